@@ -1,0 +1,29 @@
+"""MIP-IN attribution of exported ONNX classifiers: which parts of this input carry the information of this prediction."""
+
+from mipin_ref import metrics
+from mipin_ref.attribution import Attribution
+from mipin_ref.errors import BackendUnavailable, CorruptFile, InvalidData, MipinError, UnsupportedModel
+from mipin_ref.graph.load import load
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.fit import fit
+from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.store import load_inverse
+from mipin_ref.report.heatmap import heatmap
+from mipin_ref.report.saliency import saliency
+
+__all__ = [
+    "Attribution",
+    "BackendUnavailable",
+    "CorruptFile",
+    "InvalidData",
+    "Inverse",
+    "MipinError",
+    "Network",
+    "UnsupportedModel",
+    "fit",
+    "heatmap",
+    "load",
+    "load_inverse",
+    "metrics",
+    "saliency",
+]

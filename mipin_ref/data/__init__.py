@@ -1,0 +1,18 @@
+"""Calibration data, labels, images and the embedded models, read lazily."""
+
+from mipin_ref.data.arrays import as_samples
+from mipin_ref.data.embedded import Builtin, builtin, builtin_names
+from mipin_ref.data.preprocessing import Preprocessing
+from mipin_ref.data.readers import open_data, open_labels
+from mipin_ref.data.view import Samples
+
+__all__ = [
+    "Builtin",
+    "Preprocessing",
+    "Samples",
+    "as_samples",
+    "builtin",
+    "builtin_names",
+    "open_data",
+    "open_labels",
+]

@@ -1,0 +1,108 @@
+"""What is done to stored values and shapes before they reach a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mipin_ref.errors import InvalidData
+
+UINT8_SCALE = 255.0
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """(value / scale - mean) / std as float32, and the network's per-sample shape.
+
+    scale: divisor of every stored value; None means 255 for uint8 and 1 for floating-point values;
+    mean, std: one number, or one per channel (axis 1; the last axis where only that one holds the channels);
+    shape: per-sample shape of the network's input; None keeps the stored one.
+    Floating-point values are left alone, dtype included, where scale, mean and std are all None.
+    Raises InvalidData where a number is not finite, scale is 0, or std or an axis of shape is not positive.
+    """
+
+    scale: float | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+    shape: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale != 0):
+            raise InvalidData(f"preprocessing: scale must be finite and not 0, got {self.scale}")
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            numbers = _numbers(name, value)
+            if name == "std" and min(numbers) <= 0:
+                raise InvalidData(f"preprocessing: std must be positive, got {_text(numbers)}")
+            object.__setattr__(self, name, numbers[0] if len(numbers) == 1 else numbers)
+        if self.shape is not None:
+            try:
+                shape = tuple(int(axis) for axis in self.shape)
+            except (TypeError, ValueError) as error:
+                raise InvalidData(f"preprocessing: shape must hold whole numbers, got {self.shape!r}") from error
+            if not shape or min(shape) < 1:
+                raise InvalidData(f"preprocessing: every axis of shape must be at least 1, got {list(shape)}")
+            object.__setattr__(self, "shape", shape)
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether scale, mean or std was given."""
+        return self.scale is not None or self.mean is not None or self.std is not None
+
+    def describe(self) -> str:
+        """One line that states the whole preprocessing, for a person to read."""
+        if self.scale is not None:
+            parts = [f"values divided by {self.scale:g}"]
+        else:
+            parts = ["uint8 values divided by 255, floating-point values as stored"]
+        if self.mean is not None:
+            parts.append(f"minus mean {_text(_numbers('mean', self.mean))}")
+        if self.std is not None:
+            parts.append(f"divided by std {_text(_numbers('std', self.std))}")
+        line = ", then ".join(parts)
+        if self.shape is not None:
+            line += f"; each sample as {list(self.shape)}"
+            geometry = image_geometry(self.shape)
+            if geometry is not None:
+                channels, height, width = geometry
+                line += (
+                    f"; image files as {'RGB' if channels == 3 else 'grayscale'}, shorter side resized (bilinear, "
+                    f"antialiased) and centre crop to {height} x {width} pixels"
+                )
+        return line
+
+
+def image_geometry(shape: Sequence[int]) -> tuple[int, int, int] | None:
+    """(channels, height, width) that a network input of per-sample `shape` asks of an image file.
+
+    [1 or 3, H, W], [H, W, 1 or 3] and [H, W] have one; a flat or one-pixel-wide shape such as [784] has none.
+    """
+    if len(shape) == 2:
+        channels, height, width = 1, *shape
+    elif len(shape) == 3 and shape[0] in (1, 3):
+        channels, height, width = shape
+    elif len(shape) == 3 and shape[2] in (1, 3):
+        height, width, channels = shape
+    else:
+        return None
+    return None if min(height, width) == 1 else (channels, height, width)
+
+
+def _numbers(name: str, value: float | Sequence[float]) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(v) for v in value) if not isinstance(value, (int, float)) else (float(value),)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"preprocessing: {name} must be a number or a sequence of numbers, got {value!r}") from error
+    if not numbers or not all(math.isfinite(v) for v in numbers):
+        raise InvalidData(f"preprocessing: {name} must hold finite numbers, got {value!r}")
+    return numbers
+
+
+def _text(numbers: tuple[float, ...]) -> str:
+    if len(numbers) == 1:
+        return f"{numbers[0]:g}"
+    shown = ", ".join(f"{v:g}" for v in numbers[:4])
+    return f"({shown})" if len(numbers) <= 4 else f"({shown}, ... {len(numbers)} values)"

@@ -1,0 +1,96 @@
+"""The recorder: runs the canonical network in onnxruntime and hands out the tensors asked for, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.emit import emit, switches_of
+from mipin_ref.graph.network import Array, Network
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """values: tensor name -> [n, ...]; switches: max-pool output name -> flat winning index over n·C·map [n, ...]."""
+
+    values: Mapping[str, Array]
+    switches: Mapping[str, npt.NDArray[np.int64]]
+
+
+def session(model: bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """An onnxruntime session that computes what is written, in bounded memory.
+
+    Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class Recorder:
+    """Runs batches forward and returns the wanted tensors, checked to be finite."""
+
+    def __init__(
+        self, net: Network, wanted: Sequence[str], switches: Collection[str] = (), *, threads: int | None = None
+    ) -> None:
+        self._net = net
+        self._wanted = list(dict.fromkeys(wanted))
+        self._switches = list(dict.fromkeys(switches))
+        self._fetched = [t for t in self._wanted if t != net.input] + [switches_of(t) for t in self._switches]
+        model = emit(net, self._wanted, self._switches)
+        self._session = session(model.SerializeToString(), threads) if self._fetched else None
+
+    def __call__(self, x: Array, first: int = 0) -> Record:
+        """Record one batch x [n, *input_shape]; `first` is its position in the data, for error messages.
+
+        Raises InvalidData for a wrong shape or dtype, and for NaN or Inf in x or in any recorded tensor.
+        """
+        net = self._net
+        check_batch(net, x)
+        x = np.ascontiguousarray(x, net.dtype)
+        _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
+        outputs = [] if self._session is None else self._session.run(self._fetched, {net.input: x})
+        values = dict(zip(self._fetched, outputs, strict=True))
+        switches = {t: values.pop(switches_of(t)) for t in self._switches}
+        for name, value in values.items():
+            _check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+        if net.input in self._wanted:
+            values[net.input] = x
+        return Record(values, switches)
+
+
+def logits(net: Network, x: Array, *, batch_size: int = 256) -> Array:
+    """The logits [N, classes] of x [N, *input_shape]."""
+    recorder = Recorder(net, [net.logits])
+    parts = [recorder(x[i : i + batch_size], i).values[net.logits] for i in range(0, len(x), batch_size)]
+    return np.concatenate(parts).reshape(len(x), -1)
+
+
+def check_batch(net: Network, x: Any) -> None:
+    """Raises InvalidData where x is no floating-point array [n, *input_shape]."""
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if shape is None or dtype is None:
+        raise InvalidData(f"data must be arrays, not {type(x).__name__}")
+    if tuple(shape[1:]) != net.input_shape:
+        raise InvalidData(
+            f"data have shape {tuple(shape)}; the network takes [N, {', '.join(map(str, net.input_shape))}]"
+        )
+    if not np.issubdtype(dtype, np.floating):
+        raise InvalidData(f"data are {dtype}; pass floating point, scaled as in training (for bytes often x / 255)")
+
+
+def _check_finite(a: Array, what: str) -> None:
+    # Minimum and maximum carry NaN and Inf without a temporary of a's size.
+    if a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
+        raise InvalidData(f"{what} hold NaN or Inf")

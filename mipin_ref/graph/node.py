@@ -1,0 +1,152 @@
+"""Frozen records of ONNX nodes, and the folding of nodes whose inputs are all known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from mipin_ref.graph.network import Array
+
+MAX_ELEMENTS = 1 << 28
+"""No constant of a classifier is larger (VGG19's largest weight has 1e8 elements); a hostile file asks for 2**40."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One ONNX node; `attributes` holds plain Python values and NumPy arrays, '' among inputs is one left out."""
+
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    proto: NodeProto
+
+    @property
+    def label(self) -> str:
+        op = f"{self.domain}.{self.op}" if self.domain not in ("", "ai.onnx") else self.op
+        return f"{op} {self.name or self.outputs[0]!r}"
+
+    def input(self, index: int) -> str:
+        """The name of input `index`, '' where it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+def record(proto: NodeProto) -> Node:
+    return Node(
+        proto.op_type,
+        proto.domain,
+        proto.name,
+        tuple(proto.input),
+        tuple(proto.output),
+        {a.name: _value(a) for a in proto.attribute},
+        proto,
+    )
+
+
+def _value(attribute: AttributeProto) -> Any:
+    if attribute.type == AttributeProto.TENSOR:
+        return numpy_helper.to_array(attribute.t) if attribute.t.data_location != TensorProto.EXTERNAL else None
+    value = helper.get_attribute_value(attribute)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+FOLDABLE = frozenset(
+    [
+        "Constant",
+        "ConstantOfShape",
+        "Identity",
+        "Cast",
+        "Shape",
+        "Size",
+        "Gather",
+        "Slice",
+        "Concat",
+        "Squeeze",
+        "Unsqueeze",
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Sqrt",
+        "Pow",
+        "Reciprocal",
+        "Abs",
+        "Floor",
+        "Ceil",
+        "Min",
+        "Max",
+        "ReduceProd",
+        "ReduceSum",
+        "Range",
+        "Expand",
+        "Where",
+        "Equal",
+        "Not",
+        "And",
+        "Or",
+        "Greater",
+        "Less",
+        "Split",
+    ]
+)
+
+
+class TooLarge(ValueError):
+    """A constant of more elements than any classifier needs."""
+
+
+def fold(node: Node, inputs: list[Array | None], opset: int) -> list[Array]:
+    """The outputs of a node whose inputs are known, by the operator's reference implementation.
+
+    inputs: one array an input, None where it is left out. Raises TooLarge before anything large is allocated.
+    """
+    size = _result_size(node, inputs)
+    if size > MAX_ELEMENTS:
+        raise TooLarge(f"asks for {size} elements")
+    given = {name: value for name, value in zip(node.inputs, inputs, strict=True) if value is not None}
+    graph = helper.make_graph(
+        [node.proto],
+        "constant",
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in given.items()],
+        [helper.make_empty_tensor_value_info(name) for name in node.outputs],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    return [np.asarray(out) for out in ReferenceEvaluator(model).run(None, given)]
+
+
+def _result_size(node: Node, inputs: list[Array | None]) -> int:
+    known = [v for v in inputs if v is not None]
+    if node.op == "ConstantOfShape" and known:
+        return prod(int(v) for v in known[0].ravel())
+    if node.op == "Expand" and len(known) == 2:
+        return prod(int(v) for v in known[1].ravel()) * known[0].size
+    if node.op == "Range" and len(known) == 3:
+        start, limit, step = (float(v) for v in known)
+        return int(abs(limit - start) / abs(step)) + 1 if step else MAX_ELEMENTS + 1
+    if len(known) > 1 and node.op in (
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Min",
+        "Max",
+        "Where",
+        "Equal",
+        "Greater",
+        "Less",
+    ):
+        return prod(np.broadcast_shapes(*(v.shape for v in known)))
+    return sum(v.size for v in known)

@@ -1,0 +1,30 @@
+"""scikit-learn's binary classifiers end in [1 - sigmoid(z), sigmoid(z)]: a Softmax over the logits [-z, z] / 2, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from mipin_ref.graph.network import Array
+from mipin_ref.graph.node import Node
+
+OP = "TwoClassSigmoid"
+
+
+def join_two_class(nodes: list[Node], constants: Mapping[str, Array]) -> list[Node]:
+    """Replace Sigmoid -> (1 - p) -> Concat by one node of operator OP; other graphs come back unchanged."""
+    made_by = {name: node for node in nodes for name in node.outputs}
+    for concat in nodes:
+        if concat.op != "Concat" or len(concat.inputs) != 2 or concat.attributes.get("axis") not in (1, -1):
+            continue
+        complement, sigmoid = (made_by.get(name) for name in concat.inputs)
+        if complement is None or sigmoid is None or (complement.op, sigmoid.op) != ("Sub", "Sigmoid"):
+            continue
+        one = constants.get(complement.inputs[0])
+        if complement.inputs[1] != sigmoid.outputs[0] or one is None or not np.all(one == 1):
+            continue
+        joined = replace(concat, op=OP, inputs=sigmoid.inputs)
+        return [joined if n is concat else n for n in nodes if n is not complement and n is not sigmoid]
+    return nodes

@@ -1,0 +1,60 @@
+"""The check that canonicalisation changed nothing: the file and the canonical network, run on the same random input."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+from scipy.special import expit, log_softmax, softmax
+
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.forward import logits, session
+from mipin_ref.graph.network import Array, Network
+from mipin_ref.graph.open import Opened
+from mipin_ref.graph.two_class import OP as TWO_CLASS
+
+RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
+"""Of the largest output: folding batch norms and padding reorders sums, nothing more."""
+
+
+def verify(net: Network, opened: Opened, *, seed: int = 0) -> float:
+    """The largest difference between the outputs of file and network, relative to the largest output.
+
+    Raises UnsupportedModel where it exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the file.
+    """
+    original = _original_session(opened)
+    given = original.get_inputs()[0]
+    batch = given.shape[0] if isinstance(given.shape[0], int) else 3
+    x = np.random.default_rng(seed).standard_normal((batch, *net.input_shape))
+    kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
+    (expected,) = original.run([net.output], {given.name: x.astype(kind)})
+    if isinstance(expected, list):  # ZipMap's list of {class: score}
+        expected = np.array([list(row.values()) for row in expected])
+    actual = _through_softmax(net, logits(net, x.astype(kind).astype(net.dtype)))
+    expected = np.asarray(expected).reshape(actual.shape)
+    error = float(np.max(np.abs(actual - expected)) / max(float(np.max(np.abs(expected))), 1e-30))
+    allowed = 2e-2 if kind is np.float16 else RELATIVE_TOLERANCE[net.dtype]
+    if not error <= allowed:
+        raise UnsupportedModel(
+            f"the canonical network differs from the file by {error:.1e} of the largest output (allowed {allowed:.0e})"
+        )
+    return error
+
+
+def _original_session(opened: Opened) -> onnxruntime.InferenceSession:
+    try:
+        if opened.path is not None:
+            return session(str(opened.path))
+        return session(opened.proto.SerializeToString())
+    except Exception as error:
+        line = str(error).strip().splitlines()[0]
+        raise UnsupportedModel(f"onnxruntime cannot run the file: {line}") from error
+
+
+def _through_softmax(net: Network, scores: Array) -> Array:
+    if net.removed_softmax == "Softmax":
+        return np.asarray(softmax(scores, axis=-1))
+    if net.removed_softmax == "LogSoftmax":
+        return np.asarray(log_softmax(scores, axis=-1))
+    if net.removed_softmax == TWO_CLASS:
+        return np.asarray(expit(scores))
+    return scores

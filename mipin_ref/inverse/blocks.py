@@ -1,0 +1,146 @@
+"""What each layer's inverse is: its sums, its weights in the layer's own shape, and how a signal goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.graph.network import Conv, Dense, Layer, MaxPool, Transpose
+from mipin_ref.inverse.plan import Step
+from mipin_ref.layers.conv import conv_adjoint
+from mipin_ref.layers.pool import unpool
+from mipin_ref.solve.conv_gram import ConvGram
+from mipin_ref.solve.gram import Accumulator, Solution, make_accumulator
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """One fitted inverse, float64 NumPy.
+
+    kernel: Dense [in, out] (X̂ = W S + b, Eq. 6; one column for the layer that holds the target), Conv [o, m / groups,
+    *kernel] (Eq. 7); intercept: [in] or [m] or None.
+    """
+
+    kernel: npt.NDArray[np.float64]
+    intercept: npt.NDArray[np.float64] | None
+
+
+def new_sums(
+    backend: Backend, layer: Layer, *, column: bool, conv_bias: bool, samples: int
+) -> Accumulator | ConvGram:
+    """Empty sums for the inverse of a Dense or Conv; `column` where only the target's output is a regressor."""
+    if isinstance(layer, Dense):
+        features = 1 if column else layer.out_shape[0]
+        return make_accumulator(backend, features, layer.in_shape[0], intercept=True, rows=samples)
+    assert isinstance(layer, Conv)
+    return ConvGram(
+        backend,
+        layer.window,
+        layer.in_shape[1:],
+        (layer.out_shape[0], layer.in_shape[0]),
+        layer.groups,
+        intercept=conv_bias,
+        samples=samples,
+    )
+
+
+def sums_bytes(layer: Layer, *, column: bool) -> int:
+    """Upper bound of the memory that one target's sums for this layer take while they grow."""
+    features, outputs, groups = _unknowns(layer, column=column)
+    return groups * 8 * (features * features + features * outputs) * 2
+
+
+def _unknowns(layer: Layer, *, column: bool) -> tuple[int, int, int]:
+    """Features and outputs of one group's problem, and the number of groups."""
+    if isinstance(layer, Dense):
+        return (1 if column else layer.out_shape[0]), layer.in_shape[0], 1
+    assert isinstance(layer, Conv)
+    return layer.out_shape[0] // layer.groups * layer.window.taps, layer.in_shape[0] // layer.groups, layer.groups
+
+
+def solve_sums(
+    backend: Backend, layer: Layer, sums: Accumulator | ConvGram, ridge: float
+) -> tuple[Weights, Sequence[Solution]]:
+    """The weights in the layer's own shape, and one Solution a group."""
+    if isinstance(sums, ConvGram):
+        assert isinstance(layer, Conv)
+        solutions = sums.solve(ridge)
+        o, m = layer.out_shape[0] // layer.groups, layer.in_shape[0] // layer.groups
+        kernels = [
+            backend.get(solution.weights).reshape(layer.window.taps, o, m).transpose(1, 2, 0) for solution in solutions
+        ]
+        kernel = np.concatenate(kernels).reshape(layer.out_shape[0], m, *layer.window.kernel)
+        intercepts = [backend.get(s.intercept) for s in solutions if s.intercept is not None]
+        return Weights(np.ascontiguousarray(kernel), np.concatenate(intercepts) if intercepts else None), solutions
+    solution = sums.solve(ridge)
+    kernel = np.ascontiguousarray(backend.get(solution.weights).T)
+    return Weights(kernel, backend.get(solution.intercept)), [solution]
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceWeights:
+    """Weights on the device, in the compute dtype."""
+
+    kernel: Array
+    intercept: Array | None
+
+    @classmethod
+    def of(cls, backend: Backend, weights: Weights) -> DeviceWeights:
+        return cls(backend.put(weights.kernel), None if weights.intercept is None else backend.put(weights.intercept))
+
+
+def pull(
+    backend: Backend, step: Step, signal: Array, weights: DeviceWeights | None, taps: Array | None, *, affine: bool
+) -> Array:
+    """The signal of a layer's input from that of its output [n, *out_shape] -> [n, *in_shape], before any mask.
+
+    weights: of a fitted step; taps: of a MaxPool; affine: with the intercept (source signal) or without (attribution).
+    """
+    xp, layer = backend.xp, step.layer
+    if isinstance(layer, Dense | Conv):
+        assert weights is not None
+        if isinstance(layer, Dense):
+            found = signal @ weights.kernel.T
+        else:
+            found = conv_adjoint(backend, signal, weights.kernel, layer.window, layer.groups, layer.in_shape[1:])
+        if affine and weights.intercept is not None:
+            found = found + xp.reshape(weights.intercept, (-1,) + (1,) * (len(layer.in_shape) - 1))
+        return found
+    if isinstance(layer, MaxPool):
+        assert taps is not None
+        return unpool(backend, signal, taps, layer.window, layer.in_shape[1:])
+    if isinstance(layer, Transpose):
+        return xp.permute_dims(signal, tuple(int(i) for i in np.argsort(layer.perm)))
+    return xp.reshape(signal, (signal.shape[0], *layer.in_shape))
+
+
+def describe_inverse(layer: Layer) -> str:
+    """One table cell: what the inverse of this layer is and how many unknowns it has."""
+    if isinstance(layer, Dense | Conv):
+        features, outputs, groups = _unknowns(layer, column=False)
+        kind = "ridge, Eq. 6" if isinstance(layer, Dense) else "adjoint convolution, Eq. 7"
+        extra = outputs if isinstance(layer, Dense) else 0
+        return f"{kind}: {features * outputs * groups + extra:,} unknowns"
+    if isinstance(layer, MaxPool):
+        return "unpooling by switches, Eq. 8"
+    return "passes the signal"
+
+
+def sample_bytes(layers: Sequence[Layer], fetched: Sequence[tuple[int, ...]], itemsize: int) -> int:
+    """Rough memory that one sample needs on its way forward and back through `layers`."""
+    widest = max((prod(layer.in_shape) + prod(layer.out_shape) for layer in layers), default=1)
+    columns = max((_column_elements(layer) for layer in layers), default=0)
+    held: Any = sum(prod(shape) for shape in fetched)
+    return int(8 * widest + (4 + itemsize) * held + itemsize * (4 * widest + columns))
+
+
+def _column_elements(layer: Layer) -> int:
+    if isinstance(layer, Conv):
+        return prod(layer.out_shape[1:]) * layer.window.taps * layer.in_shape[0] // layer.groups
+    return 0

@@ -1,0 +1,82 @@
+"""A fitted MIP-IN of one target: apply it to any input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.backend import Backend
+from mipin_ref.data import as_samples
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.blocks import DeviceWeights, Weights, sample_bytes
+from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan import Plan
+from mipin_ref.inverse.propagate import descend, needs, seed, to_device
+from mipin_ref.inverse.report import Report
+
+BATCH_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Inverse:
+    """The inverse network of one (network, target, calibration set); immutable.
+
+    weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used.
+    """
+
+    net: Network
+    target: int
+    options: Options
+    plan: Plan
+    weights: Mapping[str, Weights]
+    report: Report
+    samples: int
+    backend: Backend
+
+    def attribute(self, x: Any, *, batch_size: int | None = None) -> Attribution:
+        """Source signal and attribution of the target for x (paper, Algorithm 1).
+
+        x: [N, *input_shape] floats: array, path, or anything with len() and slicing. Returns NumPy arrays of x's shape,
+        or of tensor `at`, in the fit's dtype. Raises InvalidData for a wrong shape or dtype, NaN or Inf.
+        """
+        data = as_samples(x)
+        net, plan, backend = self.net, self.plan, self.backend
+        steps = plan.steps
+        tensors, switches = needs(plan, steps)
+        recorder = Recorder(net, [*tensors, plan.explained], switches)
+        if batch_size is None:
+            fetched = [net.shapes[t] for t in (*tensors, plan.explained)]
+            layers = [step.layer for step in steps]
+            batch_size = max(1, min(256, BATCH_BYTES // sample_bytes(layers, fetched, backend.itemsize)))
+        weights = {tensor: DeviceWeights.of(backend, found) for tensor, found in self.weights.items()}
+        shape = (len(data), *net.shapes[plan.explained])
+        value, source, attribution = (np.empty(shape, backend.dtype) for _ in range(3))
+        output = np.empty(len(data), backend.dtype)
+        for start in range(0, len(data), batch_size):
+            rows = slice(start, min(start + batch_size, len(data)))
+            record = recorder(data[rows], start)
+            batch = to_device(backend, plan, steps, record)
+            y = seed(backend, net, plan, batch, self.target)
+            value[rows] = record.values[plan.explained]
+            source[rows] = backend.get(descend(backend, steps, weights, batch, y, affine=True))
+            attribution[rows] = backend.get(descend(backend, steps, weights, batch, y, affine=False))
+            output[rows] = batch.logits.reshape(len(batch.logits), -1)[:, self.target]
+        axis = net.channel_axis(plan.explained)
+        return Attribution(value, source, attribution, output, self.target, plan.explained, axis)
+
+    @property
+    def unknowns(self) -> int:
+        """Fitted numbers, weights and intercepts."""
+        return sum(w.kernel.size + (0 if w.intercept is None else prod(w.intercept.shape)) for w in self.weights.values())
+
+    def save(self, path: Any) -> None:
+        """Write to a .mipin file, whole or not at all; see store.save."""
+        from mipin_ref.inverse.store import save
+
+        save(self, path)

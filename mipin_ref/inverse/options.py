@@ -1,0 +1,60 @@
+"""What a fit is asked to do: the options of `fit`, checked once, written into every saved inverse."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from mipin_ref.backend import Dtype
+from mipin_ref.errors import InvalidData
+
+FitOn = Literal["all", "target_class"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """ridge: λ of every block, absolute, on sums; conv_bias: an intercept in convolutional inverses; at: the explained
+    tensor, None for the input; input_mask: mask it too, None for "if it is an inner tensor"; local: forward ReLU masks
+    (Eq. 9) while fitting and applying; fit_on: which calibration samples count; dtype: of signals and products.
+    """
+
+    ridge: float = 1e-3
+    conv_bias: bool = False
+    at: str | None = None
+    input_mask: bool | None = None
+    local: bool = True
+    fit_on: FitOn = "all"
+    dtype: Dtype = "float64"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ridge, bool) or not isinstance(self.ridge, int | float) or not 0 <= self.ridge < math.inf:
+            raise InvalidData(f"ridge must be a number >= 0, not {self.ridge!r}")
+        if self.fit_on not in ("all", "target_class"):
+            raise InvalidData(f"fit_on must be 'all' or 'target_class', not {self.fit_on!r}")
+        if self.dtype not in ("float64", "float32"):
+            raise InvalidData(f"dtype must be 'float64' or 'float32', not {self.dtype!r}")
+        for name in ("conv_bias", "local"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidData(f"{name} must be True or False, not {getattr(self, name)!r}")
+        if self.input_mask not in (None, True, False):
+            raise InvalidData(f"input_mask must be None, True or False, not {self.input_mask!r}")
+
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def memory_bytes(memory: str | int) -> int:
+    """ "2GB", "512MiB" or a number of bytes, as bytes. Raises InvalidData for anything else, or below 64 MB."""
+    if isinstance(memory, int) and not isinstance(memory, bool):
+        size = memory
+    else:
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(memory))
+        if not match or match[2].upper() not in UNITS:
+            raise InvalidData(f"memory must look like '2GB' or '512MiB', not {memory!r}")
+        size = int(float(match[1]) * UNITS[match[2].upper()])
+    if size < 64 * 10**6:
+        raise InvalidData(f"memory={memory!r} is below the 64 MB that the smallest fit needs")
+    return size

@@ -1,0 +1,81 @@
+"""What a fit tells about itself, one row a fitted tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from mipin_ref.solve.gram import Solution
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """tensor: ONNX name; block: kind of inverse; samples, rows: calibration samples and least-squares rows (over all
+    groups alike); unknowns: weights and intercepts; r2: 1 - Σ(X - X̂)² / Σ(X - mean)² before the mask, mean per
+    feature (Dense) or channel (Conv); condition: of the worst group's system; rank: of the least determined group;
+    solver: of every group; seconds: the tensor's pass and solve, shared by all targets of the fit.
+    """
+
+    tensor: str
+    block: str
+    samples: int
+    rows: int
+    unknowns: int
+    r2: float
+    condition: float
+    rank: int
+    solver: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of `inv.report`, from the logits down; prints as a table."""
+
+    tensors: tuple[TensorReport, ...]
+
+    def __iter__(self) -> Any:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __getitem__(self, tensor: str) -> TensorReport:
+        return next(row for row in self.tensors if row.tensor == tensor)
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Plain dictionaries, for JSON."""
+        return [asdict(row) for row in self.tensors]
+
+    def __str__(self) -> str:
+        names = [f.name for f in fields(TensorReport)]
+        table = [names] + [[_cell(getattr(row, name)) for name in names] for row in self.tensors]
+        widths = [max(len(line[c]) for line in table) for c in range(len(names))]
+        return "\n".join(
+            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table
+        )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def tensor_report(
+    tensor: str, block: str, samples: int, unknowns: int, solutions: Sequence[Solution], seconds: float
+) -> TensorReport:
+    error, spread = sum(s.squared_error for s in solutions), sum(s.spread for s in solutions)
+    return TensorReport(
+        tensor=tensor,
+        block=block,
+        samples=samples,
+        rows=solutions[0].rows,
+        unknowns=unknowns,
+        r2=1.0 - error / spread if spread > 0 else 0.0,
+        condition=max(s.condition for s in solutions),
+        rank=min(s.rank for s in solutions),
+        solver="+".join(sorted({s.solver for s in solutions})),
+        seconds=seconds,
+    )

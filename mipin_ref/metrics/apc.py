@@ -1,0 +1,68 @@
+"""Average percentage change: how far the logit moves when the source signal takes the input's place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.forward import logits
+from mipin_ref.graph.network import Network
+
+TOO_SMALL = 1e-6
+"""Logits nearer to zero are left out: their percentage change means nothing."""
+
+
+@dataclass(frozen=True)
+class APC:
+    """apc, positive: fractions (0.101 is the paper's 10.10 %), means over classes of means over samples;
+    per_class: class -> (apc, positive, samples); left_out: samples whose |logit| is below 1e-6.
+    """
+
+    apc: float
+    positive: float
+    per_class: Mapping[int, tuple[float, float, int]]
+    left_out: int
+
+    def __str__(self) -> str:
+        lines = ["class  samples    APC   positive APC"]
+        for target, (change, positive, count) in self.per_class.items():
+            lines.append(f"{target:5d}  {count:7d}  {change:6.2%}  {positive:6.2%}")
+        lines.append(f" mean           {self.apc:6.2%}  {self.positive:6.2%}")
+        if self.left_out:
+            lines.append(f"{self.left_out} samples with |logit| < {TOO_SMALL:g} left out")
+        return "\n".join(lines)
+
+
+def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
+    """APC (paper, Eq. 10) and positive APC (Eq. 11).
+
+    results: class c -> the attribution, explained down to the network's input, of samples of class c for target c.
+    Raises InvalidData where a result explains another class or an inner tensor, or a class has no sample left.
+    """
+    per_class, left_out = {}, 0
+    for target, res in results.items():
+        if res.target != target or res.tensor != net.input:
+            raise InvalidData(
+                f"APC needs attributions of class {target} at the input {net.input!r}, "
+                f"not of class {res.target} at {res.tensor!r}"
+            )
+        kept = np.abs(res.output) >= TOO_SMALL
+        left_out += int(np.sum(~kept))
+        if not np.any(kept):
+            raise InvalidData(f"APC of class {target}: no sample has a logit above {TOO_SMALL:g}")
+        original = res.output[kept].astype(np.float64)
+        change = original - logits(net, res.source[kept])[:, target]
+        relative = change / np.abs(original)
+        per_class[target] = (
+            float(np.mean(np.abs(relative))),
+            float(np.mean(np.maximum(relative, 0.0))),
+            int(np.sum(kept)),
+        )
+    if not per_class:
+        raise InvalidData("APC of no class at all")
+    means = np.mean([row[:2] for row in per_class.values()], axis=0)
+    return APC(float(means[0]), float(means[1]), per_class, left_out)

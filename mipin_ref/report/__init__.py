@@ -1,0 +1,8 @@
+"""Pictures of attributions."""
+
+from mipin_ref.report.heatmap import heatmap
+from mipin_ref.report.page import compose_page
+from mipin_ref.report.picture import explanation_page, save_png
+from mipin_ref.report.saliency import saliency
+
+__all__ = ["compose_page", "explanation_page", "heatmap", "saliency", "save_png"]

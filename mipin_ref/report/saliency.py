@@ -1,0 +1,74 @@
+"""One map per sample from an attribution with channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.errors import InvalidData
+
+Map = npt.NDArray[np.floating[Any]]
+
+
+def saliency(
+    res: Attribution, kind: str = "contribution", positive: bool = True, size: tuple[int, int] | None = None
+) -> Map:
+    """Maps [N, H, W] of the attribution's dtype.
+
+    kind "attribution": the mean of A over channels (paper, 6.1.2), right where the values are not negative;
+    kind "contribution": the sum of A * X over channels, right where they are signed too.
+    A tensor [N, H, W] without channels is used as it is. positive: negative values become 0, before any resize.
+    size: (H, W) to resize to, by Pillow's BILINEAR on 32-bit floats: half-pixel centres, and averaging over the
+    covered area where the map shrinks; None keeps the tensor's own.
+    Raises InvalidData for an unknown kind, a tensor without two spatial axes, a size below 1, NaN or Inf.
+    """
+    if kind == "attribution":
+        values = res.attribution
+    elif kind == "contribution":
+        values = res.contribution
+    else:
+        raise InvalidData(f"saliency: kind must be 'attribution' or 'contribution', not {kind!r}")
+    _check_image(res, values)
+    if not np.isfinite(values).all():
+        raise InvalidData(f"saliency: the {kind} of tensor {res.tensor!r} holds NaN or Inf")
+    if res.channel_axis is not None:
+        reduce = np.mean if kind == "attribution" else np.sum
+        values = reduce(values, axis=res.channel_axis)
+    maps = np.maximum(values, 0) if positive else np.array(values)
+    return maps if size is None else resize_maps(maps, size)
+
+
+def resize_maps(maps: Map, size: tuple[int, int]) -> Map:
+    """Maps [N, h, w] resized to [N, *size], as saliency does it; the dtype stays."""
+    height, width = (int(axis) for axis in size)
+    if height < 1 or width < 1:
+        raise InvalidData(f"saliency: size must be (height, width) in pixels, at least 1 each, not {size}")
+    if maps.shape[1:] == (height, width):
+        return maps
+    resized = np.empty((len(maps), height, width), dtype=maps.dtype)
+    for number, one in enumerate(maps):
+        # Pillow computes in single precision, whose range a map in double precision may leave.
+        largest = np.abs(one).max() or 1.0
+        image = Image.fromarray((one / largest).astype(np.float32))
+        resized[number] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) * largest
+    return resized
+
+
+def _check_image(res: Attribution, values: Map) -> None:
+    shape = list(values.shape)
+    if values.size == 0:
+        raise InvalidData(f"saliency: tensor {res.tensor!r} is empty, its shape is {shape}")
+    if values.ndim == 2:
+        raise InvalidData(
+            f"saliency: tensor {res.tensor!r} of shape {shape} holds features, which have no image shape; "
+            "reshape res.attribution or res.contribution yourself where they are pixels"
+        )
+    if values.ndim != (3 if res.channel_axis is None else 4):
+        raise InvalidData(
+            f"saliency: tensor {res.tensor!r} of shape {shape} (channel axis {res.channel_axis}) "
+            "has not two spatial axes"
+        )

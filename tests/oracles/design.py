@@ -1,0 +1,160 @@
+"""Explicit design matrices of the inverses, filled by one loop per connection, and their least-squares solution.
+
+X̂ = D w + b. Every inverse of the method gives channel m (axis 1; for 2-D tensors feature m) of a tensor its own weights
+and intercept, so the least-squares problem of a tensor is one independent problem a channel; test_mipin.py checks that
+against the problem of all channels at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tests.oracles.spec import (
+    ALL,
+    Activation,
+    Add,
+    Array,
+    AveragePool,
+    ChannelAffine,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Integers,
+    MaxPool,
+    Op,
+    Reshape,
+    Shape,
+    Transpose,
+    element,
+)
+
+# Singular values below this share of the largest count as zero where ridge == 0: far above rounding (1e-15 of the
+# largest), far below what distinguishes two regressors in float32 data.
+RANK_TOLERANCE = 1e-11
+
+
+def has_parameters(op: Op) -> bool:
+    """Whether the op's inverse is fitted (section 2's table); the others pass the signal through."""
+    return isinstance(op, Dense | Conv | GlobalAveragePool | AveragePool | ChannelAffine)
+
+
+def has_intercept(op: Op, conv_bias: bool) -> bool:
+    """The intercept column of section 2's table."""
+    return has_parameters(op) and (conv_bias or not isinstance(op, Conv))
+
+
+def unpool(switches: Integers, signal: Array, size: Shape) -> Array:
+    """Eq. 8: every value goes back to its switch; a location chosen by several windows gets the mean of their values.
+
+    switches, signal: [N, C, *out]; size: *in; returns [N, C, *in].
+    """
+    total = np.zeros((*signal.shape[:2], math.prod(size)))
+    chosen = np.zeros(total.shape)
+    for n, c, *j in np.ndindex(*signal.shape):
+        location = switches[element(n, c, *j)]
+        total[n, c, location] += signal[element(n, c, *j)]
+        chosen[n, c, location] += 1
+    return (total / np.maximum(chosen, 1)).reshape(*signal.shape[:2], *size)
+
+
+def pull_back(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switches: Integers | None) -> Array:
+    """The signal [N, *output] of a pass-through op, as seen at its input number `slot`: [N, *shapes[slot]].
+
+    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool.
+    """
+    match op:
+        case Activation() | Add():
+            return signal.copy()
+        case Reshape():
+            return signal.reshape(len(signal), *shapes[slot])
+        case Transpose():
+            result = np.zeros((len(signal), *shapes[slot]))
+            for index in np.ndindex(*signal.shape):
+                source = [0] * len(index)
+                for axis, place in enumerate(op.perm):
+                    source[place] = index[axis]
+                result[tuple(source)] = signal[index]
+            return result
+        case Concat():
+            begin = sum(shape[op.axis - 1] for shape in shapes[:slot])
+            end = begin + shapes[slot][op.axis - 1]
+            return signal[element(*(ALL for _ in range(op.axis)), slice(begin, end))].copy()
+        case MaxPool():
+            if switches is None:
+                raise ValueError(f"MaxPool {op.output!r} without switches")
+            return unpool(switches, signal, shapes[slot][1:])
+    raise TypeError(f"{type(op).__name__} {op.output!r} has an inverse with parameters")
+
+
+def conv_design(op: Conv, signal: Array, size: Shape, m: int) -> Array:
+    """Eq. 7: regressors of input channel m for the kernel entries K[o, m, u], o in m's group.
+
+    signal: [N, O, *out]; size: *in; returns [N, *in, O/groups · Π kernel], columns ordered as K[o, m, u] is.
+    """
+    per_group = op.weight.shape[0] // op.groups
+    group = m // op.weight.shape[1]
+    design = np.zeros((len(signal), *size, per_group, *op.weight.shape[2:]))
+    for j, u, i in op.window.connections(size):
+        for o in range(per_group):
+            design[element(ALL, *i, o, *u)] += signal[element(ALL, group * per_group + o, *j)]
+    return design.reshape(len(signal), *size, -1)
+
+
+def covering_mean(op: AveragePool, signal: Array, size: Shape, m: int) -> Array:
+    """The mean of the values of the windows that cover each location, 0 where none does. Returns [N, *in]."""
+    total = np.zeros((len(signal), *size))
+    cover = np.zeros(size)
+    for j, _, i in op.window.connections(size):
+        total[element(ALL, *i)] += signal[element(ALL, m, *j)]
+        cover[i] += 1
+    return total / np.maximum(cover, 1)
+
+
+def block_design(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switches: Integers | None, m: int) -> Array:
+    """Regressors that one consumer's signal contributes to channel m of its input number `slot`.
+
+    signal: [N, *output]; shapes: per-sample shapes of the op's inputs; returns [N · locations, unknowns].
+    """
+    size = shapes[slot][1:]
+    columns = np.zeros((len(signal), *size, 1))
+    match op:
+        case Dense():
+            columns = signal
+        case Conv():
+            columns = conv_design(op, signal, size, m)
+        case GlobalAveragePool():
+            for p in np.ndindex(*size):
+                columns[element(ALL, *p, 0)] = signal[element(ALL, m, *(0 for _ in size))]
+        case AveragePool():
+            columns[..., 0] = covering_mean(op, signal, size, m)
+        case ChannelAffine():
+            columns[..., 0] = signal[:, m]
+        case _:
+            columns[..., 0] = pull_back(op, slot, signal, shapes, switches)[:, m]
+    return columns.reshape(len(signal) * math.prod(size), -1)
+
+
+def ridge_fit(design: Array, wanted: Array, ridge: float, intercept: bool) -> tuple[Array, float]:
+    """argmin over (w, b) of ‖wanted − design w − b‖² + ridge ‖w‖² (Eq. 6; sums, intercept not penalised).
+
+    design: [R, U]; wanted: [R]; returns w [U] and b (0 without intercept). ridge == 0: the w of minimum norm.
+    """
+    rows, unknowns = design.shape
+    if ridge == 0:
+        # Least squares with a free intercept is least squares on what the intercept column cannot reach.
+        means, mean = (design.mean(axis=0), float(wanted.mean())) if intercept else (np.zeros(unknowns), 0.0)
+        left, singular, right = np.linalg.svd(design - means, full_matrices=False)
+        kept = singular > RANK_TOLERANCE * singular.max(initial=0.0)
+        weights = right[kept].T @ ((left[:, kept].T @ (wanted - mean)) / singular[kept])
+        return weights, float(mean - means @ weights)
+    columns = np.ones((rows, int(intercept)))
+    system = np.block([[design, columns], [math.sqrt(ridge) * np.eye(unknowns), np.zeros((unknowns, int(intercept)))]])
+    # Orthogonal: the normal equations would square the condition number, which is what the package has to be
+    # checked for. The system has full column rank by construction.
+    q, r = np.linalg.qr(system)
+    solution = np.linalg.solve(r, q.T @ np.concatenate([wanted, np.zeros(unknowns)]))
+    return solution[:unknowns], float(solution[unknowns]) if intercept else 0.0

@@ -1,0 +1,180 @@
+"""The forward pass by explicit loops, one statement a connection; only the sample axis is vectorised."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from tests.oracles.spec import (
+    ALL,
+    Activation,
+    Add,
+    Array,
+    AveragePool,
+    ChannelAffine,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Integers,
+    MaxPool,
+    Op,
+    Reshape,
+    Transpose,
+    element,
+    input_name,
+)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+# ONNX operator documents, with their default attributes.
+ACTIVATIONS: dict[str, Callable[[Activation, Array], Array]] = {
+    "Relu": lambda op, x: np.where(x > 0, x, 0.0),
+    "LeakyRelu": lambda op, x: np.where(x >= 0, x, _or(op.alpha, 0.01) * x),
+    "ThresholdedRelu": lambda op, x: np.where(x > _or(op.alpha, 1.0), x, 0.0),
+    "Clip": lambda op, x: np.minimum(np.maximum(x, op.low), op.high),
+    "Sigmoid": lambda op, x: _sigmoid(x),
+    "Tanh": lambda op, x: np.tanh(x),
+    "Elu": lambda op, x: np.where(x > 0, x, _or(op.alpha, 1.0) * np.expm1(np.minimum(x, 0.0))),
+    "Selu": lambda op, x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))),
+    "Softplus": lambda op, x: np.logaddexp(x, 0.0),
+    "Softsign": lambda op, x: x / (1.0 + np.abs(x)),
+    "HardSigmoid": lambda op, x: np.clip(_or(op.alpha, 0.2) * x + 0.5, 0.0, 1.0),
+    "HardSwish": lambda op, x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    "Identity": lambda op, x: x.copy(),
+    "Dropout": lambda op, x: x.copy(),
+}
+
+
+def conv(op: Conv, x: Array) -> Array:
+    """x: [N, I, *in]; returns [N, O, *out]: y[o, j] = Σ over (m, u) of weight[o, m, u] x[m, j·s - p + u·d], + bias."""
+    outputs, inputs_per_group = op.weight.shape[:2]
+    outputs_per_group = outputs // op.groups
+    y = np.zeros((len(x), outputs, *op.window.output_size(x.shape[2:])))
+    for j, u, i in op.window.connections(x.shape[2:]):
+        for o in range(outputs):
+            for m in range(inputs_per_group):
+                channel = (o // outputs_per_group) * inputs_per_group + m
+                y[element(ALL, o, *j)] += op.weight[element(o, m, *u)] * x[element(ALL, channel, *i)]
+    if op.bias is not None:
+        for o in range(outputs):
+            y[:, o] += op.bias[o]
+    return y
+
+
+def dense(op: Dense, x: Array) -> Array:
+    """x: [N, in]; returns [N, out]."""
+    y = np.zeros((len(x), op.weight.shape[1]))
+    for o in range(y.shape[1]):
+        for f in range(x.shape[1]):
+            y[:, o] += x[:, f] * op.weight[f, o]
+        if op.bias is not None:
+            y[:, o] += op.bias[o]
+    return y
+
+
+def pool_switches(op: MaxPool, x: Array) -> Integers:
+    """The location each window takes its maximum from; the first maximum in row-major order wins.
+
+    x: [N, C, *in]; returns [N, C, *out], flat row-major indices into the spatial axes of x.
+    """
+    size = x.shape[2:]
+    out = op.window.output_size(size)
+    switches = np.full((*x.shape[:2], *out), -1, dtype=np.int64)
+    for j in itertools.product(*(range(n) for n in out)):
+        best = np.full(x.shape[:2], -np.inf)
+        for _, i in op.window.taps(j, size):
+            value = x[element(ALL, ALL, *i)]
+            better = value > best
+            best = np.where(better, value, best)
+            switches[element(ALL, ALL, *j)] = np.where(
+                better, np.ravel_multi_index(i, size), switches[element(ALL, ALL, *j)]
+            )
+    if np.any(switches < 0):
+        raise ValueError(f"MaxPool {op.output!r}: a window lies wholly in the padding, or its values are not finite")
+    return switches
+
+
+def max_pool(op: MaxPool, x: Array) -> Array:
+    """x: [N, C, *in]; returns [N, C, *out]: the value at each switch."""
+    switches = pool_switches(op, x)
+    y = np.zeros(switches.shape)
+    for n, c in itertools.product(range(len(x)), range(x.shape[1])):
+        values = x[n, c].reshape(-1)
+        for j in np.ndindex(*switches.shape[2:]):
+            y[element(n, c, *j)] = values[switches[element(n, c, *j)]]
+    return y
+
+
+def average_pool(op: AveragePool, x: Array) -> Array:
+    """x: [N, C, *in]; returns [N, C, *out]."""
+    geometry, size = op.window, x.shape[2:]
+    y = np.zeros((*x.shape[:2], *geometry.output_size(size)))
+    for j in itertools.product(*(range(n) for n in y.shape[2:])):
+        locations = [i for _, i in geometry.taps(j, size)]
+        count = len(locations)
+        if op.count_include_pad:
+            count = 1
+            for axis, start in enumerate(a * s for a, s in zip(j, geometry.strides, strict=True)):
+                # In padded coordinates; what ceil_mode lets hang over the end padding does not count.
+                padded = size[axis] + geometry.begins[axis] + geometry.ends[axis]
+                count *= min(start + geometry.kernel[axis], padded) - start
+        for i in locations:
+            y[element(ALL, ALL, *j)] += x[element(ALL, ALL, *i)] / count
+    return y
+
+
+def apply_op(op: Op, xs: Sequence[Array]) -> Array:
+    """One op's output [N, ...] from its inputs [N, ...]."""
+    x = xs[0]
+    match op:
+        case Conv():
+            return conv(op, x)
+        case Dense():
+            return dense(op, x)
+        case MaxPool():
+            return max_pool(op, x)
+        case AveragePool():
+            return average_pool(op, x)
+        case GlobalAveragePool():
+            y = np.zeros((*x.shape[:2], *(1 for _ in x.shape[2:])))
+            for p in np.ndindex(*x.shape[2:]):
+                y[element(ALL, ALL, *(0 for _ in p))] += x[element(ALL, ALL, *p)] / np.prod(x.shape[2:])
+            return y
+        case Activation():
+            return ACTIVATIONS[op.kind](op, x)
+        case Reshape():
+            return x.reshape(len(x), *op.shape)
+        case Transpose():
+            return np.ascontiguousarray(x.transpose(op.perm))
+        case Add():
+            return np.asarray(sum(xs[1:], start=x), dtype=np.float64)
+        case Concat():
+            return np.concatenate(xs, axis=op.axis)
+        case ChannelAffine():
+            y = np.zeros(x.shape)
+            for c in range(x.shape[1]):
+                y[:, c] = op.scale[c] * x[:, c] + op.shift[c]
+            return y
+
+
+def forward(ops: Sequence[Op], x: Array) -> dict[str, Array]:
+    """Every tensor's value [N, ...] in float64, the input's included."""
+    values: dict[str, Array] = {input_name(ops): np.asarray(x, dtype=np.float64)}
+    for op in ops:
+        values[op.output] = apply_op(op, [values[name] for name in op.inputs])
+    return values
+
+
+def all_switches(ops: Sequence[Op], values: Mapping[str, Array]) -> dict[str, Integers]:
+    """The switches of every MaxPool by its output's name, from the values of its input; see pool_switches."""
+    return {op.output: pool_switches(op, values[op.inputs[0]]) for op in ops if isinstance(op, MaxPool)}

@@ -1,0 +1,309 @@
+"""MIP-IN (Algorithm 1) by brute force: every fit one explicit design matrix, loops for all geometry.
+
+Written from the method's definition alone; shares no code with the package. Usable up to some hundred elements a
+tensor.
+
+Choices where the definition leaves room:
+* A tensor that differs from the explanation input by shape ops alone (Reshape, Transpose; Identity and Dropout change
+  nothing either) is the explanation input as far as masks go. Likewise an `at` that differs from the network input by
+  such ops alone is not an inner tensor.
+* Consumers are the ops that read the tensor, one a slot: Add(t, t) is two consumers of t.
+* Tensors that do not depend on the explanation input, or that do not reach the target, get no signal.
+* The target tensor holds y_c at index c and 0 elsewhere, for S and for A; it is not masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.oracles.design import block_design, has_intercept, has_parameters, pull_back, ridge_fit
+from tests.oracles.forward import all_switches
+from tests.oracles.forward import forward as explicit_forward
+from tests.oracles.spec import (
+    Activation,
+    Array,
+    Conv,
+    Dense,
+    Integers,
+    Op,
+    Reshape,
+    Shape,
+    Transpose,
+    input_name,
+    output_name,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Weights through which one consumer reconstructs a tensor.
+
+    consumer: the consuming op's output name; slot: which of the op's inputs the tensor is.
+    weight: Dense [in, out]; Conv as the forward weight [O, I/groups, *kernel]; all others [C], one scalar a channel.
+    """
+
+    consumer: str
+    slot: int
+    weight: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The fitted inverse of one tensor. intercept: [C] (2-D tensors: [features]), None where the rule gives none."""
+
+    blocks: tuple[Block, ...]
+    intercept: Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class OracleResult:
+    """Everything by tensor name; arrays [N, ...] of the samples the inverses were applied to.
+
+    values, switches: of all tensors and all MaxPools. source (S), attribution (A), prediction (X̂, what S was before the
+    mask), attribution_prediction (A before the mask): of the tensors between the explanation input and the target,
+    both included. weights: of the fitted tensors among them.
+    """
+
+    values: dict[str, Array]
+    switches: dict[str, Integers]
+    source: dict[str, Array]
+    attribution: dict[str, Array]
+    prediction: dict[str, Array]
+    attribution_prediction: dict[str, Array]
+    weights: dict[str, Fit]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The values and switches of one batch of samples."""
+
+    values: Mapping[str, Array]
+    switches: Mapping[str, Integers]
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        return {name: value.shape[1:] for name, value in self.values.items()}
+
+
+def same_up_to_shape(ops: Sequence[Op], start: str) -> set[str]:
+    """`start` and every tensor computed from it by ops that leave the elements as they are."""
+    same = {start}
+    for op in ops:
+        plain = isinstance(op, Reshape | Transpose) or (
+            isinstance(op, Activation) and op.kind in ("Identity", "Dropout")
+        )
+        if plain and op.inputs[0] in same:
+            same.add(op.output)
+    return same
+
+
+def tensors_between(ops: Sequence[Op], at: str) -> set[str]:
+    """The tensors that depend on `at` and that the target depends on, both included."""
+    below = {at}
+    for op in ops:
+        if below.intersection(op.inputs):
+            below.add(op.output)
+    above = {output_name(ops)}
+    for op in reversed(ops):
+        if op.output in above:
+            above.update(op.inputs)
+    return below & above
+
+
+def fit_tensor(
+    name: str,
+    consumers: Sequence[tuple[Op, int]],
+    samples: Samples,
+    source: Mapping[str, Array],
+    ridge: float,
+    conv_bias: bool,
+) -> Fit:
+    """X_T ≈ Σ_k G_k(S_k) + b in one least-squares problem a channel (section 2).
+
+    source: the masked signals S of the tensors above, by name.
+    """
+    kinds = {type(op) for op, _ in consumers}
+    if Dense in kinds and Conv in kinds:
+        raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
+    intercept = conv_bias or any(has_intercept(op, conv_bias) for op, _ in consumers)
+    x = samples.values[name]
+    channels = x.shape[1]
+    columns: list[list[Array]] = [[] for _ in consumers]
+    offsets = np.zeros(channels)
+    for m in range(channels):
+        designs = designs_of(consumers, samples, source, m)
+        weights, offsets[m] = ridge_fit(np.concatenate(designs, axis=1), x[:, m].reshape(-1), ridge, intercept)
+        begin = 0
+        for k, design in enumerate(designs):
+            columns[k].append(weights[begin : begin + design.shape[1]])
+            begin += design.shape[1]
+    blocks = []
+    for (op, slot), parts in zip(consumers, columns, strict=True):
+        if isinstance(op, Dense):
+            weight = np.stack(parts)
+        elif isinstance(op, Conv):
+            weight = np.zeros(op.weight.shape)
+            per_group = op.weight.shape[0] // op.groups
+            for m, part in enumerate(parts):
+                group, local = divmod(m, op.weight.shape[1])
+                weight[group * per_group : (group + 1) * per_group, local] = part.reshape(
+                    per_group, *op.weight.shape[2:]
+                )
+        else:
+            weight = np.concatenate(parts)
+        blocks.append(Block(op.output, slot, weight))
+    return Fit(tuple(blocks), offsets if intercept else None)
+
+
+def designs_of(
+    consumers: Sequence[tuple[Op, int]], samples: Samples, signals: Mapping[str, Array], m: int
+) -> list[Array]:
+    """One block_design per consumer, for channel m: [N · locations, unknowns]."""
+    shapes = samples.shapes
+    return [
+        block_design(
+            op, slot, signals[op.output], [shapes[name] for name in op.inputs], samples.switches.get(op.output), m
+        )
+        for op, slot in consumers
+    ]
+
+
+def channel_weights(op: Op, weight: Array, m: int) -> Array:
+    """The entries of a block's weight that channel m uses, in the order of block_design's columns."""
+    if isinstance(op, Dense):
+        return np.asarray(weight[m])
+    if isinstance(op, Conv):
+        per_group = op.weight.shape[0] // op.groups
+        group, local = divmod(m, op.weight.shape[1])
+        return weight[group * per_group : (group + 1) * per_group, local].reshape(-1)
+    return weight[m : m + 1]
+
+
+def reconstruct(
+    name: str,
+    consumers: Sequence[tuple[Op, int]],
+    samples: Samples,
+    signals: Mapping[str, Array],
+    fit: Fit | None,
+    linear: bool,
+) -> Array:
+    """X̂ of a tensor from the signals above it, before the mask; linear leaves the intercepts out (section 5)."""
+    shapes = samples.shapes
+    if fit is None:
+        op, slot = consumers[0]
+        inputs = [shapes[tensor] for tensor in op.inputs]
+        return pull_back(op, slot, signals[op.output], inputs, samples.switches.get(op.output))
+    result = np.zeros_like(samples.values[name])
+    for m in range(result.shape[1]):
+        designs = designs_of(consumers, samples, signals, m)
+        flat = np.zeros(len(designs[0]))
+        for (op, _), block, design in zip(consumers, fit.blocks, designs, strict=True):
+            flat += design @ channel_weights(op, block.weight, m)
+        if fit.intercept is not None and not linear:
+            flat += fit.intercept[m]
+        result[:, m] = flat.reshape(result[:, m].shape)
+    return result
+
+
+def one_hot(output: Array, target: int) -> Array:
+    """y_c at index c, 0 elsewhere. output: [N, classes]."""
+    if output.ndim != 2:
+        raise ValueError(f"the target tensor has shape {output.shape}, not [N, classes]")
+    result = np.zeros(output.shape)
+    result[:, target] = output[:, target]
+    return result
+
+
+def mipin(
+    ops: Sequence[Op],
+    x: npt.ArrayLike,
+    target: int,
+    *,
+    ridge: float = 1e-3,
+    conv_bias: bool = False,
+    at: str | None = None,
+    input_mask: bool | None = None,
+    local: bool = True,
+    fit_rows: npt.ArrayLike | None = None,
+    x_apply: npt.ArrayLike | None = None,
+    forward: Callable[[Array], Mapping[str, Array]] | None = None,
+    values: Mapping[str, Array] | None = None,
+    values_apply: Mapping[str, Array] | None = None,
+) -> OracleResult:
+    """Fit the inverses of one target on x and apply them to x_apply (default: x).
+
+    x: [N, *input] calibration samples; target: index c of the output tensor; fit_rows: boolean [N] or integer
+    selection of the samples the fits use (default all); at: the explanation input (default: the network input).
+    forward: input [N, ...] -> the values of every tensor by name, in place of the explicit loops, for x and x_apply;
+    values, values_apply: such values already computed, for x and for x_apply. Values of other engines are cast to
+    float64; switches are always found here, as the first maximum of the MaxPool's input values.
+    """
+    batch = np.asarray(x, dtype=np.float64)
+    compute: Callable[[Array], Mapping[str, Array]] = forward or (lambda data: explicit_forward(ops, data))
+
+    def gather(data: Array, known: Mapping[str, Array] | None) -> Samples:
+        found = compute(data) if known is None else known
+        exact = {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
+        return Samples(exact, all_switches(ops, exact))
+
+    whole = gather(batch, values)
+    everything = np.arange(len(batch))
+    rows = everything if fit_rows is None else everything[np.asarray(fit_rows)]
+    if rows.size == 0:
+        raise ValueError("no sample to fit on")
+    fitting = Samples(
+        {name: value[rows] for name, value in whole.values.items()},
+        {name: switch[rows] for name, switch in whole.switches.items()},
+    )
+    if x_apply is None and values_apply is None:
+        applied = whole
+    else:
+        applied = gather(np.asarray(x_apply, dtype=np.float64), values_apply)
+
+    network_input, output = input_name(ops), output_name(ops)
+    explained = network_input if at is None else at
+    between = tensors_between(ops, explained)
+    if explained not in between:
+        raise ValueError(f"the target does not depend on {explained!r}")
+    if input_mask is None:
+        input_mask = explained not in same_up_to_shape(ops, network_input)
+    unmasked: set[str] = set() if input_mask else same_up_to_shape(ops, explained)
+
+    def mask(name: str, signal: Array, samples: Samples) -> Array:
+        """Eq. 9."""
+        if not local or name in unmasked:
+            return signal
+        return np.where(samples.values[name] != 0, signal, 0.0)
+
+    fit_source = {output: one_hot(fitting.values[output], target)}
+    source = {output: one_hot(applied.values[output], target)}
+    attribution = {output: source[output].copy()}
+    prediction, attribution_prediction = dict(source), dict(attribution)
+    weights: dict[str, Fit] = {}
+    for name in reversed([network_input, *(op.output for op in ops)]):
+        if name not in between or name == output:
+            continue
+        consumers = [
+            (op, slot) for op in ops if op.output in between for slot, read in enumerate(op.inputs) if read == name
+        ]
+        fit: Fit | None = None
+        if len(consumers) > 1 or has_parameters(consumers[0][0]):
+            fit = weights[name] = fit_tensor(name, consumers, fitting, fit_source, ridge, conv_bias)
+        fit_source[name] = mask(name, reconstruct(name, consumers, fitting, fit_source, fit, False), fitting)
+        prediction[name] = reconstruct(name, consumers, applied, source, fit, False)
+        attribution_prediction[name] = reconstruct(name, consumers, applied, attribution, fit, True)
+        source[name] = mask(name, prediction[name], applied)
+        attribution[name] = mask(name, attribution_prediction[name], applied)
+    return OracleResult(
+        dict(applied.values),
+        dict(applied.switches),
+        source,
+        attribution,
+        prediction,
+        attribution_prediction,
+        weights,
+    )

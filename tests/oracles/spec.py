@@ -1,0 +1,304 @@
+"""A tiny network description for the slow twins: ops over named tensors, in topological order.
+
+A network is a sequence of ops. The one tensor that no op produces is the network input, the last op's output is the
+target tensor. Tensors are batch first, channels (or features) on axis 1. Arrays are float64. Nothing here is shared
+with the package.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Shape = tuple[int, ...]
+ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window: output location j and tap u meet input location i = j·stride - begin + u·dilation."""
+
+    kernel: Shape
+    strides: Shape
+    begins: Shape
+    ends: Shape
+    dilations: Shape
+    ceil_mode: bool = False
+
+    def output_size(self, size: Shape) -> Shape:
+        """Spatial output size for a spatial input size (ONNX operator documents, explicit padding).
+
+        With ceil_mode a last window that would begin behind the input and its begin padding is dropped, as onnxruntime
+        does at every opset (the operator document says so from opset 22 on).
+        """
+        result = []
+        for length, room, stride, begin in zip(size, self.room(size), self.strides, self.begins, strict=True):
+            if room < 0:
+                raise ValueError(f"{self} does not fit a map of size {size}")
+            count = room // stride + 1
+            if self.ceil_mode and room % stride and count * stride < length + begin:
+                count += 1
+            result.append(count)
+        return tuple(result)
+
+    def room(self, size: Shape) -> Shape:
+        """How far the window can move over the padded map, per axis."""
+        return tuple(
+            length + begin + end - (k - 1) * d - 1
+            for length, k, d, begin, end in zip(size, self.kernel, self.dilations, self.begins, self.ends, strict=True)
+        )
+
+    def taps(self, j: Shape, size: Shape) -> Iterator[tuple[Shape, Shape]]:
+        """Every (u, i) of output location j whose input location i lies on the grid, taps in row-major order."""
+        for u in itertools.product(*(range(k) for k in self.kernel)):
+            i = tuple(
+                a * s - p + b * d for a, b, s, p, d in zip(j, u, self.strides, self.begins, self.dilations, strict=True)
+            )
+            if all(0 <= a < length for a, length in zip(i, size, strict=True)):
+                yield u, i
+
+    def connections(self, size: Shape) -> Iterator[tuple[Shape, Shape, Shape]]:
+        """Every (j, u, i) of a whole map of spatial input size `size`."""
+        for j in itertools.product(*(range(n) for n in self.output_size(size))):
+            for u, i in self.taps(j, size):
+                yield j, u, i
+
+
+def element(*index: int | slice) -> tuple[int | slice, ...]:
+    """The index tuple of one location, for x[element(ALL, channel, *i)]."""
+    return index
+
+
+def window(
+    kernel: Sequence[int],
+    strides: Sequence[int] = (),
+    pads: Sequence[int] = (),
+    dilations: Sequence[int] = (),
+    ceil_mode: bool = False,
+) -> Window:
+    """A Window from ONNX-style attributes; an empty attribute means ones (strides, dilations) or zeros (pads)."""
+    rank = len(kernel)
+    ones = (1,) * rank
+    full = tuple(pads) or (0,) * (2 * rank)
+    result = Window(
+        tuple(kernel), tuple(strides) or ones, full[:rank], full[rank:], tuple(dilations) or ones, ceil_mode
+    )
+    if any(len(part) != rank for part in (result.strides, result.begins, result.ends, result.dilations)):
+        raise ValueError(f"attributes do not all have rank {rank}: {result}")
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """Cross-correlation. weight: [O, I/groups, *kernel]; bias: [O] or None; pads: (begins..., ends...)."""
+
+    inputs: tuple[str]
+    output: str
+    weight: Array
+    bias: Array | None = None
+    strides: Shape = ()
+    pads: Shape = ()
+    dilations: Shape = ()
+    groups: int = 1
+
+    @property
+    def window(self) -> Window:
+        return window(self.weight.shape[2:], self.strides, self.pads, self.dilations)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """y = x W + b on [N, in] tensors. weight: [in, out]; bias: [out] or None."""
+
+    inputs: tuple[str]
+    output: str
+    weight: Array
+    bias: Array | None = None
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum over each window; padding never wins."""
+
+    inputs: tuple[str]
+    output: str
+    kernel: Shape
+    strides: Shape = ()
+    pads: Shape = ()
+    dilations: Shape = ()
+    ceil_mode: bool = False
+
+    @property
+    def window(self) -> Window:
+        return window(self.kernel, self.strides, self.pads, self.dilations, self.ceil_mode)
+
+
+@dataclass(frozen=True)
+class AveragePool:
+    """Mean over each window; count_include_pad counts explicit padding, never what ceil_mode adds behind it."""
+
+    inputs: tuple[str]
+    output: str
+    kernel: Shape
+    strides: Shape = ()
+    pads: Shape = ()
+    ceil_mode: bool = False
+    count_include_pad: bool = False
+
+    @property
+    def window(self) -> Window:
+        return window(self.kernel, self.strides, self.pads, (), self.ceil_mode)
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool:
+    """Mean over all spatial axes, kept with length 1."""
+
+    inputs: tuple[str]
+    output: str
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Element-wise function named as in ONNX (forward.ACTIVATIONS lists them); None means the ONNX default.
+
+    alpha: of LeakyRelu, Elu, ThresholdedRelu, HardSigmoid; low, high: of Clip.
+    """
+
+    inputs: tuple[str]
+    output: str
+    kind: str
+    alpha: float | None = None
+    low: float = 0.0
+    high: float = 6.0
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """shape: per-sample shape (the batch axis stays)."""
+
+    inputs: tuple[str]
+    output: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """perm: permutation of the batched tensor's axes, perm[0] == 0."""
+
+    inputs: tuple[str]
+    output: str
+    perm: Shape
+
+
+@dataclass(frozen=True)
+class Add:
+    """Sum of tensors of one shape."""
+
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class Concat:
+    """axis: of the batched tensor, >= 1."""
+
+    inputs: tuple[str, ...]
+    output: str
+    axis: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelAffine:
+    """y[:, c] = scale[c] x[:, c] + shift[c]: a batch normalisation that was not folded. scale, shift: [C]."""
+
+    inputs: tuple[str]
+    output: str
+    scale: Array
+    shift: Array
+
+
+Op = (
+    Conv
+    | Dense
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+    | Activation
+    | Reshape
+    | Transpose
+    | Add
+    | Concat
+    | ChannelAffine
+)
+
+
+def input_name(ops: Sequence[Op]) -> str:
+    """The one tensor that no op produces; ops out of topological order are refused."""
+    produced: set[str] = set()
+    free: dict[str, None] = {}
+    for op in ops:
+        free.update(dict.fromkeys(name for name in op.inputs if name not in produced))
+        if op.output in produced or op.output in free:
+            raise ValueError(f"tensor {op.output!r} is produced twice or used before it is produced")
+        produced.add(op.output)
+    if len(free) != 1:
+        raise ValueError(f"a network has one input, this one reads {sorted(free)}")
+    return next(iter(free))
+
+
+def output_name(ops: Sequence[Op]) -> str:
+    """The target tensor: the last op's output."""
+    return ops[-1].output
+
+
+def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
+    """Per-sample output shape of an op, from its inputs' per-sample shapes."""
+    first = shapes[0]
+    match op:
+        case Conv():
+            if first[0] != op.weight.shape[1] * op.groups or op.weight.shape[0] % op.groups:
+                raise ValueError(f"Conv {op.output!r}: weight {op.weight.shape}, groups {op.groups}, input {first}")
+            return (op.weight.shape[0], *op.window.output_size(first[1:]))
+        case Dense():
+            if first != (op.weight.shape[0],):
+                raise ValueError(f"Dense {op.output!r}: weight {op.weight.shape} on per-sample shape {first}")
+            return (op.weight.shape[1],)
+        case MaxPool() | AveragePool():
+            return (first[0], *op.window.output_size(first[1:]))
+        case GlobalAveragePool():
+            return (first[0],) + (1,) * (len(first) - 1)
+        case Reshape():
+            if math.prod(op.shape) != math.prod(first):
+                raise ValueError(f"Reshape {op.output!r}: {first} to {op.shape}")
+            return op.shape
+        case Transpose():
+            if sorted(op.perm) != list(range(len(first) + 1)) or op.perm[0] != 0:
+                raise ValueError(f"Transpose {op.output!r}: perm {op.perm} on per-sample shape {first}")
+            return tuple(first[axis - 1] for axis in op.perm[1:])
+        case Add():
+            if any(shape != first for shape in shapes):
+                raise ValueError(f"Add {op.output!r}: shapes {shapes} differ")
+            return first
+        case Concat():
+            axis = op.axis - 1
+            if axis < 0 or any(s[:axis] + s[axis + 1 :] != first[:axis] + first[axis + 1 :] for s in shapes):
+                raise ValueError(f"Concat {op.output!r}: shapes {shapes} on axis {op.axis}")
+            return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+        case Activation() | ChannelAffine():
+            return first
+
+
+def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:
+    """Per-sample shape of every tensor, in topological order, the input first."""
+    shapes = {input_name(ops): tuple(input_shape)}
+    for op in ops:
+        shapes[op.output] = output_shape(op, [shapes[name] for name in op.inputs])
+    return shapes
