@@ -10,6 +10,7 @@ from typing import Any, Literal
 import array_api_compat
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 import scipy.linalg
 
 from mipin_ref.errors import BackendUnavailable, InvalidData
@@ -89,6 +90,16 @@ class Backend:
         """Eigenvalues [k], ascending, and eigenvectors [k, k] of a symmetric float64 matrix."""
         values, vectors = self.xp.linalg.eigh(a)
         return values, vectors
+
+    def rfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+        """Real FFT over `axes`, zero-padded to `size`, in the precision of a."""
+        if self._is_numpy:
+            return scipy.fft.rfftn(a, s=size, axes=axes, workers=-1)
+        return self.xp.fft.rfftn(a, s=size, axes=axes)
+
+    def irfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+        """The inverse of rfftn."""
+        return self.xp.fft.irfftn(a, s=size, axes=axes)
 
     @property
     def _is_numpy(self) -> bool:

@@ -43,7 +43,8 @@ def _area_weights(size: int) -> NDArray[np.float64]:
     """
     low = np.maximum(np.arange(size)[:, None] * SOURCE_SIDE, np.arange(SOURCE_SIDE)[None, :] * size)
     high = np.minimum((np.arange(size)[:, None] + 1) * SOURCE_SIDE, (np.arange(SOURCE_SIDE)[None, :] + 1) * size)
-    return np.maximum(high - low, 0).astype(np.float64)
+    overlap: NDArray[np.float64] = np.maximum(high - low, 0).astype(np.float64)
+    return overlap
 
 
 @cache

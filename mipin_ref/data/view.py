@@ -110,12 +110,15 @@ class View:
         numbers = np.asarray(value, dtype=self._working)
         if numbers.ndim == 0:
             return self._stored_sample, numbers
-        # A flattened or transposed sample has its channel axis only as it is stored.
-        stored_first = self._transposed or len(self._sample) == 1
-        layouts = (self._stored_sample, self._sample) if stored_first else (self._sample, self._stored_sample)
+        layouts = [self._sample]
+        if self._transposed:
+            layouts = [self._stored_sample]
+        elif len(self._sample) == 1:
+            # A flattened sample has its channel axis only as it is stored.
+            layouts = [self._stored_sample, self._sample]
         for layout in layouts:
             axis = _channel_axis(layout, len(numbers))
-            if axis is not None and not (self._transposed and layout == self._sample):
+            if axis is not None:
                 shape = [1] * (len(layout) + 1)
                 shape[axis] = len(numbers)
                 return layout, numbers.reshape(shape)
@@ -175,13 +178,19 @@ def _channel_axis(layout: tuple[int, ...], channels: int) -> int | None:
 
 
 def _checked_index(index: Any, samples: int, origin: str) -> Index:
+    """A slice as it is; positions as an array of integers >= 0."""
     if isinstance(index, slice):
         return index
-    positions = np.asarray(index)
-    if positions.size == 0 and positions.ndim == 1:
-        positions = positions.astype(np.intp)
+    refusal = f"{origin}: index samples by a slice or a one-dimensional array of integers"
+    try:
+        positions = np.asarray(index)
+    except ValueError as error:
+        raise InvalidData(refusal) from error
+    if positions.shape == (0,):
+        return np.empty(0, dtype=np.intp)
     if positions.ndim != 1 or positions.dtype.kind not in "iu":
-        raise InvalidData(f"{origin}: index samples by a slice or a one-dimensional array of integers")
-    if positions.size and not (-samples <= positions.min() and positions.max() < samples):
+        raise InvalidData(refusal)
+    if not (-samples <= positions.min() and positions.max() < samples):
         raise InvalidData(f"{origin}: sample index out of range, there are {samples} samples")
+    positions = positions.astype(np.intp)
     return np.where(positions < 0, positions + samples, positions)

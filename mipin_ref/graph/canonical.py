@@ -30,18 +30,29 @@ def canonical_chain(found: Read) -> Chain:
 
     Raises UnsupportedModel where the network branches or a constant or padding has no neighbour to dissolve into.
     """
+    if found.problems and not _is_chain(found):
+        raise UnsupportedModel(CANNOT, found.problems)
     _check_chain(found)
     folded: set[str] = set()
     layers = _without_pads(list(found.layers), folded)
     layers = _without_affines(layers, folded)
+    # An Affine may have stood between a Pad and its Conv.
+    layers = _without_pads(layers, folded)
     layers, removed = _without_softmax(layers, folded)
-    left = [f"{x.operator if isinstance(x, Affine) else x.kind} {x.name!r} ({_why(x)})" for x in layers if _is_draft(x)]
-    if left:
-        raise UnsupportedModel("the network has nodes that cannot be inverted", left)
+    left = [entry for layer in layers for entry in _left_over(layer)]
+    if found.problems or left:
+        raise UnsupportedModel(CANNOT, [*found.problems, *left])
     aliases = {name: target for name, target in found.aliases.items() if target not in folded}
     folded.update(found.aliases.keys() - aliases.keys())
-    logits = layers[-1].output if layers else found.input
-    return Chain(tuple(layers), aliases, frozenset(folded), logits, removed)
+    return Chain(tuple(layers), aliases, frozenset(folded), layers[-1].output if layers else found.input, removed)
+
+
+CANNOT = "the network has nodes that cannot be inverted"
+
+
+def _is_chain(found: Read) -> bool:
+    names = [found.input, *(layer.output for layer in found.layers)]
+    return all(layer.input == name for layer, name in zip(found.layers, names, strict=False))
 
 
 def _check_chain(found: Read) -> None:
@@ -53,20 +64,19 @@ def _check_chain(found: Read) -> None:
     ]
     if branching:
         raise UnsupportedModel("the network branches", branching)
-    if not found.layers:
+    if not found.layers and not found.problems:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
 
 
-def _is_draft(layer: Layer) -> bool:
-    return isinstance(layer, Affine | Pad | Softmax)
-
-
-def _why(layer: Layer) -> str:
+def _left_over(layer: Layer) -> list[str]:
+    """The file's nodes that a draft layer still stands for, each with the reason."""
+    if isinstance(layer, Affine):
+        return [f"{label} (a constant that no neighbouring Conv or Dense can take up)" for label in layer.labels]
     if isinstance(layer, Softmax):
-        return "a Softmax before the end is no element-wise activation"
+        return [f"{layer.function} {layer.name!r} (before the end it is no element-wise activation)"]
     if isinstance(layer, Pad):
-        return "padding that no convolution follows"
-    return "a constant that no neighbouring Conv or Dense can take up"
+        return [f"Pad {layer.name!r} (padding that no convolution follows)"]
+    return []
 
 
 def _dissolve(layers: list[Layer], index: int, folded: set[str]) -> list[Layer]:
@@ -80,6 +90,9 @@ def _dissolve(layers: list[Layer], index: int, folded: set[str]) -> list[Layer]:
 def _rename(layers: list[Layer], index: int, name: str, folded: set[str]) -> list[Layer]:
     """Give the output of layer `index` another name, as its values are no longer those of the file."""
     old = layers[index].output
+    taken = {layers[0].input, *(layer.output for layer in layers)}
+    while name in taken:
+        name += "'"
     folded.add(old)
     folded.discard(name)
     renamed = [*layers[:index], replace(layers[index], output=name), *layers[index + 1 :]]
@@ -103,15 +116,17 @@ def _without_softmax(layers: list[Layer], folded: set[str]) -> tuple[list[Layer]
             bias=np.concatenate([-before.bias, before.bias]),
             out_shape=(2,),
         )
-        layers = [*layers[: at - 1], both, *layers[at:]]
-    return _dissolve(layers, at, folded), softmax.function
+        layers = _rename([*layers[: at - 1], both, *layers[at:]], at - 1, f"{before.output}:logits", folded)
+    layers = _dissolve(layers, at, folded)
+    for position in range(at, len(layers)):
+        layers = _rename(layers, position, f"{layers[position].output}:logits", folded)
+    return layers, softmax.function
 
 
 def _without_pads(layers: list[Layer], folded: set[str]) -> list[Layer]:
     index = 0
-    while index < len(layers):
-        pad = layers[index]
-        after = layers[index + 1] if index + 1 < len(layers) else None
+    while index < len(layers) - 1:
+        pad, after = layers[index : index + 2]
         if isinstance(pad, Pad) and isinstance(after, Transpose):
             layers[index : index + 2] = _swapped_pad(pad, after)
             layers = _rename(layers, index, f"{pad.output}:unpadded", folded)
@@ -123,6 +138,7 @@ def _without_pads(layers: list[Layer], folded: set[str]) -> list[Layer]:
             )
             layers[index + 1] = replace(after, window=window, in_shape=pad.in_shape)
             layers = _dissolve(layers, index, folded)
+            index = 0  # a Pad in front of this one may now meet its Conv
             continue
         index += 1
     return layers
@@ -196,8 +212,13 @@ def _fold_up(layers: list[Layer], index: int, folded: set[str]) -> list[Layer] |
                 _replaced(layers, before, weight=weight, bias=layer.bias * a_channel + b_channel), before, index, folded
             )
         elif isinstance(layer, Affine):
-            composed = {"scale": layer.scale * scale, "shift": layer.shift * scale + shift}
-            return _absorbed(_replaced(layers, before, **composed), before, index, folded)
+            both = replace(
+                layer,
+                labels=layer.labels + affine.labels,
+                scale=layer.scale * scale,
+                shift=layer.shift * scale + shift,
+            )
+            return _absorbed([*layers[:before], both, *layers[before + 1 :]], before, index, folded)
         else:
             return None
     return None
@@ -266,8 +287,9 @@ def _per_channel(value: Array, shape: Shape) -> Array | None:
     return np.broadcast_to(value.reshape(value.shape[0]), shape[:1])
 
 
-def _replaced(layers: list[Layer], index: int, **changes: Array) -> list[Layer]:
+def _replaced(layers: list[Layer], index: int, weight: Array, bias: Array) -> list[Layer]:
     layer = layers[index]
-    if isinstance(layer, Conv | Dense):
-        changes = {k: v.astype(layer.weight.dtype) for k, v in changes.items()}
-    return [*layers[:index], replace(layer, **changes), *layers[index + 1 :]]
+    assert isinstance(layer, Conv | Dense)
+    dtype = layer.weight.dtype
+    changed = replace(layer, weight=weight.astype(dtype), bias=bias.astype(dtype))
+    return [*layers[:index], changed, *layers[index + 1 :]]

@@ -8,22 +8,32 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.network import Activation, Array, Conv, Dense, Layer, MaxPool, Network, Reshape, Transpose
 
 OPSET, IR_VERSION = 20, 9
-"""The oldest opset that has every activation we accept as one operator."""
+"""The oldest opset that has every activation we accept as one operator; Swish (opset 24) is spelt out."""
+
+MAX_BYTES = (1 << 31) - (1 << 20)
+"""Weights that a serialised model can hold: protobuf ends at 2 GB, and the nodes want some room."""
 
 
 def emit(net: Network, wanted: Sequence[str], switches: Collection[str] = ()) -> ModelProto:
     """A model whose outputs are the tensors `wanted` and, for each max-pool output in `switches`, its Indices.
 
     Nodes that no wanted tensor needs are left out. The output that holds the switches of tensor t is switches_of(t).
+    Raises UnsupportedModel where the weights are too large for one model.
     """
     needed, layers = {*wanted, *switches}, []
     for layer in reversed(net.layers):
         if layer.output in needed:
             layers.append(layer)
             needed.add(layer.input)
+    size = sum(layer.parameters for layer in layers) * net.dtype.itemsize
+    if size > MAX_BYTES:
+        raise UnsupportedModel(
+            f"the network has {size:,} bytes of weights; only {MAX_BYTES:,} fit into one model for onnxruntime"
+        )
     nodes: list[NodeProto] = []
     weights: list[TensorProto] = []
     for number, layer in enumerate(reversed(layers)):
@@ -83,21 +93,21 @@ def _nodes(
         yield node("Reshape", [weight("shape", np.array([-1, *layer.out_shape], np.int64))])
     elif isinstance(layer, Transpose):
         yield node("Transpose", perm=layer.perm)
+    elif isinstance(layer, Activation) and layer.function == "Swish":
+        yield from _swish(layer, weight("alpha", np.array(layer.options.get("alpha", 1.0), dtype)))
+    elif isinstance(layer, Activation) and layer.function == "Clip":
+        bounds = (layer.options.get("min", -np.inf), layer.options.get("max", np.inf))
+        yield node("Clip", [weight("min", np.array(bounds[0], dtype)), weight("max", np.array(bounds[1], dtype))])
     elif isinstance(layer, Activation):
-        yield _activation(layer, node, weight, dtype)
+        slope = () if layer.slope is None else [weight("slope", layer.slope.astype(dtype))]
+        yield node(layer.function, slope, **layer.options)
     else:
         raise AssertionError(f"layer kind {layer.kind} has no ONNX form")
 
 
-def _activation(layer: Activation, node: Any, weight: Any, dtype: np.dtype[Any]) -> tuple[NodeProto, list[TensorProto]]:
-    if layer.function == "Clip":
-        low, high = layer.options.get("min", -np.inf), layer.options.get("max", np.inf)
-        made: tuple[NodeProto, list[TensorProto]] = node(
-            "Clip", [weight("min", np.array(low, dtype)), weight("max", np.array(high, dtype))]
-        )
-        return made
-    if layer.slope is not None:
-        made = node(layer.function, [weight("slope", layer.slope.astype(dtype))])
-        return made
-    made = node(layer.function, **layer.options)
-    return made
+def _swish(layer: Activation, alpha: TensorProto) -> Iterator[tuple[NodeProto, list[TensorProto]]]:
+    """x · sigmoid(alpha x)."""
+    scaled, gate = f"{layer.output}:scaled", f"{layer.output}:gate"
+    yield helper.make_node("Mul", [layer.input, alpha.name], [scaled]), [alpha]
+    yield helper.make_node("Sigmoid", [scaled], [gate]), []
+    yield helper.make_node("Mul", [layer.input, gate], [layer.output], name=layer.name), []

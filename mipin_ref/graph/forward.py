@@ -23,7 +23,7 @@ class Record:
     switches: Mapping[str, npt.NDArray[np.int64]]
 
 
-def session(model: bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
+def session(model: bytes | str, threads: int | None = None) -> onnxruntime.InferenceSession:
     """An onnxruntime session that computes what is written, in bounded memory.
 
     Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak.
@@ -71,7 +71,10 @@ class Recorder:
 
 
 def logits(net: Network, x: Array, *, batch_size: int = 256) -> Array:
-    """The logits [N, classes] of x [N, *input_shape]."""
+    """The logits [N, classes] of x [N, *input_shape]. Raises InvalidData where x is empty or does not fit."""
+    check_batch(net, x)
+    if not len(x):
+        raise InvalidData("the data hold no sample")
     recorder = Recorder(net, [net.logits])
     parts = [recorder(x[i : i + batch_size], i).values[net.logits] for i in range(0, len(x), batch_size)]
     return np.concatenate(parts).reshape(len(x), -1)

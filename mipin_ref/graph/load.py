@@ -10,7 +10,8 @@ from onnx import ModelProto
 from mipin_ref.graph.canonical import canonical_chain
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
-from mipin_ref.graph.read import Read, read
+from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.read import Read, choose_output, read
 from mipin_ref.graph.verify import verify
 
 
@@ -23,10 +24,13 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
     folder), UnsupportedModel (naming every node that cannot be handled).
     """
     opened = open_model(source)
-    found = read(opened, output)
-    net = _network(opened, found)
+    chosen = choose_output(opened.proto, output)
+    needed = pruned(opened.proto, chosen)
+    net = _network(opened, read(needed, chosen))
     if check:
-        verify(net, opened)
+        # The file itself where all of it is needed: external data may be larger than a serialised model can be.
+        whole_file = opened.path if needed is opened.proto else None
+        verify(net, whole_file or needed)
     return net
 
 
@@ -37,7 +41,7 @@ def _network(opened: Opened, found: Read) -> Network:
         input=found.input,
         input_shape=found.input_shape,
         dtype=np.dtype(found.dtype),
-        output_names=found.output_names,
+        output_names=tuple(value.name for value in opened.proto.graph.output),
         output=found.output,
         logits=chain.logits,
         aliases=chain.aliases,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.table import format_table
 from mipin_ref.window import Window
 
 Array = npt.NDArray[Any]
@@ -121,7 +122,8 @@ class Network:
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
     output itself or, where a final Softmax was removed, that Softmax's input. aliases: names of the file whose
-    tensor survives under another name; folded: names of the file whose values a rewrite took away. sha256: of the file, followed by its external data in order of file name.
+    tensor survives under another name; folded: names of the file whose values a rewrite took away. sha256: of the file,
+    followed by its external data in order of file name.
     """
 
     layers: tuple[Layer, ...]
@@ -198,10 +200,11 @@ class Network:
             )
         return int(target)
 
-    def __str__(self) -> str:
-        head = ("#", "layer", "detail", "input", "output", "parameters", "output tensor")
+    def table(self, extra: tuple[str, Sequence[str]] | None = None) -> str:
+        """The layers as a readable table; extra: heading and cells, one a layer, of one more column."""
+        head = ["#", "layer", "detail", "input", "output", "parameters", "output tensor"]
         rows = [
-            (
+            [
                 str(i),
                 layer.kind,
                 layer.describe(),
@@ -209,21 +212,22 @@ class Network:
                 _dims(layer.out_shape),
                 f"{layer.parameters:,}" if layer.parameters else "",
                 layer.output,
-            )
+            ]
             for i, layer in enumerate(self.layers)
         ]
-        widths = [max(len(row[c]) for row in [head, *rows]) for c in range(len(head))]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-        ]
+        if extra is not None:
+            head.append(extra[0])
+            rows = [[*row, cell] for row, cell in zip(rows, extra[1], strict=True)]
         total = sum(layer.parameters for layer in self.layers)
-        lines.append(
+        removed = f" (final {self.removed_softmax} removed)" if self.removed_softmax else ""
+        return (
+            f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]"
-            + (f" (final {self.removed_softmax} removed)" if self.removed_softmax else "")
-            + f", {total:,} parameters"
+            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters"
         )
-        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
 
 
 def _dims(shape: Shape) -> str:

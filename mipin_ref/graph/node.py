@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from mipin_ref.graph.network import Array
@@ -19,7 +19,7 @@ MAX_ELEMENTS = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One ONNX node; `attributes` holds plain Python values and NumPy arrays, '' among inputs is one left out."""
+    """One ONNX node; `attributes` holds plain Python values, '' among inputs is one left out."""
 
     op: str
     domain: str
@@ -52,55 +52,21 @@ def record(proto: NodeProto) -> Node:
 
 
 def _value(attribute: AttributeProto) -> Any:
-    if attribute.type == AttributeProto.TENSOR:
-        return numpy_helper.to_array(attribute.t) if attribute.t.data_location != TensorProto.EXTERNAL else None
+    """The attribute as a plain value. Tensors stay behind, as only constants have them, and those are folded whole."""
+    if attribute.type in (AttributeProto.TENSOR, AttributeProto.SPARSE_TENSOR):
+        return None
     value = helper.get_attribute_value(attribute)
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-FOLDABLE = frozenset(
-    [
-        "Constant",
-        "ConstantOfShape",
-        "Identity",
-        "Cast",
-        "Shape",
-        "Size",
-        "Gather",
-        "Slice",
-        "Concat",
-        "Squeeze",
-        "Unsqueeze",
-        "Reshape",
-        "Flatten",
-        "Transpose",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Neg",
-        "Sqrt",
-        "Pow",
-        "Reciprocal",
-        "Abs",
-        "Floor",
-        "Ceil",
-        "Min",
-        "Max",
-        "ReduceProd",
-        "ReduceSum",
-        "Range",
-        "Expand",
-        "Where",
-        "Equal",
-        "Not",
-        "And",
-        "Or",
-        "Greater",
-        "Less",
-        "Split",
-    ]
-)
+BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Where", "Expand"}
+BROADCASTING |= {"Equal", "Greater", "Less", "And", "Or"}
+
+FOLDABLE = BROADCASTING | {"Constant", "ConstantOfShape", "Identity", "Cast", "Shape", "Size", "Range", "MatMul"}
+FOLDABLE |= {"Gather", "Slice", "Split", "Concat", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"}
+FOLDABLE |= {"Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
+FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2"}
+"""What exporters leave to be computed of shapes and weights."""
 
 
 class TooLarge(ValueError):
@@ -127,26 +93,23 @@ def fold(node: Node, inputs: list[Array | None], opset: int) -> list[Array]:
 
 
 def _result_size(node: Node, inputs: list[Array | None]) -> int:
+    """Elements of the result, an upper bound where it is cheap to have one. Raises ValueError where inputs misfit."""
     known = [v for v in inputs if v is not None]
     if node.op == "ConstantOfShape" and known:
-        return prod(int(v) for v in known[0].ravel())
+        return prod(int(d) for d in known[0].ravel())
     if node.op == "Expand" and len(known) == 2:
-        return prod(int(v) for v in known[1].ravel()) * known[0].size
+        given, wanted = known[0].shape, [int(d) for d in known[1].ravel()]
+        widest = max(len(given), len(wanted))
+        left = [1] * (widest - len(given)) + list(given)
+        right = [1] * (widest - len(wanted)) + wanted
+        return prod(max(a, b) for a, b in zip(left, right, strict=True))
     if node.op == "Range" and len(known) == 3:
-        start, limit, step = (float(v) for v in known)
-        return int(abs(limit - start) / abs(step)) + 1 if step else MAX_ELEMENTS + 1
-    if len(known) > 1 and node.op in (
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Min",
-        "Max",
-        "Where",
-        "Equal",
-        "Greater",
-        "Less",
-    ):
+        start, limit, step = (float(v.item()) for v in known)
+        return int(abs(limit - start) / abs(step)) + 1
+    if node.op == "Gather" and len(known) == 2:
+        return int(known[1].size) * (known[0].size // max(known[0].shape[int(node.attributes.get("axis", 0))], 1))
+    if node.op == "MatMul" and len(known) == 2:
+        return prod(known[0].shape[:-1]) * prod(known[1].shape[:-2]) * prod(known[1].shape[1:][-1:])
+    if len(known) > 1 and node.op in BROADCASTING:
         return prod(np.broadcast_shapes(*(v.shape for v in known)))
-    return sum(v.size for v in known)
+    return sum(int(v.size) for v in known)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, checker, external_data_helper, helper, inliner
 
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.graph.node import MAX_ELEMENTS
+
+MAX_FILE = 1 << 31
+"""Bytes: no protobuf message is larger."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """proto: the model with every weight inside; path: where external data were found, else None; sha256: of the file."""
+    """proto: the model with every weight inside; path: of the file, where it has external data; sha256: of the file."""
 
     proto: ModelProto
     path: Path | None
@@ -30,7 +35,13 @@ def open_model(source: str | Path | bytes | ModelProto) -> Opened:
     leave the model's folder (by `..`, an absolute path, a symbolic or a hard link).
     """
     if isinstance(source, ModelProto):
-        return _from_bytes(source.SerializeToString(deterministic=True), "the ModelProto")
+        try:
+            data = source.SerializeToString(deterministic=True)
+        except (ValueError, EncodeError) as error:
+            raise InvalidData(
+                "the ModelProto is larger than 2 GB: save it with external data and pass its path"
+            ) from error
+        return _from_bytes(data, "the ModelProto")
     if isinstance(source, bytes | bytearray):
         return _from_bytes(bytes(source), "the bytes given")
     return _from_path(Path(source))
@@ -41,32 +52,40 @@ def _from_bytes(data: bytes, what: str) -> Opened:
     if any(_is_external(t) for t in _tensors(proto)):
         raise InvalidData(f"{what} refer to external data: pass the path of the .onnx file instead")
     _check(proto, what)
-    return Opened(_inlined(proto), None, hashlib.sha256(data).hexdigest())
+    return Opened(_inlined(proto, what), None, hashlib.sha256(data).hexdigest())
 
 
 def _from_path(path: Path) -> Opened:
     what = f"{str(path)!r}"
+    if path.is_dir():
+        raise InvalidData(f"{what} is a folder, not an ONNX file")
     if not path.is_file():
         raise InvalidData(f"there is no file {what}")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    proto = _parse(path.read_bytes(), what)
-    external = sorted({_location(t) for t in _tensors(proto) if _is_external(t)})
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise CorruptFile(f"{what} is larger than the 2 GB that an ONNX file can have")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidData(f"{what} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(data)
+    proto = _parse(data, what)
+    del data
     # The checker is the only one that refuses a hard link, and only when it is given the path.
     _check(str(path), what)
+    external = [t for t in _tensors(proto) if _is_external(t)]
     if not external:
-        return Opened(_inlined(proto), None, digest.hexdigest())
+        return Opened(_inlined(proto, what), None, digest.hexdigest())
     try:
+        for tensor in external:
+            _check_extent(tensor, path.parent)
         external_data_helper.load_external_data_for_model(proto, str(path.parent))
     except (checker.ValidationError, ValueError, OSError, RuntimeError) as error:
         raise CorruptFile(f"external data of {what} cannot be read: {_first_line(error)}") from error
-    for location in external:
+    for location in sorted({_entry(t, "location") for t in external}):
         with (path.parent / location).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    return Opened(_inlined(proto), path, digest.hexdigest())
+    return Opened(_inlined(proto, what), path, digest.hexdigest())
 
 
 def _parse(data: bytes, what: str) -> ModelProto:
@@ -86,24 +105,56 @@ def _check(model: ModelProto | str, what: str) -> None:
         raise CorruptFile(f"{what} is not a valid ONNX model: {_first_line(error)}") from error
 
 
-def _inlined(proto: ModelProto) -> ModelProto:
-    return inliner.inline_local_functions(proto) if proto.functions else proto
+def _inlined(proto: ModelProto, what: str) -> ModelProto:
+    if not proto.functions:
+        return proto
+    try:
+        return inliner.inline_local_functions(proto)
+    except (checker.ValidationError, ValueError, RuntimeError, DecodeError) as error:
+        raise CorruptFile(f"the functions of {what} cannot be inlined: {_first_line(error)}") from error
 
 
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
-    yield from proto.graph.initializer
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR:
-                yield attribute.t
+    yield from _graph_tensors(proto.graph)
+    for function in proto.functions:
+        for node in function.node:
+            yield from _node_tensors(node)
+
+
+def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        yield from _node_tensors(node)
+
+
+def _node_tensors(node: NodeProto) -> Iterator[TensorProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from _graph_tensors(graph)
+
+
+def _check_extent(tensor: TensorProto, folder: Path) -> None:
+    """Raises ValueError where a tensor's part of its file is not as long as its shape says."""
+    elements = prod(tensor.dims)
+    if min(tensor.dims, default=0) < 0 or elements > MAX_ELEMENTS:
+        raise ValueError(f"tensor {tensor.name!r} asks for shape {list(tensor.dims)}")
+    present = (folder / _entry(tensor, "location")).stat().st_size - int(_entry(tensor, "offset") or 0)
+    length = int(_entry(tensor, "length") or present)
+    itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    # Types below a byte are packed: their length is at most one byte an element.
+    if not 0 <= length <= present or length > elements * itemsize:
+        raise ValueError(f"tensor {tensor.name!r} has shape {list(tensor.dims)}, its data {min(length, present)} bytes")
 
 
 def _is_external(tensor: TensorProto) -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def _location(tensor: TensorProto) -> str:
-    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+def _entry(tensor: TensorProto, key: str) -> str:
+    return next((entry.value for entry in tensor.external_data if entry.key == key), "")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,168 +1,149 @@
-"""ONNX -> draft layer list: one pass over the nodes, in which constants fold and every tensor has a shape or a value."""
+"""ONNX -> draft layers: one pass over the nodes, in which constants fold and every tensor has a shape or a value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
 
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
+from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal
 from mipin_ref.graph.network import Array, Layer, Shape
 from mipin_ref.graph.node import FOLDABLE, MAX_ELEMENTS, Node, TooLarge, fold, record
-from mipin_ref.graph.open import Opened
+from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.two_class import join_two_class
-
-BATCH = 1_000_003
-"""Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
-class Refused(Exception):
-    """Why a node cannot be handled; becomes one entry of UnsupportedModel."""
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A tensor that depends on the input: shape as in the file, with BATCH at `axis`; `name` of its batch-first form."""
-
-    name: str
-    shape: Shape
-    axis: int
-
-    @property
-    def sample(self) -> Shape:
-        return self.shape[: self.axis] + self.shape[self.axis + 1 :]
-
-
-@dataclass
-class Draft:
-    """The state of the pass: what handlers read and extend."""
-
-    opset: int
-    file_batch: int | None
-    constants: dict[str, Array] = field(default_factory=dict)
-    signals: dict[str, Signal] = field(default_factory=dict)
-    layers: list[Layer] = field(default_factory=list)
-    aliases: dict[str, str] = field(default_factory=dict)
-
-    def constant(self, name: str) -> Array | None:
-        """The value of a known tensor; None where it is left out. Refused where it depends on the input."""
-        if not name:
-            return None
-        if name not in self.constants:
-            raise Refused(f"input {name!r} is not a constant")
-        return self.constants[name]
-
-    def option(self, node: Node, attribute: str, index: int) -> Array | None:
-        """A parameter that newer opsets take as input `index` and older ones as an attribute."""
-        if attribute in node.attributes:
-            return np.asarray(node.attributes[attribute])
-        return self.constant(node.input(index))
-
-    def signal(self, node: Node, *, batch_first: bool = True) -> Signal:
-        """The one input of the node that depends on the network's input, which must be its first."""
-        others = [n for n in node.inputs[1:] if n in self.signals]
-        if others:
-            raise Refused("it joins several branches")
-        found = self.signals[node.inputs[0]]
-        if batch_first and found.axis != 0:
-            raise Refused(f"the batch is axis {found.axis} of {node.inputs[0]!r}")
-        return found
-
-    def add(self, layer: Layer, *, file_name: str | None = None, axis: int = 0) -> None:
-        shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
-        if prod(layer.out_shape) > MAX_ELEMENTS:
-            raise Refused(f"its output has {prod(layer.out_shape)} elements a sample")
-        self.layers.append(layer)
-        self.signals[file_name or layer.output] = Signal(layer.output, shape, axis)
-
-    def alias(self, node: Node, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:
-        """Output 0 of the node is its input under another name (and batch position)."""
-        moved = Signal(source.name, source.shape if shape is None else shape, source.axis if axis is None else axis)
-        self.signals[node.outputs[0]] = moved
-        self.aliases[node.outputs[0]] = source.name
-
-
 @dataclass(frozen=True)
 class Read:
-    """A draft chain: layers that the chosen output depends on, still to be canonicalised."""
+    """A draft chain: the layers that the chosen output depends on, still to be canonicalised.
+
+    problems: one entry a node that cannot be handled; a Gap stands in its place.
+    """
 
     layers: list[Layer]
     aliases: dict[str, str]
     input: str
     input_shape: Shape
     dtype: np.dtype[np.floating]
-    output_names: tuple[str, ...]
     output: str
-    last: str
+    problems: tuple[str, ...]
 
 
-def read(opened: Opened, output: str | None = None) -> Read:
-    """The draft layers of one output.
+def choose_output(proto: ModelProto, wanted: str | None) -> str:
+    """The name of the output to explain. Raises InvalidData where the choice is not possible or not clear."""
+    values = list(proto.graph.output)
+    names: list[str] = [value.name for value in values]
+    if wanted is not None:
+        if wanted not in names:
+            raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
+        return wanted
+    # Class labels (integers, strings) ride along in scikit-learn's exports; they hold no logit to explain.
+    scores = [
+        v.name for v in values if not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type in (0, *FLOATS)
+    ]
+    if not scores:
+        raise UnsupportedModel(f"none of the network's outputs ({', '.join(names)}) is a floating-point tensor")
+    if len(scores) > 1:
+        raise InvalidData(f"the network has {len(scores)} outputs ({', '.join(scores)}): choose one with output=")
+    return scores[0]
 
-    Raises InvalidData where `output` is not one of the file's, UnsupportedModel with every node that cannot be handled.
+
+def read(proto: ModelProto, output: str) -> Read:
+    """The draft layers of one output of a model that holds nothing else (see prune).
+
+    Raises UnsupportedModel where the input is not one tensor of fixed sample shape.
     """
-    from mipin_ref.graph.ops import HANDLERS
-
-    proto = opened.proto
-    graph = proto.graph
-    initial = _initializers(proto)
-    chosen = _choose_output(graph.output, output)
-    nodes = join_two_class(_ancestors([record(node) for node in graph.node], chosen), initial)
-    inputs = [value for value in graph.input if value.name not in initial]
-    used = {name for node in nodes for name in node.inputs}
-    data = _only_input([value for value in inputs if value.name in used], inputs)
+    constants = _initializers(proto)
+    nodes = join_two_class([record(node) for node in proto.graph.node], constants)
+    data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
     shape, file_batch, dtype = _input_shape(data)
-    draft = Draft(_opset(proto), file_batch, constants=initial)
+    draft = Draft(_opset(proto), file_batch, dtype, constants=constants)
     draft.signals[data.name] = Signal(data.name, (BATCH, *shape), 0)
 
     problems: list[str] = []
+    inferred: dict[str, Shape] | None = None
     for node in nodes:
         try:
-            _step(node, draft, HANDLERS)
+            _step(node, draft)
         except Refused as reason:
             problems.append(f"{node.label} ({reason})")
-    if problems:
-        raise UnsupportedModel("the network has nodes that cannot be inverted", problems)
-    if chosen not in draft.signals:
-        raise UnsupportedModel(f"output {chosen!r} does not depend on the network's input")
-    return Read(
-        draft.layers,
-        draft.aliases,
-        data.name,
-        shape,
-        dtype,
-        tuple(value.name for value in graph.output),
-        chosen,
-        draft.signals[chosen].name,
-    )
+            if inferred is None:
+                inferred = _inferred_shapes(proto, file_batch)
+            _leave_gap(node, draft, inferred)
+    if not problems and output not in draft.signals:
+        raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
+    return Read(draft.layers, draft.aliases, data.name, shape, dtype, output, tuple(problems))
 
 
-def _step(node: Node, draft: Draft, handlers: dict[str, object]) -> None:
+def _step(node: Node, draft: Draft) -> None:
     standard = node.domain in ("", "ai.onnx")
-    key = node.op if standard else f"{node.domain}.{node.op}"
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
     if standard and not dependent and not unknown and node.op in FOLDABLE:
-        known = [draft.constants[name] if name else None for name in node.inputs]
-        try:
-            draft.constants.update(zip(node.outputs, fold(node, known, draft.opset), strict=True))
-        except TooLarge as error:
-            raise Refused(str(error)) from error
-        except Exception as error:
-            raise Refused(f"a constant that cannot be computed: {type(error).__name__}") from error
+        _fold(node, draft)
         return
-    handler = handlers.get(key)
+    handler = HANDLERS.get(node.op if standard else f"{node.domain}.{node.op}")
     if handler is None:
         raise Refused("no inverse is known for this operator")
     if unknown:
-        return  # it stands behind a node already refused
-    assert callable(handler)
-    handler(node, draft)
+        if not draft.behind.intersection(unknown):
+            raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
+        draft.behind.update(node.outputs)
+        return
+    if not dependent:
+        raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
+    try:
+        handler(node, draft)
+    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+        # The door checks each node alone; that arrays do not fit together shows only here.
+        raise Refused(f"its inputs do not fit together: {error}") from error
+
+
+def _fold(node: Node, draft: Draft) -> None:
+    known = [draft.constants[name] if name else None for name in node.inputs]
+    try:
+        values = fold(node, known, draft.opset)
+    except TooLarge as error:
+        raise Refused(str(error)) from error
+    except Exception as error:
+        raise Refused(f"a constant that cannot be computed: {type(error).__name__}") from error
+    # Many small steps must not do what one large step may not.
+    draft.grown += max(0, sum(v.size for v in values) - sum(v.size for v in known if v is not None))
+    if draft.grown > MAX_ELEMENTS:
+        raise Refused(f"constants up to here ask for {draft.grown} elements")
+    draft.constants.update(zip(node.outputs, values, strict=True))
+
+
+def _leave_gap(node: Node, draft: Draft, inferred: dict[str, Shape]) -> None:
+    """Go on behind a refused node where its output's shape can be known, so that every problem is listed at once."""
+    dependent = [name for name in node.inputs if name in draft.signals]
+    for name in node.outputs:
+        if dependent and name in inferred:
+            source = draft.signals[dependent[0]]
+            gap = Gap(name=node.label, input=source.name, output=name, in_shape=source.sample, out_shape=inferred[name])
+            draft.layers.append(gap)
+            draft.signals[name] = Signal(name, (BATCH, *inferred[name]), 0)
+        elif name not in draft.signals and name not in draft.constants:
+            draft.behind.add(name)
+
+
+def _inferred_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Shape]:
+    """Per-sample shapes, by onnx's shape inference, of the tensors whose first axis is the batch."""
+    try:
+        values = shape_inference.infer_shapes(proto).graph.value_info
+    except Exception:  # Only the completeness of an error message depends on it.
+        return {}
+    found = {}
+    for value in values:
+        dims = [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
+        if dims and dims[0] == (file_batch or 0) and min(dims[1:], default=1) > 0:
+            found[value.name] = tuple(dims[1:])
+    return found
 
 
 def _initializers(proto: ModelProto) -> dict[str, Array]:
@@ -172,7 +153,7 @@ def _initializers(proto: ModelProto) -> dict[str, Array]:
             raise UnsupportedModel(f"initializer {tensor.name!r} asks for {prod(tensor.dims)} elements")
         try:
             values[tensor.name] = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise CorruptFile(f"initializer {tensor.name!r} cannot be decoded: {error}") from error
     return values
 
@@ -184,45 +165,12 @@ def _opset(proto: ModelProto) -> int:
     return opset
 
 
-def _choose_output(values: Iterable[ValueInfoProto], wanted: str | None) -> str:
-    values = list(values)
-    names = [value.name for value in values]
-    if wanted is not None:
-        if wanted not in names:
-            raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
-        return wanted
-    # Class labels (integers, strings) ride along in scikit-learn's exports; they hold no logit to explain.
-    scores = [
-        v.name for v in values if not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type in (0, *FLOATS)
-    ]
-    if len(scores) != 1:
-        raise InvalidData(f"the network has {len(scores)} outputs ({', '.join(scores)}): choose one with output=")
-    return scores[0]
-
-
-def _ancestors(nodes: list[Node], output: str) -> list[Node]:
-    """The nodes that `output` depends on, in the file's order."""
-    needed, kept = {output}, []
-    for node in reversed(nodes):
-        if needed & set(node.outputs):
-            kept.append(node)
-            needed.update(name for name in node.inputs if name)
-            needed.update(_captured(node))
-    return kept[::-1]
-
-
-def _captured(node: Node) -> set[str]:
-    """Names that the subgraphs of a control-flow node may read from outside."""
-    return {name for g in node.proto.attribute if g.HasField("g") for inner in g.g.node for name in inner.input}
-
-
-def _only_input(used: list[ValueInfoProto], declared: list[ValueInfoProto]) -> ValueInfoProto:
-    if len(used) > 1:
-        raise UnsupportedModel(f"the network has {len(used)} inputs: {', '.join(v.name for v in used)}")
-    if not used:
-        names = ", ".join(value.name for value in declared) or "none declared"
-        raise UnsupportedModel(f"the output does not depend on any input of the network ({names})")
-    return used[0]
+def _only_input(values: list[ValueInfoProto], output: str) -> ValueInfoProto:
+    if len(values) > 1:
+        raise UnsupportedModel(f"the network has {len(values)} inputs: {', '.join(v.name for v in values)}")
+    if not values:
+        raise UnsupportedModel(f"output {output!r} does not depend on any input of the network")
+    return values[0]
 
 
 def _input_shape(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[np.floating]]:
@@ -238,8 +186,8 @@ def _input_shape(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[np.
             f"input {value.name!r} leaves axis {', '.join(map(str, free))} open: export the network with fixed sizes"
         )
     shape = tuple(int(d.dim_value) for d in dims[1:])
-    if prod(shape) > MAX_ELEMENTS:
-        raise UnsupportedModel(f"input {value.name!r} has {prod(shape)} elements a sample")
     batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
+    if prod(shape) * (batch or 1) > MAX_ELEMENTS:
+        raise UnsupportedModel(f"input {value.name!r} has {prod(shape) * (batch or 1)} elements")
     found = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
     return shape, batch, np.dtype(np.float64 if found == np.float64 else np.float32)

@@ -1,4 +1,4 @@
-"""scikit-learn's binary classifiers end in [1 - sigmoid(z), sigmoid(z)]: a Softmax over the logits [-z, z] / 2, written out."""
+"""scikit-learn's binary classifiers end in [1 - sigmoid(z), sigmoid(z)]: a Softmax over [-z, z] / 2, written out."""
 
 from __future__ import annotations
 

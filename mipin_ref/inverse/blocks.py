@@ -43,6 +43,7 @@ def new_sums(
         backend,
         layer.window,
         layer.in_shape[1:],
+        layer.out_shape[1:],
         (layer.out_shape[0], layer.in_shape[0]),
         layer.groups,
         intercept=conv_bias,

@@ -26,7 +26,7 @@ from mipin_ref.inverse.blocks import (
     sums_bytes,
 )
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import FitOn, Options, memory_bytes
+from mipin_ref.inverse.options import FitOn, Options, checked_batch_size, memory_bytes
 from mipin_ref.inverse.plan import Plan, Step, make_plan
 from mipin_ref.inverse.propagate import descend, needs, seed, to_device
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
@@ -71,8 +71,8 @@ def fit(
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
-    single = isinstance(target, int | np.integer)
-    targets = [net.check_target(t) for t in ([target] if single else list(target))]
+    single = not isinstance(target, Sequence | np.ndarray | range)
+    targets = [net.check_target(t) for t in ([target] if single else target)]
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {targets}")
     plan = make_plan(net, at=at, local=local, input_mask=input_mask)
@@ -80,7 +80,7 @@ def fit(
     _check_data(net, data)
     fitter = _Fitter(net, plan, options, device, data, _checked_labels(labels, len(data), net), memory_bytes(memory))
     with progress_bar(progress) as start:
-        found = fitter.run(targets, batch_size, start)
+        found = fitter.run(targets, checked_batch_size(batch_size), start)
     return found[targets[0]] if single else found
 
 

@@ -15,7 +15,7 @@ from mipin_ref.data import as_samples
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Weights, sample_bytes
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.options import Options, checked_batch_size
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, seed, to_device
 from mipin_ref.inverse.report import Report
@@ -50,7 +50,7 @@ class Inverse:
         steps = plan.steps
         tensors, switches = needs(plan, steps)
         recorder = Recorder(net, [*tensors, plan.explained], switches)
-        if batch_size is None:
+        if checked_batch_size(batch_size) is None:
             fetched = [net.shapes[t] for t in (*tensors, plan.explained)]
             layers = [step.layer for step in steps]
             batch_size = max(1, min(256, BATCH_BYTES // sample_bytes(layers, fetched, backend.itemsize)))

@@ -58,3 +58,10 @@ def memory_bytes(memory: str | int) -> int:
     if size < 64 * 10**6:
         raise InvalidData(f"memory={memory!r} is below the 64 MB that the smallest fit needs")
     return size
+
+
+def checked_batch_size(batch_size: int | None) -> int | None:
+    """The batch size as given, or None. Raises InvalidData unless it is a positive integer."""
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        raise InvalidData(f"batch_size must be a positive integer or None, not {batch_size!r}")
+    return batch_size

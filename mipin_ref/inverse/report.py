@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mipin_ref.solve.gram import Solution
+from mipin_ref.table import format_table
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,7 @@ class Report:
 
     def __str__(self) -> str:
         names = [f.name for f in fields(TensorReport)]
-        table = [names] + [[_cell(getattr(row, name)) for name in names] for row in self.tensors]
-        widths = [max(len(line[c]) for line in table) for c in range(len(names))]
-        return "\n".join(
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table
-        )
+        return format_table(names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors])
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.files import write_atomically
+from mipin_ref.files import written_whole
 from mipin_ref.graph.network import Conv, Dense, Network
 from mipin_ref.inverse.blocks import Weights
 from mipin_ref.inverse.inverse import Inverse
@@ -48,7 +48,9 @@ def save(inverse: Inverse, path: str | Path) -> None:
         tensors[f"{number}.kernel"] = np.ascontiguousarray(weights.kernel)
         if weights.intercept is not None:
             tensors[f"{number}.intercept"] = np.ascontiguousarray(weights.intercept)
-    write_atomically(path, safetensors.numpy.save(tensors, {FORMAT: json.dumps(header)}))
+    content = safetensors.numpy.save(tensors, {FORMAT: json.dumps(header)})
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def load_inverse(

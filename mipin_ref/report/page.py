@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +21,39 @@ FAINT_INK = (95, 95, 102)
 FRAME = (205, 205, 202)
 MARGIN = 20
 GAP = 14
-TITLE_SIZE = 15
-HEADING_SIZE = 13
+TITLE_GAP = 6
 LINE = 1.3
 BAR_WIDTH, BAR_HEIGHT = 160, 12
+FRAME_WIDTH = 1
 LARGEST_CELL = 2
+LEGEND = "red: positive, blue: negative, white: zero; each heatmap is scaled by its own largest magnitude"
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+@dataclass(frozen=True)
+class Font:
+    """A face of Pillow's own font and the pixels from one line of it to the next."""
+
+    size: int
+
+    @property
+    def face(self) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        return _face(self.size)
+
+    @property
+    def line(self) -> int:
+        return round(self.size * LINE)
+
+    def width(self, text: str) -> int:
+        """Pixels that one line takes."""
+        return int(np.ceil(self.face.getlength(text)))
+
+
+@cache
+def _face(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+TITLE_FONT, HEADING_FONT = Font(15), Font(13)
 
 
 def compose_page(
@@ -39,7 +67,8 @@ def compose_page(
 ) -> Picture:
     """A page [height, width, 3] uint8 with one row of pictures [H, W, 3] per sample.
 
-    headings: one per column, lines parted by newlines; titles: one per row, above it; heading: above the page;
+    headings: one per column; titles: one per row, above it, lines after the first smaller; heading: above the page;
+    lines are parted by newlines, and one that is too long ends in "...";
     legend: the heatmaps' colour bar below it; cell: pixels that a picture's longer side is brought near to, enlarged
     by a whole factor without interpolation, or reduced where it is more than twice as long.
     Raises InvalidData where there is no row or the numbers of pictures, headings and titles differ.
@@ -53,52 +82,24 @@ def compose_page(
     if cell < 1:
         raise InvalidData(f"page: cell must be at least 1 pixel, not {cell}")
     pictures = [[scaled(picture, cell) for picture in row] for row in rows]
-    title_font, heading_font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(HEADING_SIZE)
-    title_height, line_height = round(TITLE_SIZE * LINE), round(HEADING_SIZE * LINE)
-    widths = [
-        max(
-            *(row[column].shape[1] for row in pictures),
-            *(_width(line, heading_font) for line in headings[column].split("\n")),
-            1,
-        )
+    columns = [
+        max(*(row[column].shape[1] for row in pictures), _text_size(headings[column], HEADING_FONT)[0])
         for column in range(len(headings))
     ]
-    heights = [max(picture.shape[0] for picture in row) for row in pictures]
-    heading_lines = max(text.count("\n") + 1 for text in headings)
-    page_width = max(2 * MARGIN + sum(widths) + GAP * (len(widths) - 1), 2 * MARGIN + BAR_WIDTH if legend else 0)
-    legend_lines = _wrapped(LEGEND, heading_font, page_width - 2 * MARGIN) if legend else []
-    page_height = (
-        2 * MARGIN
-        + (title_height + GAP if heading else 0)
-        + heading_lines * line_height
-        + sum(title_height + height + GAP + GAP // 2 for height in heights)
-        + (BAR_HEIGHT + line_height * (1 + len(legend_lines)) + GAP if legend else 0)
-    )
-    page = Image.new("RGB", (page_width, page_height), BACKGROUND)
-    draw = ImageDraw.Draw(page)
-    y = MARGIN
+    inner = max(sum(columns) + GAP * (len(columns) - 1), BAR_WIDTH if legend else 0)
+    bands = [_heading_band(headings, columns, inner)]
+    bands += [_row_band(title, row, columns, inner) for title, row in zip(titles, pictures, strict=True)]
     if heading:
-        draw.text((MARGIN, y), _fitted(heading, title_font, page_width - 2 * MARGIN), INK, title_font)
-        y += title_height + GAP
-    lefts = [MARGIN + sum(widths[:column]) + GAP * column for column in range(len(widths))]
-    for left, text in zip(lefts, headings, strict=True):
-        for number, line in enumerate(text.split("\n")):
-            draw.text((left, y + number * line_height), line, FAINT_INK, heading_font)
-    y += heading_lines * line_height
-    for row, title, height in zip(pictures, titles, heights, strict=True):
-        y += GAP
-        draw.text((MARGIN, y), _fitted(title, title_font, page_width - 2 * MARGIN), INK, title_font)
-        y += title_height + GAP // 2
-        for left, picture in zip(lefts, row, strict=True):
-            page.paste(Image.fromarray(picture), (left, y))
-            draw.rectangle((left - 1, y - 1, left + picture.shape[1], y + picture.shape[0]), outline=FRAME)
-        y += height
+        bands.insert(0, _text_band(heading, TITLE_FONT, INK, inner))
     if legend:
-        _draw_legend(page, draw, y + GAP, legend_lines, heading_font, line_height)
-    return np.asarray(page)
-
-
-LEGEND = "red: positive, blue: negative, white: zero; each heatmap is scaled by its own largest magnitude"
+        bands.append(_legend_band(inner))
+    height = sum(band.height for band in bands) + GAP * (len(bands) - 1)
+    page = Image.new("RGB", (inner + 2 * MARGIN, height + 2 * MARGIN), BACKGROUND)
+    y = MARGIN
+    for band in bands:
+        page.paste(band, (MARGIN - FRAME_WIDTH, y))
+        y += band.height + GAP
+    return np.array(page)
 
 
 def scaled(picture: Picture, cell: int) -> Picture:
@@ -114,28 +115,75 @@ def scaled(picture: Picture, cell: int) -> Picture:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _draw_legend(
-    page: Image.Image, draw: ImageDraw.ImageDraw, y: int, lines: Sequence[str], font: Font, line_height: int
-) -> None:
-    ramp = np.linspace(-1.0, 1.0, BAR_WIDTH)[None].repeat(BAR_HEIGHT, axis=0)
-    page.paste(Image.fromarray(heatmap(ramp)), (MARGIN, y))
-    draw.rectangle((MARGIN - 1, y - 1, MARGIN + BAR_WIDTH, y + BAR_HEIGHT), outline=FRAME)
-    for text, anchor, x in (("-max", "la", 0), ("0", "ma", BAR_WIDTH // 2), ("+max", "ra", BAR_WIDTH)):
-        draw.text((MARGIN + x, y + BAR_HEIGHT + 3), text, FAINT_INK, font, anchor=anchor)
+def _band(inner: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """An empty strip of the page; its pictures start FRAME_WIDTH in, so that their frames lie inside."""
+    band = Image.new("RGB", (inner + 2 * FRAME_WIDTH, height), BACKGROUND)
+    return band, ImageDraw.Draw(band)
+
+
+def _text_band(text: str, font: Font, ink: tuple[int, int, int], inner: int) -> Image.Image:
+    lines = text.split("\n")
+    band, draw = _band(inner, font.line * len(lines))
     for number, line in enumerate(lines):
-        draw.text((MARGIN, y + BAR_HEIGHT + (1 + number) * line_height + 3), line, FAINT_INK, font)
+        draw.text((FRAME_WIDTH, number * font.line), _fitted(line, font, inner), ink, font.face)
+    return band
 
 
-def _width(text: str, font: Font) -> int:
-    return int(np.ceil(font.getlength(text)))
+def _heading_band(headings: Sequence[str], columns: Sequence[int], inner: int) -> Image.Image:
+    band, _ = _band(inner, max(_text_size(text, HEADING_FONT)[1] for text in headings))
+    for left, width, text in zip(_lefts(columns), columns, headings, strict=True):
+        band.paste(_text_band(text, HEADING_FONT, FAINT_INK, width), (left, 0))
+    return band
+
+
+def _row_band(title: str, pictures: Sequence[Picture], columns: Sequence[int], inner: int) -> Image.Image:
+    first, _, rest = title.partition("\n")
+    texts = [_text_band(first, TITLE_FONT, INK, inner)]
+    if rest:
+        texts.append(_text_band(rest, HEADING_FONT, FAINT_INK, inner))
+    top = sum(text.height for text in texts) + TITLE_GAP
+    band, draw = _band(inner, top + max(picture.shape[0] for picture in pictures) + FRAME_WIDTH)
+    y = 0
+    for text in texts:
+        band.paste(text, (0, y))
+        y += text.height
+    for left, picture in zip(_lefts(columns), pictures, strict=True):
+        x, (height, width) = left + FRAME_WIDTH, picture.shape[:2]
+        band.paste(Image.fromarray(picture), (x, top))
+        draw.rectangle((x - 1, top - 1, x + width, top + height), outline=FRAME)
+    return band
+
+
+def _legend_band(inner: int) -> Image.Image:
+    lines = _wrapped(LEGEND, HEADING_FONT, inner)
+    band, draw = _band(inner, BAR_HEIGHT + 3 * TITLE_GAP + HEADING_FONT.line * (1 + len(lines)))
+    top, left = TITLE_GAP, FRAME_WIDTH
+    ramp = np.linspace(-1.0, 1.0, BAR_WIDTH)[None].repeat(BAR_HEIGHT, axis=0)
+    band.paste(Image.fromarray(heatmap(ramp)), (left, top))
+    draw.rectangle((left - 1, top - 1, left + BAR_WIDTH, top + BAR_HEIGHT), outline=FRAME)
+    y = top + BAR_HEIGHT + 3
+    for text, anchor, x in (("-max", "la", 0), ("0", "ma", BAR_WIDTH // 2), ("+max", "ra", BAR_WIDTH)):
+        draw.text((left + x, y), text, FAINT_INK, HEADING_FONT.face, anchor=anchor)
+    text_band = _text_band("\n".join(lines), HEADING_FONT, FAINT_INK, inner)
+    band.paste(text_band, (0, y + HEADING_FONT.line + TITLE_GAP))
+    return band
+
+
+def _lefts(columns: Sequence[int]) -> list[int]:
+    return [sum(columns[:number]) + GAP * number for number in range(len(columns))]
+
+
+def _text_size(text: str, font: Font) -> tuple[int, int]:
+    """Width and height in pixels of the lines of a text."""
+    lines = text.split("\n")
+    return max(font.width(line) for line in lines), font.line * len(lines)
 
 
 def _fitted(text: str, font: Font, width: int) -> str:
-    """text on one line, its end replaced by "..." where it is wider than `width` pixels."""
-    text = " ".join(text.split())
-    if _width(text, font) <= width:
+    """One line of text, its end replaced by "..." where it is wider than `width` pixels."""
+    if font.width(text) <= width:
         return text
-    while text and _width(text + "...", font) > width:
+    while text and font.width(text + "...") > width:
         text = text[:-1]
     return text + "..."
 
@@ -144,7 +192,7 @@ def _wrapped(text: str, font: Font, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _width(longer, font) > width:
+        if lines[-1] and font.width(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.files import written_whole
 from mipin_ref.report.heatmap import as_finite, heatmap
 from mipin_ref.report.page import Picture, compose_page
 
@@ -71,7 +70,7 @@ def explanation_page(
         for n in range(samples)
     ]
     lines = [
-        f"{title}: logit {of_input[n]:.2f} for the input, {of_source[n]:.2f} for its source signal"
+        f"{title}\nlogit {of_input[n]:.4g} for the input, {of_source[n]:.4g} for its source signal"
         for n, title in enumerate(titles)
     ]
     return compose_page(rows, HEADINGS, lines, heading=heading, cell=cell)
@@ -98,16 +97,9 @@ def save_png(array: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None
     """
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or array.size == 0:
         raise InvalidData(f"{path}: a picture must be uint8 [H, W] or [H, W, 3], not {array.dtype} {list(array.shape)}")
-    final = Path(path)
     try:
-        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG")
-            os.replace(temporary, final)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with written_whole(path) as file:
+            Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG")
     except (OSError, ValueError) as error:
         raise InvalidData(f"{path}: cannot be written ({error})") from error
 

@@ -101,16 +101,33 @@ class Gram:
 
     def solve(self, ridge: float) -> Solution:
         """W [f, d] and b [d] (paper, Eq. 6 where there is an intercept). λ = ridge, absolute, on sums."""
-        xp = self._backend.xp
-        found = solve_symmetric(self._backend, xp.asarray(self._zz, copy=True), self._zx, ridge)
+        sums = NormalEquations(self.rows, self._zz, self._zx, self._mean_z, self._mean_x, self._xx)
+        return sums.solve(self._backend, ridge, intercept=self._intercept)
+
+
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """zz: [f, f], zx: [f, d] sums of products, centred where the fit has an intercept; mean_z: [f], mean_x: [d];
+    xx: [d] Σ(x - mean)². All float64, over `rows` rows.
+    """
+
+    rows: int
+    zz: Array
+    zx: Array
+    mean_z: Array
+    mean_x: Array
+    xx: Array
+
+    def solve(self, backend: Backend, ridge: float, *, intercept: bool) -> Solution:
+        xp = backend.xp
+        found = solve_symmetric(backend, xp.asarray(self.zz, copy=True), self.zx, ridge)
         weights = found.x
-        intercept = self._mean_x - self._mean_z @ weights if self._intercept else None
-        spread = xp.sum(self._xx)
-        about = spread if self._intercept else spread + self.rows * xp.sum(self._mean_x * self._mean_x)
-        error = about - 2 * xp.sum(weights * self._zx) + xp.sum(weights * (self._zz @ weights))
+        spread = xp.sum(self.xx)
+        about = spread if intercept else spread + self.rows * xp.sum(self.mean_x * self.mean_x)
+        error = about - 2 * xp.sum(weights * self.zx) + xp.sum(weights * (self.zz @ weights))
         return Solution(
             weights,
-            intercept,
+            self.mean_x - self.mean_z @ weights if intercept else None,
             self.rows,
             found.solver,
             found.condition,

@@ -1,0 +1,104 @@
+"""Parsing, dispatch, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from mipin_ref.errors import MipinError
+
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0 when done and 2 on a usage or input error, told in one line."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    # Heavy imports wait until a command is known to run.
+    from mipin_ref.cli import commands
+
+    try:
+        getattr(commands, options.command)(options)
+    except MipinError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; files already complete are kept, no partial file is left")
+    except OSError as error:
+        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    return 0
+
+
+def _fail(message: str) -> int:
+    print("mipin: " + " ".join(message.split()), file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mipin", description="MIP-IN attribution of ONNX classifiers")
+    parser.add_argument("--version", action="version", version=version("mipin_ref"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="fit, explain and draw the built-in digits")
+    demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
+
+    inspect = commands.add_parser("inspect", help="layer table, parameters, and what each layer's inverse will be")
+    inspect.add_argument("model", metavar="MODEL")
+    _add_output(inspect)
+
+    fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
+    fit.add_argument("model", metavar="MODEL")
+    fit.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
+    fit.add_argument("--target", required=True, metavar="C[,C...]", help="class index, several, or 'all'")
+    fit.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="three.mipin; for several classes name-{target}.mipin"
+    )
+    fit.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
+    fit.add_argument("--ridge", type=float, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
+    fit.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
+    fit.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
+    fit.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
+    fit.add_argument("--global", dest="local", action="store_false", help="no masks: class-level source signal")
+    fit.add_argument("--fit-on", choices=("all", "target_class"), default="all")
+    fit.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    fit.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    fit.add_argument("--memory", default="2GB", help="what the fit may hold (default 2GB)")
+    fit.add_argument("--batch-size", type=_positive, metavar="N")
+    _add_output(fit)
+    _add_preprocessing(fit)
+
+    explain = commands.add_parser("explain", help="source signal, attribution and heatmaps of images")
+    explain.add_argument("model", metavar="MODEL")
+    explain.add_argument("images", metavar="IMAGES", help="data as for fit")
+    explain.add_argument("--inverse", required=True, metavar="FILE", help="what fit wrote")
+    explain.add_argument("-o", "--out", required=True, metavar="DIR")
+    explain.add_argument("--target", type=int, metavar="C", help="refuse an inverse of another class")
+    explain.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
+    explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    _add_output(explain)
+    _add_preprocessing(explain)
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
+
+
+def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    parser.add_argument("--scale", type=float, metavar="S", help="divide by S (default 255 for bytes, else 1)")
+    parser.add_argument("--mean", type=_numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
+    parser.add_argument("--std", type=_numbers, metavar="S[,S...]", help="then divide, one number or one a channel")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _numbers(text: str) -> float | tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,122 @@
+"""Activations, the final Softmax, and nodes that hand their input on."""
+
+from __future__ import annotations
+
+from math import prod
+
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Softmax, readable
+from mipin_ref.graph.network import Activation
+from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.per_channel import per_sample
+from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.two_class import OP as TWO_CLASS
+
+ACTIVATIONS: dict[str, bool] = {
+    "Relu": True,
+    "LeakyRelu": True,
+    "PRelu": True,
+    "ThresholdedRelu": True,
+    "Elu": True,
+    "Selu": True,
+    "Celu": True,
+    "Tanh": True,
+    "Softsign": True,
+    "HardSwish": True,
+    "Gelu": True,
+    "Mish": True,
+    "Swish": True,
+    "Sigmoid": False,
+    "HardSigmoid": False,
+    "Softplus": False,
+}
+"""ONNX activation -> whether f(0) = 0, so that a neuron that fires had an input that was not zero."""
+
+
+UNBOUNDED = 3.4e38
+"""Exporters write the largest float32, about 3.4028e38, for a bound that is not there."""
+
+
+@handles(*ACTIVATIONS, "Clip")
+def activation(node: Node, draft: Draft) -> None:
+    x = draft.signal(node, batch_first=False)
+    keeps_zero = ACTIVATIONS.get(node.op, True)
+    options: dict[str, float | str] = {
+        key: value if isinstance(value, str) else float(value) for key, value in node.attributes.items()
+    }
+    slope = None
+    if node.op == "Clip":
+        options = {}
+        for key, index in (("min", 1), ("max", 2)):
+            bound = draft.option(node, key, index)
+            if bound is not None and bound.size != 1:
+                raise Refused(f"its {key} has shape {bound.shape}")
+            if bound is not None and abs(bound.item()) < UNBOUNDED:
+                options[key] = float(bound.item())
+        keeps_zero = float(options.get("min", 0)) <= 0 <= float(options.get("max", 0))
+    if node.op == "PRelu":
+        slope = per_sample(draft.weight(node.inputs[1]), x)
+    draft.add(
+        Activation(
+            name=layer_name(node),
+            input=x.name,
+            output=node.outputs[0],
+            in_shape=x.sample,
+            out_shape=x.sample,
+            function=node.op,
+            options=options,
+            slope=slope,
+            keeps_zero=keeps_zero,
+        ),
+        axis=x.axis,
+    )
+
+
+@handles("Softmax", "LogSoftmax")
+def softmax(node: Node, draft: Draft) -> None:
+    x = draft.signal(node)
+    default = -1 if draft.opset >= 13 else 1
+    axis = int(node.attributes.get("axis", default)) % len(x.shape)
+    features = prod(x.sample)
+    # Before opset 13 every axis from `axis` on is normalised together.
+    spanned = x.shape[axis] if draft.opset >= 13 else prod(x.shape[axis:])
+    if axis == 0 or spanned != features:
+        raise Refused(f"it normalises over axis {axis} of {readable(x.shape)}, not over all classes")
+    draft.add(
+        Softmax(
+            name=layer_name(node),
+            input=x.name,
+            output=node.outputs[0],
+            in_shape=x.sample,
+            out_shape=x.sample,
+            function=node.op,
+        )
+    )
+
+
+@handles(TWO_CLASS)
+def two_class(node: Node, draft: Draft) -> None:
+    x = draft.signal(node)
+    if x.shape != (BATCH, 1):
+        raise Refused(f"two classes from {readable(x.shape)}; one logit [N, 1] is needed")
+    draft.add(
+        Softmax(
+            name=layer_name(node),
+            input=x.name,
+            output=node.outputs[0],
+            in_shape=(1,),
+            out_shape=(2,),
+            function=TWO_CLASS,
+        )
+    )
+
+
+@handles("Identity", "Dropout", "Cast", "ai.onnx.ml.ZipMap")
+def identity(node: Node, draft: Draft) -> None:
+    x = draft.signal(node, batch_first=False)
+    if node.op == "Dropout":
+        mode = draft.constant(node.input(2))
+        if mode is not None and bool(mode):
+            raise Refused("training_mode is on: export in evaluation mode")
+    if node.op == "Cast" and node.attributes["to"] not in (1, 10, 11):
+        raise Refused("it casts to a type that is not floating point")
+    draft.alias(node, x)

@@ -1,0 +1,87 @@
+"""Arithmetic with constants, and batch normalisation: both are one scale and one shift a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mipin_ref.graph.draft import Affine, Draft, Refused, Signal, readable
+from mipin_ref.graph.network import Array
+from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.registry import handles, layer_name
+
+
+@handles("Add", "Sub", "Mul", "Div", "Sum")
+def arithmetic(node: Node, draft: Draft) -> None:
+    signals = [i for i, name in enumerate(node.inputs) if name in draft.signals]
+    if len(signals) > 1:
+        what = "it gates one tensor by another" if node.op in ("Mul", "Div") else "it joins several branches"
+        raise Refused(what)
+    if len(node.inputs) != 2:
+        if len(node.inputs) == 1:
+            draft.alias(node, draft.signals[node.inputs[0]])
+            return
+        raise Refused("a Sum of one tensor with several constants")
+    x = draft.signals[node.inputs[signals[0]]]
+    constant = per_sample(draft.weight(node.inputs[1 - signals[0]]), x)
+    one, zero = np.ones_like(constant), np.zeros_like(constant)
+    if node.op in ("Add", "Sum"):
+        scale, shift = one, constant
+    elif node.op == "Mul":
+        scale, shift = constant, zero
+    elif node.op == "Sub":
+        scale, shift = (one, -constant) if signals[0] == 0 else (-one, constant)
+    else:
+        if signals[0] == 1:
+            raise Refused("it divides a constant by a tensor")
+        if not np.all(constant):
+            raise Refused("it divides by zero")
+        scale, shift = one / constant, zero
+    _add_affine(node, draft, x, scale, shift)
+
+
+def per_sample(value: Array, x: Signal) -> Array:
+    """A constant aligned with the per-sample shape of x, as float64."""
+    rank = len(x.shape)
+    if value.ndim > rank and any(d != 1 for d in value.shape[: value.ndim - rank]):
+        raise Refused(f"a constant of shape {value.shape} widens its input {readable(x.shape)}")
+    aligned = value.reshape((1,) * max(rank - value.ndim, 0) + value.shape[max(value.ndim - rank, 0) :])
+    if (
+        value.ndim > rank
+        or any(c not in (1, d) for c, d in zip(aligned.shape, x.shape, strict=True))
+        or (aligned.shape[x.axis] != 1)
+    ):
+        raise Refused(f"a constant of shape {value.shape} widens its input {readable(x.shape)}")
+    return np.squeeze(aligned, axis=x.axis).astype(np.float64)
+
+
+def _add_affine(node: Node, draft: Draft, x: Signal, scale: Array, shift: Array) -> None:
+    draft.add(
+        Affine(
+            name=layer_name(node),
+            input=x.name,
+            output=node.outputs[0],
+            in_shape=x.sample,
+            out_shape=x.sample,
+            labels=(node.label,),
+            scale=scale,
+            shift=shift,
+        ),
+        axis=x.axis,
+    )
+
+
+@handles("BatchNormalization")
+def batch_normalization(node: Node, draft: Draft) -> None:
+    x = draft.signal(node)
+    if node.attributes.get("training_mode", 0):
+        raise Refused("training_mode is on: export in evaluation mode")
+    if any(node.outputs[1:]):
+        raise Refused("it hands out statistics: export in evaluation mode")
+    gamma, beta, mean, variance = (draft.weight(name).astype(np.float64) for name in node.inputs[1:5])
+    if {v.shape for v in (gamma, beta, mean, variance)} != {(x.shape[1],)}:
+        raise Refused(f"its parameters do not fit {x.shape[1]} channels")
+    scale = gamma / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
+    if not np.all(np.isfinite(scale)):
+        raise Refused("its variance is not positive")
+    shape = (-1,) + (1,) * (len(x.shape) - 2)
+    _add_affine(node, draft, x, scale.reshape(shape), (beta - mean * scale).reshape(shape))

@@ -1,0 +1,44 @@
+"""What one output of a model needs, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnx import GraphProto, ModelProto, NodeProto, helper
+
+
+def pruned(proto: ModelProto, output: str) -> ModelProto:
+    """The model without the nodes, inputs, outputs and weights that `output` does not need; itself where all are."""
+    graph = proto.graph
+    needed, nodes = {output}, []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(_read_by(node))
+    kept_inputs = [value for value in graph.input if value.name in needed]
+    kept_outputs = [value for value in graph.output if value.name == output]
+    if (len(nodes), len(kept_inputs), len(kept_outputs)) == (len(graph.node), len(graph.input), len(graph.output)):
+        return proto
+    small = helper.make_graph(
+        nodes[::-1],
+        graph.name,
+        kept_inputs,
+        kept_outputs,
+        [tensor for tensor in graph.initializer if tensor.name in needed],
+        sparse_initializer=[tensor for tensor in graph.sparse_initializer if tensor.values.name in needed],
+    )
+    return helper.make_model(small, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+
+
+def _read_by(node: NodeProto) -> Iterator[str]:
+    """Names that a node reads, those that its subgraphs may capture from outside included."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from _read_inside(graph)
+
+
+def _read_inside(graph: GraphProto) -> Iterator[str]:
+    yield from (value.name for value in graph.output)
+    for node in graph.node:
+        yield from _read_by(node)

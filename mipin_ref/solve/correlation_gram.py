@@ -1,0 +1,148 @@
+"""The same normal equations without im2col: their Gram depends on two taps only through the distance between them.
+
+For taps u and v, the sum of Z[(o,u), t] Z[(p,v), t] over every location t that the adjoint touches is the correlation of
+S_o and S_p at the lag (u - v)·dilation / stride, and zero where the stride does not divide it. One FFT of S, one small
+product a frequency, and one inverse FFT at the end give all of them. Where padding cuts locations off, their rows are
+written out and taken off again. The cross term is the weight gradient of the forward convolution: without a stride the
+same spectra hold it, with one it is a matrix product a tap.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import scipy.fft
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.errors import InvalidData
+from mipin_ref.solve.adjoint_rows import adjoint_rows, border
+from mipin_ref.solve.gram import NormalEquations, Solution
+from mipin_ref.window import Window
+
+
+class CorrelationGram:
+    """Sums for one group: reconstruct x [n, m, *size] from s [n, o, *locations]."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        window: Window,
+        size: tuple[int, ...],
+        locations: tuple[int, ...],
+        channels: tuple[int, int],
+        *,
+        intercept: bool,
+    ) -> None:
+        self._backend, self._window, self._size, self._intercept = backend, window, size, intercept
+        self._outputs, self._inputs = channels
+        # A channel of ones beside x gives the sums of the regressors along with the cross term.
+        self._width = self._inputs + int(intercept)
+        self._border = border(window, size, locations)
+        self._dense = all(s == 1 for s in window.strides)
+        reach = [-(-(e - 1) // s) for e, s in zip(window.extent, window.strides, strict=True)]
+        free = [j + r for j, r in zip(locations, reach, strict=True)]
+        if self._dense:
+            free = [max(f, n + b) for f, n, b in zip(free, size, window.begin, strict=True)]
+        self._length = tuple(int(scipy.fft.next_fast_len(n, real=True)) for n in free)
+        frequencies = prod(self._length[:-1]) * (self._length[-1] // 2 + 1)
+        xp, wide = backend.xp, backend.xp.float64
+        self.rows = 0
+        columns = self._outputs + (self._width if self._dense else 0)
+        self._spectrum = backend.zeros((frequencies, self._outputs, columns), xp.complex128)
+        features = window.taps * self._outputs
+        self._cut = backend.zeros((features, features), wide)
+        self._zx = backend.zeros((window.taps, self._outputs, self._width), wide)
+        self._x = backend.zeros((self._inputs,), wide)
+        self._xx = backend.zeros((self._inputs,), wide)
+
+    def update(self, s: Array, x: Array) -> None:
+        """Add samples of the compute dtype."""
+        xp, wide = self._backend.xp, self._backend.xp.float64
+        last = (0, *range(2, s.ndim), 1)
+        ones = [xp.ones_like(x[:, :1, ...])] if self._intercept else []
+        beside = xp.concat([x, *ones], axis=1) if ones else x
+        spectra = [self._transformed(a) for a in ((s, beside) if self._dense else (s,))]
+        both = xp.concat(spectra, axis=2) if self._dense else spectra[0]
+        left = xp.permute_dims(xp.conj(both[:, :, : self._outputs]), (0, 2, 1))
+        self._spectrum += xp.astype(left @ both, xp.complex128)
+        if not self._dense:
+            self._add_cross(xp.permute_dims(s, last), xp.permute_dims(beside, last))
+        for box in self._border:
+            z = adjoint_rows(self._backend, xp.permute_dims(s, last), self._window, box)
+            self._cut += xp.astype(z.T @ z, wide)
+        spatial = (0, *range(2, x.ndim))
+        rows = x.shape[0] * prod(self._size)
+        total = xp.sum(x, axis=spatial, dtype=wide)
+        mean = xp.astype(total / rows, x.dtype)
+        centred = x - xp.reshape(mean, (1, -1, *(1,) * len(self._size)))
+        self._combine(rows, total, xp.sum(centred * centred, axis=spatial, dtype=wide))
+
+    def _transformed(self, a: Array) -> Array:
+        """Spectra [frequencies, n, channels] of a [n, channels, *map]: then each frequency's product is one gemm."""
+        axes = tuple(range(2, a.ndim))
+        f = self._backend.rfftn(a, self._length, axes)
+        return self._backend.xp.permute_dims(self._backend.xp.reshape(f, (*a.shape[:2], -1)), (2, 0, 1))
+
+    def _add_cross(self, s: Array, x: Array) -> None:
+        xp, window = self._backend.xp, self._window
+        locations = tuple(s.shape[1:-1])
+        canvas = self._backend.zeros((s.shape[0], *window.padded(locations, self._size), self._width), x.dtype)
+        canvas[(slice(None), *window.crop(self._size), slice(None))] = x
+        flat = xp.reshape(s, (-1, self._outputs)).T
+        for tap, offset in enumerate(window.offsets):
+            seen = canvas[(slice(None), *window.spread(offset, locations), slice(None))]
+            self._zx[tap, ...] += xp.astype(flat @ xp.reshape(seen, (-1, self._width)), xp.float64)
+
+    def _combine(self, rows: int, total: Array, xx: Array) -> None:
+        if self.rows:
+            shift = total / rows - self._x / self.rows
+            xx = xx + shift * shift * (self.rows * rows / (self.rows + rows))
+        self.rows += rows
+        self._x += total
+        self._xx += xx
+
+    def merge(self, other: CorrelationGram) -> None:
+        """Add all samples of another accumulator of the same problem."""
+        if not isinstance(other, CorrelationGram) or other._spectrum.shape != self._spectrum.shape:
+            raise InvalidData("only sums of the same problem can be merged")
+        if other.rows:
+            self._spectrum += other._spectrum
+            self._zx += other._zx
+            self._cut += other._cut
+            self._combine(other.rows, other._x, other._xx)
+
+    def solve(self, ridge: float) -> Solution:
+        """Weights [taps·o, m], taps outermost, and the intercept [m]."""
+        xp = self._backend.xp
+        features = self._window.taps * self._outputs
+        zz, zx = self._products()
+        sum_z, mean_x = self._backend.zeros((features,), xp.float64), self._x / self.rows
+        if self._intercept:
+            zx, sum_z = zx[:, : self._inputs], zx[:, self._inputs]
+            zz -= sum_z[:, None] * (sum_z / self.rows)[None, :]
+            zx = zx - sum_z[:, None] * mean_x[None, :]
+        sums = NormalEquations(self.rows, zz, zx, sum_z / self.rows, mean_x, self._xx)
+        return sums.solve(self._backend, ridge, intercept=self._intercept)
+
+    def _products(self) -> tuple[Array, Array]:
+        """Z'Z [taps·o, taps·o] and Z'X [taps·o, width] from the correlations of all lags."""
+        backend, window, outputs = self._backend, self._window, self._outputs
+        half = (*self._length[:-1], self._length[-1] // 2 + 1)
+        spectrum = backend.xp.reshape(self._spectrum, (*half, *self._spectrum.shape[1:]))
+        lags = backend.irfftn(spectrum, self._length, tuple(range(len(half))))
+        zz = backend.zeros((window.taps, outputs, window.taps, outputs), backend.xp.float64)
+        zx = backend.xp.asarray(self._zx, copy=True)
+        for u, first in enumerate(window.offsets):
+            for v, second in enumerate(window.offsets):
+                apart = [a - b for a, b in zip(first, second, strict=True)]
+                if not any(a % s for a, s in zip(apart, window.strides, strict=True)):
+                    lag = self._wrapped([a // s for a, s in zip(apart, window.strides, strict=True)])
+                    zz[u, :, v, :] = lags[(*lag, slice(None), slice(0, outputs))]
+            if self._dense:
+                lag = self._wrapped([a - b for a, b in zip(first, window.begin, strict=True)])
+                zx[u, ...] = lags[(*lag, slice(None), slice(outputs, outputs + self._width))]
+        features = window.taps * outputs
+        return backend.xp.reshape(zz, (features, features)) - self._cut, backend.xp.reshape(zx, (features, -1))
+
+    def _wrapped(self, lag: list[int]) -> tuple[int, ...]:
+        return tuple(a % n for a, n in zip(lag, self._length, strict=True))

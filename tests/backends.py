@@ -1,0 +1,31 @@
+"""The namespaces that the engine is tested on: what would break on CuPy must break on one of these."""
+
+from __future__ import annotations
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+
+from mipin_ref.backend import Backend, get_backend
+
+NAMES = ("numpy", "array-api-strict", "torch")
+
+
+def backend(name: str, dtype: str = "float64") -> Backend:
+    """NumPy; array-api-strict on device1, where NumPy functions and host arrays raise; torch on the CPU."""
+    if name == "array-api-strict":
+        strict = Backend(array_api_strict, array_api_strict.Device("device1"), "float64")
+        return get_backend(strict, dtype)
+    return get_backend(torch if name == "torch" else "numpy", dtype)
+
+
+on_every_backend = pytest.mark.parametrize("name", NAMES)
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """max |actual - expected| / max |expected|."""
+    scale = float(np.max(np.abs(expected), initial=0.0))
+    return float(np.max(np.abs(actual - expected), initial=0.0)) / (scale or 1.0)

@@ -1,0 +1,155 @@
+"""What a fit and its application refuse, each in one sentence, before numbers could come out wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from tests.networks import to_onnx
+from tests.oracles.spec import Activation, Conv, Dense, Reshape
+
+X = np.random.default_rng(0).standard_normal((20, 1, 6, 6)).astype(np.float32)
+
+
+def small(bias: float = 0.0, last: float = 1.0) -> mr.Network:
+    """Conv -> Relu -> Dense with 3 classes; a very negative bias kills the Relu, last = 0 makes the logits constant."""
+    rng = np.random.default_rng(1)
+    ops = [
+        Conv(("input",), "conv", rng.standard_normal((2, 1, 3, 3)), bias=np.full(2, bias)),
+        Activation(("conv",), "relu", "Relu"),
+        Reshape(("relu",), "flat", (32,)),
+        Dense(("flat",), "scores", last * rng.standard_normal((32, 3)), bias=np.array([0.1, 0.2, 0.3])),
+    ]
+    return mr.load(to_onnx(ops, (1, 6, 6)))
+
+
+def with_value(value: float) -> np.ndarray:
+    x = X.copy()
+    x[13, 0, 2, 2] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (X[:0], {}, "holds no samples"),
+        (X[:1], {}, "at least 2 calibration samples; there are 1"),
+        (X[:, 0, :5], {}, r"takes \[N, 1, 6, 6\]"),
+        (X.reshape(20, 36), {}, r"takes \[N, 1, 6, 6\]"),
+        (with_value(np.nan), {}, "NaN or Inf"),
+        (with_value(np.inf), {"batch_size": 4}, r"samples 12\.\.15, hold NaN or Inf"),
+        (with_value(3e38), {}, "activation .* NaN or Inf"),
+        ((X * 100).astype(np.uint8), {}, "255"),
+        (X.astype(np.int64), {}, "int64"),
+        (X + 1j, {}, "complex"),
+        (np.repeat(X[:1], 20, axis=0), {}, "for every calibration sample: there is nothing to invert"),
+        (42, {}, "int"),
+        (X, {"target": 3}, r"target 3 is out of range: output 'scores' has classes 0\.\.2"),
+        (X, {"target": -1}, "out of range"),
+        (X, {"target": 1.5}, "target"),
+        (X, {"target": True}, "target must be an integer"),
+        (X, {"target": []}, "one or more distinct classes"),
+        (X, {"target": [1, 1]}, "one or more distinct classes"),
+        (X, {"ridge": -1.0}, "ridge must be a number >= 0"),
+        (X, {"ridge": float("nan")}, "ridge must be a number >= 0"),
+        (X, {"fit_on": "some"}, "fit_on must be"),
+        (X, {"dtype": "float16"}, "dtype must be"),
+        (X, {"backend": "jax"}, "backend must be"),
+        (X, {"memory": "lots"}, "memory must look like"),
+        (X, {"memory": "1MB"}, "below the 64 MB"),
+        (X, {"batch_size": 0}, "batch_size"),
+        (X, {"at": "rely"}, "did you mean 'relu'"),
+        (X, {"at": "scores"}, "holds the logits"),
+        (X, {"labels": np.zeros(7, int)}, "7 labels for 20 samples"),
+        (X, {"labels": np.zeros(20)}, "labels must be integers"),
+        (X, {"labels": np.full(20, 9)}, "labels run from 9 to 9"),
+        (X, {"labels": np.zeros(20, int), "fit_on": "target_class"}, "leaves 0 calibration samples of class 1"),
+        (X, {"labels": np.arange(20) // 19, "fit_on": "target_class"}, "leaves 1 calibration samples of class 1"),
+    ],
+)
+def test_refused(x: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(mr.InvalidData, match=message) as refused:
+        mr.fit(small(), x, **{"target": 1, **options})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_dead_layer_is_named() -> None:
+    with pytest.raises(mr.InvalidData, match="because all activations of tensor 'relu' are zero"):
+        mr.fit(small(bias=-1e4), X, 1)
+
+
+def test_a_constant_logit_is_refused() -> None:
+    with pytest.raises(mr.InvalidData, match=r"logit 1 is 0\.2 for every calibration sample: there is nothing"):
+        mr.fit(small(last=0.0), X, 1)
+
+
+def test_cupy_without_cupy_or_gpu() -> None:
+    with pytest.raises(mr.BackendUnavailable, match="cupy"):
+        mr.fit(small(), X, 1, backend="cupy")
+
+
+def test_memory_too_small_for_the_sums() -> None:
+    rng = np.random.default_rng(0)
+    ops = [
+        Dense(("input",), "hidden", rng.standard_normal((4, 3000)).astype(np.float32)),
+        Dense(("hidden",), "scores", rng.standard_normal((3000, 2)).astype(np.float32)),
+    ]
+    net = mr.load(to_onnx(ops, (4,)))
+    x = rng.standard_normal((5000, 4)).astype(np.float32)
+    with pytest.raises(mr.InvalidData, match=r"memory=0\.1 GB is too small: the sums of tensor 'input' take"):
+        mr.fit(net, x, 0, memory="100MB")
+
+
+@pytest.mark.parametrize(
+    ("x", "message"), [(X[:, 0], "takes"), (with_value(np.nan), "NaN"), (X.astype(np.int8), "int8"), (X[:0], "no samples")]
+)
+def test_attribute_refuses_likewise(x: Any, message: str) -> None:
+    with pytest.raises(mr.InvalidData, match=message):
+        mr.fit(small(), X, 1).attribute(x)
+
+
+def test_read_only_and_foreign_order_data_are_fine_and_untouched() -> None:
+    net = small()
+    expected = mr.fit(net, X, 1).attribute(X).source
+    frozen = np.asfortranarray(X)
+    frozen.flags.writeable = False
+    assert np.array_equal(mr.fit(net, frozen, 1).attribute(frozen).source, expected)
+
+
+def test_a_memory_map_is_read_batch_by_batch(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    net = small()
+    expected = mr.fit(net, X, 1, batch_size=7).attribute(X).source
+    assert np.array_equal(mr.fit(net, tmp_path / "x.npy", 1, batch_size=7).attribute(X).source, expected)
+
+    class Counting:
+        longest = 0
+
+        def __len__(self) -> int:
+            return len(X)
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            return X.shape
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            return X.dtype
+
+        def __getitem__(self, index: Any) -> np.ndarray:
+            self.longest = max(self.longest, len(X[index]))
+            return X[index]
+
+    counting = Counting()
+    mr.fit(net, counting, 1, batch_size=7)
+    assert counting.longest == 7
+
+
+def test_float64_data_for_a_float32_network() -> None:
+    net = small()
+    a, b = mr.fit(net, X, 1).attribute(X), mr.fit(net, X.astype(np.float64), 1).attribute(X.astype(np.float64))
+    assert np.array_equal(a.source, b.source)

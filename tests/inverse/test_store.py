@@ -1,0 +1,146 @@
+"""Saved inverses: equal after a round trip, refused when they do not belong, whole or absent on disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+import mipin_ref as mr
+from mipin_ref import files
+from tests.inverse.test_bad_input import X, small
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[mr.Network, mr.Inverse, Path]:
+    net = small()
+    inv = mr.fit(net, X, 1, ridge=0.5, conv_bias=True, at="relu")
+    path = tmp_path / "one.mipin"
+    inv.save(path)
+    return net, inv, path
+
+
+def test_round_trip(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
+    net, inv, path = saved
+    again = mr.load_inverse(path, net, target=1)
+    a, b = inv.attribute(X), again.attribute(X)
+    assert np.array_equal(a.source, b.source)
+    assert np.array_equal(a.attribution, b.attribution)
+    assert (again.target, again.options, again.report, again.samples) == (1, inv.options, inv.report, 20)
+
+
+def test_strided_weights_survive(saved: tuple[mr.Network, mr.Inverse, Path], tmp_path: Path) -> None:
+    """safetensors writes buffers as they lie: a Fortran-ordered kernel must not come back scrambled."""
+    net, inv, _ = saved
+    for weights in inv.weights.values():
+        object.__setattr__(weights, "kernel", np.asfortranarray(weights.kernel))
+    inv.save(tmp_path / "strided.mipin")
+    again = mr.load_inverse(tmp_path / "strided.mipin", net)
+    for tensor, weights in inv.weights.items():
+        assert np.array_equal(again.weights[tensor].kernel, weights.kernel)
+
+
+def test_the_header_says_what_made_it(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
+    net, _, path = saved
+    with safetensors.safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["mipin-inverse"])
+    assert header["model_sha256"] == net.sha256
+    assert header["options"]["ridge"] == 0.5
+    assert set(header["packages"]) == {"mipin_ref", "numpy", "scipy", "onnx", "onnxruntime"}
+
+
+def test_another_network_is_refused(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
+    with pytest.raises(mr.CorruptFile, match="fitted on another network"):
+        mr.load_inverse(saved[2], small(bias=0.5))
+
+
+def test_another_class_is_refused(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
+    with pytest.raises(mr.CorruptFile, match="explains class 1, not class 2"):
+        mr.load_inverse(saved[2], saved[0], target=2)
+
+
+def test_every_truncation_is_refused(saved: tuple[mr.Network, mr.Inverse, Path], tmp_path: Path) -> None:
+    net, _, path = saved
+    content = path.read_bytes()
+    cut = tmp_path / "cut.mipin"
+    for length in [0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1]:
+        cut.write_bytes(content[:length])
+        with pytest.raises(mr.CorruptFile, match=r"cut\.mipin"):
+            mr.load_inverse(cut, net)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"PK\x03\x04" + bytes(100), (1 << 60).to_bytes(8, "little") + b"{}"])
+def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.mipin"
+    path.write_bytes(content)
+    with pytest.raises(mr.CorruptFile, match="not a saved inverse"):
+        mr.load_inverse(path, small())
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(mr.InvalidData, match="there is no file"):
+        mr.load_inverse(tmp_path / "no.mipin", small())
+
+
+def rewritten(path: Path, change: Any) -> None:
+    """Change header and tensors of a saved inverse in place."""
+    with safetensors.safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["mipin-inverse"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(header, tensors)
+    path.write_bytes(safetensors.numpy.save(tensors, {"mipin-inverse": json.dumps(header)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h, t: h.update(version=99), "format version 99"),
+        (lambda h, t: h.update(format="x"), "format version"),
+        (lambda h, t: h.pop("options"), "incomplete"),
+        (lambda h, t: h["options"].update(unknown=1), "incomplete"),
+        (lambda h, t: t.pop("0.kernel"), "incomplete"),
+        (lambda h, t: t.update({"0.kernel": np.zeros((2, 2))}), "no finite weights"),
+        (lambda h, t: t["0.kernel"].fill(np.nan), "no finite weights"),
+    ],
+)
+def test_damaged_content_is_refused(saved: tuple[mr.Network, mr.Inverse, Path], change: Any, message: str) -> None:
+    net, _, path = saved
+    rewritten(path, change)
+    with pytest.raises(mr.CorruptFile, match=message):
+        mr.load_inverse(path, net)
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_old_file(
+    saved: tuple[mr.Network, mr.Inverse, Path], failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills, or the user gives up, after some bytes are written."""
+    net, inv, path = saved
+    before = path.read_bytes()
+
+    def fsync(_: int) -> None:
+        raise failure
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    with pytest.raises(type(failure)):
+        mr.fit(net, X, 2).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["one.mipin"]
+
+
+def test_a_full_disk_leaves_nothing(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
+    """/dev/full refuses every write, as a full disk does."""
+    _, inv, path = saved
+    with pytest.raises(OSError, match=r"."), files.written_whole(path.parent / "new.mipin") as file:
+        file.flush()
+        os.dup2(os.open("/dev/full", os.O_WRONLY), file.fileno())
+        file.write(path.read_bytes())
+    assert os.listdir(path.parent) == ["one.mipin"]
+    assert inv.samples == 20

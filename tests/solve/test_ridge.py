@@ -1,0 +1,144 @@
+"""Symmetric solves and accumulators against scikit-learn, NumPy's lstsq, and the sums written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from mipin_ref.errors import InvalidData
+from mipin_ref.solve.gram import Accumulator, Gram, Rows, make_accumulator
+from mipin_ref.solve.ridge import solve_symmetric
+from tests.backends import EPS, NAMES, backend, on_every_backend, relative_error
+
+Problem = tuple[np.ndarray, np.ndarray]
+
+
+def problem(rows: int, features: int, outputs: int, seed: int = 0, offset: float = 3.0) -> Problem:
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((rows, features)) + offset
+    return z, z @ rng.standard_normal((features, outputs)) + rng.standard_normal((rows, outputs)) - offset
+
+
+def fitted(kind: Callable[..., Accumulator], name: str, z: np.ndarray, x: np.ndarray, cuts: list[int]) -> Accumulator:
+    """Rows added in pieces that end at `cuts`."""
+    device = backend(name)
+    sums = kind(device, z.shape[1], x.shape[1], intercept=True)
+    for start, stop in zip([0, *cuts], [*cuts, len(z)], strict=True):
+        sums.update(device.put(z[start:stop]), device.put(x[start:stop]))
+    return sums
+
+
+@on_every_backend
+@pytest.mark.parametrize("kind", [Gram, Rows])
+@pytest.mark.parametrize("ridge", [1e-3, 1.0, 50.0])
+@pytest.mark.parametrize(("rows", "features"), [(60, 7), (12, 40)])
+def test_dense_inverse_equals_scikit_learn(name: str, kind: Any, ridge: float, rows: int, features: int) -> None:
+    z, x = problem(rows, features, 5)
+    found = fitted(kind, name, z, x, [rows // 3]).solve(ridge)
+    reference = Ridge(alpha=ridge, solver="svd").fit(z, x)
+    get = backend(name).get
+    # The error of a symmetric solve is eps times the condition of its system, which the ridge bounds.
+    tolerance = 50 * EPS * found.condition
+    assert relative_error(get(found.weights), reference.coef_.T) < tolerance
+    assert relative_error(get(found.intercept), reference.intercept_) < tolerance
+    residual = x - reference.predict(z)
+    assert found.squared_error == pytest.approx(np.sum(residual**2), rel=1e-6)
+    assert found.spread == pytest.approx(np.sum((x - x.mean(0)) ** 2), rel=1e-12)
+    assert found.rows == rows
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(
+    name=st.sampled_from(NAMES),
+    kind=st.sampled_from([Gram, Rows]),
+    cuts=st.lists(st.integers(0, 30), max_size=4).map(sorted),
+    shards=st.integers(1, 4),
+)
+def test_any_sharding_adds_up_to_the_whole(name: str, kind: Any, cuts: list[int], shards: int) -> None:
+    z, x = problem(30, 6, 3, offset=100.0)
+    whole = fitted(kind, name, z, x, []).solve(1e-3)
+    edges = np.linspace(0, 30, shards + 1).astype(int)
+    parts = [
+        fitted(kind, name, z[a:b], x[a:b], [c - a for c in cuts if a <= c <= b])
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
+    total = parts[-1]
+    for part in parts[:-1]:
+        total.merge(part)
+    found = total.solve(1e-3)
+    get = backend(name).get
+    assert total.rows == 30
+    # Means of 100 cost two digits of the centred sums.
+    assert relative_error(get(found.weights), get(whole.weights)) < 1e4 * EPS * whole.condition
+    assert found.spread == pytest.approx(whole.spread, rel=1e-10)
+
+
+def test_merging_another_problem_is_refused() -> None:
+    z, x = problem(20, 4, 2)
+    with pytest.raises(InvalidData, match="same problem"):
+        fitted(Gram, "numpy", z, x, []).merge(fitted(Gram, "numpy", z[:, :3], x, []))
+    with pytest.raises(InvalidData, match="same problem"):
+        fitted(Gram, "numpy", z, x, []).merge(fitted(Rows, "numpy", z, x, []))
+
+
+@on_every_backend
+@pytest.mark.parametrize(("rows", "features", "solver"), [(40, 8, "eigh"), (6, 30, "dual-eigh"), (40, 4, "cholesky")])
+def test_no_ridge_is_the_minimum_norm_solution(name: str, rows: int, features: int, solver: str) -> None:
+    z, x = problem(rows, features, 3)
+    if features == 8:
+        z[:, 5] = z[:, 0] + z[:, 1]  # rank 7
+    device = backend(name)
+    sums = make_accumulator(device, features, 3, intercept=True, rows=rows)
+    sums.update(device.put(z), device.put(x))
+    found = sums.solve(0.0)
+    centred = z - z.mean(0)
+    expected = np.linalg.lstsq(centred, x - x.mean(0), rcond=1e-10)[0]
+    assert found.solver == solver
+    assert found.rank == np.linalg.matrix_rank(centred)
+    assert relative_error(device.get(found.weights), expected) < 1e-10
+
+
+@on_every_backend
+def test_a_tiny_ridge_on_a_singular_system_is_not_noise(name: str) -> None:
+    """λ far below the rounding of the sums: noise divided by λ must not reach the weights."""
+    z, x = problem(50, 5, 2)
+    z = np.concatenate([z, z * 2], axis=1) * 1e6
+    device = backend(name)
+    sums = Gram(device, 10, 2, intercept=True)
+    sums.update(device.put(z), device.put(x))
+    found = sums.solve(1e-6)
+    assert found.solver == "eigh"
+    expected = np.linalg.lstsq(z - z.mean(0), x - x.mean(0), rcond=1e-10)[0]
+    assert relative_error(device.get(found.weights), expected) < 1e-8
+
+
+def test_condition_is_that_of_the_system_solved() -> None:
+    device = backend("numpy")
+    values = np.array([100.0, 5.0, 1.0])
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    found = solve_symmetric(device, basis @ np.diag(values) @ basis.T, np.ones((3, 1)), 1.0)
+    assert found.condition == pytest.approx(101 / 2, rel=1e-6)
+
+
+def test_infinite_sums_are_refused() -> None:
+    device = backend("numpy")
+    with pytest.raises(InvalidData, match="not finite"):
+        solve_symmetric(device, np.full((2, 2), np.inf), np.ones((2, 1)), 1.0)
+
+
+def test_float32_products_with_float64_sums() -> None:
+    z, x = problem(4096, 20, 3, offset=0.5)
+    device = backend("numpy", "float32")
+    sums = Gram(device, 20, 3, intercept=True)
+    for start in range(0, 4096, 512):
+        sums.update(device.put(z[start : start + 512]), device.put(x[start : start + 512]))
+    found = sums.solve(1e-3)
+    reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
+    assert found.weights.dtype == np.float64
+    assert relative_error(found.weights, reference.coef_.T) < 20 * float(np.finfo(np.float32).eps)

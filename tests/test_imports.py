@@ -1,0 +1,84 @@
+"""Imports point one way: each room may know only the rooms named here, and three libraries stay behind their doors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import mipin_ref
+
+ROOT = Path(mipin_ref.__file__).parent
+
+GROUND = {"errors", "window", "table", "files", "progress"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "window": set(),
+    "table": set(),
+    "files": set(),
+    "progress": set(),
+    "attribution": set(),
+    "backend": {"errors"},
+    "data": {"errors"},
+    "graph": GROUND,
+    "layers": {"errors", "window", "backend"},
+    "solve": {"errors", "window", "backend"},
+    "inverse": GROUND | {"attribution", "backend", "data", "graph", "layers", "solve"},
+    "report": {"errors", "files", "attribution"},
+    "metrics": {"errors", "attribution", "graph"},
+    "cli": GROUND | {"attribution", "data", "graph", "inverse", "report", "metrics", ""},
+    "": {"errors", "attribution", "graph", "inverse", "report", "metrics"},
+}
+"""Room -> rooms it may import; "" is the package itself, the public names."""
+
+DOORS = {"onnx": "graph", "onnxruntime": "graph", "cupy": "backend", "cupyx": "backend"}
+
+
+def imports() -> Iterator[tuple[str, str, str]]:
+    """(room, file, imported module) for every import statement, those inside functions included."""
+    for path in sorted(ROOT.rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        room = "" if relative == Path("__init__.py") else relative.parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                for name in node.names:
+                    yield room, str(relative), name.name
+            elif isinstance(node, ast.ImportFrom) and node.module == "mipin_ref":
+                for name in node.names:
+                    inside = (ROOT / name.name).is_dir() or (ROOT / f"{name.name}.py").is_file()
+                    yield room, str(relative), f"mipin_ref.{name.name}" if inside else "mipin_ref"
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{relative}: relative import"
+                yield room, str(relative), node.module or ""
+
+
+def test_rooms_know_only_the_rooms_above_them() -> None:
+    wrong = []
+    for room, file, module in imports():
+        if module.split(".")[0] != "mipin_ref":
+            continue
+        other = (module.split(".") + [""])[1]
+        if other != room and other not in ALLOWED[room]:
+            wrong.append(f"{file} imports {module}")
+    assert not wrong
+
+
+def test_the_allowed_imports_have_no_cycle() -> None:
+    left = {room: set(known) for room, known in ALLOWED.items()}
+    while left:
+        free = {room for room, known in left.items() if not known}
+        assert free, f"cycle among {sorted(left)}"
+        left = {room: known - free for room, known in left.items() if room not in free}
+
+
+def test_libraries_stay_behind_their_doors() -> None:
+    wrong = [
+        f"{file} imports {module}"
+        for room, file, module in imports()
+        if module.split(".")[0] in DOORS and DOORS[module.split(".")[0]] != room
+    ]
+    assert not wrong
+
+
+def test_every_room_is_listed() -> None:
+    assert {room for room, _, _ in imports()} <= set(ALLOWED)
