@@ -11,7 +11,7 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.cli.pictures import write_pictures
-from mipin_ref.data import Preprocessing, Samples, as_samples, builtin, open_data, open_labels
+from mipin_ref.data import Preprocessing, Samples, builtin, first, open_data, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.inverse.blocks import describe_inverse
@@ -56,7 +56,7 @@ def fit(options: Namespace) -> None:
     targets = _targets(options.target, net.classes)
     paths = _inverse_paths(options.out, targets)
     data = _open(options, options.data, net)
-    labels = None if options.labels is None else open_labels(options.labels)
+    labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
     inverses = mr.fit(
         net,
         data,
@@ -85,8 +85,6 @@ def explain(options: Namespace) -> None:
     net = mr.load(options.model, output=options.output)
     inverse = mr.load_inverse(options.inverse, net, target=options.target, backend=options.backend)
     data = _open(options, options.images, net)
-    if options.limit is not None:
-        data = as_samples(data[: options.limit])
     res = inverse.attribute(data)
     out = _folder(options.out)
     arrays = out / "attribution.npz"
@@ -110,8 +108,9 @@ def explain(options: Namespace) -> None:
 
 def _open(options: Namespace, path: str, net: mr.Network) -> Samples:
     preprocessing = Preprocessing(options.scale, options.mean, options.std, net.input_shape)
-    print(f"{path}: {preprocessing.describe()}")
-    return open_data(path, key=options.key, preprocessing=preprocessing)
+    print(f"{path}: {preprocessing.describe()}", flush=True)
+    data = open_data(path, key=options.key, preprocessing=preprocessing)
+    return data if options.limit is None else first(data, options.limit)
 
 
 def _targets(text: str, classes: int) -> list[int]:

@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     fit.add_argument("--memory", default="2GB", help="what the fit may hold (default 2GB)")
     fit.add_argument("--batch-size", type=_positive, metavar="N")
+    fit.add_argument("--limit", type=_positive, metavar="N", help="only the first N samples")
     _add_output(fit)
     _add_preprocessing(fit)
 

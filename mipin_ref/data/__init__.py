@@ -4,7 +4,7 @@ from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.embedded import Builtin, builtin, builtin_names
 from mipin_ref.data.preprocessing import Preprocessing
 from mipin_ref.data.readers import open_data, open_labels
-from mipin_ref.data.view import Samples
+from mipin_ref.data.view import Samples, first
 
 __all__ = [
     "Builtin",
@@ -13,6 +13,7 @@ __all__ = [
     "as_samples",
     "builtin",
     "builtin_names",
+    "first",
     "open_data",
     "open_labels",
 ]

@@ -194,3 +194,27 @@ def _checked_index(index: Any, samples: int, origin: str) -> Index:
         raise InvalidData(f"{origin}: sample index out of range, there are {samples} samples")
     positions = positions.astype(np.intp)
     return np.where(positions < 0, positions + samples, positions)
+
+
+class _First:
+    def __init__(self, samples: Samples, count: int) -> None:
+        self._samples, self._count = samples, min(count, len(samples))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self._count, *self._samples.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._samples.dtype
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Index, /) -> npt.NDArray[Any]:
+        return self._samples[np.arange(self._count)[index]]
+
+
+def first(samples: Samples, count: int) -> Samples:
+    """The first `count` samples, as lazy as they were."""
+    return _First(samples, count)

@@ -1,0 +1,161 @@
+"""The command line as a user meets it: real files, real processes, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import mipin_ref as mr
+from mipin_ref.cli import main
+from tests.inverse.test_bad_input import X
+from tests.networks import to_onnx
+from tests.oracles.spec import Activation, Conv, Dense, Reshape
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with net.onnx, x.npy and images.npz (bytes)."""
+    rng = np.random.default_rng(1)
+    ops = [
+        Conv(("input",), "conv", rng.standard_normal((2, 1, 3, 3))),
+        Activation(("conv",), "relu", "Relu"),
+        Reshape(("relu",), "flat", (32,)),
+        Dense(("flat",), "scores", rng.standard_normal((32, 3))),
+    ]
+    onnx.save(to_onnx(ops, (1, 6, 6)), str(tmp_path / "net.onnx"))
+    np.save(tmp_path / "x.npy", X)
+    np.savez(tmp_path / "images.npz", x=rng.integers(0, 256, (12, 6, 6), np.uint8), y=np.arange(12) % 3)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main(list(arguments))
+
+
+def test_fit_explain_round_trip(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fit", "net.onnx", "x.npy", "--target", "1", "-o", "one.mipin") == 0
+    assert run("explain", "net.onnx", "x.npy", "--inverse", "one.mipin", "-o", "out", "--limit", "11") == 0
+    printed = capsys.readouterr().out
+    expected = mr.fit(mr.load("net.onnx"), X, 1).attribute(X[:11])
+    with np.load("out/attribution.npz", allow_pickle=False) as stored:
+        for name in ("value", "source", "attribution", "contribution", "output"):
+            assert np.array_equal(stored[name], getattr(expected, name))
+        assert json.loads(str(stored["header"]))["target"] == 1
+    assert sorted(os.listdir("out")) == sorted(
+        ["attribution.npz", "page_000.png", "page_001.png", *(f"heatmap_{i:05d}.png" for i in range(11))]
+    )
+    assert np.asarray(Image.open("out/heatmap_00003.png")).shape == (6, 6, 3)
+    assert all(path in printed for path in ("attribution.npz", "page_001.png", "one.mipin"))
+
+
+def test_several_classes_and_bytes_are_scaled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--labels", "images.npz", "--fit-on", "target_class", "--dtype", "float32", "--conv-bias"]
+    assert run("fit", "net.onnx", "images.npz", "--target", "all", "-o", "c{target}.mipin", *arguments) == 0
+    assert "255" in capsys.readouterr().out
+    net = mr.load("net.onnx")
+    with np.load("images.npz") as stored:
+        x, y = stored["x"][:, None].astype(np.float32) / 255, stored["y"]
+    options = {"labels": y, "fit_on": "target_class", "dtype": "float32", "conv_bias": True}
+    for target in range(3):
+        loaded, fitted = mr.load_inverse(f"c{target}.mipin", net), mr.fit(net, x, target, **options)
+        assert np.array_equal(loaded.attribute(x).source, fitted.attribute(x).source)
+
+
+def test_inspect_shows_every_layer_and_its_inverse(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("inspect", "net.onnx") == 0
+    printed = capsys.readouterr().out
+    for text in ("Conv", "2@3×3", "Relu", "Dense", "adjoint convolution, Eq. 7: 18 unknowns", "passes the signal"):
+        assert text in printed
+
+
+def test_an_inner_tensor_without_an_image_shape(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fit", "net.onnx", "x.npy", "--target", "1", "--at", "flat", "-o", "flat.mipin") == 0
+    assert run("explain", "net.onnx", "x.npy", "--inverse", "flat.mipin", "-o", "out") == 0
+    assert "no image shape" in capsys.readouterr().out
+    assert os.listdir("out") == ["attribution.npz"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "no.onnx", "x.npy", "--target", "1", "-o", "a.mipin"], "no.onnx"),
+        (["fit", "x.npy", "x.npy", "--target", "1", "-o", "a.mipin"], "not an ONNX model"),
+        (["fit", "net.onnx", "no.npy", "--target", "1", "-o", "a.mipin"], "no.npy"),
+        (["fit", "net.onnx", "x.npy", "--target", "7", "-o", "a.mipin"], "out of range"),
+        (["fit", "net.onnx", "x.npy", "--target", "x", "-o", "a.mipin"], "--target must be"),
+        (["fit", "net.onnx", "x.npy", "--target", "0,1", "-o", "a.mipin"], "{target}"),
+        (["fit", "net.onnx", "x.npy", "--target", "1", "-o", "no/a.mipin"], "no folder"),
+        (["fit", "net.onnx", "x.npy", "--target", "1", "-o", "."], "is a folder"),
+        (["fit", "net.onnx", "x.npy", "--target", "1", "--ridge", "-1", "-o", "a.mipin"], "ridge"),
+        (["fit", "net.onnx", "x.npy", "--target", "1", "--output", "q", "-o", "a.mipin"], "no output 'q'"),
+        (["fit", "net.onnx", "x.npy", "--target", "1", "--backend", "cupy", "-o", "a.mipin"], "cupy"),
+        (["explain", "net.onnx", "x.npy", "--inverse", "x.npy", "-o", "out"], "not a saved inverse"),
+        (["inspect", "."], "'.'"),
+    ],
+)
+def test_input_errors_are_one_line_and_exit_2(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(os.listdir())
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mipin: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert sorted(os.listdir()) == before
+
+
+def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["fly"], ["fit", "a"], ["explain", "a", "b", "--limit", "0", "--inverse", "i", "-o", "o"]):
+        with pytest.raises(SystemExit) as stopped:
+            run(*arguments)
+        assert stopped.value.code == 2
+        capsys.readouterr()
+
+
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    """A limit on file size stands for the full disk: the write fails in the middle."""
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "from mipin_ref.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-B", "-c", script, "fit", "net.onnx", "x.npy", "--target", "1", "-o", "a.mipin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("mipin: ")
+    assert not [name for name in os.listdir() if "mipin" in name]
+
+
+def test_ctrl_c_leaves_no_partial_file(folder: Path) -> None:
+    np.save("many.npy", np.repeat(X, 20_000, axis=0))
+    command = [sys.executable, "-m", "mipin_ref", "fit", "net.onnx", "many.npy", "--target", "all", "-o", "c{target}.mipin"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()  # the line on preprocessing: the fit begins
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2, error
+    assert error.count("\n") == 1
+    assert "interrupted" in error
+    assert not [name for name in os.listdir() if "mipin" in name]
+
+
+def test_piped_output_has_no_progress_bar(folder: Path) -> None:
+    command = [sys.executable, "-m", "mipin_ref", "fit", "net.onnx", "x.npy", "--target", "1", "-o", "a.mipin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout

@@ -1,0 +1,235 @@
+"""Old and new opsets, where weights may stand, softmax ends, element types, functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from scipy.special import softmax
+
+import mipin_ref as mr
+from mipin_ref.graph.forward import Recorder, logits
+from tests.graph.sketch import Sketch, assert_keeps_values
+
+
+def small_cnn(sketch: Sketch) -> str:
+    normed = sketch.batch_norm(sketch.conv("x", 2, 3, out="mixed"), 3)
+    pooled = sketch.node("MaxPool", sketch.node("Relu", normed), kernel_shape=[2, 2])
+    return sketch.dense(sketch.node("Flatten", pooled), 12, 3)
+
+
+@pytest.mark.parametrize("opset", [9, 10, 11, 12, 13, 20, 26])
+def test_opsets(opset: int) -> None:
+    sketch = Sketch(2, 6, 6, opset=opset, ir=10)
+    assert_keeps_values(sketch.model(small_cnn(sketch)))
+
+
+@pytest.mark.parametrize("ir", [4, 6, 8, 10, 12, 13])
+def test_ir_versions(ir: int) -> None:
+    sketch = Sketch(2, 6, 6, opset=13, ir=ir)
+    assert_keeps_values(sketch.model(small_cnn(sketch)))
+
+
+def test_ir_3_lists_initializers_as_inputs() -> None:
+    sketch = Sketch(2, 6, 6, opset=9, ir=3)
+    out = small_cnn(sketch)
+    sketch.inputs.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in sketch.initializers)
+    net = assert_keeps_values(sketch.model(out))
+    assert net.input == "x"
+
+
+@pytest.mark.parametrize("opset", [9, 13, 20])
+def test_weights_as_constant_nodes(opset: int) -> None:
+    sketch = Sketch(2, 6, 6, opset=opset)
+    model = sketch.model(small_cnn(sketch))
+    constants = [
+        helper.make_node("Constant", [], [tensor.name], value=tensor, name=f"const_{tensor.name}")
+        for tensor in model.graph.initializer
+    ]
+    nodes = [*constants, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert_keeps_values(model)
+
+
+def test_constant_attribute_forms() -> None:
+    sketch = Sketch(4)
+    bias = sketch.node("Constant", value_floats=[0.5, -1.0, 2.0])
+    scale = sketch.node("Constant", value_float=0.25)
+    target = sketch.node("Constant", value_ints=[0, -1])
+    flat = sketch.node("Reshape", "x", target)
+    assert_keeps_values(sketch.model(sketch.node("Mul", sketch.node("Gemm", flat, sketch.normal(4, 3), bias), scale)))
+
+
+def test_constant_of_shape() -> None:
+    sketch = Sketch(4)
+    fill = numpy_helper.from_array(np.array([0.3], np.float32))
+    weight = sketch.node("ConstantOfShape", sketch.ints(4, 3), value=fill)
+    bias = sketch.node("Expand", sketch.const([0.5]), sketch.ints(3))
+    assert_keeps_values(sketch.model(sketch.node("Gemm", "x", weight, bias)))
+
+
+def test_sparse_initializer_is_named() -> None:
+    sketch = Sketch(4)
+    model = sketch.model(sketch.node("MatMul", "x", sketch.normal(4, 3), out="product"))
+    weight = model.graph.initializer.pop()
+    values = numpy_helper.from_array(np.ones(1, np.float32), weight.name)
+    indices = numpy_helper.from_array(np.array([2], np.int64))
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4, 3]))
+    with pytest.raises(mr.UnsupportedModel, match="the_product"):
+        mr.load(model)
+
+
+# --- softmax ends -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize(("opset", "axis"), [(9, None), (9, 1), (13, None), (13, -1), (13, 1)])
+@pytest.mark.parametrize("behind", [None, "Identity", "Reshape"])
+def test_final_softmax_is_removed(op: str, opset: int, axis: int | None, behind: str | None) -> None:
+    sketch = Sketch(4, opset=opset)
+    scores = sketch.dense("x", 4, 3)
+    out = sketch.node(op, scores, **({} if axis is None else {"axis": axis}))
+    if behind == "Identity":
+        out = sketch.node("Identity", out)
+    elif behind == "Reshape":
+        out = sketch.node("Reshape", out, sketch.ints(-1, 3, 1))
+    net = assert_keeps_values(sketch.model(out))
+    assert net.removed_softmax == op
+    assert net.tensor(scores) == scores
+    assert net.output == out
+    with pytest.raises(mr.InvalidData, match="folded"):
+        net.tensor(out)
+
+
+def test_softmax_of_a_map_spans_all_axes_before_opset_13() -> None:
+    sketch = Sketch(2, 4, 4, opset=9)
+    pooled = sketch.conv("x", 2, 5, (4, 4))
+    net = assert_keeps_values(sketch.model(sketch.node("Softmax", pooled)))
+    assert net.removed_softmax == "Softmax"
+
+
+@pytest.mark.parametrize(("opset", "axis"), [(9, 2), (13, 2)])
+def test_softmax_over_part_of_the_classes_is_refused(opset: int, axis: int) -> None:
+    sketch = Sketch(3, 4, opset=opset)
+    with pytest.raises(mr.UnsupportedModel, match="the_part.*not over all classes"):
+        mr.load(sketch.model(sketch.node("Softmax", "x", axis=axis, out="part")))
+
+
+# --- element types ----------------------------------------------------------------------------------------------------
+
+
+def test_float64_model() -> None:
+    sketch = Sketch(4, dtype=TensorProto.DOUBLE)
+    out = sketch.dense(sketch.node("Relu", sketch.dense("x", 4, 6)), 6, 3)
+    net = assert_keeps_values(sketch.model(out), tolerance=1e-14)
+    assert net.dtype == np.float64
+
+
+def test_float16_model_runs_in_float32() -> None:
+    sketch = Sketch(2, 6, 6, dtype=TensorProto.FLOAT16)
+    net = assert_keeps_values(sketch.model(small_cnn(sketch)), tolerance=5e-3)
+    assert net.dtype == np.float32
+    assert {layer.weight.dtype for layer in net.layers if hasattr(layer, "weight")} == {np.dtype(np.float32)}
+
+
+def test_float16_weights_behind_a_cast() -> None:
+    sketch = Sketch(4)
+    half = sketch.node("Cast", "x", to=TensorProto.FLOAT16)
+    weight = sketch.node("Cast", sketch.normal(4, 3), to=TensorProto.FLOAT16)
+    out = sketch.node("Cast", sketch.node("MatMul", half, weight), to=TensorProto.FLOAT)
+    with pytest.raises(mr.UnsupportedModel, match="differs from the file"):
+        mr.load(sketch.model(out))
+    assert mr.load(sketch.model(out), check=False).dtype == np.float32
+
+
+# --- functions and unused parts ---------------------------------------------------------------------------------------
+
+
+def test_local_functions_are_inlined() -> None:
+    sketch = Sketch(4)
+    hidden = sketch.node("Block", "x", sketch.normal(4, 5), domain="local", out="hidden")
+    model = sketch.model(sketch.dense(hidden, 5, 3), check=False)
+    opsets = [helper.make_opsetid("", 17)]
+    body = [helper.make_node("MatMul", ["a", "w"], ["p"]), helper.make_node("Relu", ["p"], ["r"])]
+    model.functions.append(helper.make_function("local", "Block", ["a", "w"], ["r"], body, opsets))
+    net = mr.load(model)
+    assert [layer.kind for layer in net.layers] == ["Dense", "Activation", "Dense"]
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    runtime = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = runtime.run([net.output], {"x": x})
+    np.testing.assert_allclose(logits(net, x), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_unused_branches_are_pruned() -> None:
+    """Neither a custom operator nor a second input matters where the chosen output does not need it."""
+    sketch = Sketch(4)
+    scores = sketch.dense("x", 4, 3)
+    sketch.inputs.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2]))
+    odd = sketch.node("Mystery", scores, "y", domain="somewhere")
+    model = sketch.model(scores, odd)
+    net = mr.load(model, output=scores)
+    assert [layer.kind for layer in net.layers] == ["Dense"]
+    assert net.output_names == (scores, odd)
+
+
+@pytest.mark.parametrize("output", ["a", "b"])
+def test_one_of_two_outputs(output: str) -> None:
+    sketch = Sketch(4)
+    sketch.node("Gemm", "x", sketch.normal(4, 3), out="a")
+    sketch.node("Gemm", "x", sketch.normal(4, 5), out="b")
+    net = mr.load(sketch.model("a", "b"), output=output)
+    assert net.logits == output
+    assert net.classes == (3 if output == "a" else 5)
+
+
+def test_an_inner_output_may_be_explained() -> None:
+    sketch = Sketch(4)
+    hidden = sketch.node("Relu", sketch.dense("x", 4, 6), out="hidden")
+    model = sketch.model(sketch.dense(hidden, 6, 3), "hidden")
+    assert [layer.kind for layer in mr.load(model, output="hidden").layers] == ["Dense", "Activation"]
+
+
+# --- external data ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+@pytest.mark.parametrize("attribute", [True, False])
+def test_external_data(tmp_path: object, one_file: bool, attribute: bool) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path))
+    sketch = Sketch(2, 6, 6)
+    model = sketch.model(small_cnn(sketch))
+    inline = mr.load(model)
+    path = folder / "model.onnx"
+    onnx.save_model(
+        model,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=one_file,
+        location="weights.bin" if one_file else None,
+        size_threshold=0,
+        convert_attribute=attribute,
+    )
+    net = mr.load(path)
+    x = np.random.default_rng(0).standard_normal((3, 2, 6, 6)).astype(np.float32)
+    a, b = (Recorder(n, [n.logits])(x).values[n.logits] for n in (inline, net))
+    np.testing.assert_array_equal(a, b)
+    assert net.sha256 == mr.load(str(path)).sha256
+    if one_file:
+        weights = folder / "weights.bin"
+        data = bytearray(weights.read_bytes())
+        data[2] ^= 1
+        weights.write_bytes(data)
+        assert mr.load(path).sha256 != net.sha256
+
+
+def test_softmax_of_the_logits_is_the_file_output() -> None:
+    sketch = Sketch(4)
+    model = sketch.model(sketch.node("Softmax", sketch.dense("x", 4, 3), out="p"))
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    runtime = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(softmax(logits(mr.load(model), x), axis=1), runtime.run(["p"], {"x": x})[0], rtol=1e-5)

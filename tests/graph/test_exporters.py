@@ -1,0 +1,132 @@
+"""Files from real exporters: both of torch, skl2onnx, and tf2onnx's habits written by hand."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+
+import mipin_ref as mr
+from mipin_ref.graph.forward import logits
+from tests.graph.sketch import Sketch, assert_keeps_values
+
+torch = pytest.importorskip("torch")
+
+
+@contextmanager
+def exporter_warnings_ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def mlp() -> Any:
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(48, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 4), nn.Softmax(1)
+    )
+
+
+def cnn() -> Any:
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU6(),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(),
+        nn.Flatten(),
+        nn.Linear(24, 8),
+        nn.GELU(),
+        nn.Linear(8, 4),
+    )
+
+
+@pytest.mark.parametrize("make", [mlp, cnn])
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("free_batch", [False, True])
+def test_torch(make: Any, dynamo: bool, free_batch: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = make().train()
+    with torch.no_grad():
+        network(torch.randn(64, 3, 4, 4) * 2 + 1)  # moves the batch norm off its initial statistics
+    network.eval()
+    x = torch.randn(2 if free_batch else 1, 3, 4, 4)
+    path = tmp_path / "model.onnx"
+    options: dict[str, Any] = {"dynamo": dynamo, "input_names": ["image"], "output_names": ["scores"], "opset_version": 20}
+    if free_batch:
+        named = {0: torch.export.Dim("batch")} if dynamo else {0: "batch"}
+        options.update({"dynamic_shapes": (named,)} if dynamo else {"dynamic_axes": {"image": named}})
+    with exporter_warnings_ignored():
+        if make is cnn and not dynamo:
+            # torch.onnx's old exporter writes GELU as one operator from opset 20 on.
+            assert options["opset_version"] == 20
+        torch.onnx.export(network, (x,), str(path), verbose=False, **options)
+    net = mr.load(path)
+    data = np.random.default_rng(0).standard_normal((5, 3, 4, 4)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(data)).numpy()
+    scores = logits(net, data)
+    np.testing.assert_allclose(softmax(scores, axis=1) if make is mlp else scores, expected, atol=1e-5)
+
+
+def test_torch_writes_to_memory() -> None:
+    buffer = io.BytesIO()
+    with exporter_warnings_ignored():
+        torch.onnx.export(torch.nn.Linear(4, 3), (torch.randn(1, 4),), buffer, dynamo=False)
+    assert [layer.kind for layer in mr.load(buffer.getvalue()).layers] == ["Dense"]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("zipmap", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+def test_scikit_learn(classes: int, zipmap: bool, activation: str) -> None:
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    skl2onnx = pytest.importorskip("skl2onnx")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 5)).astype(np.float32)
+    labels = rng.integers(0, classes, 60)
+    model = neural_network.MLPClassifier((7, 4), activation=activation, max_iter=5, random_state=0)
+    with exporter_warnings_ignored():
+        model.fit(x, labels)
+        proto = skl2onnx.to_onnx(model, x[:1], options={"zipmap": zipmap})
+    net = mr.load(proto)
+    scores = logits(net, x)
+    assert scores.shape == (60, classes)
+    actual = expit(scores) if classes == 2 else softmax(scores, axis=1)
+    np.testing.assert_allclose(actual, model.predict_proba(x), atol=1e-5)
+    assert "label" in net.output_names[0]
+
+
+def test_scikit_learn_name_of_the_single_logit_is_not_kept() -> None:
+    """The file's one logit became two, so its name no longer stands for what the file holds under it."""
+    sketch = Sketch(4)
+    single = sketch.dense("x", 4, 1)
+    p = sketch.node("Sigmoid", single)
+    both = sketch.node("Concat", sketch.node("Sub", sketch.const([1.0]), p), p, axis=1)
+    net = mr.load(sketch.model(both))
+    assert net.classes == 2
+    with pytest.raises(mr.InvalidData, match="folded"):
+        net.tensor(single)
+
+
+def test_tf2onnx_habits() -> None:
+    """Transpose in front, Mul + Add as batch norm, SAME padding, Transpose and Reshape before MatMul + Add."""
+    sketch = Sketch(6, 6, 2, opset=11)
+    nchw = sketch.node("Transpose", "x", perm=[0, 3, 1, 2])
+    mixed = sketch.node("Conv", nchw, sketch.normal(3, 2, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2])
+    scaled = sketch.node("Mul", mixed, sketch.positive(1, 3, 1, 1))
+    fired = sketch.node("Relu", sketch.node("Add", scaled, sketch.normal(1, 3, 1, 1)))
+    nhwc = sketch.node("Transpose", sketch.node("MaxPool", fired, kernel_shape=[2, 2]), perm=[0, 2, 3, 1])
+    flat = sketch.node("Reshape", nhwc, sketch.ints(-1, 12))
+    product = sketch.node("MatMul", flat, sketch.normal(12, 3))
+    net = assert_keeps_values(sketch.model(sketch.node("Softmax", sketch.node("Add", product, sketch.normal(3)), axis=1)))
+    kinds = [layer.kind for layer in net.layers]
+    assert kinds == ["Transpose", "Conv", "Activation", "MaxPool", "Transpose", "Reshape", "Dense"]
