@@ -1,4 +1,4 @@
-"""MIP-IN attribution of exported ONNX classifiers: which parts of this input carry the information of this prediction."""
+"""MIP-IN attribution of exported ONNX classifiers: which parts of an input carry the information of its prediction."""
 
 from mipin_ref import metrics
 from mipin_ref.attribution import Attribution

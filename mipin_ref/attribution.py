@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,14 @@ class Attribution:
     target: int
     tensor: str
     channel_axis: int | None
+
+    def __len__(self) -> int:
+        return len(self.output)
+
+    def __getitem__(self, rows: slice) -> Attribution:
+        """The same for some of the samples."""
+        arrays = {name: getattr(self, name)[rows] for name in ("value", "source", "attribution", "output")}
+        return replace(self, **arrays)
 
     @property
     def distractor(self) -> Floats:

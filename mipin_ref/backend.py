@@ -151,4 +151,3 @@ def _cupy_cholesky(a: Array) -> Callable[[Array], Array]:
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefinite from error
     return lambda b: solve_triangular(lower, solve_triangular(lower, b, lower=True), lower=True, trans="T")
-

@@ -42,7 +42,7 @@ class Window:
         return any(e > s for e, s in zip(self.extent, self.strides, strict=True))
 
     def output_size(self, size: tuple[int, ...], *, ceil_mode: bool = False) -> tuple[int, ...]:
-        """Output locations for an input of `size`; a ceil_mode window that would start in the end padding is dropped."""
+        """Output locations for an input of `size`; a ceil_mode window that starts in the end padding is dropped."""
         out = []
         for n, e, s, b, f in zip(size, self.extent, self.strides, self.begin, self.end, strict=True):
             free = n + b + f - e

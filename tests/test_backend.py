@@ -51,5 +51,5 @@ def test_unknown_names() -> None:
 
 
 def test_cupy_says_what_to_install() -> None:
-    with pytest.raises(BackendUnavailable, match="cuda12|CUDA device"):
+    with pytest.raises(BackendUnavailable, match=r"cuda12|CUDA device"):
         get_backend("cupy")

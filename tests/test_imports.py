@@ -58,7 +58,7 @@ def test_rooms_know_only_the_rooms_above_them() -> None:
     for room, file, module in imports():
         if module.split(".")[0] != "mipin_ref":
             continue
-        other = (module.split(".") + [""])[1]
+        other = [*module.split("."), ""][1]
         if other != room and other not in ALLOWED[room]:
             wrong.append(f"{file} imports {module}")
     assert not wrong

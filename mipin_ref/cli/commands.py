@@ -34,14 +34,8 @@ def demo(options: Namespace) -> None:
     print(f"\nAPC of {len(x_test)} test digits, each explained for its own class (paper, Eq. 10 and 11):")
     print(mr.metrics.apc(net, results))
     out = _folder(options.out)
-    first = [mr.Attribution(*_first(res)) for res in results.values()]
-    pages = write_pictures(net, first, out, titles=[f"digit {c}" for c in results])
-    for path in pages:
+    for path in write_pictures(net, [r[:1] for r in results.values()], out, titles=[f"digit {c}" for c in results]):
         print(path)
-
-
-def _first(res: mr.Attribution) -> tuple[object, ...]:
-    return res.value[:1], res.source[:1], res.attribution[:1], res.output[:1], res.target, res.tensor, res.channel_axis
 
 
 def inspect(options: Namespace) -> None:
@@ -119,7 +113,9 @@ def _targets(text: str, classes: int) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InvalidData(f"--target must be a class index, several separated by commas, or 'all', not {text!r}") from None
+        raise InvalidData(
+            f"--target must be a class index, several separated by commas, or 'all', not {text!r}"
+        ) from None
 
 
 def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[Path]:

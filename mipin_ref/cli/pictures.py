@@ -15,9 +15,7 @@ from mipin_ref.report.saliency import saliency
 ROWS = 10
 
 
-def write_pictures(
-    net: mr.Network, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str]
-) -> list[Path]:
+def write_pictures(net: mr.Network, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str]) -> list[Path]:
     """heatmap_#####.png (signed contribution) of every sample, and page_###.png of ten samples each.
 
     results: of one network and tensor, explained in turn; titles: one a sample.

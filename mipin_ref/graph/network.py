@@ -190,7 +190,7 @@ class Network:
         """How many layers stand before tensor `name` is complete."""
         return list(self.shapes).index(name)
 
-    def check_target(self, target: int) -> int:
+    def check_target(self, target: object) -> int:
         """The target as an int. Raises InvalidData where it is not an index into the logits."""
         if isinstance(target, bool | np.bool_) or not isinstance(target, int | np.integer):
             raise InvalidData(f"target must be an integer class index, not {target!r}")

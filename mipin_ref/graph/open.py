@@ -73,6 +73,7 @@ def _from_path(path: Path) -> Opened:
     # The checker is the only one that refuses a hard link, and only when it is given the path.
     _check(str(path), what)
     external = [t for t in _tensors(proto) if _is_external(t)]
+    locations = sorted({_entry(t, "location") for t in external})
     if not external:
         return Opened(_inlined(proto, what), None, digest.hexdigest())
     try:
@@ -81,7 +82,7 @@ def _from_path(path: Path) -> Opened:
         external_data_helper.load_external_data_for_model(proto, str(path.parent))
     except (checker.ValidationError, ValueError, OSError, RuntimeError) as error:
         raise CorruptFile(f"external data of {what} cannot be read: {_first_line(error)}") from error
-    for location in sorted({_entry(t, "location") for t in external}):
+    for location in locations:
         with (path.parent / location).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -31,9 +31,7 @@ class Weights:
     intercept: npt.NDArray[np.float64] | None
 
 
-def new_sums(
-    backend: Backend, layer: Layer, *, column: bool, conv_bias: bool, samples: int
-) -> Accumulator | ConvGram:
+def new_sums(backend: Backend, layer: Layer, *, column: bool, conv_bias: bool, samples: int) -> Accumulator | ConvGram:
     """Empty sums for the inverse of a Dense or Conv; `column` where only the target's output is a regressor."""
     if isinstance(layer, Dense):
         features = 1 if column else layer.out_shape[0]

@@ -1,4 +1,4 @@
-"""Fit the inverses, layer by layer from the logits down (paper, Algorithm 1): one pass over the data per fitted tensor."""
+"""Fit the inverses, layer by layer from the logits down (paper, Algorithm 1): one pass over the data a tensor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +33,27 @@ from mipin_ref.inverse.report import Report, TensorReport, tensor_report
 from mipin_ref.progress import Advance, progress_bar
 
 
+class FitOptions(TypedDict, total=False):
+    """The keyword arguments of `fit`."""
+
+    labels: Any
+    ridge: float
+    conv_bias: bool
+    at: str | None
+    input_mask: bool | None
+    local: bool
+    fit_on: FitOn
+    backend: str | Backend | ModuleType
+    dtype: str
+    batch_size: int | None
+    memory: str | int
+    progress: bool
+
+
 @overload
-def fit(net: Network, x: Any, target: int, **options: Any) -> Inverse: ...
+def fit(net: Network, x: Any, target: int, **options: Unpack[FitOptions]) -> Inverse: ...
 @overload
-def fit(net: Network, x: Any, target: Sequence[int], **options: Any) -> dict[int, Inverse]: ...
+def fit(net: Network, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
 def fit(
     net: Network,
     x: Any,
@@ -71,8 +88,8 @@ def fit(
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
-    single = not isinstance(target, Sequence | np.ndarray | range)
-    targets = [net.check_target(t) for t in ([target] if single else target)]
+    asked = list(target) if isinstance(target, Sequence | np.ndarray) else None
+    targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {targets}")
     plan = make_plan(net, at=at, local=local, input_mask=input_mask)
@@ -81,7 +98,7 @@ def fit(
     fitter = _Fitter(net, plan, options, device, data, _checked_labels(labels, len(data), net), memory_bytes(memory))
     with progress_bar(progress) as start:
         found = fitter.run(targets, checked_batch_size(batch_size), start)
-    return found[targets[0]] if single else found
+    return found[targets[0]] if asked is None else found
 
 
 def _check_data(net: Network, data: Samples) -> None:
@@ -99,7 +116,9 @@ def _checked_labels(labels: Any, samples: int, net: Network) -> npt.NDArray[np.i
     if len(found) != samples:
         raise InvalidData(f"there are {len(found)} labels for {samples} samples")
     if found.min() < 0 or found.max() >= net.classes:
-        raise InvalidData(f"labels run from {found.min()} to {found.max()}; the network has classes 0..{net.classes - 1}")
+        raise InvalidData(
+            f"labels run from {found.min()} to {found.max()}; the network has classes 0..{net.classes - 1}"
+        )
     return found.astype(np.int64)
 
 
@@ -156,9 +175,7 @@ class _Fitter:
         size = max(1, int(0.5 * self._memory // each))
         return [list(targets[i : i + size]) for i in range(0, len(targets), size)]
 
-    def _fit_step(
-        self, step: Step, state: dict[int, _Progress], batch_size: int | None, advance: Advance
-    ) -> None:
+    def _fit_step(self, step: Step, state: dict[int, _Progress], batch_size: int | None, advance: Advance) -> None:
         began = time.perf_counter()
         net, plan, backend = self._net, self._plan, self._backend
         above = plan.above(step)

@@ -50,16 +50,17 @@ class Inverse:
         steps = plan.steps
         tensors, switches = needs(plan, steps)
         recorder = Recorder(net, [*tensors, plan.explained], switches)
-        if checked_batch_size(batch_size) is None:
+        size = checked_batch_size(batch_size)
+        if size is None:
             fetched = [net.shapes[t] for t in (*tensors, plan.explained)]
             layers = [step.layer for step in steps]
-            batch_size = max(1, min(256, BATCH_BYTES // sample_bytes(layers, fetched, backend.itemsize)))
+            size = max(1, min(256, BATCH_BYTES // sample_bytes(layers, fetched, backend.itemsize)))
         weights = {tensor: DeviceWeights.of(backend, found) for tensor, found in self.weights.items()}
         shape = (len(data), *net.shapes[plan.explained])
         value, source, attribution = (np.empty(shape, backend.dtype) for _ in range(3))
         output = np.empty(len(data), backend.dtype)
-        for start in range(0, len(data), batch_size):
-            rows = slice(start, min(start + batch_size, len(data)))
+        for start in range(0, len(data), size):
+            rows = slice(start, min(start + size, len(data)))
             record = recorder(data[rows], start)
             batch = to_device(backend, plan, steps, record)
             y = seed(backend, net, plan, batch, self.target)
@@ -73,7 +74,9 @@ class Inverse:
     @property
     def unknowns(self) -> int:
         """Fitted numbers, weights and intercepts."""
-        return sum(w.kernel.size + (0 if w.intercept is None else prod(w.intercept.shape)) for w in self.weights.values())
+        return sum(
+            w.kernel.size + (0 if w.intercept is None else prod(w.intercept.shape)) for w in self.weights.values()
+        )
 
     def save(self, path: Any) -> None:
         """Write to a .mipin file, whole or not at all; see store.save."""

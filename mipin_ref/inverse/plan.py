@@ -53,7 +53,7 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         chain = chain[1:]
     if not chain:
         raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
-    reshaped_input = set()
+    reshaped_input: set[str] = set()
     for layer in net.layers:
         if layer.input not in {net.input, *reshaped_input} or not isinstance(layer, Reshape | Transpose):
             break

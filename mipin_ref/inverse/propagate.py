@@ -82,9 +82,7 @@ def descend(
     """Take a signal down `steps`, masking where the plan says so; see `pull` for `affine`."""
     xp = backend.xp
     for step in steps:
-        signal = pull(
-            backend, step, signal, weights.get(step.tensor), batch.taps.get(step.layer.output), affine=affine
-        )
+        signal = pull(backend, step, signal, weights.get(step.tensor), batch.taps.get(step.layer.output), affine=affine)
         if step.mask:
             signal = signal * xp.astype(batch.masks[step.tensor], signal.dtype)
     return signal

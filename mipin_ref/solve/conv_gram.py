@@ -100,9 +100,7 @@ class ConvGram:
         return [sums.solve(ridge) for sums in self._groups]
 
 
-def choose_form(
-    window: Window, size: tuple[int, ...], locations: tuple[int, ...], outputs: int, samples: int
-) -> Form:
+def choose_form(window: Window, size: tuple[int, ...], locations: tuple[int, ...], outputs: int, samples: int) -> Form:
     """The cheapest exact form by counted operations a sample; a spectrum counts threefold for its memory traffic."""
     features = outputs * window.taps
     if samples * prod(size) < features:

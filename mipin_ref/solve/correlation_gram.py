@@ -1,10 +1,10 @@
 """The same normal equations without im2col: their Gram depends on two taps only through the distance between them.
 
-For taps u and v, the sum of Z[(o,u), t] Z[(p,v), t] over every location t that the adjoint touches is the correlation of
-S_o and S_p at the lag (u - v)·dilation / stride, and zero where the stride does not divide it. One FFT of S, one small
-product a frequency, and one inverse FFT at the end give all of them. Where padding cuts locations off, their rows are
-written out and taken off again. The cross term is the weight gradient of the forward convolution: without a stride the
-same spectra hold it, with one it is a matrix product a tap.
+For taps u and v, the sum of Z[(o,u), t] Z[(p,v), t] over every location t that the adjoint touches is the correlation
+of S_o and S_p at the lag (u - v)·dilation / stride, and zero where the stride does not divide it. One FFT of S, one
+small product a frequency, and one inverse FFT at the end give all of them. Where padding cuts locations off, their rows
+are written out and taken off again. The cross term is the weight gradient of the forward convolution: without a stride
+the same spectra hold it, with one it is a matrix product a tap.
 """
 
 from __future__ import annotations

@@ -19,14 +19,14 @@ import mipin_ref as mr
 from mipin_ref.cli import main
 from tests.inverse.test_bad_input import X
 from tests.networks import to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, Reshape
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with net.onnx, x.npy and images.npz (bytes)."""
     rng = np.random.default_rng(1)
-    ops = [
+    ops: list[Op] = [
         Conv(("input",), "conv", rng.standard_normal((2, 1, 3, 3))),
         Activation(("conv",), "relu", "Relu"),
         Reshape(("relu",), "flat", (32,)),
@@ -141,7 +141,18 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
 
 def test_ctrl_c_leaves_no_partial_file(folder: Path) -> None:
     np.save("many.npy", np.repeat(X, 20_000, axis=0))
-    command = [sys.executable, "-m", "mipin_ref", "fit", "net.onnx", "many.npy", "--target", "all", "-o", "c{target}.mipin"]
+    command = [
+        sys.executable,
+        "-m",
+        "mipin_ref",
+        "fit",
+        "net.onnx",
+        "many.npy",
+        "--target",
+        "all",
+        "-o",
+        "c{target}.mipin",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()  # the line on preprocessing: the fit begins

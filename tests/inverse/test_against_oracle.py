@@ -80,13 +80,11 @@ def test_random_chains(
     x = sample_inputs(network.input_shape, 12, seed)
     net = mr.load(to_onnx(network.ops, network.input_shape))
     options: dict[str, Any] = {"ridge": ridge, "conv_bias": conv_bias, "local": local, "input_mask": input_mask}
-    try:
-        inv = mr.fit(net, x.astype(np.float32), target, backend=backend(name), batch_size=batch_size, **options)
-    except mr.InvalidData as error:
-        values = onnx_values(network.ops, x)
-        assert "for every calibration sample" in str(error)
-        assert np.ptp(values[net.logits][:, target]) < 1e-4
+    if np.ptp(onnx_values(network.ops, x)[net.logits][:, target]) < 1e-4:  # some draws end in a layer that never fires
+        with pytest.raises(mr.InvalidData, match="for every calibration sample"):
+            mr.fit(net, x.astype(np.float32), target)
         return
+    inv = mr.fit(net, x.astype(np.float32), target, backend=backend(name), batch_size=batch_size, **options)
     assert_agrees(inv, oracle(network, x, target, **options), x.astype(np.float32), TOLERANCE["float64"])
 
 
@@ -153,7 +151,7 @@ def test_predictions_choose_the_samples_without_labels() -> None:
 
 def test_minimum_norm_without_ridge() -> None:
     """Global fits, in which the system of every layer but the first is singular."""
-    solvers = set()
+    solvers: set[str] = set()
     for seed in range(8):
         network = living_chain(seed, ranks=(0, 2))
         x = sample_inputs(network.input_shape, 30, seed)

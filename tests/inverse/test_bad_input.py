@@ -10,7 +10,7 @@ import pytest
 
 import mipin_ref as mr
 from tests.networks import to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, Reshape
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 X = np.random.default_rng(0).standard_normal((20, 1, 6, 6)).astype(np.float32)
 
@@ -18,7 +18,7 @@ X = np.random.default_rng(0).standard_normal((20, 1, 6, 6)).astype(np.float32)
 def small(bias: float = 0.0, last: float = 1.0) -> mr.Network:
     """Conv -> Relu -> Dense with 3 classes; a very negative bias kills the Relu, last = 0 makes the logits constant."""
     rng = np.random.default_rng(1)
-    ops = [
+    ops: list[Op] = [
         Conv(("input",), "conv", rng.standard_normal((2, 1, 3, 3)), bias=np.full(2, bias)),
         Activation(("conv",), "relu", "Relu"),
         Reshape(("relu",), "flat", (32,)),
@@ -94,7 +94,7 @@ def test_cupy_without_cupy_or_gpu() -> None:
 
 def test_memory_too_small_for_the_sums() -> None:
     rng = np.random.default_rng(0)
-    ops = [
+    ops: list[Op] = [
         Dense(("input",), "hidden", rng.standard_normal((4, 3000)).astype(np.float32)),
         Dense(("hidden",), "scores", rng.standard_normal((3000, 2)).astype(np.float32)),
     ]
@@ -105,7 +105,8 @@ def test_memory_too_small_for_the_sums() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "message"), [(X[:, 0], "takes"), (with_value(np.nan), "NaN"), (X.astype(np.int8), "int8"), (X[:0], "no samples")]
+    ("x", "message"),
+    [(X[:, 0], "takes"), (with_value(np.nan), "NaN"), (X.astype(np.int8), "int8"), (X[:0], "no samples")],
 )
 def test_attribute_refuses_likewise(x: Any, message: str) -> None:
     with pytest.raises(mr.InvalidData, match=message):
@@ -140,7 +141,7 @@ def test_a_memory_map_is_read_batch_by_batch(tmp_path: Path) -> None:
         def dtype(self) -> np.dtype[Any]:
             return X.dtype
 
-        def __getitem__(self, index: Any) -> np.ndarray:
+        def __getitem__(self, index: Any) -> Any:
             self.longest = max(self.longest, len(X[index]))
             return X[index]
 

@@ -11,7 +11,7 @@ import mipin_ref as mr
 from mipin_ref.inverse.plan import make_plan
 from tests.inverse.test_against_oracle import living_chain
 from tests.networks import sample_inputs, to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, MaxPool, Reshape
+from tests.oracles.spec import Activation, Conv, Dense, MaxPool, Op, Reshape
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -31,7 +31,7 @@ def test_masks_left_out_change_nothing(seed: int) -> None:
 
 def network(activation: str = "Relu") -> mr.Network:
     rng = np.random.default_rng(0)
-    ops = [
+    ops: list[Op] = [
         Reshape(("input",), "image", (1, 6, 6)),
         Conv(("image",), "conv", rng.standard_normal((2, 1, 3, 3))),
         Activation(("conv",), "fired", activation),

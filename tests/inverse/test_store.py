@@ -76,7 +76,9 @@ def test_every_truncation_is_refused(saved: tuple[mr.Network, mr.Inverse, Path],
             mr.load_inverse(cut, net)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"PK\x03\x04" + bytes(100), (1 << 60).to_bytes(8, "little") + b"{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 64, b"PK\x03\x04" + bytes(100), (1 << 60).to_bytes(8, "little") + b"{}"]
+)
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.mipin"
     path.write_bytes(content)
@@ -122,13 +124,13 @@ def test_a_save_that_fails_leaves_the_old_file(
     saved: tuple[mr.Network, mr.Inverse, Path], failure: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk fills, or the user gives up, after some bytes are written."""
-    net, inv, path = saved
+    net, _, path = saved
     before = path.read_bytes()
 
     def fsync(_: int) -> None:
         raise failure
 
-    monkeypatch.setattr(files.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(type(failure)):
         mr.fit(net, X, 2).save(path)
     assert path.read_bytes() == before
@@ -138,9 +140,13 @@ def test_a_save_that_fails_leaves_the_old_file(
 def test_a_full_disk_leaves_nothing(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
     """/dev/full refuses every write, as a full disk does."""
     _, inv, path = saved
-    with pytest.raises(OSError, match=r"."), files.written_whole(path.parent / "new.mipin") as file:
-        file.flush()
-        os.dup2(os.open("/dev/full", os.O_WRONLY), file.fileno())
-        file.write(path.read_bytes())
+
+    def save_on_full_disk() -> None:
+        with files.written_whole(path.parent / "new.mipin") as file:
+            os.dup2(os.open("/dev/full", os.O_WRONLY), file.fileno())
+            file.write(path.read_bytes())
+
+    with pytest.raises(OSError, match="No space left"):
+        save_on_full_disk()
     assert os.listdir(path.parent) == ["one.mipin"]
     assert inv.samples == 20

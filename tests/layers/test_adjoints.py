@@ -61,7 +61,11 @@ def test_unpool_equals_max_pool_backward(name: str, ties: bool, dims: int) -> No
     x = rng.standard_normal((3, 2, *(6,) * dims))
     if ties:
         x = np.round(x)
-    pool: Any = {1: torch.nn.functional.max_pool1d, 2: torch.nn.functional.max_pool2d, 3: torch.nn.functional.max_pool3d}
+    pool: Any = {
+        1: torch.nn.functional.max_pool1d,
+        2: torch.nn.functional.max_pool2d,
+        3: torch.nn.functional.max_pool3d,
+    }
     given_x = torch.tensor(x, requires_grad=True)
     y, indices = pool[dims](given_x, 2, return_indices=True)
     s = rng.standard_normal(tuple(y.shape))

@@ -49,12 +49,17 @@ def design(s: np.ndarray, window: Window, size: tuple[int, ...]) -> np.ndarray:
                 for a, st_, b, c, d in zip(j, window.strides, window.begin, u, window.dilations, strict=True)
             )
             if all(0 <= a < d for a, d in zip(i, size, strict=True)):
-                rows[(slice(None), *i, tap)] = s[(slice(None), slice(None), *j)]
+                rows[np.index_exp[:] + i + (tap,)] = s[np.index_exp[:, :] + j]
     return rows.reshape(n * prod(size), window.taps * o)
 
 
 def solved(
-    name: str, form: str, parts: list[tuple[np.ndarray, np.ndarray]], window: Window, size: tuple[int, ...], **options: Any
+    name: str,
+    form: str,
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    window: Window,
+    size: tuple[int, ...],
+    **options: Any,
 ) -> Any:
     """Fit with each part in sums of its own, merged in the end."""
     device = backend(name)
@@ -121,7 +126,10 @@ def test_every_form_equals_explicit_loops(
 def test_correlation_equals_im2col_at_real_size(pad: int) -> None:
     window = Window((3, 3), (1, 1), (pad, pad), (pad, pad), (1, 1))
     rng = np.random.default_rng(0)
-    s, x = np.maximum(rng.standard_normal((40, 32, 14, 14)), 0), rng.standard_normal((40, 8, 16 - 2 * pad, 16 - 2 * pad))
+    s, x = (
+        np.maximum(rng.standard_normal((40, 32, 14, 14)), 0),
+        rng.standard_normal((40, 8, 16 - 2 * pad, 16 - 2 * pad)),
+    )
     options: dict[str, Any] = {"groups": 1, "intercept": False, "ridge": 1e-3}
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
         a, b = (
@@ -131,7 +139,9 @@ def test_correlation_equals_im2col_at_real_size(pad: int) -> None:
         assert relative_error(b, a) < tolerance
 
 
-def solved_in(dtype: str, form: Any, s: np.ndarray, x: np.ndarray, window: Window, size: tuple[int, ...], **o: Any) -> Any:
+def solved_in(
+    dtype: str, form: Any, s: np.ndarray, x: np.ndarray, window: Window, size: tuple[int, ...], **o: Any
+) -> Any:
     device = backend("numpy", dtype)
     sums = ConvGram(
         device, window, size, s.shape[2:], (s.shape[1], x.shape[1]), 1, intercept=False, samples=40, form=form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,7 @@ def test_any_sharding_adds_up_to_the_whole(name: str, kind: Any, cuts: list[int]
     z, x = problem(30, 6, 3, offset=100.0)
     whole = fitted(kind, name, z, x, []).solve(1e-3)
     edges = np.linspace(0, 30, shards + 1).astype(int)
-    parts = [
-        fitted(kind, name, z[a:b], x[a:b], [c - a for c in cuts if a <= c <= b])
-        for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [fitted(kind, name, z[a:b], x[a:b], [c - a for c in cuts if a <= c <= b]) for a, b in pairwise(edges)]
     total = parts[-1]
     for part in parts[:-1]:
         total.merge(part)
