@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"attribution", "backend", "data", "graph", "layers", "solve"},
     "report": {"errors", "files", "attribution"},
-    "metrics": {"errors", "attribution", "graph"},
+    "metrics": {"errors", "table", "attribution", "graph"},
     "cli": GROUND | {"attribution", "data", "graph", "inverse", "report", "metrics", ""},
     "__main__": {"cli"},
     "": {"errors", "attribution", "graph", "inverse", "report", "metrics"},

@@ -26,12 +26,13 @@ class Record:
 def session(model: bytes | str, threads: int | None = None) -> onnxruntime.InferenceSession:
     """An onnxruntime session that computes what is written, in bounded memory.
 
-    Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak.
+    Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak. So is the
+    log: whatever matters is raised.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads

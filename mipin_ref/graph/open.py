@@ -96,7 +96,21 @@ def _parse(data: bytes, what: str) -> ModelProto:
         raise CorruptFile(f"{what} is not an ONNX model, or is truncated") from error
     if not proto.graph.node or proto.ir_version < 1:
         raise CorruptFile(f"{what} is not an ONNX model: it holds no graph")
+    # protobuf hands out text that is no UTF-8 as bytes, and takes it back nowhere.
+    if not all(isinstance(name, str) for name in _names(proto)):
+        raise CorruptFile(f"{what} is not a valid ONNX model: one of its names is not UTF-8 text")
     return proto
+
+
+def _names(proto: ModelProto) -> Iterator[object]:
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes:
+            yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
+    for named in (proto.graph.initializer, proto.graph.input, proto.graph.output, proto.functions):
+        yield from (entry.name for entry in named)
+    yield from (opset.domain for opset in proto.opset_import)
+    yield proto.graph.name
 
 
 def _check(model: ModelProto | str, what: str) -> None:

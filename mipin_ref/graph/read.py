@@ -50,7 +50,7 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
         raise UnsupportedModel(f"none of the network's outputs ({', '.join(names)}) is a floating-point tensor")
     if len(scores) > 1:
         raise InvalidData(f"the network has {len(scores)} outputs ({', '.join(scores)}): choose one with output=")
-    return scores[0]
+    return str(scores[0])
 
 
 def read(proto: ModelProto, output: str) -> Read:

@@ -15,8 +15,8 @@ from mipin_ref.graph.network import Conv, Dense, Layer, MaxPool, Transpose
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers.conv import conv_adjoint
 from mipin_ref.layers.pool import unpool
-from mipin_ref.solve.conv_gram import ConvGram
-from mipin_ref.solve.gram import Accumulator, Solution, make_accumulator
+from mipin_ref.solve.conv_gram import ConvGram, ConvProblem
+from mipin_ref.solve.gram import Accumulator, Solution, accumulator_bytes, make_accumulator
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,36 +31,46 @@ class Weights:
     intercept: npt.NDArray[np.float64] | None
 
 
-def new_sums(backend: Backend, layer: Layer, *, column: bool, conv_bias: bool, samples: int) -> Accumulator | ConvGram:
-    """Empty sums for the inverse of a Dense or Conv; `column` where only the target's output is a regressor."""
-    if isinstance(layer, Dense):
-        features = 1 if column else layer.out_shape[0]
-        return make_accumulator(backend, features, layer.in_shape[0], intercept=True, rows=samples)
-    assert isinstance(layer, Conv)
-    return ConvGram(
-        backend,
-        layer.window,
-        layer.in_shape[1:],
-        layer.out_shape[1:],
-        (layer.out_shape[0], layer.in_shape[0]),
-        layer.groups,
-        intercept=conv_bias,
-        samples=samples,
-    )
+@dataclass(frozen=True)
+class Problem:
+    """The least-squares problem of one Dense or Conv; `column`: only the target's output is a regressor."""
 
+    layer: Dense | Conv
+    column: bool
+    samples: int
 
-def sums_bytes(layer: Layer, *, column: bool) -> int:
-    """Upper bound of the memory that one target's sums for this layer take while they grow."""
-    features, outputs, groups = _unknowns(layer, column=column)
-    return groups * 8 * (features * features + features * outputs) * 2
+    def sums(self, backend: Backend, *, conv_bias: bool, memory: int) -> Accumulator | ConvGram:
+        """Empty sums that hold at most about `memory` bytes, where a form does."""
+        layer = self.layer
+        if isinstance(layer, Dense):
+            return make_accumulator(backend, self._features, layer.in_shape[0], intercept=True, rows=self.samples)
+        return ConvGram(
+            backend,
+            layer.window,
+            layer.in_shape[1:],
+            layer.out_shape[1:],
+            (layer.out_shape[0], layer.in_shape[0]),
+            layer.groups,
+            intercept=conv_bias,
+            form=self._conv.form(memory // layer.groups),
+        )
 
+    def bytes(self, memory: int) -> int:
+        """What those sums hold at their largest."""
+        if isinstance(self.layer, Dense):
+            return accumulator_bytes(self._features, self.layer.in_shape[0], self.samples)
+        return self.layer.groups * self._conv.bytes_of(self._conv.form(memory // self.layer.groups))
 
-def _unknowns(layer: Layer, *, column: bool) -> tuple[int, int, int]:
-    """Features and outputs of one group's problem, and the number of groups."""
-    if isinstance(layer, Dense):
-        return (1 if column else layer.out_shape[0]), layer.in_shape[0], 1
-    assert isinstance(layer, Conv)
-    return layer.out_shape[0] // layer.groups * layer.window.taps, layer.in_shape[0] // layer.groups, layer.groups
+    @property
+    def _features(self) -> int:
+        return 1 if self.column else self.layer.out_shape[0]
+
+    @property
+    def _conv(self) -> ConvProblem:
+        layer = self.layer
+        assert isinstance(layer, Conv)
+        o, m = layer.out_shape[0] // layer.groups, layer.in_shape[0] // layer.groups
+        return ConvProblem(layer.window, layer.in_shape[1:], layer.out_shape[1:], o, m, self.samples)
 
 
 def solve_sums(
@@ -121,11 +131,10 @@ def pull(
 
 def describe_inverse(layer: Layer) -> str:
     """One table cell: what the inverse of this layer is and how many unknowns it has."""
-    if isinstance(layer, Dense | Conv):
-        features, outputs, groups = _unknowns(layer, column=False)
-        kind = "ridge, Eq. 6" if isinstance(layer, Dense) else "adjoint convolution, Eq. 7"
-        extra = outputs if isinstance(layer, Dense) else 0
-        return f"{kind}: {features * outputs * groups + extra:,} unknowns"
+    if isinstance(layer, Dense):
+        return f"ridge, Eq. 6: {layer.weight.size + layer.in_shape[0]:,} unknowns"
+    if isinstance(layer, Conv):
+        return f"adjoint convolution, Eq. 7: {layer.weight.size:,} unknowns"
     if isinstance(layer, MaxPool):
         return "unpooling by switches, Eq. 8"
     return "passes the signal"

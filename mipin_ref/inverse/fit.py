@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypedDict, Unpack, overload
@@ -15,15 +15,14 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Samples, as_samples, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
-from mipin_ref.graph.network import Array, Network
+from mipin_ref.graph.network import Array, Conv, Dense, Network
 from mipin_ref.inverse.blocks import (
     DeviceWeights,
+    Problem,
     Weights,
     describe_inverse,
-    new_sums,
     sample_bytes,
     solve_sums,
-    sums_bytes,
 )
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options, checked_batch_size, memory_bytes
@@ -151,7 +150,7 @@ class _Fitter:
     def run(self, targets: Sequence[int], batch_size: int | None, start: Any) -> dict[int, Inverse]:
         state = {target: _Progress() for target in targets}
         for step in self._plan.fitted:
-            for group in self._groups(step, targets):
+            for group in self._groups(step, state):
                 advance = start(f"{step.tensor}, class {', '.join(map(str, group))}", len(self._data))
                 self._fit_step(step, {t: state[t] for t in group}, batch_size, advance)
         return {
@@ -161,38 +160,36 @@ class _Fitter:
             for t, s in state.items()
         }
 
-    def _column(self, step: Step) -> bool:
-        return self._plan.column and step is self._plan.steps[0]
+    def _problem(self, step: Step, samples: int) -> Problem:
+        assert isinstance(step.layer, Dense | Conv)
+        return Problem(step.layer, self._plan.column and step is self._plan.steps[0], samples)
 
-    def _groups(self, step: Step, targets: Sequence[int]) -> list[list[int]]:
+    def _groups(self, step: Step, state: Mapping[int, _Progress]) -> list[list[int]]:
         """Targets in groups whose sums fit into half the memory together."""
-        each = sums_bytes(step.layer, column=self._column(step))
+        problems = [self._problem(step, found.samples or len(self._data)) for found in state.values()]
+        each = max(problem.bytes(self._memory // 2) for problem in problems)
         if each > 0.8 * self._memory:
             raise InvalidData(
                 f"memory={self._memory / 1e9:.2g} GB is too small: the sums of tensor {step.tensor!r} "
                 f"take {each / 1e9:.2g} GB a target"
             )
-        size = max(1, int(0.5 * self._memory // each))
-        return [list(targets[i : i + size]) for i in range(0, len(targets), size)]
+        size, targets = max(1, int(0.5 * self._memory // each)), list(state)
+        return [targets[i : i + size] for i in range(0, len(targets), size)]
 
     def _fit_step(self, step: Step, state: dict[int, _Progress], batch_size: int | None, advance: Advance) -> None:
         began = time.perf_counter()
         net, plan, backend = self._net, self._plan, self._backend
         above = plan.above(step)
         first = not any(s.fitted for s in above)
+        problems = {t: self._problem(step, found.samples or len(self._data)) for t, found in state.items()}
         sums = {
-            target: new_sums(
-                backend,
-                step.layer,
-                column=self._column(step),
-                conv_bias=self._options.conv_bias,
-                samples=len(self._data) if first else found.samples,
-            )
-            for target, found in state.items()
+            t: problem.sums(backend, conv_bias=self._options.conv_bias, memory=self._memory // 2)
+            for t, problem in problems.items()
         }
+        held = sum(problem.bytes(self._memory // 2) for problem in problems.values())
         tensors, switches = needs(plan, above)
         recorder = Recorder(net, [*tensors, step.tensor], switches)
-        size = batch_size or self._batch_size(step, above, tensors, len(state))
+        size = batch_size or self._batch_size(step, above, tensors, held)
         for start in range(0, len(self._data), size):
             record = recorder(self._data[start : start + size], start)
             batch = to_device(backend, plan, above, record)
@@ -228,8 +225,7 @@ class _Fitter:
             return np.flatnonzero(self._labels[start : start + len(logits)] == target)
         return np.flatnonzero(logits.reshape(len(logits), -1).argmax(axis=1) == target)
 
-    def _batch_size(self, step: Step, above: Sequence[Step], tensors: Sequence[str], targets: int) -> int:
-        held = targets * sums_bytes(step.layer, column=self._column(step))
+    def _batch_size(self, step: Step, above: Sequence[Step], tensors: Sequence[str], held: int) -> int:
         layers = [*(s.layer for s in above), step.layer]
         fetched = [self._net.input_shape, *(self._net.shapes[t] for t in (*tensors, step.tensor))]
         each = sample_bytes(layers, fetched, self._backend.itemsize)

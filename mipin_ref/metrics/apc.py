@@ -11,6 +11,7 @@ from mipin_ref.attribution import Attribution
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.network import Network
+from mipin_ref.table import format_table
 
 TOO_SMALL = 1e-6
 """Logits nearer to zero are left out: their percentage change means nothing."""
@@ -19,22 +20,24 @@ TOO_SMALL = 1e-6
 @dataclass(frozen=True)
 class APC:
     """apc, positive: fractions (0.101 is the paper's 10.10 %), means over classes of means over samples;
-    per_class: class -> (apc, positive, samples); left_out: samples whose |logit| is below 1e-6.
+    median: of the absolute change, mean over classes of medians over samples, which no logit near zero can dominate;
+    per_class: class -> (apc, positive, median, samples); left_out: samples whose |logit| is below 1e-6.
     """
 
     apc: float
     positive: float
-    per_class: Mapping[int, tuple[float, float, int]]
+    median: float
+    per_class: Mapping[int, tuple[float, float, float, int]]
     left_out: int
 
     def __str__(self) -> str:
-        lines = ["class  samples    APC   positive APC"]
-        for target, (change, positive, count) in self.per_class.items():
-            lines.append(f"{target:5d}  {count:7d}  {change:6.2%}  {positive:6.2%}")
-        lines.append(f" mean           {self.apc:6.2%}  {self.positive:6.2%}")
-        if self.left_out:
-            lines.append(f"{self.left_out} samples with |logit| < {TOO_SMALL:g} left out")
-        return "\n".join(lines)
+        rows = [
+            [str(target), str(count), f"{change:.2%}", f"{positive:.2%}", f"{median:.2%}"]
+            for target, (change, positive, median, count) in self.per_class.items()
+        ]
+        rows.append(["mean", "", f"{self.apc:.2%}", f"{self.positive:.2%}", f"{self.median:.2%}"])
+        table = format_table(["class", "samples", "APC", "positive APC", "median"], rows)
+        return table + (f"\n{self.left_out} samples with |logit| < {TOO_SMALL:g} left out" if self.left_out else "")
 
 
 def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
@@ -60,9 +63,10 @@ def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
         per_class[target] = (
             float(np.mean(np.abs(relative))),
             float(np.mean(np.maximum(relative, 0.0))),
+            float(np.median(np.abs(relative))),
             int(np.sum(kept)),
         )
     if not per_class:
         raise InvalidData("APC of no class at all")
-    means = np.mean([row[:2] for row in per_class.values()], axis=0)
-    return APC(float(means[0]), float(means[1]), per_class, left_out)
+    means = np.mean([row[:3] for row in per_class.values()], axis=0)
+    return APC(float(means[0]), float(means[1]), float(means[2]), per_class, left_out)

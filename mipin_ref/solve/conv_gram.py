@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
@@ -9,7 +10,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.adjoint_rows import adjoint_rows, whole
 from mipin_ref.solve.correlation_gram import CorrelationGram
-from mipin_ref.solve.gram import Accumulator, Gram, Rows, Solution
+from mipin_ref.solve.gram import Accumulator, Gram, Rows, Solution, accumulator_bytes
 from mipin_ref.window import Window
 
 CHUNK_BYTES = 32 << 20
@@ -44,8 +45,7 @@ class Im2colGram:
 class ConvGram:
     """Sums to reconstruct x [n, m, *size] by the adjoint of a convolution applied to s [n, o, *locations].
 
-    channels: (o, m); samples: how many are to come, which decides whether rows are fewer than unknowns;
-    form: "rows" (dual), "im2col" (plain) or "correlation" (fast), by default the one that costs least.
+    channels: (o, m); form: from choose_form.
     """
 
     def __init__(
@@ -58,21 +58,20 @@ class ConvGram:
         groups: int,
         *,
         intercept: bool,
-        samples: int,
-        form: Form | None = None,
+        form: Form,
     ) -> None:
         self._backend, self._window, self._size = backend, window, size
         self._outputs, self._inputs = channels[0] // groups, channels[1] // groups
-        self.form = form or choose_form(window, size, locations, self._outputs, samples)
+        self._form = form
         self._groups = [self._new(locations, intercept) for _ in range(groups)]
-        each = self._outputs * (window.taps * prod(size) if self.form != "correlation" else 3 * prod(locations))
+        each = self._outputs * (window.taps * prod(size) if form != "correlation" else 3 * prod(locations))
         self._chunk = max(1, CHUNK_BYTES // (each * backend.itemsize))
 
     def _new(self, locations: tuple[int, ...], intercept: bool) -> Im2colGram | CorrelationGram:
         channels = (self._outputs, self._inputs)
-        if self.form == "correlation":
+        if self._form == "correlation":
             return CorrelationGram(self._backend, self._window, self._size, locations, channels, intercept=intercept)
-        kind = Rows if self.form == "rows" else Gram
+        kind = Rows if self._form == "rows" else Gram
         sums = kind(self._backend, self._outputs * self._window.taps, self._inputs, intercept=intercept)
         return Im2colGram(self._backend, self._window, self._size, sums)
 
@@ -90,7 +89,7 @@ class ConvGram:
 
     def merge(self, other: ConvGram) -> None:
         """Add all samples of another accumulator of the same problem."""
-        if (other._window, other._size, other.form) != (self._window, self._size, self.form):
+        if (other._window, other._size, other._form) != (self._window, self._size, self._form):
             raise InvalidData("only sums of the same problem can be merged")
         for mine, theirs in zip(self._groups, other._groups, strict=True):
             mine.merge(theirs)  # type: ignore[arg-type]
@@ -100,14 +99,46 @@ class ConvGram:
         return [sums.solve(ridge) for sums in self._groups]
 
 
-def choose_form(window: Window, size: tuple[int, ...], locations: tuple[int, ...], outputs: int, samples: int) -> Form:
-    """The cheapest exact form by counted operations a sample; a spectrum counts threefold for its memory traffic."""
-    features = outputs * window.taps
-    if samples * prod(size) < features:
-        return "rows"
-    padded = [j + -(-(e - 1) // s) for j, e, s in zip(locations, window.extent, window.strides, strict=True)]
-    plain = prod(size) * features * (features + 8)
-    fast = 3 * prod(padded) * outputs * (4 * outputs + 40)
-    cut = sum(b + e for b, e in zip(window.begin, window.end, strict=True)) / max(size)
-    fast += int(min(cut, 1.0) * plain)
-    return "correlation" if fast < plain else "im2col"
+@dataclass(frozen=True)
+class ConvProblem:
+    """One group's problem by its numbers: o outputs at `locations` reconstruct m inputs of `size`."""
+
+    window: Window
+    size: tuple[int, ...]
+    locations: tuple[int, ...]
+    outputs: int
+    inputs: int
+    samples: int
+
+    @property
+    def features(self) -> int:
+        return self.outputs * self.window.taps
+
+    def bytes_of(self, form: Form) -> int:
+        """What the sums of one group hold at their largest, one batch's products included."""
+        plain = accumulator_bytes(self.features, self.inputs, self.samples * prod(self.size))
+        if form != "correlation":
+            return plain
+        length = self._padded
+        frequencies = prod(length[:-1]) * (length[-1] // 2 + 1)
+        return 32 * frequencies * self.outputs * (self.outputs + self.inputs + 1) + plain
+
+    @property
+    def _padded(self) -> list[int]:
+        return [
+            j + -(-(e - 1) // s)
+            for j, e, s in zip(self.locations, self.window.extent, self.window.strides, strict=True)
+        ]
+
+    def form(self, memory: int) -> Form:
+        """The cheapest exact form by counted operations a sample, within `memory` bytes a group where one is.
+
+        A spectrum's operations count threefold for their memory traffic; its border is written out like im2col's rows.
+        """
+        if self.samples * prod(self.size) < self.features:
+            return "rows"
+        plain = prod(self.size) * self.features * (self.features + 8)
+        pads = zip(self.window.begin, self.window.end, self.size, strict=True)
+        cut = min(1.0, sum((b + e) / n for b, e, n in pads))
+        fast = 3 * prod(self._padded) * self.outputs * (4 * self.outputs + 40) + int(cut * plain)
+        return "correlation" if fast < plain and self.bytes_of("correlation") <= memory else "im2col"

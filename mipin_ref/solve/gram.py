@@ -45,6 +45,13 @@ def make_accumulator(backend: Backend, features: int, outputs: int, *, intercept
     return kind(backend, features, outputs, intercept=intercept)
 
 
+def accumulator_bytes(features: int, outputs: int, rows: int) -> int:
+    """What make_accumulator's choice holds at its largest, one batch's products included."""
+    if rows < features:
+        return 8 * rows * (2 * (features + outputs) + rows)
+    return 16 * features * (features + outputs)
+
+
 class Gram:
     """The normal equations: centred where there is an intercept, products in the compute dtype, sums in float64.
 

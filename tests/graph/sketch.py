@@ -1,4 +1,4 @@
-"""ONNX graphs written by hand, node by node, and the check that reading one keeps the values of every tensor it keeps."""
+"""ONNX graphs written by hand, node by node, and the check that each tensor the reader keeps keeps its values."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_keeps_zero_is_true(name: str) -> None:
 def test_clip(low: float | None, high: float | None, opset: int) -> None:
     sketch = Sketch(3, 4, 4, opset=opset)
     hidden = sketch.conv("x", 3, 3)
-    given = {key: value for key, value in (("min", low), ("max", high)) if value is not None}
+    given: dict[str, Any] = {key: value for key, value in (("min", low), ("max", high)) if value is not None}
     if opset < 11:
         out = sketch.node("Clip", hidden, **given)
     else:

@@ -90,7 +90,7 @@ def test_computed_weight() -> None:
 def test_bias_that_is_none_is_refused(shape: tuple[int, ...]) -> None:
     sketch = Sketch(4, batch=2)
     out = sketch.node("Gemm", "x", sketch.normal(4, 3), sketch.normal(*shape), out="odd")
-    with pytest.raises(mr.UnsupportedModel, match="the_odd.*no bias"):
+    with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*no bias"):
         mr.load(sketch.model(out))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -94,7 +95,8 @@ def test_sparse_initializer_is_named() -> None:
 def test_final_softmax_is_removed(op: str, opset: int, axis: int | None, behind: str | None) -> None:
     sketch = Sketch(4, opset=opset)
     scores = sketch.dense("x", 4, 3)
-    out = sketch.node(op, scores, **({} if axis is None else {"axis": axis}))
+    options: dict[str, Any] = {} if axis is None else {"axis": axis}
+    out = sketch.node(op, scores, **options)
     if behind == "Identity":
         out = sketch.node("Identity", out)
     elif behind == "Reshape":
@@ -117,7 +119,7 @@ def test_softmax_of_a_map_spans_all_axes_before_opset_13() -> None:
 @pytest.mark.parametrize(("opset", "axis"), [(9, 2), (13, 2)])
 def test_softmax_over_part_of_the_classes_is_refused(opset: int, axis: int) -> None:
     sketch = Sketch(3, 4, opset=opset)
-    with pytest.raises(mr.UnsupportedModel, match="the_part.*not over all classes"):
+    with pytest.raises(mr.UnsupportedModel, match=r"the_part.*not over all classes"):
         mr.load(sketch.model(sketch.node("Softmax", "x", axis=axis, out="part")))
 
 

@@ -61,7 +61,12 @@ def test_torch(make: Any, dynamo: bool, free_batch: bool, tmp_path: Path) -> Non
     x = torch.randn(2 if free_batch else 1, 3, 4, 4)
     # From opset 20 on, both exporters write GELU as one operator.
     path = tmp_path / "model.onnx"
-    options: dict[str, Any] = {"dynamo": dynamo, "input_names": ["image"], "output_names": ["scores"], "opset_version": 20}
+    options: dict[str, Any] = {
+        "dynamo": dynamo,
+        "input_names": ["image"],
+        "output_names": ["scores"],
+        "opset_version": 20,
+    }
     if free_batch:
         named = {0: torch.export.Dim("batch")} if dynamo else {0: "batch"}
         options.update({"dynamic_shapes": (named,)} if dynamo else {"dynamic_axes": {"image": named}})
@@ -125,6 +130,8 @@ def test_tf2onnx_habits() -> None:
     nhwc = sketch.node("Transpose", sketch.node("MaxPool", fired, kernel_shape=[2, 2]), perm=[0, 2, 3, 1])
     flat = sketch.node("Reshape", nhwc, sketch.ints(-1, 12))
     product = sketch.node("MatMul", flat, sketch.normal(12, 3))
-    net = assert_keeps_values(sketch.model(sketch.node("Softmax", sketch.node("Add", product, sketch.normal(3)), axis=1)))
+    net = assert_keeps_values(
+        sketch.model(sketch.node("Softmax", sketch.node("Add", product, sketch.normal(3)), axis=1))
+    )
     kinds = [layer.kind for layer in net.layers]
     assert kinds == ["Transpose", "Conv", "Activation", "MaxPool", "Transpose", "Reshape", "Dense"]

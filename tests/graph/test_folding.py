@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -231,8 +233,8 @@ def test_pad_of_nothing_is_an_alias() -> None:
 
 
 @pytest.mark.parametrize("options", [{"mode": "reflect"}, {"mode": "edge"}])
-def test_other_padding_is_refused(options: dict[str, str]) -> None:
+def test_other_padding_is_refused(options: dict[str, Any]) -> None:
     sketch = Sketch(2, 4, 4)
     padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), out="odd", **options)
-    with pytest.raises(mr.UnsupportedModel, match="Pad 'the_odd'.*only padding with zeros"):
+    with pytest.raises(mr.UnsupportedModel, match=r"Pad 'the_odd'.*only padding with zeros"):
         mr.load(sketch.model(sketch.conv(padded, 2, 3)))

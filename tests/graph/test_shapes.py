@@ -18,7 +18,9 @@ def headed(sketch: Sketch, flat: str, features: int = 24) -> mr.Network:
     return assert_keeps_values(sketch.model(sketch.dense(flat, features, 3)), batch=batch or None)
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 4), 1), ((2, 3, 4), -3), ((1, 6, 4), 2), ((24,), 1), ((1, 1, 24), -1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((2, 3, 4), 1), ((2, 3, 4), -3), ((1, 6, 4), 2), ((24,), 1), ((1, 1, 24), -1)]
+)
 def test_flatten(shape: tuple[int, ...], axis: int) -> None:
     sketch = Sketch(*shape)
     headed(sketch, sketch.node("Flatten", "x", axis=axis))
@@ -27,7 +29,7 @@ def test_flatten(shape: tuple[int, ...], axis: int) -> None:
 @pytest.mark.parametrize("axis", [0, 2])
 def test_flatten_into_the_batch_is_refused(axis: int) -> None:
     sketch = Sketch(2, 3, 4)
-    with pytest.raises(mr.UnsupportedModel, match="Flatten 'the_flat'.*into the batch"):
+    with pytest.raises(mr.UnsupportedModel, match=r"Flatten 'the_flat'.*into the batch"):
         mr.load(sketch.model(sketch.node("Flatten", "x", axis=axis, out="flat")))
 
 
@@ -63,9 +65,7 @@ def test_squeeze_and_unsqueeze(opset: int) -> None:
     sketch = Sketch(6, 4, opset=opset)
 
     def call(op: str, source: str, *axes: int) -> str:
-        return (
-            sketch.node(op, source, axes=list(axes)) if opset < 13 else sketch.node(op, source, sketch.ints(*axes))
-        )
+        return sketch.node(op, source, axes=list(axes)) if opset < 13 else sketch.node(op, source, sketch.ints(*axes))
 
     # Axes count from the back only since opset 11.
     wide = call("Unsqueeze", "x", 1, 4 if opset < 11 else -1)
@@ -81,7 +81,7 @@ def test_squeeze_without_axes() -> None:
 
 def test_squeeze_that_drops_the_batch_is_refused() -> None:
     sketch = Sketch(24, 1, batch=1)
-    with pytest.raises(mr.UnsupportedModel, match="Squeeze 'the_odd'.*batch"):
+    with pytest.raises(mr.UnsupportedModel, match=r"Squeeze 'the_odd'.*batch"):
         mr.load(sketch.model(sketch.node("Squeeze", "x", out="odd")))
 
 
@@ -134,7 +134,7 @@ def test_shape_with_start_and_size() -> None:
 @pytest.mark.parametrize("opset", [9, 12, 17])
 def test_dropout_identity_and_cast_are_other_names(opset: int) -> None:
     sketch = Sketch(24, opset=opset)
-    options = {"ratio": 0.5} if opset < 12 else {}
+    options: dict[str, Any] = {"ratio": 0.5} if opset < 12 else {}
     ratio = [] if opset < 12 else [sketch.const(np.float32(0.5))]
     dropped = sketch.node("Dropout", "x", *ratio, out="dropped", outputs=2, **options)
     same = sketch.node("Identity", dropped, out="same")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipin_ref.solve.conv_gram import ConvGram, choose_form
+from mipin_ref.solve.conv_gram import ConvGram, ConvProblem
 from mipin_ref.window import Window
 from tests.backends import NAMES, backend, relative_error
 
@@ -74,7 +74,6 @@ def solved(
             channels,
             options["groups"],
             intercept=options["intercept"],
-            samples=10,
             form=form,  # type: ignore[arg-type]
         )
         sums.update(device.put(s), device.put(x))
@@ -143,9 +142,7 @@ def solved_in(
     dtype: str, form: Any, s: np.ndarray, x: np.ndarray, window: Window, size: tuple[int, ...], **o: Any
 ) -> Any:
     device = backend("numpy", dtype)
-    sums = ConvGram(
-        device, window, size, s.shape[2:], (s.shape[1], x.shape[1]), 1, intercept=False, samples=40, form=form
-    )
+    sums = ConvGram(device, window, size, s.shape[2:], (s.shape[1], x.shape[1]), 1, intercept=False, form=form)
     sums.update(device.put(s), device.put(x))
     return sums.solve(o["ridge"])[0].weights
 
@@ -154,6 +151,8 @@ def test_the_form_follows_the_shape() -> None:
     def square(kernel: int, pad: int = 0) -> Window:
         return Window((kernel,) * 2, (1, 1), (pad,) * 2, (pad,) * 2, (1, 1))
 
-    assert choose_form(square(3), (24, 24), (22, 22), 64, 1000) == "correlation"
-    assert choose_form(square(1), (24, 24), (24, 24), 64, 1000) == "im2col"
-    assert choose_form(square(3), (4, 4), (2, 2), 512, 10) == "rows"
+    large = 1 << 40
+    assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(large) == "correlation"
+    assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(1 << 20) == "im2col"
+    assert ConvProblem(square(1), (24, 24), (24, 24), 64, 16, 1000).form(large) == "im2col"
+    assert ConvProblem(square(3), (4, 4), (2, 2), 512, 16, 10).form(large) == "rows"

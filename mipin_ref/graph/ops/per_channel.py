@@ -43,14 +43,14 @@ def per_sample(value: Array, x: Signal) -> Array:
     """A constant aligned with the per-sample shape of x, as float64."""
     rank = len(x.shape)
     if value.ndim > rank and any(d != 1 for d in value.shape[: value.ndim - rank]):
-        raise Refused(f"a constant of shape {value.shape} widens its input {readable(x.shape)}")
+        raise Refused(f"a constant of shape {value.shape} does not fit one sample of {readable(x.shape)}")
     aligned = value.reshape((1,) * max(rank - value.ndim, 0) + value.shape[max(value.ndim - rank, 0) :])
     if (
         value.ndim > rank
         or any(c not in (1, d) for c, d in zip(aligned.shape, x.shape, strict=True))
         or (aligned.shape[x.axis] != 1)
     ):
-        raise Refused(f"a constant of shape {value.shape} widens its input {readable(x.shape)}")
+        raise Refused(f"a constant of shape {value.shape} does not fit one sample of {readable(x.shape)}")
     return np.squeeze(aligned, axis=x.axis).astype(np.float64)
 
 

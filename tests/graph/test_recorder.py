@@ -1,0 +1,100 @@
+"""The recorder runs what the wanted tensors need and hands out those, checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.graph.emit import emit, switches_of
+from mipin_ref.graph.forward import Recorder, logits
+from tests.graph.sketch import Sketch
+
+
+@pytest.fixture
+def net() -> mr.Network:
+    sketch = Sketch(2, 6, 6)
+    fired = sketch.node("Relu", sketch.conv("x", 2, 3, out="mixed"), out="fired")
+    pooled = sketch.node("MaxPool", fired, kernel_shape=[2, 2], strides=[2, 2], out="pooled")
+    hidden = sketch.dense(sketch.node("Flatten", pooled, out="flat"), 12, 5)
+    return mr.load(sketch.model(sketch.dense(hidden, 5, 3)))
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, 2, 6, 6)).astype(np.float32)
+
+
+def test_emitted_model_ends_at_the_last_wanted_tensor(net: mr.Network) -> None:
+    model = emit(net, ["fired", "mixed"])
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu"]
+    assert [value.name for value in model.graph.output] == ["fired", "mixed"]
+    assert len(model.graph.initializer) == 2
+
+
+def test_emitted_switches(net: mr.Network) -> None:
+    model = emit(net, [], ["pooled"])
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", "MaxPool"]
+    assert [value.name for value in model.graph.output] == [switches_of("pooled")]
+    record = Recorder(net, ["fired", "pooled"], ["pooled"])(images(4))
+    np.testing.assert_array_equal(record.values["fired"].ravel()[record.switches["pooled"]], record.values["pooled"])
+
+
+def test_record_holds_what_was_asked_for(net: mr.Network) -> None:
+    record = Recorder(net, ["pooled", "x", "pooled"])(images(4))
+    assert set(record.values) == {"pooled", "x"}
+    assert record.switches == {}
+
+
+def test_input_alone_needs_no_session(net: mr.Network) -> None:
+    x = images(2)
+    np.testing.assert_array_equal(Recorder(net, ["x"])(x).values["x"], x)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_data_that_are_not_finite(net: mr.Network, bad: float) -> None:
+    x = images(3)
+    x[1, 0, 2, 2] = bad
+    with pytest.raises(mr.InvalidData, match=r"the data, samples 40\.\.42, hold NaN or Inf"):
+        Recorder(net, ["pooled"])(x, 40)
+
+
+def test_activation_that_overflows(net: mr.Network) -> None:
+    with pytest.raises(mr.InvalidData, match=r"activation 'mixed', samples 7\.\.8, hold NaN or Inf"):
+        Recorder(net, ["mixed"])(np.full((2, 2, 6, 6), 3e38, np.float32) * np.sign(images(2)), 7)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 6), (3, 6, 6, 2), (2, 6, 6), (3, 1, 6, 6), ()])
+def test_wrong_shape(net: mr.Network, shape: tuple[int, ...]) -> None:
+    with pytest.raises(mr.InvalidData, match=r"the network takes \[N, 2, 6, 6\]"):
+        Recorder(net, ["pooled"])(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, np.complex64])
+def test_wrong_dtype(net: mr.Network, dtype: type) -> None:
+    with pytest.raises(mr.InvalidData, match="floating point"):
+        Recorder(net, ["pooled"])(np.zeros((3, 2, 6, 6), dtype))
+
+
+def test_no_array(net: mr.Network) -> None:
+    with pytest.raises(mr.InvalidData, match="arrays, not list"):
+        Recorder(net, ["pooled"])([[1.0]])  # type: ignore[arg-type]
+
+
+def test_no_sample(net: mr.Network) -> None:
+    with pytest.raises(mr.InvalidData, match="no sample"):
+        logits(net, np.zeros((0, 2, 6, 6), np.float32))
+
+
+def test_logits_are_the_same_batch_by_batch(net: mr.Network) -> None:
+    x = images(10)
+    np.testing.assert_allclose(logits(net, x, batch_size=3), logits(net, x), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_beyond_what_a_model_holds(net: mr.Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = sum(layer.parameters for layer in net.layers) * 4
+    monkeypatch.setattr("mipin_ref.graph.emit.MAX_BYTES", needed - 1)
+    with pytest.raises(mr.UnsupportedModel, match=f"has {needed:,} bytes of weights"):
+        emit(net, [net.logits])
+    emit(net, ["fired"])
+    monkeypatch.setattr("mipin_ref.graph.emit.MAX_BYTES", needed)
+    emit(net, [net.logits])

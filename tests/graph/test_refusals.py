@@ -1,0 +1,245 @@
+"""What has no inverse is refused in one sentence that names every offending node."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import mipin_ref as mr
+from tests.graph.sketch import Sketch
+
+
+def refusal(sketch: Sketch, *outputs: str, check: bool = True) -> mr.UnsupportedModel:
+    with pytest.raises(mr.UnsupportedModel) as caught:
+        mr.load(sketch.model(*outputs, check=check))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message[0].islower() or message[0] == "'"
+    return caught.value
+
+
+def test_every_node_is_listed_at_once() -> None:
+    sketch = Sketch(2, 6, 6)
+    out = sketch.node("LRN", "x", size=3, out="lrn")
+    out = sketch.batch_norm(out, 2, out="training", training_mode=1, outputs=3)
+    out = sketch.node("Mul", out, sketch.node("Sigmoid", out, out="sigmoid"), out="gate")
+    out = sketch.node("AveragePool", out, kernel_shape=[2, 2], out="average")
+    out = sketch.node("Add", sketch.conv(out, 2, 2, (1, 1)), out, out="residual")
+    out = sketch.node("Concat", out, out, axis=1, out="concat")
+    out = sketch.node("GlobalAveragePool", out, out="global")
+    out = sketch.dense(sketch.node("Flatten", out), 4, 3)
+    error = refusal(sketch, out)
+    names = ["lrn", "training", "gate", "average", "residual", "concat", "global"]
+    assert [entry.split("'")[1] for entry in error.nodes] == [f"the_{name}" for name in names]
+    assert all(f"the_{name}" in str(error) for name in names)
+
+
+def test_nodes_found_late_are_listed_too() -> None:
+    """An unknown operator, a Softmax and a constant with no neighbour, in one chain."""
+    sketch = Sketch(4)
+    out = sketch.node("Erf", "x", out="unknown")
+    out = sketch.node("Softmax", sketch.dense(out, 4, 4), out="middle")
+    out = sketch.node("Relu", sketch.node("Mul", sketch.node("Relu", out), sketch.positive(4), out="lonely"))
+    error = refusal(sketch, sketch.dense(out, 4, 3))
+    assert sorted(entry.split("'")[1] for entry in error.nodes) == ["the_lonely", "the_middle", "the_unknown"]
+
+
+@pytest.mark.parametrize("op", ["Erf", "Exp", "Sin", "Abs", "Neg", "Hardmax", "LpNormalization", "ReduceMean"])
+def test_unknown_operator(op: str) -> None:
+    sketch = Sketch(4)
+    out = sketch.node(op, sketch.dense("x", 4, 3), out="odd")
+    assert refusal(sketch, out).nodes == (f"{op} 'the_odd' (no inverse is known for this operator)",)
+
+
+def test_custom_domain() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("Conv", "x", domain="com.example", out="odd")
+    assert refusal(sketch, out).nodes == ("com.example.Conv 'the_odd' (no inverse is known for this operator)",)
+
+
+def test_unnamed_node_goes_by_its_output() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("Erf", "x", out="tensor_name")
+    sketch.nodes[0].name = ""
+    assert "Erf 'tensor_name'" in str(refusal(sketch, out))
+
+
+def test_if_and_loop() -> None:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["inner"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, ["N", 4])],
+    )
+    sketch = Sketch(4)
+    out = sketch.node("If", sketch.const(np.array(True)), then_branch=body, else_branch=body, out="choice")
+    state = [helper.make_tensor_value_info(f"s{i}", TensorProto.FLOAT, ["N", 4]) for i in "ab"]
+    flags = [helper.make_tensor_value_info(f"c{i}", TensorProto.BOOL, []) for i in "ab"]
+    loop = helper.make_graph(
+        [helper.make_node("Identity", ["ca"], ["cb"]), helper.make_node("Relu", ["sa"], ["sb"])],
+        "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []), flags[0], state[0]],
+        [flags[1], state[1]],
+    )
+    out = sketch.node("Loop", sketch.const(np.array(3)), sketch.const(np.array(True)), out, body=loop, out="turns")
+    error = refusal(sketch, sketch.dense(out, 4, 3))
+    assert [entry.split("'")[1] for entry in error.nodes] == ["the_choice", "the_turns"]
+
+
+def test_joins() -> None:
+    for op in ("Add", "Sub", "Sum"):
+        sketch = Sketch(4)
+        out = sketch.node(op, sketch.dense("x", 4, 4), "x", out="join")
+        assert "joins several branches" in refusal(sketch, out).nodes[0]
+    for op in ("Mul", "Div"):
+        sketch = Sketch(4)
+        out = sketch.node(op, "x", sketch.node("Sigmoid", "x"), out="gate")
+        assert "gates one tensor by another" in refusal(sketch, out).nodes[0]
+
+
+def test_attention() -> None:
+    sketch = Sketch(6, 4)
+    keys = sketch.node("Transpose", "x", perm=[0, 2, 1])
+    scores = sketch.node("MatMul", "x", keys, out="scores")
+    weights = sketch.node("Softmax", scores, out="weights")
+    mixed = sketch.node("MatMul", weights, "x", out="mixed")
+    error = refusal(sketch, sketch.dense(sketch.node("Flatten", mixed), 24, 3))
+    assert [entry.split("'")[1] for entry in error.nodes] == ["the_scores", "the_weights", "the_mixed"]
+
+
+def test_matmul_over_a_sequence() -> None:
+    sketch = Sketch(6, 4)
+    out = sketch.node("MatMul", "x", sketch.normal(4, 3), out="tokens")
+    assert "[N, 6, 4]" in refusal(sketch, out).nodes[0]
+
+
+def test_softmax_in_the_middle() -> None:
+    sketch = Sketch(4)
+    out = sketch.dense(sketch.node("Softmax", sketch.dense("x", 4, 4), out="middle"), 4, 3)
+    assert "Softmax 'the_middle'" in refusal(sketch, out).nodes[0]
+
+
+def test_pad_before_max_pool() -> None:
+    sketch = Sketch(2, 4, 4)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), out="padded")
+    assert "Pad 'the_padded'" in refusal(sketch, sketch.node("MaxPool", padded, kernel_shape=[2, 2])).nodes[0]
+
+
+def test_training_mode() -> None:
+    sketch = Sketch(4)
+    dropped = sketch.node("Dropout", "x", sketch.const(0.5), sketch.const(np.array(True)), out="dropped")
+    normed = sketch.batch_norm(sketch.dense(dropped, 4, 3), 3, training_mode=1, outputs=3, out="normed")
+    error = refusal(sketch, normed)
+    assert [("training_mode" in entry, entry.split("'")[1]) for entry in error.nodes] == [
+        (True, "the_dropped"),
+        (True, "the_normed"),
+    ]
+
+
+def test_second_output_of_a_node() -> None:
+    sketch = Sketch(2, 4, 4)
+    sketch.node("MaxPool", "x", kernel_shape=[2, 2], outputs=2, out="pooled")
+    out = sketch.node("Cast", "pooled_1", to=TensorProto.FLOAT, out="indices")
+    assert "'pooled_1'" in refusal(sketch, out).nodes[0]
+
+
+def test_cast_to_integers() -> None:
+    sketch = Sketch(4)
+    whole = sketch.node("Cast", "x", to=TensorProto.INT32, out="whole")
+    out = sketch.node("Cast", whole, to=TensorProto.FLOAT)
+    assert "the_whole" in refusal(sketch, out).nodes[0]
+
+
+# --- inputs and outputs -----------------------------------------------------------------------------------------------
+
+
+def test_two_inputs() -> None:
+    sketch = Sketch(4)
+    sketch.inputs.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4]))
+    assert "2 inputs: x, y" in str(refusal(sketch, sketch.node("Add", "x", "y")))
+
+
+def test_two_float_outputs_need_a_choice() -> None:
+    sketch = Sketch(4)
+    model = sketch.model(sketch.node("Relu", "x", out="a"), sketch.node("Tanh", "x", out="b"))
+    with pytest.raises(mr.InvalidData, match=r"2 outputs \(a, b\): choose one with output="):
+        mr.load(model)
+    with pytest.raises(mr.InvalidData, match="no output 'c'; its outputs are a, b"):
+        mr.load(model, output="c")
+
+
+def test_no_floating_point_output() -> None:
+    sketch = Sketch(4)
+    label = sketch.node("ArgMax", "x", out="label")
+    assert "label" in str(refusal(sketch, label))
+
+
+def test_output_that_does_not_depend_on_the_input() -> None:
+    sketch = Sketch(4)
+    constant = sketch.node("Add", sketch.normal(1, 3), sketch.normal(1, 3), out="constant")
+    assert "'constant' does not depend on any input" in str(refusal(sketch, constant))
+
+
+def test_output_that_depends_on_the_shape_of_the_input_alone() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("Cast", sketch.node("Shape", "x"), to=TensorProto.FLOAT, out="lengths")
+    assert "'lengths' does not depend on" in str(refusal(sketch, out))
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [((3, "H", "W"), "leaves axis 2, 3 open"), ((0,), "leaves axis 1 open"), ((), "at least one more")],
+)
+def test_input_shape(shape: tuple[int | str, ...], reason: str) -> None:
+    sketch = Sketch(*shape)
+    assert reason in str(refusal(sketch, sketch.node("Relu", "x")))
+
+
+def test_scalar_input() -> None:
+    sketch = Sketch()
+    del sketch.inputs[:]
+    sketch.inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, []))
+    assert "at least one more" in str(refusal(sketch, sketch.node("Relu", "x")))
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.INT64, TensorProto.UINT8, TensorProto.BFLOAT16])
+def test_input_type(dtype: int) -> None:
+    sketch = Sketch(4, dtype=dtype)
+    out = sketch.node("Cast", "x", to=TensorProto.FLOAT, out="scores")
+    sketch.dtype = TensorProto.FLOAT
+    assert "'x' is not a floating-point tensor" in str(refusal(sketch, out))
+
+
+def test_opset_8() -> None:
+    sketch = Sketch(4, opset=8)
+    assert "opset 8; opset 9 is the oldest" in str(refusal(sketch, sketch.node("Relu", "x")))
+
+
+def test_tensor_with_two_consumers() -> None:
+    sketch = Sketch(4)
+    hidden = sketch.node("Relu", "x")
+    left, right = (sketch.dense(hidden, 4, 3) for _ in range(2))
+    out = sketch.node("Add", left, right, out="join")
+    assert refusal(sketch, out).nodes == ("Add 'the_join' (it joins several branches)",)
+
+
+def test_nothing_but_names() -> None:
+    sketch = Sketch(4)
+    assert "nothing to invert" in str(refusal(sketch, sketch.node("Identity", "x")))
+
+
+def test_weight_that_does_not_fit() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("MatMul", "x", sketch.normal(5, 3), out="odd")
+    model = sketch.model(out, check=False)
+    onnx.checker.check_model(model)
+    with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*does not fit 4 features"):
+        mr.load(model)
+
+
+def test_model_that_onnxruntime_cannot_run() -> None:
+    sketch = Sketch(3, 6, 6, dtype=TensorProto.DOUBLE)
+    with pytest.raises(mr.UnsupportedModel, match="onnxruntime cannot run the file"):
+        mr.load(sketch.model(sketch.conv("x", 3, 2)))
