@@ -120,7 +120,7 @@ def table1(options: argparse.Namespace) -> Iterator[Row]:
 
 def as_markdown(rows: list[Row]) -> str:
     lines = [
-        "| network | fit_on | conv_bias | evaluated on | APC | positive APC | median | paper | samples | fit, 10 classes |",
+        "| network | fit_on | conv_bias | evaluated on | APC | positive APC | median | paper | samples | fit |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -134,7 +134,7 @@ RECIPES = {
     "mnist_cnn": Recipe(
         mnist_cnn,
         "mnist",
-        5,
+        4,
         [
             "input [N, 1, 28, 28]",
             "conv1 16 @ 5x5, relu [N, 16, 24, 24]",

@@ -107,11 +107,11 @@ def _result_size(node: Node, inputs: list[Array | None]) -> int:
         start, limit, step = (float(v.item()) for v in known)
         return int(abs(limit - start) / abs(step)) + 1
     if node.op == "Gather" and len(known) == 2:
-        length = known[0].shape[int(node.attributes.get("axis", 0))]
+        length = int(known[0].shape[int(node.attributes.get("axis", 0))])
         return int(known[1].size) * (int(known[0].size) // max(length, 1))
     if node.op == "MatMul" and len(known) == 2:
-        rows, columns = int(known[0].size) // max(known[0].shape[-1], 1), known[1].shape[1:][-1:]
-        return rows * prod(known[1].shape[:-2]) * prod(columns)
+        rows, columns = int(known[0].size) // max(int(known[0].shape[-1]), 1), known[1].shape[1:][-1:]
+        return int(rows * prod(known[1].shape[:-2]) * prod(columns))
     if len(known) > 1 and node.op in BROADCASTING:
         return prod(np.broadcast_shapes(*(v.shape for v in known)))
     return sum(int(v.size) for v in known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from types import ModuleType
 from typing import Any, TypedDict, Unpack, overload
 
@@ -251,8 +252,9 @@ class _Fitter:
         tensors = [layer.output for layer in self._net.layers]
         recorder = Recorder(self._net, tensors)
         alive: set[str] = set()
-        for start in range(0, len(self._data), 64):
-            values = recorder(self._data[start : start + 64], start).values
+        size = max(1, min(256, self._memory // (8 * sum(prod(self._net.shapes[t]) for t in tensors))))
+        for start in range(0, len(self._data), size):
+            values = recorder(self._data[start : start + size], start).values
             alive.update(t for t in tensors if np.any(values[t]))
         return next((t for t in tensors if t not in alive), None)
 

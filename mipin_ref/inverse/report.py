@@ -43,7 +43,7 @@ class Report:
         return len(self.tensors)
 
     def __getitem__(self, tensor: str) -> TensorReport:
-        return next(row for row in self.tensors if row.tensor == tensor)
+        return {row.tensor: row for row in self.tensors}[tensor]
 
     def as_rows(self) -> list[dict[str, Any]]:
         """Plain dictionaries, for JSON."""

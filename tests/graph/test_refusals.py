@@ -99,6 +99,14 @@ def test_joins() -> None:
         assert "gates one tensor by another" in refusal(sketch, out).nodes[0]
 
 
+@pytest.mark.parametrize("op", ["Conv", "PRelu", "Gemm"])
+def test_parameter_that_depends_on_the_input(op: str) -> None:
+    sketch = Sketch(4, 4, 4) if op != "Gemm" else Sketch(4)
+    own = sketch.node("Relu", "x")
+    inputs = ["x", sketch.normal(4, 4), own] if op == "Gemm" else ["x", own]
+    assert "the_odd" in refusal(sketch, sketch.node(op, *inputs, out="odd")).nodes[0]
+
+
 def test_attention() -> None:
     sketch = Sketch(6, 4)
     keys = sketch.node("Transpose", "x", perm=[0, 2, 1])
