@@ -7,7 +7,7 @@ from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.store import load_inverse
+from mipin_ref.inverse.load import load_inverse
 from mipin_ref.report.heatmap import heatmap
 from mipin_ref.report.saliency import saliency
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -191,7 +192,11 @@ class Network:
         return list(self.shapes).index(name)
 
     def check_target(self, target: object) -> int:
-        """The target as an int. Raises InvalidData where it is not an index into the logits."""
+        """The target as an int. Raises InvalidData where it is not an index into logits [N, classes]."""
+        if prod(self.shapes[self.logits]) != self.classes:
+            raise InvalidData(
+                f"output {self.output!r} has shape [N, {_dims(self.shapes[self.logits])}]; a target needs [N, classes]"
+            )
         if isinstance(target, bool | np.bool_) or not isinstance(target, int | np.integer):
             raise InvalidData(f"target must be an integer class index, not {target!r}")
         if not 0 <= target < self.classes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from mipin_ref.inverse.options import Options, checked_batch_size
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, seed, to_device
 from mipin_ref.inverse.report import Report
+from mipin_ref.inverse.store import write
 
 BATCH_BYTES = 256 << 20
 
@@ -78,8 +80,21 @@ class Inverse:
             w.kernel.size + (0 if w.intercept is None else prod(w.intercept.shape)) for w in self.weights.values()
         )
 
-    def save(self, path: Any) -> None:
-        """Write to a .mipin file, whole or not at all; see store.save."""
-        from mipin_ref.inverse.store import save
-
-        save(self, path)
+    def save(self, path: str | Path) -> None:
+        """Write to a .mipin file, whole or not at all. Raises OSError where the disk refuses."""
+        header = {
+            "model_sha256": self.net.sha256,
+            "output": self.net.output,
+            "target": self.target,
+            "samples": self.samples,
+            "options": asdict(self.options),
+            "backend": self.backend.name,
+            "report": self.report.as_rows(),
+        }
+        tensors = {}
+        for number, step in enumerate(self.plan.fitted):
+            weights = self.weights[step.tensor]
+            tensors[f"{number}.kernel"] = weights.kernel
+            if weights.intercept is not None:
+                tensors[f"{number}.intercept"] = weights.intercept
+        write(path, header, tensors)

@@ -87,6 +87,12 @@ def test_a_constant_logit_is_refused() -> None:
         mr.fit(small(last=0.0), X, 1)
 
 
+def test_a_map_has_no_target() -> None:
+    net = mr.load(to_onnx([Conv(("input",), "map", np.ones((2, 1, 3, 3)))], (1, 6, 6)))
+    with pytest.raises(mr.InvalidData, match=r"has shape \[N, 2×4×4\]; a target needs \[N, classes\]"):
+        mr.fit(net, X, 1)
+
+
 def test_cupy_without_cupy_or_gpu() -> None:
     with pytest.raises(mr.BackendUnavailable, match="cupy"):
         mr.fit(small(), X, 1, backend="cupy")

@@ -1,0 +1,69 @@
+"""Saved inverses back into use, for the network they were fitted on and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.backend import Backend, get_backend
+from mipin_ref.errors import CorruptFile
+from mipin_ref.graph.network import Array, Conv, Dense, Network
+from mipin_ref.inverse.blocks import Weights
+from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan import Step, make_plan
+from mipin_ref.inverse.report import Report, TensorReport
+from mipin_ref.inverse.store import read
+
+
+def load_inverse(
+    path: str | Path,
+    net: Network,
+    *,
+    target: int | None = None,
+    backend: str | Backend | ModuleType = "numpy",
+) -> Inverse:
+    """Read an inverse that `Inverse.save` wrote.
+
+    target: refuse an inverse of another class. Raises InvalidData where there is no such file, CorruptFile where it is
+    truncated, no inverse, of another version, another network or another class.
+    """
+    path = Path(path)
+    header, tensors = read(path)
+    _check_header(path, header, net, target)
+    try:
+        options = Options(**header["options"])
+        plan = make_plan(net, at=options.at, local=options.local, input_mask=options.input_mask)
+        report = Report(tuple(TensorReport(**row) for row in header["report"]))
+        found, samples = int(header["target"]), int(header["samples"])
+        weights = {
+            step.tensor: _weights(path, tensors, number, step, plan.column and step is plan.steps[0])
+            for number, step in enumerate(plan.fitted)
+        }
+    except (KeyError, TypeError) as error:
+        raise CorruptFile(f"the header of {str(path)!r} is incomplete: {error}") from error
+    return Inverse(net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype))
+
+
+def _check_header(path: Path, header: dict[str, Any], net: Network, target: int | None) -> None:
+    if header.get("model_sha256") != net.sha256 or header.get("output") != net.output:
+        raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")
+    if target is not None and header.get("target") != target:
+        raise CorruptFile(f"{str(path)!r} explains class {header.get('target')}, not class {target}")
+
+
+def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, column: bool) -> Weights:
+    layer = step.layer
+    assert isinstance(layer, Dense | Conv)
+    if isinstance(layer, Dense):
+        shape: tuple[int, ...] = (layer.in_shape[0], 1 if column else layer.out_shape[0])
+    else:
+        shape = layer.weight.shape
+    kernel, intercept = tensors[f"{number}.kernel"], tensors.get(f"{number}.intercept")
+    fits = kernel.shape == shape and (intercept is None or intercept.shape == layer.in_shape[:1])
+    if not fits or kernel.dtype != np.float64 or not np.all(np.isfinite(kernel)):
+        raise CorruptFile(f"{str(path)!r} holds no finite weights of shape {shape} for tensor {step.tensor!r}")
+    return Weights(kernel, intercept)
