@@ -64,7 +64,7 @@ class CorrelationGram:
         spectra = [self._transformed(a) for a in ((s, beside) if self._dense else (s,))]
         both = xp.concat(spectra, axis=2) if self._dense else spectra[0]
         left = xp.permute_dims(xp.conj(both[:, :, : self._outputs]), (0, 2, 1))
-        self._spectrum += xp.astype(left @ both, xp.complex128)
+        self._spectrum += xp.astype(self._backend.matmul_stack(left, both), xp.complex128)
         if not self._dense:
             self._add_cross(xp.permute_dims(s, last), xp.permute_dims(beside, last))
         for box in self._border:
