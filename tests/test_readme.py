@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from mipin_ref.cli import main
@@ -17,10 +17,10 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "models_onnx").symlink_to(ROOT / "models_onnx")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(example, "README.md", "exec"), names)
-    assert np.shape(names["maps"]) == (100, 28, 28)
-    assert np.shape(names["pictures"]) == (100, 28, 28, 3)
+    assert names["maps"].shape == (100, 28, 28)
+    assert names["pictures"].shape == (100, 28, 28, 3)
 
 
 def test_the_demo_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,9 +36,7 @@ def test_every_documented_operator_has_a_handler() -> None:
     from mipin_ref.graph.ops import HANDLERS
 
     table = (ROOT / "README.md").read_text().split("## Which files load")[1]
-    named = set(
-        re.findall(r"[A-Z][A-Za-z]+", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line))
-    )
-    assert named - {"Pad", "Shape", "Cast", "Softmax"} >= {"Conv", "Gemm", "MaxPool", "Relu"}
-    operators = {op.split(".")[-1] for op in HANDLERS} - {"TwoClassSigmoid", "Size", "Sum"}
+    first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
+    named = set(re.findall(r"[A-Z][A-Za-z]+", first_cells))
+    operators = {op.split(".")[-1] for op in HANDLERS} - {"TwoClassSigmoid"}
     assert operators <= named

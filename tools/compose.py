@@ -18,7 +18,7 @@ SOURCE_SIDE = 28
 # Below this grey value a pixel of Fashion-MNIST is scanning noise around the object: pasting it would widen the box
 # by pixels nobody can see.
 OBJECT_THRESHOLD = 24
-OBJECT_SIZES = (22, 29)
+OBJECT_SIZES = (18, 28)
 FRAGMENT_SIZES = (12, 20)
 FRAGMENT_SIDES = (6, 11)
 FRAGMENT_COUNTS = (3, 7)
@@ -71,7 +71,7 @@ def _paste(
     """Paint patch [h, w] in colour tint [3] onto scene [3, 32, 32] in place; return the painted pixels [h, w]."""
     painted = patch >= threshold
     # A floor under the grey value: dark cloth on dark clutter would otherwise vanish.
-    shade = 80 + patch * 176 // 256
+    shade = 96 + patch * 160 // 256
     window = scene[:, top : top + patch.shape[0], left : left + patch.shape[1]]
     np.copyto(window, tint[:, None, None] * shade // 256, where=painted)
     return painted
