@@ -53,7 +53,7 @@ class CorrelationGram:
         self._cut = backend.zeros((features, features), wide)
         self._zx = backend.zeros((window.taps, self._outputs, self._width), wide)
         self._x = backend.zeros((self._inputs,), wide)
-        self._xx = backend.zeros((self._inputs,), wide)
+        self._square = backend.zeros((), wide)
 
     def update(self, s: Array, x: Array) -> None:
         """Add samples of the compute dtype."""
@@ -71,11 +71,10 @@ class CorrelationGram:
             z = adjoint_rows(self._backend, xp.permute_dims(s, last), self._window, box)
             self._cut += xp.astype(z.T @ z, wide)
         spatial = (0, *range(2, x.ndim))
-        rows = x.shape[0] * prod(self._size)
-        total = xp.sum(x, axis=spatial, dtype=wide)
-        mean = xp.astype(total / rows, x.dtype)
-        centred = x - xp.reshape(mean, (1, -1, *(1,) * len(self._size)))
-        self._combine(rows, total, xp.sum(centred * centred, axis=spatial, dtype=wide))
+        self._x += xp.sum(x, axis=spatial, dtype=wide)
+        flat = xp.reshape(x, (x.shape[0], -1))
+        self._square += xp.sum(xp.vecdot(flat, flat, axis=-1), dtype=wide)
+        self.rows += x.shape[0] * prod(self._size)
 
     def _transformed(self, a: Array) -> Array:
         """Spectra [frequencies, n, channels] of a [n, channels, *map]: then each frequency's product is one gemm."""
@@ -93,14 +92,6 @@ class CorrelationGram:
             seen = canvas[(slice(None), *window.spread(offset, locations), slice(None))]
             self._zx[tap, ...] += xp.astype(flat @ xp.reshape(seen, (-1, self._width)), xp.float64)
 
-    def _combine(self, rows: int, total: Array, xx: Array) -> None:
-        if self.rows:
-            shift = total / rows - self._x / self.rows
-            xx = xx + shift * shift * (self.rows * rows / (self.rows + rows))
-        self.rows += rows
-        self._x += total
-        self._xx += xx
-
     def merge(self, other: CorrelationGram) -> None:
         """Add all samples of another accumulator of the same problem."""
         if not isinstance(other, CorrelationGram) or other._spectrum.shape != self._spectrum.shape:
@@ -109,7 +100,9 @@ class CorrelationGram:
             self._spectrum += other._spectrum
             self._zx += other._zx
             self._cut += other._cut
-            self._combine(other.rows, other._x, other._xx)
+            self._x += other._x
+            self._square += other._square
+            self.rows += other.rows
 
     def solve(self, ridge: float) -> Solution:
         """Weights [taps·o, m], taps outermost, and the intercept [m]."""
@@ -121,7 +114,8 @@ class CorrelationGram:
             zx, sum_z = zx[:, : self._inputs], zx[:, self._inputs]
             zz -= sum_z[:, None] * (sum_z / self.rows)[None, :]
             zx = zx - sum_z[:, None] * mean_x[None, :]
-        sums = NormalEquations(self.rows, zz, zx, sum_z / self.rows, mean_x, self._xx)
+        spread = self._square - self.rows * xp.sum(mean_x * mean_x)
+        sums = NormalEquations(self.rows, zz, zx, sum_z / self.rows, mean_x, spread)
         return sums.solve(self._backend, ridge, intercept=self._intercept)
 
     def _products(self) -> tuple[Array, Array]:

@@ -53,69 +53,82 @@ def accumulator_bytes(features: int, outputs: int, rows: int) -> int:
 
 
 class Gram:
-    """The normal equations: centred where there is an intercept, products in the compute dtype, sums in float64.
+    """The normal equations: products in the compute dtype, sums in float64, centred at the end.
 
-    Means and centred sums of two parts combine exactly (Chan, Golub, LeVeque 1979), so that neither the order of the
-    batches nor large means cost digits.
+    With an intercept the rows are shifted by the first batch's mean and get a one appended, so that the same two
+    products also hold the sums, and what centring takes off in the end is small. Parts with other shifts are moved to
+    this one's when merged.
     """
 
     def __init__(self, backend: Backend, features: int, outputs: int, *, intercept: bool) -> None:
         self._backend = backend
         self._intercept = intercept
-        wide = backend.xp.float64
+        self._features, self._outputs = features, outputs
+        wide, width = backend.xp.float64, features + int(intercept)
         self.rows = 0
-        self._mean_z = backend.zeros((features,), wide)
-        self._mean_x = backend.zeros((outputs,), wide)
-        self._zz = backend.zeros((features, features), wide)
-        self._zx = backend.zeros((features, outputs), wide)
-        self._xx = backend.zeros((outputs,), wide)
+        self._shift = backend.zeros((features,))
+        self._zz = backend.zeros((width, width), wide)
+        self._zx = backend.zeros((width, outputs), wide)
+        self._x = backend.zeros((outputs,), wide)
+        self._square = backend.zeros((), wide)
 
     def update(self, z: Array, x: Array) -> None:
         """Add rows z [r, f] and x [r, d] of the compute dtype."""
         xp, wide = self._backend.xp, self._backend.xp.float64
-        rows = z.shape[0]
-        if rows == 0:
+        if z.shape[0] == 0:
             return
-        mean_x = xp.sum(x, axis=0, dtype=wide) / rows
-        centred_x = x - xp.astype(mean_x, x.dtype)
-        xx = xp.sum(centred_x * centred_x, axis=0, dtype=wide)
-        mean_z = xp.sum(z, axis=0, dtype=wide) / rows
         if self._intercept:
-            z, x = z - xp.astype(mean_z, z.dtype), centred_x
-        self._combine(rows, mean_z, mean_x, z.T @ z, z.T @ x, xx)
+            if self.rows == 0:
+                self._shift = xp.astype(xp.mean(z, axis=0), z.dtype)
+            one = xp.ones((z.shape[0], 1), dtype=z.dtype, device=self._backend.device)
+            z = xp.concat([z - self._shift, one], axis=1)
+        self._zz += xp.astype(z.T @ z, wide)
+        self._zx += xp.astype(z.T @ x, wide)
+        self._x += xp.sum(x, axis=0, dtype=wide)
+        self._square += xp.sum(xp.vecdot(x, x, axis=-1), dtype=wide)
+        self.rows += z.shape[0]
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""
         if not isinstance(other, Gram) or other._intercept != self._intercept or other._zx.shape != self._zx.shape:
             raise InvalidData("only sums of the same problem can be merged")
-        if other.rows:
-            self._combine(other.rows, other._mean_z, other._mean_x, other._zz, other._zx, other._xx)
-
-    def _combine(self, rows: int, mean_z: Array, mean_x: Array, zz: Array, zx: Array, xx: Array) -> None:
-        xp, wide = self._backend.xp, self._backend.xp.float64
-        total = self.rows + rows
-        shift_z, shift_x = mean_z - self._mean_z, mean_x - self._mean_x
-        weight = self.rows * rows / total
-        self._zz += xp.astype(zz, wide)
-        self._zx += xp.astype(zx, wide)
-        if self._intercept and self.rows:
-            self._zz += (weight * shift_z)[:, None] * shift_z[None, :]
-            self._zx += (weight * shift_z)[:, None] * shift_x[None, :]
-        self._xx += xx + weight * shift_x * shift_x
-        self._mean_z += shift_z * (rows / total)
-        self._mean_x += shift_x * (rows / total)
-        self.rows = total
+        if not other.rows:
+            return
+        if not self.rows:
+            self._shift = other._shift
+        zz, zx = other._zz, other._zx
+        if self._intercept:
+            xp, wide = self._backend.xp, self._backend.xp.float64
+            moved = xp.astype(other._shift, wide) - xp.astype(self._shift, wide)
+            apart = xp.concat([moved, xp.zeros_like(moved[:1])])[:, None]
+            zz = zz + apart * zz[-1:, :]
+            zz = zz + zz[:, -1:] * apart.T
+            zx = zx + apart * zx[-1:, :]
+        self._zz += zz
+        self._zx += zx
+        self._x += other._x
+        self._square += other._square
+        self.rows += other.rows
 
     def solve(self, ridge: float) -> Solution:
         """W [f, d] and b [d] (paper, Eq. 6 where there is an intercept). λ = ridge, absolute, on sums."""
-        sums = NormalEquations(self.rows, self._zz, self._zx, self._mean_z, self._mean_x, self._xx)
+        xp, f = self._backend.xp, self._features
+        mean_x = self._x / self.rows
+        zz, zx, mean_z = self._zz, self._zx, self._backend.zeros((f,), xp.float64)
+        if self._intercept:
+            total = zz[:f, f]
+            zx = zx[:f, :] - total[:, None] * mean_x[None, :]
+            zz = zz[:f, :f] - total[:, None] * (total / self.rows)[None, :]
+            mean_z = xp.astype(self._shift, xp.float64) + total / self.rows
+        spread = self._square - self.rows * xp.sum(mean_x * mean_x)
+        sums = NormalEquations(self.rows, zz, zx, mean_z, mean_x, spread)
         return sums.solve(self._backend, ridge, intercept=self._intercept)
 
 
 @dataclass(frozen=True, eq=False)
 class NormalEquations:
     """zz: [f, f], zx: [f, d] sums of products, centred where the fit has an intercept; mean_z: [f], mean_x: [d];
-    xx: [d] Σ(x - mean)². All float64, over `rows` rows.
+    spread: Σ(x - mean)². All float64, over `rows` rows.
     """
 
     rows: int
@@ -123,14 +136,13 @@ class NormalEquations:
     zx: Array
     mean_z: Array
     mean_x: Array
-    xx: Array
+    spread: Array
 
     def solve(self, backend: Backend, ridge: float, *, intercept: bool) -> Solution:
         xp = backend.xp
         found = solve_symmetric(backend, xp.asarray(self.zz, copy=True), self.zx, ridge)
         weights = found.x
-        spread = xp.sum(self.xx)
-        about = spread if intercept else spread + self.rows * xp.sum(self.mean_x * self.mean_x)
+        about = self.spread if intercept else self.spread + self.rows * xp.sum(self.mean_x * self.mean_x)
         error = about - 2 * xp.sum(weights * self.zx) + xp.sum(weights * (self.zz @ weights))
         return Solution(
             weights,
@@ -140,7 +152,7 @@ class NormalEquations:
             found.condition,
             found.rank,
             max(float(error), 0.0),
-            float(spread),
+            max(float(self.spread), 0.0),
         )
 
 
