@@ -141,9 +141,10 @@ def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "flo
     kind: Dtype = "float64" if dtype == "float64" else "float32"
     if isinstance(backend, Backend):
         return Backend(backend.xp, backend.device, kind)
-    if isinstance(backend, ModuleType):
-        xp = array_api_compat.array_namespace(backend.asarray([0.0]))
-        return Backend(xp, None, kind)
+    if isinstance(backend, ModuleType) and array_api_compat.is_cupy_namespace(backend):
+        backend = "cupy"
+    if isinstance(backend, ModuleType) and hasattr(backend, "asarray"):
+        return Backend(array_api_compat.array_namespace(backend.asarray([0.0])), None, kind)
     if backend == "numpy":
         return Backend(array_api_compat.array_namespace(np.zeros(1)), None, kind)
     if backend == "cupy":

@@ -93,8 +93,8 @@ def explain(options: Namespace) -> None:
             header=json.dumps({"target": res.target, "tensor": res.tensor, "model_sha256": net.sha256}),
         )
     print(arrays)
-    if res.value.ndim < 3:
-        print(f"tensor {res.tensor!r} has {res.value.shape[1]} features and no image shape: no pictures")
+    if res.value.ndim != (3 if res.channel_axis is None else 4):
+        print(f"tensor {res.tensor!r} of shape {list(res.value.shape)} has no image shape: no pictures")
         return
     for path in write_pictures(net, [res], out, titles=[f"#{i}, class {res.target}" for i in range(len(res.value))]):
         print(path)

@@ -51,7 +51,7 @@ class Sliced:
     def _slice(self, index: slice) -> npt.NDArray[Any]:
         try:
             values = np.asarray(self._given[index])
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise InvalidData(f"x: {type(self._given).__name__} cannot be sliced into an array ({error})") from error
         if values.size == 0 and values.ndim == 1 and hasattr(self, "_sample"):
             return np.empty((0, *self._sample), dtype=self._dtype)

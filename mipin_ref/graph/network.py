@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
@@ -154,8 +155,8 @@ class Network:
 
         Raises InvalidData, with the nearest names, where the network has no such tensor.
         """
-        from difflib import get_close_matches
-
+        if not isinstance(name, str):
+            raise InvalidData(f"a tensor is named by a string, not by {name!r}")
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
             raise InvalidData(f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it")
@@ -170,22 +171,33 @@ class Network:
     def channel_axis(self, name: str) -> int | None:
         """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
 
-        It is the axis that becomes axis 1 of the first Conv or MaxPool on the way up. Where none comes, a sample of
-        three axes is [C, H, W], unless only its last axis has a typical length (1 or 3).
+        It is what a Conv or MaxPool next to the tensor calls axis 1, above it or below it, activations and Transposes
+        between them aside. Where there is none, a sample of three axes is [C, H, W], unless only its last axis has a
+        typical length (1 or 3).
         """
-        rank = len(self.shapes[name]) + 1
-        axes = list(range(rank))
-        for layer in self.layers[self._position(name) :]:
-            if isinstance(layer, Transpose):
-                axes = [axes[p] for p in layer.perm]
-            elif isinstance(layer, Conv | MaxPool):
-                return axes[1]
-            elif not isinstance(layer, Activation):
+        position = self._position(name)
+        for layer in self.layers[position:]:
+            if isinstance(layer, Conv | MaxPool):
+                return self._followed(1, self.layers[position : self.layers.index(layer)], back=True)
+            if not isinstance(layer, Activation | Transpose):
+                break
+        for layer in reversed(self.layers[:position]):
+            if isinstance(layer, Conv | MaxPool):
+                return self._followed(1, self.layers[self.layers.index(layer) + 1 : position], back=False)
+            if not isinstance(layer, Activation | Transpose):
                 break
         shape = self.shapes[name]
-        if rank < 4:
+        if len(shape) < 3:
             return None
-        return rank - 1 if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+        return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+
+    @staticmethod
+    def _followed(axis: int, layers: Sequence[Layer], *, back: bool) -> int:
+        """Where an axis comes from (back) or goes to through the Transposes among `layers`."""
+        for layer in reversed(layers) if back else layers:
+            if isinstance(layer, Transpose):
+                axis = layer.perm[axis] if back else layer.perm.index(axis)
+        return axis
 
     def _position(self, name: str) -> int:
         """How many layers stand before tensor `name` is complete."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -44,6 +45,8 @@ def open_model(source: str | Path | bytes | ModelProto) -> Opened:
         return _from_bytes(data, "the ModelProto")
     if isinstance(source, bytes | bytearray):
         return _from_bytes(bytes(source), "the bytes given")
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidData(f"a model is given as a path, bytes or a ModelProto, not as {type(source).__name__}")
     return _from_path(Path(source))
 
 

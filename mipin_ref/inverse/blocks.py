@@ -15,7 +15,7 @@ from mipin_ref.graph.network import Conv, Dense, Layer, MaxPool, Transpose
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers.conv import conv_adjoint
 from mipin_ref.layers.pool import unpool
-from mipin_ref.solve.conv_gram import ConvGram, ConvProblem
+from mipin_ref.solve.conv_gram import ConvGram, ConvProblem, Form
 from mipin_ref.solve.gram import Accumulator, Solution, accumulator_bytes, make_accumulator
 
 
@@ -33,33 +33,35 @@ class Weights:
 
 @dataclass(frozen=True)
 class Problem:
-    """The least-squares problem of one Dense or Conv; `column`: only the target's output is a regressor."""
+    """The least-squares problem of one Dense or Conv; `column`: only the target's output is a regressor.
 
+    conv_bias: an intercept for a Conv; memory: bytes that its sums should stay within, where a form of them does.
+    """
+
+    backend: Backend
     layer: Dense | Conv
     column: bool
     samples: int
+    conv_bias: bool
+    memory: int
 
-    def sums(self, backend: Backend, *, conv_bias: bool, memory: int) -> Accumulator | ConvGram:
-        """Empty sums that hold at most about `memory` bytes, where a form does."""
-        layer = self.layer
+    def sums(self) -> Accumulator | ConvGram:
+        """Empty sums."""
+        layer, backend = self.layer, self.backend
         if isinstance(layer, Dense):
             return make_accumulator(backend, self._features, layer.in_shape[0], intercept=True, rows=self.samples)
+        channels = (layer.out_shape[0], layer.in_shape[0])
+        size, locations = layer.in_shape[1:], layer.out_shape[1:]
         return ConvGram(
-            backend,
-            layer.window,
-            layer.in_shape[1:],
-            layer.out_shape[1:],
-            (layer.out_shape[0], layer.in_shape[0]),
-            layer.groups,
-            intercept=conv_bias,
-            form=self._conv.form(memory // layer.groups),
+            backend, layer.window, size, locations, channels, layer.groups, intercept=self.conv_bias, form=self._form
         )
 
-    def bytes(self, memory: int) -> int:
+    @property
+    def bytes(self) -> int:
         """What those sums hold at their largest."""
         if isinstance(self.layer, Dense):
             return accumulator_bytes(self._features, self.layer.in_shape[0], self.samples)
-        return self.layer.groups * self._conv.bytes_of(self._conv.form(memory // self.layer.groups))
+        return self.layer.groups * self._conv.bytes_of(self._form)
 
     @property
     def _features(self) -> int:
@@ -71,6 +73,12 @@ class Problem:
         assert isinstance(layer, Conv)
         o, m = layer.out_shape[0] // layer.groups, layer.in_shape[0] // layer.groups
         return ConvProblem(layer.window, layer.in_shape[1:], layer.out_shape[1:], o, m, self.samples)
+
+    @property
+    def _form(self) -> Form:
+        assert isinstance(self.layer, Conv)
+        rounding = float(np.finfo(self.backend.dtype).eps) if self.conv_bias else 0.0
+        return self._conv.form(self.memory // self.layer.groups, rounding=rounding)
 
 
 def solve_sums(
@@ -129,15 +137,21 @@ def pull(
     return xp.reshape(signal, (signal.shape[0], *layer.in_shape))
 
 
-def describe_inverse(layer: Layer) -> str:
-    """One table cell: what the inverse of this layer is and how many unknowns it has."""
+def block_name(layer: Layer) -> str:
+    """What kind of inverse a layer has."""
     if isinstance(layer, Dense):
-        return f"ridge, Eq. 6: {layer.weight.size + layer.in_shape[0]:,} unknowns"
+        return "ridge, Eq. 6"
     if isinstance(layer, Conv):
-        return f"adjoint convolution, Eq. 7: {layer.weight.size:,} unknowns"
-    if isinstance(layer, MaxPool):
-        return "unpooling by switches, Eq. 8"
-    return "passes the signal"
+        return "adjoint convolution, Eq. 7"
+    return "unpooling by switches, Eq. 8" if isinstance(layer, MaxPool) else "passes the signal"
+
+
+def describe_inverse(layer: Layer) -> str:
+    """One table cell: what the inverse of this layer is and how many unknowns it has by default."""
+    if isinstance(layer, Dense | Conv):
+        unknowns = layer.weight.size + (layer.in_shape[0] if isinstance(layer, Dense) else 0)
+        return f"{block_name(layer)}: {unknowns:,} unknowns"
+    return block_name(layer)
 
 
 def sample_bytes(layers: Sequence[Layer], fetched: Sequence[tuple[int, ...]], itemsize: int) -> int:

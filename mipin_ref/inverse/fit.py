@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from mipin_ref.inverse.blocks import (
     DeviceWeights,
     Problem,
     Weights,
-    describe_inverse,
+    block_name,
     sample_bytes,
     solve_sums,
 )
@@ -88,7 +89,8 @@ def fit(
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
-    asked = list(target) if isinstance(target, Sequence | np.ndarray) else None
+    several = isinstance(target, Sequence) or (isinstance(target, np.ndarray) and target.ndim > 0)
+    asked = list(target) if several else None  # type: ignore[arg-type]
     targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {targets}")
@@ -110,7 +112,10 @@ def _check_data(net: Network, data: Samples) -> None:
 def _checked_labels(labels: Any, samples: int, net: Network) -> npt.NDArray[np.int64] | None:
     if labels is None:
         return None
-    found = open_labels(labels) if isinstance(labels, str) or hasattr(labels, "__fspath__") else np.asarray(labels)
+    try:
+        found = open_labels(labels) if isinstance(labels, str | os.PathLike) else np.asarray(labels)
+    except ValueError as error:
+        raise InvalidData(f"labels must be integers [N]: {error}") from error
     if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
         raise InvalidData(f"labels must be integers [N], not {found.dtype} of shape {found.shape}")
     if len(found) != samples:
@@ -163,12 +168,13 @@ class _Fitter:
 
     def _problem(self, step: Step, samples: int) -> Problem:
         assert isinstance(step.layer, Dense | Conv)
-        return Problem(step.layer, self._plan.column and step is self._plan.steps[0], samples)
+        column = self._plan.column and step is self._plan.steps[0]
+        return Problem(self._backend, step.layer, column, samples, self._options.conv_bias, self._memory // 2)
 
     def _groups(self, step: Step, state: Mapping[int, _Progress]) -> list[list[int]]:
         """Targets in groups whose sums fit into half the memory together."""
         problems = [self._problem(step, found.samples or len(self._data)) for found in state.values()]
-        each = max(problem.bytes(self._memory // 2) for problem in problems)
+        each = max(problem.bytes for problem in problems)
         if each > 0.8 * self._memory:
             raise InvalidData(
                 f"memory={self._memory / 1e9:.2g} GB is too small: the sums of tensor {step.tensor!r} "
@@ -183,11 +189,8 @@ class _Fitter:
         above = plan.above(step)
         first = not any(s.fitted for s in above)
         problems = {t: self._problem(step, found.samples or len(self._data)) for t, found in state.items()}
-        sums = {
-            t: problem.sums(backend, conv_bias=self._options.conv_bias, memory=self._memory // 2)
-            for t, problem in problems.items()
-        }
-        held = sum(problem.bytes(self._memory // 2) for problem in problems.values())
+        sums = {t: problem.sums() for t, problem in problems.items()}
+        held = sum(problem.bytes for problem in problems.values())
         tensors, switches = needs(plan, above)
         recorder = Recorder(net, [*tensors, step.tensor], switches)
         size = batch_size or self._batch_size(step, above, tensors, held)
@@ -214,9 +217,10 @@ class _Fitter:
             found.weights[step.tensor] = weights
             found.on_device[step.tensor] = DeviceWeights.of(backend, weights)
             unknowns = weights.kernel.size + (0 if weights.intercept is None else weights.intercept.size)
-            block = describe_inverse(step.layer).split(":")[0]
             seconds = (time.perf_counter() - began) / len(state)
-            found.report.append(tensor_report(step.tensor, block, found.samples, unknowns, solutions, seconds))
+            found.report.append(
+                tensor_report(step.tensor, block_name(step.layer), found.samples, unknowns, solutions, seconds)
+            )
 
     def _rows(self, target: int, start: int, logits: Array) -> npt.NDArray[np.intp]:
         """Which samples of a batch count for this target."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +71,6 @@ class Inverse:
             output[rows] = batch.logits.reshape(len(batch.logits), -1)[:, self.target]
         axis = net.channel_axis(plan.explained)
         return Attribution(value, source, attribution, output, self.target, plan.explained, axis)
-
-    @property
-    def unknowns(self) -> int:
-        """Fitted numbers, weights and intercepts."""
-        return sum(
-            w.kernel.size + (0 if w.intercept is None else prod(w.intercept.shape)) for w in self.weights.values()
-        )
 
     def save(self, path: str | Path) -> None:
         """Write to a .mipin file, whole or not at all. Raises OSError where the disk refuses."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.errors import CorruptFile
+from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.network import Array, Conv, Dense, Network
 from mipin_ref.inverse.blocks import Weights
 from mipin_ref.inverse.inverse import Inverse
@@ -38,13 +38,13 @@ def load_inverse(
         options = Options(**header["options"])
         plan = make_plan(net, at=options.at, local=options.local, input_mask=options.input_mask)
         report = Report(tuple(TensorReport(**row) for row in header["report"]))
-        found, samples = int(header["target"]), int(header["samples"])
+        found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
-            step.tensor: _weights(path, tensors, number, step, plan.column and step is plan.steps[0])
+            step.tensor: _weights(path, tensors, number, step, plan.column and step is plan.steps[0], options.conv_bias)
             for number, step in enumerate(plan.fitted)
         }
-    except (KeyError, TypeError) as error:
-        raise CorruptFile(f"the header of {str(path)!r} is incomplete: {error}") from error
+    except (KeyError, TypeError, ValueError, InvalidData) as error:
+        raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     return Inverse(net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype))
 
 
@@ -55,7 +55,7 @@ def _check_header(path: Path, header: dict[str, Any], net: Network, target: int 
         raise CorruptFile(f"{str(path)!r} explains class {header.get('target')}, not class {target}")
 
 
-def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, column: bool) -> Weights:
+def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, column: bool, conv_bias: bool) -> Weights:
     layer = step.layer
     assert isinstance(layer, Dense | Conv)
     if isinstance(layer, Dense):
@@ -63,7 +63,11 @@ def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, col
     else:
         shape = layer.weight.shape
     kernel, intercept = tensors[f"{number}.kernel"], tensors.get(f"{number}.intercept")
-    fits = kernel.shape == shape and (intercept is None or intercept.shape == layer.in_shape[:1])
-    if not fits or kernel.dtype != np.float64 or not np.all(np.isfinite(kernel)):
+    wanted = {"kernel": shape}
+    if isinstance(layer, Dense) or conv_bias:
+        wanted["intercept"] = layer.in_shape[:1]
+    given = {"kernel": kernel} if intercept is None else {"kernel": kernel, "intercept": intercept}
+    fits = {name: a.shape for name, a in given.items()} == wanted
+    if not fits or not all(a.dtype == np.float64 and np.all(np.isfinite(a)) for a in given.values()):
         raise CorruptFile(f"{str(path)!r} holds no finite weights of shape {shape} for tensor {step.tensor!r}")
     return Weights(kernel, intercept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from mipin_ref.backend import Dtype
@@ -29,8 +30,12 @@ class Options:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        if isinstance(self.ridge, bool) or not isinstance(self.ridge, int | float) or not 0 <= self.ridge < math.inf:
+        if isinstance(self.ridge, bool) or not isinstance(self.ridge, Real) or not 0 <= self.ridge < math.inf:
             raise InvalidData(f"ridge must be a number >= 0, not {self.ridge!r}")
+        if self.ridge == 0 and self.dtype == "float32":
+            # Rounding of single-precision products fills the directions that a minimum-norm solution must leave out.
+            raise InvalidData("ridge=0, the minimum-norm solution, needs dtype='float64'")
+        object.__setattr__(self, "ridge", float(self.ridge))
         if self.fit_on not in ("all", "target_class"):
             raise InvalidData(f"fit_on must be 'all' or 'target_class', not {self.fit_on!r}")
         if self.dtype not in ("float64", "float32"):
@@ -38,7 +43,7 @@ class Options:
         for name in ("conv_bias", "local"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidData(f"{name} must be True or False, not {getattr(self, name)!r}")
-        if self.input_mask not in (None, True, False):
+        if self.input_mask is not None and not isinstance(self.input_mask, bool):
             raise InvalidData(f"input_mask must be None, True or False, not {self.input_mask!r}")
 
 
@@ -62,6 +67,8 @@ def memory_bytes(memory: str | int) -> int:
 
 def checked_batch_size(batch_size: int | None) -> int | None:
     """The batch size as given, or None. Raises InvalidData unless it is a positive integer."""
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is None:
+        return None
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise InvalidData(f"batch_size must be a positive integer or None, not {batch_size!r}")
-    return batch_size
+    return int(batch_size)

@@ -68,6 +68,10 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         implied = masked_above and not fitted and _keeps_zero(layer)
         steps.append(Step(layer, fitted, wanted and not implied))
         masked_above = wanted
+    if not any(step.fitted for step in steps):
+        raise InvalidData(
+            f"no Conv or Dense stands between tensor {explained!r} and the target: nothing is to be fitted"
+        )
     column = isinstance(chain[-1], Dense)
     return Plan(tuple(steps), net.logits, explained, column)
 

@@ -44,7 +44,10 @@ def saliency(
 
 def resize_maps(maps: Map, size: tuple[int, int]) -> Map:
     """Maps [N, h, w] resized to [N, *size], as saliency does it; the dtype stays."""
-    height, width = (int(axis) for axis in size)
+    try:
+        height, width = (int(axis) for axis in size)
+    except (TypeError, ValueError):
+        height = width = 0
     if height < 1 or width < 1:
         raise InvalidData(f"saliency: size must be (height, width) in pixels, at least 1 each, not {size}")
     if maps.shape[1:] == (height, width):

@@ -39,11 +39,7 @@ class CorrelationGram:
         self._width = self._inputs + int(intercept)
         self._border = border(window, size, locations)
         self._dense = all(s == 1 for s in window.strides)
-        reach = [-(-(e - 1) // s) for e, s in zip(window.extent, window.strides, strict=True)]
-        free = [j + r for j, r in zip(locations, reach, strict=True)]
-        if self._dense:
-            free = [max(f, n + b) for f, n, b in zip(free, size, window.begin, strict=True)]
-        self._length = tuple(int(scipy.fft.next_fast_len(n, real=True)) for n in free)
+        self._length = transform_size(window, size, locations)
         frequencies = prod(self._length[:-1]) * (self._length[-1] // 2 + 1)
         xp, wide = backend.xp, backend.xp.float64
         self.rows = 0
@@ -140,3 +136,13 @@ class CorrelationGram:
 
     def _wrapped(self, lag: list[int]) -> tuple[int, ...]:
         return tuple(a % n for a, n in zip(lag, self._length, strict=True))
+
+
+def transform_size(window: Window, size: tuple[int, ...], locations: tuple[int, ...]) -> tuple[int, ...]:
+    """FFT lengths at which no lag between two taps, nor without a stride between S and X, wraps around."""
+    dense = all(s == 1 for s in window.strides)
+    lengths = []
+    for j, e, s, n, b in zip(locations, window.extent, window.strides, size, window.begin, strict=True):
+        free = j + -(-(e - 1) // s)
+        lengths.append(int(scipy.fft.next_fast_len(max(free, n + b) if dense else free, real=True)))
+    return tuple(lengths)

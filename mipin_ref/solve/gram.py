@@ -55,18 +55,20 @@ def accumulator_bytes(features: int, outputs: int, rows: int) -> int:
 class Gram:
     """The normal equations: products in the compute dtype, sums in float64, centred at the end.
 
-    With an intercept the rows are shifted by the first batch's mean and get a one appended, so that the same two
-    products also hold the sums, and what centring takes off in the end is small. Parts with other shifts are moved to
-    this one's when merged.
+    With an intercept the regressors are shifted by the first batch's mean and get a one appended, so that the same two
+    products also hold the sums, and what centring takes off in the end is small. x, the wider side, is shifted only
+    where its mean is far from zero. Parts with other shifts are moved to this one's when merged.
     """
 
     def __init__(self, backend: Backend, features: int, outputs: int, *, intercept: bool) -> None:
         self._backend = backend
         self._intercept = intercept
-        self._features, self._outputs = features, outputs
+        self._features = features
         wide, width = backend.xp.float64, features + int(intercept)
         self.rows = 0
-        self._shift = backend.zeros((features,))
+        self._shift_z = backend.zeros((features,))
+        self._shift_x = backend.zeros((outputs,))
+        self._x_is_shifted = False
         self._zz = backend.zeros((width, width), wide)
         self._zx = backend.zeros((width, outputs), wide)
         self._x = backend.zeros((outputs,), wide)
@@ -79,14 +81,23 @@ class Gram:
             return
         if self._intercept:
             if self.rows == 0:
-                self._shift = xp.astype(xp.mean(z, axis=0), z.dtype)
+                self._choose_shifts(z, x)
             one = xp.ones((z.shape[0], 1), dtype=z.dtype, device=self._backend.device)
-            z = xp.concat([z - self._shift, one], axis=1)
+            z = xp.concat([z - self._shift_z, one], axis=1)
+            x = x - self._shift_x if self._x_is_shifted else x
         self._zz += xp.astype(z.T @ z, wide)
         self._zx += xp.astype(z.T @ x, wide)
         self._x += xp.sum(x, axis=0, dtype=wide)
         self._square += xp.sum(xp.vecdot(x, x, axis=-1), dtype=wide)
         self.rows += z.shape[0]
+
+    def _choose_shifts(self, z: Array, x: Array) -> None:
+        xp = self._backend.xp
+        self._shift_z = xp.astype(xp.mean(z, axis=0), z.dtype)
+        mean, variance = xp.mean(x, axis=0), xp.mean(xp.var(x, axis=0))
+        self._x_is_shifted = bool(xp.mean(mean * mean) > 25 * variance)
+        if self._x_is_shifted:
+            self._shift_x = xp.astype(mean, x.dtype)
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""
@@ -95,32 +106,38 @@ class Gram:
         if not other.rows:
             return
         if not self.rows:
-            self._shift = other._shift
-        zz, zx = other._zz, other._zx
+            self._shift_z, self._shift_x = other._shift_z, other._shift_x
+            self._x_is_shifted = other._x_is_shifted
+        zz, zx, total, square = other._zz, other._zx, other._x, other._square
         if self._intercept:
             xp, wide = self._backend.xp, self._backend.xp.float64
-            moved = xp.astype(other._shift, wide) - xp.astype(self._shift, wide)
-            apart = xp.concat([moved, xp.zeros_like(moved[:1])])[:, None]
-            zz = zz + apart * zz[-1:, :]
-            zz = zz + zz[:, -1:] * apart.T
-            zx = zx + apart * zx[-1:, :]
+            by_z = xp.astype(other._shift_z, wide) - xp.astype(self._shift_z, wide)
+            by_x = xp.astype(other._shift_x, wide) - xp.astype(self._shift_x, wide)
+            by_z = xp.concat([by_z, xp.zeros_like(by_z[:1])])[:, None]
+            zz = zz + by_z * zz[-1:, :]
+            zz = zz + zz[:, -1:] * by_z.T
+            zx = zx + by_z * zx[-1:, :]
+            zx = zx + zz[:, -1:] * by_x[None, :]
+            square = square + xp.sum(by_x * (2 * total + other.rows * by_x))
+            total = total + other.rows * by_x
         self._zz += zz
         self._zx += zx
-        self._x += other._x
-        self._square += other._square
+        self._x += total
+        self._square += square
         self.rows += other.rows
 
     def solve(self, ridge: float) -> Solution:
         """W [f, d] and b [d] (paper, Eq. 6 where there is an intercept). λ = ridge, absolute, on sums."""
-        xp, f = self._backend.xp, self._features
+        xp, wide, f = self._backend.xp, self._backend.xp.float64, self._features
         mean_x = self._x / self.rows
-        zz, zx, mean_z = self._zz, self._zx, self._backend.zeros((f,), xp.float64)
+        zz, zx, mean_z = self._zz, self._zx, self._backend.zeros((f,), wide)
         if self._intercept:
             total = zz[:f, f]
             zx = zx[:f, :] - total[:, None] * mean_x[None, :]
             zz = zz[:f, :f] - total[:, None] * (total / self.rows)[None, :]
-            mean_z = xp.astype(self._shift, xp.float64) + total / self.rows
+            mean_z = xp.astype(self._shift_z, wide) + total / self.rows
         spread = self._square - self.rows * xp.sum(mean_x * mean_x)
+        mean_x = xp.astype(self._shift_x, wide) + mean_x
         sums = NormalEquations(self.rows, zz, zx, mean_z, mean_x, spread)
         return sums.solve(self._backend, ridge, intercept=self._intercept)
 

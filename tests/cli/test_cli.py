@@ -86,6 +86,22 @@ def test_an_inner_tensor_without_an_image_shape(folder: Path, capsys: pytest.Cap
     assert os.listdir("out") == ["attribution.npz"]
 
 
+def test_signals_without_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A 1-D network: channels and positions, but no image."""
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "conv", rng.standard_normal((2, 2, 3))),
+        Reshape(("conv",), "flat", (12,)),
+        Dense(("flat",), "scores", rng.standard_normal((12, 3))),
+    ]
+    onnx.save(to_onnx(ops, (2, 8)), str(folder / "line.onnx"))
+    np.save("line.npy", rng.standard_normal((20, 2, 8)).astype(np.float32))
+    assert run("fit", "line.onnx", "line.npy", "--target", "1", "-o", "line.mipin") == 0
+    assert run("explain", "line.onnx", "line.npy", "--inverse", "line.mipin", "-o", "out") == 0
+    assert "no image shape" in capsys.readouterr().out
+    assert os.listdir("out") == ["attribution.npz"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -51,11 +51,17 @@ def with_value(value: float) -> np.ndarray:
         (X, {"target": 3}, r"target 3 is out of range: output 'scores' has classes 0\.\.2"),
         (X, {"target": -1}, "out of range"),
         (X, {"target": 1.5}, "target"),
+        (X, {"target": np.array(1)}, "target must be an integer"),
         (X, {"target": True}, "target must be an integer"),
         (X, {"target": []}, "one or more distinct classes"),
         (X, {"target": [1, 1]}, "one or more distinct classes"),
         (X, {"ridge": -1.0}, "ridge must be a number >= 0"),
         (X, {"ridge": float("nan")}, "ridge must be a number >= 0"),
+        (X, {"ridge": 0, "dtype": "float32"}, "needs dtype='float64'"),
+        (X, {"input_mask": 1}, "input_mask must be"),
+        (X, {"at": 5}, "named by a string"),
+        (X, {"at": "conv", "target": 7}, "out of range"),
+        (X, {"labels": [[1], [2, 3]]}, "labels must be integers"),
         (X, {"fit_on": "some"}, "fit_on must be"),
         (X, {"dtype": "float16"}, "dtype must be"),
         (X, {"backend": "jax"}, "backend must be"),
@@ -85,6 +91,22 @@ def test_a_dead_layer_is_named() -> None:
 def test_a_constant_logit_is_refused() -> None:
     with pytest.raises(mr.InvalidData, match=r"logit 1 is 0\.2 for every calibration sample: there is nothing"):
         mr.fit(small(last=0.0), X, 1)
+
+
+def test_nothing_to_fit_is_refused() -> None:
+    ops: list[Op] = [
+        Dense(("input",), "scores", np.ones((36, 3))),
+        Activation(("scores",), "chances", "Sigmoid"),
+    ]
+    net = mr.load(to_onnx(ops, (36,)))
+    with pytest.raises(mr.InvalidData, match="no Conv or Dense stands between tensor 'scores' and the target"):
+        mr.fit(net, X.reshape(20, 36), 1, at="scores")
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    expected = mr.fit(small(), X, 1, ridge=0.5, batch_size=4).attribute(X).source
+    found = mr.fit(small(), X, np.int64(1), ridge=np.float32(0.5), batch_size=np.int64(4))  # type: ignore[call-overload]
+    assert np.array_equal(found.attribute(X).source, expected)
 
 
 def test_a_map_has_no_target() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mipin_ref.solve import conv_gram
 from mipin_ref.solve.conv_gram import ConvGram, ConvProblem
 from mipin_ref.window import Window
 from tests.backends import NAMES, backend, relative_error
@@ -154,5 +155,19 @@ def test_the_form_follows_the_shape() -> None:
     large = 1 << 40
     assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(large) == "correlation"
     assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(1 << 20) == "im2col"
+    assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(large, rounding=1e-7) == "im2col"
     assert ConvProblem(square(1), (24, 24), (24, 24), 64, 16, 1000).form(large) == "im2col"
     assert ConvProblem(square(3), (4, 4), (2, 2), 512, 16, 10).form(large) == "rows"
+
+
+def test_rows_larger_than_a_chunk_are_written_slab_by_slab(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Window((3, 3), (2, 1), (1, 2), (0, 1), (1, 1))
+    size = (9, 7)
+    rng = np.random.default_rng(0)
+    s, x = rng.standard_normal((5, 4, *window.output_size(size))), rng.standard_normal((5, 2, *size))
+    options: dict[str, Any] = {"groups": 1, "intercept": True, "ridge": 0.1}
+    whole = solved("numpy", "im2col", [(s, x)], window, size, **options)[0]
+    monkeypatch.setattr(conv_gram, "CHUNK_BYTES", 2 * 8 * 4 * 9 * 7)  # two positions of one sample
+    slabs = solved("numpy", "im2col", [(s, x)], window, size, **options)[0]
+    assert slabs.rows == whole.rows == 5 * 9 * 7
+    assert relative_error(slabs.weights, whole.weights) < 1e-12

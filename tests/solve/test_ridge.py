@@ -141,3 +141,21 @@ def test_float32_products_with_float64_sums() -> None:
     reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
     assert found.weights.dtype == np.float64
     assert relative_error(found.weights, reference.coef_.T) < 20 * float(np.finfo(np.float32).eps)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
+def test_means_far_from_zero_cost_no_digits_in_float32(offset: float) -> None:
+    """x that varies little around a large mean: unshifted products would round away what varies."""
+    z, x = problem(4096, 20, 3, offset=0.5)
+    x = (x + offset).astype(np.float32).astype(np.float64)
+    device = backend("numpy", "float32")
+    parts = [Gram(device, 20, 3, intercept=True) for _ in range(2)]
+    for start in range(0, 4096, 512):
+        rows = slice(start, start + 512)
+        parts[start // 2048].update(device.put(z[rows]), device.put(x[rows]))
+    parts[0].merge(parts[1])
+    found = parts[0].solve(1e-3)
+    reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
+    assert relative_error(found.weights, reference.coef_.T) < 40 * float(np.finfo(np.float32).eps)
+    assert relative_error(np.asarray(found.intercept), reference.intercept_) < 1e-6
+    assert found.spread == pytest.approx(np.sum((x - x.mean(0)) ** 2), rel=1e-5)

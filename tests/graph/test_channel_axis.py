@@ -1,0 +1,53 @@
+"""Which axis of a tensor holds channels: what the Conv or MaxPool next to it says, whatever the sizes look like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from tests.networks import to_onnx
+from tests.oracles.spec import Activation, Conv, Dense, MaxPool, Op, Reshape, Transpose
+
+
+def axes(ops: list[Op], shape: tuple[int, ...]) -> dict[str, int | None]:
+    net = mr.load(to_onnx(ops, shape))
+    return {name: net.channel_axis(name) for name in net.shapes}
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_maps_that_end_small(last: int) -> None:
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "conv", rng.standard_normal((8, 3, 2, 2))),
+        Activation(("conv",), "relu", "Relu"),
+        MaxPool(("relu",), "pool", (2, 1), (1, 1)),
+        Reshape(("pool",), "flat", (8 * 2 * last,)),
+        Dense(("flat",), "scores", rng.standard_normal((8 * 2 * last, 3))),
+    ]
+    found = axes(ops, (3, 4, last + 1))
+    assert found == {"input": 1, "conv": 1, "relu": 1, "pool": 1, "flat": None, "scores": None}
+
+
+def test_channels_last_through_transposes() -> None:
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Transpose(("input",), "first", (0, 3, 1, 2)),
+        Conv(("first",), "conv", rng.standard_normal((5, 3, 2, 2))),
+        Transpose(("conv",), "last", (0, 2, 3, 1)),
+        Activation(("last",), "relu", "Relu"),
+        Reshape(("relu",), "flat", (5 * 9,)),
+        Dense(("flat",), "scores", rng.standard_normal((5 * 9, 3))),
+    ]
+    found = axes(ops, (4, 4, 3))
+    assert (found["input"], found["first"], found["conv"], found["last"], found["relu"]) == (3, 1, 1, 3, 3)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 4, 4), 1), ((4, 4, 3), 3), ((3, 4, 4), 1), ((4, 4), None)])
+def test_without_a_convolution_the_typical_length_decides(shape: tuple[int, ...], axis: int | None) -> None:
+    features = int(np.prod(shape))
+    ops: list[Op] = [
+        Reshape(("input",), "flat", (features,)),
+        Dense(("flat",), "scores", np.ones((features, 3))),
+    ]
+    assert axes(ops, shape)["input"] == axis
