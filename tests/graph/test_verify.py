@@ -1,0 +1,37 @@
+"""The check after reading looks at the logits themselves: a saturated Softmax must not hide a mistaken rewrite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import mipin_ref as mr
+from mipin_ref.graph.network import Dense
+from mipin_ref.graph.verify import verify
+from tests.networks import to_onnx
+from tests.oracles.spec import Dense as DenseOp
+
+
+def saturated() -> onnx.ModelProto:
+    """Dense -> Softmax whose logits lie hundreds apart."""
+    weight = np.random.default_rng(0).standard_normal((4, 3)) * 1000
+    model = to_onnx([DenseOp(("input",), "scores", weight)], (4,))
+    model.graph.node.append(helper.make_node("Softmax", ["scores"], ["chances"], axis=-1))
+    model.graph.output[0].name = "chances"
+    return model
+
+
+def test_a_wrong_weight_behind_a_saturated_softmax_is_seen() -> None:
+    model = saturated()
+    net = mr.load(model)
+    assert net.removed_softmax == "Softmax"
+    assert verify(net, model) < 1e-6
+    (layer,) = net.layers
+    assert isinstance(layer, Dense)
+    wrong = replace(net, layers=(replace(layer, weight=layer.weight * np.float32(1.01)),))
+    with pytest.raises(mr.UnsupportedModel, match="differs from the file by"):
+        verify(wrong, model)
