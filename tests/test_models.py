@@ -37,9 +37,11 @@ def test_card_and_files_agree(name: str) -> None:
     assert abs(np.mean(predicted == y_test) - accuracy) <= 3 * np.sqrt(accuracy * (1 - accuracy) / 100)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_digit_is_explained_by_its_own_stroke(name: str) -> None:
-    """Fitted on the target class, the source signal resembles the input far better than the mean image does."""
+@pytest.mark.parametrize(("name", "share"), [("mnist_mlp", 0.8), ("mnist_cnn", 0.8), ("rgb32_cnn", 0.9)])
+def test_the_source_signal_resembles_its_input(name: str, share: float) -> None:
+    """Fitted on the target class, it comes nearer to the input than the class's mean image, by a share of the squared
+    distance; less so on rgb32, whose textured background tells nothing of the class.
+    """
     found = builtin(name)
     net = mr.load(found.model)
     with np.load(found.calibration, allow_pickle=False) as data:
@@ -48,5 +50,5 @@ def test_a_digit_is_explained_by_its_own_stroke(name: str) -> None:
     mine = x[y == 2][:20]
     res = inv.attribute(mine)
     error = np.sum((res.source - mine) ** 2)
-    assert error < 0.8 * np.sum((x[y == 2].mean(axis=0) - mine) ** 2)
+    assert error < share * np.sum((x[y == 2].mean(axis=0) - mine) ** 2)
     assert np.all(np.isfinite(res.attribution))
