@@ -85,10 +85,11 @@ class Backend:
         if array_api_compat.is_cupy_namespace(xp):
             return _cupy_cholesky(a)
         try:
-            xp.linalg.cholesky(a)
+            lower = xp.linalg.cholesky(a)
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise NotPositiveDefinite from error
-        return lambda b: xp.linalg.solve(a, b)
+        # The standard has no triangular solve, and solving with a itself may find it singular where its factor is not.
+        return lambda b: xp.linalg.solve(lower.T, xp.linalg.solve(lower, b))
 
     def eigh(self, a: Array) -> tuple[Array, Array]:
         """Eigenvalues [k], ascending, and eigenvectors [k, k] of a symmetric float64 matrix."""
