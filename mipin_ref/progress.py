@@ -17,7 +17,12 @@ def progress_bar(enabled: bool) -> Iterator[Callable[[str, int], Advance]]:
 
         console = Console(stderr=True)
         if console.is_terminal:
-            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             with Progress(*columns, console=console) as bar:
 
                 def start(text: str, total: int) -> Advance:
