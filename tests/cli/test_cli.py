@@ -169,7 +169,14 @@ def test_ctrl_c_leaves_no_partial_file(folder: Path) -> None:
         "-o",
         "c{target}.mipin",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A shell ignores SIGINT in what it runs in the background, and so would its children: undo that for this one.
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     process.stdout.readline()  # the line on preprocessing: the fit begins
     time.sleep(0.5)
