@@ -168,7 +168,7 @@ class _Fitter:
 
     def _problem(self, step: Step, samples: int) -> Problem:
         assert isinstance(step.layer, Dense | Conv)
-        column = self._plan.column and step is self._plan.steps[0]
+        column = self._plan.is_column(step)
         return Problem(self._backend, step.layer, column, samples, self._options.conv_bias, self._memory // 2)
 
     def _groups(self, step: Step, state: Mapping[int, _Progress]) -> list[list[int]]:

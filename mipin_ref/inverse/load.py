@@ -40,7 +40,7 @@ def load_inverse(
         report = Report(tuple(TensorReport(**row) for row in header["report"]))
         found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
-            step.tensor: _weights(path, tensors, number, step, plan.column and step is plan.steps[0], options.conv_bias)
+            step.tensor: _weights(path, tensors, number, step, plan.is_column(step), options.conv_bias)
             for number, step in enumerate(plan.fitted)
         }
     except (KeyError, TypeError, ValueError, InvalidData) as error:

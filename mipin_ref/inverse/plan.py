@@ -34,6 +34,10 @@ class Plan:
     def fitted(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.fitted)
 
+    def is_column(self, step: Step) -> bool:
+        """Whether the target's output is the only regressor of this step."""
+        return self.column and step is self.steps[0]
+
     def above(self, step: Step) -> tuple[Step, ...]:
         """The steps that must be taken before this one."""
         return self.steps[: self.steps.index(step)]
