@@ -9,7 +9,7 @@ import numpy as np
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Affine, Pad, Softmax
-from mipin_ref.graph.network import Array, Conv, Dense, Layer, Reshape, Shape, Transpose
+from mipin_ref.graph.layer import Array, Conv, Dense, Layer, Reshape, Shape, Transpose
 from mipin_ref.graph.read import Read
 from mipin_ref.graph.two_class import OP as TWO_CLASS
 
@@ -84,7 +84,7 @@ def _dissolve(layers: list[Layer], index: int, folded: set[str]) -> list[Layer]:
     gone = layers[index]
     folded.add(gone.output)
     rest = [*layers[:index], *layers[index + 1 :]]
-    return [replace(x, input=gone.input) if x.input == gone.output else x for x in rest]
+    return [replace(x, inputs=(gone.input,)) if x.input == gone.output else x for x in rest]
 
 
 def _rename(layers: list[Layer], index: int, name: str, folded: set[str]) -> list[Layer]:
@@ -96,7 +96,7 @@ def _rename(layers: list[Layer], index: int, name: str, folded: set[str]) -> lis
     folded.add(old)
     folded.discard(name)
     renamed = [*layers[:index], replace(layers[index], output=name), *layers[index + 1 :]]
-    return [replace(x, input=name) if x.input == old else x for x in renamed]
+    return [replace(x, inputs=(name,)) if x.input == old else x for x in renamed]
 
 
 def _without_softmax(layers: list[Layer], folded: set[str]) -> tuple[list[Layer], str | None]:
@@ -136,7 +136,7 @@ def _without_pads(layers: list[Layer], folded: set[str]) -> list[Layer]:
                 begin=_sum(after.window.begin, pad.begin[1:]),
                 end=_sum(after.window.end, pad.end[1:]),
             )
-            layers[index + 1] = replace(after, window=window, in_shape=pad.in_shape)
+            layers[index + 1] = replace(after, window=window, in_shapes=(pad.in_shape,))
             layers = _dissolve(layers, index, folded)
             index = 0  # a Pad in front of this one may now meet its Conv
             continue
@@ -151,13 +151,13 @@ def _sum(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 def _swapped_pad(pad: Pad, turn: Transpose) -> list[Layer]:
     inner = [p - 1 for p in turn.perm[1:]]
     moved = replace(
-        turn, input=pad.input, output=pad.output, in_shape=pad.in_shape, out_shape=_take(pad.in_shape, inner)
+        turn, inputs=(pad.input,), output=pad.output, in_shapes=(pad.in_shape,), out_shape=_take(pad.in_shape, inner)
     )
     after = replace(
         pad,
-        input=moved.output,
+        inputs=(moved.output,),
         output=turn.output,
-        in_shape=moved.out_shape,
+        in_shapes=(moved.out_shape,),
         out_shape=turn.out_shape,
         begin=_take(pad.begin, inner),
         end=_take(pad.end, inner),

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from mipin_ref.graph.network import Array, Layer, Shape
+from mipin_ref.graph.layer import Array, Layer, Shape
 from mipin_ref.graph.node import MAX_ELEMENTS, Node
 
 BATCH = 1_000_003

@@ -9,7 +9,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.network import Activation, Array, Conv, Dense, Layer, MaxPool, Network, Reshape, Transpose
+from mipin_ref.graph.layer import Activation, Array, Conv, Dense, Layer, MaxPool, Reshape, Transpose
+from mipin_ref.graph.network import Network
 
 OPSET, IR_VERSION = 20, 9
 """The oldest opset that has every activation we accept as one operator; Swish (opset 24) is spelt out."""

@@ -12,7 +12,8 @@ import onnxruntime
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.emit import emit, switches_of
-from mipin_ref.graph.network import Array, Network
+from mipin_ref.graph.layer import Array
+from mipin_ref.graph.network import Network
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,123 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.layer import AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool, Reshape, Shape, Transpose
 from mipin_ref.table import format_table
-from mipin_ref.window import Window
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Layer:
-    """One step from tensor `input` to tensor `output`; shapes are per sample, the batch is always the first axis."""
-
-    kind: ClassVar[str] = ""
-    name: str
-    input: str
-    output: str
-    in_shape: Shape
-    out_shape: Shape
-
-    @property
-    def parameters(self) -> int:
-        return 0
-
-    def describe(self) -> str:
-        """What a reader of the layer table wants to know beyond kind and shapes."""
-        return ""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Dense(Layer):
-    """x [n, in] -> x @ weight [in, out] + bias [out]."""
-
-    kind = "Dense"
-    weight: Array
-    bias: Array
-
-    @property
-    def parameters(self) -> int:
-        return int(self.weight.size + self.bias.size)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Conv(Layer):
-    """x [n, in, *map] -> cross-correlation with weight [out, in / groups, *kernel], plus bias [out]."""
-
-    kind = "Conv"
-    weight: Array
-    bias: Array
-    window: Window
-    groups: int
-
-    @property
-    def parameters(self) -> int:
-        return int(self.weight.size + self.bias.size)
-
-    def describe(self) -> str:
-        groups = f", {self.groups} groups" if self.groups > 1 else ""
-        return f"{self.weight.shape[0]}@{self.window.describe()}{groups}"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MaxPool(Layer):
-    kind = "MaxPool"
-    window: Window
-    ceil_mode: bool
-
-    def describe(self) -> str:
-        return self.window.describe() + (", ceil" if self.ceil_mode else "")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Activation(Layer):
-    """Element-wise function; `function` is the ONNX operator, `options` its attributes, `slope` PRelu's input."""
-
-    kind = "Activation"
-    function: str
-    options: Mapping[str, float | str] = field(default_factory=dict)
-    slope: Array | None = None
-    keeps_zero: bool = True
-
-    @property
-    def parameters(self) -> int:
-        return 0 if self.slope is None else int(self.slope.size)
-
-    def describe(self) -> str:
-        given = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.options.items())
-        return f"{self.function}({given})" if given else self.function
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Reshape(Layer):
-    kind = "Reshape"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Transpose(Layer):
-    """perm: the batched permutation, perm[0] == 0."""
-
-    kind = "Transpose"
-    perm: tuple[int, ...]
-
-    def describe(self) -> str:
-        return f"perm {self.perm}"
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """An ONNX classifier as a chain of layers from `input` to the logits.
+    """An ONNX classifier as layers, in execution order, from `input` to the logits.
 
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
@@ -144,6 +43,20 @@ class Network:
     def shapes(self) -> dict[str, Shape]:
         """Per-sample shape of every tensor, in execution order, the input first."""
         return {self.input: self.input_shape} | {layer.output: layer.out_shape for layer in self.layers}
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[tuple[Layer, int], ...]]:
+        """Who reads each tensor: layers, in execution order, each with the position of the tensor among its inputs."""
+        found: dict[str, list[tuple[Layer, int]]] = {name: [] for name in self.shapes}
+        for layer in self.layers:
+            for slot, name in enumerate(layer.inputs):
+                found[name].append((layer, slot))
+        return {name: tuple(readers) for name, readers in found.items()}
+
+    @property
+    def branches(self) -> bool:
+        """Whether some tensor has several readers."""
+        return any(len(readers) > 1 for readers in self.consumers.values())
 
     @property
     def classes(self) -> int:
@@ -171,37 +84,35 @@ class Network:
     def channel_axis(self, name: str) -> int | None:
         """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
 
-        It is what a Conv or MaxPool next to the tensor calls axis 1, above it or below it, activations and Transposes
-        between them aside. Where there is none, a sample of three axes is [C, H, W], unless only its last axis has a
-        typical length (1 or 3).
+        It is what a Conv or a pool calls axis 1, carried to its neighbours by the layers that keep axes apart. Where
+        none is near, a sample of three axes is [C, H, W], unless only its last axis has a typical length (1 or 3).
         """
-        position = self._position(name)
-        for layer in self.layers[position:]:
-            if isinstance(layer, Conv | MaxPool):
-                return self._followed(1, self.layers[position : self.layers.index(layer)], back=True)
-            if not isinstance(layer, Activation | Transpose):
-                break
-        for layer in reversed(self.layers[:position]):
-            if isinstance(layer, Conv | MaxPool):
-                return self._followed(1, self.layers[self.layers.index(layer) + 1 : position], back=False)
-            if not isinstance(layer, Activation | Transpose):
-                break
+        if name in self._channel_axes:
+            return self._channel_axes[name]
         shape = self.shapes[name]
         if len(shape) < 3:
             return None
         return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
 
-    @staticmethod
-    def _followed(axis: int, layers: Sequence[Layer], *, back: bool) -> int:
-        """Where an axis comes from (back) or goes to through the Transposes among `layers`."""
-        for layer in reversed(layers) if back else layers:
-            if isinstance(layer, Transpose):
-                axis = layer.perm[axis] if back else layer.perm.index(axis)
-        return axis
-
-    def _position(self, name: str) -> int:
-        """How many layers stand before tensor `name` is complete."""
-        return list(self.shapes).index(name)
+    @cached_property
+    def _channel_axes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for layer in self.layers:
+            if isinstance(layer, Conv | MaxPool | AveragePool | GlobalAveragePool):
+                found.update({layer.input: 1, layer.output: 1})
+        known = -1
+        while known < len(found):
+            known = len(found)
+            for layer in self.layers:
+                if isinstance(layer, Reshape | Dense):
+                    continue
+                perm = layer.perm if isinstance(layer, Transpose) else tuple(range(len(layer.out_shape) + 1))
+                for name in layer.inputs:
+                    if name in found:
+                        found.setdefault(layer.output, perm.index(found[name]))
+                    elif layer.output in found:
+                        found[name] = perm[found[layer.output]]
+        return found
 
     def check_target(self, target: object) -> int:
         """The target as an int. Raises InvalidData where it is not an index into logits [N, classes]."""
@@ -232,6 +143,11 @@ class Network:
             ]
             for i, layer in enumerate(self.layers)
         ]
+        if self.branches:
+            number = {self.input: "input"} | {layer.output: str(i) for i, layer in enumerate(self.layers)}
+            head.insert(1, "from")
+            for row, layer in zip(rows, self.layers, strict=True):
+                row.insert(1, " ".join(number[name] for name in layer.inputs))
         if extra is not None:
             head.append(extra[0])
             rows = [[*row, cell] for row, cell in zip(rows, extra[1], strict=True)]

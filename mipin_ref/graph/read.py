@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper, 
 
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal
-from mipin_ref.graph.network import Array, Layer, Shape
+from mipin_ref.graph.layer import Array, Layer, Shape
 from mipin_ref.graph.node import FOLDABLE, MAX_ELEMENTS, Node, TooLarge, fold, record
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.two_class import join_two_class
@@ -125,7 +125,13 @@ def _leave_gap(node: Node, draft: Draft, inferred: dict[str, Shape]) -> None:
     for name in node.outputs:
         if dependent and name in inferred:
             source = draft.signals[dependent[0]]
-            gap = Gap(name=node.label, input=source.name, output=name, in_shape=source.sample, out_shape=inferred[name])
+            gap = Gap(
+                name=node.label,
+                inputs=(source.name,),
+                output=name,
+                in_shapes=(source.sample,),
+                out_shape=inferred[name],
+            )
             draft.layers.append(gap)
             draft.signals[name] = Signal(name, (BATCH, *inferred[name]), 0)
         elif name not in draft.signals and name not in draft.constants:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mipin_ref.graph.network import Array
+from mipin_ref.graph.layer import Array
 from mipin_ref.graph.node import Node
 
 OP = "TwoClassSigmoid"

@@ -11,7 +11,8 @@ from scipy.special import expit, log_softmax, softmax
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward import logits, session
-from mipin_ref.graph.network import Array, Network
+from mipin_ref.graph.layer import Array
+from mipin_ref.graph.network import Network
 from mipin_ref.graph.two_class import OP as TWO_CLASS
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.network import Conv, Dense, Layer, MaxPool, Transpose
+from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool, Transpose
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers.conv import conv_adjoint
 from mipin_ref.layers.pool import unpool

@@ -17,7 +17,8 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Samples, as_samples, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
-from mipin_ref.graph.network import Array, Conv, Dense, Network
+from mipin_ref.graph.layer import Array, Conv, Dense
+from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import (
     DeviceWeights,
     Problem,

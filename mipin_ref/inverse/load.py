@@ -10,7 +10,8 @@ import numpy as np
 
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.network import Array, Conv, Dense, Network
+from mipin_ref.graph.layer import Array, Conv, Dense
+from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import Weights
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options

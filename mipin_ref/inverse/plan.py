@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.network import Activation, Conv, Dense, Layer, MaxPool, Network, Reshape, Transpose
+from mipin_ref.graph.layer import Activation, Conv, Dense, Layer, MaxPool, Reshape, Transpose
+from mipin_ref.graph.network import Network
 
 
 @dataclass(frozen=True, eq=False)

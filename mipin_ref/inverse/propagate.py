@@ -9,8 +9,9 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.forward import Record
-from mipin_ref.graph.network import Array as HostArray
-from mipin_ref.graph.network import MaxPool, Network
+from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.graph.layer import MaxPool
+from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, pull
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.layers.pool import winning_taps

@@ -14,7 +14,7 @@ import safetensors.numpy
 
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.files import written_whole
-from mipin_ref.graph.network import Array
+from mipin_ref.graph.layer import Array
 
 FORMAT, VERSION = "mipin-inverse", 1
 _RECORDED = ("mipin_ref", "numpy", "scipy", "onnx", "onnxruntime")

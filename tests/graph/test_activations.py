@@ -9,7 +9,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.network import Activation
+from mipin_ref.graph.layer import Activation
 from mipin_ref.graph.ops.elementwise import ACTIVATIONS
 from tests.graph.sketch import Sketch, assert_keeps_values
 

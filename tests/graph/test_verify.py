@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 import mipin_ref as mr
-from mipin_ref.graph.network import Dense
+from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.verify import verify
 from tests.networks import to_onnx
 from tests.oracles.spec import Dense as DenseOp

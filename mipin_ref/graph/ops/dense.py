@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, readable
-from mipin_ref.graph.network import Dense
+from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 
@@ -54,9 +54,9 @@ def _matrix_product(node: Node, draft: Draft, trans_a: bool, trans_b: bool, alph
     draft.add(
         Dense(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=(outputs,),
             weight=np.ascontiguousarray(weight if alpha == 1.0 else alpha * weight).astype(weight.dtype, copy=False),
             bias=bias.astype(weight.dtype, copy=False),

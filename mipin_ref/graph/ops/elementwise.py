@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, Softmax, readable
-from mipin_ref.graph.network import Activation
+from mipin_ref.graph.layer import Activation
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
@@ -58,9 +58,9 @@ def activation(node: Node, draft: Draft) -> None:
     draft.add(
         Activation(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=x.sample,
             function=node.op,
             options=options,
@@ -84,9 +84,9 @@ def softmax(node: Node, draft: Draft) -> None:
     draft.add(
         Softmax(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=x.sample,
             function=node.op,
         )
@@ -101,9 +101,9 @@ def two_class(node: Node, draft: Draft) -> None:
     draft.add(
         Softmax(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=(1,),
+            in_shapes=((1,),),
             out_shape=(2,),
             function=TWO_CLASS,
         )

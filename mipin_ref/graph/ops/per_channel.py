@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Affine, Draft, Refused, Signal, readable
-from mipin_ref.graph.network import Array
+from mipin_ref.graph.layer import Array
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 
@@ -58,9 +58,9 @@ def _add_affine(node: Node, draft: Draft, x: Signal, scale: Array, shift: Array)
     draft.add(
         Affine(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=x.sample,
             labels=(node.label,),
             scale=scale,

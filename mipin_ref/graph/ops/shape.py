@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
-from mipin_ref.graph.network import Array, Reshape, Shape, Transpose
+from mipin_ref.graph.layer import Array, Reshape, Shape, Transpose
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 
@@ -41,9 +41,9 @@ def transpose(node: Node, draft: Draft) -> None:
     draft.add(
         Transpose(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=tuple(x.sample[i] for i in inner),
             perm=(0, *(i + 1 for i in inner)),
         ),
@@ -133,7 +133,9 @@ def _reshaped(node: Node, draft: Draft, x: Signal, shape: Shape, axis: int) -> N
         draft.alias(node, x, shape, axis)
         return
     draft.add(
-        Reshape(name=layer_name(node), input=x.name, output=node.outputs[0], in_shape=x.sample, out_shape=sample),
+        Reshape(
+            name=layer_name(node), inputs=(x.name,), output=node.outputs[0], in_shapes=(x.sample,), out_shape=sample
+        ),
         axis=axis,
     )
 

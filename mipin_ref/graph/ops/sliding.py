@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Pad, Refused
-from mipin_ref.graph.network import Conv, MaxPool, Shape
+from mipin_ref.graph.layer import Conv, MaxPool, Shape
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import resolved_axes
@@ -36,9 +36,9 @@ def conv(node: Node, draft: Draft) -> None:
     draft.add(
         Conv(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=(weight.shape[0], *size),
             weight=weight,
             bias=bias,
@@ -102,9 +102,9 @@ def max_pool(node: Node, draft: Draft) -> None:
     draft.add(
         MaxPool(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=(x.shape[1], *size),
             window=window,
             ceil_mode=ceil_mode,
@@ -147,9 +147,9 @@ def pad(node: Node, draft: Draft) -> None:
     draft.add(
         Pad(
             name=layer_name(node),
-            input=x.name,
+            inputs=(x.name,),
             output=node.outputs[0],
-            in_shape=x.sample,
+            in_shapes=(x.sample,),
             out_shape=sample,
             begin=tuple(begin[1:]),
             end=tuple(end[1:]),
