@@ -11,9 +11,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from tests.oracles.spec import (
     ALL,
+    LRN,
     Activation,
     Add,
     Array,
@@ -26,8 +28,10 @@ from tests.oracles.spec import (
     Integers,
     MaxPool,
     Op,
+    Pad,
     Reshape,
     Shape,
+    Slice,
     Transpose,
     element,
 )
@@ -35,6 +39,8 @@ from tests.oracles.spec import (
 # Singular values below this share of the largest count as zero where ridge == 0: far above rounding (1e-15 of the
 # largest), far below what distinguishes two regressors in float32 data.
 RANK_TOLERANCE = 1e-11
+
+BLAS = ThreadpoolController()
 
 
 def has_parameters(op: Op) -> bool:
@@ -67,7 +73,7 @@ def pull_back(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switche
     shapes: per-sample shapes of the op's inputs; switches: of a MaxPool.
     """
     match op:
-        case Activation() | Add():
+        case Activation() | LRN() | Add():
             return signal.copy()
         case Reshape():
             return signal.reshape(len(signal), *shapes[slot])
@@ -83,6 +89,12 @@ def pull_back(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switche
             begin = sum(shape[op.axis - 1] for shape in shapes[:slot])
             end = begin + shapes[slot][op.axis - 1]
             return signal[element(*(ALL for _ in range(op.axis)), slice(begin, end))].copy()
+        case Slice():
+            result = np.zeros((len(signal), *shapes[slot]))
+            result[op.box] = signal
+            return result
+        case Pad():
+            return signal[op.box(shapes[slot])].copy()
         case MaxPool():
             if switches is None:
                 raise ValueError(f"MaxPool {op.output!r} without switches")
@@ -155,6 +167,7 @@ def ridge_fit(design: Array, wanted: Array, ridge: float, intercept: bool) -> tu
     system = np.block([[design, columns], [math.sqrt(ridge) * np.eye(unknowns), np.zeros((unknowns, int(intercept)))]])
     # Orthogonal: the normal equations would square the condition number, which is what the package has to be
     # checked for. The system has full column rank by construction.
-    q, r = np.linalg.qr(system)
-    solution = np.linalg.solve(r, q.T @ np.concatenate([wanted, np.zeros(unknowns)]))
+    with BLAS.limit(limits=1):  # on a busy machine two threads take ten times as long as one
+        q, r = np.linalg.qr(system)
+        solution = np.linalg.solve(r, q.T @ np.concatenate([wanted, np.zeros(unknowns)]))
     return solution[:unknowns], float(solution[unknowns]) if intercept else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.oracles.spec import (
     ALL,
+    LRN,
     Activation,
     Add,
     Array,
@@ -21,8 +22,11 @@ from tests.oracles.spec import (
     Integers,
     MaxPool,
     Op,
+    Pad,
     Reshape,
+    Slice,
     Transpose,
+    aligned,
     element,
     input_name,
 )
@@ -127,9 +131,38 @@ def average_pool(op: AveragePool, x: Array) -> Array:
             for axis, start in enumerate(a * s for a, s in zip(j, geometry.strides, strict=True)):
                 # In padded coordinates; what ceil_mode lets hang over the end padding does not count.
                 padded = size[axis] + geometry.begins[axis] + geometry.ends[axis]
-                count *= min(start + geometry.kernel[axis], padded) - start
+                count *= sum(start + u * geometry.dilations[axis] < padded for u in range(geometry.kernel[axis]))
         for i in locations:
             y[element(ALL, ALL, *j)] += x[element(ALL, ALL, *i)] / count
+    return y
+
+
+def lrn(op: LRN, x: Array) -> Array:
+    """x: [N, C, *in]; returns the same shape."""
+    reach = op.size // 2
+    y = np.zeros(x.shape)
+    for c in range(x.shape[1]):
+        squares = np.zeros(x[:, c].shape)
+        for near in range(max(0, c - reach), min(x.shape[1], c + reach + 1)):
+            squares += x[:, near] ** 2
+        y[:, c] = x[:, c] / (op.bias + op.alpha / op.size * squares) ** op.beta
+    return y
+
+
+def channel_affine(op: ChannelAffine, x: Array) -> Array:
+    """x: [N, *sample]; returns the same shape."""
+    scale, shift = (np.broadcast_to(aligned(value, x.shape[1:]), x.shape[1:]) for value in (op.scale, op.shift))
+    y = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape[1:]):
+        y[element(ALL, *index)] = scale[index] * x[element(ALL, *index)] + shift[index]
+    return y
+
+
+def pad(op: Pad, x: Array) -> Array:
+    """x: [N, *sample]; returns [N, *padded]."""
+    size = x.shape[1:]
+    y = np.full((len(x), *(b + n + e for b, n, e in zip(op.begin, size, op.end, strict=True))), op.value)
+    y[op.box(size)] = x
     return y
 
 
@@ -160,11 +193,14 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
             return np.asarray(sum(xs[1:], start=x), dtype=np.float64)
         case Concat():
             return np.concatenate(xs, axis=op.axis)
+        case Slice():
+            return x[op.box].copy()
+        case Pad():
+            return pad(op, x)
+        case LRN():
+            return lrn(op, x)
         case ChannelAffine():
-            y = np.zeros(x.shape)
-            for c in range(x.shape[1]):
-                y[:, c] = op.scale[c] * x[:, c] + op.shift[c]
-            return y
+            return channel_affine(op, x)
 
 
 def forward(ops: Sequence[Op], x: Array) -> dict[str, Array]:

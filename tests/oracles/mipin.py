@@ -4,10 +4,13 @@ Written from the method's definition alone; shares no code with the package. Usa
 tensor.
 
 Choices where the definition leaves room:
-* A tensor that differs from the explanation input by shape ops alone (Reshape, Transpose; Identity and Dropout change
-  nothing either) is the explanation input as far as masks go. Likewise an `at` that differs from the network input by
-  such ops alone is not an inner tensor.
-* Consumers are the ops that read the tensor, one a slot: Add(t, t) is two consumers of t.
+* The output of an Identity or Dropout is its input under another name: no tensor of its own, and who reads it reads
+  that input.
+* A tensor that differs from the explanation input by shape ops alone (Reshape, Transpose) is the explanation input as
+  far as masks go; one that was sliced or padded is not. Likewise an `at` that differs from the network input by shape
+  ops alone is not an inner tensor.
+* Consumers are the ops that read the tensor, one a slot: Add(t, t) is two consumers of t. Disjoint Slices are one
+  (consumers.py).
 * Tensors that do not depend on the explanation input, or that do not reach the target, get no signal.
 * The target tensor holds y_c at index c and 0 elsewhere, for S and for A; it is not masked.
 """
@@ -20,11 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tests.oracles.consumers import Consumer, consumers_of, without_copies
 from tests.oracles.design import block_design, has_intercept, has_parameters, pull_back, ridge_fit
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.spec import (
-    Activation,
     Array,
     Conv,
     Dense,
@@ -42,7 +45,8 @@ from tests.oracles.spec import (
 class Block:
     """Weights through which one consumer reconstructs a tensor.
 
-    consumer: the consuming op's output name; slot: which of the op's inputs the tensor is.
+    consumer: the consuming op's output name, that of the first of several Slices; slot: which of the op's inputs the
+    tensor is.
     weight: Dense [in, out]; Conv as the forward weight [O, I/groups, *kernel]; all others [C], one scalar a channel.
     """
 
@@ -65,7 +69,7 @@ class OracleResult:
 
     values, switches: of all tensors and all MaxPools. source (S), attribution (A), prediction (X̂, what S was before the
     mask), attribution_prediction (A before the mask): of the tensors between the explanation input and the target,
-    both included. weights: of the fitted tensors among them.
+    both included, copies by Identity or Dropout under both names. weights: of the fitted tensors among them.
     """
 
     values: dict[str, Array]
@@ -90,24 +94,21 @@ class Samples:
 
 
 def same_up_to_shape(ops: Sequence[Op], start: str) -> set[str]:
-    """`start` and every tensor computed from it by ops that leave the elements as they are."""
+    """`start` and every tensor computed from it by shape ops."""
     same = {start}
     for op in ops:
-        plain = isinstance(op, Reshape | Transpose) or (
-            isinstance(op, Activation) and op.kind in ("Identity", "Dropout")
-        )
-        if plain and op.inputs[0] in same:
+        if isinstance(op, Reshape | Transpose) and op.inputs[0] in same:
             same.add(op.output)
     return same
 
 
-def tensors_between(ops: Sequence[Op], at: str) -> set[str]:
-    """The tensors that depend on `at` and that the target depends on, both included."""
+def tensors_between(ops: Sequence[Op], at: str, output: str) -> set[str]:
+    """The tensors that depend on `at` and that `output` depends on, both included."""
     below = {at}
     for op in ops:
         if below.intersection(op.inputs):
             below.add(op.output)
-    above = {output_name(ops)}
+    above = {output}
     for op in reversed(ops):
         if op.output in above:
             above.update(op.inputs)
@@ -116,7 +117,7 @@ def tensors_between(ops: Sequence[Op], at: str) -> set[str]:
 
 def fit_tensor(
     name: str,
-    consumers: Sequence[tuple[Op, int]],
+    consumers: Sequence[Consumer],
     samples: Samples,
     source: Mapping[str, Array],
     ridge: float,
@@ -126,10 +127,10 @@ def fit_tensor(
 
     source: the masked signals S of the tensors above, by name.
     """
-    kinds = {type(op) for op, _ in consumers}
+    kinds = {type(consumer.op) for consumer in consumers}
     if Dense in kinds and Conv in kinds:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
-    intercept = conv_bias or any(has_intercept(op, conv_bias) for op, _ in consumers)
+    intercept = conv_bias or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
     x = samples.values[name]
     channels = x.shape[1]
     columns: list[list[Array]] = [[] for _ in consumers]
@@ -142,7 +143,8 @@ def fit_tensor(
             columns[k].append(weights[begin : begin + design.shape[1]])
             begin += design.shape[1]
     blocks = []
-    for (op, slot), parts in zip(consumers, columns, strict=True):
+    for consumer, parts in zip(consumers, columns, strict=True):
+        op = consumer.op
         if isinstance(op, Dense):
             weight = np.stack(parts)
         elif isinstance(op, Conv):
@@ -155,21 +157,27 @@ def fit_tensor(
                 )
         else:
             weight = np.concatenate(parts)
-        blocks.append(Block(op.output, slot, weight))
+        blocks.append(Block(op.output, consumer.slot, weight))
     return Fit(tuple(blocks), offsets if intercept else None)
 
 
-def designs_of(
-    consumers: Sequence[tuple[Op, int]], samples: Samples, signals: Mapping[str, Array], m: int
-) -> list[Array]:
-    """One block_design per consumer, for channel m: [N · locations, unknowns]."""
-    shapes = samples.shapes
-    return [
-        block_design(
-            op, slot, signals[op.output], [shapes[name] for name in op.inputs], samples.switches.get(op.output), m
-        )
-        for op, slot in consumers
-    ]
+def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping[str, Array], m: int) -> list[Array]:
+    """The regressors of each consumer, for channel m: [N · locations, unknowns]. Disjoint Slices fill one column."""
+    designs = []
+    for consumer in consumers:
+        parts = [
+            block_design(
+                op,
+                consumer.slot,
+                signals[op.output],
+                [samples.shapes[name] for name in op.inputs],
+                samples.switches.get(op.output),
+                m,
+            )
+            for op in consumer.parts
+        ]
+        designs.append(np.sum(parts, axis=0))
+    return designs
 
 
 def channel_weights(op: Op, weight: Array, m: int) -> Array:
@@ -185,24 +193,25 @@ def channel_weights(op: Op, weight: Array, m: int) -> Array:
 
 def reconstruct(
     name: str,
-    consumers: Sequence[tuple[Op, int]],
+    consumers: Sequence[Consumer],
     samples: Samples,
     signals: Mapping[str, Array],
     fit: Fit | None,
     linear: bool,
 ) -> Array:
     """X̂ of a tensor from the signals above it, before the mask; linear leaves the intercepts out (section 5)."""
-    shapes = samples.shapes
-    if fit is None:
-        op, slot = consumers[0]
-        inputs = [shapes[tensor] for tensor in op.inputs]
-        return pull_back(op, slot, signals[op.output], inputs, samples.switches.get(op.output))
     result = np.zeros_like(samples.values[name])
+    if fit is None:
+        (consumer,) = consumers
+        for op in consumer.parts:
+            inputs = [samples.shapes[tensor] for tensor in op.inputs]
+            result += pull_back(op, consumer.slot, signals[op.output], inputs, samples.switches.get(op.output))
+        return result
     for m in range(result.shape[1]):
         designs = designs_of(consumers, samples, signals, m)
         flat = np.zeros(len(designs[0]))
-        for (op, _), block, design in zip(consumers, fit.blocks, designs, strict=True):
-            flat += design @ channel_weights(op, block.weight, m)
+        for consumer, block, design in zip(consumers, fit.blocks, designs, strict=True):
+            flat += design @ channel_weights(consumer.op, block.weight, m)
         if fit.intercept is not None and not linear:
             flat += fit.intercept[m]
         result[:, m] = flat.reshape(result[:, m].shape)
@@ -242,6 +251,9 @@ def mipin(
     values, values_apply: such values already computed, for x and for x_apply. Values of other engines are cast to
     float64; switches are always found here, as the first maximum of the MaxPool's input values.
     """
+    network_input, (kept, copies) = input_name(ops), without_copies(ops)
+    output = copies.get(output_name(ops), output_name(ops))
+    explained = network_input if at is None else copies.get(at, at)
     batch = np.asarray(x, dtype=np.float64)
     compute: Callable[[Array], Mapping[str, Array]] = forward or (lambda data: explicit_forward(ops, data))
 
@@ -264,14 +276,12 @@ def mipin(
     else:
         applied = gather(np.asarray(x_apply, dtype=np.float64), values_apply)
 
-    network_input, output = input_name(ops), output_name(ops)
-    explained = network_input if at is None else at
-    between = tensors_between(ops, explained)
+    between = tensors_between(kept, explained, output)
     if explained not in between:
         raise ValueError(f"the target does not depend on {explained!r}")
     if input_mask is None:
-        input_mask = explained not in same_up_to_shape(ops, network_input)
-    unmasked: set[str] = set() if input_mask else same_up_to_shape(ops, explained)
+        input_mask = explained not in same_up_to_shape(kept, network_input)
+    unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
 
     def mask(name: str, signal: Array, samples: Samples) -> Array:
         """Eq. 9."""
@@ -284,20 +294,20 @@ def mipin(
     attribution = {output: source[output].copy()}
     prediction, attribution_prediction = dict(source), dict(attribution)
     weights: dict[str, Fit] = {}
-    for name in reversed([network_input, *(op.output for op in ops)]):
+    for name in reversed([network_input, *(op.output for op in kept)]):
         if name not in between or name == output:
             continue
-        consumers = [
-            (op, slot) for op in ops if op.output in between for slot, read in enumerate(op.inputs) if read == name
-        ]
+        consumers = consumers_of([op for op in kept if op.output in between], name)
         fit: Fit | None = None
-        if len(consumers) > 1 or has_parameters(consumers[0][0]):
+        if len(consumers) > 1 or has_parameters(consumers[0].op):
             fit = weights[name] = fit_tensor(name, consumers, fitting, fit_source, ridge, conv_bias)
         fit_source[name] = mask(name, reconstruct(name, consumers, fitting, fit_source, fit, False), fitting)
         prediction[name] = reconstruct(name, consumers, applied, source, fit, False)
         attribution_prediction[name] = reconstruct(name, consumers, applied, attribution, fit, True)
         source[name] = mask(name, prediction[name], applied)
         attribution[name] = mask(name, attribution_prediction[name], applied)
+    for signals in (source, attribution, prediction, attribution_prediction):
+        signals.update({copy: signals[name] for copy, name in copies.items() if name in signals})
     return OracleResult(
         dict(applied.values),
         dict(applied.switches),

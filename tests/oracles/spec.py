@@ -151,10 +151,11 @@ class AveragePool:
     pads: Shape = ()
     ceil_mode: bool = False
     count_include_pad: bool = False
+    dilations: Shape = ()
 
     @property
     def window(self) -> Window:
-        return window(self.kernel, self.strides, self.pads, (), self.ceil_mode)
+        return window(self.kernel, self.strides, self.pads, self.dilations, self.ceil_mode)
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,18 @@ class Activation:
     alpha: float | None = None
     low: float = 0.0
     high: float = 6.0
+
+
+@dataclass(frozen=True)
+class LRN:
+    """y[c] = x[c] / (bias + alpha / size · Σ x²)^beta, the sum over the `size` (odd) channels around c that exist."""
+
+    inputs: tuple[str]
+    output: str
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -215,9 +228,43 @@ class Concat:
     axis: int = 1
 
 
+@dataclass(frozen=True)
+class Slice:
+    """The box [begin, end) of the sample, one entry per axis of the per-sample shape."""
+
+    inputs: tuple[str]
+    output: str
+    begin: Shape
+    end: Shape
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """The index of the box in a batch of samples."""
+        return (ALL, *(slice(b, e) for b, e in zip(self.begin, self.end, strict=True)))
+
+
+@dataclass(frozen=True)
+class Pad:
+    """The sample with a constant around it: so many at the begin and end of each axis of the per-sample shape."""
+
+    inputs: tuple[str]
+    output: str
+    begin: Shape
+    end: Shape
+    value: float = 0.0
+
+    def box(self, size: Shape) -> tuple[slice, ...]:
+        """The index of the sample [*size] in a batch of padded ones."""
+        return (ALL, *(slice(b, b + n) for b, n in zip(self.begin, size, strict=True)))
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelAffine:
-    """y[:, c] = scale[c] x[:, c] + shift[c]: a batch normalisation that was not folded. scale, shift: [C]."""
+    """y = scale · x + shift: a batch normalisation or arithmetic with constants that was not folded.
+
+    scale, shift: [C], one value a channel; of any other rank than one, they broadcast against the sample as NumPy
+    arrays do, so that they may vary within a channel ([C, H, W], [1, H, W], ...).
+    """
 
     inputs: tuple[str]
     output: str
@@ -232,12 +279,28 @@ Op = (
     | AveragePool
     | GlobalAveragePool
     | Activation
+    | LRN
     | Reshape
     | Transpose
     | Add
     | Concat
+    | Slice
+    | Pad
     | ChannelAffine
 )
+
+
+def aligned(constant: Array, shape: Shape) -> Array:
+    """A ChannelAffine's scale or shift so that NumPy broadcasts it against a sample of per-sample shape `shape`."""
+    result = constant.reshape(-1, *(1 for _ in shape[1:])) if constant.ndim == 1 else constant
+    matched = zip(reversed(result.shape), reversed(shape), strict=False)
+    if (
+        result.ndim > len(shape)
+        or any(mine not in (1, theirs) for mine, theirs in matched)
+        or (constant.ndim == 1 and constant.shape != shape[:1])
+    ):
+        raise ValueError(f"a constant of shape {constant.shape} does not fit a sample of shape {shape}")
+    return result
 
 
 def input_name(ops: Sequence[Op]) -> str:
@@ -292,7 +355,23 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             if axis < 0 or any(s[:axis] + s[axis + 1 :] != first[:axis] + first[axis + 1 :] for s in shapes):
                 raise ValueError(f"Concat {op.output!r}: shapes {shapes} on axis {op.axis}")
             return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
-        case Activation() | ChannelAffine():
+        case Slice():
+            if len(op.begin) != len(first) or any(
+                not 0 <= b < e <= n for b, e, n in zip(op.begin, op.end, first, strict=True)
+            ):
+                raise ValueError(f"Slice {op.output!r}: [{op.begin}, {op.end}) of per-sample shape {first}")
+            return tuple(e - b for b, e in zip(op.begin, op.end, strict=True))
+        case Pad():
+            return tuple(b + n + e for b, n, e in zip(op.begin, first, op.end, strict=True))
+        case LRN():
+            if op.size % 2 == 0:
+                raise ValueError(f"LRN {op.output!r}: size {op.size} is even")
+            return first
+        case ChannelAffine():
+            aligned(op.scale, first)
+            aligned(op.shift, first)
+            return first
+        case Activation():
             return first
 
 

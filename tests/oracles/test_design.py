@@ -16,6 +16,7 @@ from tests.oracles.design import block_design, conv_design, pull_back, ridge_fit
 from tests.oracles.forward import apply_op, pool_switches
 from tests.oracles.spec import (
     ALL,
+    LRN,
     Array,
     AveragePool,
     ChannelAffine,
@@ -24,7 +25,9 @@ from tests.oracles.spec import (
     Dense,
     GlobalAveragePool,
     MaxPool,
+    Pad,
     Shape,
+    Slice,
     Transpose,
     element,
 )
@@ -276,3 +279,43 @@ def test_shape_ops_are_undone() -> None:
             pull_back(join, slot, apply_op(join, both), [part.shape[1:] for part in both], None), both[slot]
         )
     assert math.isclose(float(np.sum(x)), float(np.sum(apply_op(op, [x]))))
+
+
+BOXES = [((0, 1, 0), (3, 3, 5)), ((1, 0, 2), (2, 4, 5)), ((0, 0, 0), (3, 4, 1))]
+
+
+@pytest.mark.parametrize(("begin", "end"), BOXES)
+def test_slices_and_pads_of_zeros_are_undone_by_each_other(begin: Shape, end: Shape) -> None:
+    """Their pulled-back signals are their adjoints: ⟨f(x), s⟩ = ⟨x, back(s)⟩, and f(back(s)) = s."""
+    rng = np.random.default_rng(11)
+    size = (3, 4, 5)
+    for op in (Slice(("x",), "y", begin, end), Pad(("x",), "y", begin, tuple(n - 1 for n in end))):
+        x = rng.standard_normal((2, *size))
+        y = apply_op(op, [x])
+        signal = rng.standard_normal(y.shape)
+        back = pull_back(op, 0, signal, [size], None)
+        assert back.shape == x.shape
+        assert float(np.sum(y * signal)) == pytest.approx(float(np.sum(x * back)), abs=1e-12)
+        inside = apply_op(replace(op, value=0.0), [back]) if isinstance(op, Pad) else apply_op(op, [back])
+        reached = apply_op(op, [np.ones(x.shape)])
+        np.testing.assert_array_equal(inside, signal * reached)
+        columns = stacked([block_design(op, 0, signal, [size], None, m) for m in range(3)], size[1:])
+        np.testing.assert_array_equal(columns, back)
+
+
+def test_a_padded_constant_is_dropped() -> None:
+    op = Pad(("x",), "y", (0, 1), (1, 0), 7.0)
+    assert apply_op(op, [np.array([[[1.0, 2.0]]])])[0].tolist() == [[7, 1, 2], [7, 7, 7]]
+    signal = np.arange(6.0).reshape(1, 2, 3)
+    assert pull_back(op, 0, signal, [(1, 2)], None)[0].tolist() == [[1, 2]]
+
+
+def test_response_normalisation_passes_the_signal() -> None:
+    signal = np.random.default_rng(12).standard_normal((2, 3, 4))
+    np.testing.assert_array_equal(pull_back(LRN(("x",), "y", 3), 0, signal, [(3, 4)], None), signal)
+
+
+def test_dilated_average_pool_takes_the_mean_of_the_covering_windows() -> None:
+    dilated = AveragePool(("x",), "y", (2,), (1,), (), dilations=(3,))
+    signal = np.array([[[2.0, 4.0]]])
+    assert block_design(dilated, 0, signal, [(1, 5)], None, 0)[:, 0].tolist() == [2, 4, 0, 2, 4]
