@@ -1,4 +1,4 @@
-"""The draft that reading fills: every tensor has a value or a shape; some layers must still dissolve into others."""
+"""The draft that reading fills: every tensor has a value or a shape, every node that acts on a signal its layers."""
 
 from __future__ import annotations
 
@@ -16,28 +16,6 @@ BATCH = 1_000_003
 
 class Refused(Exception):
     """Why a node cannot be handled; becomes one entry of UnsupportedModel."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Affine(Layer):
-    """x -> x · scale + shift; both of the rank of the per-sample shape, with axes of length one where constant.
-
-    labels: the file's nodes that it stands for.
-    """
-
-    kind = "Affine"
-    labels: tuple[str, ...]
-    scale: Array
-    shift: Array
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Pad(Layer):
-    """Zeros around the sample; begin and end have one entry per axis of the per-sample shape."""
-
-    kind = "Pad"
-    begin: tuple[int, ...]
-    end: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,13 +53,14 @@ class Signal:
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    behind: tensors of unknown shape because a node before them was refused; grown: elements that folded constants
-    have beyond those they were made of.
+    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused; grown:
+    elements that folded constants have beyond those they were made of.
     """
 
     opset: int
     file_batch: int | None
     dtype: np.dtype[np.floating]
+    names: frozenset[str] = frozenset()
     constants: dict[str, Array] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
@@ -116,15 +95,20 @@ class Draft:
 
     def signal(self, node: Node, *, batch_first: bool = True) -> Signal:
         """The one input of the node that depends on the network's input, which must be its first."""
-        dependent = [n for n in node.inputs if n in self.signals]
-        if len(dependent) > 1:
-            raise Refused("it joins several branches")
         if node.inputs[0] not in self.signals:
-            raise Refused(f"input {dependent[0]!r} is not a constant")
+            other = next(name for name in node.inputs if name in self.signals)
+            raise Refused(f"input {other!r} is not a constant")
         found = self.signals[node.inputs[0]]
-        if batch_first and found.axis != 0:
-            raise Refused(f"the batch is axis {found.axis} of {node.inputs[0]!r}")
+        if batch_first:
+            check_batch_first(found, node.inputs[0])
         return found
+
+    def inner_name(self, node: Node, role: str) -> str:
+        """A name that the file does not have, for a tensor between the layers of one node."""
+        name = f"{node.outputs[0]}:{role}"
+        while name in self.names:
+            name += "'"
+        return name
 
     def add(self, layer: Layer, *, axis: int = 0) -> None:
         """Append a layer whose output has the batch at `axis` in the file."""
@@ -134,11 +118,17 @@ class Draft:
         self.layers.append(layer)
         self.signals[layer.output] = Signal(layer.output, shape, axis)
 
-    def alias(self, node: Node, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:
-        """Output 0 of the node is its input under another name (and batch position)."""
+    def alias(self, name: str, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:
+        """Tensor `name` of the file is `source` under another name (and batch position)."""
         moved = Signal(source.name, source.shape if shape is None else shape, source.axis if axis is None else axis)
-        self.signals[node.outputs[0]] = moved
-        self.aliases[node.outputs[0]] = source.name
+        self.signals[name] = moved
+        self.aliases[name] = source.name
+
+
+def check_batch_first(x: Signal, name: str) -> None:
+    """Refused where the batch is not the first axis of tensor `name` of the file."""
+    if x.axis != 0:
+        raise Refused(f"the batch is axis {x.axis} of {name!r}")
 
 
 def readable(shape: Shape) -> str:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+import numpy.typing as npt
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.layer import Activation, Array, Conv, Dense, Layer, MaxPool, Reshape, Transpose
+from mipin_ref.graph.layer import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
 from mipin_ref.graph.network import Network
+from mipin_ref.window import Window
 
 OPSET, IR_VERSION = 20, 9
 """The oldest opset that has every activation we accept as one operator; Swish (opset 24) is spelt out."""
@@ -29,86 +47,112 @@ def emit(net: Network, wanted: Sequence[str], switches: Collection[str] = ()) ->
     for layer in reversed(net.layers):
         if layer.output in needed:
             layers.append(layer)
-            needed.add(layer.input)
+            needed.update(layer.inputs)
     size = sum(layer.parameters for layer in layers) * net.dtype.itemsize
     if size > MAX_BYTES:
         raise UnsupportedModel(
             f"the network has {size:,} bytes of weights; only {MAX_BYTES:,} fit into one model for onnxruntime"
         )
-    nodes: list[NodeProto] = []
-    weights: list[TensorProto] = []
-    for number, layer in enumerate(reversed(layers)):
-        for node, tensors in _nodes(layer, number, net.dtype, layer.output in switches):
-            nodes.append(node)
-            weights.extend(tensors)
     element = helper.np_dtype_to_tensor_dtype(net.dtype)
     outputs = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in wanted if t != net.input]
     outputs += [
         helper.make_tensor_value_info(switches_of(t), TensorProto.INT64, ("N", *net.shapes[t])) for t in switches
     ]
-    graph = helper.make_graph(
-        nodes,
-        "canonical",
-        [helper.make_tensor_value_info(net.input, element, ("N", *net.input_shape))],
-        outputs,
-        weights,
+    given = helper.make_tensor_value_info(net.input, element, ("N", *net.input_shape))
+    model = helper.make_model(
+        helper.make_graph([], "canonical", [given], outputs),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    prefix = _prefix(net)
+    for number, layer in enumerate(reversed(layers)):
+        # Into the model itself: a graph given to make_model would hold all weights twice.
+        _append(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches)
+    return model
 
 
 def switches_of(tensor: str) -> str:
     return f"{tensor}:switches"
 
 
-def _nodes(
-    layer: Layer, number: int, dtype: np.dtype[Any], switches: bool
-) -> Iterator[tuple[NodeProto, list[TensorProto]]]:
-    def weight(role: str, value: Array) -> TensorProto:
-        tensor: TensorProto = numpy_helper.from_array(np.ascontiguousarray(value), f"layer{number}:{role}")
-        return tensor
+def _prefix(net: Network) -> str:
+    """What the names of weights begin with, and no tensor's name does."""
+    prefix = "layer"
+    while any(name.startswith(prefix) for name in net.shapes):
+        prefix += "_"
+    return prefix
 
-    def node(op: str, tensors: Sequence[TensorProto] = (), **attributes: Any) -> tuple[NodeProto, list[TensorProto]]:
+
+def _append(graph: GraphProto, layer: Layer, prefix: str, dtype: np.dtype[Any], switches: bool) -> None:
+    def constant(role: str, value: Array) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), f"{prefix}:{role}"))
+        return f"{prefix}:{role}"
+
+    def weight(role: str, value: npt.ArrayLike) -> str:
+        return constant(role, np.asarray(value).astype(dtype, copy=False))
+
+    def whole(role: str, *values: int) -> str:
+        return constant(role, np.array(values, np.int64))
+
+    def append(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        # The output names the node: onnxruntime refuses two of one name, and the file's may repeat.
+        graph.node.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
+
+    def node(op: str, *constants: str, **attributes: Any) -> None:
         outputs = [layer.output, switches_of(layer.output)] if switches else [layer.output]
-        made = helper.make_node(op, [layer.input, *(t.name for t in tensors)], outputs, name=layer.name, **attributes)
-        return made, list(tensors)
+        append(op, [*layer.inputs, *constants], outputs, **attributes)
 
     if isinstance(layer, Dense):
-        yield node("Gemm", [weight("weight", layer.weight.astype(dtype)), weight("bias", layer.bias.astype(dtype))])
+        node("Gemm", weight("weight", layer.weight), weight("bias", layer.bias))
     elif isinstance(layer, Conv):
-        parameters = [weight("weight", layer.weight.astype(dtype)), weight("bias", layer.bias.astype(dtype))]
-        w = layer.window
-        yield node(
-            "Conv", parameters, strides=w.strides, pads=w.begin + w.end, dilations=w.dilations, group=layer.groups
-        )
+        parameters = [weight("weight", layer.weight), weight("bias", layer.bias)]
+        geometry = _geometry(layer.window)
+        del geometry["kernel_shape"]
+        node("Conv", *parameters, group=layer.groups, **geometry)
     elif isinstance(layer, MaxPool):
-        w = layer.window
-        yield node(
-            "MaxPool",
-            kernel_shape=w.kernel,
-            strides=w.strides,
-            pads=w.begin + w.end,
-            dilations=w.dilations,
-            ceil_mode=int(layer.ceil_mode),
-        )
+        node("MaxPool", ceil_mode=int(layer.ceil_mode), **_geometry(layer.window))
+    elif isinstance(layer, AveragePool):
+        modes = {"ceil_mode": int(layer.ceil_mode), "count_include_pad": int(layer.count_include_pad)}
+        node("AveragePool", **modes, **_geometry(layer.window))
+    elif isinstance(layer, GlobalAveragePool):
+        node("GlobalAveragePool")
+    elif isinstance(layer, Affine):
+        scaled = f"{prefix}:scaled"
+        append("Mul", [layer.input, weight("scale", layer.scale[None])], [scaled])
+        append("Add", [scaled, weight("shift", layer.shift[None])], [layer.output])
+    elif isinstance(layer, Add):
+        node("Sum")
+    elif isinstance(layer, Concat):
+        node("Concat", axis=layer.axis)
+    elif isinstance(layer, Slice):
+        axes = whole("axes", *range(1, len(layer.begin) + 1))
+        node("Slice", whole("begin", *layer.begin), whole("end", *layer.end), axes)
+    elif isinstance(layer, Pad):
+        node("Pad", whole("pads", 0, *layer.begin, 0, *layer.end), weight("value", layer.value))
     elif isinstance(layer, Reshape):
-        yield node("Reshape", [weight("shape", np.array([-1, *layer.out_shape], np.int64))])
+        node("Reshape", whole("shape", -1, *layer.out_shape))
     elif isinstance(layer, Transpose):
-        yield node("Transpose", perm=layer.perm)
+        node("Transpose", perm=layer.perm)
     elif isinstance(layer, Activation) and layer.function == "Swish":
-        yield from _swish(layer, weight("alpha", np.array(layer.options.get("alpha", 1.0), dtype)))
+        # x · sigmoid(alpha x)
+        scaled, gate = f"{prefix}:scaled", f"{prefix}:gate"
+        append("Mul", [layer.input, weight("alpha", layer.options.get("alpha", 1.0))], [scaled])
+        append("Sigmoid", [scaled], [gate])
+        append("Mul", [layer.input, gate], [layer.output])
     elif isinstance(layer, Activation) and layer.function == "Clip":
         bounds = (layer.options.get("min", -np.inf), layer.options.get("max", np.inf))
-        yield node("Clip", [weight("min", np.array(bounds[0], dtype)), weight("max", np.array(bounds[1], dtype))])
+        node("Clip", weight("min", bounds[0]), weight("max", bounds[1]))
     elif isinstance(layer, Activation):
-        slope = () if layer.slope is None else [weight("slope", layer.slope.astype(dtype))]
-        yield node(layer.function, slope, **layer.options)
+        slope = () if layer.slope is None else [weight("slope", layer.slope)]
+        node(layer.function, *slope, **layer.options)
     else:
         raise AssertionError(f"layer kind {layer.kind} has no ONNX form")
 
 
-def _swish(layer: Activation, alpha: TensorProto) -> Iterator[tuple[NodeProto, list[TensorProto]]]:
-    """x · sigmoid(alpha x)."""
-    scaled, gate = f"{layer.output}:scaled", f"{layer.output}:gate"
-    yield helper.make_node("Mul", [layer.input, alpha.name], [scaled]), [alpha]
-    yield helper.make_node("Sigmoid", [scaled], [gate]), []
-    yield helper.make_node("Mul", [layer.input, gate], [layer.output], name=layer.name), []
+def _geometry(window: Window) -> dict[str, tuple[int, ...]]:
+    return {
+        "kernel_shape": window.kernel,
+        "strides": window.strides,
+        "pads": window.begin + window.end,
+        "dilations": window.dilations,
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from mipin_ref.graph.canonical import canonical_chain
+from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
@@ -35,17 +35,17 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
 
 
 def _network(opened: Opened, found: Read) -> Network:
-    chain = canonical_chain(found)
+    rewritten = canonical(found)
     return Network(
-        layers=chain.layers,
+        layers=rewritten.layers,
         input=found.input,
         input_shape=found.input_shape,
         dtype=np.dtype(found.dtype),
         output_names=tuple(value.name for value in opened.proto.graph.output),
         output=found.output,
-        logits=chain.logits,
-        aliases=chain.aliases,
-        folded=chain.folded,
+        logits=rewritten.logits,
+        aliases=rewritten.aliases,
+        folded=rewritten.folded,
         sha256=opened.sha256,
-        removed_softmax=chain.removed_softmax,
+        removed_softmax=rewritten.removed_softmax,
     )

@@ -18,13 +18,13 @@ from mipin_ref.table import format_table
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """An ONNX classifier as layers, in execution order, from `input` to the logits.
+    """An ONNX classifier as layers, in execution order, all of them on the way from `input` to the logits.
 
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
-    output itself or, where a final Softmax was removed, that Softmax's input. aliases: names of the file whose
-    tensor survives under another name; folded: names of the file whose values a rewrite took away. sha256: of the file,
-    followed by its external data in order of file name.
+    output itself or, where a final Softmax was removed, that Softmax's input; axes of length one beside the classes
+    are taken off. aliases: names of the file whose tensor survives under another name; folded: names of the file whose
+    values a rewrite took away. sha256: of the file, followed by its external data in order of file name.
     """
 
     layers: tuple[Layer, ...]

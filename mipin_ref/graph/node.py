@@ -34,6 +34,10 @@ class Node:
         op = f"{self.domain}.{self.op}" if self.domain not in ("", "ai.onnx") else self.op
         return f"{op} {self.name or self.outputs[0]!r}"
 
+    @property
+    def has_subgraph(self) -> bool:
+        return any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in self.proto.attribute)
+
     def input(self, index: int) -> str:
         """The name of input `index`, '' where it is left out."""
         return self.inputs[index] if index < len(self.inputs) else ""

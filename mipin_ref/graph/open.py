@@ -54,7 +54,7 @@ def _from_bytes(data: bytes, what: str) -> Opened:
     proto = _parse(data, what)
     if any(_is_external(t) for t in _tensors(proto)):
         raise InvalidData(f"{what} refer to external data: pass the path of the .onnx file instead")
-    _check(proto, what)
+    _check(data, what)
     return Opened(_inlined(proto, what), None, hashlib.sha256(data).hexdigest())
 
 
@@ -116,7 +116,7 @@ def _names(proto: ModelProto) -> Iterator[object]:
     yield proto.graph.name
 
 
-def _check(model: ModelProto | str, what: str) -> None:
+def _check(model: bytes | str, what: str) -> None:
     try:
         checker.check_model(model)
     except (checker.ValidationError, ValueError, OSError, RuntimeError) as error:

@@ -20,9 +20,10 @@ FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 @dataclass(frozen=True)
 class Read:
-    """A draft chain: the layers that the chosen output depends on, still to be canonicalised.
+    """The draft layers of the chosen output, in execution order, still to be canonicalised.
 
-    problems: one entry a node that cannot be handled; a Gap stands in its place.
+    logits: the tensor of the layers that the output is; None where it lies behind a node that cannot be handled.
+    names: of all tensors of the file. problems: one entry a node that cannot be handled; a Gap stands in its place.
     """
 
     layers: list[Layer]
@@ -31,6 +32,8 @@ class Read:
     input_shape: Shape
     dtype: np.dtype[np.floating]
     output: str
+    logits: str | None
+    names: frozenset[str]
     problems: tuple[str, ...]
 
 
@@ -62,7 +65,8 @@ def read(proto: ModelProto, output: str) -> Read:
     nodes = join_two_class([record(node) for node in proto.graph.node], constants)
     data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
     shape, file_batch, dtype = _input_shape(data)
-    draft = Draft(_opset(proto), file_batch, dtype, constants=constants)
+    names = frozenset([data.name, *constants, *(name for node in nodes for name in node.outputs)])
+    draft = Draft(_opset(proto), file_batch, dtype, names, constants)
     draft.signals[data.name] = Signal(data.name, (BATCH, *shape), 0)
 
     problems: list[str] = []
@@ -77,7 +81,8 @@ def read(proto: ModelProto, output: str) -> Read:
             _leave_gap(node, draft, inferred)
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
-    return Read(draft.layers, draft.aliases, data.name, shape, dtype, output, tuple(problems))
+    logits = draft.signals[output].name if output in draft.signals else None
+    return Read(draft.layers, draft.aliases, data.name, shape, dtype, output, logits, names, tuple(problems))
 
 
 def _step(node: Node, draft: Draft) -> None:
@@ -89,7 +94,9 @@ def _step(node: Node, draft: Draft) -> None:
         return
     handler = HANDLERS.get(node.op if standard else f"{node.domain}.{node.op}")
     if handler is None:
-        raise Refused("no inverse is known for this operator")
+        raise Refused(
+            "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"
+        )
     if unknown:
         if not draft.behind.intersection(unknown):
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")

@@ -12,9 +12,12 @@ from mipin_ref.graph.node import Node
 
 OP = "TwoClassSigmoid"
 
+PASSING = {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "ZipMap"}
+"""Operators that may follow the end of a classifier."""
+
 
 def join_two_class(nodes: list[Node], constants: Mapping[str, Array]) -> list[Node]:
-    """Replace Sigmoid -> (1 - p) -> Concat by one node of operator OP; other graphs come back unchanged."""
+    """Replace a final Sigmoid -> (1 - p) -> Concat by one node of operator OP; other graphs come back unchanged."""
     made_by = {name: node for node in nodes for name in node.outputs}
     for concat in nodes:
         if concat.op != "Concat" or len(concat.inputs) != 2 or concat.attributes.get("axis") not in (1, -1):
@@ -25,6 +28,20 @@ def join_two_class(nodes: list[Node], constants: Mapping[str, Array]) -> list[No
         one = constants.get(complement.inputs[0])
         if complement.inputs[1] != sigmoid.outputs[0] or one is None or not np.all(one == 1):
             continue
+        readers = [n for n in nodes if {sigmoid.outputs[0], complement.outputs[0]}.intersection(n.inputs)]
+        if any(n is not complement and n is not concat for n in readers) or not _ends(nodes, concat):
+            continue
         joined = replace(concat, op=OP, inputs=sigmoid.inputs)
         return [joined if n is concat else n for n in nodes if n is not complement and n is not sigmoid]
     return nodes
+
+
+def _ends(nodes: list[Node], last: Node) -> bool:
+    """Whether nothing is computed from the outputs of `last`."""
+    behind = set(last.outputs)
+    for node in nodes:
+        if behind.intersection(node.inputs):
+            if node.op not in PASSING:
+                return False
+            behind.update(node.outputs)
+    return True

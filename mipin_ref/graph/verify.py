@@ -11,7 +11,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward import logits, session
-from mipin_ref.graph.layer import Array
+from mipin_ref.graph.layer import Array, Reshape
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.two_class import OP as TWO_CLASS
 
@@ -38,7 +38,7 @@ def verify(net: Network, original: Path | ModelProto, *, seed: int = 0) -> float
     if isinstance(expected, list):  # ZipMap's list of {class: score}
         expected = np.array([list(row.values()) for row in expected])
     actual = logits(net, x.astype(net.dtype))
-    if wanted != net.logits:
+    if wanted == net.output:
         actual = _through_softmax(net, actual)
     expected = np.asarray(expected)
     if expected.size != actual.size:
@@ -62,14 +62,20 @@ def _session(net: Network, original: Path | ModelProto) -> tuple[str, InferenceS
     """
     if isinstance(original, Path):
         return net.output, session(str(original))
+    made = {name for node in original.graph.node for name in node.output}
+    scores = net.logits
+    for layer in reversed(net.layers):
+        # A Reshape at the end may be our own.
+        if layer.output == scores and scores not in made and isinstance(layer, Reshape):
+            scores = layer.input
     removed = net.removed_softmax in ("Softmax", "LogSoftmax")
-    if not removed or not any(net.logits in node.output for node in original.graph.node):
+    if not removed or scores not in made:
         return net.output, session(original.SerializeToString())
     shown = ModelProto()
     shown.CopyFrom(original)
     del shown.graph.output[:]
-    shown.graph.output.append(helper.make_empty_tensor_value_info(net.logits))
-    return net.logits, session(shown.SerializeToString())
+    shown.graph.output.append(helper.make_empty_tensor_value_info(scores))
+    return scores, session(shown.SerializeToString())
 
 
 def _through_softmax(net: Network, scores: Array) -> Array:

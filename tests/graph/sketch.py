@@ -115,9 +115,11 @@ def assert_keeps_values(
     batch: of the file where it fixes one. The network itself must take any batch. Tolerance: of the largest value.
     """
     net = mr.load(model, output=output)
+    assert_consistent(net)
     x = np.random.default_rng(1).standard_normal((batch or 5, *net.input_shape)).astype(net.dtype)
     expected = tensors_of(model, x)
     actual = Recorder(net, list(net.shapes), threads=1)(x).values
+    assert {name: value.shape[1:] for name, value in actual.items()} == net.shapes
     compared = 0
     for name in expected:
         kept = net.aliases.get(name, name)
@@ -131,6 +133,21 @@ def assert_keeps_values(
     free = Recorder(net, [net.logits], threads=1)(np.concatenate([x, x[:1], x])[: 2 * len(x)])
     assert free.values[net.logits].shape == (2 * len(x), *net.shapes[net.logits])
     return net
+
+
+def assert_consistent(net: mr.Network) -> None:
+    """Each tensor is made before it is read, with the shape it is read with, and leads to the logits."""
+    known, read = {net.input: net.input_shape}, {net.logits}
+    for layer in net.layers:
+        assert [known[name] for name in layer.inputs] == list(layer.in_shapes), layer.name
+        assert layer.output not in known
+        known[layer.output] = layer.out_shape
+        read.update(layer.inputs)
+    assert net.logits in known
+    assert set(known) <= read | {net.input}
+    assert not net.folded.intersection(known)
+    assert not net.folded.intersection(net.aliases)
+    assert set(net.aliases.values()) <= set(known)
 
 
 def _difference(actual: Array, expected: Array) -> float:

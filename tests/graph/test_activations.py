@@ -1,4 +1,4 @@
-"""Every activation, with its options, and clipping in its old and new forms."""
+"""Every activation, with its options, clipping in its old and new forms, and local response normalisation."""
 
 from __future__ import annotations
 
@@ -76,3 +76,21 @@ def test_prelu_slope_per_feature() -> None:
     hidden = sketch.dense("x", 6, 4)
     fired = sketch.node("PRelu", hidden, sketch.normal(4))
     assert_keeps_values(sketch.model(sketch.dense(fired, 4, 2)))
+
+
+@pytest.mark.parametrize("opset", [9, 13, 20])
+@pytest.mark.parametrize("given", [{"size": 3}, {"size": 5, "alpha": 0.9, "beta": 0.6, "bias": 2.0}, {"size": 1}])
+def test_local_response_normalisation(opset: int, given: dict[str, Any]) -> None:
+    sketch = Sketch(6, 4, 4, opset=opset)
+    layer = assert_keeps_values(sketch.model(sketch.node("LRN", sketch.conv("x", 6, 6), **given))).layers[1]
+    assert isinstance(layer, Activation)
+    assert (layer.function, layer.keeps_zero) == ("LRN", True)
+    assert layer.options == pytest.approx({"alpha": 1e-4, "beta": 0.75, "bias": 1.0} | given)
+    assert isinstance(layer.options["size"], int)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((6, 4, 4), 2), ((6, 4), 3), ((6, 4, 4, 4), 3)])
+def test_local_response_normalisation_that_onnxruntime_does_not_run(shape: tuple[int, ...], size: int) -> None:
+    sketch = Sketch(*shape)
+    with pytest.raises(mr.UnsupportedModel, match=r"LRN 'the_lrn' \(size"):
+        mr.load(sketch.model(sketch.node("LRN", "x", size=size, out="lrn")))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from tests.graph.sketch import Sketch
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, MaxPool, Op, Reshape, Transpose
 
@@ -51,3 +52,19 @@ def test_without_a_convolution_the_typical_length_decides(shape: tuple[int, ...]
         Dense(("flat",), "scores", np.ones((features, 3))),
     ]
     assert axes(ops, shape)["input"] == axis
+
+
+def test_through_joins_and_boxes() -> None:
+    """Channels last in front of the Transpose: Affine, Add, Concat, Slice and Pad keep their axis."""
+    sketch = Sketch(4, 4, 3)
+    scaled = sketch.node("Mul", "x", sketch.normal(4, 1, 1), out="scaled")
+    fired = sketch.node("Relu", scaled, out="fired")
+    total = sketch.node("Add", scaled, fired, out="total")
+    joined = sketch.node("Concat", total, fired, axis=3, out="joined")
+    cut = sketch.node("Slice", joined, sketch.ints(1), sketch.ints(4), sketch.ints(3), out="cut")
+    framed = sketch.node("Pad", cut, sketch.ints(0, 1, 0, 0, 0, 0, 0, 0), sketch.const(np.float32(1)), out="framed")
+    mean = sketch.node("ReduceMean", framed, axes=[1, 2], keepdims=1, out="mean")
+    net = mr.load(sketch.model(mean))
+    for name in ("x", "scaled", "fired", "total", "joined", "cut", "framed"):
+        assert net.channel_axis(name) == 3
+    assert net.channel_axis("mean:channels_first") == 1

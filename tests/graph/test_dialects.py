@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,78 @@ def test_final_softmax_is_removed(op: str, opset: int, axis: int | None, behind:
         net.tensor(out)
 
 
+@pytest.mark.parametrize("opset", [9, 13])
+def test_softmax_over_channels_of_a_single_location(opset: int) -> None:
+    """Networks without a dense layer end in [N, classes, 1, 1]; the classes become the only axis."""
+    sketch = Sketch(2, 4, 4, opset=opset)
+    pooled = sketch.node("GlobalAveragePool", sketch.conv("x", 2, 5, (1, 1)), out="pooled")
+    net = assert_keeps_values(sketch.model(sketch.node("Softmax", pooled, axis=1)))
+    assert [layer.kind for layer in net.layers] == ["Conv", "GlobalAveragePool", "Reshape"]
+    assert net.logits == "pooled:classes"
+    assert net.shapes[net.logits] == (5,)
+    assert net.classes == 5
+    assert net.check_target(4) == 4
+    assert net.tensor("pooled") == "pooled"
+
+
+def test_logits_of_a_map_keep_their_shape() -> None:
+    sketch = Sketch(2, 4, 4)
+    net = assert_keeps_values(sketch.model(sketch.conv("x", 2, 5, (1, 1))))
+    assert net.shapes[net.logits] == (5, 4, 4)
+    with pytest.raises(mr.InvalidData, match="a target needs"):
+        net.check_target(0)
+
+
+@pytest.mark.parametrize("behind", [None, "Identity", "Reshape", "Transpose"])
+def test_final_softmax_behind_branches(behind: str | None) -> None:
+    sketch = Sketch(4)
+    hidden = sketch.node("Relu", sketch.dense("x", 4, 5))
+    scores = sketch.node("Sum", sketch.dense(hidden, 5, 3), sketch.dense(hidden, 5, 3), out="scores")
+    out = sketch.node("Softmax", scores, out="chances")
+    if behind == "Identity":
+        out = sketch.node("Identity", out)
+    elif behind == "Reshape":
+        out = sketch.node("Reshape", out, sketch.ints(0, 1, 3))
+    elif behind == "Transpose":
+        out = sketch.node("Transpose", sketch.node("Unsqueeze", out, sketch.ints(1)), perm=[0, 2, 1])
+    net = assert_keeps_values(sketch.model(out))
+    assert net.removed_softmax == "Softmax"
+    assert net.tensor("scores") == "scores"
+    assert net.shapes[net.logits] == (3,)
+    assert "chances" in net.folded
+
+
+def test_two_softmaxes_that_are_added_are_refused() -> None:
+    sketch = Sketch(4)
+    a, b = (sketch.node("Softmax", sketch.dense("x", 4, 3), out=name) for name in ("first", "second"))
+    with pytest.raises(mr.UnsupportedModel, match=r"the_first.*the_second.*before the end"):
+        mr.load(sketch.model(sketch.node("Add", a, b)))
+
+
+def test_one_minus_p_in_the_middle_is_arithmetic() -> None:
+    """[1 - p, p] is a two-class softmax at the end alone, and only where nothing else reads p."""
+    for last in (True, False):
+        sketch = Sketch(4)
+        p = sketch.node("Sigmoid", sketch.dense("x", 4, 1), out="p")
+        both = sketch.node("Concat", sketch.node("Sub", sketch.const([1.0]), p), p, axis=1)
+        other = sketch.dense(p, 1, 2)
+        out = sketch.node("Add", both, other) if last else sketch.dense(both, 2, 3)
+        net = assert_keeps_values(sketch.model(out))
+        assert net.removed_softmax is None
+        assert [layer.kind for layer in net.layers[:4]] == ["Dense", "Activation", "Affine", "Concat"]
+
+
+def test_one_minus_p_whose_shape_is_asked() -> None:
+    sketch = Sketch(4)
+    p = sketch.node("Sigmoid", sketch.dense("x", 4, 1))
+    both = sketch.node("Concat", sketch.node("Sub", sketch.const([1.0]), p), p, axis=1)
+    rows = sketch.node("Gather", sketch.node("Shape", p), sketch.ints(0), axis=0)
+    out = sketch.node("Reshape", both, sketch.node("Concat", rows, sketch.ints(1, 2), axis=0))
+    net = assert_keeps_values(sketch.model(out))
+    assert net.removed_softmax is None
+    assert net.classes == 2
+
+
 def test_softmax_of_a_map_spans_all_axes_before_opset_13() -> None:
     sketch = Sketch(2, 4, 4, opset=9)
     pooled = sketch.conv("x", 2, 5, (4, 4))
@@ -178,6 +251,41 @@ def test_unused_branches_are_pruned() -> None:
     net = mr.load(model, output=scores)
     assert [layer.kind for layer in net.layers] == ["Dense"]
     assert net.output_names == (scores, odd)
+
+
+def test_layers_that_do_not_lead_to_the_logits_are_dropped() -> None:
+    """Here a tensor of which only the shape is asked."""
+    sketch = Sketch(2, 3, 3)
+    fired = sketch.node("Relu", "x", out="fired")
+    asked = sketch.node("Tanh", sketch.node("MaxPool", "x", kernel_shape=[1, 1], out="pooled"), out="asked")
+    same = sketch.node("Identity", asked, out="same")
+    batch = sketch.node("Gather", sketch.node("Shape", same), sketch.ints(0), axis=0)
+    flat = sketch.node("Reshape", fired, sketch.node("Concat", batch, sketch.ints(-1), axis=0))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, 18, 3)))
+    assert [layer.kind for layer in net.layers] == ["Activation", "Reshape", "Dense"]
+    for name in ("pooled", "asked", "same"):
+        with pytest.raises(mr.InvalidData, match="is not on the way"):
+            net.tensor(name)
+
+
+def test_other_names_on_branches() -> None:
+    sketch = Sketch(4)
+    hidden = sketch.dense("x", 4, 4)
+    dropped = sketch.node("Dropout", hidden, out="dropped")
+    cast = sketch.node("Cast", hidden, to=TensorProto.FLOAT, out="cast")
+    same = sketch.node("Identity", "x", out="same")
+    net = assert_keeps_values(sketch.model(sketch.node("Sum", dropped, sketch.node("Relu", cast), same)))
+    assert net.aliases == {"dropped": hidden, "cast": hidden, "same": "x"}
+    assert net.layers[-1].inputs == (hidden, net.layers[1].output, "x")
+
+
+def test_nodes_of_one_name() -> None:
+    """onnxruntime would refuse them; the canonical network does not repeat names."""
+    sketch = Sketch(4)
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Relu", sketch.dense("x", 4, 4)), 4, 3)))
+    twins = replace(net, layers=tuple(replace(layer, name="twin") for layer in net.layers))
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(logits(twins, x), logits(net, x))
 
 
 @pytest.mark.parametrize("output", ["a", "b"])

@@ -49,7 +49,35 @@ def cnn() -> Any:
     )
 
 
-@pytest.mark.parametrize("make", [mlp, cnn])
+def branching() -> Any:
+    """Normalised pixels, a residual block, a cell of four branches, a batch norm behind it, a shuffle, a mean."""
+    nn = torch.nn
+
+    class Branching(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+            self.block = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8))
+            self.left, self.right = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=2)
+            self.pooled = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+            self.normalised = nn.BatchNorm2d(20)
+            self.fewer = nn.AvgPool2d(3, 2, ceil_mode=True)
+            self.head = nn.Linear(20, 4)
+
+        def forward(self, x: Any) -> Any:
+            x = self.stem((x - 0.4) / 0.3)
+            x = torch.relu(self.block(x) + x)
+            a, b = x.chunk(2, dim=1)
+            x = torch.cat([self.left(a), self.right(b), self.pooled(x), x[:, 1:5]], dim=1)
+            n, c, h, w = x.shape
+            x = torch.relu(self.normalised(x)).view(n, 4, c // 4, h, w).transpose(1, 2).reshape(n, c, h, w)
+            x = self.fewer(nn.functional.pad(x, (1, 0, 1, 0), value=0.1))
+            return self.head(x.mean((2, 3)))
+
+    return Branching()
+
+
+@pytest.mark.parametrize("make", [mlp, cnn, branching])
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize("free_batch", [False, True])
 def test_torch(make: Any, dynamo: bool, free_batch: bool, tmp_path: Path) -> None:

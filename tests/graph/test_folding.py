@@ -1,4 +1,4 @@
-"""Constants, batch norms and paddings dissolve into a neighbouring layer, or the file is refused."""
+"""Constants, batch norms and paddings dissolve into a neighbouring layer where they may; else they stay layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Conv
+from mipin_ref.graph.layer import Affine, Conv
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 OPERATORS = ["Add", "Sub", "Mul", "Div"]
@@ -54,12 +54,12 @@ def test_batch_norm_before_conv(groups: int) -> None:
     assert net.tensor("fired") == "fired"
 
 
-def test_shift_before_a_padded_conv_is_refused() -> None:
+def test_shift_before_a_padded_conv_stays() -> None:
     sketch = Sketch(2, 5, 5)
     normed = sketch.batch_norm("x", 2, out="normed")
-    model = sketch.model(sketch.conv(normed, 2, 3, pads=[1, 0, 0, 0]))
-    with pytest.raises(mr.UnsupportedModel, match="BatchNormalization 'the_normed'"):
-        mr.load(model)
+    net = assert_keeps_values(sketch.model(sketch.conv(normed, 2, 3, pads=[1, 0, 0, 0])))
+    assert kinds(net) == ["Affine", "Conv"]
+    assert net.tensor("normed") == "normed"
 
 
 def test_scale_before_a_padded_conv_folds() -> None:
@@ -138,26 +138,49 @@ def test_consecutive_constants_after_conv() -> None:
     assert net.layers[0].output == out
 
 
-def test_constant_per_location_has_no_place_in_a_conv() -> None:
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize("before", [False, True])
+def test_constant_per_location_stays(op: str, before: bool) -> None:
     sketch = Sketch(2, 4, 4)
-    out = sketch.node("Add", sketch.conv("x", 2, 3), sketch.normal(1, 2, 2), out="map_bias")
-    with pytest.raises(mr.UnsupportedModel, match="Add 'the_map_bias'"):
-        mr.load(sketch.model(out))
+    source = "x" if before else sketch.conv("x", 2, 3, out="mixed")
+    out = sketch.node(op, source, sketch.positive(1, *((4, 4) if before else (2, 2))), out="changed")
+    net = assert_keeps_values(sketch.model(sketch.conv(out, 2, 3) if before else out))
+    assert kinds(net) == (["Affine", "Conv"] if before else ["Conv", "Affine"])
+    assert not net.folded
 
 
-def test_every_unfoldable_constant_is_listed() -> None:
+def test_constant_given_for_every_location_but_the_same_in_each_folds() -> None:
+    sketch = Sketch(2, 4, 4)
+    shift = np.broadcast_to(sketch.rng.standard_normal((3, 1, 1)), (3, 2, 2))
+    assert kinds(
+        assert_keeps_values(sketch.model(sketch.node("Add", sketch.conv("x", 2, 3), sketch.const(shift))))
+    ) == ["Conv"]
+
+
+def test_constants_without_a_neighbour_stay() -> None:
+    """Those in a row become one."""
     sketch = Sketch(2, 4, 4)
     out = sketch.node("Relu", "x")
     for name, op in (("m", "Mul"), ("a", "Add")):
         out = sketch.node(op, out, sketch.positive(2, 1, 1), out=name)
     out = sketch.node("Relu", sketch.batch_norm(sketch.node("Relu", out), 2, out="bn"))
-    with pytest.raises(mr.UnsupportedModel) as caught:
-        mr.load(sketch.model(flat_head(sketch, out, 32)))
-    assert [entry.split(" (")[0] for entry in caught.value.nodes] == [
-        "Mul 'the_m'",
-        "Add 'the_a'",
-        "BatchNormalization 'the_bn'",
-    ]
+    net = assert_keeps_values(sketch.model(flat_head(sketch, out, 32)))
+    assert kinds(net) == ["Activation", "Affine", "Activation", "Affine", "Activation", "Reshape", "Dense"]
+    assert net.folded == {"m"}
+    affine = net.layers[1]
+    assert isinstance(affine, Affine)
+    assert affine.output == "a"
+    assert affine.scale.shape == affine.shift.shape == (2, 1, 1)
+    assert affine.scale.dtype == affine.shift.dtype == net.dtype
+    assert affine.parameters == 4
+
+
+def test_constant_that_does_not_vary_has_axes_of_length_one() -> None:
+    sketch = Sketch(2, 4, 4)
+    out = sketch.node("Mul", "x", sketch.const(np.full((2, 4, 4), 3.0)))
+    affine = assert_keeps_values(sketch.model(sketch.node("Relu", out))).layers[0]
+    assert isinstance(affine, Affine)
+    assert affine.scale.shape == affine.shift.shape == (1, 1, 1)
 
 
 def test_constant_that_is_not_finite_is_refused() -> None:
@@ -232,9 +255,145 @@ def test_pad_of_nothing_is_an_alias() -> None:
     assert assert_keeps_values(sketch.model(sketch.conv(same, 2, 3))).tensor("same") == "x"
 
 
-@pytest.mark.parametrize("options", [{"mode": "reflect"}, {"mode": "edge"}])
-def test_other_padding_is_refused(options: dict[str, Any]) -> None:
+def test_pad_with_another_constant_stays() -> None:
     sketch = Sketch(2, 4, 4)
-    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), out="odd", **options)
-    with pytest.raises(mr.UnsupportedModel, match=r"Pad 'the_odd'.*only padding with zeros"):
-        mr.load(sketch.model(sketch.conv(padded, 2, 3)))
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), sketch.const(np.float32(0.5)))
+    assert kinds(assert_keeps_values(sketch.model(sketch.conv(padded, 2, 3)))) == ["Pad", "Conv"]
+
+
+def test_pad_of_channels_stays() -> None:
+    sketch = Sketch(2, 4, 4)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 1, 0, 0, 0, 0, 0, 0))
+    assert kinds(assert_keeps_values(sketch.model(sketch.conv(padded, 3, 3)))) == ["Pad", "Conv"]
+
+
+def test_pad_of_channels_through_a_transpose() -> None:
+    """What is a channel before the Transpose is a location behind it."""
+    sketch = Sketch(4, 5, 2)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 0, 1, 0, 2, 0, 0), out="padded")
+    turned = sketch.node("Transpose", padded, perm=[0, 2, 1, 3], out="turned")
+    net = assert_keeps_values(sketch.model(sketch.conv(turned, 5, 3)))
+    assert kinds(net) == ["Transpose", "Conv"]
+    conv = net.layers[1]
+    assert isinstance(conv, Conv)
+    assert (conv.window.begin, conv.window.end) == ((0, 1), (2, 0))
+
+
+# --- tensors that several layers read ---------------------------------------------------------------------------------
+
+
+def test_batch_norm_of_a_conv_that_another_layer_reads_stays() -> None:
+    sketch = Sketch(2, 5, 5)
+    mixed = sketch.conv("x", 2, 3, out="mixed")
+    normed = sketch.batch_norm(mixed, 3, out="normed")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", mixed, normed)))
+    assert kinds(net) == ["Conv", "Affine", "Add"]
+    assert not net.folded
+
+
+def test_batch_norm_that_two_layers_read_folds_up() -> None:
+    sketch = Sketch(2, 5, 5)
+    normed = sketch.batch_norm(sketch.conv("x", 2, 3, out="mixed"), 3, out="normed")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", sketch.node("Relu", normed), normed)))
+    assert kinds(net) == ["Conv", "Activation", "Add"]
+    assert net.folded == {"mixed"}
+    assert [layer.inputs for layer in net.layers[1:]] == [("normed",), (net.layers[1].output, "normed")]
+
+
+def test_batch_norm_that_a_layer_reads_twice_folds_up() -> None:
+    sketch = Sketch(2, 5, 5)
+    normed = sketch.batch_norm(sketch.conv("x", 2, 3), 3, out="normed")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", normed, normed)))
+    assert [layer.inputs for layer in net.layers] == [("x",), ("normed", "normed")]
+
+
+def test_conv_that_the_batch_norm_and_a_join_read() -> None:
+    """Once directly, once by another name."""
+    sketch = Sketch(2, 5, 5)
+    mixed = sketch.conv("x", 2, 3, out="mixed")
+    same = sketch.node("Identity", mixed, out="same")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", sketch.batch_norm(mixed, 3), same)))
+    assert kinds(net) == ["Conv", "Affine", "Add"]
+    assert net.tensor("same") == "mixed"
+
+
+def test_name_of_a_folded_tensor_is_folded_too() -> None:
+    sketch = Sketch(2, 5, 5)
+    same = sketch.node("Identity", sketch.conv("x", 2, 3, out="mixed"), out="same")
+    normed = sketch.node("Identity", sketch.batch_norm(same, 3, out="normed"), out="other")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", sketch.node("Relu", normed), normed)))
+    assert net.folded == {"mixed", "same"}
+    assert net.tensor("other") == "normed"
+
+
+@pytest.mark.parametrize("between", ["Transpose", "Reshape"])
+def test_shape_layer_that_another_layer_reads_keeps_a_constant_from_folding(between: str) -> None:
+    """Up and down alike: the values of the tensor between would change for both."""
+    for up in (True, False):
+        sketch = Sketch(2, 4, 4)
+        options: dict[str, Any] = {"perm": [0, 1, 3, 2]} if between == "Transpose" else {}
+        shape = [] if between == "Transpose" else [sketch.ints(0, 2, 8, 2)]
+        if up:
+            moved = sketch.node(between, sketch.conv("x", 2, 2, (1, 1)), *shape, **options)
+            out = sketch.node("Add", sketch.node("Relu", moved), sketch.batch_norm(moved, 2))
+        else:
+            moved = sketch.node(between, sketch.batch_norm(sketch.node("Relu", "x"), 2), *shape, **options)
+            out = sketch.node("Add", sketch.node("Relu", moved), sketch.conv(moved, 2, 2, (1, 1)))
+        net = assert_keeps_values(sketch.model(out))
+        assert "Affine" in kinds(net)
+        assert not net.folded
+
+
+def test_constant_before_a_conv_that_another_layer_reads_stays() -> None:
+    sketch = Sketch(2, 5, 5)
+    scaled = sketch.node("Mul", "x", sketch.positive(2, 1, 1), out="scaled")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", sketch.conv(scaled, 2, 2, (1, 1)), scaled)))
+    assert kinds(net) == ["Affine", "Conv", "Add"]
+    assert not net.folded
+
+
+def test_constants_in_a_row_of_which_the_first_has_another_reader() -> None:
+    sketch = Sketch(2, 5, 5)
+    first = sketch.node("Mul", "x", sketch.positive(2, 1, 1), out="first")
+    second = sketch.node("Add", first, sketch.normal(2, 1, 1), out="second")
+    net = assert_keeps_values(sketch.model(sketch.node("Sum", first, second, sketch.node("Relu", second))))
+    assert kinds(net) == ["Affine", "Affine", "Activation", "Add"]
+
+
+def test_pad_that_two_convs_read_stays() -> None:
+    sketch = Sketch(2, 4, 4)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), out="padded")
+    out = sketch.node("Add", sketch.conv(padded, 2, 3), sketch.conv(padded, 2, 3))
+    net = assert_keeps_values(sketch.model(out))
+    assert kinds(net) == ["Pad", "Conv", "Conv", "Add"]
+    assert net.tensor("padded") == "padded"
+
+
+def test_pad_behind_a_transpose_that_two_layers_read_stays() -> None:
+    sketch = Sketch(4, 5, 2)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 1, 2, 0, 0, 0, 1, 0), out="padded")
+    turned = sketch.node("Transpose", padded, perm=[0, 3, 1, 2], out="turned")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", sketch.conv(turned, 2, 2, (1, 1)), turned)))
+    assert kinds(net) == ["Pad", "Transpose", "Conv", "Add"]
+    assert not net.folded
+
+
+def test_pad_of_a_tensor_that_another_layer_reads_dissolves() -> None:
+    sketch = Sketch(2, 4, 4)
+    fired = sketch.node("Relu", "x", out="fired")
+    padded = sketch.node("Pad", fired, sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), out="padded")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", sketch.conv(padded, 2, 2, (3, 3)), fired)))
+    assert kinds(net) == ["Activation", "Conv", "Add"]
+    assert net.folded == {"padded"}
+
+
+def test_names_that_rewrites_give_are_new() -> None:
+    """The file already has the names that the tensors around a folded constant would get."""
+    sketch = Sketch(4, 5, 3)
+    sketch.node("Relu", "x", out="turned:unscaled")
+    scaled = sketch.node("Mul", "turned:unscaled", sketch.positive(3), out="scaled")
+    turned = sketch.node("Transpose", scaled, perm=[0, 3, 1, 2], out="turned")
+    net = assert_keeps_values(sketch.model(sketch.conv(turned, 3, 2)))
+    assert kinds(net) == ["Activation", "Transpose", "Conv"]
+    assert [layer.output for layer in net.layers[:2]] == ["turned:unscaled", "turned:unscaled'"]
+    assert net.folded == {"scaled", "turned"}

@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import Conv, MaxPool
+from mipin_ref.graph.layer import AveragePool, Conv, MaxPool
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 SIZES = {1: (9,), 2: (8, 7), 3: (5, 6, 4)}
@@ -126,3 +126,72 @@ def test_pool_padding_as_wide_as_the_window_is_refused() -> None:
     out = sketch.node("MaxPool", "x", kernel_shape=[2, 2], pads=[2, 2, 0, 0], out="wide")
     with pytest.raises(mr.UnsupportedModel, match="the_wide"):
         mr.load(sketch.model(out))
+
+
+# --- average pooling --------------------------------------------------------------------------------------------------
+
+
+def average(*shape: int, opset: int = 17, **options: Any) -> AveragePool:
+    sketch = Sketch(*shape, opset=opset, ir=8)
+    layer = assert_keeps_values(sketch.model(sketch.node("AveragePool", "x", **options))).layers[0]
+    assert isinstance(layer, AveragePool)
+    return layer
+
+
+@pytest.mark.parametrize("opset", [9, 11, 19, 20])
+@pytest.mark.parametrize("count_include_pad", [None, 0, 1])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_average_pool_counts_its_padding_or_not(opset: int, count_include_pad: int | None, rank: int) -> None:
+    options = {} if count_include_pad is None else {"count_include_pad": count_include_pad}
+    pads = [1, *[0] * (rank - 1), *[1] * rank]
+    layer = average(2, *SIZES[rank], opset=opset, kernel_shape=[2] * rank, pads=pads, strides=[2] * rank, **options)
+    assert layer.count_include_pad == bool(count_include_pad)
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("count_include_pad", [0, 1])
+@pytest.mark.parametrize("ceil", [0, 1])
+def test_average_pool_auto_pad(auto_pad: str, stride: int, count_include_pad: int, ceil: int) -> None:
+    options = {"count_include_pad": count_include_pad, "ceil_mode": ceil}
+    average(2, 8, 7, kernel_shape=[3, 2], auto_pad=auto_pad, strides=[stride] * 2, **options)
+
+
+@pytest.mark.parametrize("size", range(4, 10))
+@pytest.mark.parametrize(("kernel", "stride", "pads"), [(3, 2, (1, 1)), (2, 3, (0, 1)), (3, 3, (0, 2)), (2, 2, (1, 1))])
+@pytest.mark.parametrize("count_include_pad", [0, 1])
+def test_average_pool_in_ceil_mode(
+    size: int, kernel: int, stride: int, pads: tuple[int, int], count_include_pad: int
+) -> None:
+    # At opset 22 onnx's shape inference, which onnxruntime runs, drops a window that begins in the padding.
+    sketch = Sketch(2, size, opset=22, ir=10)
+    options: dict[str, Any] = {"ceil_mode": 1, "count_include_pad": count_include_pad}
+    out = sketch.node("AveragePool", "x", kernel_shape=[kernel], strides=[stride], pads=list(pads), **options)
+    assert_keeps_values(sketch.model(out))
+
+
+@pytest.mark.parametrize("count_include_pad", [0, 1])
+def test_average_pool_with_dilation(count_include_pad: int) -> None:
+    options = {"dilations": [2, 3], "count_include_pad": count_include_pad}
+    layer = average(2, 8, 9, opset=19, kernel_shape=[2, 3], pads=[1, 2, 0, 1], **options)
+    assert layer.window.dilations == (2, 3)
+
+
+def test_average_pool_over_the_whole_map() -> None:
+    assert average(3, 4, 5, kernel_shape=[4, 5]).out_shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"kernel_shape": [2, 2], "pads": [2, 0, 0, 0]}, "nothing but padding"),
+        ({"kernel_shape": [2, 2], "pads": [2, 0, 0, 0], "dilations": [3, 3]}, "as wide as its kernel"),
+        ({"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER", "dilations": [2, 2]}, "disagree"),
+        ({"kernel_shape": [2]}, "does not fit an input of rank 4"),
+        ({"kernel_shape": [9, 9]}, "empty size"),
+    ],
+)
+def test_average_pools_that_are_refused(options: dict[str, Any], reason: str) -> None:
+    sketch = Sketch(1, 6, 6, opset=19)
+    with pytest.raises(mr.UnsupportedModel, match=f"AveragePool 'the_mean'.*{reason}"):
+        mr.load(sketch.model(sketch.node("AveragePool", "x", out="mean", **options), check=False))

@@ -8,7 +8,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.forward import Recorder, logits
-from tests.graph.sketch import Sketch
+from tests.graph.sketch import Sketch, assert_keeps_values
 
 
 @pytest.fixture
@@ -29,6 +29,27 @@ def test_emitted_model_ends_at_the_last_wanted_tensor(net: mr.Network) -> None:
     assert [node.op_type for node in model.graph.node] == ["Conv", "Relu"]
     assert [value.name for value in model.graph.output] == ["fired", "mixed"]
     assert len(model.graph.initializer) == 2
+
+
+def test_emitted_model_holds_every_branch_to_the_wanted_tensor() -> None:
+    sketch = Sketch(2, 6, 6)
+    left, right = (sketch.node(op, "x", out=op.lower()) for op in ("Relu", "Tanh"))
+    join = sketch.node("Add", left, right, out="join")
+    branching = mr.load(sketch.model(sketch.node("Concat", join, sketch.node("Elu", "x"), axis=1)))
+    model = emit(branching, ["join"])
+    assert [node.op_type for node in model.graph.node] == ["Relu", "Tanh", "Sum"]
+    x = images(3)
+    record = Recorder(branching, ["join", "tanh"])(x)
+    np.testing.assert_allclose(record.values["join"], np.maximum(x, 0) + np.tanh(x), rtol=1e-5, atol=1e-6)
+
+
+def test_tensors_that_are_called_like_our_weights() -> None:
+    sketch = Sketch(4)
+    hidden = sketch.node("Relu", sketch.dense("x", 4, 4), out="layer0:weight")
+    scaled = sketch.node("Mul", hidden, sketch.normal(4), out="layer_0:scaled")
+    out = sketch.node("Add", scaled, sketch.node("Relu", scaled))
+    net = assert_keeps_values(sketch.model(out))
+    assert {"layer0:weight", "layer_0:scaled"} <= set(net.shapes)
 
 
 def test_emitted_switches(net: mr.Network) -> None:

@@ -97,6 +97,20 @@ def test_transpose(perm: list[int] | None) -> None:
 
 
 @pytest.mark.parametrize("batch", ["N", 1])
+@pytest.mark.parametrize("groups", [2, 3])
+def test_channel_shuffle(batch: int | str, groups: int) -> None:
+    sketch = Sketch(6, 3, 3, batch=batch)
+    first = 0 if batch == "N" else 1
+    apart = sketch.node("Reshape", sketch.conv("x", 6, 6, (1, 1)), sketch.ints(first, groups, 6 // groups, 3, 3))
+    mixed = sketch.node("Transpose", apart, perm=[0, 2, 1, 3, 4])
+    together = sketch.node("Reshape", mixed, sketch.ints(first, 6, 3, 3), out="shuffled")
+    out = sketch.node("Add", sketch.conv(together, 6, 6, (1, 1), group=groups), together)
+    net = assert_keeps_values(sketch.model(out), batch=None if batch == "N" else 1)
+    assert [layer.kind for layer in net.layers] == ["Conv", "Reshape", "Transpose", "Reshape", "Conv", "Add"]
+    assert net.channel_axis("shuffled") == 1
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
 def test_shape_gather_concat_reshape(batch: int | str) -> None:
     """What torch writes for x.view(x.size(0), -1)."""
     sketch = Sketch(2, 3, 4, batch=batch)

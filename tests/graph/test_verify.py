@@ -10,8 +10,9 @@ import pytest
 from onnx import helper
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Dense
+from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.graph.verify import verify
+from tests.graph.sketch import Sketch
 from tests.networks import to_onnx
 from tests.oracles.spec import Dense as DenseOp
 
@@ -33,5 +34,19 @@ def test_a_wrong_weight_behind_a_saturated_softmax_is_seen() -> None:
     (layer,) = net.layers
     assert isinstance(layer, Dense)
     wrong = replace(net, layers=(replace(layer, weight=layer.weight * np.float32(1.01)),))
+    with pytest.raises(mr.UnsupportedModel, match="differs from the file by"):
+        verify(wrong, model)
+
+
+def test_logits_that_were_reshaped_are_seen_too() -> None:
+    """[N, classes, 1, 1] -> Softmax: the network's logits [N, classes] have no name in the file, their input has."""
+    sketch = Sketch(2, 3, 3)
+    scores = sketch.node("Conv", "x", sketch.const(1000 * sketch.rng.standard_normal((4, 2, 3, 3))), out="scores")
+    model = sketch.model(sketch.node("Softmax", scores, axis=1))
+    net = mr.load(model)
+    conv, flat = net.layers
+    assert isinstance(conv, Conv)
+    assert verify(net, model) < 1e-6
+    wrong = replace(net, layers=(replace(conv, weight=conv.weight * np.float32(1.01)), flat))
     with pytest.raises(mr.UnsupportedModel, match="differs from the file by"):
         verify(wrong, model)

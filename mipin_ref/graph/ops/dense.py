@@ -26,7 +26,7 @@ def _matrix_product(node: Node, draft: Draft, trans_a: bool, trans_b: bool, alph
     """Y = α op(A) op(B) + β C, with the activations on either side."""
     a, b = node.inputs[:2]
     if a in draft.signals and b in draft.signals:
-        raise Refused("it multiplies two tensors that both depend on the input")
+        raise Refused("it multiplies two tensors that both depend on the input, as attention does")
     if a not in draft.signals and b not in draft.signals:
         raise Refused("only what it adds depends on the input")
     left = a in draft.signals

@@ -1,4 +1,4 @@
-"""Activations, the final Softmax, and nodes that hand their input on."""
+"""Activations, local response normalisation, the final Softmax, and nodes that hand their input on."""
 
 from __future__ import annotations
 
@@ -71,6 +71,28 @@ def activation(node: Node, draft: Draft) -> None:
     )
 
 
+@handles("LRN")
+def local_response_normalization(node: Node, draft: Draft) -> None:
+    x = draft.signal(node)
+    size = int(node.attributes["size"])
+    if len(x.shape) != 4 or size < 1 or size % 2 == 0:
+        raise Refused(f"size {size} on {readable(x.shape)}; onnxruntime takes odd sizes on [N, C, H, W]")
+    options: dict[str, float | int | str] = {"size": size}
+    for key, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)):
+        options[key] = float(node.attributes.get(key, default))
+    draft.add(
+        Activation(
+            name=layer_name(node),
+            inputs=(x.name,),
+            output=node.outputs[0],
+            in_shapes=(x.sample,),
+            out_shape=x.sample,
+            function="LRN",
+            options=options,
+        )
+    )
+
+
 @handles("Softmax", "LogSoftmax")
 def softmax(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
@@ -119,4 +141,4 @@ def identity(node: Node, draft: Draft) -> None:
             raise Refused("training_mode is on: export in evaluation mode")
     if node.op == "Cast" and node.attributes["to"] not in (1, 10, 11):
         raise Refused("it casts to a type that is not floating point")
-    draft.alias(node, x)
+    draft.alias(node.outputs[0], x)

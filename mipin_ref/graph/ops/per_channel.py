@@ -1,42 +1,13 @@
-"""Arithmetic with constants, and batch normalisation: both are one scale and one shift a channel."""
+"""A constant scale and shift: what arithmetic with constants and batch normalisation come to."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mipin_ref.graph.draft import Affine, Draft, Refused, Signal, readable
-from mipin_ref.graph.layer import Array
+from mipin_ref.graph.draft import Draft, Refused, Signal, readable
+from mipin_ref.graph.layer import Affine, Array
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
-
-
-@handles("Add", "Sub", "Mul", "Div", "Sum")
-def arithmetic(node: Node, draft: Draft) -> None:
-    signals = [i for i, name in enumerate(node.inputs) if name in draft.signals]
-    if len(signals) > 1:
-        what = "it gates one tensor by another" if node.op in ("Mul", "Div") else "it joins several branches"
-        raise Refused(what)
-    if len(node.inputs) != 2:
-        if len(node.inputs) == 1:
-            draft.alias(node, draft.signals[node.inputs[0]])
-            return
-        raise Refused("a Sum of one tensor with several constants")
-    x = draft.signals[node.inputs[signals[0]]]
-    constant = per_sample(draft.weight(node.inputs[1 - signals[0]]), x)
-    one, zero = np.ones_like(constant), np.zeros_like(constant)
-    if node.op in ("Add", "Sum"):
-        scale, shift = one, constant
-    elif node.op == "Mul":
-        scale, shift = constant, zero
-    elif node.op == "Sub":
-        scale, shift = (one, -constant) if signals[0] == 0 else (-one, constant)
-    else:
-        if signals[0] == 1:
-            raise Refused("it divides a constant by a tensor")
-        if not np.all(constant):
-            raise Refused("it divides by zero")
-        scale, shift = one / constant, zero
-    _add_affine(node, draft, x, scale, shift)
 
 
 def per_sample(value: Array, x: Signal) -> Array:
@@ -54,7 +25,8 @@ def per_sample(value: Array, x: Signal) -> Array:
     return np.squeeze(aligned, axis=x.axis).astype(np.float64)
 
 
-def _add_affine(node: Node, draft: Draft, x: Signal, scale: Array, shift: Array) -> None:
+def add_affine(node: Node, draft: Draft, x: Signal, scale: Array, shift: Array) -> None:
+    """x · scale + shift as the node's output; both constants of the rank of the sample."""
     draft.add(
         Affine(
             name=layer_name(node),
@@ -62,7 +34,6 @@ def _add_affine(node: Node, draft: Draft, x: Signal, scale: Array, shift: Array)
             output=node.outputs[0],
             in_shapes=(x.sample,),
             out_shape=x.sample,
-            labels=(node.label,),
             scale=scale,
             shift=shift,
         ),
@@ -84,4 +55,4 @@ def batch_normalization(node: Node, draft: Draft) -> None:
     if not np.all(np.isfinite(scale)):
         raise Refused("its variance is not positive")
     shape = (-1,) + (1,) * (len(x.shape) - 2)
-    _add_affine(node, draft, x, scale.reshape(shape), (beta - mean * scale).reshape(shape))
+    add_affine(node, draft, x, scale.reshape(shape), (beta - mean * scale).reshape(shape))

@@ -36,7 +36,7 @@ def transpose(node: Node, draft: Draft) -> None:
     sample_axes = [a for a in range(rank) if a != x.axis]
     inner = tuple(sample_axes.index(p) for p in perm if p != x.axis)
     if inner == tuple(range(rank - 1)):
-        draft.alias(node, x, shape, axis)
+        draft.alias(node.outputs[0], x, shape, axis)
         return
     draft.add(
         Transpose(
@@ -130,7 +130,7 @@ def unsqueeze(node: Node, draft: Draft) -> None:
 def _reshaped(node: Node, draft: Draft, x: Signal, shape: Shape, axis: int) -> None:
     sample = shape[:axis] + shape[axis + 1 :]
     if sample == x.sample:
-        draft.alias(node, x, shape, axis)
+        draft.alias(node.outputs[0], x, shape, axis)
         return
     draft.add(
         Reshape(

@@ -1,14 +1,13 @@
-"""Operators that slide over the map: Conv, MaxPool, and the Pad in front of them."""
+"""Operators that slide a window over the map: Conv, MaxPool, AveragePool."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mipin_ref.graph.draft import Draft, Pad, Refused
-from mipin_ref.graph.layer import Conv, MaxPool, Shape
+from mipin_ref.graph.draft import Draft, Refused, Signal
+from mipin_ref.graph.layer import AveragePool, Conv, MaxPool, Shape
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.graph.ops.shape import resolved_axes
 from mipin_ref.window import Window
 
 MAX_EXTENT = 1 << 20
@@ -87,18 +86,9 @@ def _check_size(size: Shape) -> None:
 @handles("MaxPool")
 def max_pool(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
-    kernel = tuple(int(k) for k in node.attributes["kernel_shape"])
-    if len(kernel) != len(x.shape) - 2:
-        raise Refused(f"kernel {kernel} does not fit an input of rank {len(x.shape)}")
-    window = _window(node, x.shape[2:], kernel)
-    if str(node.attributes.get("auto_pad", "")).startswith("SAME") and set(window.dilations) != {1}:
-        raise Refused("on auto_pad SAME with dilation onnxruntime and the ONNX standard disagree")
+    window, ceil_mode, size = _pool(node, x)
     if any(b >= e or f >= e for b, f, e in zip(window.begin, window.end, window.extent, strict=True)):
         raise Refused("its padding is as wide as its window")
-    ceil_mode = bool(node.attributes.get("ceil_mode", 0))
-    size = window.output_size(x.shape[2:], ceil_mode=ceil_mode)
-    _check_size(size)
-    _check_windows_see_input(window, x.shape[2:], size)
     draft.add(
         MaxPool(
             name=layer_name(node),
@@ -112,6 +102,41 @@ def max_pool(node: Node, draft: Draft) -> None:
     )
 
 
+@handles("AveragePool")
+def average_pool(node: Node, draft: Draft) -> None:
+    x = draft.signal(node)
+    window, ceil_mode, size = _pool(node, x)
+    if any(b >= k or f >= k for b, f, k in zip(window.begin, window.end, window.kernel, strict=True)):
+        raise Refused("its padding is as wide as its kernel, which onnxruntime does not run")
+    draft.add(
+        AveragePool(
+            name=layer_name(node),
+            inputs=(x.name,),
+            output=node.outputs[0],
+            in_shapes=(x.sample,),
+            out_shape=(x.shape[1], *size),
+            window=window,
+            ceil_mode=ceil_mode,
+            count_include_pad=bool(node.attributes.get("count_include_pad", 0)),
+        )
+    )
+
+
+def _pool(node: Node, x: Signal) -> tuple[Window, bool, Shape]:
+    """Window, ceil_mode and the size of the output map."""
+    kernel = tuple(int(k) for k in node.attributes["kernel_shape"])
+    if len(kernel) != len(x.shape) - 2:
+        raise Refused(f"kernel {kernel} does not fit an input of rank {len(x.shape)}")
+    window = _window(node, x.shape[2:], kernel)
+    if str(node.attributes.get("auto_pad", "")).startswith("SAME") and set(window.dilations) != {1}:
+        raise Refused("on auto_pad SAME with dilation onnxruntime and the ONNX standard disagree")
+    ceil_mode = bool(node.attributes.get("ceil_mode", 0))
+    size = window.output_size(x.shape[2:], ceil_mode=ceil_mode)
+    _check_size(size)
+    _check_windows_see_input(window, x.shape[2:], size)
+    return window, ceil_mode, size
+
+
 def _check_windows_see_input(window: Window, size: Shape, out: Shape) -> None:
     for n, k, s, b, d, j in zip(size, window.kernel, window.strides, window.begin, window.dilations, out, strict=True):
         # Only windows that begin in front of the map, and the last, can miss it: their taps lie d apart.
@@ -119,39 +144,3 @@ def _check_windows_see_input(window: Window, size: Shape, out: Shape) -> None:
             tap = -(first // d) if first < 0 else 0
             if tap >= k or first + tap * d >= n:
                 raise Refused("one of its windows sees nothing but padding")
-
-
-@handles("Pad")
-def pad(node: Node, draft: Draft) -> None:
-    x = draft.signal(node)
-    pads = draft.option(node, "pads", 1)
-    value = draft.option(node, "value", 2)
-    axes = draft.constant(node.input(3))
-    if pads is None:
-        raise Refused("its pads are missing")
-    rank = len(x.shape)
-    chosen = list(range(rank)) if axes is None else resolved_axes(axes, rank)
-    if pads.shape != (2 * len(chosen),):
-        raise Refused(f"pads of shape {pads.shape} for {len(chosen)} axes")
-    begin, end = [0] * rank, [0] * rank
-    for axis, b, e in zip(chosen, pads[: len(chosen)], pads[len(chosen) :], strict=True):
-        begin[axis], end[axis] = int(b), int(e)
-    if not any(begin + end):
-        draft.alias(node, x)
-        return
-    if node.attributes.get("mode", "constant") != "constant" or (value is not None and np.any(value)):
-        raise Refused("only padding with zeros has an inverse")
-    if min(begin + end) < 0 or begin[0] or end[0]:
-        raise Refused("it crops, or pads the batch")
-    sample = tuple(d + b + e for d, b, e in zip(x.sample, begin[1:], end[1:], strict=True))
-    draft.add(
-        Pad(
-            name=layer_name(node),
-            inputs=(x.name,),
-            output=node.outputs[0],
-            in_shapes=(x.sample,),
-            out_shape=sample,
-            begin=tuple(begin[1:]),
-            end=tuple(end[1:]),
-        )
-    )

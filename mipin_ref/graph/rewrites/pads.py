@@ -1,0 +1,63 @@
+"""Padding with zeros dissolves into the window that slides over it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mipin_ref.graph.layer import AveragePool, Conv, Layer, Pad, Shape, Transpose
+from mipin_ref.graph.rewrites.wiring import Wiring
+from mipin_ref.window import Window
+
+
+def dissolve_pads(wiring: Wiring) -> None:
+    """Take every Pad with zeros into the Conv or AveragePool behind it, past Transposes, where nobody else reads it."""
+    # From the end: a Pad in front of another meets the window once that one is gone.
+    for layer in wiring.layers[::-1]:
+        if isinstance(layer, Pad) and not layer.value:
+            _dissolve(wiring, layer)
+
+
+def _dissolve(wiring: Wiring, pad: Pad) -> None:
+    begin, end = pad.begin, pad.end
+    turns = []
+    reader = wiring.sole_reader(pad.output)
+    while isinstance(reader, Transpose):
+        begin, end = _turned(begin, reader), _turned(end, reader)
+        turns.append(reader)
+        reader = wiring.sole_reader(reader.output)
+    widened = None if reader is None or begin[0] or end[0] else _widened(reader, begin[1:], end[1:])
+    if widened is None:
+        return
+    wiring.replace(widened)
+    wiring.take_out(pad.output)
+    shape = pad.in_shape
+    for turn in turns:
+        shape = _turned(shape, turn)
+        wiring.set_shape(turn.output, shape)
+        wiring.disown(turn.output, "unpadded")
+
+
+def _turned(values: Shape, turn: Transpose) -> Shape:
+    return tuple(values[p - 1] for p in turn.perm[1:])
+
+
+def _widened(layer: Layer, begin: Shape, end: Shape) -> Layer | None:
+    """The layer with so much more padding of its own; None where that would be another function."""
+    if isinstance(layer, Conv):
+        return replace(layer, window=_more(layer.window, begin, end))
+    if isinstance(layer, AveragePool) and not layer.ceil_mode:
+        window = _more(layer.window, begin, end)
+        own = any(layer.window.begin) or any(layer.window.end)
+        # onnxruntime runs no pool whose padding is as wide as its kernel.
+        fits = all(max(b, e) < k for b, e, k in zip(window.begin, window.end, window.kernel, strict=True))
+        if fits and (layer.count_include_pad or not own):
+            return replace(layer, window=window, count_include_pad=True)
+    return None
+
+
+def _more(window: Window, begin: Shape, end: Shape) -> Window:
+    return replace(
+        window,
+        begin=tuple(a + b for a, b in zip(window.begin, begin, strict=True)),
+        end=tuple(a + b for a, b in zip(window.end, end, strict=True)),
+    )

@@ -1,0 +1,89 @@
+"""The layer list while it is rewritten: who makes a tensor, who reads it, and which names still tell the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mipin_ref.graph.layer import Layer, Shape
+
+
+@dataclass
+class Wiring:
+    """Layers in execution order, up to `logits`; each is known by its output. The list is changed in place.
+
+    names: of all tensors of the file; folded: names whose tensor is gone, or would hold other values than in the file.
+    """
+
+    layers: list[Layer]
+    logits: str
+    names: frozenset[str]
+    folded: set[str] = field(default_factory=set)
+
+    def maker(self, tensor: str) -> Layer | None:
+        """The layer that computes a tensor; None for the network's input."""
+        return next((layer for layer in self.layers if layer.output == tensor), None)
+
+    def sole_reader(self, tensor: str) -> Layer | None:
+        """The layer that reads a tensor, where it is the only one."""
+        readers = [layer for layer in self.layers if tensor in layer.inputs]
+        return readers[0] if len(readers) == 1 else None
+
+    def replace(self, layer: Layer) -> None:
+        """Put a layer in the place of the one with the same output."""
+        self.layers[self._place(layer.output)] = layer
+
+    def take_out(self, tensor: str) -> None:
+        """Remove the layer that makes `tensor`: whoever read it reads that layer's input."""
+        gone = self.layers.pop(self._place(tensor))
+        self._reconnect(tensor, gone.input, gone.in_shape)
+        self.folded.add(tensor)
+
+    def set_shape(self, tensor: str, shape: Shape) -> None:
+        """Give a tensor another per-sample shape, where it is made and where it is read."""
+        place = self._place(tensor)
+        self.layers[place] = replace(self.layers[place], out_shape=shape)
+        self._reconnect(tensor, tensor, shape)
+
+    def rename(self, tensor: str, name: str) -> None:
+        """Give a tensor the name whose values it has now."""
+        place = self._place(tensor)
+        self.layers[place] = replace(self.layers[place], output=name)
+        self._reconnect(tensor, name, self.layers[place].out_shape)
+        self.folded.add(tensor)
+        self.folded.discard(name)
+
+    def disown(self, tensor: str, reason: str) -> None:
+        """Rename a tensor whose values are no longer those of the file."""
+        self.rename(tensor, self.new_name(tensor, reason))
+
+    def new_name(self, tensor: str, reason: str) -> str:
+        """A name that neither the file nor any layer has."""
+        name = f"{tensor}:{reason}"
+        taken = self.names.union(layer.output for layer in self.layers)
+        while name in taken:
+            name += "'"
+        return name
+
+    def drop_dead(self) -> None:
+        """Drop the layers that do not lead to the logits."""
+        needed, kept = {self.logits}, []
+        for layer in reversed(self.layers):
+            if layer.output in needed:
+                kept.append(layer)
+                needed.update(layer.inputs)
+        self.layers = kept[::-1]
+
+    def _place(self, tensor: str) -> int:
+        return next(i for i, layer in enumerate(self.layers) if layer.output == tensor)
+
+    def _reconnect(self, old: str, new: str, shape: Shape) -> None:
+        """Whoever reads `old` reads `new`, of per-sample shape `shape`."""
+        for place, layer in enumerate(self.layers):
+            if old in layer.inputs:
+                slots = list(zip(layer.inputs, layer.in_shapes, strict=True))
+                self.layers[place] = replace(
+                    layer,
+                    inputs=tuple(new if name == old else name for name, _ in slots),
+                    in_shapes=tuple(shape if name == old else given for name, given in slots),
+                )
+        self.logits = new if self.logits == old else self.logits

@@ -1,0 +1,137 @@
+"""Sums of tensors, in every way to write them, with constants among them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.graph.layer import Add, Affine
+from tests.graph.sketch import Sketch, assert_keeps_values
+
+
+def kinds(net: mr.Network) -> list[str]:
+    return [layer.kind for layer in net.layers]
+
+
+@pytest.mark.parametrize("op", ["Add", "Sum"])
+@pytest.mark.parametrize("opset", [9, 13, 20])
+def test_two_tensors(op: str, opset: int) -> None:
+    sketch = Sketch(3, 4, 4, opset=opset)
+    left, right = sketch.conv("x", 3, 3, (1, 1), out="left"), sketch.node("Relu", "x", out="right")
+    net = assert_keeps_values(sketch.model(sketch.node(op, left, right, out="join")))
+    join = net.layers[-1]
+    assert isinstance(join, Add)
+    assert join.inputs == ("left", "right")
+    assert net.branches
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_sum_of_many(count: int) -> None:
+    sketch = Sketch(4)
+    branches = [sketch.dense("x", 4, 3) for _ in range(count)]
+    net = assert_keeps_values(sketch.model(sketch.node("Sum", *branches)))
+    assert net.layers[-1].inputs == tuple(branches)
+
+
+def test_the_same_tensor_twice() -> None:
+    sketch = Sketch(4)
+    hidden = sketch.dense("x", 4, 3)
+    again = sketch.node("Identity", hidden)
+    net = assert_keeps_values(sketch.model(sketch.node("Sum", hidden, hidden, again)))
+    assert net.layers[-1].inputs == (hidden,) * 3
+    assert net.consumers[hidden] == tuple((net.layers[-1], slot) for slot in range(3))
+
+
+@pytest.mark.parametrize("constants", [1, 2])
+def test_constants_of_a_sum_follow_it(constants: int) -> None:
+    sketch = Sketch(3, 4, 4)
+    fired = sketch.node("Relu", "x")
+    values = [sketch.normal(3, 1, 1), sketch.normal(1, 1, 4)][:constants]
+    net = assert_keeps_values(sketch.model(sketch.node("Sum", values[0], "x", *values[1:], fired, out="join")))
+    assert kinds(net) == ["Activation", "Add", "Affine"]
+    affine = net.layers[-1]
+    assert isinstance(affine, Affine)
+    assert affine.output == "join"
+    assert affine.shift.shape == ((3, 1, 1) if constants == 1 else (3, 1, 4))
+    assert affine.scale.shape == (1, 1, 1)
+
+
+def test_sum_of_one_tensor_and_constants() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("Sum", sketch.normal(3), sketch.dense("x", 4, 3), sketch.normal(1, 3))
+    assert kinds(assert_keeps_values(sketch.model(out))) == ["Dense"]
+
+
+def test_sum_of_one_tensor_is_an_alias() -> None:
+    sketch = Sketch(4)
+    same = sketch.node("Sum", "x", out="same")
+    assert assert_keeps_values(sketch.model(sketch.dense(same, 4, 3))).tensor("same") == "x"
+
+
+def test_sum_where_the_batch_is_not_first() -> None:
+    sketch = Sketch(4)
+    turned = sketch.node("Transpose", "x", perm=[1, 0])
+    total = sketch.node("Add", turned, sketch.node("Relu", turned))
+    out = sketch.dense(sketch.node("Transpose", total, perm=[1, 0]), 4, 3)
+    assert kinds(assert_keeps_values(sketch.model(out))) == ["Activation", "Add", "Dense"]
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 4, 4)])
+def test_tensors_that_broadcast_are_refused(shape: tuple[int, int, int]) -> None:
+    sketch = Sketch(3, 4, 4)
+    other = sketch.node("GlobalAveragePool", "x") if shape[0] == 3 else sketch.conv("x", 3, 1, (1, 1))
+    out = sketch.node("Add", "x", other, out="join")
+    with pytest.raises(mr.UnsupportedModel, match=r"Add 'the_join' \(it broadcasts .* against each other\)"):
+        mr.load(sketch.model(out))
+
+
+def test_tensors_that_broadcast_over_the_batch_are_refused() -> None:
+    sketch = Sketch(3, 3, batch=3)
+    out = sketch.node("Add", "x", sketch.node("Transpose", "x", perm=[1, 0, 2]), out="join")
+    with pytest.raises(mr.UnsupportedModel, match=r"the_join.*broadcasts"):
+        mr.load(sketch.model(out))
+
+
+def test_residual_block() -> None:
+    """Conv, batch norm and Relu on both sides: everything folds, and both branches keep their names."""
+    sketch = Sketch(3, 6, 6)
+    stem = sketch.node("Relu", sketch.batch_norm(sketch.conv("x", 3, 4), 4), out="stem")
+    left = sketch.batch_norm(sketch.conv(stem, 4, 4, pads=[1] * 4, out="mixed"), 4, out="left")
+    right = sketch.batch_norm(sketch.conv(stem, 4, 4, (1, 1)), 4, out="right")
+    total = sketch.node("Relu", sketch.node("Add", left, right), out="total")
+    pooled = sketch.node("Flatten", sketch.node("GlobalAveragePool", total))
+    net = assert_keeps_values(sketch.model(sketch.dense(pooled, 4, 3)))
+    assert kinds(net) == [
+        *("Conv", "Activation", "Conv", "Conv", "Add", "Activation", "GlobalAveragePool", "Reshape", "Dense")
+    ]
+    assert {"stem", "left", "right", "total"} <= set(net.shapes)
+    assert "mixed" in net.folded
+
+
+def test_preprocessing_at_an_input_that_branches() -> None:
+    sketch = Sketch(3, 4, 4)
+    centred = sketch.node("Sub", "x", sketch.normal(3, 1, 1), out="centred")
+    scaled = sketch.node("Div", centred, sketch.positive(1, 3, 1, 1), out="scaled")
+    out = sketch.node("Add", sketch.conv(scaled, 3, 3, pads=[1] * 4), scaled)
+    net = assert_keeps_values(sketch.model(out))
+    assert kinds(net) == ["Affine", "Conv", "Add"]
+    assert net.layers[0].output == "scaled"
+    assert net.folded == {"centred"}
+
+
+@pytest.mark.parametrize("op", ["Sub", "Mul", "Div"])
+def test_other_operators_on_two_tensors_are_refused(op: str) -> None:
+    sketch = Sketch(4)
+    out = sketch.node(op, "x", sketch.node("Sigmoid", "x"), out="odd")
+    reason = "it subtracts one tensor from another" if op == "Sub" else "it gates one tensor by another"
+    with pytest.raises(mr.UnsupportedModel) as caught:
+        mr.load(sketch.model(out))
+    assert caught.value.nodes == (f"{op} 'the_odd' ({reason})",)
+
+
+def test_constant_that_enlarges_the_tensor_is_refused() -> None:
+    sketch = Sketch(3, 1, 1)
+    out = sketch.node("Add", "x", sketch.const(np.ones((3, 4, 4))), out="odd")
+    with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*does not fit one sample"):
+        mr.load(sketch.model(out))

@@ -1,0 +1,312 @@
+"""Concat, Slice, Split and Pad in the dialects of every opset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.graph.layer import AveragePool, Concat, Pad, Slice
+from tests.graph.sketch import Sketch, assert_keeps_values
+
+INT64 = np.iinfo(np.int64)
+
+
+def refusals(sketch: Sketch, output: str) -> tuple[str, ...]:
+    with pytest.raises(mr.UnsupportedModel) as caught:
+        mr.load(sketch.model(output, check=False))
+    return caught.value.nodes
+
+
+def refusal(sketch: Sketch, output: str) -> str:
+    (entry,) = refusals(sketch, output)
+    return entry
+
+
+# --- Concat -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("axis", "opset"), [(1, 9), (2, 9), (3, 9), (1, 13), (-1, 13), (-3, 13)])
+def test_concat(axis: int, opset: int) -> None:
+    sketch = Sketch(3, 4, 4, opset=opset)
+    parts = [sketch.node(op, "x") for op in ("Relu", "Tanh", "Sigmoid")]
+    net = assert_keeps_values(sketch.model(sketch.node("Concat", *parts, axis=axis)))
+    join = net.layers[-1]
+    assert isinstance(join, Concat)
+    assert join.axis == axis % 4
+    assert join.out_shape == tuple(3 * d if i + 1 == axis % 4 else d for i, d in enumerate((3, 4, 4)))
+
+
+def test_concat_of_different_lengths_and_one_tensor_twice() -> None:
+    sketch = Sketch(2, 4, 4)
+    wide = sketch.conv("x", 2, 3, (1, 1))
+    net = assert_keeps_values(sketch.model(sketch.node("Concat", wide, "x", wide, axis=1)))
+    assert net.layers[-1].inputs == (wide, "x", wide)
+    assert net.layers[-1].out_shape == (8, 4, 4)
+
+
+def test_concat_of_features() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("Concat", sketch.dense("x", 4, 2), "x", axis=1)
+    assert_keeps_values(sketch.model(sketch.dense(out, 6, 3)))
+
+
+def test_concat_of_one_tensor_is_an_alias() -> None:
+    sketch = Sketch(4)
+    same = sketch.node("Concat", "x", axis=1, out="same")
+    assert assert_keeps_values(sketch.model(sketch.dense(same, 4, 3))).tensor("same") == "x"
+
+
+@pytest.mark.parametrize("axis", [0, -2])
+def test_concat_of_batches_is_refused(axis: int) -> None:
+    sketch = Sketch(4)
+    assert "the_odd' (it joins along the batch)" in refusal(
+        sketch, sketch.node("Concat", "x", "x", axis=axis, out="odd")
+    )
+
+
+def test_concat_with_a_constant_is_refused() -> None:
+    sketch = Sketch(4, batch=1)
+    out = sketch.node("Concat", "x", sketch.const(np.ones((1, 2)), "ones"), axis=1, out="odd")
+    assert refusal(sketch, out) == "Concat 'the_odd' (it joins constant 'ones' to a tensor)"
+
+
+def test_concat_that_does_not_fit_is_refused() -> None:
+    sketch = Sketch(3, 4)
+    longer = sketch.node("Concat", "x", "x", axis=1)
+    flat = sketch.node("Flatten", "x")
+    assert "[N, 3, 4] and [N, 6, 4] do not fit along axis 2" in refusal(
+        sketch, sketch.node("Concat", "x", longer, axis=2, out="odd")
+    )
+    assert "[N, 3, 4] and [N, 12] do not fit along axis 1" in refusal(
+        sketch, sketch.node("Concat", "x", flat, axis=1, out="other")
+    )
+
+
+def test_concat_where_the_batch_is_not_first_is_refused() -> None:
+    sketch = Sketch(4)
+    turned = sketch.node("Transpose", "x", perm=[1, 0], out="turned")
+    assert "the batch is axis 1 of 'turned'" in refusal(sketch, sketch.node("Concat", turned, turned, axis=0))
+
+
+# --- Slice ------------------------------------------------------------------------------------------------------------
+
+BOXES: list[tuple[list[int], list[int], list[int] | None, tuple[tuple[int, ...], tuple[int, ...]]]] = [
+    ([1], [3], [1], ((1, 0, 0), (3, 5, 6))),
+    ([0, 2, 1, -3], [int(INT64.max), 4, 5, -1], None, ((2, 1, 3), (4, 5, 5))),
+    ([-2, 0], [100, -2], [3, 1], ((0, 0, 4), (2, 5, 6))),
+    ([int(INT64.min)], [2], [2], ((0, 0, 0), (4, 2, 6))),
+]
+
+
+@pytest.mark.parametrize(("starts", "ends", "axes", "box"), BOXES)
+@pytest.mark.parametrize("opset", [9, 10, 13])
+def test_slice(starts: list[int], ends: list[int], axes: list[int] | None, box: Any, opset: int) -> None:
+    sketch = Sketch(4, 5, 6, opset=opset)
+    if opset < 10:
+        given: dict[str, Any] = {"starts": starts, "ends": ends} | ({} if axes is None else {"axes": axes})
+        out = sketch.node("Slice", "x", **given)
+    else:
+        steps = [] if axes is None else [sketch.ints(*axes), sketch.ints(*[1] * len(axes))]
+        out = sketch.node("Slice", "x", sketch.ints(*starts), sketch.ints(*ends), *steps)
+    net = assert_keeps_values(sketch.model(out))
+    (layer,) = net.layers
+    assert isinstance(layer, Slice)
+    assert (layer.begin, layer.end) == box
+
+
+def test_slice_with_negative_axes_and_computed_ends() -> None:
+    """Half of the channels, as torch writes chunk(2, dim=1)."""
+    sketch = Sketch(4, 3, 3)
+    length = sketch.node("Gather", sketch.node("Shape", "x"), sketch.ints(1), axis=0)
+    half = sketch.node("Div", sketch.node("Add", length, sketch.ints(1)), sketch.ints(2))
+    left = sketch.node("Slice", "x", sketch.ints(0), half, sketch.ints(-3))
+    right = sketch.node("Slice", "x", half, sketch.node("Mul", half, sketch.ints(2)), sketch.ints(-3))
+    net = assert_keeps_values(sketch.model(sketch.node("Add", left, right)))
+    assert [layer.describe() for layer in net.layers[:2]] == ["0:2, :, :", "2:4, :, :"]
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 3])
+def test_slice_of_everything_is_an_alias(batch: int | str) -> None:
+    sketch = Sketch(4, batch=batch)
+    end = batch if isinstance(batch, int) else int(INT64.max)
+    same = sketch.node("Slice", "x", sketch.ints(0, 0), sketch.ints(end, 4), out="same")
+    model = sketch.model(sketch.dense(same, 4, 3))
+    assert assert_keeps_values(model, batch=batch if isinstance(batch, int) else None).tensor("same") == "x"
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "steps", "reason"),
+    [
+        ([0], [4], [2], r"steps are \[2\]"),
+        ([-1], [int(INT64.min)], [-1], r"steps are \[-1\]"),
+        ([3], [3], [1], "cuts out nothing"),
+        ([9], [12], [1], "cuts out nothing"),
+    ],
+)
+def test_slices_without_an_inverse(starts: list[int], ends: list[int], steps: list[int], reason: str) -> None:
+    sketch = Sketch(4, 4)
+    out = sketch.node("Slice", "x", *(sketch.ints(*v) for v in (starts, ends, [1], steps)), out="odd")
+    with pytest.raises(mr.UnsupportedModel, match=rf"the_odd' \(.*{reason}"):
+        mr.load(sketch.model(out))
+
+
+@pytest.mark.parametrize(("batch", "start", "end"), [("N", 0, 1), ("N", 1, 9), ("N", 0, -1), (4, 0, 3), (4, 1, 4)])
+def test_slice_of_the_batch_is_refused(batch: int | str, start: int, end: int) -> None:
+    sketch = Sketch(4, batch=batch)
+    out = sketch.node("Slice", "x", sketch.ints(start), sketch.ints(end), sketch.ints(0), out="odd")
+    assert refusal(sketch, out) == "Slice 'the_odd' (it cuts the batch)"
+
+
+def test_slice_that_depends_on_the_data_is_refused() -> None:
+    sketch = Sketch(4)
+    place = sketch.node("Cast", sketch.node("Relu", "x"), to=7, out="place")
+    entries = refusals(sketch, sketch.node("Slice", "x", place, sketch.ints(4), out="odd"))
+    assert [entry.split("'")[1] for entry in entries] == ["the_place", "the_odd"]
+
+
+# --- Split ------------------------------------------------------------------------------------------------------------
+
+
+def split(sketch: Sketch, sizes: list[int] | None, count: int, **options: Any) -> str:
+    if sizes is not None and sketch.opset < 13:
+        return sketch.node("Split", "x", split=sizes, outputs=count, out="part", **options)
+    given = [] if sizes is None else [sketch.ints(*sizes)]
+    return sketch.node("Split", "x", *given, outputs=count, out="part", **options)
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 17])
+@pytest.mark.parametrize(("sizes", "axis"), [([1, 3, 2], 1), (None, 1), ([2, 1, 2], 2)])
+def test_split(sizes: list[int] | None, axis: int, opset: int) -> None:
+    sketch = Sketch(6, 5, opset=opset)
+    split(sketch, sizes, 3, axis=axis)
+    flat = [sketch.node("Flatten", name) for name in ("part", "part_1", "part_2")]
+    net = assert_keeps_values(sketch.model(sketch.node("Concat", *flat, axis=1)))
+    parts = [layer for layer in net.layers if isinstance(layer, Slice)]
+    lengths = sizes or [2, 2, 2]
+    assert [layer.out_shape[axis - 1] for layer in parts] == lengths
+    assert [layer.begin[axis - 1] for layer in parts] == [0, lengths[0], lengths[0] + lengths[1]]
+
+
+@pytest.mark.parametrize(("length", "lengths"), [(6, [2, 2, 2]), (8, [3, 3, 2]), (5, [2, 2, 1])])
+def test_split_with_num_outputs(length: int, lengths: list[int]) -> None:
+    sketch = Sketch(length, opset=18)
+    split(sketch, None, 3, axis=-1, num_outputs=3)
+    heads = [sketch.dense(name, n, 2) for name, n in zip(("part", "part_1", "part_2"), lengths, strict=True)]
+    net = assert_keeps_values(sketch.model(sketch.node("Sum", *heads)))
+    assert [layer.out_shape for layer in net.layers if isinstance(layer, Slice)] == [(n,) for n in lengths]
+
+
+def test_part_of_a_split_that_nobody_reads() -> None:
+    sketch = Sketch(6)
+    split(sketch, [1, 3, 2], 3, axis=1)
+    net = assert_keeps_values(sketch.model(sketch.dense("part_1", 3, 2)))
+    assert [layer.kind for layer in net.layers] == ["Slice", "Dense"]
+    with pytest.raises(mr.InvalidData, match="'part_2' is not on the way"):
+        net.tensor("part_2")
+
+
+def test_part_of_a_split_without_a_name_is_refused() -> None:
+    """onnxruntime would end the whole process."""
+    sketch = Sketch(6)
+    split(sketch, [4, 2], 2, axis=1)
+    sketch.nodes[-1].output[0] = ""
+    assert "one of its parts has no name" in refusal(sketch, sketch.dense("part_1", 2, 2))
+
+
+def test_split_into_one_is_an_alias() -> None:
+    sketch = Sketch(6)
+    split(sketch, [6], 1, axis=1)
+    assert assert_keeps_values(sketch.model(sketch.dense("part", 6, 2))).tensor("part") == "x"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "reason"),
+    [
+        ([1, 1], {"axis": 1}, "do not make up a length of 6"),
+        ([6, 0], {"axis": 1}, "cuts out nothing"),
+        ([1, 1], {}, "cuts the batch"),
+    ],
+)
+def test_splits_without_an_inverse(sizes: list[int], options: dict[str, Any], reason: str) -> None:
+    sketch = Sketch(6, batch=2)
+    split(sketch, sizes, 2, **options)
+    out = sketch.node("Concat", "part", "part_1", axis=1)
+    with pytest.raises(mr.UnsupportedModel, match=f"Split 'the_part'.*{reason}"):
+        mr.load(sketch.model(out, check=False))
+
+
+def test_uneven_split_without_sizes_is_refused() -> None:
+    sketch = Sketch(5)
+    split(sketch, None, 2, axis=1)
+    with pytest.raises(mr.UnsupportedModel, match=r"Split 'the_part'.*do not make up a length of 5"):
+        mr.load(sketch.model("part", check=False))
+
+
+# --- Pad --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opset", [9, 11, 18])
+@pytest.mark.parametrize("value", [0.0, -1.5])
+def test_pad_that_no_convolution_follows(opset: int, value: float) -> None:
+    sketch = Sketch(2, 4, 4, opset=opset)
+    pads = [0, 1, 1, 0, 0, 0, 0, 2]
+    if opset < 11:
+        padded = sketch.node("Pad", "x", pads=pads, value=value, out="padded")
+    else:
+        padded = sketch.node("Pad", "x", sketch.ints(*pads), sketch.const(np.float32(value)), out="padded")
+    net = assert_keeps_values(sketch.model(sketch.node("MaxPool", padded, kernel_shape=[2, 2])))
+    layer = net.layers[0]
+    assert isinstance(layer, Pad)
+    assert (layer.begin, layer.end, layer.value) == ((1, 1, 0), (0, 0, 2), value)
+    assert layer.out_shape == (3, 5, 6)
+
+
+@pytest.mark.parametrize("count_include_pad", [0, 1])
+@pytest.mark.parametrize("own", [0, 1])
+@pytest.mark.parametrize("ceil_mode", [0, 1])
+def test_pad_before_average_pool(count_include_pad: int, own: int, ceil_mode: int) -> None:
+    """Older torch exporters write padding that counts this way."""
+    sketch = Sketch(2, 6, 6)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1))
+    options: dict[str, Any] = {"count_include_pad": count_include_pad, "ceil_mode": ceil_mode, "strides": [2, 2]}
+    out = sketch.node("AveragePool", padded, kernel_shape=[3, 3], pads=[own] * 4, **options)
+    net = assert_keeps_values(sketch.model(out))
+    dissolves = not ceil_mode and (count_include_pad or not own)
+    assert [layer.kind for layer in net.layers] == ["Pad", "AveragePool"][dissolves:]
+    pool = net.layers[-1]
+    assert isinstance(pool, AveragePool)
+    assert pool.count_include_pad == bool(count_include_pad or dissolves)
+    assert pool.window.begin == (own + dissolves,) * 2
+
+
+def test_pad_as_wide_as_the_average_pool_behind_it_stays() -> None:
+    sketch = Sketch(2, 4, 4)
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 2, 0, 0, 0, 0, 0))
+    net = assert_keeps_values(sketch.model(sketch.node("AveragePool", padded, kernel_shape=[2, 2])))
+    assert [layer.kind for layer in net.layers] == ["Pad", "AveragePool"]
+
+
+@pytest.mark.parametrize(
+    ("pads", "options", "reason"),
+    [
+        ([0, 0, 1, 1, 0, 0, 1, 1], {"mode": "reflect"}, "only padding with a constant"),
+        ([0, 0, 1, 1, 0, 0, 1, 1], {"mode": "edge"}, "only padding with a constant"),
+        ([0, 0, -1, 0, 0, 0, 0, 0], {}, "it crops"),
+        ([1, 0, 0, 0, 0, 0, 0, 0], {}, "pads the batch"),
+    ],
+)
+def test_pads_without_an_inverse(pads: list[int], options: dict[str, Any], reason: str) -> None:
+    sketch = Sketch(2, 4, 4)
+    padded = sketch.node("Pad", "x", sketch.ints(*pads), out="odd", **options)
+    with pytest.raises(mr.UnsupportedModel, match=f"Pad 'the_odd'.*{reason}"):
+        mr.load(sketch.model(sketch.conv(padded, 2, 3)))
+
+
+def test_pad_with_infinity_is_refused() -> None:
+    sketch = Sketch(2, 4, 4)
+    infinite = sketch.const(np.float32(-np.inf))
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), infinite, out="odd")
+    assert "it pads with -inf" in refusal(sketch, sketch.node("MaxPool", padded, kernel_shape=[2, 2]))
