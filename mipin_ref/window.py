@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,16 @@ class Window:
     @property
     def taps(self) -> int:
         return prod(self.kernel)
+
+    @property
+    def tap_dtype(self) -> np.dtype[Any]:
+        """The smallest integers that count the taps."""
+        return np.dtype(np.uint8 if self.taps <= 256 else np.int32)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each location sees itself alone: a 1×1 kernel without stride or padding."""
+        return self.taps == 1 and set(self.strides) == {1} and not any(self.begin + self.end)
 
     @property
     def offsets(self) -> list[tuple[int, ...]]:

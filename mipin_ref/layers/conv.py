@@ -17,20 +17,21 @@ def conv_adjoint(
     """
     xp = backend.xp
     n, outputs, *locations = s.shape
-    per_group = kernel.shape[1]
-    o = outputs // groups
-    s = xp.permute_dims(s, (0, *range(2, s.ndim), 1))
+    per_group, o = kernel.shape[1], outputs // groups
     canvas_size = window.padded(tuple(locations), size)
-    parts = []
-    for group in range(groups):
-        chosen = slice(group * o, (group + 1) * o)
-        matrix = xp.reshape(kernel[chosen, ...], (o, per_group, window.taps))
-        matrix = xp.reshape(xp.permute_dims(matrix, (0, 2, 1)), (o, window.taps * per_group))
-        columns = xp.reshape(s[..., chosen], (n * prod(locations), o)) @ matrix
-        columns = xp.reshape(columns, (n, *locations, window.taps, per_group))
-        canvas = xp.zeros((n, *canvas_size, per_group), dtype=s.dtype, device=backend.device)
+    if o == per_group == 1:
+        canvas = xp.zeros((n, outputs, *canvas_size), dtype=s.dtype, device=backend.device)
+        taps = xp.reshape(kernel, (outputs, window.taps, *(1,) * len(size)))
         for tap, offset in enumerate(window.offsets):
-            canvas[(slice(None), *window.spread(offset, tuple(locations)), slice(None))] += columns[..., tap, :]
-        parts.append(canvas[(slice(None), *window.crop(size), slice(None))])
-    whole = parts[0] if groups == 1 else xp.concat(parts, axis=-1)
-    return xp.permute_dims(whole, (0, whole.ndim - 1, *range(1, whole.ndim - 1)))
+            canvas[(slice(None), slice(None), *window.spread(offset, tuple(locations)))] += s * taps[:, tap, ...]
+        return canvas[(slice(None), slice(None), *window.crop(size))]
+    rows = xp.reshape(xp.permute_dims(s, (1, 0, *range(2, s.ndim))), (groups, o, n * prod(locations)))
+    matrix = xp.reshape(kernel, (groups, o, per_group, window.taps))
+    matrix = xp.reshape(xp.permute_dims(matrix, (0, 3, 2, 1)), (groups, window.taps * per_group, o))
+    columns = xp.reshape(matrix @ rows, (groups, window.taps, per_group, n, *locations))
+    canvas = xp.zeros((groups, per_group, n, *canvas_size), dtype=s.dtype, device=backend.device)
+    around = (slice(None),) * 3
+    for tap, offset in enumerate(window.offsets):
+        canvas[(*around, *window.spread(offset, tuple(locations)))] += columns[:, tap, ...]
+    cropped = xp.reshape(canvas[(*around, *window.crop(size))], (groups * per_group, n, *size))
+    return xp.permute_dims(cropped, (1, 0, *range(2, s.ndim)))

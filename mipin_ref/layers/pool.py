@@ -27,7 +27,7 @@ def winning_taps(
         start = np.arange(switches.shape[2 + axis]) * window.strides[axis] - window.begin[axis]
         start = start.reshape((-1,) + (1,) * (len(strides) - 1 - axis))
         taps = taps * window.kernel[axis] + (location - start) // window.dilations[axis]
-    return taps.astype(np.uint8 if window.taps <= 256 else np.int32)
+    return taps.astype(window.tap_dtype)
 
 
 def unpool(backend: Backend, s: Array, taps: Array, window: Window, size: tuple[int, ...]) -> Array:

@@ -18,6 +18,8 @@ def adjoint_rows(backend: Backend, s: Array, window: Window, region: Region) -> 
     """
     xp = backend.xp
     n, channels = s.shape[0], s.shape[-1]
+    if window.pointwise:
+        return xp.reshape(s[(slice(None), *(slice(a, b) for a, b in region), slice(None))], (-1, channels))
     reach = [e - 1 for e in window.extent]
     # The canvas holds S spread by the stride, `reach` in from the start; tap u reads it u·dilation to the left.
     canvas_size = [
@@ -32,6 +34,29 @@ def adjoint_rows(backend: Backend, s: Array, window: Window, region: Region) -> 
         view = tuple(slice(r - u + a, r - u + b) for r, u, (a, b) in zip(reach, offset, region, strict=True))
         columns[(..., tap, slice(None))] = canvas[(slice(None), *view, slice(None))]
     return xp.reshape(columns, (n * prod(size), window.taps * channels))
+
+
+def adjoint_columns(backend: Backend, s: Array, window: Window, groups: int, size: tuple[int, ...]) -> Array:
+    """The same regressors over the whole input, a matrix a group: s [n, o, *map], channels first, to
+    [groups, taps·o/groups, n·locations], taps outermost.
+    """
+    xp = backend.xp
+    n, channels, *locations = s.shape
+    s = xp.permute_dims(xp.reshape(s, (n, groups, channels // groups, *locations)), (1, 2, 0, *range(3, s.ndim + 1)))
+    reach = [e - 1 for e in window.extent]
+    canvas_size = [
+        max(r + (j - 1) * stride + 1, r + b + length)
+        for r, j, stride, b, length in zip(reach, locations, window.strides, window.begin, size, strict=True)
+    ]
+    every = (slice(None),) * 3
+    canvas = xp.zeros((*s.shape[:3], *canvas_size), dtype=s.dtype, device=backend.device)
+    canvas[(*every, *window.spread(tuple(reach), tuple(locations)))] = s
+    columns = xp.empty((groups, window.taps, *s.shape[1:3], *size), dtype=s.dtype, device=backend.device)
+    for tap, offset in enumerate(window.offsets):
+        starts = [r - u + b for r, u, b in zip(reach, offset, window.begin, strict=True)]
+        view = tuple(slice(a, a + length) for a, length in zip(starts, size, strict=True))
+        columns[:, tap, ...] = canvas[(*every, *view)]
+    return xp.reshape(columns, (groups, -1, n * prod(size)))
 
 
 def whole(window: Window, size: tuple[int, ...]) -> Region:

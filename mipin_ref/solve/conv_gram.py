@@ -2,153 +2,276 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import prod
 from typing import Literal
 
+import numpy as np
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.solve.adjoint_rows import adjoint_rows, whole
+from mipin_ref.solve.adjoint_rows import adjoint_rows
 from mipin_ref.solve.correlation_gram import CorrelationGram, transform_size
-from mipin_ref.solve.gram import Accumulator, Gram, Rows, Solution, accumulator_bytes
+from mipin_ref.solve.gram import Accumulator, Gram, Rows, accumulator_bytes
+from mipin_ref.solve.joint import Solution
+from mipin_ref.solve.stacked_gram import StackedGram
 from mipin_ref.window import Window
 
 CHUNK_BYTES = 32 << 20
 """Size of one chunk of rows or spectra: large enough for full-speed products, small beside any memory limit."""
 
-Form = Literal["rows", "im2col", "correlation"]
+STACKED_FEATURES = 64
+"""Groups of up to so many regressors (depthwise convolutions) are summed and solved all at once."""
+
+Form = Literal["rows", "im2col", "correlation", "stacked"]
 
 
-class Im2colGram:
-    """Rows of the adjoint written out and added to normal equations, or kept for the dual form.
+@dataclass(frozen=True)
+class ConvPart:
+    """One convolution whose signal [n, outputs, *locations] takes part."""
 
-    slab: how many positions of the first spatial axis are written out at a time.
-    """
-
-    def __init__(self, backend: Backend, window: Window, size: tuple[int, ...], sums: Accumulator, slab: int) -> None:
-        self._backend, self._window, self._sums, self._slab = backend, window, sums, slab
-        self._region = whole(window, size)
-
-    @property
-    def rows(self) -> int:
-        return self._sums.rows
-
-    def update(self, s: Array, x: Array) -> None:
-        """Add samples: s [n, o, *locations] and x [n, m, *size] of the compute dtype."""
-        xp, last = self._backend.xp, (0, *range(2, s.ndim), 1)
-        s, x = xp.permute_dims(s, last), xp.permute_dims(x, last)
-        (first, end), *others = self._region
-        for start in range(first, end, self._slab):
-            stop = min(start + self._slab, end)
-            z = adjoint_rows(self._backend, s, self._window, ((start, stop), *others))
-            self._sums.update(z, xp.reshape(x[:, start - first : stop - first, ...], (-1, x.shape[-1])))
-
-    def merge(self, other: Im2colGram) -> None:
-        """Add all samples of another accumulator of the same problem."""
-        self._sums.merge(other._sums)
-
-    def solve(self, ridge: float) -> Solution:
-        """Weights [taps·o, m], taps outermost, and the intercept [m]."""
-        return self._sums.solve(ridge)
-
-
-class ConvGram:
-    """Sums to reconstruct x [n, m, *size] by the adjoint of a convolution applied to s [n, o, *locations].
-
-    channels: (o, m); form: from ConvProblem.form.
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        window: Window,
-        size: tuple[int, ...],
-        locations: tuple[int, ...],
-        channels: tuple[int, int],
-        groups: int,
-        *,
-        intercept: bool,
-        form: Form,
-    ) -> None:
-        self._backend, self._window, self._size = backend, window, size
-        self._outputs, self._inputs = channels[0] // groups, channels[1] // groups
-        self._form = form
-        plane = backend.itemsize * self._outputs * window.taps * prod(size[1:])
-        self._slab = min(size[0], max(1, CHUNK_BYTES // plane))
-        each = plane * self._slab if form != "correlation" else backend.itemsize * self._outputs * 2 * prod(locations)
-        self._chunk = max(1, CHUNK_BYTES // each)
-        self._groups = [self._new(locations, intercept) for _ in range(groups)]
-
-    def _new(self, locations: tuple[int, ...], intercept: bool) -> Im2colGram | CorrelationGram:
-        channels = (self._outputs, self._inputs)
-        if self._form == "correlation":
-            return CorrelationGram(self._backend, self._window, self._size, locations, channels, intercept=intercept)
-        kind = Rows if self._form == "rows" else Gram
-        sums = kind(self._backend, self._outputs * self._window.taps, self._inputs, intercept=intercept)
-        return Im2colGram(self._backend, self._window, self._size, sums, self._slab)
-
-    @property
-    def rows(self) -> int:
-        return self._groups[0].rows
-
-    def update(self, s: Array, x: Array) -> None:
-        """Add samples: s [n, o, *locations] and x [n, m, *size] of the compute dtype."""
-        for start in range(0, s.shape[0], self._chunk):
-            rows = slice(start, min(start + self._chunk, s.shape[0]))
-            for group, sums in enumerate(self._groups):
-                o, m = group * self._outputs, group * self._inputs
-                sums.update(s[rows, o : o + self._outputs, ...], x[rows, m : m + self._inputs, ...])
-
-    def merge(self, other: ConvGram) -> None:
-        """Add all samples of another accumulator of the same problem."""
-        if (other._window, other._size, other._form) != (self._window, self._size, self._form):
-            raise InvalidData("only sums of the same problem can be merged")
-        for mine, theirs in zip(self._groups, other._groups, strict=True):
-            mine.merge(theirs)  # type: ignore[arg-type]
-
-    def solve(self, ridge: float) -> list[Solution]:
-        """One solution a group: weights [taps·o/groups, m/groups], taps outermost."""
-        return [sums.solve(ridge) for sums in self._groups]
+    window: Window
+    locations: tuple[int, ...]
+    outputs: int
+    groups: int
 
 
 @dataclass(frozen=True)
 class ConvProblem:
-    """One group's problem by its numbers: o outputs at `locations` reconstruct m inputs of `size`."""
+    """Reconstruct x [n, inputs, *size] by the adjoints of `parts`, beside `own` regressors a channel shaped as x."""
 
-    window: Window
+    parts: tuple[ConvPart, ...]
     size: tuple[int, ...]
-    locations: tuple[int, ...]
-    outputs: int
     inputs: int
     samples: int
+    own: int = 0
+    intercept: bool = False
+
+    @property
+    def groups(self) -> int:
+        """Independent problems that the convolutions' groups leave; 1 where they disagree."""
+        found = {part.groups for part in self.parts}
+        return found.pop() if len(found) == 1 else 1
 
     @property
     def features(self) -> int:
-        return self.outputs * self.window.taps
+        """Shared regressors of one group."""
+        return sum(part.outputs * part.window.taps for part in self.parts) // self.groups
+
+    @property
+    def width(self) -> int:
+        """Columns of y = [x, v_1, .., v_r] in one group."""
+        return (1 + self.own) * self.inputs // self.groups
+
+    @property
+    def classes(self) -> list[tuple[int, int]]:
+        """Ranges of channels that have all their regressors in common: the refinement of all groupings."""
+        key = [tuple(channel * part.groups // self.inputs for part in self.parts) for channel in range(self.inputs)]
+        runs = [list(run) for _, run in groupby(range(self.inputs), key=key.__getitem__)]
+        return [(run[0], run[-1] + 1) for run in runs]
 
     def bytes_of(self, form: Form) -> int:
-        """What the sums of one group hold at their largest, one batch's products included."""
-        plain = accumulator_bytes(self.features, self.inputs, self.samples * prod(self.size))
+        """What the sums of all groups hold at their largest, one batch's products included."""
+        plain = accumulator_bytes(self.features, self.width, self.samples * prod(self.size))
         if form != "correlation":
-            return plain
-        length = transform_size(self.window, self.size, self.locations)
+            return self.groups * plain
+        (part,) = self.parts
+        length = transform_size(part.window, self.size, part.locations)
         frequencies = prod(length[:-1]) * (length[-1] // 2 + 1)
-        return 32 * frequencies * self.outputs * (self.outputs + self.inputs + 1) + plain
+        outputs = part.outputs // self.groups
+        return self.groups * (32 * frequencies * outputs * (outputs + self.width + 1) + plain)
 
     def form(self, memory: int, *, rounding: float = 0.0) -> Form:
-        """The cheapest form by counted operations a sample, within `memory` bytes a group where one is.
+        """The cheapest form by counted operations a sample, within `memory` bytes where one is.
 
         A spectrum's operations count threefold for their memory traffic; its border is written out like im2col's rows.
         rounding: eps of the products where they will be centred; correlations cannot be shifted beforehand, so in
         single precision the rows are written out.
         """
+        if self.groups > 1 and self.features <= STACKED_FEATURES:
+            return "stacked"
         if self.samples * prod(self.size) < self.features:
             return "rows"
-        if rounding > 1e-10:
+        if len(self.parts) > 1 or rounding > 1e-10:
             return "im2col"
+        (part,) = self.parts
+        window, outputs = part.window, part.outputs // self.groups
         plain = prod(self.size) * self.features * (self.features + 8)
-        pads = zip(self.window.begin, self.window.end, self.size, strict=True)
+        pads = zip(window.begin, window.end, self.size, strict=True)
         cut = min(1.0, sum((b + e) / n for b, e, n in pads))
-        length = transform_size(self.window, self.size, self.locations)
-        fast = 3 * prod(length) * self.outputs * (4 * self.outputs + 40) + int(cut * plain)
+        length = transform_size(window, self.size, part.locations)
+        fast = 3 * prod(length) * outputs * (4 * outputs + 40) + int(cut * plain)
         return "correlation" if fast < plain and self.bytes_of("correlation") <= memory else "im2col"
+
+
+class Im2colGram:
+    """Rows of the adjoints written out side by side and added to normal equations, or kept for the dual form.
+
+    slab: how many positions of the first spatial axis are written out at a time.
+    """
+
+    def __init__(
+        self, backend: Backend, windows: Sequence[Window], size: tuple[int, ...], sums: Accumulator, slab: int
+    ) -> None:
+        self._backend, self._windows, self._size = backend, windows, size
+        self._sums, self._slab = sums, slab
+
+    @property
+    def rows(self) -> int:
+        return self._sums.rows
+
+    def update(self, signals: Sequence[Array], y: Array) -> None:
+        """Add samples: a signal [n, o, *locations] a window, and y [n, width, *size], of the compute dtype."""
+        xp, last = self._backend.xp, (0, *range(2, y.ndim), 1)
+        y = xp.permute_dims(y, last)
+        spread = [xp.permute_dims(s, last) for s in signals]
+        for start in range(0, self._size[0], self._slab):
+            box = ((start, min(start + self._slab, self._size[0])), *((0, n) for n in self._size[1:]))
+            rows = [
+                adjoint_rows(
+                    self._backend,
+                    s,
+                    window,
+                    tuple((a + b, e + b) for (a, e), b in zip(box, window.begin, strict=True)),
+                )
+                for s, window in zip(spread, self._windows, strict=True)
+            ]
+            z = rows[0] if len(rows) == 1 else xp.concat(rows, axis=1)
+            self._sums.update(z, xp.reshape(y[:, slice(*box[0]), ...], (-1, y.shape[-1])))
+
+    def merge(self, other: Im2colGram) -> None:
+        """Add all samples of another accumulator of the same problem."""
+        self._sums.merge(other._sums)
+
+    def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
+        """Weights [1, Σ taps·o, m], the windows one after another, taps outermost."""
+        return self._sums.solve(ridge, columns, channels)
+
+
+@dataclass(frozen=True, eq=False)
+class ConvSolution:
+    """A kernel a part [o, m / groups, *kernel] and own weights [r, m] and intercept [m] or None, float64 NumPy.
+
+    solutions: what is known of the fit, one entry a group or class of channels.
+    """
+
+    kernels: tuple[np.ndarray, ...]
+    own: np.ndarray
+    intercept: np.ndarray | None
+    solutions: tuple[Solution, ...]
+
+
+class ConvGram:
+    """The sums of a ConvProblem in one of its forms."""
+
+    def __init__(self, backend: Backend, problem: ConvProblem, form: Form) -> None:
+        self._backend, self._problem, self._form = backend, problem, form
+        plane = backend.itemsize * problem.features * problem.groups * prod(problem.size[1:])
+        self._slab = min(problem.size[0], max(1, CHUNK_BYTES // plane))
+        each = plane * self._slab
+        if form == "correlation":
+            (part,) = problem.parts
+            each = backend.itemsize * part.outputs // part.groups * 2 * prod(part.locations)
+        if form == "stacked":
+            each = plane * problem.size[0]
+        self._chunk = max(1, CHUNK_BYTES // each)
+        self._groups = [self._new() for _ in range(1 if form == "stacked" else problem.groups)]
+
+    def _new(self) -> Im2colGram | CorrelationGram | StackedGram:
+        p, backend, windows = self._problem, self._backend, [part.window for part in self._problem.parts]
+        inputs = p.inputs // p.groups
+        if self._form == "correlation":
+            (part,) = p.parts
+            channels = (part.outputs // p.groups, inputs)
+            return CorrelationGram(
+                backend, part.window, p.size, part.locations, channels, own=p.own, intercept=p.intercept
+            )
+        if self._form == "stacked":
+            return StackedGram(backend, windows, p.size, p.features, p.inputs, p.groups, p.own, intercept=p.intercept)
+        kind = Rows if self._form == "rows" else Gram
+        sums = kind(backend, p.features, inputs, own=p.own, intercept=p.intercept)
+        return Im2colGram(backend, windows, p.size, sums, self._slab)
+
+    @property
+    def rows(self) -> int:
+        return self._groups[0].rows
+
+    def update(self, signals: Sequence[Array], y: Array) -> None:
+        """Add samples: a signal [n, o, *locations] a part, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
+        xp, count = self._backend.xp, len(self._groups)
+        for start in range(0, y.shape[0], self._chunk):
+            rows = slice(start, min(start + self._chunk, y.shape[0]))
+            parts = xp.reshape(y[rows, ...], (-1, 1 + self._problem.own, self._problem.inputs, *self._problem.size))
+            for group, sums in enumerate(self._groups):
+                sums.update(
+                    [s[(rows, _share(s.shape[1], group, count), ...)] for s in signals],
+                    xp.reshape(
+                        parts[:, :, _share(self._problem.inputs, group, count), ...],
+                        (parts.shape[0], -1, *self._problem.size),
+                    ),
+                )
+
+    def merge(self, other: ConvGram) -> None:
+        """Add all samples of another accumulator of the same problem."""
+        if (other._problem, other._form) != (self._problem, self._form):
+            raise InvalidData("only sums of the same problem can be merged")
+        for mine, theirs in zip(self._groups, other._groups, strict=True):
+            mine.merge(theirs)  # type: ignore[arg-type]
+
+    def solve(self, ridge: float) -> ConvSolution:
+        """The kernels of all parts in the forward weights' shapes."""
+        p, found = self._problem, []
+        if p.groups == 1 and len(p.classes) > 1:
+            (sums,) = self._groups
+            assert isinstance(sums, Im2colGram)
+            for start, stop in p.classes:
+                columns = self._backend.put(self._columns(start))
+                found.append((start, stop, sums.solve(ridge, columns, slice(start, stop))))
+        else:
+            each = p.inputs // len(self._groups)
+            found = [(g * each, (g + 1) * each, sums.solve(ridge)) for g, sums in enumerate(self._groups)]
+        return self._assembled(found)
+
+    def _columns(self, channel: int) -> np.ndarray:
+        """Which regressors of all parts connect to a channel, where every part has groups of its own."""
+        found, before = [], 0
+        for part in self._problem.parts:
+            share = _share(part.outputs, channel * part.groups // self._problem.inputs, part.groups)
+            taps = np.arange(part.window.taps)[:, None] * part.outputs
+            found.append(before + (taps + np.arange(share.start, share.stop)).ravel())
+            before += part.window.taps * part.outputs
+        return np.concatenate(found)
+
+    def _assembled(self, found: Sequence[tuple[int, int, Solution]]) -> ConvSolution:
+        get, p = self._backend.get, self._problem
+        kernels = [np.zeros((q.outputs, p.inputs // q.groups, q.window.taps)) for q in p.parts]
+        for start, stop, solution in found:
+            # [groups, f, m]: of a stack every group, else one.
+            stack = get(solution.weights)
+            wide = (stop - start) // len(stack)
+            for g, weights in enumerate(stack):
+                first, before = start + g * wide, 0
+                for part, kernel in zip(p.parts, kernels, strict=True):
+                    per = p.inputs // part.groups
+                    share = _share(part.outputs, first // per, part.groups)
+                    o, taps = share.stop - share.start, part.window.taps
+                    block = weights[before : before + taps * o].reshape(taps, o, wide)
+                    kernel[share, first % per : first % per + wide] = block.transpose(1, 2, 0)
+                    before += taps * o
+        shaped = tuple(
+            kernel.reshape(*kernel.shape[:2], *part.window.kernel)
+            for kernel, part in zip(kernels, p.parts, strict=True)
+        )
+        solutions = tuple(solution for _, _, solution in found)
+        own = [get(s.own).transpose(1, 0, 2).reshape(p.own, stop - start) for start, stop, s in found]
+        intercepts = [get(s.intercept).ravel() for s in solutions if s.intercept is not None]
+        return ConvSolution(
+            shaped, np.concatenate(own, axis=1), np.concatenate(intercepts) if intercepts else None, solutions
+        )
+
+
+def _share(channels: int, group: int, groups: int) -> slice:
+    each = channels // groups
+    return slice(group * each, (group + 1) * each)

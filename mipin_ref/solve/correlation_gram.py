@@ -9,6 +9,7 @@ the same spectra hold it, with one it is a matrix product a tap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import scipy.fft
@@ -16,12 +17,13 @@ import scipy.fft
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.adjoint_rows import adjoint_rows, border
-from mipin_ref.solve.gram import NormalEquations, Solution
+from mipin_ref.solve.channel_sums import ChannelSums
+from mipin_ref.solve.joint import Moments, Solution
 from mipin_ref.window import Window
 
 
 class CorrelationGram:
-    """Sums for one group: reconstruct x [n, m, *size] from s [n, o, *locations]."""
+    """Sums for one group: reconstruct x [n, m, *size] from s [n, o, *locations] and own regressors shaped as x."""
 
     def __init__(
         self,
@@ -31,32 +33,36 @@ class CorrelationGram:
         locations: tuple[int, ...],
         channels: tuple[int, int],
         *,
+        own: int = 0,
         intercept: bool,
     ) -> None:
         self._backend, self._window, self._size, self._intercept = backend, window, size, intercept
-        self._outputs, self._inputs = channels
-        # A channel of ones beside x gives the sums of the regressors along with the cross term.
-        self._width = self._inputs + int(intercept)
+        self._outputs, inputs = channels
+        self._parts = 1 + own
+        # A channel of ones beside y gives the sums of the regressors along with the cross term.
+        self._width = self._parts * inputs + int(intercept)
         self._border = border(window, size, locations)
         self._dense = all(s == 1 for s in window.strides)
         self._length = transform_size(window, size, locations)
         frequencies = prod(self._length[:-1]) * (self._length[-1] // 2 + 1)
         xp, wide = backend.xp, backend.xp.float64
-        self.rows = 0
         columns = self._outputs + (self._width if self._dense else 0)
         self._spectrum = backend.zeros((frequencies, self._outputs, columns), xp.complex128)
         features = window.taps * self._outputs
         self._cut = backend.zeros((features, features), wide)
-        self._zx = backend.zeros((window.taps, self._outputs, self._width), wide)
-        self._x = backend.zeros((self._inputs,), wide)
-        self._square = backend.zeros((), wide)
+        self._zy = backend.zeros((window.taps, self._outputs, self._width), wide)
+        self._channels = ChannelSums(backend, inputs, self._parts)
 
-    def update(self, s: Array, x: Array) -> None:
-        """Add samples of the compute dtype."""
+    @property
+    def rows(self) -> int:
+        return self._channels.rows
+
+    def update(self, signals: Sequence[Array], y: Array) -> None:
+        """Add samples of the compute dtype: one signal, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
+        (s,) = signals
         xp, wide = self._backend.xp, self._backend.xp.float64
         last = (0, *range(2, s.ndim), 1)
-        ones = [xp.ones_like(x[:, :1, ...])] if self._intercept else []
-        beside = xp.concat([x, *ones], axis=1) if ones else x
+        beside = xp.concat([y, xp.ones_like(y[:, :1, ...])], axis=1) if self._intercept else y
         spectra = [self._transformed(a) for a in ((s, beside) if self._dense else (s,))]
         both = xp.concat(spectra, axis=2) if self._dense else spectra[0]
         left = xp.permute_dims(xp.conj(both[:, :, : self._outputs]), (0, 2, 1))
@@ -66,11 +72,7 @@ class CorrelationGram:
         for box in self._border:
             z = adjoint_rows(self._backend, xp.permute_dims(s, last), self._window, box)
             self._cut += xp.astype(z.T @ z, wide)
-        spatial = (0, *range(2, x.ndim))
-        self._x += xp.sum(x, axis=spatial, dtype=wide)
-        flat = xp.reshape(x, (x.shape[0], -1))
-        self._square += xp.sum(xp.vecdot(flat, flat, axis=-1), dtype=wide)
-        self.rows += x.shape[0] * prod(self._size)
+        self._channels.update(xp.reshape(y, (y.shape[0], self._parts, y.shape[1] // self._parts, -1)))
 
     def _transformed(self, a: Array) -> Array:
         """Spectra [frequencies, n, channels] of a [n, channels, *map]: then each frequency's product is one gemm."""
@@ -86,42 +88,41 @@ class CorrelationGram:
         flat = xp.reshape(s, (-1, self._outputs)).T
         for tap, offset in enumerate(window.offsets):
             seen = canvas[(slice(None), *window.spread(offset, locations), slice(None))]
-            self._zx[tap, ...] += xp.astype(flat @ xp.reshape(seen, (-1, self._width)), xp.float64)
+            self._zy[tap, ...] += xp.astype(flat @ xp.reshape(seen, (-1, self._width)), xp.float64)
 
     def merge(self, other: CorrelationGram) -> None:
         """Add all samples of another accumulator of the same problem."""
         if not isinstance(other, CorrelationGram) or other._spectrum.shape != self._spectrum.shape:
             raise InvalidData("only sums of the same problem can be merged")
-        if other.rows:
-            self._spectrum += other._spectrum
-            self._zx += other._zx
-            self._cut += other._cut
-            self._x += other._x
-            self._square += other._square
-            self.rows += other.rows
+        self._channels.merge(other._channels)
+        self._spectrum += other._spectrum
+        self._zy += other._zy
+        self._cut += other._cut
 
     def solve(self, ridge: float) -> Solution:
-        """Weights [taps·o, m], taps outermost, and the intercept [m]."""
-        xp = self._backend.xp
-        features = self._window.taps * self._outputs
-        zz, zx = self._products()
-        sum_z, mean_x = self._backend.zeros((features,), xp.float64), self._x / self.rows
+        """Weights [1, taps·o, m], taps outermost, own weights and the intercept."""
+        xp, channels = self._backend.xp, self._channels
+        features, means = self._window.taps * self._outputs, channels.means
+        zz, zy = self._products()
+        mean_z = self._backend.zeros((features,), xp.float64)
         if self._intercept:
-            zx, sum_z = zx[:, : self._inputs], zx[:, self._inputs]
+            zy, sum_z = zy[:, :-1], zy[:, -1]
             zz -= sum_z[:, None] * (sum_z / self.rows)[None, :]
-            zx = zx - sum_z[:, None] * mean_x[None, :]
-        spread = self._square - self.rows * xp.sum(mean_x * mean_x)
-        sums = NormalEquations(self.rows, zz, zx, sum_z / self.rows, mean_x, spread)
-        return sums.solve(self._backend, ridge, intercept=self._intercept)
+            zy = zy - sum_z[:, None] * xp.reshape(means, (1, -1))
+            mean_z = sum_z / self.rows
+        zy = xp.reshape(zy, (features, self._parts, -1))
+        yy = channels.products(centred=self._intercept)
+        sums = Moments(self.rows, self._intercept, *(a[None, ...] for a in (zz, zy, yy, mean_z, means)))
+        return sums.solve(self._backend, ridge)
 
     def _products(self) -> tuple[Array, Array]:
-        """Z'Z [taps·o, taps·o] and Z'X [taps·o, width] from the correlations of all lags."""
+        """Z'Z [taps·o, taps·o] and Z'Y [taps·o, width] from the correlations of all lags."""
         backend, window, outputs = self._backend, self._window, self._outputs
         half = (*self._length[:-1], self._length[-1] // 2 + 1)
         spectrum = backend.xp.reshape(self._spectrum, (*half, *self._spectrum.shape[1:]))
         lags = backend.irfftn(spectrum, self._length, tuple(range(len(half))))
         zz = backend.zeros((window.taps, outputs, window.taps, outputs), backend.xp.float64)
-        zx = backend.xp.asarray(self._zx, copy=True)
+        zy = backend.xp.asarray(self._zy, copy=True)
         for u, first in enumerate(window.offsets):
             for v, second in enumerate(window.offsets):
                 apart = [a - b for a, b in zip(first, second, strict=True)]
@@ -130,9 +131,9 @@ class CorrelationGram:
                     zz[u, :, v, :] = lags[(*lag, slice(None), slice(0, outputs))]
             if self._dense:
                 lag = self._wrapped([a - b for a, b in zip(first, window.begin, strict=True)])
-                zx[u, ...] = lags[(*lag, slice(None), slice(outputs, outputs + self._width))]
+                zy[u, ...] = lags[(*lag, slice(None), slice(outputs, outputs + self._width))]
         features = window.taps * outputs
-        return backend.xp.reshape(zz, (features, features)) - self._cut, backend.xp.reshape(zx, (features, -1))
+        return backend.xp.reshape(zz, (features, features)) - self._cut, backend.xp.reshape(zy, (features, -1))
 
     def _wrapped(self, lag: list[int]) -> tuple[int, ...]:
         return tuple(a % n for a, n in zip(lag, self._length, strict=True))

@@ -2,222 +2,218 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.solve.ridge import Solver, solve_symmetric
-
-
-@dataclass(frozen=True)
-class Solution:
-    """weights [f, d] and intercept [d] or None, float64 on the device, with what is known of the fit.
-
-    squared_error: of the calibration rows; spread: Σ(x - mean)² over them.
-    """
-
-    weights: Array
-    intercept: Array | None
-    rows: int
-    solver: Solver
-    condition: float
-    rank: int
-    squared_error: float
-    spread: float
+from mipin_ref.solve.channel_sums import ChannelSums
+from mipin_ref.solve.joint import Moments, Solution, eliminate, inner, mixed
+from mipin_ref.solve.ridge import SymmetricSolution, solve_symmetric
 
 
 class Accumulator(Protocol):
-    """Sums for min Σ‖x - zᵀW - b‖² + λ‖W‖² over rows (z [f], x [d])."""
+    """Sums for min Σ‖x - zᵀW - v·own - b‖² + λ‖W‖² + λ‖own‖² over rows z [f], x [d], v [r, d].
 
-    rows: int
+    `update` takes y = [x, v_1, .., v_r] of width (1 + r)·d.
+    """
 
-    def update(self, z: Array, x: Array) -> None: ...
+    @property
+    def rows(self) -> int: ...
+
+    def update(self, z: Array, y: Array) -> None: ...
 
     def merge(self, other: Accumulator) -> None: ...
 
-    def solve(self, ridge: float) -> Solution: ...
+    def solve(self, ridge: float, columns: Array | None = None, channels: slice = ...) -> Solution: ...
 
 
-def make_accumulator(backend: Backend, features: int, outputs: int, *, intercept: bool, rows: int) -> Accumulator:
+def make_accumulator(
+    backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool, rows: int
+) -> Accumulator:
     """Normal equations, or for fewer rows than features the rows themselves (dual form)."""
     kind = Rows if rows < features else Gram
-    return kind(backend, features, outputs, intercept=intercept)
+    return kind(backend, features, outputs, own=own, intercept=intercept)
 
 
-def accumulator_bytes(features: int, outputs: int, rows: int) -> int:
-    """What make_accumulator's choice holds at its largest, one batch's products included."""
+def accumulator_bytes(features: int, width: int, rows: int) -> int:
+    """What make_accumulator's choice holds at its largest, one batch's products included; width: of y."""
     if rows < features:
-        return 8 * rows * (2 * (features + outputs) + rows)
-    return 16 * features * (features + outputs)
+        return 8 * rows * (2 * (features + width) + rows)
+    return 16 * features * (features + width)
 
 
 class Gram:
     """The normal equations: products in the compute dtype, sums in float64, centred at the end.
 
     With an intercept the regressors are shifted by the first batch's mean and get a one appended, so that the same two
-    products also hold the sums, and what centring takes off in the end is small. x, the wider side, is shifted only
+    products also hold the sums, and what centring takes off in the end is small. y, the wider side, is shifted only
     where its mean is far from zero. Parts with other shifts are moved to this one's when merged.
     """
 
-    def __init__(self, backend: Backend, features: int, outputs: int, *, intercept: bool) -> None:
+    def __init__(self, backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool) -> None:
         self._backend = backend
         self._intercept = intercept
-        self._features = features
+        self._features, self._parts = features, 1 + own
         wide, width = backend.xp.float64, features + int(intercept)
-        self.rows = 0
         self._shift_z = backend.zeros((features,))
-        self._shift_x = backend.zeros((outputs,))
-        self._x_is_shifted = False
+        self._shift_y = backend.zeros((self._parts * outputs,))
+        self._y_is_shifted = False
         self._zz = backend.zeros((width, width), wide)
-        self._zx = backend.zeros((width, outputs), wide)
-        self._x = backend.zeros((outputs,), wide)
-        self._square = backend.zeros((), wide)
+        self._zy = backend.zeros((width, self._parts * outputs), wide)
+        self._channels = ChannelSums(backend, outputs, self._parts)
 
-    def update(self, z: Array, x: Array) -> None:
-        """Add rows z [r, f] and x [r, d] of the compute dtype."""
+    @property
+    def rows(self) -> int:
+        return self._channels.rows
+
+    def update(self, z: Array, y: Array) -> None:
+        """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype."""
         xp, wide = self._backend.xp, self._backend.xp.float64
-        if z.shape[0] == 0:
+        n = z.shape[0]
+        if n == 0:
             return
+        if self._intercept and self.rows == 0:
+            self._choose_shifts(z, y)
+        self._channels.update(xp.reshape(y, (n, self._parts, -1, 1)))
         if self._intercept:
-            if self.rows == 0:
-                self._choose_shifts(z, x)
-            one = xp.ones((z.shape[0], 1), dtype=z.dtype, device=self._backend.device)
+            one = xp.ones((n, 1), dtype=z.dtype, device=self._backend.device)
             z = xp.concat([z - self._shift_z, one], axis=1)
-            x = x - self._shift_x if self._x_is_shifted else x
+            y = y - self._shift_y if self._y_is_shifted else y
         self._zz += xp.astype(z.T @ z, wide)
-        self._zx += xp.astype(z.T @ x, wide)
-        self._x += xp.sum(x, axis=0, dtype=wide)
-        self._square += xp.sum(xp.vecdot(x, x, axis=-1), dtype=wide)
-        self.rows += z.shape[0]
+        self._zy += xp.astype(z.T @ y, wide)
 
-    def _choose_shifts(self, z: Array, x: Array) -> None:
+    def _choose_shifts(self, z: Array, y: Array) -> None:
         xp = self._backend.xp
         self._shift_z = xp.astype(xp.mean(z, axis=0), z.dtype)
-        mean, variance = xp.mean(x, axis=0), xp.mean(xp.var(x, axis=0))
-        self._x_is_shifted = bool(xp.mean(mean * mean) > 25 * variance)
-        if self._x_is_shifted:
-            self._shift_x = xp.astype(mean, x.dtype)
+        mean, variance = xp.mean(y, axis=0), xp.mean(xp.var(y, axis=0))
+        self._y_is_shifted = bool(xp.mean(mean * mean) > 25 * variance)
+        if self._y_is_shifted:
+            self._shift_y = xp.astype(mean, y.dtype)
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""
-        if not isinstance(other, Gram) or other._intercept != self._intercept or other._zx.shape != self._zx.shape:
+        if not isinstance(other, Gram) or other._intercept != self._intercept or other._zy.shape != self._zy.shape:
             raise InvalidData("only sums of the same problem can be merged")
         if not other.rows:
             return
         if not self.rows:
-            self._shift_z, self._shift_x = other._shift_z, other._shift_x
-            self._x_is_shifted = other._x_is_shifted
-        zz, zx, total, square = other._zz, other._zx, other._x, other._square
+            self._shift_z, self._shift_y = other._shift_z, other._shift_y
+            self._y_is_shifted = other._y_is_shifted
+        zz, zy = other._zz, other._zy
         if self._intercept:
             xp, wide = self._backend.xp, self._backend.xp.float64
             by_z = xp.astype(other._shift_z, wide) - xp.astype(self._shift_z, wide)
-            by_x = xp.astype(other._shift_x, wide) - xp.astype(self._shift_x, wide)
+            by_y = xp.astype(other._shift_y, wide) - xp.astype(self._shift_y, wide)
             by_z = xp.concat([by_z, xp.zeros_like(by_z[:1])])[:, None]
             zz = zz + by_z * zz[-1:, :]
             zz = zz + zz[:, -1:] * by_z.T
-            zx = zx + by_z * zx[-1:, :]
-            zx = zx + zz[:, -1:] * by_x[None, :]
-            square = square + xp.sum(by_x * (2 * total + other.rows * by_x))
-            total = total + other.rows * by_x
+            zy = zy + by_z * zy[-1:, :]
+            zy = zy + zz[:, -1:] * by_y[None, :]
         self._zz += zz
-        self._zx += zx
-        self._x += total
-        self._square += square
-        self.rows += other.rows
+        self._zy += zy
+        self._channels.merge(other._channels)
 
-    def solve(self, ridge: float) -> Solution:
-        """W [f, d] and b [d] (paper, Eq. 6 where there is an intercept). λ = ridge, absolute, on sums."""
+    def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
+        """W, own weights and b (paper, Eq. 6 where there is an intercept). λ = ridge, absolute, on sums.
+
+        columns: which regressors [k] take part, all where None; channels: for which of the d outputs.
+        """
         xp, wide, f = self._backend.xp, self._backend.xp.float64, self._features
-        mean_x = self._x / self.rows
-        zz, zx, mean_z = self._zz, self._zx, self._backend.zeros((f,), wide)
+        zz, zy, mean_z = self._zz, self._zy, self._backend.zeros((f,), wide)
         if self._intercept:
             total = zz[:f, f]
-            zx = zx[:f, :] - total[:, None] * mean_x[None, :]
+            mean_y = xp.reshape(self._channels.means, (-1,)) - xp.astype(self._shift_y, wide)
+            zy = zy[:f, :] - total[:, None] * mean_y[None, :]
             zz = zz[:f, :f] - total[:, None] * (total / self.rows)[None, :]
             mean_z = xp.astype(self._shift_z, wide) + total / self.rows
-        spread = self._square - self.rows * xp.sum(mean_x * mean_x)
-        mean_x = xp.astype(self._shift_x, wide) + mean_x
-        sums = NormalEquations(self.rows, zz, zx, mean_z, mean_x, spread)
-        return sums.solve(self._backend, ridge, intercept=self._intercept)
-
-
-@dataclass(frozen=True, eq=False)
-class NormalEquations:
-    """zz: [f, f], zx: [f, d] sums of products, centred where the fit has an intercept; mean_z: [f], mean_x: [d];
-    spread: Σ(x - mean)². All float64, over `rows` rows.
-    """
-
-    rows: int
-    zz: Array
-    zx: Array
-    mean_z: Array
-    mean_x: Array
-    spread: Array
-
-    def solve(self, backend: Backend, ridge: float, *, intercept: bool) -> Solution:
-        xp = backend.xp
-        found = solve_symmetric(backend, xp.asarray(self.zz, copy=True), self.zx, ridge)
-        weights = found.x
-        about = self.spread if intercept else self.spread + self.rows * xp.sum(self.mean_x * self.mean_x)
-        error = about - 2 * xp.sum(weights * self.zx) + xp.sum(weights * (self.zz @ weights))
-        return Solution(
-            weights,
-            self.mean_x - self.mean_z @ weights if intercept else None,
-            self.rows,
-            found.solver,
-            found.condition,
-            found.rank,
-            max(float(error), 0.0),
-            max(float(self.spread), 0.0),
-        )
+        if columns is not None:
+            zz = xp.take(xp.take(zz, columns, axis=0), columns, axis=1)
+            zy, mean_z = xp.take(zy, columns, axis=0), xp.take(mean_z, columns, axis=0)
+        zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))[:, :, channels]
+        yy = self._channels.products(centred=self._intercept)[:, :, channels]
+        mean_y = self._channels.means[:, channels]
+        sums = Moments(self.rows, self._intercept, *(a[None, ...] for a in (zz, zy, yy, mean_z, mean_y)))
+        return sums.solve(self._backend, ridge)
 
 
 class Rows:
     """The dual form, for fewer rows than features: keeps the rows, then solves (Z Zᵀ + λI) α = X, W = Zᵀ α."""
 
-    def __init__(self, backend: Backend, features: int, outputs: int, *, intercept: bool) -> None:
+    def __init__(self, backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool) -> None:
         self._backend = backend
         self._intercept = intercept
         self._widths = (features, outputs)
+        self._parts = 1 + own
         self._z: list[Array] = []
-        self._x: list[Array] = []
+        self._y: list[Array] = []
         self.rows = 0
 
-    def update(self, z: Array, x: Array) -> None:
-        """Add rows z [r, f] and x [r, d] of the compute dtype."""
+    def update(self, z: Array, y: Array) -> None:
+        """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype."""
         xp = self._backend.xp
         if z.shape[0]:
             self._z.append(xp.astype(z, xp.float64, copy=True))
-            self._x.append(xp.astype(x, xp.float64, copy=True))
+            self._y.append(xp.astype(y, xp.float64, copy=True))
             self.rows += z.shape[0]
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""
-        if not isinstance(other, Rows) or other._intercept != self._intercept or other._widths != self._widths:
+        same = isinstance(other, Rows) and (other._intercept, other._parts) == (self._intercept, self._parts)
+        if not same or not isinstance(other, Rows) or other._widths != self._widths:
             raise InvalidData("only rows of the same problem can be merged")
         self._z.extend(other._z)
-        self._x.extend(other._x)
+        self._y.extend(other._y)
         self.rows += other.rows
 
-    def solve(self, ridge: float) -> Solution:
-        """W [f, d] and b [d]; for λ = 0 the minimum-norm solution."""
-        xp = self._backend.xp
-        z, x = xp.concat(self._z), xp.concat(self._x)
-        mean_z, mean_x = xp.mean(z, axis=0), xp.mean(x, axis=0)
-        spread = xp.sum((x - mean_x) * (x - mean_x))
+    def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
+        """W, own weights and b; for λ = 0 the minimum-norm solution. columns, channels: see Gram.solve."""
+        xp, parts = self._backend.xp, self._parts
+        z, y = xp.concat(self._z), xp.concat(self._y)
+        if columns is not None:
+            z = xp.take(z, columns, axis=1)
+        y = xp.reshape(y, (self.rows, parts, -1))[:, :, channels]
+        mean_z, mean_y = xp.mean(z, axis=0), xp.mean(y, axis=0)
+        spread = xp.sum((y[:, 0, :] - mean_y[0, :]) ** 2)
         if self._intercept:
-            z, x = z - mean_z, x - mean_x
-        found = solve_symmetric(self._backend, z @ z.T, x, ridge)
-        weights = z.T @ found.x
-        residual = x - z @ weights
+            z, y = z - mean_z, y - mean_y
+        if ridge == 0 and parts > 1:
+            weights, mix, found = self._minimum_norm(z, y)
+            condition, rank = found.condition, found.rank
+        else:
+            flat = xp.reshape(y, (self.rows, -1))
+            found = solve_symmetric(self._backend, z @ z.T, flat, ridge)
+            solved = z.T @ found.x
+            left = xp.reshape(flat - z @ solved, y.shape)
+            products, schur = (inner(self._backend, y[None, ...], a[None, ...]) for a in (y, left))
+            own = eliminate(self._backend, schur, products, ridge, z.shape[1])
+            mix, condition, rank = own.mix, max(found.condition, own.condition), found.rank + own.rank
+            weights = mixed(self._backend, xp.reshape(solved, (1, -1, *y.shape[1:])), mix)[0, ...]
+        residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
+        intercept = xp.sum(mix[0, ...] * mean_y, axis=0) - mean_z @ weights if self._intercept else None
         return Solution(
-            weights,
-            mean_x - mean_z @ weights if self._intercept else None,
+            weights[None, ...],
+            -mix[:, 1:, :],
+            None if intercept is None else intercept[None, ...],
             self.rows,
             "dual-cholesky" if found.solver == "cholesky" else "dual-eigh",
-            found.condition,
-            found.rank,
+            condition,
+            rank,
             float(xp.sum(residual * residual)),
             float(spread),
         )
+
+    def _minimum_norm(self, z: Array, y: Array) -> tuple[Array, Array, SymmetricSolution]:
+        """λ = 0: the norm counts all weights of a channel, so each channel's system is solved whole."""
+        xp = self._backend.xp
+        kernel = z @ z.T
+        weights, mix = self._backend.zeros((z.shape[1], y.shape[2]), xp.float64), xp.ones_like(y[:1, ...])
+        worst = None
+        for channel in range(y.shape[2]):
+            own = y[:, 1:, channel]
+            found = solve_symmetric(self._backend, kernel + own @ own.T, y[:, :1, channel], 0.0)
+            weights[:, channel] = (z.T @ found.x)[:, 0]
+            mix[0, 1:, channel] = -(own.T @ found.x)[:, 0]
+            if worst is None or found.condition > worst.condition:
+                worst = found
+        assert worst is not None
+        return weights, mix, worst

@@ -35,8 +35,7 @@ def solve_symmetric(backend: Backend, a: Array, b: Array, ridge: float) -> Symme
     Raises InvalidData where a or b is not finite.
     """
     xp = backend.xp
-    if not bool(xp.all(xp.isfinite(a))) or not bool(xp.all(xp.isfinite(b))):
-        raise InvalidData("the normal equations are not finite: the data are too large for float64 sums")
+    _check_finite(backend, a, b)
     k = a.shape[0]
     limit = 1.0 / (k * EPS)
     if ridge:
@@ -49,6 +48,35 @@ def solve_symmetric(backend: Backend, a: Array, b: Array, ridge: float) -> Symme
     if not condition < limit:
         return _by_eigenvalues(backend, a, b, ridge)
     return SymmetricSolution(solve(b), "cholesky", condition, k)
+
+
+def solve_stack(backend: Backend, a: Array, b: Array, ridge: float) -> SymmetricSolution:
+    """Many such systems at once: a [g, k, k], overwritten, and b [g, k, d] -> x [g, k, d].
+
+    Several are solved by eigendecomposition, which the array namespaces do for stacks; condition and rank are those of
+    the worst. Raises as solve_symmetric does.
+    """
+    xp = backend.xp
+    if a.shape[0] == 1:
+        found = solve_symmetric(backend, a[0, ...], b[0, ...], ridge)
+        return SymmetricSolution(found.x[None, ...], found.solver, found.condition, found.rank)
+    _check_finite(backend, a, b)
+    k = a.shape[1]
+    values, vectors = xp.linalg.eigh(a)
+    largest = values[:, -1:]
+    kept = values > k * EPS * xp.maximum(largest, xp.zeros_like(largest))
+    values = values + ridge
+    inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)), xp.zeros_like(values))
+    x = vectors @ (inverse[:, :, None] * (xp.matrix_transpose(vectors) @ b))
+    smallest = xp.min(xp.where(kept, values, values[:, -1:]), axis=1)
+    condition = float(xp.max(xp.where(smallest > 0, values[:, -1] / smallest, xp.ones_like(smallest))))
+    return SymmetricSolution(x, "eigh", condition, int(xp.min(xp.sum(xp.astype(kept, xp.int64), axis=1))))
+
+
+def _check_finite(backend: Backend, a: Array, b: Array) -> None:
+    xp = backend.xp
+    if not bool(xp.all(xp.isfinite(a))) or not bool(xp.all(xp.isfinite(b))):
+        raise InvalidData("the normal equations are not finite: the data are too large for float64 sums")
 
 
 def _by_eigenvalues(backend: Backend, a: Array, b: Array, ridge: float) -> SymmetricSolution:

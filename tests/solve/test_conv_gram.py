@@ -1,4 +1,4 @@
-"""The convolutional normal equations in all three forms against explicit loops, over random geometry."""
+"""The convolutional normal equations in all forms against explicit loops, over random geometry."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mipin_ref.errors import InvalidData
 from mipin_ref.solve import conv_gram
-from mipin_ref.solve.conv_gram import ConvGram, ConvProblem
+from mipin_ref.solve.conv_gram import ConvGram, ConvPart, ConvProblem, ConvSolution
 from mipin_ref.window import Window
-from tests.backends import NAMES, backend, relative_error
+from tests.backends import NAMES, backend, on_every_backend, relative_error
 
 
 @st.composite
@@ -54,120 +55,198 @@ def design(s: np.ndarray, window: Window, size: tuple[int, ...]) -> np.ndarray:
     return rows.reshape(n * prod(size), window.taps * o)
 
 
+Parts = list[tuple[Window, int, int]]
+"""Window, outputs and groups of each convolution that reads the tensor."""
+
+
+def random_sample(parts: Parts, size: tuple[int, ...], inputs: int, own: int, n: int, seed: int) -> Any:
+    """Signals of every part, y = [x, v_1, ..], none with a mean of zero."""
+    rng = np.random.default_rng(seed)
+    signals = [rng.standard_normal((n, o, *window.output_size(size))) + 0.5 for window, o, _ in parts]
+    return signals, rng.standard_normal((n, (1 + own) * inputs, *size)) + 2.0
+
+
+def problem_of(parts: Parts, size: tuple[int, ...], inputs: int, own: int, n: int, intercept: bool) -> ConvProblem:
+    given = tuple(ConvPart(window, window.output_size(size), o, groups) for window, o, groups in parts)
+    return ConvProblem(given, size, inputs, n, own, intercept)
+
+
 def solved(
-    name: str,
-    form: str,
-    parts: list[tuple[np.ndarray, np.ndarray]],
-    window: Window,
-    size: tuple[int, ...],
-    **options: Any,
-) -> Any:
-    """Fit with each part in sums of its own, merged in the end."""
+    name: str, form: Any, problem: ConvProblem, signals: Any, y: np.ndarray, ridge: float, shards: int = 1
+) -> ConvSolution:
+    """Fit with each shard in sums of its own, merged in the end."""
     device = backend(name)
-    channels = (parts[0][0].shape[1], parts[0][1].shape[1])
     total = None
-    for s, x in parts:
-        sums = ConvGram(
-            device,
-            window,
-            size,
-            s.shape[2:],
-            channels,
-            options["groups"],
-            intercept=options["intercept"],
-            form=form,  # type: ignore[arg-type]
-        )
-        sums.update(device.put(s), device.put(x))
+    for i in range(shards):
+        sums = ConvGram(device, problem, form)
+        sums.update([device.put(s[i::shards]) for s in signals], device.put(y[i::shards]))
         if total is None:
             total = sums
         else:
             total.merge(sums)
     assert total is not None
-    return total.solve(options["ridge"])
+    return total.solve(ridge)
 
 
-@settings(deadline=None, max_examples=120, derandomize=True)
+def assert_equals_explicit_design(
+    found: ConvSolution, parts: Parts, problem: ConvProblem, signals: Any, y: np.ndarray, ridge: float
+) -> None:
+    """Every channel's system written out and solved by NumPy."""
+    m, size = problem.inputs, problem.size
+    split = y.reshape(len(y), 1 + problem.own, m, -1)
+    error = spread = 0.0
+    for channel in range(m):
+        columns = []
+        for (window, o, groups), s in zip(parts, signals, strict=True):
+            group = channel * groups // m
+            columns.append(design(s[:, group * o // groups : (group + 1) * o // groups], window, size))
+        z = np.concatenate([*columns, *(split[:, 1 + a, channel].reshape(-1, 1) for a in range(problem.own))], axis=1)
+        x = split[:, 0, channel].ravel()
+        middle = (z.mean(0), x.mean()) if problem.intercept else (0.0, 0.0)
+        zc, xc = z - middle[0], x - middle[1]
+        if ridge:
+            expected = np.linalg.solve(zc.T @ zc + ridge * np.eye(z.shape[1]), zc.T @ xc)
+        else:
+            expected = np.linalg.lstsq(zc, xc, rcond=1e-9)[0]
+        at = 0
+        for kernel, block, (_, o, groups) in zip(found.kernels, columns, parts, strict=True):
+            group, local = divmod(channel, m // groups)
+            mine = kernel[group * o // groups : (group + 1) * o // groups, local].reshape(o // groups, -1).T
+            assert relative_error(mine.ravel(), expected[at : at + block.shape[1]]) < 1e-9
+            at += block.shape[1]
+        if problem.own:
+            assert relative_error(found.own[:, channel], expected[at:]) < 1e-9
+        predicted = z @ expected
+        if problem.intercept:
+            assert found.intercept is not None
+            offset = middle[1] - middle[0] @ expected
+            assert abs(found.intercept[channel] - offset) < 1e-9 * max(1.0, abs(offset))
+            predicted = predicted + offset
+        error, spread = error + np.sum((x - predicted) ** 2), spread + np.sum((x - x.mean()) ** 2)
+    assert sum(s.squared_error for s in found.solutions) == pytest.approx(error, rel=1e-8, abs=1e-8)
+    assert sum(s.spread for s in found.solutions) == pytest.approx(spread, rel=1e-10)
+    assert found.solutions[0].rows == len(y) * prod(size)
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
 @given(
     geometry=geometries(),
     name=st.sampled_from(NAMES),
-    form=st.sampled_from(["im2col", "correlation", "rows"]),
+    form=st.sampled_from(["im2col", "correlation", "rows", "stacked"]),
+    own=st.integers(0, 2),
     intercept=st.booleans(),
     shards=st.integers(1, 3),
     seed=st.integers(0, 100),
 )
 def test_every_form_equals_explicit_loops(
-    geometry: Any, name: str, form: str, intercept: bool, shards: int, seed: int
+    geometry: Any, name: str, form: str, own: int, intercept: bool, shards: int, seed: int
 ) -> None:
     window, size, groups, (o, m) = geometry
-    locations = window.output_size(size)
-    rng = np.random.default_rng(seed)
-    s, x = rng.standard_normal((6, o, *locations)) + 0.5, rng.standard_normal((6, m, *size)) + 2.0
-    parts = [(s[i::shards], x[i::shards]) for i in range(shards)]
-    solutions = solved(name, form, parts, window, size, groups=groups, intercept=intercept, ridge=0.1)
-    for group, found in enumerate(solutions):
-        z = design(s[:, group * o // groups : (group + 1) * o // groups], window, size)
-        wanted = np.moveaxis(x[:, group * m // groups : (group + 1) * m // groups], 1, -1).reshape(len(z), -1)
-        middle = (z.mean(0), wanted.mean(0)) if intercept else (0.0, 0.0)
-        zc, xc = z - middle[0], wanted - middle[1]
-        expected = np.linalg.solve(zc.T @ zc + 0.1 * np.eye(z.shape[1]), zc.T @ xc)
-        get = backend(name).get
-        assert relative_error(get(found.weights), expected) < 1e-10
-        predicted = z @ expected
-        if intercept:
-            b = middle[1] - middle[0] @ expected
-            assert relative_error(get(found.intercept), b) < 1e-10
-            predicted = predicted + b
-        assert found.rows == len(z)
-        assert found.squared_error == pytest.approx(np.sum((wanted - predicted) ** 2), rel=1e-8, abs=1e-8)
-        assert found.spread == pytest.approx(np.sum((wanted - wanted.mean(0)) ** 2), rel=1e-10)
+    parts: Parts = [(window, o, groups)]
+    problem = problem_of(parts, size, m, own, 6, intercept)
+    signals, y = random_sample(parts, size, m, own, 6, seed)
+    found = solved(name, form, problem, signals, y, 0.1, shards)
+    assert_equals_explicit_design(found, parts, problem, signals, y, 0.1)
 
 
+SAME = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
+POINT = Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
+STRIDED = Window((3, 3), (2, 2), (1, 1), (0, 1), (1, 1))
+DILATED = Window((2, 3), (1, 1), (2, 0), (1, 2), (2, 1))
+TOGETHER: dict[str, Parts] = {
+    "two kernels": [(SAME, 4, 1), (POINT, 3, 1)],
+    "three geometries": [(SAME, 2, 1), (STRIDED, 3, 1), (DILATED, 2, 1)],
+    "equal groups": [(SAME, 4, 2), (POINT, 6, 2)],
+    "depthwise and full": [(SAME, 4, 4), (POINT, 3, 1)],
+    "groups of 4, 2 and 1": [(SAME, 8, 4), (POINT, 4, 2), (STRIDED, 2, 1)],
+    "two depthwise": [(SAME, 4, 4), (STRIDED, 8, 4)],
+}
+
+
+@on_every_backend
+@pytest.mark.parametrize("form", ["im2col", "rows"])
+@pytest.mark.parametrize("own", [0, 2])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("which", TOGETHER)
+def test_convolutions_of_different_geometry_on_one_tensor(
+    name: str, form: str, own: int, intercept: bool, which: str
+) -> None:
+    parts, size = TOGETHER[which], (6, 5)
+    problem = problem_of(parts, size, 4, own, 5, intercept)
+    signals, y = random_sample(parts, size, 4, own, 5, 1)
+    for ridge in (0.1, 0.0):
+        found = solved(name, form, problem, signals, y, ridge, shards=2)
+        assert_equals_explicit_design(found, parts, problem, signals, y, ridge)
+
+
+@on_every_backend
+@pytest.mark.parametrize("form", ["im2col", "rows", "correlation", "stacked"])
+def test_a_skip_that_the_convolution_explains_already(name: str, form: str) -> None:
+    """The own regressor is one of the shared ones: with a ridge the weight is divided, without it by least norm."""
+    parts: Parts = [(POINT, 4, 2 if form == "stacked" else 1)]
+    (s,), y = random_sample(parts, (4, 4), 2, 1, 6, 0)
+    y[:, 2] = s[:, 0]
+    problem = problem_of(parts, (4, 4), 2, 1, 6, False)
+    for ridge in (0.1, 0.0):
+        found = solved(name, form, problem, [s], y, ridge)
+        assert found.kernels[0][0, 0] == pytest.approx(found.own[0, 0], rel=1e-6)
+        assert_equals_explicit_design(found, parts, problem, [s], y, ridge)
+
+
+@pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize("pad", [0, 1])
-def test_correlation_equals_im2col_at_real_size(pad: int) -> None:
+def test_correlation_equals_im2col_at_real_size(pad: int, own: int) -> None:
     window = Window((3, 3), (1, 1), (pad, pad), (pad, pad), (1, 1))
+    size = (16 - 2 * pad, 16 - 2 * pad)
+    problem = problem_of([(window, 32, 1)], size, 8, own, 40, False)
     rng = np.random.default_rng(0)
-    s, x = (
-        np.maximum(rng.standard_normal((40, 32, 14, 14)), 0),
-        rng.standard_normal((40, 8, 16 - 2 * pad, 16 - 2 * pad)),
-    )
-    options: dict[str, Any] = {"groups": 1, "intercept": False, "ridge": 1e-3}
+    s = np.maximum(rng.standard_normal((40, 32, 14, 14)), 0)
+    y = rng.standard_normal((40, 8 * (1 + own), *size))
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
-        a, b = (
-            solved_in(dtype, form, s, x, window, (16 - 2 * pad, 16 - 2 * pad), **options)
-            for form in ("im2col", "correlation")
-        )
-        assert relative_error(b, a) < tolerance
+        a, b = (solved_in(dtype, form, problem, s, y) for form in ("im2col", "correlation"))
+        assert relative_error(b.kernels[0], a.kernels[0]) < tolerance
+        if own:
+            assert relative_error(b.own, a.own) < tolerance
 
 
-def solved_in(
-    dtype: str, form: Any, s: np.ndarray, x: np.ndarray, window: Window, size: tuple[int, ...], **o: Any
-) -> Any:
+def solved_in(dtype: str, form: Any, problem: ConvProblem, s: np.ndarray, y: np.ndarray) -> ConvSolution:
     device = backend("numpy", dtype)
-    sums = ConvGram(device, window, size, s.shape[2:], (s.shape[1], x.shape[1]), 1, intercept=False, form=form)
-    sums.update(device.put(s), device.put(x))
-    return sums.solve(o["ridge"])[0].weights
+    sums = ConvGram(device, problem, form)
+    sums.update([device.put(s)], device.put(y))
+    return sums.solve(1e-3)
 
 
 def test_the_form_follows_the_shape() -> None:
-    def square(kernel: int, pad: int = 0) -> Window:
-        return Window((kernel,) * 2, (1, 1), (pad,) * 2, (pad,) * 2, (1, 1))
+    def form(kernel: int, outputs: int, size: int, memory: int, samples: int = 1000, **options: Any) -> str:
+        window = Window((kernel,) * 2, (1, 1), (0, 0), (0, 0), (1, 1))
+        parts: Parts = [(window, outputs, options.pop("groups", 1))]
+        return problem_of(parts, (size, size), 16, 0, samples, False).form(memory, **options)
 
     large = 1 << 40
-    assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(large) == "correlation"
-    assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(1 << 20) == "im2col"
-    assert ConvProblem(square(3), (24, 24), (22, 22), 64, 16, 1000).form(large, rounding=1e-7) == "im2col"
-    assert ConvProblem(square(1), (24, 24), (24, 24), 64, 16, 1000).form(large) == "im2col"
-    assert ConvProblem(square(3), (4, 4), (2, 2), 512, 16, 10).form(large) == "rows"
+    assert form(3, 64, 24, large) == "correlation"
+    assert form(3, 64, 24, 1 << 20) == "im2col"
+    assert form(3, 64, 24, large, rounding=1e-7) == "im2col"
+    assert form(1, 64, 24, large) == "im2col"
+    assert form(3, 512, 4, large, 10) == "rows"
+    assert form(3, 16, 24, large, groups=16) == "stacked"
+    assert problem_of([(SAME, 64, 1), (POINT, 64, 1)], (24, 24), 16, 0, 1000, False).form(large) == "im2col"
 
 
 def test_rows_larger_than_a_chunk_are_written_slab_by_slab(monkeypatch: pytest.MonkeyPatch) -> None:
-    window = Window((3, 3), (2, 1), (1, 2), (0, 1), (1, 1))
-    size = (9, 7)
-    rng = np.random.default_rng(0)
-    s, x = rng.standard_normal((5, 4, *window.output_size(size))), rng.standard_normal((5, 2, *size))
-    options: dict[str, Any] = {"groups": 1, "intercept": True, "ridge": 0.1}
-    whole = solved("numpy", "im2col", [(s, x)], window, size, **options)[0]
+    parts: Parts = [(Window((3, 3), (2, 1), (1, 2), (0, 1), (1, 1)), 4, 1)]
+    problem = problem_of(parts, (9, 7), 2, 1, 5, True)
+    signals, y = random_sample(parts, (9, 7), 2, 1, 5, 0)
+    whole = solved("numpy", "im2col", problem, signals, y, 0.1)
     monkeypatch.setattr(conv_gram, "CHUNK_BYTES", 2 * 8 * 4 * 9 * 7)  # two positions of one sample
-    slabs = solved("numpy", "im2col", [(s, x)], window, size, **options)[0]
-    assert slabs.rows == whole.rows == 5 * 9 * 7
-    assert relative_error(slabs.weights, whole.weights) < 1e-12
+    slabs = solved("numpy", "im2col", problem, signals, y, 0.1)
+    assert slabs.solutions[0].rows == whole.solutions[0].rows == 5 * 9 * 7
+    assert relative_error(slabs.kernels[0], whole.kernels[0]) < 1e-12
+
+
+def test_sums_of_other_problems_are_not_merged() -> None:
+    parts: Parts = [(SAME, 4, 1)]
+    device = backend("numpy")
+    first = ConvGram(device, problem_of(parts, (6, 5), 2, 0, 5, False), "im2col")
+    for other in (problem_of(parts, (6, 5), 2, 1, 5, False), problem_of([(POINT, 4, 1)], (6, 5), 2, 0, 5, False)):
+        with pytest.raises(InvalidData, match="same problem"):
+            first.merge(ConvGram(device, other, "im2col"))

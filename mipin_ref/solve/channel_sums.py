@@ -1,0 +1,59 @@
+"""Sums of each channel alone: of its values and of the regressors that are its own."""
+
+from __future__ import annotations
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.errors import InvalidData
+
+
+class ChannelSums:
+    """Σ y_a y_b and Σ y_a per channel, y_0 being the value x and y_1.. its own regressors (skip branches and the like).
+
+    parts: 1 + how many own regressors. Everything is summed, and multiplied, in float64: these are few products, and
+    what their means leave after centring may be small.
+    """
+
+    def __init__(self, backend: Backend, channels: int, parts: int) -> None:
+        wide = backend.xp.float64
+        self._backend = backend
+        self.rows = 0
+        self._products = backend.zeros((parts, parts, channels), wide)
+        self._totals = backend.zeros((parts, channels), wide)
+
+    def update(self, y: Array) -> None:
+        """Add y [n, parts, channels, locations]."""
+        xp = self._backend.xp
+        y = xp.astype(y, xp.float64)
+        self._totals += xp.sum(y, axis=(0, 3))
+        for a in range(y.shape[1]):
+            for b in range(a, y.shape[1]):
+                found = self._product(y[:, a, :, :], y[:, b, :, :])
+                self._products[a, b, :] += found
+                if a != b:
+                    self._products[b, a, :] += found
+        self.rows += y.shape[0] * y.shape[3]
+
+    def _product(self, a: Array, b: Array) -> Array:
+        xp = self._backend.xp
+        if a.shape[2] == 1:
+            return xp.sum(a * b, axis=(0, 2))
+        return xp.sum(xp.vecdot(a, b, axis=-1), axis=0)
+
+    def merge(self, other: ChannelSums) -> None:
+        """Add all rows of other sums of the same problem."""
+        if other._totals.shape != self._totals.shape:
+            raise InvalidData("only sums of the same problem can be merged")
+        self._products += other._products
+        self._totals += other._totals
+        self.rows += other.rows
+
+    @property
+    def means(self) -> Array:
+        """[parts, channels]."""
+        return self._totals / self.rows
+
+    def products(self, *, centred: bool) -> Array:
+        """[parts, parts, channels]."""
+        if not centred:
+            return self._products
+        return self._products - self._totals[:, None, :] * self.means[None, :, :]

@@ -1,0 +1,86 @@
+"""Grouped convolutions of few regressors a group, depthwise ones above all: every group in one stack of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.errors import InvalidData
+from mipin_ref.solve.adjoint_rows import adjoint_columns
+from mipin_ref.solve.channel_sums import ChannelSums
+from mipin_ref.solve.joint import Moments, Solution
+from mipin_ref.window import Window
+
+
+class StackedGram:
+    """The normal equations of `groups` problems of `features` regressors each, rows written out."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        windows: Sequence[Window],
+        size: tuple[int, ...],
+        features: int,
+        inputs: int,
+        groups: int,
+        own: int,
+        *,
+        intercept: bool,
+    ) -> None:
+        self._backend, self._windows, self._size = backend, windows, size
+        self._groups, self._parts, self._intercept = groups, 1 + own, intercept
+        wide = backend.xp.float64
+        self._zz = backend.zeros((groups, features, features), wide)
+        self._zy = backend.zeros((groups, features, self._parts * inputs // groups), wide)
+        self._z = backend.zeros((groups, features), wide)
+        self._channels = ChannelSums(backend, inputs, self._parts)
+
+    @property
+    def rows(self) -> int:
+        return self._channels.rows
+
+    def update(self, signals: Sequence[Array], y: Array) -> None:
+        """Add samples: a signal [n, o, *locations] a window, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
+        xp, wide, groups = self._backend.xp, self._backend.xp.float64, self._groups
+        n, length = y.shape[0], prod(self._size)
+        columns = [
+            adjoint_columns(self._backend, s, window, groups, self._size)
+            for s, window in zip(signals, self._windows, strict=True)
+        ]
+        z = columns[0] if len(columns) == 1 else xp.concat(columns, axis=1)
+        parts = xp.reshape(y, (n, self._parts, -1, length))
+        self._channels.update(parts)
+        beside = xp.reshape(parts, (n, self._parts, groups, -1, length))
+        beside = xp.reshape(xp.permute_dims(beside, (2, 1, 3, 0, 4)), (groups, -1, n * length))
+        if self._intercept:
+            self._z += xp.sum(z, axis=2, dtype=wide)
+            # What centring leaves of single-precision products may be their rounding.
+            z, beside = xp.astype(z, wide), xp.astype(beside, wide)
+        product = self._backend.matmul_stack
+        self._zz += xp.astype(product(z, xp.matrix_transpose(z)), wide)
+        self._zy += xp.astype(product(z, xp.matrix_transpose(beside)), wide)
+
+    def merge(self, other: StackedGram) -> None:
+        """Add all samples of another accumulator of the same problem."""
+        if other._zy.shape != self._zy.shape:
+            raise InvalidData("only sums of the same problem can be merged")
+        self._channels.merge(other._channels)
+        self._zz += other._zz
+        self._zy += other._zy
+        self._z += other._z
+
+    def solve(self, ridge: float) -> Solution:
+        """Weights [groups, taps·o, m], taps outermost, own weights and intercepts alike."""
+        xp, groups, channels = self._backend.xp, self._groups, self._channels
+        means = channels.means
+        yy = channels.products(centred=self._intercept)
+        parts, d = means.shape[0], means.shape[1] // groups
+        mean_y = xp.permute_dims(xp.reshape(means, (parts, groups, d)), (1, 0, 2))
+        yy = xp.permute_dims(xp.reshape(yy, (parts, parts, groups, d)), (2, 0, 1, 3))
+        zz, mean_z = self._zz, self._z / self.rows
+        zy = xp.reshape(self._zy, (*self._zy.shape[:2], parts, d))
+        if self._intercept:
+            zz = zz - self._z[:, :, None] * mean_z[:, None, :]
+            zy = zy - self._z[:, :, None, None] * mean_y[:, None, :, :]
+        return Moments(self.rows, self._intercept, zz, zy, yy, mean_z, mean_y).solve(self._backend, ridge)
