@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,15 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.pictures import write_pictures
-from mipin_ref.data import Preprocessing, Samples, builtin, first, open_data, open_labels
+from mipin_ref.cli.explain import explain as explain
+from mipin_ref.cli.files import folder, open_samples
+from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
+from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
-from mipin_ref.files import written_whole
-from mipin_ref.inverse.blocks import describe_inverse
+from mipin_ref.inverse.candidates import candidates
+from mipin_ref.inverse.describe import describe_inverses
+from mipin_ref.inverse.plan import make_plan
+from mipin_ref.table import format_table
 
 DEMO_SAMPLES = 1000
 
@@ -33,15 +36,21 @@ def demo(options: Namespace) -> None:
     results = {c: inv.attribute(x_test[y_test == c]) for c, inv in inverses.items()}
     print(f"\nAPC of {len(x_test)} test digits, each explained for its own class (paper, Eq. 10 and 11):")
     print(mr.metrics.apc(net, results))
-    out = _folder(options.out)
-    for path in write_pictures(net, [r[:1] for r in results.values()], out, titles=[f"digit {c}" for c in results]):
+    out = folder(options.out)
+    firsts = [res[:1] for res in results.values()]
+    paths = write_heatmaps(np.concatenate([Maps().of(res) for res in firsts]), out)
+    for path in [*paths, *write_pages(net, firsts, out, [f"digit {c}" for c in results])]:
         print(path)
 
 
 def inspect(options: Namespace) -> None:
-    """Print the layer table with each layer's inverse."""
+    """Print the layer table with each layer's inverse, and the tensors that are worth explaining."""
     net = mr.load(options.model, output=options.output)
-    print(net.table(("inverse", [describe_inverse(layer) for layer in net.layers])))
+    plan = make_plan(net, at=None, local=True, input_mask=None)
+    print(net.table(("inverse: unknowns", describe_inverses(net, plan))))
+    print("\ntensors to explain (--at):")
+    rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in candidates(net)]
+    print(format_table(["  tensor", "shape", "map"], rows))
 
 
 def fit(options: Namespace) -> None:
@@ -49,7 +58,7 @@ def fit(options: Namespace) -> None:
     net = mr.load(options.model, output=options.output)
     targets = _targets(options.target, net.classes)
     paths = _inverse_paths(options.out, targets)
-    data = _open(options, options.data, net)
+    data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
     inverses = mr.fit(
         net,
@@ -74,39 +83,6 @@ def fit(options: Namespace) -> None:
         print(inverses[target].report)
 
 
-def explain(options: Namespace) -> None:
-    """Write attribution.npz and, where the explained tensor has an image shape, pictures."""
-    net = mr.load(options.model, output=options.output)
-    inverse = mr.load_inverse(options.inverse, net, target=options.target, backend=options.backend)
-    data = _open(options, options.images, net)
-    res = inverse.attribute(data)
-    out = _folder(options.out)
-    arrays = out / "attribution.npz"
-    with written_whole(arrays) as file:
-        np.savez(
-            file,
-            value=res.value,
-            source=res.source,
-            attribution=res.attribution,
-            contribution=res.contribution,
-            output=res.output,
-            header=json.dumps({"target": res.target, "tensor": res.tensor, "model_sha256": net.sha256}),
-        )
-    print(arrays)
-    if res.value.ndim != (3 if res.channel_axis is None else 4):
-        print(f"tensor {res.tensor!r} of shape {list(res.value.shape)} has no image shape: no pictures")
-        return
-    for path in write_pictures(net, [res], out, titles=[f"#{i}, class {res.target}" for i in range(len(res.value))]):
-        print(path)
-
-
-def _open(options: Namespace, path: str, net: mr.Network) -> Samples:
-    preprocessing = Preprocessing(options.scale, options.mean, options.std, net.input_shape)
-    print(f"{path}: {preprocessing.describe()}", flush=True)
-    data = open_data(path, key=options.key, preprocessing=preprocessing)
-    return data if options.limit is None else first(data, options.limit)
-
-
 def _targets(text: str, classes: int) -> list[int]:
     if text == "all":
         return list(range(classes))
@@ -129,9 +105,3 @@ def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[Path]:
         if path.is_dir():
             raise InvalidData(f"{str(path)!r} is a folder")
     return paths
-
-
-def _folder(path: str) -> Path:
-    out = Path(path)
-    out.mkdir(parents=True, exist_ok=True)
-    return out

@@ -1,168 +1,213 @@
-"""What each layer's inverse is: its sums, its weights in the layer's own shape, and how a signal goes through it."""
+"""The least-squares problem of one fitted tensor: its sums, its weights, and the signal that they give."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool, Transpose
+from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.inverse.plan import Step
+from mipin_ref.inverse.pull import pull
 from mipin_ref.layers.conv import conv_adjoint
-from mipin_ref.layers.pool import unpool
-from mipin_ref.solve.conv_gram import ConvGram, ConvProblem, Form
-from mipin_ref.solve.gram import Accumulator, Solution, accumulator_bytes, make_accumulator
+from mipin_ref.solve.conv_gram import ConvGram, ConvPart, ConvProblem, Form
+from mipin_ref.solve.gram import Accumulator, accumulator_bytes, make_accumulator
+from mipin_ref.solve.joint import Solution
+from mipin_ref.solve.own_gram import OwnGram
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """One fitted inverse, float64 NumPy.
+    """The fitted inverse of one tensor, float64 NumPy.
 
-    kernel: Dense [in, out] (X̂ = W S + b, Eq. 6; one column for the layer that holds the target), Conv [o, m / groups,
-    *kernel] (Eq. 7); intercept: [in] or [m] or None.
+    blocks: one array a branch, in the order of the step's: Dense [in, out] (X̂ = W S + b, Eq. 6; one column for the
+    layer that holds the target), Conv [o, m / groups, *kernel] (Eq. 7), any other [C], one weight a channel;
+    intercept: [C] or None. C is axis 1 of the tensor, its features where it has no other axis.
     """
 
-    kernel: npt.NDArray[np.float64]
+    blocks: tuple[npt.NDArray[np.float64], ...]
     intercept: npt.NDArray[np.float64] | None
+
+    @property
+    def unknowns(self) -> int:
+        return sum(block.size for block in self.blocks) + (0 if self.intercept is None else self.intercept.size)
+
+
+def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
+    """The shape of each of a step's blocks of weights; column: the target's output is the only regressor."""
+    shapes: list[tuple[int, ...]] = []
+    for branch in step.branches:
+        layer = branch.layer
+        if isinstance(layer, Dense):
+            shapes.append((step.shape[0], 1 if column else layer.out_shape[0]))
+        elif isinstance(layer, Conv):
+            shapes.append(layer.weight.shape)
+        else:
+            shapes.append(step.shape[:1])
+    return shapes
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The least-squares problem of one Dense or Conv; `column`: only the target's output is a regressor.
+    """The least-squares problem of a fitted step, for `samples` samples.
 
-    conv_bias: an intercept for a Conv; memory: bytes that its sums should stay within, where a form of them does.
+    column: only the target's output is a regressor; memory: bytes that its sums should stay within, where a form of
+    them does.
     """
 
     backend: Backend
-    layer: Dense | Conv
+    step: Step
     column: bool
     samples: int
-    conv_bias: bool
     memory: int
 
-    def sums(self) -> Accumulator | ConvGram:
+    def sums(self) -> Sums:
         """Empty sums."""
-        layer, backend = self.layer, self.backend
-        if isinstance(layer, Dense):
-            return make_accumulator(backend, self._features, layer.in_shape[0], intercept=True, rows=self.samples)
-        channels = (layer.out_shape[0], layer.in_shape[0])
-        size, locations = layer.in_shape[1:], layer.out_shape[1:]
-        return ConvGram(
-            backend, layer.window, size, locations, channels, layer.groups, intercept=self.conv_bias, form=self._form
+        step, backend, own = self.step, self.backend, len(self.step.own)
+        if not step.shared:
+            return Sums(self, OwnGram(backend, step.shape[0], own=own, intercept=step.intercept))
+        if isinstance(step.shared[0].layer, Conv):
+            return Sums(self, ConvGram(backend, self._conv, self._form))
+        made = make_accumulator(
+            backend, self._features, step.shape[0], own=own, intercept=step.intercept, rows=self.samples
         )
+        return Sums(self, made)
 
     @property
     def bytes(self) -> int:
         """What those sums hold at their largest."""
-        if isinstance(self.layer, Dense):
-            return accumulator_bytes(self._features, self.layer.in_shape[0], self.samples)
-        return self.layer.groups * self._conv.bytes_of(self._form)
+        parts = 1 + len(self.step.own)
+        if not self.step.shared:
+            return 8 * self.step.shape[0] * parts * (parts + 1)
+        if isinstance(self.step.shared[0].layer, Conv):
+            return self._conv.bytes_of(self._form)
+        return accumulator_bytes(self._features, parts * self.step.shape[0], self.samples)
 
     @property
     def _features(self) -> int:
-        return 1 if self.column else self.layer.out_shape[0]
+        return 1 if self.column else sum(branch.layer.out_shape[0] for branch in self.step.shared)
 
     @property
     def _conv(self) -> ConvProblem:
-        layer = self.layer
-        assert isinstance(layer, Conv)
-        o, m = layer.out_shape[0] // layer.groups, layer.in_shape[0] // layer.groups
-        return ConvProblem(layer.window, layer.in_shape[1:], layer.out_shape[1:], o, m, self.samples)
+        layers = [branch.layer for branch in self.step.shared]
+        parts = tuple(
+            ConvPart(layer.window, layer.out_shape[1:], layer.out_shape[0], layer.groups)
+            for layer in layers
+            if isinstance(layer, Conv)
+        )
+        channels, *size = self.step.shape
+        return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
 
     @property
     def _form(self) -> Form:
-        assert isinstance(self.layer, Conv)
-        rounding = float(np.finfo(self.backend.dtype).eps) if self.conv_bias else 0.0
-        return self._conv.form(self.memory // self.layer.groups, rounding=rounding)
+        rounding = float(np.finfo(self.backend.dtype).eps) if self.step.intercept else 0.0
+        return self._conv.form(self.memory, rounding=rounding)
 
 
-def solve_sums(
-    backend: Backend, layer: Layer, sums: Accumulator | ConvGram, ridge: float
-) -> tuple[Weights, Sequence[Solution]]:
-    """The weights in the layer's own shape, and one Solution a group."""
-    if isinstance(sums, ConvGram):
-        assert isinstance(layer, Conv)
-        solutions = sums.solve(ridge)
-        o, m = layer.out_shape[0] // layer.groups, layer.in_shape[0] // layer.groups
-        kernels = [
-            backend.get(solution.weights).reshape(layer.window.taps, o, m).transpose(1, 2, 0) for solution in solutions
-        ]
-        kernel = np.concatenate(kernels).reshape(layer.out_shape[0], m, *layer.window.kernel)
-        intercepts = [backend.get(s.intercept) for s in solutions if s.intercept is not None]
-        return Weights(np.ascontiguousarray(kernel), np.concatenate(intercepts) if intercepts else None), solutions
-    solution = sums.solve(ridge)
-    kernel = np.ascontiguousarray(backend.get(solution.weights).T)
-    return Weights(kernel, backend.get(solution.intercept)), [solution]
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """The sums of a problem, filled batch by batch."""
+
+    problem: Problem
+    held: OwnGram | ConvGram | Accumulator
+
+    def update(self, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array) -> None:
+        """Add samples: the signals of the step's branches, and the tensor's true value x [n, *shape]."""
+        backend, step = self.problem.backend, self.problem.step
+        xp = backend.xp
+        own = [pull(backend, branch, signals, taps) for branch in step.own]
+        y = xp.concat([x, *own], axis=1) if own else x
+        shared = [signals[branch.layer.output] for branch in step.shared]
+        if isinstance(self.held, OwnGram):
+            self.held.update(y)
+        elif isinstance(self.held, ConvGram):
+            self.held.update(shared, y)
+        else:
+            self.held.update(shared[0] if len(shared) == 1 else xp.concat(shared, axis=1), y)
+
+    def solve(self, ridge: float) -> tuple[Weights, Sequence[Solution]]:
+        """The weights in the layers' own shapes, and what is known of the fit."""
+        get, step = self.problem.backend.get, self.problem.step
+        if isinstance(self.held, ConvGram):
+            found = self.held.solve(ridge)
+            return _in_order(step, found.kernels, found.own, found.intercept), found.solutions
+        solution = self.held.solve(ridge)
+        weights, at, shared = get(solution.weights)[0].T, 0, []
+        for branch in step.shared:
+            width = weights.shape[1] if self.problem.column else branch.layer.out_shape[0]
+            shared.append(np.ascontiguousarray(weights[:, at : at + width]))
+            at += width
+        intercept = None if solution.intercept is None else get(solution.intercept)[0]
+        return _in_order(step, shared, get(solution.own)[0], intercept), [solution]
+
+
+def _in_order(
+    step: Step,
+    shared: Sequence[npt.NDArray[np.float64]],
+    own: npt.NDArray[np.float64],
+    intercept: npt.NDArray[np.float64] | None,
+) -> Weights:
+    rest = {True: iter(shared), False: iter(own)}
+    return Weights(tuple(np.ascontiguousarray(next(rest[b.shared])) for b in step.branches), intercept)
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceWeights:
     """Weights on the device, in the compute dtype."""
 
-    kernel: Array
+    blocks: tuple[Array, ...]
     intercept: Array | None
 
     @classmethod
     def of(cls, backend: Backend, weights: Weights) -> DeviceWeights:
-        return cls(backend.put(weights.kernel), None if weights.intercept is None else backend.put(weights.intercept))
+        intercept = None if weights.intercept is None else backend.put(weights.intercept)
+        return cls(tuple(backend.put(block) for block in weights.blocks), intercept)
 
 
-def pull(
-    backend: Backend, step: Step, signal: Array, weights: DeviceWeights | None, taps: Array | None, *, affine: bool
+def reconstruct(
+    backend: Backend,
+    step: Step,
+    signals: Mapping[str, Array],
+    weights: DeviceWeights | None,
+    taps: Mapping[str, Array],
+    *,
+    affine: bool,
 ) -> Array:
-    """The signal of a layer's input from that of its output [n, *out_shape] -> [n, *in_shape], before any mask.
+    """The signal of a step's tensor from those of its branches [n, *shape], before any mask.
 
-    weights: of a fitted step; taps: of a MaxPool; affine: with the intercept (source signal) or without (attribution).
+    weights: of a fitted step; affine: with the intercept (source signal) or without (attribution).
     """
-    xp, layer = backend.xp, step.layer
-    if isinstance(layer, Dense | Conv):
-        assert weights is not None
+    xp = backend.xp
+    if weights is None:
+        return pull(backend, step.branches[0], signals, taps)
+    per_channel = (-1,) + (1,) * (len(step.shape) - 1)
+    found = None
+    for branch, block in zip(step.branches, weights.blocks, strict=True):
+        layer = branch.layer
         if isinstance(layer, Dense):
-            found = signal @ weights.kernel.T
+            part = signals[layer.output] @ block.T
+        elif isinstance(layer, Conv):
+            part = conv_adjoint(backend, signals[layer.output], block, layer.window, layer.groups, step.shape[1:])
         else:
-            found = conv_adjoint(backend, signal, weights.kernel, layer.window, layer.groups, layer.in_shape[1:])
-        if affine and weights.intercept is not None:
-            found = found + xp.reshape(weights.intercept, (-1,) + (1,) * (len(layer.in_shape) - 1))
-        return found
-    if isinstance(layer, MaxPool):
-        assert taps is not None
-        return unpool(backend, signal, taps, layer.window, layer.in_shape[1:])
-    if isinstance(layer, Transpose):
-        return xp.permute_dims(signal, tuple(int(i) for i in np.argsort(layer.perm)))
-    return xp.reshape(signal, (signal.shape[0], *layer.in_shape))
+            part = pull(backend, branch, signals, taps) * xp.reshape(block, per_channel)
+        found = part if found is None else found + part
+    if affine and weights.intercept is not None:
+        found = found + xp.reshape(weights.intercept, per_channel)
+    return found
 
 
-def block_name(layer: Layer) -> str:
-    """What kind of inverse a layer has."""
-    if isinstance(layer, Dense):
-        return "ridge, Eq. 6"
-    if isinstance(layer, Conv):
-        return "adjoint convolution, Eq. 7"
-    return "unpooling by switches, Eq. 8" if isinstance(layer, MaxPool) else "passes the signal"
-
-
-def describe_inverse(layer: Layer) -> str:
-    """One table cell: what the inverse of this layer is and how many unknowns it has by default."""
-    if isinstance(layer, Dense | Conv):
-        unknowns = layer.weight.size + (layer.in_shape[0] if isinstance(layer, Dense) else 0)
-        return f"{block_name(layer)}: {unknowns:,} unknowns"
-    return block_name(layer)
-
-
-def sample_bytes(layers: Sequence[Layer], fetched: Sequence[tuple[int, ...]], itemsize: int) -> int:
-    """Rough memory that one sample needs on its way forward and back through `layers`."""
+def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], itemsize: int) -> int:
+    """Rough memory that one sample needs on its way forward and back through `steps`."""
+    layers = [layer for step in steps for layer in step.layers]
     widest = max((prod(layer.in_shape) + prod(layer.out_shape) for layer in layers), default=1)
-    columns = max((_column_elements(layer) for layer in layers), default=0)
-    held: Any = sum(prod(shape) for shape in fetched)
+    columns = max((_column_elements(layer) for layer in layers if isinstance(layer, Conv)), default=0)
+    held = sum(prod(shape) for shape in fetched)
     return int(8 * widest + (4 + itemsize) * held + itemsize * (4 * widest + columns))
 
 
-def _column_elements(layer: Layer) -> int:
-    if isinstance(layer, Conv):
-        return prod(layer.out_shape[1:]) * layer.window.taps * layer.in_shape[0] // layer.groups
-    return 0
+def _column_elements(layer: Conv) -> int:
+    return prod(layer.out_shape[1:]) * layer.window.taps * layer.in_shape[0] // layer.groups

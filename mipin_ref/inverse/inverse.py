@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend
-from mipin_ref.data import as_samples
+from mipin_ref.data import Samples, as_samples
+from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Weights, sample_bytes
 from mipin_ref.inverse.options import Options, checked_batch_size
 from mipin_ref.inverse.plan import Plan
-from mipin_ref.inverse.propagate import descend, needs, seed, to_device
+from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.store import write
 
@@ -40,37 +41,64 @@ class Inverse:
     samples: int
     backend: Backend
 
-    def attribute(self, x: Any, *, batch_size: int | None = None) -> Attribution:
+    @overload
+    def attribute(self, x: Any, *, at: str | None = None, batch_size: int | None = None) -> Attribution: ...
+    @overload
+    def attribute(self, x: Any, *, at: Sequence[str], batch_size: int | None = None) -> dict[str, Attribution]: ...
+    def attribute(
+        self, x: Any, *, at: str | Sequence[str] | None = None, batch_size: int | None = None
+    ) -> Attribution | dict[str, Attribution]:
         """Source signal and attribution of the target for x (paper, Algorithm 1).
 
-        x: [N, *input_shape] floats: array, path, or anything with len() and slicing. Returns NumPy arrays of x's shape,
-        or of tensor `at`, in the fit's dtype. Raises InvalidData for a wrong shape or dtype, NaN or Inf.
+        x: [N, *input_shape] floats: array, path, or anything with len() and slicing; at: a tensor on the way from the
+        logits to the explained one, by default that one itself, or several (the result is then a dict by name, from
+        one descent). Returns NumPy arrays of the tensor's shape in the fit's dtype.
+        Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way.
         """
-        data = as_samples(x)
+        data, plan = as_samples(x), self.plan
+        asked = [plan.explained] if at is None else [at] if isinstance(at, str) else list(at)
+        named = {name: self._tensor(name) for name in asked}
+        found = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
+        results = {name: found[tensor] for name, tensor in named.items()}
+        return results[asked[0]] if at is None or isinstance(at, str) else results
+
+    def _tensor(self, name: str) -> str:
+        tensor = self.net.tensor(name)
+        if tensor not in self.plan.step_of:
+            raise InvalidData(f"tensor {name!r} is not between the logits and {self.plan.explained!r}")
+        return tensor
+
+    def _descended(self, data: Samples, tensors: Sequence[str], size: int | None) -> dict[str, Attribution]:
         net, plan, backend = self.net, self.plan, self.backend
-        steps = plan.steps
-        tensors, switches = needs(plan, steps)
-        recorder = Recorder(net, [*tensors, plan.explained], switches)
-        size = checked_batch_size(batch_size)
+        path, _ = plan.path(tensors)
+        masks, pools = needs(path)
+        fetched = [*masks, *tensors, plan.logits]
+        recorder = Recorder(net, fetched, list(pools))
         if size is None:
-            fetched = [net.shapes[t] for t in (*tensors, plan.explained)]
-            layers = [step.layer for step in steps]
-            size = max(1, min(256, BATCH_BYTES // sample_bytes(layers, fetched, backend.itemsize)))
-        weights = {tensor: DeviceWeights.of(backend, found) for tensor, found in self.weights.items()}
-        shape = (len(data), *net.shapes[plan.explained])
-        value, source, attribution = (np.empty(shape, backend.dtype) for _ in range(3))
+            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize)
+            size = max(1, min(256, BATCH_BYTES // each))
+        weights = {step.tensor: DeviceWeights.of(backend, self.weights[step.tensor]) for step in path if step.fitted}
+        parts = {
+            tensor: [np.empty((len(data), *net.shapes[tensor]), backend.dtype) for _ in range(3)] for tensor in tensors
+        }
         output = np.empty(len(data), backend.dtype)
         for start in range(0, len(data), size):
             rows = slice(start, min(start + size, len(data)))
-            record = recorder(data[rows], start)
-            batch = to_device(backend, plan, steps, record)
-            y = seed(backend, net, plan, batch, self.target)
-            value[rows] = record.values[plan.explained]
-            source[rows] = backend.get(descend(backend, steps, weights, batch, y, affine=True))
-            attribution[rows] = backend.get(descend(backend, steps, weights, batch, y, affine=False))
-            output[rows] = batch.logits.reshape(len(batch.logits), -1)[:, self.target]
-        axis = net.channel_axis(plan.explained)
-        return Attribution(value, source, attribution, output, self.target, plan.explained, axis)
+            found = recorded(recorder(data[rows], start), pools)
+            batch = to_device(backend, path, found)
+            logits = found.values[plan.logits]
+            y = {plan.logits: seed(backend, plan, logits, self.target)}
+            source, attribution = (
+                descend(backend, path, weights, batch, y, affine=affine, keep=tensors) for affine in (True, False)
+            )
+            for tensor, (value, s, a) in parts.items():
+                value[rows] = found.values[tensor]
+                s[rows], a[rows] = backend.get(source[tensor]), backend.get(attribution[tensor])
+            output[rows] = logits.reshape(len(logits), -1)[:, self.target]
+        return {
+            tensor: Attribution(value, s, a, output, self.target, tensor, net.channel_axis(tensor))
+            for tensor, (value, s, a) in parts.items()
+        }
 
     def save(self, path: str | Path) -> None:
         """Write to a .mipin file, whole or not at all. Raises OSError where the disk refuses."""
@@ -86,7 +114,7 @@ class Inverse:
         tensors = {}
         for number, step in enumerate(self.plan.fitted):
             weights = self.weights[step.tensor]
-            tensors[f"{number}.kernel"] = weights.kernel
+            tensors.update({f"{number}.{i}": block for i, block in enumerate(weights.blocks)})
             if weights.intercept is not None:
                 tensors[f"{number}.intercept"] = weights.intercept
         write(path, header, tensors)

@@ -10,9 +10,9 @@ import numpy as np
 
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.layer import Array, Conv, Dense
+from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import Weights
+from mipin_ref.inverse.blocks import Weights, block_shapes
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import Step, make_plan
@@ -37,11 +37,13 @@ def load_inverse(
     _check_header(path, header, net, target)
     try:
         options = Options(**header["options"])
-        plan = make_plan(net, at=options.at, local=options.local, input_mask=options.input_mask)
+        plan = make_plan(
+            net, at=options.at, local=options.local, input_mask=options.input_mask, conv_bias=options.conv_bias
+        )
         report = Report(tuple(TensorReport(**row) for row in header["report"]))
         found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
-            step.tensor: _weights(path, tensors, number, step, plan.is_column(step), options.conv_bias)
+            step.tensor: _weights(path, tensors, number, step, plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
     except (KeyError, TypeError, ValueError, InvalidData) as error:
@@ -56,19 +58,11 @@ def _check_header(path: Path, header: dict[str, Any], net: Network, target: int 
         raise CorruptFile(f"{str(path)!r} explains class {header.get('target')}, not class {target}")
 
 
-def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, column: bool, conv_bias: bool) -> Weights:
-    layer = step.layer
-    assert isinstance(layer, Dense | Conv)
-    if isinstance(layer, Dense):
-        shape: tuple[int, ...] = (layer.in_shape[0], 1 if column else layer.out_shape[0])
-    else:
-        shape = layer.weight.shape
-    kernel, intercept = tensors[f"{number}.kernel"], tensors.get(f"{number}.intercept")
-    wanted = {"kernel": shape}
-    if isinstance(layer, Dense) or conv_bias:
-        wanted["intercept"] = layer.in_shape[:1]
-    given = {"kernel": kernel} if intercept is None else {"kernel": kernel, "intercept": intercept}
-    fits = {name: a.shape for name, a in given.items()} == wanted
-    if not fits or not all(a.dtype == np.float64 and np.all(np.isfinite(a)) for a in given.values()):
-        raise CorruptFile(f"{str(path)!r} holds no finite weights of shape {shape} for tensor {step.tensor!r}")
-    return Weights(kernel, intercept)
+def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, column: bool) -> Weights:
+    shapes = block_shapes(step, column=column)
+    blocks, intercept = [tensors[f"{number}.{i}"] for i in range(len(shapes))], tensors.get(f"{number}.intercept")
+    given = [*blocks, *([] if intercept is None else [intercept])]
+    fits = [a.shape for a in given] == [*shapes, *([step.shape[:1]] if step.intercept else [])]
+    if not fits or not all(a.dtype == np.float64 and np.all(np.isfinite(a)) for a in given):
+        raise CorruptFile(f"{str(path)!r} holds no finite weights of shapes {shapes} for tensor {step.tensor!r}")
+    return Weights(tuple(blocks), intercept)

@@ -1,25 +1,92 @@
-"""Algorithm 1 unrolled: which tensor each step yields, whether it is fitted, and whether it is masked."""
+"""Algorithm 1 unrolled: which signals reconstruct each tensor, whether weights are fitted, whether it is masked."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Activation, Conv, Dense, Layer, MaxPool, Reshape, Transpose
+from mipin_ref.graph.layer import (
+    Activation,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    Pad,
+    Reshape,
+    Shape,
+    Slice,
+    Transpose,
+)
 from mipin_ref.graph.network import Network
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """The inversion of one layer: yields the signal of its input tensor; `mask` it by that tensor's non-zeros."""
+class Branch:
+    """One way by which signals come back to a tensor: through the layer that reads it as its input number `slot`.
 
-    layer: Layer
-    fitted: bool
+    Slices of disjoint boxes are one branch of several layers, as the Split that they are: their signals are put side
+    by side.
+    """
+
+    layers: tuple[Layer, ...]
+    slot: int
+
+    @property
+    def layer(self) -> Layer:
+        return self.layers[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The tensors whose signals this branch takes."""
+        return tuple(layer.output for layer in self.layers)
+
+    @property
+    def shared(self) -> bool:
+        """Whether its regressors serve all channels of the tensor (a Dense, a Conv) or each one its own."""
+        return isinstance(self.layer, Dense | Conv)
+
+    @property
+    def parametric(self) -> bool:
+        """Whether the inverse has weights even where it is the tensor's only branch."""
+        return isinstance(self.layer, Dense | Conv | AveragePool | GlobalAveragePool | Affine)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by its non-zeros."""
+
+    tensor: str
+    shape: Shape
+    branches: tuple[Branch, ...]
+    intercept: bool
     mask: bool
 
     @property
-    def tensor(self) -> str:
-        return self.layer.input
+    def fitted(self) -> bool:
+        return len(self.branches) > 1 or self.branches[0].parametric
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tensors whose signals must be known before this one's."""
+        return tuple(name for branch in self.branches for name in branch.outputs)
+
+    @property
+    def shared(self) -> tuple[Branch, ...]:
+        return tuple(branch for branch in self.branches if branch.shared)
+
+    @property
+    def own(self) -> tuple[Branch, ...]:
+        return tuple(branch for branch in self.branches if not branch.shared)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(layer for branch in self.branches for layer in branch.layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,49 +104,109 @@ class Plan:
 
     def is_column(self, step: Step) -> bool:
         """Whether the target's output is the only regressor of this step."""
-        return self.column and step is self.steps[0]
+        return self.column and self.logits in step.reads
 
-    def above(self, step: Step) -> tuple[Step, ...]:
-        """The steps that must be taken before this one."""
-        return self.steps[: self.steps.index(step)]
+    @cached_property
+    def step_of(self) -> dict[str, Step]:
+        return {step.tensor: step for step in self.steps}
+
+    def path(self, wanted: Iterable[str], kept: Collection[str] = ()) -> tuple[tuple[Step, ...], frozenset[str]]:
+        """The steps, in order, from signals `kept` to those `wanted`, and which of these and the logits they need."""
+        taken: set[str] = set()
+        start: set[str] = set()
+        stack = list(wanted)
+        while stack:
+            name = stack.pop()
+            if name in kept or name == self.logits:
+                start.add(name)
+            elif name not in taken:
+                taken.add(name)
+                stack.extend(self.step_of[name].reads)
+        return tuple(step for step in self.steps if step.tensor in taken), frozenset(start)
 
 
-def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | None) -> Plan:
+def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | None, conv_bias: bool = False) -> Plan:
     """The steps from the logits to tensor `at`, by default the network's input.
 
     A tensor is masked at every step (method of the paper, Eq. 9) except where the mask could change nothing: behind a
     layer that gives zero for zero, a masked output has already silenced what is zero at the input. A tensor that is
-    the input reshaped or transposed counts as the input.
+    the input reshaped or transposed counts as the input. Layers that do not lead from `at` to the logits take no part.
     Raises InvalidData where `at` is no tensor between input and logits.
     """
     explained = net.input if at is None else net.tensor(at)
-    chain = list(net.layers)
-    while chain and chain[0].input != explained:
-        chain = chain[1:]
-    if not chain:
+    if explained == net.logits:
         raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
-    reshaped_input: set[str] = set()
-    for layer in net.layers:
-        if layer.input not in {net.input, *reshaped_input} or not isinstance(layer, Reshape | Transpose):
-            break
-        reshaped_input.add(layer.output)
-    is_input = {net.input, *reshaped_input}
+    between = _between(net, explained)
+    if explained not in between:
+        raise InvalidData(f"the logits do not depend on tensor {explained!r}")
+    is_input = _reshaped(net, net.input)
     mask_explained = input_mask if input_mask is not None else explained not in is_input
-    steps = []
-    masked_above = False
-    for layer in reversed(chain):
-        fitted = isinstance(layer, Dense | Conv)
-        wanted = local and (mask_explained if layer.input == explained or layer.input in is_input else True)
-        implied = masked_above and not fitted and _keeps_zero(layer)
-        steps.append(Step(layer, fitted, wanted and not implied))
-        masked_above = wanted
+    like_explained = _reshaped(net, explained) | is_input
+    steps, masked = [], {net.logits}
+    for name in reversed([name for name in net.shapes if name in between and name != net.logits]):
+        branches = _branches(net, name, between)
+        wanted = local and (mask_explained if name in like_explained else True)
+        (first, *others) = branches
+        implied = not others and all(_keeps_zero(x) and x.output in masked for x in first.layers)
+        intercept = conv_bias or any(b.parametric and not isinstance(b.layer, Conv) for b in branches)
+        step = Step(name, net.shapes[name], branches, intercept, wanted and not (implied and not first.parametric))
+        steps.append(step)
+        if wanted:
+            masked.add(name)
     if not any(step.fitted for step in steps):
         raise InvalidData(
-            f"no Conv or Dense stands between tensor {explained!r} and the target: nothing is to be fitted"
+            f"no layer with weights stands between tensor {explained!r} and the target: nothing is to be fitted"
         )
-    column = isinstance(chain[-1], Dense)
-    return Plan(tuple(steps), net.logits, explained, column)
+    producer = next(layer for layer in net.layers if layer.output == net.logits)
+    return Plan(tuple(steps), net.logits, explained, isinstance(producer, Dense))
+
+
+def _between(net: Network, start: str) -> set[str]:
+    """The tensors that depend on `start` and that the logits depend on, both included."""
+    below, above = {start}, {net.logits}
+    for layer in net.layers:
+        if below.intersection(layer.inputs):
+            below.add(layer.output)
+    for layer in reversed(net.layers):
+        if layer.output in above:
+            above.update(layer.inputs)
+    return below & above
+
+
+def _reshaped(net: Network, start: str) -> set[str]:
+    """`start` and every tensor that holds the same values in another shape or order."""
+    found = {start}
+    for layer in net.layers:
+        if isinstance(layer, Reshape | Transpose) and layer.input in found:
+            found.add(layer.output)
+    return found
+
+
+def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch, ...]:
+    readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between]
+    slices = [layer for layer, _ in readers if isinstance(layer, Slice)]
+    together = _disjoint(slices)
+    found = []
+    for layer, slot in readers:
+        if together and isinstance(layer, Slice):
+            if layer is slices[0]:
+                found.append(Branch(tuple(slices), 0))
+        else:
+            found.append(Branch((layer,), slot))
+    return tuple(found)
+
+
+def _disjoint(slices: list[Slice]) -> bool:
+    """Whether no two boxes meet."""
+    for i, a in enumerate(slices):
+        for b in slices[:i]:
+            axes = zip(a.begin, a.end, b.begin, b.end, strict=True)
+            if all(begin < other_end and other_begin < end for begin, end, other_begin, other_end in axes):
+                return False
+    return True
 
 
 def _keeps_zero(layer: Layer) -> bool:
-    return layer.keeps_zero if isinstance(layer, Activation) else isinstance(layer, MaxPool | Reshape | Transpose)
+    if isinstance(layer, Activation):
+        return layer.keeps_zero
+    return isinstance(layer, MaxPool | Reshape | Transpose | Concat | Slice | Pad)

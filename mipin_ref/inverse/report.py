@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from mipin_ref.solve.gram import Solution
+from mipin_ref.solve.joint import Solution
 from mipin_ref.table import format_table
 
 

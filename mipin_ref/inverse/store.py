@@ -16,7 +16,7 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.layer import Array
 
-FORMAT, VERSION = "mipin-inverse", 1
+FORMAT, VERSION = "mipin-inverse", 2
 _RECORDED = ("mipin_ref", "numpy", "scipy", "onnx", "onnxruntime")
 
 

@@ -114,10 +114,11 @@ def test_weights_where_they_are_identifiable(name: str, seed: int) -> None:
             continue
         (block,) = expected.weights[tensor].blocks
         kernel = block.weight
-        if fitted.kernel.shape != kernel.shape:  # the layer that holds the target: the other columns see no signal
+        (found,) = fitted.blocks
+        if found.shape != kernel.shape:  # the layer that holds the target: the other columns see no signal
             assert not np.any(np.delete(kernel, 0, axis=1))
             kernel = kernel[:, :1]
-        assert relative_error(fitted.kernel, kernel) < 1e-9
+        assert relative_error(found, kernel) < 1e-9
         if fitted.intercept is not None:
             intercept = expected.weights[tensor].intercept
             assert intercept is not None

@@ -99,7 +99,7 @@ def test_nothing_to_fit_is_refused() -> None:
         Activation(("scores",), "chances", "Sigmoid"),
     ]
     net = mr.load(to_onnx(ops, (36,)))
-    with pytest.raises(mr.InvalidData, match="no Conv or Dense stands between tensor 'scores' and the target"):
+    with pytest.raises(mr.InvalidData, match="no layer with weights stands between tensor 'scores' and the target"):
         mr.fit(net, X.reshape(20, 36), 1, at="scores")
 
 

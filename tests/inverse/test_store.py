@@ -41,12 +41,12 @@ def test_strided_weights_survive(tmp_path: Path) -> None:
     net = small()
     inv = mr.fit(net, X, 1)
     for weights in inv.weights.values():
-        object.__setattr__(weights, "kernel", np.asfortranarray(weights.kernel))
-    assert not all(weights.kernel.flags.c_contiguous for weights in inv.weights.values())
+        object.__setattr__(weights, "blocks", tuple(np.asfortranarray(block) for block in weights.blocks))
+    assert not all(weights.blocks[0].flags.c_contiguous for weights in inv.weights.values())
     inv.save(tmp_path / "strided.mipin")
     again = mr.load_inverse(tmp_path / "strided.mipin", net)
     for tensor, weights in inv.weights.items():
-        assert np.array_equal(again.weights[tensor].kernel, weights.kernel)
+        assert np.array_equal(again.weights[tensor].blocks[0], weights.blocks[0])
 
 
 def test_the_header_says_what_made_it(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
@@ -109,13 +109,13 @@ def rewritten(path: Path, change: Any) -> None:
         (lambda h, t: h.update(format="x"), "format version"),
         (lambda h, t: h.pop("options"), "incomplete"),
         (lambda h, t: h["options"].update(unknown=1), "incomplete"),
-        (lambda h, t: t.pop("0.kernel"), "incomplete"),
+        (lambda h, t: t.pop("0.0"), "incomplete"),
         (lambda h, t: h.update(target="x"), "damaged"),
         (lambda h, t: h.update(target=99), "damaged"),
         (lambda h, t: t.pop("0.intercept"), "no finite weights"),
         (lambda h, t: t["0.intercept"].fill(np.inf), "no finite weights"),
-        (lambda h, t: t.update({"0.kernel": np.zeros((2, 2))}), "no finite weights"),
-        (lambda h, t: t["0.kernel"].fill(np.nan), "no finite weights"),
+        (lambda h, t: t.update({"0.0": np.zeros((2, 2))}), "no finite weights"),
+        (lambda h, t: t["0.0"].fill(np.nan), "no finite weights"),
     ],
 )
 def test_damaged_content_is_refused(saved: tuple[mr.Network, mr.Inverse, Path], change: Any, message: str) -> None:

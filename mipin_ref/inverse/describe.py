@@ -1,0 +1,64 @@
+"""What each tensor's inverse is, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from math import prod
+
+from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.blocks import block_shapes
+from mipin_ref.inverse.plan import Branch, Plan, Step
+
+
+def block_name(step: Step) -> str:
+    """What kind of inverse a tensor has: one block, or several in one least-squares problem."""
+    if len(step.branches) == 1:
+        return _alone(step.branches[0])
+    parts = Counter(_together(branch) for branch in step.branches)
+    return "joint, " + " + ".join(f"{count} {part}" if count > 1 else part for part, count in parts.items())
+
+
+def describe_inverses(net: Network, plan: Plan) -> list[str]:
+    """One table cell a layer: how the tensors that it reads are reconstructed, and from how many unknowns.
+
+    Tensors are told apart by the number of the layer that they come from, as in the table's column "from". A joint fit
+    of a tensor with several readers is told where the last of them stands.
+    """
+    number = {net.input: "input"} | {layer.output: str(i) for i, layer in enumerate(net.layers)}
+    return [_cell(plan, layer, number) for layer in net.layers]
+
+
+def _cell(plan: Plan, layer: Layer, number: Mapping[str, str]) -> str:
+    names = [name for name in dict.fromkeys(layer.inputs) if name in plan.step_of]
+    cells = {name: _inverse(plan, plan.step_of[name], layer, number) for name in names}
+    if len(set(cells.values())) < 2:
+        return next(iter(cells.values()), "does not lead to the target")
+    return "; ".join(f"{number[name]}: {text}" for name, text in cells.items())
+
+
+def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) -> str:
+    if step.layers[-1] is not layer:
+        return f"joint, see {number[step.layers[-1].output]}"
+    if not step.fitted:
+        return block_name(step)
+    unknowns = sum(prod(shape) for shape in block_shapes(step, column=plan.is_column(step)))
+    return f"{block_name(step)}: {unknowns + step.shape[0] * step.intercept:,}"
+
+
+def _alone(branch: Branch) -> str:
+    layer = branch.layer
+    if isinstance(layer, Dense):
+        return "ridge, Eq. 6"
+    if isinstance(layer, Conv):
+        return "adjoint conv, Eq. 7"
+    if isinstance(layer, MaxPool):
+        return "unpooling, Eq. 8"
+    if isinstance(layer, GlobalAveragePool | AveragePool):
+        return "spread over the map"
+    return "a weight a channel" if isinstance(layer, Affine) else "passes"
+
+
+def _together(branch: Branch) -> str:
+    return {"Dense": "ridge", "Conv": "conv"}.get(branch.layer.kind, branch.layer.kind)

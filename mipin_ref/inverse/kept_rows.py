@@ -1,0 +1,103 @@
+"""Arrays kept between passes over the data, sample after sample: in memory as far as it goes, then in files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import prod
+from typing import IO, Any
+
+import numpy as np
+
+from mipin_ref.graph.layer import Array
+
+DISK_SHARE = 0.4
+"""Of the free space where temporary files lie, for each of the two stores of a fit."""
+
+
+@dataclass
+class _Kept:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+    written: int = 0
+    chunks: list[Array] = field(default_factory=list)
+    file: IO[bytes] | None = None
+
+
+class KeptRows:
+    """NumPy arrays [samples, *shape] by key, up to `memory` bytes in memory and then in temporary files."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._kept: dict[Hashable, _Kept] = {}
+        self.held = 0
+        """Bytes in memory."""
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    @property
+    def keys(self) -> list[Any]:
+        return list(self._kept)
+
+    def room(self, size: int, *, disk: bool) -> bool:
+        """Whether so many bytes more fit into the memory, or may lie on the disk."""
+        if disk:
+            pending = sum(kept.size - kept.written for kept in self._kept.values() if kept.file is not None)
+            return size + pending <= DISK_SHARE * shutil.disk_usage(tempfile.gettempdir()).free
+        return self.held + size <= self._memory
+
+    def open(self, key: Hashable, samples: int, shape: tuple[int, ...], dtype: Any, *, disk: bool) -> None:
+        """Make room for an array that `append` will fill."""
+        kind = np.dtype(dtype)
+        kept = _Kept(shape, kind, samples * prod(shape) * kind.itemsize)
+        if disk:
+            # It has no name, so that it is gone with the process, however that ends.
+            kept.file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by drop)
+        else:
+            self.held += kept.size
+        self._kept[key] = kept
+
+    def append(self, key: Hashable, rows: Array) -> None:
+        """Add the next samples."""
+        kept = self._kept[key]
+        rows = np.ascontiguousarray(rows, kept.dtype)
+        if kept.file is None:
+            # A view would hold all that it is a part of.
+            kept.chunks.append(rows if rows.base is None else rows.copy())
+        else:
+            kept.file.write(rows.data)
+            kept.written += rows.nbytes
+
+    def read(self, key: Hashable, start: int, stop: int) -> Array:
+        """Samples start..stop."""
+        kept = self._kept[key]
+        if kept.file is not None:
+            each = prod(kept.shape) * kept.dtype.itemsize
+            kept.file.seek(start * each)
+            flat = np.frombuffer(kept.file.read((stop - start) * each), kept.dtype)
+            return flat.reshape(stop - start, *kept.shape)
+        parts = []
+        ends = accumulate(len(chunk) for chunk in kept.chunks)
+        for chunk, end in zip(kept.chunks, ends, strict=True):
+            first = end - len(chunk)
+            if first < stop and start < end:
+                parts.append(chunk[max(start - first, 0) : stop - first])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def drop(self, unwanted: Callable[[Any], bool]) -> None:
+        """Let go of the arrays whose key is not wanted any more."""
+        for key in [key for key in self._kept if unwanted(key)]:
+            kept = self._kept.pop(key)
+            if kept.file is None:
+                self.held -= kept.size
+            else:
+                kept.file.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.drop(lambda key: True)

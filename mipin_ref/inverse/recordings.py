@@ -1,0 +1,100 @@
+"""What the network computes on the calibration data: recorded by forward passes, as few as room allows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from math import prod
+
+from mipin_ref.data import Samples
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.kept_rows import KeptRows
+from mipin_ref.inverse.propagate import Recorded, recorded
+
+FORWARD, DISK = 2e10, 1e9
+"""Rough rates a second, of the network's operations and of bytes to the disk or back: what is read faster than it is
+computed again is kept.
+"""
+
+Key = tuple[str, str]
+"""("value", tensor) or ("taps", max-pool output)."""
+
+
+class Recordings:
+    """Values of tensors and winning taps of max-pools, sample after sample; what later passes need is kept."""
+
+    def __init__(self, net: Network, data: Samples, memory: int) -> None:
+        self._net, self._data, self._kept = net, data, KeptRows(memory)
+        self._pools = {layer.output: layer for layer in net.layers if isinstance(layer, MaxPool)}
+        self._cost = {net.input: 0.0}
+        for layer in net.layers:
+            self._cost[layer.output] = max(self._cost[name] for name in layer.inputs) + operations(layer)
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return self._kept.held
+
+    def passes(
+        self, tensors: Collection[str], pools: Collection[str], later: Sequence[Key], size: int
+    ) -> Iterator[tuple[int, int, Recorded]]:
+        """The data in batches [start, stop) of `size` samples, with these tensors and the taps of these pools.
+
+        later: what later passes need, those that come next first. Where a forward pass must be made anyway, it is kept
+        along with it as far as there is room.
+        """
+        wanted: list[Key] = [*(("value", t) for t in tensors), *(("taps", t) for t in pools)]
+        missing = [key for key in wanted if key not in self._kept]
+        forward = any(name != self._net.input for _, name in missing)
+        extra = self._open(later) if forward else []
+        made = [*missing, *extra]
+        recorder = Recorder(self._net, [n for k, n in made if k == "value"], [n for k, n in made if k == "taps"])
+        chosen = {name: self._pools[name] for kind, name in made if kind == "taps"}
+        for start in range(0, len(self._data), size):
+            stop = min(start + size, len(self._data))
+            values, taps = {}, {}
+            if made:
+                found = recorded(recorder(self._data[start:stop], start), chosen)
+                values, taps = dict(found.values), dict(found.taps)
+            for kind, name in extra:
+                self._kept.append((kind, name), values[name] if kind == "value" else taps[name])
+            for kind, name in wanted:
+                if (kind, name) not in missing:
+                    (values if kind == "value" else taps)[name] = self._kept.read((kind, name), start, stop)
+            yield start, stop, Recorded(values, taps)
+
+    def _open(self, later: Sequence[Key]) -> list[Key]:
+        """Of what comes later, in order, as much as there is room for and as is worth its way to the disk."""
+        opened: list[Key] = []
+        samples = len(self._data)
+        for kind, name in later:
+            if (kind, name) in self._kept or name == self._net.input:
+                continue
+            shape = self._net.shapes[name]
+            dtype = self._net.dtype if kind == "value" else self._pools[name].window.tap_dtype
+            size = samples * prod(shape) * dtype.itemsize
+            disk = not self._kept.room(size, disk=False)
+            worth = 2 * size / DISK < samples * self._cost[name] / FORWARD
+            if disk and not (worth and self._kept.room(size, disk=True)):
+                break
+            self._kept.open((kind, name), samples, shape, dtype, disk=disk)
+            opened.append((kind, name))
+        return opened
+
+    def drop(self, *, but: Collection[Key]) -> None:
+        """Let go of all that no later pass needs."""
+        self._kept.drop(lambda key: key not in but)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._kept.close()
+
+
+def operations(layer: Layer) -> float:
+    """Multiplications and additions a sample of a layer, or of its adjoint."""
+    if isinstance(layer, Dense):
+        return 2.0 * layer.weight.size
+    if isinstance(layer, Conv):
+        return 2.0 * layer.weight.size * prod(layer.out_shape[1:])
+    return float(prod(layer.out_shape))
