@@ -1,0 +1,96 @@
+"""Grid pointing game: how much of the positive attribution falls on the target's cell of a mosaic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.errors import InvalidData
+
+
+@dataclass(frozen=True, eq=False)
+class GridPointingGame:
+    """scores: [N] share of each map's positive values that lies in its target's cell, 1 / grid² by chance;
+    mean: of scores; empty: maps without a positive value, which score 0; grid: cells along each side.
+    """
+
+    scores: npt.NDArray[np.float64]
+    mean: float
+    empty: int
+    grid: int
+
+    def __str__(self) -> str:
+        line = f"grid pointing game {self.mean:.4f} (mean of {len(self.scores)} maps, {self.grid}×{self.grid} cells"
+        return line + (f", {self.empty} without a positive value, which score 0)" if self.empty else ")")
+
+
+def grid_pointing_game(maps: npt.ArrayLike, cells: npt.ArrayLike, grid: int = 2) -> GridPointingGame:
+    """Positive attribution inside the target's cell / all positive attribution, for mosaics of grid × grid images
+    (Böhle, Fritz, Schiele, Convolutional Dynamic Alignment Networks, CVPR 2021; Rao, Böhle, Schiele, Towards Better
+    Understanding Attribution Methods, CVPR 2022).
+
+    maps: [N, H, W] floats, of which the positive part counts; cells: [N] integers, each map's target cell counted row
+    by row. A map is piecewise constant: where grid does not divide H or W, a value on a border counts in each cell by
+    the area it covers there, so that a 7×7 map scores as its nearest-neighbour enlargement does.
+    Raises InvalidData for another shape or dtype, no map at all, NaN, Inf, a cell out of range or a grid below 2.
+    """
+    if not isinstance(grid, Integral) or grid < 2:
+        raise InvalidData(f"grid pointing game: grid must be an integer of at least 2, not {grid!r}")
+    values, targets = _checked_maps(maps), _checked_cells(cells, int(grid))
+    if len(values) != len(targets):
+        raise InvalidData(f"grid pointing game: there are {len(targets)} cells for {len(values)} maps")
+    positive = np.maximum(values, 0).astype(np.result_type(values, np.float64))
+    largest = positive.max(axis=(1, 2))
+    empty = largest == 0
+    # Sums of values near the largest or the smallest number would overflow or lose digits.
+    positive = (positive / np.where(empty, 1, largest)[:, None, None]).astype(np.float64)
+    rows, columns = (_shares(length, int(grid)) for length in values.shape[1:])
+    inside = np.einsum("nhw,nh,nw->n", positive, rows[targets // grid], columns[targets % grid], optimize=True)
+    scores = inside / np.where(empty, 1, positive.sum(axis=(1, 2)))
+    return GridPointingGame(scores, float(scores.mean()), int(empty.sum()), int(grid))
+
+
+def _shares(length: int, grid: int) -> npt.NDArray[np.float64]:
+    """[grid, length]: how much of each pixel along a side lies in each cell."""
+    pixel, cell = np.arange(length) * grid, np.arange(grid)[:, None] * length
+    shared = np.minimum(pixel + grid, cell + length) - np.maximum(pixel, cell)
+    shares: npt.NDArray[np.float64] = np.maximum(shared, 0) / grid
+    return shares
+
+
+def _checked_maps(maps: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
+    found = _array(maps, "maps must be floats [N, H, W]")
+    if found.ndim != 3 or not np.issubdtype(found.dtype, np.floating):
+        raise InvalidData(
+            f"grid pointing game: maps must be floats [N, H, W], not {found.dtype} of shape {list(found.shape)}"
+        )
+    if found.size == 0:
+        raise InvalidData(f"grid pointing game: the maps are empty, their shape is {list(found.shape)}")
+    if not np.isfinite(found).all():
+        raise InvalidData("grid pointing game: the maps hold NaN or Inf")
+    return found
+
+
+def _checked_cells(cells: npt.ArrayLike, grid: int) -> npt.NDArray[np.int64]:
+    found = _array(cells, "cells must be integers [N]")
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        raise InvalidData(
+            f"grid pointing game: cells must be integers [N], not {found.dtype} of shape {list(found.shape)}"
+        )
+    if found.size and not (found.min() >= 0 and found.max() < grid**2):
+        raise InvalidData(
+            f"grid pointing game: cells run from {found.min()} to {found.max()}; "
+            f"a {grid}×{grid} mosaic has cells 0..{grid**2 - 1}"
+        )
+    return found.astype(np.int64)
+
+
+def _array(values: npt.ArrayLike, wanted: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"grid pointing game: {wanted} ({error})") from error

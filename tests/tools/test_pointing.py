@@ -1,0 +1,251 @@
+"""The table of the pointing experiment, on a small network that recognises coloured noise."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import mipin_ref as mr
+from tests.networks import to_onnx
+from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+photographs = importlib.import_module("photographs")
+pointing = importlib.import_module("pointing")
+
+SIDE = 24
+CLASSES = 16
+
+
+def residual(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> bytes:
+    """Conv, a residual block, global average pooling and a Dense of weight [8, classes]; maps of 24×24, then 12×12."""
+    rng = np.random.default_rng(0)
+
+    def conv(source: str, name: str, inputs: int, outputs: int) -> Conv:
+        kernel = rng.standard_normal((outputs, inputs, 3, 3)) * np.sqrt(2 / (9 * inputs))
+        return Conv((source,), name, kernel, bias=rng.standard_normal(outputs) / 4, pads=(1, 1, 1, 1))
+
+    ops: list[Op] = [
+        conv("input", "stem", 3, 8),
+        Activation(("stem",), "stem relu", "Relu"),
+        MaxPool(("stem relu",), "pool", (2, 2), (2, 2)),
+        conv("pool", "inner", 8, 8),
+        Activation(("inner",), "inner relu", "Relu"),
+        conv("inner relu", "branch", 8, 8),
+        Add(("pool", "branch"), "sum"),
+        Activation(("sum",), "features", "Relu"),
+        GlobalAveragePool(("features",), "average"),
+        Reshape(("average",), "flat", (8,)),
+        Dense(("flat",), "scores", weight, bias=bias),
+    ]
+    model: bytes = to_onnx(ops, (3, SIDE, SIDE)).SerializeToString()
+    return model
+
+
+def logits_of(model: Path) -> Any:
+    session = pointing.onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"input": x})[0]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model that recognises images by their features, and a folder of them: one a class, the first misnamed."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(1)
+    for i in range(CLASSES):
+        coarse = rng.uniform(0, 155, 3) + rng.uniform(0, 100, (4, 4, 3))
+        image = Image.fromarray(coarse.astype(np.uint8)).resize((40, 32), Image.Resampling.BICUBIC)
+        image.save(folder / f"{i:02d}_{i or 1}.jpg")
+    model = folder / "model.onnx"
+    model.write_bytes(residual(np.eye(8), np.zeros(8)))
+    x = np.stack([photographs.prepared(one.pixels, SIDE) for one in photographs.photographs(folder)])
+    features = logits_of(model)(x).astype(np.float64)
+    # The nearest one's |f - f_i|² = |f|² - 2 f·f_i + |f_i|² is the smallest.
+    model.write_bytes(residual(2 * features.T, -(features**2).sum(axis=1)))
+    return model, folder
+
+
+def command(monkeypatch: pytest.MonkeyPatch, files: tuple[Path, Path], *options: str) -> None:
+    model, folder = files
+    given = ["--model", str(model), "--photographs", str(folder), *options]
+    monkeypatch.setattr("sys.argv", ["pointing.py", *given])
+    pointing.main()
+
+
+SMALL = ("--classes", "3", "--mosaics", "10", "--calibration", "24", "--ridge", "0.1", "--dtype", "float64")
+
+
+def score_by_hand(one: NDArray[np.floating[Any]], cell: int) -> float:
+    """The share of a map whose sides are even."""
+    h, w = (length // 2 for length in one.shape)
+    row, column = divmod(cell, 2)
+    positive = np.maximum(one, 0)
+    inside = positive[row * h : (row + 1) * h, column * w : (column + 1) * w].sum()
+    return float(inside / positive.sum()) if positive.any() else 0.0
+
+
+def test_the_table_holds_the_score_of_every_tensor(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.json"
+    command(monkeypatch, files, *SMALL, "--batch", "3", "--out", str(out))
+    study = json.loads(out.read_text())
+    assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
+    printed, noted = capsys.readouterr()
+    assert printed.count("\n") == 3 + len(study["rows"])
+    assert "recognised: 01_" in noted
+
+    model, folder = files
+    net = mr.load(model)
+    images = photographs.photographs(folder)
+    right = photographs.recognised(images, logits_of(model), SIDE)
+    assert (study["photographs"], study["recognised"], len(right)) == (16, 15, 15)
+    classes = study["classes"]
+    assert classes == list(dict.fromkeys(one.label for one in right))[:3]
+    x, _ = photographs.calibration(images, 24, 0, SIDE, 0.5)
+    asked, labels = photographs.mosaics(right, 10, 0, SIDE, targets=classes)
+    names = ["features", "pool", "inner relu", "input"]
+    assert [row["tensor"] for row in study["rows"]] == ["features", *sorted(names, key=list(net.shapes).index)[::-1]]
+    for row in study["rows"]:
+        inverses = mr.fit(net, x, classes, at=row["tensor"], ridge=0.1, dtype="float64")
+        for kind in ("contribution", "attribution"):
+            by_class: dict[str, list[float]] = {str(c): [] for c in classes}
+            for i, (mosaic, row_labels) in enumerate(zip(asked, labels, strict=True)):
+                target = classes[i % 3]
+                res = inverses[target].attribute(mosaic[None])
+                (one,) = mr.saliency(res, kind=kind, size=(SIDE, SIDE) if row["resized"] else None)
+                by_class[str(target)].append(score_by_hand(one, row_labels.tolist().index(target)))
+            scores = [score for found in by_class.values() for score in found]
+            assert row["means"][kind] == pytest.approx(np.mean(scores), rel=1e-9)
+            assert row["errors"][kind] == pytest.approx(np.std(scores) / np.sqrt(10), rel=1e-9)
+            assert row["by_class"][kind] == pytest.approx({c: np.mean(s) for c, s in by_class.items()}, rel=1e-9)
+            assert f"{np.mean(scores):.3f} ± " in printed
+        r2 = np.mean([inv.report[row["tensor"]].r2 for inv in inverses.values()])
+        assert row["r2"] == pytest.approx(r2, rel=1e-9)
+
+
+def test_all_classes_in_one_fit_give_the_same_table(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, option in (("together", "--no-one-by-one"), ("alone", "--one-by-one")):
+        command(monkeypatch, files, *SMALL, option, "--out", str(tmp_path / name))
+    together, alone = (json.loads((tmp_path / name).read_text()) for name in ("together", "alone"))
+    for one, other in zip(together["rows"], alone["rows"], strict=True):
+        assert one["tensor"] == other["tensor"]
+        assert one["means"] == pytest.approx(other["means"], rel=1e-9)
+
+
+def test_tensors_by_name_come_from_the_top_down(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.json"
+    command(monkeypatch, files, *SMALL, "--tensors", "inner,last,sum", "--out", str(out))
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["tensor"], row["resized"]) for row in rows] == [
+        ("features", True),
+        ("features", False),
+        ("sum", False),
+        ("inner", False),
+    ]
+    # A pre-activation is not fitted: its signal is the activation's.
+    assert [row["r2"] is None for row in rows] == [False, False, True, True]
+    assert "| inner | 8×12×12 |  |" in capsys.readouterr().out
+
+
+def test_which_tensors_are_explained_and_how_deep_the_fit_goes(files: tuple[Path, Path]) -> None:
+    net = mr.load(files[0])
+    fitted = ["flat", "features", "inner relu", "pool", "input"]
+    ordered = ["features", "inner relu", "pool", "input"]
+    assert pointing.chosen_tensors(net, ["all"], fitted) == ordered
+    assert pointing.chosen_tensors(net, ["middle"], fitted) == ["pool"]
+    assert pointing.chosen_tensors(net, ["input", "last"], fitted) == ["features", "input"]
+    with pytest.raises(ValueError, match=r"'flat' of shape \[8\] has no two spatial axes"):
+        pointing.chosen_tensors(net, ["flat"], fitted)
+    with pytest.raises(ValueError, match="'average'"):
+        pointing.chosen_tensors(net, ["average"], fitted)
+    with pytest.raises(mr.InvalidData, match="did you mean 'inner'"):
+        pointing.chosen_tensors(net, ["inne"], fitted)
+    assert [pointing.deepest(net, [word]) for word in ("all", "middle", "input")] == [None] * 3
+    assert pointing.deepest(net, ["last"]) == "features"
+    assert pointing.deepest(net, ["pool", "inner", "last"]) == "pool"
+    assert pointing.deepest(net, ["sum", "inner relu"]) == "inner relu"
+
+
+def test_a_fit_cannot_stop_on_one_of_two_branches() -> None:
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "left", rng.standard_normal((2, 3, 1, 1))),
+        Conv(("input",), "right", rng.standard_normal((2, 3, 1, 1))),
+        Add(("left", "right"), "sum"),
+        GlobalAveragePool(("sum",), "average"),
+        Reshape(("average",), "flat", (2,)),
+        Dense(("flat",), "scores", rng.standard_normal((2, 4)), bias=np.zeros(4)),
+    ]
+    net = mr.load(to_onnx(ops, (3, 6, 6)))
+    assert pointing.deepest(net, ["left", "right"]) is None
+    assert pointing.deepest(net, ["left", "sum"]) == "left"
+
+
+def test_rows_are_means_over_mosaics_and_r2_over_classes(files: tuple[Path, Path]) -> None:
+    net = mr.load(files[0])
+    top, deep = pointing.Place("features", resized=True), pointing.Place("pool")
+
+    def one(scores: list[float], r2: float, empty: int) -> Any:
+        keys = [(place, kind) for place in (top, deep) for kind in pointing.KINDS]
+        values = {key: np.array(scores) + (0.1 if key[1] == "attribution" else 0) for key in keys}
+        return pointing.Explained(values, {"features": r2}, dict.fromkeys(keys, empty))
+
+    first, second = pointing.table(net, {7: one([0.2, 0.4, 0.6], 0.5, 1), 9: one([0.8], 0.9, 0)})
+    assert (first.tensor, first.resized, first.shape, first.r2) == ("features", True, (3, SIDE, SIDE), 0.7)
+    assert (second.tensor, second.resized, second.shape, second.r2) == ("pool", False, (8, 12, 12), None)
+    assert second.means == pytest.approx({"contribution": 0.5, "attribution": 0.6})
+    assert second.errors == pytest.approx(dict.fromkeys(pointing.KINDS, np.sqrt(0.05) / 2))
+    assert second.empty == {"contribution": 1, "attribution": 1}
+    assert second.by_class["contribution"] == pytest.approx({7: 0.4, 9: 0.8})
+    printed = pointing.as_markdown([first, second]).splitlines()
+    assert printed[2].startswith("| features, resized to the input | 24×24 |  | 0.500 ± 0.112 (1 empty) |")
+    assert printed[3].startswith("| pool | 8×12×12 |  | 0.500 ± 0.112 (1 empty) | 0.600 ± 0.112 (1 empty) |")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--classes", "16"), "recognises photographs of 15 classes, not of 16"),
+        (("--classes", "8", "--mosaics", "7"), "7 mosaics are too few for 8 classes"),
+        (("--mosaics", "0"), "must be at least 1"),
+        (("--calibration-mosaics", "1.5"), "between 0 and 1"),
+        (("--tensors", "nothing"), "tensor 'nothing'"),
+        (("--photographs", "/nowhere"), "holds no photograph"),
+        (("--model", "/nowhere.onnx"), "nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line(
+    files: tuple[Path, Path],
+    options: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command(monkeypatch, files, *options)
+    assert caught.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("pointing.py: error: ")
+    assert message in last
+
+
+def test_grey_networks_are_refused(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(mr.__file__).parents[1] / "models_onnx" / "mnist_cnn" / "model.onnx"
+    with pytest.raises(SystemExit):
+        command(monkeypatch, files, "--model", str(model))
+    assert "not square colour images" in capsys.readouterr().err
