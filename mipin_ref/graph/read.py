@@ -147,6 +147,9 @@ def _leave_gap(node: Node, draft: Draft, inferred: dict[str, Shape]) -> None:
 
 def _inferred_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Shape]:
     """Per-sample shapes, by onnx's shape inference, of the tensors whose first axis is the batch."""
+    if any(a.name == "num_outputs" and a.i != len(n.output) for n in proto.graph.node for a in n.attribute):
+        # onnx allocates an entry for each output that the attribute claims.
+        return {}
     try:
         values = shape_inference.infer_shapes(proto).graph.value_info
     except Exception:  # Only the completeness of an error message depends on it.

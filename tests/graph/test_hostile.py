@@ -235,6 +235,27 @@ def pool_padding() -> ModelProto:
     return sketch.model(sketch.node("MaxPool", "x", **options), check=False)
 
 
+def average_window() -> ModelProto:
+    sketch = Sketch(2, 5, 5)
+    options: dict[str, Any] = {"kernel_shape": [HUGE, 1], "pads": [HUGE - 1, 0, HUGE - 1, 0], "count_include_pad": 1}
+    return sketch.model(sketch.node("AveragePool", "x", **options), check=False)
+
+
+def doubled() -> ModelProto:
+    sketch = Sketch(2, 5, 5)
+    out = "x"
+    for _ in range(40):
+        out = sketch.node("Concat", out, out, axis=1)
+    return sketch.model(out, check=False)
+
+
+def parts() -> ModelProto:
+    sketch = Sketch(8, opset=18)
+    model = sketch.model(sketch.node("Split", "x", num_outputs=1, axis=1))
+    next(a for a in model.graph.node[0].attribute if a.name == "num_outputs").i = 1 << 28
+    return model
+
+
 def claimed_initializer() -> ModelProto:
     sketch = Sketch(4)
     model = with_bias(sketch, sketch.normal(3))
@@ -269,6 +290,9 @@ ENORMOUS = [
     pad,
     pool_window,
     pool_padding,
+    average_window,
+    doubled,
+    parts,
     claimed_initializer,
     claimed_constant,
     input_size,
