@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="fit, explain and draw the built-in digits")
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
 
-    inspect = commands.add_parser("inspect", help="layer table, parameters, and what each layer's inverse will be")
+    inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
     inspect.add_argument("model", metavar="MODEL")
     _add_output(inspect)
 
@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("images", metavar="IMAGES", help="data as for fit")
     explain.add_argument("--inverse", required=True, metavar="FILE", help="what fit wrote")
     explain.add_argument("-o", "--out", required=True, metavar="DIR")
+    explain.add_argument("--at", metavar="TENSOR", help="explain this inner tensor, which the inverse must reach")
+    explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
+    explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
     explain.add_argument("--target", type=int, metavar="C", help="refuse an inverse of another class")
     explain.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")

@@ -3,45 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import logits
+from mipin_ref.graph.layer import Array
+from mipin_ref.report.overlay import overlay_page
 from mipin_ref.report.picture import explanation_page, save_png
 from mipin_ref.report.saliency import saliency
 
 ROWS = 10
+KINDS = {
+    "attribution": "attribution A\n(channel mean, ReLU)",
+    "contribution": "contribution A * X\n(channel sum, ReLU)",
+}
 
 
-def write_pictures(net: mr.Network, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str]) -> list[Path]:
-    """heatmap_#####.png (signed contribution) of every sample, and page_###.png of ten samples each.
+@dataclass(frozen=True)
+class Maps:
+    """Which maps are drawn: `kind` and `positive` as in `saliency`; size: (H, W), None for the tensor's own."""
 
-    results: of one network and tensor, explained in turn; titles: one a sample.
+    kind: Literal["contribution", "attribution"] = "contribution"
+    positive: bool = False
+    size: tuple[int, int] | None = None
+
+    def of(self, res: mr.Attribution) -> Array:
+        """[N, H, W]."""
+        return saliency(res, self.kind, self.positive, self.size)
+
+
+def image_size(net: mr.Network, tensor: str) -> tuple[int, int] | None:
+    """(H, W) of a tensor, None where it has not two spatial axes."""
+    shape, axis = net.shapes[tensor], net.channel_axis(tensor)
+    size = [length for number, length in enumerate(shape, 1) if number != axis]
+    return (size[0], size[1]) if len(size) == 2 else None
+
+
+def write_heatmaps(maps: Array, out: Path, first: int = 0) -> list[Path]:
+    """heatmap_#####.png of each of the maps [N, H, W], counted from `first`."""
+    paths = [out / f"heatmap_{first + number:05d}.png" for number in range(len(maps))]
+    for one, path in zip(maps, paths, strict=True):
+        save_png(mr.heatmap(one), path)
+    return paths
+
+
+def write_pages(
+    net: mr.Network, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str], first: int = 0
+) -> list[Path]:
+    """page_###.png of ten samples each: value, source signal, attribution, contribution.
+
+    results: of one network and tensor, explained in turn; titles: one a sample; first: number of the first page.
     """
-    paths = []
-    value, source, attribution = (
-        np.concatenate([getattr(res, name) for res in results]) for name in ("value", "source", "attribution")
+    value, source, attribution, output = (
+        np.concatenate([getattr(res, name) for res in results]) for name in ("value", "source", "attribution", "output")
     )
-    original = np.concatenate([res.output for res in results])
     inner = results[0].tensor != net.input
-    of_source = original if inner else np.concatenate([logits(net, r.source)[:, r.target] for r in results])
-    maps = np.concatenate([saliency(res, positive=False) for res in results])
-    for number, page in enumerate(mr.heatmap(maps)):
-        paths.append(out / f"heatmap_{number:05d}.png")
-        save_png(page, paths[-1])
-    for number, start in enumerate(range(0, len(value), ROWS)):
+    of_source = None if inner else np.concatenate([logits(net, r.source)[:, r.target] for r in results])
+    paths = []
+    for number, start in enumerate(range(0, len(value), ROWS), first):
         rows = slice(start, start + ROWS)
-        picture = explanation_page(
+        page = explanation_page(
             value[rows],
             source[rows],
             attribution[rows],
-            original[rows],
-            of_source[rows],
+            output[rows],
+            None if of_source is None else of_source[rows],
             titles[rows],
             channel_axis=results[0].channel_axis,
+            name="value X" if inner else "input",
+            heading=f"tensor {results[0].tensor}" if inner else "",
         )
         paths.append(out / f"page_{number:03d}.png")
-        save_png(picture, paths[-1])
+        save_png(page, paths[-1])
+    return paths
+
+
+def write_overlays(
+    net: mr.Network,
+    res: mr.Attribution,
+    x: Array,
+    maps: Array,
+    kind: str,
+    out: Path,
+    titles: Sequence[str],
+    first: int = 0,
+) -> list[Path]:
+    """overlay_###.png of ten samples each: input, map, map over the input.
+
+    res: of an inner tensor; x: [N, *input_shape]; maps: [N, H, W] >= 0 at the input's size, of the given kind; titles:
+    one a sample; first: number of the first page.
+    """
+    paths = []
+    for number, start in enumerate(range(0, len(x), ROWS), first):
+        rows = slice(start, start + ROWS)
+        page = overlay_page(
+            x[rows],
+            maps[rows],
+            res.output[rows],
+            titles[rows],
+            kind=KINDS[kind],
+            channel_axis=net.channel_axis(net.input),
+            heading=f"tensor {res.tensor}",
+        )
+        paths.append(out / f"overlay_{number:03d}.png")
+        save_png(page, paths[-1])
     return paths

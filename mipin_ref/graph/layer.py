@@ -148,9 +148,6 @@ class Add(Layer):
 
     kind = "Add"
 
-    def describe(self) -> str:
-        return " + ".join(self.inputs)
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Concat(Layer):
@@ -160,7 +157,7 @@ class Concat(Layer):
     axis: int
 
     def describe(self) -> str:
-        return f"{len(self.inputs)} tensors, axis {self.axis}"
+        return f"axis {self.axis}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

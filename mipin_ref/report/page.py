@@ -27,6 +27,7 @@ BAR_WIDTH, BAR_HEIGHT = 160, 12
 FRAME_WIDTH = 1
 LARGEST_CELL = 2
 LEGEND = "red: positive, blue: negative, white: zero; each heatmap is scaled by its own largest magnitude"
+POSITIVE_LEGEND = "red: positive, white: zero; each map is scaled by its own largest value"
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,16 @@ def compose_page(
     *,
     heading: str = "",
     legend: bool = True,
+    signed: bool = True,
     cell: int = 140,
 ) -> Picture:
     """A page [height, width, 3] uint8 with one row of pictures [H, W, 3] per sample.
 
     headings: one per column; titles: one per row, above it, lines after the first smaller; heading: above the page;
     lines are parted by newlines, and one that is too long ends in "...";
-    legend: the heatmaps' colour bar below it; cell: pixels that a picture's longer side is brought near to, enlarged
-    by a whole factor without interpolation, or reduced where it is more than twice as long.
+    legend: the heatmaps' colour bar below it, from 0 on where they are not signed; cell: pixels that a picture's longer
+    side is brought near to, enlarged by a whole factor without interpolation, or reduced where it is more than twice as
+    long.
     Raises InvalidData where there is no row or the numbers of pictures, headings and titles differ.
     """
     if not rows or not headings:
@@ -92,7 +95,7 @@ def compose_page(
     if heading:
         bands.insert(0, _text_band(heading, TITLE_FONT, INK, inner))
     if legend:
-        bands.append(_legend_band(inner))
+        bands.append(_legend_band(inner, signed))
     height = sum(band.height for band in bands) + GAP * (len(bands) - 1)
     page = Image.new("RGB", (inner + 2 * MARGIN, height + 2 * MARGIN), BACKGROUND)
     y = MARGIN
@@ -154,15 +157,16 @@ def _row_band(title: str, pictures: Sequence[Picture], columns: Sequence[int], i
     return band
 
 
-def _legend_band(inner: int) -> Image.Image:
-    lines = _wrapped(LEGEND, HEADING_FONT, inner)
+def _legend_band(inner: int, signed: bool) -> Image.Image:
+    lines = _wrapped(LEGEND if signed else POSITIVE_LEGEND, HEADING_FONT, inner)
     band, draw = _band(inner, BAR_HEIGHT + 3 * TITLE_GAP + HEADING_FONT.line * (1 + len(lines)))
     top, left = TITLE_GAP, FRAME_WIDTH
-    ramp = np.linspace(-1.0, 1.0, BAR_WIDTH)[None].repeat(BAR_HEIGHT, axis=0)
+    ramp = np.linspace(-1.0 if signed else 0.0, 1.0, BAR_WIDTH)[None].repeat(BAR_HEIGHT, axis=0)
     band.paste(Image.fromarray(heatmap(ramp)), (left, top))
     draw.rectangle((left - 1, top - 1, left + BAR_WIDTH, top + BAR_HEIGHT), outline=FRAME)
     y = top + BAR_HEIGHT + 3
-    for text, anchor, x in (("-max", "la", 0), ("0", "ma", BAR_WIDTH // 2), ("+max", "ra", BAR_WIDTH)):
+    marks = [("-max", "la", 0), ("0", "ma", BAR_WIDTH // 2)] if signed else [("0", "la", 0)]
+    for text, anchor, x in (*marks, ("+max", "ra", BAR_WIDTH)):
         draw.text((left + x, y), text, FAINT_INK, HEADING_FONT.face, anchor=anchor)
     text_band = _text_band("\n".join(lines), HEADING_FONT, FAINT_INK, inner)
     band.paste(text_band, (0, y + HEADING_FONT.line + TITLE_GAP))

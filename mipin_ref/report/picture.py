@@ -14,12 +14,7 @@ from mipin_ref.files import written_whole
 from mipin_ref.report.heatmap import as_finite, heatmap
 from mipin_ref.report.page import Picture, compose_page
 
-HEADINGS = (
-    "input\n",
-    "source signal\n(input's range, clipped)",
-    "attribution A\n(mean over channels)",
-    "contribution A * X\n(sum over channels)",
-)
+COLOUR_CHANNELS = (1, 3)
 
 
 def explanation_page(
@@ -27,10 +22,11 @@ def explanation_page(
     source: npt.ArrayLike,
     attribution: npt.ArrayLike,
     logits_input: npt.ArrayLike,
-    logits_source: npt.ArrayLike,
+    logits_source: npt.ArrayLike | None,
     titles: Sequence[str],
     *,
     channel_axis: int | None = 1,
+    name: str = "input",
     heading: str = "",
     cell: int = 140,
 ) -> Picture:
@@ -39,14 +35,16 @@ def explanation_page(
     images, source, attribution: [N, ...] of one shape, with channels on `channel_axis` (None: [N, H, W]); images and
     source signals of 3 channels are shown in colour, of 1 in gray, of another number as the mean over channels in
     gray, on the value range of that sample's input; heatmaps are signed.
-    logits_input, logits_source: [N] target logit of each input and of its source signal; titles: [N], such as the
-    class; cell: about how many pixels a small image is enlarged to.
+    logits_input, logits_source: [N] target logit of each input and of its source signal, None where that is not known;
+    titles: [N], such as the class; name: what the images are, where they are not the network's input; cell: about how
+    many pixels a small image is enlarged to.
     Raises InvalidData where shapes or lengths do not match, there is no sample, or values are NaN or Inf.
     """
-    values = _channels_last(images, channel_axis, "images")
-    signals = _channels_last(source, channel_axis, "source")
-    relevance = _channels_last(attribution, channel_axis, "attribution")
-    of_input, of_source = as_finite(logits_input, "logits_input"), as_finite(logits_source, "logits_source")
+    values = channels_last(images, channel_axis, "images")
+    signals = channels_last(source, channel_axis, "source")
+    relevance = channels_last(attribution, channel_axis, "attribution")
+    of_input = as_finite(logits_input, "logits_input")
+    of_source = of_input if logits_source is None else as_finite(logits_source, "logits_source")
     samples = len(values)
     if signals.shape != values.shape or relevance.shape != values.shape:
         raise InvalidData(
@@ -69,11 +67,17 @@ def explanation_page(
         )
         for n in range(samples)
     ]
-    lines = [
-        f"{title}\nlogit {of_input[n]:.4g} for the input, {of_source[n]:.4g} for its source signal"
-        for n, title in enumerate(titles)
-    ]
-    return compose_page(rows, HEADINGS, lines, heading=heading, cell=cell)
+    lines = [f"{title}\nlogit {of_input[n]:.4g}" for n, title in enumerate(titles)]
+    if logits_source is not None:
+        lines = [f"{line} for the input, {of_source[n]:.4g} for its source signal" for n, line in enumerate(lines)]
+    mean = "" if values.shape[-1] in COLOUR_CHANNELS else "(mean over channels)"
+    headings = (
+        f"{name}\n{mean}",
+        f"source signal\n({name}'s range, clipped)",
+        "attribution A\n(mean over channels)",
+        "contribution A * X\n(sum over channels)",
+    )
+    return compose_page(rows, headings, lines, heading=heading, cell=cell)
 
 
 def to_picture(values: npt.NDArray[np.float64], on_range_of: npt.NDArray[np.float64]) -> Picture:
@@ -104,16 +108,14 @@ def save_png(array: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None
         raise InvalidData(f"{path}: cannot be written ({error})") from error
 
 
-def _channels_last(array: npt.ArrayLike, channel_axis: int | None, name: str) -> npt.NDArray[np.float64]:
-    """[N, H, W, C], with C = 1 where there is no channel axis."""
+def channels_last(array: npt.ArrayLike, channel_axis: int | None, name: str) -> npt.NDArray[np.float64]:
+    """[N, H, W, C], with C = 1 where there is no channel axis. Raises InvalidData, naming `name`, for no images."""
     values = as_finite(array, name)
     wanted = 3 if channel_axis is None else 4
     if values.ndim != wanted or values.size == 0:
-        raise InvalidData(
-            f"explanation page: {name} of shape {list(values.shape)} (channel axis {channel_axis}) are no images"
-        )
+        raise InvalidData(f"page: {name} of shape {list(values.shape)} (channel axis {channel_axis}) are no images")
     if channel_axis is None:
         return values[..., None]
     if not 1 <= channel_axis <= 3:
-        raise InvalidData(f"explanation page: channel_axis must be 1, 2, 3 or None, not {channel_axis}")
+        raise InvalidData(f"page: channel_axis must be 1, 2, 3 or None, not {channel_axis}")
     return np.moveaxis(values, channel_axis, -1)

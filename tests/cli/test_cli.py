@@ -75,7 +75,7 @@ def test_several_classes_and_bytes_are_scaled(folder: Path, capsys: pytest.Captu
 def test_inspect_shows_every_layer_and_its_inverse(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("inspect", "net.onnx") == 0
     printed = capsys.readouterr().out
-    for text in ("Conv", "2@3×3", "Relu", "Dense", "adjoint convolution, Eq. 7: 18 unknowns", "passes the signal"):
+    for text in ("Conv", "2@3×3", "Relu", "Dense", "adjoint conv, Eq. 7: 18", "passes"):
         assert text in printed
 
 

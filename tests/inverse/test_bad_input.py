@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from tests.networks import to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
+from tests.backends import relative_error
+from tests.networks import onnx_values, to_onnx
+from tests.oracles.mipin import mipin
+from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, Op, Reshape
 
 X = np.random.default_rng(0).standard_normal((20, 1, 6, 6)).astype(np.float32)
 
@@ -182,3 +184,44 @@ def test_float64_data_for_a_float32_network() -> None:
     net = small()
     a, b = mr.fit(net, X, 1).attribute(X), mr.fit(net, X.astype(np.float64), 1).attribute(X.astype(np.float64))
     assert np.array_equal(a.source, b.source)
+
+
+def branching() -> tuple[list[Op], mr.Network]:
+    """A tensor that a Conv reads, and a Dense behind a Flatten."""
+    rng = np.random.default_rng(2)
+    ops: list[Op] = [
+        Conv(("input",), "stem", rng.standard_normal((2, 1, 3, 3))),
+        Activation(("stem",), "fired", "Relu"),
+        Conv(("fired",), "deep", rng.standard_normal((3, 2, 2, 2)) / 4),
+        GlobalAveragePool(("deep",), "mean"),
+        Reshape(("mean",), "first", (3,)),
+        Reshape(("fired",), "flat", (32,)),
+        Dense(("flat",), "second", rng.standard_normal((32, 3)) / 8),
+        Add(("first", "second"), "scores"),
+    ]
+    return ops, mr.load(to_onnx(ops, (1, 6, 6)))
+
+
+def test_a_conv_and_a_dense_behind_a_flatten_are_joint() -> None:
+    """A Dense reads features and a Conv a map, so one of them stands behind a Reshape, whose own signal is fitted."""
+    ops, net = branching()
+    inv = mr.fit(net, X, 0)
+    assert inv.report["fired"].block == "joint, conv + Reshape"
+    expected = mipin(ops, X, 0, forward=lambda d: onnx_values(ops, d))
+    res = inv.attribute(X, at="fired")
+    assert relative_error(res.source, expected.source["fired"]) < 1e-8
+    assert relative_error(res.attribution, expected.attribution["fired"]) < 1e-8
+
+
+def test_tensors_that_are_not_on_the_way() -> None:
+    _, net = branching()
+    with pytest.raises(mr.InvalidData, match="'fird' is not on the way .* did you mean 'fired'"):
+        mr.fit(net, X, 0, at="fird")
+    with pytest.raises(mr.InvalidData, match="'scores' holds the logits"):
+        mr.fit(net, X, 0, at="scores")
+    inv = mr.fit(net, X, 0, at="fired")
+    with pytest.raises(mr.InvalidData, match="'fird' is not on the way .* did you mean 'fired'"):
+        inv.attribute(X, at="fird")
+    for beyond in ("input", "stem", "scores"):
+        with pytest.raises(mr.InvalidData, match=f"'{beyond}' is not between the logits and 'fired'"):
+            inv.attribute(X, at=["fired", beyond])
