@@ -215,12 +215,12 @@ def test_a_conv_and_a_dense_behind_a_flatten_are_joint() -> None:
 
 def test_tensors_that_are_not_on_the_way() -> None:
     _, net = branching()
-    with pytest.raises(mr.InvalidData, match="'fird' is not on the way .* did you mean 'fired'"):
+    with pytest.raises(mr.InvalidData, match=r"'fird' is not on the way .* did you mean 'fired'"):
         mr.fit(net, X, 0, at="fird")
     with pytest.raises(mr.InvalidData, match="'scores' holds the logits"):
         mr.fit(net, X, 0, at="scores")
     inv = mr.fit(net, X, 0, at="fired")
-    with pytest.raises(mr.InvalidData, match="'fird' is not on the way .* did you mean 'fired'"):
+    with pytest.raises(mr.InvalidData, match=r"'fird' is not on the way .* did you mean 'fired'"):
         inv.attribute(X, at="fird")
     for beyond in ("input", "stem", "scores"):
         with pytest.raises(mr.InvalidData, match=f"'{beyond}' is not between the logits and 'fired'"):
