@@ -11,7 +11,7 @@ import mipin_ref as mr
 from mipin_ref.inverse.plan import make_plan
 from tests.inverse.test_against_oracle import living_chain
 from tests.networks import sample_inputs, to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, MaxPool, Op, Reshape
+from tests.oracles.spec import Activation, Add, Concat, Conv, Dense, MaxPool, Op, Reshape, Slice
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -68,3 +68,39 @@ def test_an_input_that_is_only_reshaped_is_the_input() -> None:
     masked_res = mr.fit(net, x, 0, input_mask=True).attribute(x)
     assert np.all(masked_res.attribution[:, 5] == 0)
     assert np.all(masked_res.source[:, 5] == 0)
+
+
+def branching() -> mr.Network:
+    """A tensor that a MaxPool and then a Conv read; another that two Slices cut and put together again."""
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "stem", rng.standard_normal((4, 1, 3, 3))),
+        Activation(("stem",), "fired", "Relu"),
+        MaxPool(("fired",), "pool", (3, 3), (1, 1), (1, 1, 1, 1)),
+        Conv(("fired",), "conv", rng.standard_normal((4, 4, 3, 3)), None, (), (1, 1, 1, 1)),
+        Add(("pool", "conv"), "sum"),
+        Slice(("sum",), "low", (0, 0, 0), (2, 4, 4)),
+        Slice(("sum",), "high", (2, 0, 0), (4, 4, 4)),
+        Concat(("high", "low"), "swapped"),
+        Reshape(("swapped",), "flat", (64,)),
+        Dense(("flat",), "scores", rng.standard_normal((64, 3))),
+    ]
+    return mr.load(to_onnx(ops, (1, 6, 6)))
+
+
+def test_masks_where_branches_meet() -> None:
+    """A pool alone hands its zeros on, but a Conv beside it does not; neither does an Add to one of its terms."""
+    net = branching()
+    assert masked(net) == ["flat", "conv", "pool", "fired"]
+    steps = {step.tensor: step for step in make_plan(net, at=None, local=True, input_mask=None).steps}
+    assert [branch.outputs for branch in steps["fired"].branches] == [("pool",), ("conv",)]
+    # Slices that do not meet are the Split that they are: nothing is fitted.
+    assert [branch.outputs for branch in steps["sum"].branches] == [("low", "high")]
+    assert not steps["sum"].fitted
+
+
+def test_only_what_leads_to_the_target_takes_part() -> None:
+    net = branching()
+    plan = make_plan(net, at="pool", local=True, input_mask=None)
+    assert [step.tensor for step in plan.steps] == ["flat", "swapped", "high", "low", "sum", "pool"]
+    assert plan.fitted[-1].tensor == "flat"
