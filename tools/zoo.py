@@ -18,10 +18,10 @@ import sys
 import time
 
 import numpy as np
+import onnxruntime
 from seeded_zoo import names, seeded
 
 import mipin_ref as mr
-from mipin_ref.graph.forward import logits
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the way from the logits to the explained tensor R² is told."""
@@ -30,13 +30,17 @@ DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 def measured(name: str, options: argparse.Namespace) -> dict[str, object]:
     """One network in this process; the parent adds the peak memory."""
     began = time.perf_counter()
-    net = mr.load(seeded(name))
+    model = seeded(name)
+    net = mr.load(model)
     loaded = time.perf_counter()
+    runtime = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    del model
     # Random activations are of any size; inputs keep them finite.
     x = np.random.default_rng(0).standard_normal((options.samples, *net.input_shape)).astype(np.float32)
     at = last_map(net) if options.at == "last" else None
-    # Behind a Relu some random logits never fire.
-    target = int(np.var(logits(net, x, batch_size=4), axis=0).argmax())
+    # Behind a Relu some random outputs never fire.
+    outputs = np.stack([runtime.run(None, {net.input: x[i : i + 1]})[0].ravel() for i in range(len(x))])
+    target = int(np.var(outputs, axis=0).argmax())
     inv = mr.fit(net, x, target, at=at, dtype=options.dtype, memory=options.memory)
     fitted = time.perf_counter()
     res = inv.attribute(x)
@@ -79,6 +83,7 @@ def main() -> None:
     print(f"{options.samples} random images, {options.dtype}, memory={options.memory}")
     print("| network | layers | explained | fitted (joint) | unknowns | load | fit | attribute | peak | R² by depth |")
     print("|" + "---|" * 10)
+    failed: list[str] = []
     for name in options.networks:
         given = ["--samples", str(options.samples), "--at", options.at]
         given += ["--dtype", options.dtype, "--memory", options.memory]
@@ -89,6 +94,7 @@ def main() -> None:
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             print(f"| {name} | failed |" + " |" * 8, flush=True)
+            failed.append(name)
             continue
         found = json.loads(text)
         print(
@@ -97,6 +103,8 @@ def main() -> None:
             f"| {usage.ru_maxrss / 1e6:.1f} GB | {', '.join(f'{value:.2f}' for value in found['r2'])} |",
             flush=True,
         )
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -210,4 +210,6 @@ def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], item
 
 
 def _column_elements(layer: Conv) -> int:
-    return prod(layer.out_shape[1:]) * layer.window.taps * layer.in_shape[0] // layer.groups
+    """What the adjoint writes out before it sums; a depthwise one writes nothing out."""
+    depthwise = layer.groups == layer.in_shape[0] == layer.out_shape[0]
+    return 0 if depthwise else prod(layer.out_shape[1:]) * layer.window.taps * layer.in_shape[0]

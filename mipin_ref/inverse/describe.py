@@ -39,8 +39,9 @@ def _cell(plan: Plan, layer: Layer, number: Mapping[str, str]) -> str:
 
 
 def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) -> str:
-    if step.layers[-1] is not layer:
-        return f"joint, see {number[step.layers[-1].output]}"
+    if int(number[layer.output]) < max(int(number[other.output]) for other in step.layers):
+        last = max((layer.output for layer in step.layers), key=lambda name: int(number[name]))
+        return f"{'joint' if step.fitted else 'split'}, see {number[last]}"
     if not step.fitted:
         return block_name(step)
     unknowns = sum(prod(shape) for shape in block_shapes(step, column=plan.is_column(step)))

@@ -67,16 +67,17 @@ def fit(
     len() and slicing, read batch by batch; target: class index, or several (the result is then a dict by class);
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
-    memory: what the fit may hold beyond interpreter and network; progress: show a bar on a terminal.
+    memory: what the passes may hold beyond interpreter and network; the fitted weights come on top, and for a moment
+    the solution of a system, up to 2.4 times its sums; progress: show a bar on a terminal.
 
     Costs one pass over the data for every set of tensors whose regressors are known together (per group of targets
     whose sums fit into half of `memory`): the network forward up to those tensors, the signals down the few steps from
-    the last pass's tensors to these, and the normal equations. The signals that the next passes start from are kept, in
-    up to a quarter of `memory` and beyond that in temporary files, where writing them is estimated to cost less than
-    computing them again from the signals above.
+    the last pass's tensors to these, and the normal equations. The signals that the next passes start from are kept,
+    and so are the activations that they will need, each in up to 15 % of `memory` and beyond that in temporary files,
+    where writing them is estimated to cost less than computing them again.
 
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small),
-    BackendUnavailable.
+    BackendUnavailable; OSError where the disk refuses a temporary file.
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)

@@ -20,7 +20,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes
 from mipin_ref.inverse.describe import block_name
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.kept_rows import KeptRows
+from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import Recorded, descend, needs, seed, to_device
@@ -31,10 +31,11 @@ from mipin_ref.progress import Advance
 SUMS_SHARE, SIGNALS_SHARE, RECORDINGS_SHARE = 0.5, 0.15, 0.15
 """Of the memory: for sums, for signals and for recordings kept between passes. The rest is for the batch in hand."""
 
-OPERATIONS, ELEMENTS, DISK = 2e10, 1e8, 1e9
-"""Rough rates a second, to weigh a signal's computation (operations, elements written) against its way to the disk
-and back (bytes).
-"""
+OPERATIONS, ELEMENTS = 2e10, 1e8
+"""Rough rates a second of a signal's computation: operations, and elements read or written."""
+
+LARGEST_SHARE = 0.8
+"""Of the memory, for the sums of one tensor and one target where they take more than SUMS_SHARE."""
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Fitter:
 
     def run(self, targets: Sequence[int], start: Callable[[str, int], Advance]) -> dict[int, Inverse]:
         """One Inverse a target; start: opens a progress bar."""
-        state = {target: _Target() for target in targets}
+        state = {target: _Target(rows=self._known_rows(target)) for target in targets}
         signals = KeptRows(int(SIGNALS_SHARE * self._memory))
         recordings = Recordings(self._net, self._data, int(RECORDINGS_SHARE * self._memory))
         with closing(signals), closing(recordings):
@@ -108,6 +109,12 @@ class Fitter:
             for t, s in state.items()
         }
 
+    def _known_rows(self, target: int) -> npt.NDArray[np.bool_] | None:
+        """Which samples count for a target; None where predictions will tell."""
+        if self._options.fit_on == "all":
+            return np.ones(len(self._data), bool)
+        return None if self._labels is None else np.equal(self._labels, target)
+
     def _problem(self, step: Step, found: _Target) -> Problem:
         samples = found.samples or len(self._data)
         return Problem(self._backend, step, self._plan.is_column(step), samples, int(SUMS_SHARE * self._memory))
@@ -123,10 +130,10 @@ class Fitter:
             step for step in remaining if not any(above.tensor in unsolved for above in self._plan.path(step.reads)[0])
         ]
         first = self._bytes(ready[:1], state)
-        if first > 0.8 * self._memory:
+        if first > LARGEST_SHARE * self._memory:
             raise InvalidData(
                 f"memory={self._memory / 1e9:.2g} GB is too small: the sums of tensor {ready[0].tensor!r} "
-                f"take {first / 1e9:.2g} GB a target"
+                f"take {first / 1e9:.2g} GB a target; pass memory= of {first / LARGEST_SHARE / 1e9:.2g} GB or more"
             )
         count = 1
         while count < len(ready) and self._bytes(ready[: count + 1], state) <= SUMS_SHARE * self._memory:
@@ -167,8 +174,11 @@ class Fitter:
                 found.report.append(
                     tensor_report(step.tensor, block_name(step), found.samples, weights.unknowns, solutions, seconds)
                 )
-        _, used = self._plan.path([n for step in remaining for n in step.reads], self._kept_for(state, signals))
+        taken, used = self._plan.path([n for step in remaining for n in step.reads], self._kept_for(state, signals))
         signals.drop(lambda key: key[0] in state and key[1] not in used)
+        again = {step.tensor for step in taken}
+        for found in state.values():
+            found.on_device = {name: weights for name, weights in found.on_device.items() if name in again}
 
     @staticmethod
     def _kept_for(state: Collection[int], signals: KeptRows) -> set[str]:
@@ -207,7 +217,7 @@ class Fitter:
             disk = not signals.room(size, disk=False)
             again, _ = self._plan.path([name], kept)
             each = sum(_operations(step) / OPERATIONS + _elements(step) / ELEMENTS for step in again)
-            if disk and not (2 * size / DISK < each * sum(rows.values()) and signals.room(size, disk=True)):
+            if disk and not (worth_keeping(size, each * sum(rows.values())) and signals.room(size, disk=True)):
                 continue
             for target, samples in rows.items():
                 signals.open((target, name), samples, shapes[name], self._backend.dtype, disk=disk)
@@ -284,10 +294,6 @@ class Fitter:
         """Which samples of a batch count for this target."""
         if known.rows is not None:
             return known.rows[first:stop]
-        if self._options.fit_on == "all":
-            return np.ones(stop - first, bool)
-        if self._labels is not None:
-            return np.equal(self._labels[first:stop], target)
         logits = found.values[self._plan.logits]
         predicted: npt.NDArray[np.int64] = logits.reshape(len(logits), -1).argmax(axis=1)
         return np.equal(predicted, target)
@@ -304,7 +310,7 @@ class Fitter:
         dead = self._first_dead_tensor()
         raise InvalidData(
             f"logit {target} is {found.high:.6g} for every calibration sample"
-            + (f", because all activations of tensor {dead!r} are zero" if dead else ": there is nothing to invert")
+            + (f", and all activations of tensor {dead!r} are zero" if dead else ": there is nothing to invert")
         )
 
     def _first_dead_tensor(self) -> str | None:

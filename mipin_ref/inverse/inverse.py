@@ -56,7 +56,11 @@ class Inverse:
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way.
         """
         data, plan = as_samples(x), self.plan
+        if at is not None and not isinstance(at, str | Sequence):
+            raise InvalidData(f"at must be a tensor's name or several, not {at!r}")
         asked = [plan.explained] if at is None else [at] if isinstance(at, str) else list(at)
+        if not asked:
+            raise InvalidData("at names no tensor")
         named = {name: self._tensor(name) for name in asked}
         found = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
         results = {name: found[tensor] for name, tensor in named.items()}

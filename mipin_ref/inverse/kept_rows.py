@@ -14,8 +14,16 @@ import numpy as np
 
 from mipin_ref.graph.layer import Array
 
-DISK_SHARE = 0.4
-"""Of the free space where temporary files lie, for each of the two stores of a fit."""
+DISK_SHARE, MOST_FILES = 0.4, 200
+"""Of the space that is free where temporary files lie, for each of the two stores of a fit; and how many files."""
+
+DISK = 1e9
+"""A rough rate: bytes a second to the disk or back."""
+
+
+def worth_keeping(size: float, seconds: float) -> bool:
+    """Whether `size` bytes go to the disk and come back faster than they are computed again."""
+    return 2 * size / DISK < seconds
 
 
 @dataclass
@@ -47,12 +55,15 @@ class KeptRows:
     def room(self, size: int, *, disk: bool) -> bool:
         """Whether so many bytes more fit into the memory, or may lie on the disk."""
         if disk:
-            pending = sum(kept.size - kept.written for kept in self._kept.values() if kept.file is not None)
-            return size + pending <= DISK_SHARE * shutil.disk_usage(tempfile.gettempdir()).free
+            files = [kept for kept in self._kept.values() if kept.file is not None]
+            written = sum(kept.written for kept in files)
+            free = shutil.disk_usage(tempfile.gettempdir()).free + written
+            return len(files) < MOST_FILES and size + sum(kept.size for kept in files) <= DISK_SHARE * free
         return self.held + size <= self._memory
 
     def open(self, key: Hashable, samples: int, shape: tuple[int, ...], dtype: Any, *, disk: bool) -> None:
         """Make room for an array that `append` will fill."""
+        self.drop(lambda other: other == key)
         kind = np.dtype(dtype)
         kept = _Kept(shape, kind, samples * prod(shape) * kind.itemsize)
         if disk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 
 import numpy as np
 
@@ -60,8 +59,3 @@ def _pull(backend: Backend, layer: Layer, slot: int, signal: Array, taps: Mappin
         whole[(slice(None), *(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True)))] = signal
         return whole
     return signal
-
-
-def pulled_elements(branch: Branch) -> int:
-    """Elements a sample of what `pull` returns."""
-    return prod(branch.layer.in_shapes[branch.slot])

@@ -9,13 +9,11 @@ from mipin_ref.data import Samples
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.kept_rows import KeptRows
+from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
 from mipin_ref.inverse.propagate import Recorded, recorded
 
-FORWARD, DISK = 2e10, 1e9
-"""Rough rates a second, of the network's operations and of bytes to the disk or back: what is read faster than it is
-computed again is kept.
-"""
+FORWARD = 2e10
+"""A rough rate: operations of the network a second."""
 
 Key = tuple[str, str]
 """("value", tensor) or ("taps", max-pool output)."""
@@ -28,8 +26,10 @@ class Recordings:
         self._net, self._data, self._kept = net, data, KeptRows(memory)
         self._pools = {layer.output: layer for layer in net.layers if isinstance(layer, MaxPool)}
         self._cost = {net.input: 0.0}
+        behind: dict[str, frozenset[Layer]] = {net.input: frozenset()}
         for layer in net.layers:
-            self._cost[layer.output] = max(self._cost[name] for name in layer.inputs) + operations(layer)
+            behind[layer.output] = frozenset([layer]).union(*(behind[name] for name in layer.inputs))
+            self._cost[layer.output] = sum(operations(needed) for needed in behind[layer.output])
 
     @property
     def held(self) -> int:
@@ -75,7 +75,7 @@ class Recordings:
             dtype = self._net.dtype if kind == "value" else self._pools[name].window.tap_dtype
             size = samples * prod(shape) * dtype.itemsize
             disk = not self._kept.room(size, disk=False)
-            worth = 2 * size / DISK < samples * self._cost[name] / FORWARD
+            worth = worth_keeping(size, samples * self._cost[name] / FORWARD)
             if disk and not (worth and self._kept.room(size, disk=True)):
                 break
             self._kept.open((kind, name), samples, shape, dtype, disk=disk)

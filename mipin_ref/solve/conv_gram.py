@@ -168,12 +168,13 @@ class ConvGram:
 
     def __init__(self, backend: Backend, problem: ConvProblem, form: Form) -> None:
         self._backend, self._problem, self._form = backend, problem, form
-        plane = backend.itemsize * problem.features * problem.groups * prod(problem.size[1:])
+        widest = max(problem.features, problem.width) * problem.groups
+        plane = backend.itemsize * widest * prod(problem.size[1:])
         self._slab = min(problem.size[0], max(1, CHUNK_BYTES // plane))
         each = plane * self._slab
         if form == "correlation":
             (part,) = problem.parts
-            each = backend.itemsize * part.outputs // part.groups * 2 * prod(part.locations)
+            each = backend.itemsize * (part.outputs // part.groups + problem.width) * 2 * prod(part.locations)
         if form == "stacked":
             each = plane * problem.size[0]
         self._chunk = max(1, CHUNK_BYTES // each)

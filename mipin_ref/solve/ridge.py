@@ -11,8 +11,6 @@ import numpy as np
 from mipin_ref.backend import Array, Backend, NotPositiveDefinite
 from mipin_ref.errors import InvalidData
 
-Solver = Literal["cholesky", "eigh", "dual-cholesky", "dual-eigh"]
-
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -69,7 +67,12 @@ def solve_stack(backend: Backend, a: Array, b: Array, ridge: float) -> Symmetric
     inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)), xp.zeros_like(values))
     x = vectors @ (inverse[:, :, None] * (xp.matrix_transpose(vectors) @ b))
     smallest = xp.min(xp.where(kept, values, values[:, -1:]), axis=1)
-    condition = float(xp.max(xp.where(smallest > 0, values[:, -1] / smallest, xp.ones_like(smallest))))
+    alive = smallest > 0
+    condition = float(
+        xp.max(
+            xp.where(alive, values[:, -1] / xp.where(alive, smallest, xp.ones_like(smallest)), xp.ones_like(smallest))
+        )
+    )
     return SymmetricSolution(x, "eigh", condition, int(xp.min(xp.sum(xp.astype(kept, xp.int64), axis=1))))
 
 

@@ -86,7 +86,7 @@ def test_refused(x: Any, options: dict[str, Any], message: str) -> None:
 
 
 def test_a_dead_layer_is_named() -> None:
-    with pytest.raises(mr.InvalidData, match="because all activations of tensor 'relu' are zero"):
+    with pytest.raises(mr.InvalidData, match="and all activations of tensor 'relu' are zero"):
         mr.fit(small(bias=-1e4), X, 1)
 
 

@@ -107,8 +107,7 @@ def test_results_do_not_depend_on_what_is_kept(
     assert len(counted.runs) == 3
     # No memory for what could be kept: everything that pays goes to the disk, and it is made to pay.
     counted.runs.clear()
-    for module in (fitter, recordings):
-        monkeypatch.setattr(module, "DISK", 1e30)
+    monkeypatch.setattr(kept_rows, "DISK", 1e30)
     for share in ("SIGNALS_SHARE", "RECORDINGS_SHARE"):
         monkeypatch.setattr(fitter, share, 1e-7)  # 200 bytes, for the logits
     on_disk = mr.fit(net, x, [0, 2], **options)
@@ -126,8 +125,7 @@ def test_results_do_not_depend_on_what_is_kept(
 
 def test_temporary_files_are_let_go_when_a_fit_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for module in (fitter, recordings):
-        monkeypatch.setattr(module, "DISK", 1e30)
+    monkeypatch.setattr(kept_rows, "DISK", 1e30)
     for share in ("SIGNALS_SHARE", "RECORDINGS_SHARE"):
         monkeypatch.setattr(fitter, share, 1e-7)
     rng = np.random.default_rng(1)
