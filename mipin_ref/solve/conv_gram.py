@@ -103,7 +103,9 @@ class ConvProblem:
         cut = min(1.0, sum((b + e) / n for b, e, n in pads))
         length = transform_size(window, self.size, part.locations)
         fast = 3 * prod(length) * outputs * (4 * outputs + 40) + int(cut * plain)
-        return "correlation" if fast < plain and self.bytes_of("correlation") <= memory else "im2col"
+        # Where even the plain sums are beyond the memory, a half more does not matter.
+        room = max(memory, 1.5 * self.bytes_of("im2col"))
+        return "correlation" if fast < plain and self.bytes_of("correlation") <= room else "im2col"
 
 
 class Im2colGram:
@@ -170,14 +172,17 @@ class ConvGram:
         self._backend, self._problem, self._form = backend, problem, form
         widest = max(problem.features, problem.width) * problem.groups
         plane = backend.itemsize * widest * prod(problem.size[1:])
-        self._slab = min(problem.size[0], max(1, CHUNK_BYTES // plane))
+        # As many rows as regressors at least: each chunk's product is added to sums of that size squared.
+        chunk = max(CHUNK_BYTES, backend.itemsize * problem.features**2)
+        self._slab = min(problem.size[0], max(1, chunk // plane))
         each = plane * self._slab
         if form == "correlation":
             (part,) = problem.parts
+            chunk = CHUNK_BYTES
             each = backend.itemsize * (part.outputs // part.groups + problem.width) * 2 * prod(part.locations)
         if form == "stacked":
             each = plane * problem.size[0]
-        self._chunk = max(1, CHUNK_BYTES // each)
+        self._chunk = max(1, chunk // each)
         self._groups = [self._new() for _ in range(1 if form == "stacked" else problem.groups)]
 
     def _new(self) -> Im2colGram | CorrelationGram | StackedGram:
