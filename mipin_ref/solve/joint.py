@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from mipin_ref.backend import Array, Backend
 from mipin_ref.solve.ridge import EPS, SymmetricSolution, solve_stack, solve_symmetric
 
@@ -147,9 +145,7 @@ def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: i
     values, vectors = xp.linalg.eigh(left)
     scale = xp.stack([yy[:, a, a, :] for a in range(1, parts)])
     largest = xp.max(scale, axis=0)[:, :, None] + ridge
-    # Products with the shared regressors carry the rounding of the compute dtype.
-    rounding = max((shared + parts) * EPS, 8 * float(np.finfo(backend.dtype).eps) if shared else 0.0)
-    kept = values > rounding * largest
+    kept = values > (shared + parts) * EPS * largest
     safe = xp.where(kept, values, xp.ones_like(values))
     inverse = xp.where(kept, 1.0 / safe, xp.zeros_like(values))
     v = vectors @ (inverse[..., None] * (xp.matrix_transpose(vectors) @ right[..., None]))

@@ -15,6 +15,7 @@ from mipin_ref.inverse.plan import make_plan
 from tests.backends import NAMES, backend, on_every_backend, relative_error
 from tests.networks import Network, graphs, onnx_values, random_graph, sample_inputs, seeded, to_onnx
 from tests.oracles.mipin import OracleResult, mipin
+from tests.oracles.spec import Add, Conv, Dense, GlobalAveragePool, Op, Reshape
 
 TOLERANCE, ROUNDING = 1e-8, 1e-11
 """Of the largest value of the tensor (4.5e7 eps of float64), and of the largest of activation and logit (4.5e4 eps):
@@ -222,3 +223,24 @@ def test_one_by_one_equals_batched_on_graphs(name: str) -> None:
         # The forward pass itself rounds a single sample otherwise, in single precision.
         assert relative_error(single.source, whole.source[i : i + 1]) < 1e-5
         assert relative_error(single.attribution, whole.attribution[i : i + 1]) < 1e-5
+
+
+@on_every_backend
+def test_a_skip_that_equals_a_regressor_in_float32(name: str) -> None:
+    """A residual block without activation: rounding divides the two weights, but S and A are those of float64."""
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "stem", rng.standard_normal((4, 2, 3, 3))),
+        Conv(("stem",), "conv", rng.standard_normal((4, 4, 1, 1)) / 2),
+        Add(("conv", "stem"), "sum"),
+        GlobalAveragePool(("sum",), "mean"),
+        Reshape(("mean",), "flat", (4,)),
+        Dense(("flat",), "scores", rng.standard_normal((4, 3))),
+    ]
+    net, x = mr.load(to_onnx(ops, (2, 8, 8))), rng.standard_normal((30, 2, 8, 8)).astype(np.float32)
+    single = mr.fit(net, x, 0, dtype="float32", backend=backend(name, "float32"))
+    double = mr.fit(net, x, 0)
+    for tensor in ("stem", "input"):
+        a, b = single.attribute(x, at=tensor), double.attribute(x, at=tensor)
+        assert relative_error(a.source, b.source) < 1e-4
+        assert relative_error(a.attribution, b.attribution) < 1e-4
