@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -36,6 +39,10 @@ class Backend:
     xp: Any
     device: Any
     dtype: Dtype
+
+    def __reduce__(self) -> tuple[Callable[..., Backend], tuple[str, Any, Dtype]]:
+        # A module does not travel between processes; its name does.
+        return _named, (self.xp.__name__, self.device, self.dtype)
 
     @property
     def name(self) -> str:
@@ -105,8 +112,7 @@ class Backend:
         if not self._is_numpy:
             return a @ b
         out = np.empty((a.shape[0], a.shape[1], b.shape[2]), np.result_type(a, b))
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        edges = np.linspace(0, len(out), min(workers, len(out)) + 1).astype(int)
+        edges = np.linspace(0, len(out), min(_threads(), len(out)) + 1).astype(int)
         with _blas_threads().limit(limits=1), ThreadPoolExecutor(len(edges) - 1) as pool:
             list(pool.map(lambda i, j: np.matmul(a[i:j], b[i:j], out=out[i:j]), edges[:-1], edges[1:]))
         return out
@@ -114,7 +120,7 @@ class Backend:
     def rfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
         """Real FFT over `axes`, zero-padded to `size`, in the precision of a."""
         if self._is_numpy:
-            return scipy.fft.rfftn(a, s=size, axes=axes, workers=-1)
+            return scipy.fft.rfftn(a, s=size, axes=axes, workers=_threads())
         return self.xp.fft.rfftn(a, s=size, axes=axes)
 
     def irfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
@@ -130,6 +136,46 @@ class Backend:
 def _blas_threads() -> ThreadpoolController:
     """Finding the BLAS libraries of the process takes longer than limiting them, so it is done once."""
     return ThreadpoolController().select(user_api="blas")
+
+
+_one_thread = threading.Lock()
+_inside: list[int] = []
+_limits: list[Any] = []
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Products and transforms on the host take one thread each inside the block.
+
+    BLAS knows one limit for the whole process, so while several threads are in such blocks it stays, and what it was
+    before comes back after the last of them.
+    """
+    with _one_thread:
+        if not _inside:
+            _limits.append(_blas_threads().limit(limits=1))
+        _inside.append(threading.get_ident())
+    try:
+        yield
+    finally:
+        with _one_thread:
+            _inside.remove(threading.get_ident())
+            if not _inside:
+                _limits.pop().restore_original_limits()
+
+
+def _threads() -> int:
+    """How many threads a computation on the host may take."""
+    if _inside:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _named(module: str, device: Any, dtype: Dtype) -> Backend:
+    """The Backend of a namespace's name, in another process. Raises BackendUnavailable where it is not installed."""
+    try:
+        return Backend(importlib.import_module(module), device, dtype)
+    except ImportError as error:
+        raise BackendUnavailable(f"the array namespace {module} is missing here: {error}") from error
 
 
 def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "float64") -> Backend:

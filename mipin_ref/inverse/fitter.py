@@ -11,20 +11,19 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.backend import Array, Backend
+from mipin_ref.backend import Backend
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes
+from mipin_ref.inverse.blocks import DeviceWeights, Problem, Weights
 from mipin_ref.inverse.describe import block_name
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
 from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.passes import Known, LocalPasses, Pass, Passes
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.inverse.propagate import Recorded, descend, needs, seed, to_device
-from mipin_ref.inverse.recordings import Key, Recordings, operations
+from mipin_ref.inverse.propagate import needs
+from mipin_ref.inverse.recordings import Key, operations
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
 from mipin_ref.progress import Advance
 
@@ -39,29 +38,15 @@ LARGEST_SHARE = 0.8
 
 
 @dataclass
-class _Target:
-    """What one target has so far; rows: which samples count, known after its first pass."""
+class _Target(Known):
+    """What one target has so far."""
 
     weights: dict[str, Weights] = field(default_factory=dict)
-    on_device: dict[str, DeviceWeights] = field(default_factory=dict)
     report: list[TensorReport] = field(default_factory=list)
-    rows: npt.NDArray[np.bool_] | None = None
-    low: float = np.inf
-    high: float = -np.inf
 
     @property
     def samples(self) -> int:
         return 0 if self.rows is None else int(self.rows.sum())
-
-
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """One pass over the data: from the signals `start` down `path` to the sums of `fitted`; `store`: what it keeps."""
-
-    fitted: tuple[Step, ...]
-    path: tuple[Step, ...]
-    start: frozenset[str]
-    store: tuple[str, ...]
 
 
 class Fitter:
@@ -77,23 +62,24 @@ class Fitter:
         labels: npt.NDArray[np.int64] | None,
         memory: int,
         batch_size: int | None,
+        passes: Passes | None = None,
     ) -> None:
+        """passes: where the data are taken through them, by default in this process."""
         self._net, self._plan, self._options, self._backend = net, plan, options, backend
         self._data, self._labels, self._memory, self._batch_size = data, labels, memory, batch_size
+        self._passes = passes
 
     def run(self, targets: Sequence[int], start: Callable[[str, int], Advance]) -> dict[int, Inverse]:
         """One Inverse a target; start: opens a progress bar."""
         state = {target: _Target(rows=self._known_rows(target)) for target in targets}
-        signals = KeptRows(int(SIGNALS_SHARE * self._memory))
-        recordings = Recordings(self._net, self._data, int(RECORDINGS_SHARE * self._memory))
-        with closing(signals), closing(recordings):
+        with closing(self._passes or self._local()) as passes:
             remaining = list(self._plan.fitted)
             while remaining:
                 wave = self._wave(remaining, state)
                 remaining = [step for step in remaining if step not in wave]
                 for group in self._groups(wave, state):
-                    self._fit(wave, remaining, {t: state[t] for t in group}, signals, recordings, start)
-                recordings.drop(but=self._needed(remaining, self._kept_for(state, signals)))
+                    self._fit(wave, remaining, {t: state[t] for t in group}, passes, start)
+                passes.drop(but=self._needed(remaining, self._kept_for(state, passes.signals)))
         order = {step.tensor: number for number, step in enumerate(self._plan.steps)}
         return {
             t: Inverse(
@@ -108,6 +94,12 @@ class Fitter:
             )
             for t, s in state.items()
         }
+
+    def _local(self) -> LocalPasses:
+        signals, recorded = KeptRows(int(SIGNALS_SHARE * self._memory)), KeptRows(int(RECORDINGS_SHARE * self._memory))
+        return LocalPasses(
+            self._net, self._plan, self._backend, self._data, signals, recorded, self._memory, self._batch_size
+        )
 
     def _known_rows(self, target: int) -> npt.NDArray[np.bool_] | None:
         """Which samples count for a target; None where predictions will tell."""
@@ -150,22 +142,22 @@ class Fitter:
         wave: tuple[Step, ...],
         remaining: Sequence[Step],
         state: dict[int, _Target],
-        signals: KeptRows,
-        recordings: Recordings,
+        passes: Passes,
         start: Callable[[str, int], Advance],
     ) -> None:
         """One pass for one group of targets, and the solution of its sums."""
-        began = time.perf_counter()
-        sums = {t: {s.tensor: self._problem(s, found).sums() for s in wave} for t, found in state.items()}
+        began, signals = time.perf_counter(), passes.signals
         kept = self._kept_for(state, signals)
         path, first = self._plan.path([name for step in wave for name in step.reads], kept)
-        this = _Pass(wave, path, first & kept, self._choose_store(path, first, remaining, state, signals))
+        store = self._choose_store(path, first, remaining, state, signals)
+        later = self._needed(remaining, kept | set(store))
+        this = Pass(wave, path, first & kept, store, self._plan.logits in first - kept, tuple(later))
         more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
         advance = start(f"{wave[0].tensor}{more}, class {', '.join(map(str, state))}", len(self._data))
-        later = self._needed(remaining, kept | set(this.store))
-        self._run(this, self._plan.logits in first - kept, later, state, sums, signals, recordings, advance)
+        problems = {t: {s.tensor: self._problem(s, found) for s in wave} for t, found in state.items()}
+        sums = passes.run(this, state, problems, advance)
         for target, found in state.items():
-            self._check_target(target, found)
+            self._check_target(target, found, passes)
             for step in wave:
                 weights, solutions = sums[target].pop(step.tensor).solve(self._options.ridge)
                 found.weights[step.tensor] = weights
@@ -227,78 +219,7 @@ class Fitter:
     def _signal_shape(self, name: str) -> tuple[int, ...]:
         return (1,) if name == self._plan.logits and self._plan.column else self._net.shapes[name]
 
-    def _run(
-        self,
-        this: _Pass,
-        seeded: bool,
-        later: Sequence[Key],
-        state: Mapping[int, _Target],
-        sums: Mapping[int, Mapping[str, Sums]],
-        signals: KeptRows,
-        recordings: Recordings,
-        advance: Advance,
-    ) -> None:
-        """The data through the pass, batch by batch; seeded: it starts from the logits."""
-        backend, plan = self._backend, self._plan
-        tensors, pools = needs(this.path, this.fitted)
-        if seeded or any(found.rows is None for found in state.values()):
-            tensors.append(plan.logits)
-        wanted = {name for step in this.fitted for name in step.reads} | set(this.store)
-        chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
-        read = dict.fromkeys(state, 0)
-        held = signals.held + recordings.held + len(state) * self._bytes(this.fitted, state)
-        size = self._batch_size or self._default_batch(this, tensors, held)
-        for first, stop, found in recordings.passes(tensors, pools, later, size):
-            batch = to_device(backend, this.path, found)
-            whole: dict[str, Array] = {}
-            for target, known in state.items():
-                mask = self._rows(target, known, first, stop, found)
-                chosen[target].append(mask)
-                rows = np.flatnonzero(mask)
-                if not len(rows):
-                    continue
-                here = batch if len(rows) == stop - first else batch.take(backend, rows)
-                begin, end = read[target], read[target] + len(rows)
-                read[target] = end
-                here_signals = {n: backend.put(signals.read((target, n), begin, end)) for n in this.start}
-                if plan.logits in found.values:
-                    logits = found.values[plan.logits][rows]
-                    _note_logit(known, logits, target)
-                    here_signals.setdefault(plan.logits, seed(backend, plan, logits, target))
-                reached = descend(backend, this.path, known.on_device, here, here_signals, affine=True, keep=wanted)
-                for step in this.fitted:
-                    x = self._values(found, step.tensor, rows, whole)
-                    sums[target][step.tensor].update(reached, here.taps, x)
-                for name in this.store:
-                    signals.append((target, name), backend.get(reached[name]))
-            advance(stop - first)
-        for target, known in state.items():
-            known.rows = np.concatenate(chosen[target])
-
-    def _default_batch(self, this: _Pass, tensors: Sequence[str], held: int) -> int:
-        """Samples a batch that what is left of the memory holds."""
-        shapes = [self._net.input_shape, *(self._net.shapes[t] for t in tensors)]
-        each = sample_bytes([*this.path, *this.fitted], shapes, self._backend.itemsize)
-        return int(max(1, min(1024, 0.5 * (self._memory - held) // each)))
-
-    def _values(self, found: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:
-        """The true values of a tensor on the device; a whole batch goes there once for all targets."""
-        values = found.values[tensor]
-        if len(rows) < len(values):
-            return self._backend.put(values[rows])
-        if tensor not in whole:
-            whole[tensor] = self._backend.put(values)
-        return whole[tensor]
-
-    def _rows(self, target: int, known: _Target, first: int, stop: int, found: Recorded) -> npt.NDArray[np.bool_]:
-        """Which samples of a batch count for this target."""
-        if known.rows is not None:
-            return known.rows[first:stop]
-        logits = found.values[self._plan.logits]
-        predicted: npt.NDArray[np.int64] = logits.reshape(len(logits), -1).argmax(axis=1)
-        return np.equal(predicted, target)
-
-    def _check_target(self, target: int, found: _Target) -> None:
+    def _check_target(self, target: int, found: _Target, passes: Passes) -> None:
         if found.samples < 2:
             raise InvalidData(
                 f"fit_on='target_class' leaves {found.samples} calibration samples of class {target}; 2 are needed"
@@ -307,27 +228,17 @@ class Fitter:
         rounding = 16 * float(np.finfo(self._net.dtype).eps) * max(abs(found.low), abs(found.high))
         if found.high - found.low > rounding:
             return
-        dead = self._first_dead_tensor()
+        dead = self._first_dead_tensor(passes)
         raise InvalidData(
             f"logit {target} is {found.high:.6g} for every calibration sample"
             + (f", and all activations of tensor {dead!r} are zero" if dead else ": there is nothing to invert")
         )
 
-    def _first_dead_tensor(self) -> str | None:
+    def _first_dead_tensor(self, passes: Passes) -> str | None:
         """The tensor nearest the input, behind it, that is zero on all samples."""
         tensors = [layer.output for layer in self._net.layers]
-        recorder = Recorder(self._net, tensors)
-        alive: set[str] = set()
-        size = max(1, min(256, self._memory // (8 * sum(prod(self._net.shapes[t]) for t in tensors))))
-        for start in range(0, len(self._data), size):
-            values = recorder(self._data[start : start + size], start).values
-            alive.update(t for t in tensors if np.any(values[t]))
+        alive = passes.alive(tensors)
         return next((t for t in tensors if t not in alive), None)
-
-
-def _note_logit(found: _Target, logits: HostArray, target: int) -> None:
-    y = logits.reshape(len(logits), -1)[:, target]
-    found.low, found.high = min(found.low, float(y.min())), max(found.high, float(y.max()))
 
 
 def _operations(step: Step) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import prod
 from typing import IO, Any
@@ -37,10 +37,13 @@ class _Kept:
 
 
 class KeptRows:
-    """NumPy arrays [samples, *shape] by key, up to `memory` bytes in memory and then in temporary files."""
+    """NumPy arrays [samples, *shape] by key, up to `memory` bytes in memory and then in temporary files.
 
-    def __init__(self, memory: int) -> None:
-        self._memory = memory
+    files: whether there may be any. Without them it can be copied, and travels between processes.
+    """
+
+    def __init__(self, memory: int, *, files: bool = True) -> None:
+        self._memory, self._files = memory, files
         self._kept: dict[Hashable, _Kept] = {}
         self.held = 0
         """Bytes in memory."""
@@ -48,12 +51,25 @@ class KeptRows:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.held
+
+    def copy(self) -> KeptRows:
+        """A store of its own, of the same arrays, which are never written to. Of arrays in memory only."""
+        assert not self._files
+        other = KeptRows(self._memory, files=False)
+        other._kept = {key: replace(kept, chunks=list(kept.chunks)) for key, kept in self._kept.items()}
+        other.held = self.held
+        return other
+
     @property
     def keys(self) -> list[Any]:
         return list(self._kept)
 
     def room(self, size: int, *, disk: bool) -> bool:
         """Whether so many bytes more fit into the memory, or may lie on the disk."""
+        if disk and not self._files:
+            return False
         if disk:
             files = [kept for kept in self._kept.values() if kept.file is not None]
             written = sum(kept.written for kept in files)

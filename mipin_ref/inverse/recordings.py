@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from math import prod
 
 from mipin_ref.data import Samples
@@ -22,8 +22,18 @@ Key = tuple[str, str]
 class Recordings:
     """Values of tensors and winning taps of max-pools, sample after sample; what later passes need is kept."""
 
-    def __init__(self, net: Network, data: Samples, memory: int) -> None:
-        self._net, self._data, self._kept = net, data, KeptRows(memory)
+    def __init__(
+        self,
+        net: Network,
+        data: Samples,
+        kept: KeptRows,
+        *,
+        first: int = 0,
+        recorder: Callable[[Network, Sequence[str], Sequence[str]], Recorder] | None = None,
+    ) -> None:
+        """kept: where they are kept; first: position of the data's first sample, for messages; recorder: makes one."""
+        self._net, self._data, self._kept, self._first = net, data, kept, first
+        self._recorder = recorder or (lambda net, values, taps: Recorder(net, values, taps))
         self._pools = {layer.output: layer for layer in net.layers if isinstance(layer, MaxPool)}
         self._cost = {net.input: 0.0}
         behind: dict[str, frozenset[Layer]] = {net.input: frozenset()}
@@ -49,13 +59,13 @@ class Recordings:
         forward = any(name != self._net.input for _, name in missing)
         extra = self._open(later) if forward else []
         made = [*missing, *extra]
-        recorder = Recorder(self._net, [n for k, n in made if k == "value"], [n for k, n in made if k == "taps"])
+        recorder = self._recorder(self._net, [n for k, n in made if k == "value"], [n for k, n in made if k == "taps"])
         chosen = {name: self._pools[name] for kind, name in made if kind == "taps"}
         for start in range(0, len(self._data), size):
             stop = min(start + size, len(self._data))
             values, taps = {}, {}
             if made:
-                found = recorded(recorder(self._data[start:stop], start), chosen)
+                found = recorded(recorder(self._data[start:stop], self._first + start), chosen)
                 values, taps = dict(found.values), dict(found.taps)
             for kind, name in extra:
                 self._kept.append((kind, name), values[name] if kind == "value" else taps[name])
