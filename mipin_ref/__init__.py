@@ -2,7 +2,7 @@
 
 from mipin_ref import metrics
 from mipin_ref.attribution import Attribution
-from mipin_ref.errors import BackendUnavailable, CorruptFile, InvalidData, MipinError, UnsupportedModel
+from mipin_ref.errors import BackendUnavailable, ClusterError, CorruptFile, InvalidData, MipinError, UnsupportedModel
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.fit import fit
@@ -14,6 +14,7 @@ from mipin_ref.report.saliency import saliency
 __all__ = [
     "Attribution",
     "BackendUnavailable",
+    "ClusterError",
     "CorruptFile",
     "InvalidData",
     "Inverse",

@@ -27,3 +27,7 @@ class BackendUnavailable(MipinError):
 
 class CorruptFile(MipinError):
     """A file is truncated, not of its format, or belongs to something else."""
+
+
+class ClusterError(MipinError):
+    """The cluster cannot be reached, lost a part of the work, or differs from this machine."""

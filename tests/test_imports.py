@@ -1,4 +1,4 @@
-"""Imports point one way: each room may know only the rooms named here, and three libraries stay behind their doors."""
+"""Imports point one way: each room may know only the rooms named here, and some libraries stay behind their doors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> rooms it may import; "" is the package itself, the public names."""
 
-DOORS = {"onnx": "graph", "onnxruntime": "graph", "cupy": "backend", "cupyx": "backend"}
+DOORS = {
+    "onnx": "graph",
+    "onnxruntime": "graph",
+    "cupy": "backend",
+    "cupyx": "backend",
+    "dask": "inverse",
+    "distributed": "inverse",
+}
 
 
 def imports() -> Iterator[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.candidates import candidates
+from mipin_ref.inverse.cluster import connect
 from mipin_ref.inverse.describe import describe_inverses
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.table import format_table
@@ -60,23 +62,25 @@ def fit(options: Namespace) -> None:
     paths = _inverse_paths(options.out, targets)
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
-    inverses = mr.fit(
-        net,
-        data,
-        targets,
-        labels=labels,
-        ridge=options.ridge,
-        conv_bias=options.conv_bias,
-        at=options.at,
-        input_mask=options.input_mask,
-        local=options.local,
-        fit_on=options.fit_on,
-        backend=options.backend,
-        dtype=options.dtype,
-        batch_size=options.batch_size,
-        memory=options.memory,
-        progress=True,
-    )
+    with nullcontext() if options.dask is None else connect(options.dask) as client:
+        inverses = mr.fit(
+            net,
+            data,
+            targets,
+            labels=labels,
+            ridge=options.ridge,
+            conv_bias=options.conv_bias,
+            at=options.at,
+            input_mask=options.input_mask,
+            local=options.local,
+            fit_on=options.fit_on,
+            backend=options.backend,
+            dtype=options.dtype,
+            batch_size=options.batch_size,
+            memory=options.memory,
+            progress=True,
+            client=client,
+        )
     for target, path in zip(targets, paths, strict=True):
         inverses[target].save(path)
         print(f"class {target}: {path}")

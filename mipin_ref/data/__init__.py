@@ -4,12 +4,14 @@ from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.embedded import Builtin, builtin, builtin_names
 from mipin_ref.data.preprocessing import Preprocessing
 from mipin_ref.data.readers import open_data, open_labels
+from mipin_ref.data.shared import SharedFile
 from mipin_ref.data.view import Samples, first
 
 __all__ = [
     "Builtin",
     "Preprocessing",
     "Samples",
+    "SharedFile",
     "as_samples",
     "builtin",
     "builtin_names",

@@ -196,9 +196,9 @@ def _checked_index(index: Any, samples: int, origin: str) -> Index:
     return np.where(positions < 0, positions + samples, positions)
 
 
-class _First:
-    def __init__(self, samples: Samples, count: int) -> None:
-        self._samples, self._count = samples, min(count, len(samples))
+class _Part:
+    def __init__(self, samples: Samples, start: int, stop: int) -> None:
+        self._samples, self._start, self._count = samples, start, stop - start
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -212,9 +212,17 @@ class _First:
         return self._count
 
     def __getitem__(self, index: Index, /) -> npt.NDArray[Any]:
-        return self._samples[np.arange(self._count)[index]]
+        if isinstance(index, slice) and index.step in (None, 1):
+            start, stop, _ = index.indices(self._count)
+            return self._samples[self._start + start : self._start + max(start, stop)]
+        return self._samples[self._start + np.arange(self._count)[index]]
+
+
+def part(samples: Samples, start: int, stop: int) -> Samples:
+    """Samples [start, stop), as lazy as they were."""
+    return _Part(samples, start, min(stop, len(samples)))
 
 
 def first(samples: Samples, count: int) -> Samples:
     """The first `count` samples, as lazy as they were."""
-    return _First(samples, count)
+    return part(samples, 0, count)

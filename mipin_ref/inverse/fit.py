@@ -15,6 +15,7 @@ from mipin_ref.data import Samples, as_samples, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.cluster import ClusterData, ClusterPasses
 from mipin_ref.inverse.fitter import Fitter
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options, checked_batch_size, memory_bytes
@@ -37,6 +38,7 @@ class FitOptions(TypedDict, total=False):
     batch_size: int | None
     memory: str | int
     progress: bool
+    client: Any
 
 
 @overload
@@ -60,6 +62,7 @@ def fit(
     batch_size: int | None = None,
     memory: str | int = "2GB",
     progress: bool = False,
+    client: Any = None,
 ) -> Inverse | dict[int, Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
@@ -68,7 +71,9 @@ def fit(
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
     memory: what the passes may hold beyond interpreter and network; the fitted weights come on top, and for a moment
-    the solution of a system, up to 2.4 times its sums; progress: show a bar on a terminal.
+    the solution of a system, up to 2.4 times its sums; progress: show a bar on a terminal; client: a Dask Client on
+    whose workers the passes are made (see `mipin_ref.inverse.cluster`): x may then be a Dask array too, a path is one
+    that every worker sees, and `memory` is for each thread of a worker.
 
     Costs one pass over the data for every set of tensors whose regressors are known together (per group of targets
     whose sums fit into half of `memory`): the network forward up to those tensors, the signals down the few steps from
@@ -77,7 +82,7 @@ def fit(
     where writing them is estimated to cost less than computing them again.
 
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small),
-    BackendUnavailable; OSError where the disk refuses a temporary file.
+    BackendUnavailable, ClusterError; OSError where the disk refuses a temporary file.
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
@@ -87,10 +92,13 @@ def fit(
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {targets}")
     plan = make_plan(net, at=at, local=local, input_mask=input_mask, conv_bias=conv_bias)
-    data = as_samples(x)
+    shared = None if client is None else ClusterData(client, x)
+    data = as_samples(x) if shared is None else shared.samples
     _check_data(net, data)
     known = _checked_labels(labels, len(data), net)
-    fitter = Fitter(net, plan, options, device, data, known, memory_bytes(memory), checked_batch_size(batch_size))
+    room, size = memory_bytes(memory), checked_batch_size(batch_size)
+    passes = None if shared is None else ClusterPasses(client, net, plan, device, shared, room, size)
+    fitter = Fitter(net, plan, options, device, data, known, room, size, passes)
     with progress_bar(progress) as start:
         found = fitter.run(targets, start)
     return found[targets[0]] if asked is None else found

@@ -1,0 +1,310 @@
+"""A pass as pure functions of shards of the data: what other processes compute, and how their results become one.
+
+Nothing here keeps a result between calls: a call with the same arguments gives the same bits, wherever and however
+often it is made. What is cached, sessions of onnxruntime, can be made anew and changes no number.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.backend import Backend, one_thread
+from mipin_ref.data import Samples, SharedFile, as_samples
+from mipin_ref.data.view import part
+from mipin_ref.errors import ClusterError
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums
+from mipin_ref.inverse.kept_rows import KeptRows
+from mipin_ref.inverse.passes import Added, Known, Pass, Problems, alive, default_batch, held_by, run_pass
+from mipin_ref.inverse.plan import Plan
+from mipin_ref.inverse.recordings import Key, Recordings
+
+LARGEST, FEWEST, SMALLEST = 1024, 16, 64
+"""Samples of a shard at most; shards at least, where that leaves so many samples in each."""
+
+DATA_SHARE, KEPT_SHARE = 1 / 16, 1 / 32
+"""Of the memory, for the data of one shard, and each for the signals and the recordings that it keeps."""
+
+SESSIONS = 2
+"""Sessions of onnxruntime that a process holds, each with the weights that its tensors need."""
+
+
+def bounds(data: Samples, memory: int) -> list[tuple[int, int]]:
+    """[start, stop) of every shard, equal but for one sample. They depend on the data and `memory` alone."""
+    samples, each = len(data), max(1, prod(data.shape[1:]) * data.dtype.itemsize)
+    size = min(LARGEST, max(1, int(DATA_SHARE * memory) // each), max(SMALLEST, -(-samples // FEWEST)))
+    edges = np.linspace(0, samples, -(-samples // size) + 1).astype(int)
+    return [(int(a), int(b)) for a, b in pairwise(edges)]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a fit computes with, the same for all shards and passes; version: of the package that made it."""
+
+    net: Network
+    plan: Plan
+    backend: Backend
+    memory: int
+    version: str
+
+    @classmethod
+    def of(cls, net: Network, plan: Plan, backend: Backend, memory: int) -> Job:
+        return cls(net, plan, backend, memory, _version())
+
+    def check(self) -> None:
+        """Raises ClusterError where this process has another version of the package."""
+        if self.version != _version():
+            raise ClusterError(
+                f"a worker has mipin_ref {_version()} and the fit began with {self.version}: install the same on all"
+            )
+
+
+@cache
+def _version() -> str:
+    return version("mipin_ref")
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Samples [start, stop): given themselves, or within a file."""
+
+    number: int
+    start: int
+    stop: int
+    data: Any
+
+    @property
+    def samples(self) -> Samples:
+        """Raises InvalidData where they cannot be read."""
+        if isinstance(self.data, SharedFile):
+            return part(self.data, self.start, self.stop)
+        return as_samples(self.data)
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A pass told in names, for another process; fitted .. later as in Pass.
+
+    samples: of every target's problem; sums_memory: of its sums; batch: samples at a time; held: signals, and needed:
+    recordings (None: all), of those that a shard kept before, that are still wanted; shards: how many there are.
+    """
+
+    fitted: tuple[str, ...]
+    path: tuple[str, ...]
+    start: frozenset[str]
+    store: tuple[str, ...]
+    seeded: bool
+    later: tuple[Key, ...]
+    samples: Mapping[int, int]
+    sums_memory: int
+    batch: int
+    held: frozenset[tuple[int, str]]
+    needed: frozenset[Key] | None
+    shards: int
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        this: Pass,
+        state: Mapping[int, Known],
+        problems: Problems,
+        signals: KeptRows,
+        needed: frozenset[Key] | None,
+        batch_size: int | None,
+        shards: int,
+    ) -> Order:
+        """signals: the account of what the shards keep, with room for `this.store` made already."""
+        tensors, _ = this.needs(job.plan, state)
+        some = {t: next(iter(own.values())) for t, own in problems.items()}
+        opened = {(target, name) for target in state for name in this.store}
+        return cls(
+            tuple(step.tensor for step in this.fitted),
+            tuple(step.tensor for step in this.path),
+            this.start,
+            this.store,
+            this.seeded,
+            this.later,
+            {t: problem.samples for t, problem in some.items()},
+            next(iter(some.values())).memory,
+            batch_size or _batch(job, this, tensors, problems),
+            frozenset(key for key in signals.keys if key not in opened),
+            needed,
+            shards,
+        )
+
+    def as_pass(self, plan: Plan) -> Pass:
+        fitted, path = (tuple(plan.step_of[name] for name in names) for names in (self.fitted, self.path))
+        return Pass(fitted, path, self.start, self.store, self.seeded, self.later)
+
+    def problems(self, job: Job) -> dict[int, dict[str, Problem]]:
+        steps = [job.plan.step_of[name] for name in self.fitted]
+        return {
+            target: {
+                step.tensor: Problem(job.backend, step, job.plan.is_column(step), samples, self.sums_memory)
+                for step in steps
+            }
+            for target, samples in self.samples.items()
+        }
+
+
+def _batch(job: Job, this: Pass, tensors: Sequence[str], problems: Problems) -> int:
+    """Samples a batch, by what the memory allows beside the sums and what one shard keeps."""
+    room = int((1 - DATA_SHARE - 2 * KEPT_SHARE) * job.memory) - held_by(problems)
+    return default_batch(job.net, job.backend, this, tensors, room)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a shard keeps from one pass to the next."""
+
+    signals: KeptRows
+    recordings: KeptRows
+
+    @classmethod
+    def nothing(cls, memory: int) -> Kept:
+        size = int(KEPT_SHARE * memory)
+        return cls(KeptRows(size, files=False), KeptRows(size, files=False))
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.signals.held + self.recordings.held
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What a pass made of some shards that follow one another.
+
+    counts: how often each of all shards is in it [shards]; held: sums, by target and tensor, without their problems;
+    rows: which samples count, for targets of which that was not known; low, high: bounds of each target's logit; size:
+    bytes, roughly.
+    """
+
+    counts: npt.NDArray[np.int64]
+    held: Mapping[tuple[int, str], Any]
+    rows: Mapping[int, npt.NDArray[np.bool_]]
+    low: Mapping[int, float]
+    high: Mapping[int, float]
+    size: int
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.size
+
+    def told(self, state: Mapping[int, Known], problems: Problems) -> Added:
+        """The sums of all shards; rows and bounds are noted in `state`. Raises ClusterError as check_counts does."""
+        check_counts(self.counts)
+        for target, known in state.items():
+            if known.rows is None:
+                known.rows = self.rows[target]
+            known.low, known.high = min(known.low, self.low[target]), max(known.high, self.high[target])
+        return {t: {name: Sums(p, self.held[t, name]) for name, p in own.items()} for t, own in problems.items()}
+
+
+def accumulate(
+    job: Job,
+    order: Order,
+    shard: Shard,
+    rows: Mapping[int, npt.NDArray[np.bool_]],
+    weights: Mapping[int, Mapping[str, DeviceWeights]],
+    kept: Kept,
+) -> tuple[Partial, Kept]:
+    """One shard through a pass.
+
+    rows: of the shard that count, by target, where known; weights: of the pass's path, by target and tensor; kept: what
+    the shard kept from the passes before. Raises InvalidData for data that do not fit the network.
+    """
+    job.check()
+    this, problems, samples = order.as_pass(job.plan), order.problems(job), shard.stop - shard.start
+    signals, recorded = kept.signals.copy(), kept.recordings.copy()
+    signals.drop(lambda key: key not in order.held)
+    needed = order.needed
+    if needed is not None:
+        recorded.drop(lambda key: key not in needed)
+    for target in order.samples:
+        for name in order.store:
+            shape = (1,) if name == job.plan.logits and job.plan.column else job.net.shapes[name]
+            signals.open((target, name), samples, shape, job.backend.dtype, disk=False)
+    state = {t: Known(dict(weights[t]), rows.get(t)) for t in order.samples}
+    sums = {t: {name: problem.sums() for name, problem in own.items()} for t, own in problems.items()}
+    with one_thread():
+        recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=cached_recorder)
+        size = min(order.batch, samples)
+        run_pass(job.backend, job.plan, this, state, sums, signals, recordings, size, lambda count: None)
+    counts = np.zeros(order.shards, np.int64)
+    counts[shard.number] = 1
+    found = {t: known.rows for t, known in state.items() if t not in rows and known.rows is not None}
+    partial = Partial(
+        counts,
+        {(t, name): one.held for t, own in sums.items() for name, one in own.items()},
+        found,
+        {t: known.low for t, known in state.items()},
+        {t: known.high for t, known in state.items()},
+        held_by(problems),
+    )
+    return partial, Kept(signals, recorded)
+
+
+def merged(job: Job, order: Order, left: Partial, right: Partial) -> Partial:
+    """Two partial results as one, `right` being of the shards behind `left`'s; neither is changed."""
+    held = {}
+    with one_thread():
+        for target, own in order.problems(job).items():
+            for name, problem in own.items():
+                both: Any = problem.sums().held
+                both.merge(left.held[target, name])
+                both.merge(right.held[target, name])
+                held[target, name] = both
+    return Partial(
+        left.counts + right.counts,
+        held,
+        {t: np.concatenate([rows, right.rows[t]]) for t, rows in left.rows.items()},
+        {t: min(low, right.low[t]) for t, low in left.low.items()},
+        {t: max(high, right.high[t]) for t, high in left.high.items()},
+        left.size,
+    )
+
+
+def check_counts(counts: npt.NDArray[np.int64]) -> None:
+    """Raises ClusterError unless every shard was counted exactly once."""
+    wrong = np.flatnonzero(counts != 1)
+    if len(wrong):
+        told = ", ".join(f"shard {i} {counts[i]} times" for i in wrong[:5])
+        raise ClusterError(
+            f"of {len(counts)} shards {len(wrong)} were not counted exactly once ({told}): the sums are not those of "
+            "the data and nothing was fitted with them"
+        )
+
+
+def alive_in(job: Job, tensors: Sequence[str], shard: Shard) -> set[str]:
+    """Those of the tensors that are not zero on all samples of the shard."""
+    job.check()
+    with one_thread():
+        recorder = cached_recorder(job.net, tensors, [])
+        return alive(job.net, recorder, shard.samples, tensors, job.memory, shard.start)
+
+
+_recorders: OrderedDict[tuple[Any, ...], Recorder] = OrderedDict()
+_making = threading.Lock()
+
+
+def cached_recorder(net: Network, values: Sequence[str], taps: Sequence[str]) -> Recorder:
+    """The recorder of these tensors, of one thread, made once a process while not many others are asked for."""
+    key = (net.sha256, net.output, tuple(values), tuple(taps))
+    with _making:
+        if key not in _recorders:
+            _recorders[key] = Recorder(net, values, taps, threads=1)
+        _recorders.move_to_end(key)
+        while len(_recorders) > SESSIONS:
+            _recorders.popitem(last=False)
+        return _recorders[key]
