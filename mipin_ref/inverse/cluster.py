@@ -90,14 +90,12 @@ class ClusterData:
         else:
             self.samples = self._file or as_samples(given)
 
-    def shards(self, edges: Sequence[tuple[int, int]], name: str) -> list[Any]:
-        """What each shard's tasks take for its data."""
+    def shards(self, edges: Sequence[tuple[int, int]], fit: str) -> list[Any]:
+        """What each shard's tasks take for its data; fit: its name among others."""
         if self._file is not None:
             return [self._file] * len(edges)
         if self._collection is None:
-            return [
-                held(self._client, self.samples[a:b], f"{name}-data-{number}") for number, (a, b) in enumerate(edges)
-            ]
+            return [held(self._client, self.samples[a:b], "data", fit, i) for i, (a, b) in enumerate(edges)]
         whole = self._collection
         cut = whole.rechunk((tuple(b - a for a, b in edges), *((n,) for n in whole.shape[1:])))
         with _large_graphs():
@@ -138,16 +136,16 @@ class ClusterPasses:
         batch_size: int | None,
     ) -> None:
         self._client, self._job, self._batch_size = client, Job.of(net, plan, backend, memory), batch_size
-        self._name = f"mipin-{uuid.uuid4().hex[:8]}"
+        self._fit = uuid.uuid4().hex
         self._pass = 0
         self._edges = bounds(data.samples, memory)
         self._weights: dict[tuple[int, str], tuple[DeviceWeights, Any]] = {}
         self._needed: frozenset[Key] | None = None
         self.signals = KeptRows(int(KEPT_SHARE * memory) * len(self._edges), files=False)
         with _told():
-            self._shipped = held(client, self._job, f"{self._name}-network")
-            self._data = data.shards(self._edges, self._name)
-            nothing = held(client, Kept.nothing(memory), f"{self._name}-nothing")
+            self._shipped = held(client, self._job, "network", self._fit)
+            self._data = data.shards(self._edges, self._fit)
+            nothing = held(client, Kept.nothing(memory), "kept", self._fit)
         self._kept: list[Any] = [nothing] * len(self._edges)
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
@@ -177,7 +175,7 @@ class ClusterPasses:
                 weights = known.on_device[tensor]
                 there = self._weights.get((target, tensor))
                 if there is None or there[0] is not weights:
-                    future = held(self._client, weights, f"{self._name}-weights-{target}-{self._pass}-{tensor}")
+                    future = held(self._client, weights, "weights", self._fit, self._pass, target, tensor)
                     self._weights[target, tensor] = there = (weights, future)
                 sent[target][tensor] = there[1]
         return sent
@@ -188,23 +186,22 @@ class ClusterPasses:
         """Futures of the whole pass's sums, and of what every shard keeps."""
         import dask
 
-        def task(function: Any, name: str, *arguments: Any, parts: int | None = None) -> Any:
+        def task(function: Any, *arguments: Any, parts: int | None = None) -> Any:
             made = dask.delayed(function, pure=False, nout=parts)
-            return made(*arguments, dask_key_name=f"{self._name}-{name}-{self._pass}-{next(numbers)}")
+            key = _key(function.__name__, self._fit, self._pass, next(numbers))
+            return made(*arguments, dask_key_name=key)
 
         numbers = iter(range(1 << 62))
-        common, parts, kept = held(self._client, order, f"{self._name}-order-{self._pass}"), [], []
+        common, parts, kept = held(self._client, order, "order", self._fit, self._pass), [], []
         for number, ((a, b), data, before) in enumerate(zip(self._edges, self._data, self._kept, strict=True)):
             rows = {t: known.rows[a:b] for t, known in state.items() if known.rows is not None}
-            shard = task(Shard, "shard", number, a, b, data)
-            done = task(accumulate, "accumulate", self._shipped, common, shard, rows, weights, before, parts=2)
+            shard = task(Shard, number, a, b, data)
+            done = task(accumulate, self._shipped, common, shard, rows, weights, before, parts=2)
             parts.append(done[0])
             kept.append(done[1])
         while len(parts) > 1:
             pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-            parts = [
-                task(merged, "merged", self._shipped, common, *pair) if len(pair) == 2 else pair[0] for pair in pairs
-            ]
+            parts = [task(merged, self._shipped, common, *pair) if len(pair) == 2 else pair[0] for pair in pairs]
         with _large_graphs():
             root, *left = self._client.compute([parts[0], *kept], optimize_graph=False)
         return root, left
@@ -245,10 +242,15 @@ def itself(value: Any) -> Any:
     return value
 
 
-def held(client: Any, value: Any, name: str) -> Any:
+def held(client: Any, value: Any, kind: str, *name: str | int) -> Any:
     """A future of `value`, which the scheduler keeps."""
     with _large_graphs():
-        return client.submit(itself, value, key=name, pure=False)
+        return client.submit(itself, value, key=_key(kind, *name), pure=False)
+
+
+def _key(kind: str, *name: str | int) -> str:
+    """Of a task; Dask learns how long tasks take from those whose keys begin alike."""
+    return "-".join([f"mipin_{kind}", *map(str, name)])
 
 
 def connect(address: str) -> Any:
