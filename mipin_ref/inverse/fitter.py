@@ -159,7 +159,7 @@ class Fitter:
         sums = {t: {s.tensor: self._problem(s, found).sums() for s in wave} for t, found in state.items()}
         kept = self._kept_for(state, signals)
         path, first = self._plan.path([name for step in wave for name in step.reads], kept)
-        this = _Pass(wave, path, first & kept, self._choose_store(path, first, remaining, state, signals))
+        this = _Pass(wave, path, first & kept, self._choose_store(path, first, kept, remaining, state, signals))
         more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
         advance = start(f"{wave[0].tensor}{more}, class {', '.join(map(str, state))}", len(self._data))
         later = self._needed(remaining, kept | set(this.store))
@@ -201,12 +201,12 @@ class Fitter:
         self,
         path: Sequence[Step],
         first: frozenset[str],
+        kept: set[str],
         remaining: Sequence[Step],
         state: Mapping[int, _Target],
         signals: KeptRows,
     ) -> tuple[str, ...]:
         """Which signals of this pass to keep for the next ones; room is made for them."""
-        kept = self._kept_for(state, signals)
         computed = {step.tensor for step in path} | first
         _, used = self._plan.path([name for step in remaining for name in step.reads], kept | computed)
         shapes = {name: self._signal_shape(name) for name in used - kept}
