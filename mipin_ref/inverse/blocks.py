@@ -104,8 +104,7 @@ class Problem:
 
     @property
     def _form(self) -> Form:
-        rounding = float(np.finfo(self.backend.dtype).eps) if self.step.intercept else 0.0
-        return self._conv.form(self.memory, rounding=rounding)
+        return self._conv.form(self.memory)
 
 
 @dataclass(frozen=True, eq=False)
