@@ -27,6 +27,9 @@ CHUNK_BYTES = 32 << 20
 ELEMENT = 60
 """How many operations of a large product take as long as an element that is read, written and read again."""
 
+PRODUCT, PROBLEM = 2e5, 4e7
+"""As many for calling a small product, and for all the calls of a problem of correlations, whatever its size."""
+
 STACKED_FEATURES = 64
 """Groups of up to so many regressors (depthwise convolutions) are summed and solved all at once."""
 
@@ -117,8 +120,9 @@ class ConvProblem:
         lengths = [axis.length for axis in self._axes]
         count, maps = frequencies(lengths), outputs + self.width
         transforms = 2 * maps * prod(lengths) * (sum(lengths) + ELEMENT)
-        products = count * outputs * (4 * outputs + 8 * self.width)
-        return transforms + products + ELEMENT * count * outputs * maps / 16
+        products = count * outputs * (4 * outputs + 8 * self.width + ELEMENT * maps / 16)
+        calls = count * PRODUCT + prod(1 + len(axis.edges) for axis in self._axes) * PROBLEM
+        return transforms + products + calls / min(self.samples, 256)
 
     @property
     def _pointwise(self) -> bool:
