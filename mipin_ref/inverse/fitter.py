@@ -117,7 +117,7 @@ class Fitter:
 
     def _problem(self, step: Step, found: _Target) -> Problem:
         samples = found.samples or len(self._data)
-        return Problem(self._backend, step, self._plan.is_column(step), samples, int(SUMS_SHARE * self._memory))
+        return Problem(self._backend, step, self._plan.is_column(step), samples)
 
     def _bytes(self, steps: Sequence[Step], state: Mapping[int, _Target]) -> int:
         """What the sums of these steps hold for the target that needs most."""
