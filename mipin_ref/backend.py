@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
+from itertools import islice
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import array_api_compat
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 import scipy.linalg
 from threadpoolctl import ThreadpoolController
 
@@ -26,6 +25,9 @@ Array = Any
 """An array of the backend's namespace: NumPy, CuPy, or any other of the array API standard."""
 
 Dtype = Literal["float64", "float32"]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class NotPositiveDefinite(Exception):
@@ -52,6 +54,10 @@ class Backend:
     def compute(self) -> Any:
         """The dtype of signals and matrix products."""
         return getattr(self.xp, self.dtype)
+
+    def in_double(self) -> Backend:
+        """The same with products in float64."""
+        return Backend(self.xp, self.device, "float64")
 
     @property
     def itemsize(self) -> int:
@@ -103,71 +109,96 @@ class Backend:
         values, vectors = self.xp.linalg.eigh(a)
         return values, vectors
 
-    def matmul_stack(self, a: Array, b: Array) -> Array:
-        """Many small products a [f, r, n] @ b [f, n, c].
+    @property
+    def block_bytes(self) -> int:
+        """How large the operands of one step should be: what stays in the caches of a host, what fills a device."""
+        return (4 << 20) if self._is_numpy else (64 << 20)
 
-        On NumPy the stack is shared out among threads that each use one BLAS thread: BLAS would start and join its own
-        for every small product, which costs more than the product and, on a busy machine, many times more.
+    def each(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+        """work(item) for every item, results in order.
+
+        On NumPy the items are shared out among threads that each use one BLAS thread: BLAS would start and join its own
+        for every small product, which costs more than the product and, on a busy machine, many times more. There are
+        as many threads as BLAS is set to.
         """
+        if not self._is_numpy:
+            yield from map(work, items)
+            return
+        with BLAS_THREADS.single() as threads, ThreadPoolExecutor(threads) as pool:
+            left = iter(items)
+            while chunk := list(islice(left, threads)):
+                yield from pool.map(work, chunk)
+
+    def matmul_stack(self, a: Array, b: Array) -> Array:
+        """Many small products a [f, r, n] @ b [f, n, c]."""
         if not self._is_numpy:
             return a @ b
         out = np.empty((a.shape[0], a.shape[1], b.shape[2]), np.result_type(a, b))
-        edges = np.linspace(0, len(out), min(_threads(), len(out)) + 1).astype(int)
-        with _blas_threads().limit(limits=1), ThreadPoolExecutor(len(edges) - 1) as pool:
-            list(pool.map(lambda i, j: np.matmul(a[i:j], b[i:j], out=out[i:j]), edges[:-1], edges[1:]))
+        edges = np.linspace(0, len(out), min(BLAS_THREADS.count, len(out)) + 1).astype(int)
+        for _ in self.each(lambda at: np.matmul(a[at], b[at], out=out[at]), map(slice, edges[:-1], edges[1:])):
+            pass
         return out
-
-    def rfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-        """Real FFT over `axes`, zero-padded to `size`, in the precision of a."""
-        if self._is_numpy:
-            return scipy.fft.rfftn(a, s=size, axes=axes, workers=_threads())
-        return self.xp.fft.rfftn(a, s=size, axes=axes)
-
-    def irfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-        """The inverse of rfftn."""
-        return self.xp.fft.irfftn(a, s=size, axes=axes)
 
     @property
     def _is_numpy(self) -> bool:
         return bool(array_api_compat.is_numpy_namespace(self.xp))
 
 
-@cache
-def _blas_threads() -> ThreadpoolController:
-    """Finding the BLAS libraries of the process takes longer than limiting them, so it is done once."""
-    return ThreadpoolController().select(user_api="blas")
+class _BlasThreads:
+    """How many threads BLAS may use in this process: one number for all its copies, restored in the end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users, self._limits, self._count = 0, ExitStack(), 1
+        self._alone = 0
+
+    @cached_property
+    def _libraries(self) -> ThreadpoolController:
+        """Finding the BLAS libraries takes longer than limiting them, so it is done once."""
+        return ThreadpoolController().select(user_api="blas")
+
+    @property
+    def count(self) -> int:
+        """The number that BLAS is set to outside of `single`; one inside of `alone`."""
+        with self._lock:
+            if self._alone:
+                return 1
+            return self._count if self._users else self._setting()
+
+    def _setting(self) -> int:
+        return max((int(library["num_threads"]) for library in self._libraries.info()), default=1)
+
+    @contextmanager
+    def single(self) -> Iterator[int]:
+        """One thread a call for as long as anybody is inside; yields how many there were."""
+        with self._lock:
+            if not self._users:
+                self._count = self._setting()
+                self._limits.enter_context(self._libraries.limit(limits=1))
+            self._users += 1
+            count = 1 if self._alone else self._count
+        try:
+            yield count
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._limits.close()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """`single`, and nothing is shared out among threads either: for one of many tasks that a process runs."""
+        with self.single():
+            with self._lock:
+                self._alone += 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._alone -= 1
 
 
-_one_thread = threading.Lock()
-_inside: list[int] = []
-_limits: list[Any] = []
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Products and transforms on the host take one thread each inside the block.
-
-    BLAS knows one limit for the whole process, so while several threads are in such blocks it stays, and what it was
-    before comes back after the last of them.
-    """
-    with _one_thread:
-        if not _inside:
-            _limits.append(_blas_threads().limit(limits=1))
-        _inside.append(threading.get_ident())
-    try:
-        yield
-    finally:
-        with _one_thread:
-            _inside.remove(threading.get_ident())
-            if not _inside:
-                _limits.pop().restore_original_limits()
-
-
-def _threads() -> int:
-    """How many threads a computation on the host may take."""
-    if _inside:
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+BLAS_THREADS = _BlasThreads()
 
 
 def _named(module: str, device: Any, dtype: Dtype) -> Backend:

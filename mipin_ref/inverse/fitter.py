@@ -109,7 +109,7 @@ class Fitter:
 
     def _problem(self, step: Step, found: _Target) -> Problem:
         samples = found.samples or len(self._data)
-        return Problem(self._backend, step, self._plan.is_column(step), samples, int(SUMS_SHARE * self._memory))
+        return Problem(self._backend, step, self._plan.is_column(step), samples)
 
     def _bytes(self, steps: Sequence[Step], state: Mapping[int, _Target]) -> int:
         """What the sums of these steps hold for the target that needs most."""
@@ -149,7 +149,7 @@ class Fitter:
         began, signals = time.perf_counter(), passes.signals
         kept = self._kept_for(state, signals)
         path, first = self._plan.path([name for step in wave for name in step.reads], kept)
-        store = self._choose_store(path, first, remaining, state, signals)
+        store = self._choose_store(path, first, kept, remaining, state, signals)
         later = self._needed(remaining, kept | set(store))
         this = Pass(wave, path, first & kept, store, self._plan.logits in first - kept, tuple(later))
         more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
@@ -193,12 +193,12 @@ class Fitter:
         self,
         path: Sequence[Step],
         first: frozenset[str],
+        kept: set[str],
         remaining: Sequence[Step],
         state: Mapping[int, _Target],
         signals: KeptRows,
     ) -> tuple[str, ...]:
         """Which signals of this pass to keep for the next ones; room is made for them."""
-        kept = self._kept_for(state, signals)
         computed = {step.tensor for step in path} | first
         _, used = self._plan.path([name for step in remaining for name in step.reads], kept | computed)
         shapes = {name: self._signal_shape(name) for name in used - kept}

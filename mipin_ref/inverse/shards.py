@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.backend import Backend, one_thread
+from mipin_ref.backend import BLAS_THREADS, Backend
 from mipin_ref.data import Samples, SharedFile, as_samples
 from mipin_ref.data.view import part
 from mipin_ref.errors import ClusterError
@@ -97,8 +97,8 @@ class Shard:
 class Order:
     """A pass told in names, for another process; fitted .. later as in Pass.
 
-    samples: of every target's problem; sums_memory: of its sums; batch: samples at a time; held: signals, and needed:
-    recordings (None: all), of those that a shard kept before, that are still wanted; shards: how many there are.
+    samples: of every target's problem; batch: samples at a time; held: signals, and needed: recordings (None: all), of
+    those that a shard kept before, that are still wanted; shards: how many there are.
     """
 
     fitted: tuple[str, ...]
@@ -108,7 +108,6 @@ class Order:
     seeded: bool
     later: tuple[Key, ...]
     samples: Mapping[int, int]
-    sums_memory: int
     batch: int
     held: frozenset[tuple[int, str]]
     needed: frozenset[Key] | None
@@ -128,7 +127,6 @@ class Order:
     ) -> Order:
         """signals: the account of what the shards keep, with room for `this.store` made already."""
         tensors, _ = this.needs(job.plan, state)
-        some = {t: next(iter(own.values())) for t, own in problems.items()}
         opened = {(target, name) for target in state for name in this.store}
         return cls(
             tuple(step.tensor for step in this.fitted),
@@ -137,8 +135,7 @@ class Order:
             this.store,
             this.seeded,
             this.later,
-            {t: problem.samples for t, problem in some.items()},
-            next(iter(some.values())).memory,
+            {t: next(iter(own.values())).samples for t, own in problems.items()},
             batch_size or _batch(job, this, tensors, problems),
             frozenset(key for key in signals.keys if key not in opened),
             needed,
@@ -152,10 +149,7 @@ class Order:
     def problems(self, job: Job) -> dict[int, dict[str, Problem]]:
         steps = [job.plan.step_of[name] for name in self.fitted]
         return {
-            target: {
-                step.tensor: Problem(job.backend, step, job.plan.is_column(step), samples, self.sums_memory)
-                for step in steps
-            }
+            target: {step.tensor: Problem(job.backend, step, job.plan.is_column(step), samples) for step in steps}
             for target, samples in self.samples.items()
         }
 
@@ -237,7 +231,7 @@ def accumulate(
             signals.open((target, name), samples, shape, job.backend.dtype, disk=False)
     state = {t: Known(dict(weights[t]), rows.get(t)) for t in order.samples}
     sums = {t: {name: problem.sums() for name, problem in own.items()} for t, own in problems.items()}
-    with one_thread():
+    with BLAS_THREADS.alone():
         recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=cached_recorder)
         size = min(order.batch, samples)
         run_pass(job.backend, job.plan, this, state, sums, signals, recordings, size, lambda count: None)
@@ -258,7 +252,7 @@ def accumulate(
 def merged(job: Job, order: Order, left: Partial, right: Partial) -> Partial:
     """Two partial results as one, `right` being of the shards behind `left`'s; neither is changed."""
     held = {}
-    with one_thread():
+    with BLAS_THREADS.alone():
         for target, own in order.problems(job).items():
             for name, problem in own.items():
                 both: Any = problem.sums().held
@@ -289,7 +283,7 @@ def check_counts(counts: npt.NDArray[np.int64]) -> None:
 def alive_in(job: Job, tensors: Sequence[str], shard: Shard) -> set[str]:
     """Those of the tensors that are not zero on all samples of the shard."""
     job.check()
-    with one_thread():
+    with BLAS_THREADS.alone():
         recorder = cached_recorder(job.net, tensors, [])
         return alive(job.net, recorder, shard.samples, tensors, job.memory, shard.start)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import sys
+import threading
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import mipin_ref as mr
-from mipin_ref.backend import one_thread
+from mipin_ref.backend import BLAS_THREADS
 from mipin_ref.data import Preprocessing, SharedFile
 from mipin_ref.errors import ClusterError
 from mipin_ref.graph.forward import Recorder
@@ -201,16 +203,31 @@ def test_a_backend_that_is_missing_elsewhere(monkeypatch: pytest.MonkeyPatch) ->
         pickle.loads(travelling)
 
 
-def test_threads_are_limited_in_a_block_and_let_go_after_the_last() -> None:
-    def blas() -> list[int]:
-        return [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+def test_a_task_takes_one_thread() -> None:
+    """Whatever runs beside it, and nothing of that is left behind."""
 
-    before = blas()
-    with one_thread():
-        with one_thread():
-            assert set(blas()) == {1}
-        assert set(blas()) == {1}
-    assert blas() == before
+    def blas() -> set[int]:
+        return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+
+    def threads() -> int:
+        used: set[int] = set()
+
+        def note(_: int) -> None:
+            time.sleep(0.01)
+            used.add(threading.get_ident())
+
+        list(backend("numpy").each(note, range(8)))
+        return len(used)
+
+    with threadpool_limits(3):
+        assert (blas(), BLAS_THREADS.count, threads()) == ({3}, 3, 3)
+        with BLAS_THREADS.single():
+            with BLAS_THREADS.alone():
+                with BLAS_THREADS.alone():
+                    assert (blas(), BLAS_THREADS.count, threads()) == ({1}, 1, 1)
+                assert (blas(), BLAS_THREADS.count, threads()) == ({1}, 1, 1)
+            assert (blas(), BLAS_THREADS.count, threads()) == ({1}, 3, 3)
+        assert (blas(), BLAS_THREADS.count, threads()) == ({3}, 3, 3)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz"])

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve import conv_gram
-from mipin_ref.solve.conv_gram import ConvGram, ConvPart, ConvProblem, ConvSolution
+from mipin_ref.solve.conv_gram import ConvGram, ConvSolution
+from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.window import Window
 from tests.backends import NAMES, backend, on_every_backend, relative_error
 
@@ -152,6 +153,7 @@ def test_every_form_equals_explicit_loops(
 SAME = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
 POINT = Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
 STRIDED = Window((3, 3), (2, 2), (1, 1), (0, 1), (1, 1))
+SPARSE = Window((1, 1), (2, 2), (0, 0), (0, 0), (1, 1))
 DILATED = Window((2, 3), (1, 1), (2, 0), (1, 2), (2, 1))
 TOGETHER: dict[str, Parts] = {
     "two kernels": [(SAME, 4, 1), (POINT, 3, 1)],
@@ -160,14 +162,17 @@ TOGETHER: dict[str, Parts] = {
     "depthwise and full": [(SAME, 4, 4), (POINT, 3, 1)],
     "groups of 4, 2 and 1": [(SAME, 8, 4), (POINT, 4, 2), (STRIDED, 2, 1)],
     "two depthwise": [(SAME, 4, 4), (STRIDED, 8, 4)],
+    "one stride": [(STRIDED, 3, 1), (SPARSE, 2, 1), (Window((2, 3), (2, 2), (1, 2), (3, 0), (1, 2)), 2, 1)],
+    "one dilation": [(SAME, 2, 1), (DILATED, 3, 1), (Window((1, 3), (1, 1), (0, 4), (0, 4), (1, 2)), 2, 1)],
 }
+FORMS = [(which, form) for which in TOGETHER for form in ("im2col", "rows")]
+FORMS += [(which, "correlation") for which in ("two kernels", "equal groups", "one stride", "one dilation")]
 
 
 @on_every_backend
-@pytest.mark.parametrize("form", ["im2col", "rows"])
 @pytest.mark.parametrize("own", [0, 2])
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("which", TOGETHER)
+@pytest.mark.parametrize(("which", "form"), FORMS)
 def test_convolutions_of_different_geometry_on_one_tensor(
     name: str, form: str, own: int, intercept: bool, which: str
 ) -> None:
@@ -195,12 +200,14 @@ def test_a_skip_that_the_convolution_explains_already(name: str, form: str) -> N
 
 @pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize("pad", [0, 1])
-def test_correlation_equals_im2col_at_real_size(pad: int, own: int) -> None:
-    window = Window((3, 3), (1, 1), (pad, pad), (pad, pad), (1, 1))
-    size = (16 - 2 * pad, 16 - 2 * pad)
-    problem = problem_of([(window, 32, 1)], size, 8, own, 40, False)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_correlation_equals_im2col_at_real_size(pad: int, own: int, stride: int, intercept: bool) -> None:
+    window = Window((3, 3), (stride,) * 2, (pad, pad), (pad, pad), (1, 1))
+    size = (13 * stride + 3 - 2 * pad,) * 2
+    problem = problem_of([(window, 72, 1)], size, 8, own, 40, intercept)
     rng = np.random.default_rng(0)
-    s = np.maximum(rng.standard_normal((40, 32, 14, 14)), 0)
+    s = np.maximum(rng.standard_normal((40, 72, 14, 14)), 0)
     y = rng.standard_normal((40, 8 * (1 + own), *size))
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
         a, b = (solved_in(dtype, form, problem, s, y) for form in ("im2col", "correlation"))
@@ -217,19 +224,29 @@ def solved_in(dtype: str, form: Any, problem: ConvProblem, s: np.ndarray, y: np.
 
 
 def test_the_form_follows_the_shape() -> None:
-    def form(kernel: int, outputs: int, size: int, memory: int, samples: int = 1000, **options: Any) -> str:
+    def form(kernel: int, outputs: int, size: int, samples: int = 1000, groups: int = 1) -> str:
         window = Window((kernel,) * 2, (1, 1), (0, 0), (0, 0), (1, 1))
-        parts: Parts = [(window, outputs, options.pop("groups", 1))]
-        return problem_of(parts, (size, size), 16, 0, samples, False).form(memory, **options)
+        return problem_of([(window, outputs, groups)], (size, size), 16, 0, samples, False).form
 
-    large = 1 << 40
-    assert form(3, 64, 24, large) == "correlation"
-    assert form(3, 64, 24, 1 << 20) == "im2col"
-    assert form(3, 64, 24, large, rounding=1e-7) == "im2col"
-    assert form(1, 64, 24, large) == "im2col"
-    assert form(3, 512, 4, large, 10) == "rows"
-    assert form(3, 16, 24, large, groups=16) == "stacked"
-    assert problem_of([(SAME, 64, 1), (POINT, 64, 1)], (24, 24), 16, 0, 1000, False).form(large) == "im2col"
+    def together(*parts: tuple[Window, int, int]) -> str:
+        return problem_of(list(parts), (24, 24), 16, 0, 1000, False).form
+
+    assert form(3, 64, 24) == "correlation"
+    assert form(3, 4, 4) == "im2col"
+    assert form(1, 64, 24) == "im2col"
+    assert form(3, 512, 4, 10) == "rows"
+    assert form(3, 16, 24, groups=16) == "stacked"
+    assert together((SAME, 64, 1), (POINT, 64, 1)) == "correlation"
+    assert together((SAME, 64, 1), (STRIDED, 64, 1)) == "im2col"
+    assert together((SAME, 64, 2), (POINT, 64, 1)) == "im2col"
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(geometry=geometries(), channels=st.integers(1, 400))
+def test_correlations_hold_little_more_than_rows(geometry: Any, channels: int) -> None:
+    window, size, _, _ = geometry
+    problem = problem_of([(window, channels, 1)], size, 1, 0, 1000, False)
+    assert problem.bytes_of(problem.form) <= 2 * problem.bytes_of("im2col")
 
 
 def test_rows_larger_than_a_chunk_are_written_slab_by_slab(monkeypatch: pytest.MonkeyPatch) -> None:
