@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import sys
-import threading
-import time
 from collections import OrderedDict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +95,16 @@ def test_tasks_are_pure() -> None:
         check_counts(merged(passes.job, order, both, _sum(passes.job, order, partials[2:])).counts)
 
 
+def test_a_shard_lets_go_of_what_no_pass_needs() -> None:
+    net, x = branching_network(), samples(60)
+    _, passes = one_by_one(net, x, [0, 2], backend("numpy"), EDGES, batch_size=4)
+    for (order, _, _), (_, after, _) in pairwise(passes.tasks):
+        for *_, kept in after:
+            assert set(kept.signals.keys) == order.held | {(t, name) for t in (0, 2) for name in order.store}
+            assert set(kept.recordings.keys) <= {*order.later, *(order.needed or ())}
+    assert any(order.needed for order, _, _ in passes.tasks)
+
+
 def _sum(job: shards.Job, order: shards.Order, partials: list[shards.Partial]) -> shards.Partial:
     whole = partials[0]
     for partial in partials[1:]:
@@ -174,6 +183,13 @@ def test_a_dead_layer_is_named() -> None:
         one_by_one(small(bias=-1e4), X, [1], backend("numpy"), [(0, 9), (9, 20)])
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_logit_that_differs_between_shards_alone_is_not_constant(order: tuple[int, int]) -> None:
+    net, x = branching_network(), np.repeat(samples(2)[list(order)], 10, axis=0)
+    found, _ = one_by_one(net, x, [0], backend("numpy"), [(0, 10), (10, 20)], ridge=1.0)
+    assert difference(found[0], mr.fit(net, x, 0, ridge=1.0)) < 1e-12
+
+
 def test_messages_count_samples_from_the_start_of_the_data() -> None:
     x = samples(60)
     x[37, 0, 2, 2] = np.nan
@@ -206,28 +222,21 @@ def test_a_backend_that_is_missing_elsewhere(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_task_takes_one_thread() -> None:
     """Whatever runs beside it, and nothing of that is left behind."""
 
-    def blas() -> set[int]:
-        return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
-
-    def threads() -> int:
-        used: set[int] = set()
-
-        def note(_: int) -> None:
-            time.sleep(0.01)
-            used.add(threading.get_ident())
-
-        list(backend("numpy").each(note, range(8)))
-        return len(used)
+    def threads() -> tuple[set[int], int, int]:
+        """What BLAS is set to, what the engine would take, and what it does take."""
+        blas = {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+        with BLAS_THREADS.single() as taken:
+            return blas, BLAS_THREADS.count, taken
 
     with threadpool_limits(3):
-        assert (blas(), BLAS_THREADS.count, threads()) == ({3}, 3, 3)
+        assert threads() == ({3}, 3, 3)
         with BLAS_THREADS.single():
             with BLAS_THREADS.alone():
                 with BLAS_THREADS.alone():
-                    assert (blas(), BLAS_THREADS.count, threads()) == ({1}, 1, 1)
-                assert (blas(), BLAS_THREADS.count, threads()) == ({1}, 1, 1)
-            assert (blas(), BLAS_THREADS.count, threads()) == ({1}, 3, 3)
-        assert (blas(), BLAS_THREADS.count, threads()) == ({3}, 3, 3)
+                    assert threads() == ({1}, 1, 1)
+                assert threads() == ({1}, 1, 1)
+            assert threads() == ({1}, 3, 3)
+        assert threads() == ({3}, 3, 3)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz"])
