@@ -162,6 +162,7 @@ def test_workers_killed_in_the_middle(
 ) -> None:
     """In the fourth pass, which starts from what the shards kept, and with tasks under way on every worker killed."""
     killed: list[int] = []
+    client.wait_for_workers(2, timeout=30)
     pids = client.run(os.getpid)
 
     def kill(number: int, done: int) -> None:
@@ -198,16 +199,30 @@ def test_progress_counts_samples(client: Client, monkeypatch: pytest.MonkeyPatch
         assert len(set(done)) == len(shards.bounds(X, 2 * 10**9)) == 5
 
 
+def assert_nothing_is_left(client: Client) -> None:
+    """Once what has begun is at its end, the scheduler knows no task of any fit."""
+    deadline = time.monotonic() + 20
+    while left := client.run_on_scheduler(tasks):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def tasks(dask_scheduler: Any) -> list[str]:
+    return [str(key) for key in dask_scheduler.tasks]
+
+
+def test_nothing_is_left_on_the_cluster(client: Client) -> None:
+    found = mr.fit(NET, ragged(), 0, client=client, **FIT)
+    assert_nothing_is_left(client)
+    assert found.samples == len(X)
+
+
 def test_nan_is_reported_as_by_one_process(client: Client) -> None:
     x = X.copy()
     x[137, 1, 3, 3] = np.nan
     with pytest.raises(mr.InvalidData, match=r"^the data, samples 137\.\.137, hold NaN or Inf$"):
         mr.fit(NET, x, 0, client=client, batch_size=1)
-    # What had begun runs to its end; nothing is left to be begun.
-    deadline = time.monotonic() + 30
-    while any(client.processing().values()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert_nothing_is_left(client)
 
 
 def test_a_file_that_changes_under_the_workers(tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
