@@ -83,13 +83,29 @@ class Backend:
                 raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
         if array_api_compat.is_cupy_namespace(xp):
-            return _cupy_cholesky(a)
+            lower = _cupy_factor(a)
+            self.check_factor(a, lower)
+            return _cupy_solve(lower)
         try:
             lower = xp.linalg.cholesky(a)
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise NotPositiveDefinite from error
+        self.check_factor(a, lower)
         # The standard has no triangular solve, and solving with a itself may find it singular where its factor is not.
         return lambda b: xp.linalg.solve(lower.T, xp.linalg.solve(lower, b))
+
+    def check_factor(self, a: Array, lower: Array) -> None:
+        """Whether lower lowerᵀ is a [k, k], by its product with one vector: not every library says where it failed.
+
+        A factor left unfinished holds NaN, or the rest of a as it was. Raises NotPositiveDefinite.
+        """
+        xp, k = self.xp, a.shape[0]
+        v = xp.cos(xp.arange(k, dtype=a.dtype, device=self.device))
+        wrong = xp.max(xp.abs(lower @ (lower.T @ v) - a @ v))
+        # Rounding leaves (k + 1)·eps·√(a_ii a_jj) of each entry, the products thrice as much, and v is at most one.
+        allowed = 4 * (k + 1) * k * float(np.finfo(np.float64).eps) * xp.max(xp.abs(xp.linalg.diagonal(a)))
+        if not bool(wrong <= allowed):
+            raise NotPositiveDefinite
 
     def eigh(self, a: Array) -> tuple[Array, Array]:
         """Eigenvalues [k], ascending, and eigenvectors [k, k] of a symmetric float64 matrix."""
@@ -120,6 +136,11 @@ class Backend:
     def irfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
         """The inverse of rfftn."""
         return self.xp.fft.irfftn(a, s=size, axes=axes)
+
+    @property
+    def has_own_memory(self) -> bool:
+        """Whether arrays lie on a device that computes beside the host, which may do something else meanwhile."""
+        return bool(array_api_compat.is_cupy_namespace(self.xp)) or "cuda" in str(self.device)
 
     @property
     def _is_numpy(self) -> bool:
@@ -154,27 +175,57 @@ def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "flo
 
 
 def _cupy_namespace() -> Any:
+    """CuPy's namespace, every CUDA library that the engine will need having been used once."""
     install = "install the extra that fits your CUDA: pip install 'mipin_ref[cuda12]' or 'mipin_ref[cuda13]'"
     try:
         import cupy
-    except ImportError as error:
-        raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
-    if not cupy.cuda.is_available():
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
+        raise BackendUnavailable(f"CuPy is installed but cannot be imported ({_cause(error)}): {install}") from error
+    try:
+        found = bool(cupy.cuda.is_available())
+    except Exception as error:
+        raise BackendUnavailable(f"backend 'cupy' needs a CUDA device, and CuPy says: {_cause(error)}") from error
+    if not found:
         raise BackendUnavailable("backend 'cupy' needs a CUDA device, and CuPy finds none")
-    import array_api_compat.cupy
+    # CuPy opens cuBLAS, cuSOLVER, cuFFT and the compiler when they are first needed: that must not be after an hour.
+    try:
+        import array_api_compat.cupy as xp
 
-    return array_api_compat.cupy
+        device = Backend(xp, None, "float64")
+        two = device.put(2 * np.eye(2))
+        device.cholesky(two)(two)
+        device.eigh(two)
+        device.irfftn(device.rfftn(two, (2, 2), (0, 1)), (2, 2), (0, 1))
+    except Exception as error:
+        raise BackendUnavailable(
+            f"CuPy finds a device but cannot compute on it ({_cause(error)}): {install}"
+        ) from error
+    return xp
 
 
-def _cupy_cholesky(a: Array) -> Callable[[Array], Array]:
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong first; CuPy puts pages around it."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+
+
+def _cupy_factor(a: Array) -> Array:
     import cupy
     import cupyx
-    from cupyx.scipy.linalg import solve_triangular
 
-    # Without errstate CuPy returns NaN instead of raising.
+    # Without errstate CuPy does not ask cuSOLVER whether it succeeded.
     try:
         with cupyx.errstate(linalg="raise"):
-            lower = cupy.linalg.cholesky(a)
+            return cupy.linalg.cholesky(a)
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefinite from error
+
+
+def _cupy_solve(lower: Array) -> Callable[[Array], Array]:
+    from cupyx.scipy.linalg import solve_triangular
+
     return lambda b: solve_triangular(lower, solve_triangular(lower, b, lower=True), lower=True, trans="T")
