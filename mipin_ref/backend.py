@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -108,8 +109,16 @@ class Backend:
             raise NotPositiveDefinite
 
     def eigh(self, a: Array) -> tuple[Array, Array]:
-        """Eigenvalues [k], ascending, and eigenvectors [k, k] of a symmetric float64 matrix."""
-        values, vectors = self.xp.linalg.eigh(a)
+        """Eigenvalues [.., k], ascending, and eigenvectors [.., k, k] of symmetric float64 matrices.
+
+        Raises InvalidData where the iteration for them does not end.
+        """
+        cupy = array_api_compat.is_cupy_namespace(self.xp)
+        try:
+            with _cupy_errors() if cupy else nullcontext():
+                values, vectors = self.xp.linalg.eigh(a)
+        except np.linalg.LinAlgError as error:
+            raise InvalidData(f"the normal equations have no eigenvalues that can be found: {error}") from error
         return values, vectors
 
     def matmul_stack(self, a: Array, b: Array) -> Array:
@@ -197,6 +206,7 @@ def _cupy_namespace() -> Any:
         two = device.put(2 * np.eye(2))
         device.cholesky(two)(two)
         device.eigh(two)
+        device.eigh(xp.stack([two, two]))
         device.irfftn(device.rfftn(two, (2, 2), (0, 1)), (2, 2), (0, 1))
     except Exception as error:
         raise BackendUnavailable(
@@ -213,13 +223,19 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
 
 
-def _cupy_factor(a: Array) -> Array:
-    import cupy
+def _cupy_errors() -> AbstractContextManager[None]:
+    """In it CuPy asks cuSOLVER whether it succeeded; by default it does not, and goes on with what it finds."""
     import cupyx
 
-    # Without errstate CuPy does not ask cuSOLVER whether it succeeded.
+    errors: AbstractContextManager[None] = cupyx.errstate(linalg="raise")
+    return errors
+
+
+def _cupy_factor(a: Array) -> Array:
+    import cupy
+
     try:
-        with cupyx.errstate(linalg="raise"):
+        with _cupy_errors():
             return cupy.linalg.cholesky(a)
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefinite from error

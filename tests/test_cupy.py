@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref import backend as switch
-from mipin_ref.backend import NotPositiveDefinite, get_backend
+from mipin_ref.backend import Backend, NotPositiveDefinite, get_backend
 from mipin_ref.solve.conv_gram import ConvGram, Form
 from mipin_ref.solve.gram import Gram, Rows
 from mipin_ref.solve.own_gram import OwnGram
@@ -230,13 +229,13 @@ def test_a_signature_of_the_source_refuses_too() -> None:
         signature_in_source(package, "cho_solve")
 
 
-def test_cupy_raises_where_a_matrix_is_not_positive_definite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it but cuSOLVER's own call: CuPy reads the status, which here says 2, only where it is told to raise."""
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """CuPy's own check of a cuSOLVER routine whose status is 2, in place of the routine and the check behind it."""
     import cupy
-    from cupy.linalg import _util
+    from cupy.linalg import _eigenvalue, _util
 
     check = _util._check_cusolver_dev_info_if_synchronization_allowed
-    assert check.__name__ in inspect.getsource(cupy.linalg.cholesky)
 
     class Status(cupy.ndarray):  # type: ignore[misc]
         """A status that lies on no device."""
@@ -249,12 +248,36 @@ def test_cupy_raises_where_a_matrix_is_not_positive_definite(monkeypatch: pytest
 
     nowhere = cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(1 << 20, 4, None, 0), 0)
     status = Status((1,), np.int32, memptr=nowhere)
-    check("dpotrf", status)
-    monkeypatch.setattr(cupy.linalg, "cholesky", lambda a: check("dpotrf", status))
+    for name, function, routine in (
+        ("cholesky", cupy.linalg.cholesky, "dpotrf"),
+        ("eigh", _eigenvalue._syevd, "xsyevd"),
+    ):
+        assert check.__name__ in inspect.getsource(function)
+        monkeypatch.setattr(cupy.linalg, name, lambda a, routine=routine: check(routine, status))
+    # By default nothing is said.
+    assert cupy.linalg.cholesky(None) is None
+    yield
+    assert cupy.linalg.cholesky(None) is None
+
+
+@pytest.mark.usefixtures("failing")
+def test_cupy_raises_where_a_matrix_is_not_positive_definite() -> None:
     with pytest.raises(NotPositiveDefinite) as found:
-        switch._cupy_factor(None)
+        cupy_backend().cholesky(None)
     assert isinstance(found.value.__cause__, np.linalg.LinAlgError)
-    check("dpotrf", status)
+
+
+@pytest.mark.usefixtures("failing")
+def test_cupy_raises_where_eigenvalues_are_not_found() -> None:
+    with pytest.raises(mr.InvalidData, match="no eigenvalues that can be found: Error reported by xsyevd in cuSOLVER"):
+        cupy_backend().eigh(None)
+
+
+def cupy_backend() -> Backend:
+    """On no device."""
+    import array_api_compat.cupy
+
+    return Backend(array_api_compat.cupy, None, "float64")
 
 
 def test_a_recording_backend_computes_as_numpy_does() -> None:
