@@ -98,13 +98,15 @@ class Backend:
     def check_factor(self, a: Array, lower: Array) -> None:
         """Whether lower lowerᵀ is a [k, k], by its product with one vector: not every library says where it failed.
 
-        A factor left unfinished holds NaN, or the rest of a as it was. Raises NotPositiveDefinite.
+        A factor left unfinished holds NaN, or the rest of a as it was. Of a only the lower triangle counts, as in the
+        factorisation: products in single precision are symmetric up to their rounding. Raises NotPositiveDefinite.
         """
         xp, k = self.xp, a.shape[0]
         v = xp.cos(xp.arange(k, dtype=a.dtype, device=self.device))
-        wrong = xp.max(xp.abs(lower @ (lower.T @ v) - a @ v))
+        half, diagonal = xp.tril(a), xp.linalg.diagonal(a)
+        wrong = xp.max(xp.abs(lower @ (lower.T @ v) - (half @ v + half.T @ v - diagonal * v)))
         # Rounding leaves (k + 1)·eps·√(a_ii a_jj) of each entry, the products thrice as much, and v is at most one.
-        allowed = 4 * (k + 1) * k * float(np.finfo(np.float64).eps) * xp.max(xp.abs(xp.linalg.diagonal(a)))
+        allowed = 4 * (k + 1) * k * float(np.finfo(np.float64).eps) * xp.max(xp.abs(diagonal))
         if not bool(wrong <= allowed):
             raise NotPositiveDefinite
 

@@ -20,7 +20,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not any(item.get_closest_marker("gpu") for item in session.items):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return
-    if session.config.option.collectonly:
+    # A worker of pytest-xdist has no say in when the run ends.
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
     try:
         backend("cupy")
