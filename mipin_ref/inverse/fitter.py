@@ -17,6 +17,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.ahead import batches, in_hand
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes
 from mipin_ref.inverse.describe import block_name
 from mipin_ref.inverse.inverse import Inverse
@@ -248,7 +249,7 @@ class Fitter:
         read = dict.fromkeys(state, 0)
         held = signals.held + recordings.held + len(state) * self._bytes(this.fitted, state)
         size = self._batch_size or self._default_batch(this, tensors, held)
-        for first, stop, found in recordings.passes(tensors, pools, later, size):
+        for first, stop, found in batches(backend, recordings.passes(tensors, pools, later, size)):
             batch = to_device(backend, this.path, found)
             whole: dict[str, Array] = {}
             for target, known in state.items():
@@ -278,7 +279,7 @@ class Fitter:
     def _default_batch(self, this: _Pass, tensors: Sequence[str], held: int) -> int:
         """Samples a batch that what is left of the memory holds."""
         shapes = [self._net.input_shape, *(self._net.shapes[t] for t in tensors)]
-        each = sample_bytes([*this.path, *this.fitted], shapes, self._backend.itemsize)
+        each = sample_bytes([*this.path, *this.fitted], shapes, self._backend.itemsize) * in_hand(self._backend)
         return int(max(1, min(1024, 0.5 * (self._memory - held) // each)))
 
     def _values(self, found: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:

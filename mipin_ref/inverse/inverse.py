@@ -15,6 +15,7 @@ from mipin_ref.data import Samples, as_samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.ahead import batches, in_hand
 from mipin_ref.inverse.blocks import DeviceWeights, Weights, sample_bytes
 from mipin_ref.inverse.options import Options, checked_batch_size
 from mipin_ref.inverse.plan import Plan
@@ -79,16 +80,16 @@ class Inverse:
         fetched = [*masks, *tensors, plan.logits]
         recorder = Recorder(net, fetched, list(pools))
         if size is None:
-            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize)
+            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize) * in_hand(backend)
             size = max(1, min(256, BATCH_BYTES // each))
         weights = {step.tensor: DeviceWeights.of(backend, self.weights[step.tensor]) for step in path if step.fitted}
         parts = {
             tensor: [np.empty((len(data), *net.shapes[tensor]), backend.dtype) for _ in range(3)] for tensor in tensors
         }
         output = np.empty(len(data), backend.dtype)
-        for start in range(0, len(data), size):
-            rows = slice(start, min(start + size, len(data)))
-            found = recorded(recorder(data[rows], start), pools)
+        cuts = [slice(start, min(start + size, len(data))) for start in range(0, len(data), size)]
+        made = ((rows, recorded(recorder(data[rows], rows.start), pools)) for rows in cuts)
+        for rows, found in batches(backend, made):
             batch = to_device(backend, path, found)
             logits = found.values[plan.logits]
             y = {plan.logits: seed(backend, plan, logits, self.target)}

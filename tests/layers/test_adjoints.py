@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mipin_ref.layers.conv import conv_adjoint
 from mipin_ref.layers.pool import unpool, winning_taps
 from mipin_ref.window import Window
-from tests.backends import NAMES, backend, on_every_backend, relative_error
+from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.solve.test_conv_gram import geometries
 
 CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -30,25 +30,27 @@ def torch_adjoint(s: np.ndarray, kernel: np.ndarray, window: Window, groups: int
     return np.asarray(gradient)
 
 
+@on_drawn_backend
 @settings(deadline=None, max_examples=80, derandomize=True)
-@given(geometry=geometries(), name=st.sampled_from(NAMES), seed=st.integers(0, 50))
-def test_conv_adjoint_equals_autograd(geometry: Any, name: str, seed: int) -> None:
+@given(geometry=geometries(), pick=PICKS, seed=st.integers(0, 50))
+def test_conv_adjoint_equals_autograd(geometry: Any, names: tuple[str, ...], pick: int, seed: int) -> None:
     window, size, groups, (o, m) = geometry
     rng = np.random.default_rng(seed)
     s = rng.standard_normal((3, o, *window.output_size(size)))
     kernel = rng.standard_normal((o, m // groups, *window.kernel))
-    device = backend(name)
+    device = backend(picked(names, pick))
     found = device.get(conv_adjoint(device, device.put(s), device.put(kernel), window, groups, size))
     assert relative_error(found, torch_adjoint(s, kernel, window, groups, size)) < 1e-13
 
 
-def test_conv_adjoint_equals_conv_transpose() -> None:
+@on_every_backend
+def test_conv_adjoint_equals_conv_transpose(name: str) -> None:
     rng = np.random.default_rng(0)
     s, kernel = rng.standard_normal((2, 4, 5, 5)), rng.standard_normal((4, 3, 3, 3))
     window = Window((3, 3), (2, 2), (1, 1), (1, 1), (1, 1))
-    device = backend("numpy")
+    device = backend(name)
     expected = torch.nn.functional.conv_transpose2d(torch.tensor(s), torch.tensor(kernel), stride=2, padding=1)
-    found = conv_adjoint(device, s, kernel, window, 1, (9, 9))
+    found = device.get(conv_adjoint(device, device.put(s), device.put(kernel), window, 1, (9, 9)))
     assert relative_error(found, np.asarray(expected)) < 1e-14
 
 
