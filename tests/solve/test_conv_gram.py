@@ -218,6 +218,17 @@ def test_correlation_equals_im2col_at_real_size(name: str, pad: int, own: int, s
             assert relative_error(b.own, a.own) < tolerance
 
 
+def test_a_large_mean_costs_single_precision_little() -> None:
+    """Centring takes off sums a million times what it leaves."""
+    window = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
+    problem = problem_of([(window, 8, 1)], (9, 9), 2, 0, 40, True)
+    rng = np.random.default_rng(0)
+    s = (1000 + rng.standard_normal((40, 8, 9, 9))).astype(np.float32)
+    y = rng.standard_normal((40, 2, 9, 9)).astype(np.float32)
+    exact, found = (solved_in("numpy", dtype, "correlation", problem, s, y) for dtype in ("float64", "float32"))
+    assert relative_error(found.kernels[0], exact.kernels[0]) < 1e-6
+
+
 def solved_in(name: str, dtype: str, form: Any, problem: ConvProblem, s: np.ndarray, y: np.ndarray) -> ConvSolution:
     device = backend(name, dtype)
     sums = ConvGram(device, problem, form)
