@@ -17,7 +17,7 @@ def seconds(value: float) -> str:
 
 def size(value: float) -> str:
     """Bytes in GB, or MB below a tenth of one."""
-    return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e9:.2f} GB"
+    return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e9:.3f} GB"
 
 
 def times(value: float) -> str:

@@ -1,10 +1,9 @@
 """The paper's ImageNet case by its shape: VGG19's classifier, one class, from the logit to the last feature map.
 
 The maps are synthetic, the weights seeded; the fit runs in a process of its own and asks for maps as it goes. After it
-come its bare products, each alone, in the fit's dtype and on batches as large as those of its last pass, the one that
-reaches the feature map: accumulate (Gram twice, cross twice; ZᵀZ is multiplied as the symmetric product it is, and half
-its operations count), signals (one layer down) and forward (three layers, once a sample). The time of one batch is
-scaled to all samples.
+come its bare products, each alone, in the fit's dtype and on batches as large as those of its last pass that asks for
+maps: accumulate (Gram twice, cross twice; ZᵀZ is multiplied as the symmetric product it is, and half its operations
+count), signals (one layer down) and forward (three layers, once a sample). The time of one batch is scaled to all.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -91,23 +91,30 @@ def run(options: argparse.Namespace) -> None:
         f"{options.backend}; batches of a pass: {', '.join(map(str, found['batches']))}; products: medians of "
         f"{options.repeats}\n"
     )
-    batches, rows = options.samples / sides["batch"], []
-    parts = dict.fromkeys(("accumulate", "signals", "forward"), 0.0)
-    for product, once in zip(products(**sides), timed.value, strict=True):
-        spent, done = product.count * once * batches, product.operations * batches
-        parts[product.part] += spent
-        rows.append([product.part, str(product), f"{done / 1e12:.3g}", seconds(spent), f"{done / spent / 1e9:.0f}"])
-    print(markdown(["part", "product of a batch", "TFLOP, all batches", "time", "GFLOP/s"], rows), end="\n\n")
-    rows, bare, names = [["fit", seconds(found["fit"]), times(1.0)]], 0.0, ""
-    for part, spent in parts.items():
-        bare, names = bare + spent, f"{names} + {part}" if names else f"bare {part}"
-        rows.append([names, seconds(bare), times(found["fit"] / bare)])
-    print(markdown(["what", "time", "fit ÷ this"], rows))
+    print(tables(products(**sides), timed.value, options.samples / sides["batch"], found["fit"]))
     print(
         f"\nof the fit, making the maps: {seconds(found['maps'])}; beside it, loading the network: "
         f"{seconds(found['load'])}; peak resident of its process: {size(fitted.peak)}, {size(found['pool'])} of it the "
         f"maps' pool; before the fit began: {size(found['before'])}"
     )
+
+
+def tables(every: Sequence[Product], once: Sequence[float], batches: float, fit: float) -> str:
+    """Each product with its time for all batches, and the fit's time against those of the parts.
+
+    once: seconds of each product, one of its `count`, on one batch; fit: seconds.
+    """
+    rows, parts = [], dict.fromkeys(("accumulate", "signals", "forward"), 0.0)
+    for product, seconds_once in zip(every, once, strict=True):
+        spent, done = product.count * seconds_once * batches, product.operations * batches
+        parts[product.part] += spent
+        rows.append([product.part, str(product), f"{done / 1e12:.3g}", seconds(spent), f"{done / spent / 1e9:.0f}"])
+    first = markdown(["part", "product of a batch", "TFLOP, all batches", "time", "GFLOP/s"], rows)
+    rows, bare, names = [["fit", seconds(fit), times(1.0)]], 0.0, ""
+    for part, spent in parts.items():
+        bare, names = bare + spent, f"{names} + {part}" if names else f"bare {part}"
+        rows.append([names, seconds(bare), times(fit / bare)])
+    return first + "\n\n" + markdown(["what", "time", "fit ÷ this"], rows)
 
 
 def fit(
