@@ -191,7 +191,7 @@ def test_unpool_equals_loops(geometry: Any, name: str, seed: int, chunk: int) ->
 
 def test_switches_beyond_32_bits() -> None:
     window = Window((2, 2), (2, 2), (0, 0), (0, 0), (1, 1))
-    side = 1 << 16
+    side = 50_000
     rows, columns = np.array([[[[0, 1], [3, 2]]]]), np.array([[[[1, 2], [0, 3]]]])
     assert winning_taps(rows * side + columns, window, (1, side, side)).tolist() == [[[[1, 2], [2, 1]]]]
     far = Window((2, 2), (side - 2, side - 2), (0, 0), (0, 0), (1, 1))
