@@ -16,9 +16,10 @@ from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches, in_hand
-from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes
+from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes, workspace_bytes
 from mipin_ref.inverse.describe import block_name
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
@@ -266,7 +267,9 @@ class Fitter:
                     logits = found.values[plan.logits][rows]
                     _note_logit(known, logits, target)
                     here_signals.setdefault(plan.logits, seed(backend, plan, logits, target))
-                reached = descend(backend, this.path, known.on_device, here, here_signals, affine=True, keep=wanted)
+                reached = descend(
+                    backend, this.path, known.on_device, here, here_signals, affine=len(rows), keep=wanted
+                )
                 for step in this.fitted:
                     x = self._values(found, step.tensor, rows, whole)
                     sums[target][step.tensor].update(reached, here.taps, x)
@@ -279,8 +282,14 @@ class Fitter:
     def _default_batch(self, this: _Pass, tensors: Sequence[str], held: int) -> int:
         """Samples a batch that what is left of the memory holds."""
         shapes = [self._net.input_shape, *(self._net.shapes[t] for t in tensors)]
-        each = sample_bytes([*this.path, *this.fitted], shapes, self._backend.itemsize) * in_hand(self._backend)
-        return int(max(1, min(1024, 0.5 * (self._memory - held) // each)))
+        steps = [*this.path, *this.fitted]
+        each = sample_bytes(steps, shapes, self._backend.itemsize) * in_hand(self._backend)
+        room = 0.5 * (self._memory - held) - workspace_bytes(steps, self._backend.itemsize)
+        # A batch that outgrows the caches costs more a sample, and so does a sum of fewer rows than it has columns.
+        columns = max(
+            (one.out_shape[0] for step in this.fitted for one in step.layers if isinstance(one, Dense)), default=0
+        )
+        return int(max(1, min(room // each, max(256, min(1024, columns)))))
 
     def _values(self, found: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:
         """The true values of a tensor on the device; a whole batch goes there once for all targets."""

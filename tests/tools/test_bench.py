@@ -384,7 +384,7 @@ def test_updates_are_clocked_only_meanwhile() -> None:
     assert all(one.seconds > 0 for one in found.values())
     assert Sums.update is plain
     inverse = mr.fit(mr.load(data.model_path("mnist_cnn")), data.digits(None, 4), 0)
-    problem = Problem(inverse.backend, signals.steps(inverse, Conv)[0], False, 4, 1 << 30)
+    problem = Problem(inverse.backend, signals.steps(inverse, Conv)[0], False, 4)
     with pytest.raises(SystemExit, match="Dense layers alone"):
         rate.operations(problem, 4)
 

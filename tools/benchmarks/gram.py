@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ class Case:
     def __str__(self) -> str:
         stride = f", stride {self.stride}" if self.stride > 1 else ""
         pad = f", pad {self.pad}" if self.pad else ", no pad"
-        return f"{self.channels}, {self.kernel}×{self.kernel}, {self.map}×{self.map}{stride}{pad} ({self.images} images)"
+        return (
+            f"{self.channels}, {self.kernel}×{self.kernel}, {self.map}×{self.map}{stride}{pad} ({self.images} images)"
+        )
 
 
 CASES = (
@@ -120,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """A row a case; im2col is timed on fewer images where it takes long, and scaled in proportion."""
     backend = get_backend(options.backend, "float32")
-    print("| channels, kernel, map of S, geometry | im2col + syrk | correlation | ratio | aimed at | apart | extra memory |")
+    print("| channels, kernel, map of S | im2col + syrk | correlation | ratio | aimed at | apart | extra memory |")
     print("|---|---|---|---|---|---|---|")
     with threadpool_limits(limits=1):
         rate = gemm_rate()
@@ -145,10 +148,8 @@ def row(case: Case, backend: Backend, options: argparse.Namespace, rate: float) 
     fewer = max(1, min(images, int(options.rival_seconds * rate // (case.size**2 * features**2))))
     chunks = {min(fewer, at_once), min(fewer, max(1, int(64e6 // each)))}
     repeats = options.repeats if fewer == images else 1
-    rival, expected = min(
-        (measured(lambda c=c: by_im2col(s[:fewer], case, c), lambda _: None, repeats) for c in sorted(chunks)),
-        key=lambda found: found[0],
-    )
+    tried = [measured(partial(by_im2col, s[:fewer], case, c), lambda _: None, repeats) for c in sorted(chunks)]
+    rival, expected = min(tried, key=lambda found: found[0])
     chunk = max(1, min(images, (32 << 20) // (4 * case.channels * case.map**2)))
     device = backend.put(s)
     ours, _ = measured(lambda: by_correlation(backend, device, case, chunk), backend.get, options.repeats)

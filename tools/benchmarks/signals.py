@@ -91,7 +91,7 @@ def solve(given: Regression, dtype: str, ridge: float, *, batch: int, backend: s
     """Accumulate and solve as a fit does, batch by batch."""
     device = get_backend(backend, dtype)
     began = time.perf_counter()
-    sums = Problem(device, given.step, False, given.samples, 1 << 30).sums()
+    sums = Problem(device, given.step, False, given.samples).sums()
     seconds = time.perf_counter() - began
     for rows in given.batches(batch):
         signal, value = _fetched(given.signal[rows]), _fetched(given.value[rows])
