@@ -27,7 +27,7 @@ COMMANDS = {
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "threads": "fits under every number of BLAS and onnxruntime threads",
 }
-"""Command -> what it measures; its module in benchmarks/ has the same name."""
+"""Command -> what it measures; its module in benchmarks/ has the same name, with underscores for hyphens."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if given[:1] == [name]:
-            modules[name] = import_module(f"benchmarks.{name}")
+            modules[name] = import_module(f"benchmarks.{name.replace('-', '_')}")
             modules[name].add_arguments(command)
     options = parser.parse_args(given)
     # Its libraries make this process grow, so it is not imported for --help.
