@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from types import ModuleType
 from typing import Any, Literal, TypeVar
@@ -17,9 +15,9 @@ import array_api_compat
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from threadpoolctl import ThreadpoolController
 
 from mipin_ref.errors import BackendUnavailable, InvalidData
+from mipin_ref.threads import BLAS_THREADS
 
 Array = Any
 """An array of the backend's namespace: NumPy, CuPy, or any other of the array API standard."""
@@ -96,17 +94,43 @@ class Backend:
                 raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
         if array_api_compat.is_cupy_namespace(xp):
-            return _cupy_cholesky(a)
+            lower = _cupy_factor(a)
+            self.check_factor(a, lower)
+            return _cupy_solve(lower)
         try:
             lower = xp.linalg.cholesky(a)
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise NotPositiveDefinite from error
+        self.check_factor(a, lower)
         # The standard has no triangular solve, and solving with a itself may find it singular where its factor is not.
         return lambda b: xp.linalg.solve(lower.T, xp.linalg.solve(lower, b))
 
+    def check_factor(self, a: Array, lower: Array) -> None:
+        """Whether lower lowerᵀ is a [k, k], by its product with one vector: not every library says where it failed.
+
+        A factor left unfinished holds NaN, or the rest of a as it was. Of a only the lower triangle counts, as in the
+        factorisation: products in single precision are symmetric up to their rounding. Raises NotPositiveDefinite.
+        """
+        xp, k = self.xp, a.shape[0]
+        v = xp.cos(xp.arange(k, dtype=a.dtype, device=self.device))
+        half, diagonal = xp.tril(a), xp.linalg.diagonal(a)
+        wrong = xp.max(xp.abs(lower @ (lower.T @ v) - (half @ v + half.T @ v - diagonal * v)))
+        # Rounding leaves (k + 1)·eps·√(a_ii a_jj) of each entry, the products thrice as much, and v is at most one.
+        allowed = 4 * (k + 1) * k * float(np.finfo(np.float64).eps) * xp.max(xp.abs(diagonal))
+        if not bool(wrong <= allowed):
+            raise NotPositiveDefinite
+
     def eigh(self, a: Array) -> tuple[Array, Array]:
-        """Eigenvalues [k], ascending, and eigenvectors [k, k] of a symmetric float64 matrix."""
-        values, vectors = self.xp.linalg.eigh(a)
+        """Eigenvalues [.., k], ascending, and eigenvectors [.., k, k] of symmetric float64 matrices.
+
+        Raises InvalidData where the iteration for them does not end.
+        """
+        cupy = array_api_compat.is_cupy_namespace(self.xp)
+        try:
+            with _cupy_errors() if cupy else nullcontext():
+                values, vectors = self.xp.linalg.eigh(a)
+        except np.linalg.LinAlgError as error:
+            raise InvalidData(f"the normal equations have no eigenvalues that can be found: {error}") from error
         return values, vectors
 
     @property
@@ -140,65 +164,13 @@ class Backend:
         return out
 
     @property
-    def _is_numpy(self) -> bool:
-        return bool(array_api_compat.is_numpy_namespace(self.xp))
-
-
-class _BlasThreads:
-    """How many threads BLAS may use in this process: one number for all its copies, restored in the end."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users, self._limits, self._count = 0, ExitStack(), 1
-        self._alone = 0
-
-    @cached_property
-    def _libraries(self) -> ThreadpoolController:
-        """Finding the BLAS libraries takes longer than limiting them, so it is done once."""
-        return ThreadpoolController().select(user_api="blas")
+    def has_own_memory(self) -> bool:
+        """Whether arrays lie on a device that computes beside the host, which may do something else meanwhile."""
+        return bool(array_api_compat.is_cupy_namespace(self.xp)) or "cuda" in str(self.device)
 
     @property
-    def count(self) -> int:
-        """The number that BLAS is set to outside of `single`; one inside of `alone`."""
-        with self._lock:
-            if self._alone:
-                return 1
-            return self._count if self._users else self._setting()
-
-    def _setting(self) -> int:
-        return max((int(library["num_threads"]) for library in self._libraries.info()), default=1)
-
-    @contextmanager
-    def single(self) -> Iterator[int]:
-        """One thread a call for as long as anybody is inside; yields how many there were."""
-        with self._lock:
-            if not self._users:
-                self._count = self._setting()
-                self._limits.enter_context(self._libraries.limit(limits=1))
-            self._users += 1
-            count = 1 if self._alone else self._count
-        try:
-            yield count
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._limits.close()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """`single`, and nothing is shared out among threads either: for one of many tasks that a process runs."""
-        with self.single():
-            with self._lock:
-                self._alone += 1
-            try:
-                yield
-            finally:
-                with self._lock:
-                    self._alone -= 1
-
-
-BLAS_THREADS = _BlasThreads()
+    def _is_numpy(self) -> bool:
+        return bool(array_api_compat.is_numpy_namespace(self.xp))
 
 
 def _named(module: str, device: Any, dtype: Dtype) -> Backend:
@@ -231,27 +203,63 @@ def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "flo
 
 
 def _cupy_namespace() -> Any:
+    """CuPy's namespace, every CUDA library that the engine will need having been used once."""
     install = "install the extra that fits your CUDA: pip install 'mipin_ref[cuda12]' or 'mipin_ref[cuda13]'"
     try:
         import cupy
-    except ImportError as error:
-        raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
-    if not cupy.cuda.is_available():
-        raise BackendUnavailable("backend 'cupy' needs a CUDA device, and CuPy finds none")
-    import array_api_compat.cupy
-
-    return array_api_compat.cupy
-
-
-def _cupy_cholesky(a: Array) -> Callable[[Array], Array]:
-    import cupy
-    import cupyx
-    from cupyx.scipy.linalg import solve_triangular
-
-    # Without errstate CuPy returns NaN instead of raising.
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
+        raise BackendUnavailable(f"CuPy is installed but cannot be imported ({_cause(error)}): {install}") from error
     try:
-        with cupyx.errstate(linalg="raise"):
-            lower = cupy.linalg.cholesky(a)
+        found = bool(cupy.cuda.is_available())
+    except Exception as error:
+        raise BackendUnavailable(f"backend 'cupy' needs a CUDA device, and CuPy says: {_cause(error)}") from error
+    if not found:
+        raise BackendUnavailable("backend 'cupy' needs a CUDA device, and CuPy finds none")
+    # CuPy opens cuBLAS, cuSOLVER and the compiler when they are first needed: that must not be after an hour.
+    try:
+        import array_api_compat.cupy as xp
+
+        device = Backend(xp, None, "float64")
+        two = device.put(2 * np.eye(2))
+        device.cholesky(two)(two)
+        device.eigh(two)
+        device.eigh(xp.stack([two, two]))
+    except Exception as error:
+        raise BackendUnavailable(
+            f"CuPy finds a device but cannot compute on it ({_cause(error)}): {install}"
+        ) from error
+    return xp
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong first; CuPy puts pages around it."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+
+
+def _cupy_errors() -> AbstractContextManager[None]:
+    """In it CuPy asks cuSOLVER whether it succeeded; by default it does not, and goes on with what it finds."""
+    import cupyx
+
+    errors: AbstractContextManager[None] = cupyx.errstate(linalg="raise")
+    return errors
+
+
+def _cupy_factor(a: Array) -> Array:
+    import cupy
+
+    try:
+        with _cupy_errors():
+            return cupy.linalg.cholesky(a)
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefinite from error
+
+
+def _cupy_solve(lower: Array) -> Callable[[Array], Array]:
+    from cupyx.scipy.linalg import solve_triangular
+
     return lambda b: solve_triangular(lower, solve_triangular(lower, b, lower=True), lower=True, trans="T")

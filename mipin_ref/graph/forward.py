@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,13 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+
+SESSIONS = 2
+"""How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
+
+_Key = tuple[tuple[str, ...], tuple[str, ...], int | None]
+_kept: MutableMapping[Network, dict[_Key, onnxruntime.InferenceSession]] = WeakKeyDictionary()
+_keeping = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +49,44 @@ def session(model: bytes | str, threads: int | None = None) -> onnxruntime.Infer
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def _session_of(
+    net: Network, wanted: Sequence[str], switches: Sequence[str], threads: int | None, *, keep: bool
+) -> onnxruntime.InferenceSession:
+    key = (tuple(wanted), tuple(switches), threads)
+    with _keeping:
+        found = _kept.get(net, {}).get(key)
+    if found is None:
+        found = session(emit(net, wanted, switches).SerializeToString(), threads)
+    if keep:
+        with _keeping:
+            others = {other: kept for other, kept in _kept.get(net, {}).items() if other != key}
+            _kept[net] = dict([*others.items(), (key, found)][-SESSIONS:])
+    return found
+
+
 class Recorder:
-    """Runs batches forward and returns the wanted tensors, checked to be finite."""
+    """Runs batches forward and returns the wanted tensors, checked to be finite.
+
+    keep: the session stays open for the next recorder of the same tensors, while the network lives and has not had
+    SESSIONS others since: to emit and open a model takes longer than a small batch.
+    """
 
     def __init__(
-        self, net: Network, wanted: Sequence[str], switches: Collection[str] = (), *, threads: int | None = None
+        self,
+        net: Network,
+        wanted: Sequence[str],
+        switches: Collection[str] = (),
+        *,
+        threads: int | None = None,
+        keep: bool = False,
     ) -> None:
         self._net = net
         self._wanted = list(dict.fromkeys(wanted))
         self._switches = list(dict.fromkeys(switches))
         self._fetched = [t for t in self._wanted if t != net.input] + [switches_of(t) for t in self._switches]
-        model = emit(net, self._wanted, self._switches)
-        self._session = session(model.SerializeToString(), threads) if self._fetched else None
+        self._session = None
+        if self._fetched:
+            self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
 
     def __call__(self, x: Array, first: int = 0) -> Record:
         """Record one batch x [n, *input_shape]; `first` is its position in the data, for error messages.

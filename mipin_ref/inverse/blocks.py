@@ -13,7 +13,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
-from mipin_ref.layers.conv import conv_adjoint
+from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.gram import Accumulator, accumulator_bytes, make_accumulator
@@ -151,15 +151,18 @@ def _in_order(
 
 @dataclass(frozen=True, eq=False)
 class DeviceWeights:
-    """Weights on the device, in the compute dtype."""
+    """Weights on the device, in the compute dtype; bytes: of all of them."""
 
     blocks: tuple[Array, ...]
     intercept: Array | None
+    bytes: int
 
     @classmethod
     def of(cls, backend: Backend, weights: Weights) -> DeviceWeights:
         intercept = None if weights.intercept is None else backend.put(weights.intercept)
-        return cls(tuple(backend.put(block) for block in weights.blocks), intercept)
+        return cls(
+            tuple(backend.put(block) for block in weights.blocks), intercept, backend.itemsize * weights.unknowns
+        )
 
 
 def reconstruct(
@@ -169,17 +172,18 @@ def reconstruct(
     weights: DeviceWeights | None,
     taps: Mapping[str, Array],
     *,
-    affine: bool,
+    affine: int,
 ) -> Array:
     """The signal of a step's tensor from those of its branches [n, *shape], before any mask.
 
-    weights: of a fitted step; affine: with the intercept (source signal) or without (attribution).
+    weights: of a fitted step; affine: how many of the n, from the first, take the intercept (source signals); the
+    others do not (attributions).
     """
     xp = backend.xp
     if weights is None:
         return pull(backend, step.branches[0], signals, taps)
     per_channel = (-1,) + (1,) * (len(step.shape) - 1)
-    found = None
+    found: Array = None
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
         if isinstance(layer, Dense):
@@ -190,20 +194,25 @@ def reconstruct(
             part = pull(backend, branch, signals, taps) * xp.reshape(block, per_channel)
         found = part if found is None else found + part
     if affine and weights.intercept is not None:
-        found = found + xp.reshape(weights.intercept, per_channel)
+        found[:affine, ...] += xp.reshape(weights.intercept, per_channel)
     return found
 
 
-def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], itemsize: int) -> int:
-    """Rough memory that one sample needs on its way forward and back through `steps`."""
+def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], itemsize: int, *, signals: int = 1) -> int:
+    """Rough memory that one sample needs on its way forward and, with so many signals, back through `steps`."""
     layers = [layer for step in steps for layer in step.layers]
     widest = max((prod(layer.in_shape) + prod(layer.out_shape) for layer in layers), default=1)
-    columns = max((_column_elements(layer) for layer in layers if isinstance(layer, Conv)), default=0)
     held = sum(prod(shape) for shape in fetched)
-    return int(8 * widest + (4 + itemsize) * held + itemsize * (4 * widest + columns))
+    return int(8 * widest + (4 + itemsize) * held + itemsize * 2 * widest * (1 + signals))
 
 
-def _column_elements(layer: Conv) -> int:
-    """What the adjoint writes out before it sums; a depthwise one writes nothing out."""
-    depthwise = layer.groups == layer.in_shape[0] == layer.out_shape[0]
-    return 0 if depthwise else prod(layer.out_shape[1:]) * layer.window.taps * layer.in_shape[0]
+def workspace_bytes(steps: Sequence[Step], itemsize: int) -> int:
+    """Rough memory that the way back needs besides, however many the samples."""
+    convolutions = [layer for step in steps for layer in step.layers if isinstance(layer, Conv)]
+    return max(
+        (
+            adjoint_bytes(c.window, c.out_shape[1:], c.in_shape[1:], c.weight.shape, c.groups, itemsize)
+            for c in convolutions
+        ),
+        default=0,
+    )

@@ -15,14 +15,18 @@ from mipin_ref.data import Samples, as_samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import DeviceWeights, Weights, sample_bytes
+from mipin_ref.inverse.ahead import batches, in_hand
+from mipin_ref.inverse.blocks import Weights, sample_bytes, workspace_bytes
 from mipin_ref.inverse.options import Options, checked_batch_size
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
+from mipin_ref.inverse.resident import Resident
 from mipin_ref.inverse.store import write
 
 BATCH_BYTES = 256 << 20
+
+_resident = Resident()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,8 @@ class Inverse:
 
         x: [N, *input_shape] floats: array, path, or anything with len() and slicing; at: a tensor on the way from the
         logits to the explained one, by default that one itself, or several (the result is then a dict by name, from
-        one descent). Returns NumPy arrays of the tensor's shape in the fit's dtype.
+        one descent). Returns NumPy arrays of the tensor's shape in the fit's dtype. For the next call the forward model
+        stays open and the weights stay on the device, those of the last few inverses up to RESIDENT_BYTES.
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way.
         """
         data, plan = as_samples(x), self.plan
@@ -77,27 +82,28 @@ class Inverse:
         path, _ = plan.path(tensors)
         masks, pools = needs(path)
         fetched = [*masks, *tensors, plan.logits]
-        recorder = Recorder(net, fetched, list(pools))
+        recorder = Recorder(net, fetched, list(pools), keep=True)
         if size is None:
-            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize)
-            size = max(1, min(256, BATCH_BYTES // each))
-        weights = {step.tensor: DeviceWeights.of(backend, self.weights[step.tensor]) for step in path if step.fitted}
+            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
+            size = max(1, min(256, (BATCH_BYTES - workspace_bytes(path, backend.itemsize)) // each))
+        needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
+        weights = _resident.of(self, backend, needed)
         parts = {
             tensor: [np.empty((len(data), *net.shapes[tensor]), backend.dtype) for _ in range(3)] for tensor in tensors
         }
         output = np.empty(len(data), backend.dtype)
-        for start in range(0, len(data), size):
-            rows = slice(start, min(start + size, len(data)))
-            found = recorded(recorder(data[rows], start), pools)
-            batch = to_device(backend, path, found)
+        cuts = [slice(start, min(start + size, len(data))) for start in range(0, len(data), size)]
+        made = ((rows, recorded(recorder(data[rows], rows.start), pools)) for rows in cuts)
+        for rows, found in batches(backend, made):
+            batch = to_device(backend, path, found).twice(backend)
             logits = found.values[plan.logits]
-            y = {plan.logits: seed(backend, plan, logits, self.target)}
-            source, attribution = (
-                descend(backend, path, weights, batch, y, affine=affine, keep=tensors) for affine in (True, False)
-            )
+            y, count = seed(backend, plan, logits, self.target), len(logits)
+            both = {plan.logits: backend.xp.concat([y, y])}
+            signals = descend(backend, path, weights, batch, both, affine=count, keep=tensors)
             for tensor, (value, s, a) in parts.items():
                 value[rows] = found.values[tensor]
-                s[rows], a[rows] = backend.get(source[tensor]), backend.get(attribution[tensor])
+                reached = backend.get(signals[tensor])
+                s[rows], a[rows] = reached[:count], reached[count:]
             output[rows] = logits.reshape(len(logits), -1)[:, self.target]
         return {
             tensor: Attribution(value, s, a, output, self.target, tensor, net.channel_axis(tensor))

@@ -14,9 +14,10 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Samples
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import MaxPool
+from mipin_ref.graph.layer import Dense, MaxPool
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, sample_bytes
+from mipin_ref.inverse.ahead import batches, in_hand
+from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, sample_bytes, workspace_bytes
 from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import Recorded, descend, needs, seed, to_device
@@ -137,8 +138,14 @@ def held_by(problems: Problems) -> int:
 def default_batch(net: Network, backend: Backend, this: Pass, tensors: Sequence[str], room: int) -> int:
     """Samples a batch for which `room` bytes suffice."""
     shapes = [net.input_shape, *(net.shapes[t] for t in tensors)]
-    each = sample_bytes([*this.path, *this.fitted], shapes, backend.itemsize)
-    return int(max(1, min(1024, 0.5 * room // each)))
+    steps = [*this.path, *this.fitted]
+    each = sample_bytes(steps, shapes, backend.itemsize) * in_hand(backend)
+    free = 0.5 * room - workspace_bytes(steps, backend.itemsize)
+    # A batch that outgrows the caches costs more a sample, and so does a sum of fewer rows than it has columns.
+    columns = max(
+        (one.out_shape[0] for step in this.fitted for one in step.layers if isinstance(one, Dense)), default=0
+    )
+    return int(max(1, min(free // each, max(256, min(1024, columns)))))
 
 
 def run_pass(
@@ -157,7 +164,7 @@ def run_pass(
     wanted = {name for step in this.fitted for name in step.reads} | set(this.store)
     chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
     read = dict.fromkeys(state, 0)
-    for first, stop, found in recordings.passes(tensors, pools, this.later, size):
+    for first, stop, found in batches(backend, recordings.passes(tensors, pools, this.later, size)):
         batch = to_device(backend, this.path, found)
         whole: dict[str, Array] = {}
         for target, known in state.items():
@@ -174,7 +181,7 @@ def run_pass(
                 logits = found.values[plan.logits][rows]
                 _note_logit(known, logits, target)
                 here_signals.setdefault(plan.logits, seed(backend, plan, logits, target))
-            reached = descend(backend, this.path, known.on_device, here, here_signals, affine=True, keep=wanted)
+            reached = descend(backend, this.path, known.on_device, here, here_signals, affine=len(rows), keep=wanted)
             for step in this.fitted:
                 x = _values(backend, found, step.tensor, rows, whole)
                 sums[target][step.tensor].update(reached, here.taps, x)

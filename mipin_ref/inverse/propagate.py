@@ -26,6 +26,14 @@ class Batch:
     masks: Mapping[str, Array]
     taps: Mapping[str, Array]
 
+    def twice(self, backend: Backend) -> Batch:
+        """The samples of this batch, and the same again: for source signals and attributions in one descent."""
+        concat = backend.xp.concat
+        return Batch(
+            {name: concat([mask, mask]) for name, mask in self.masks.items()},
+            {name: concat([taps, taps]) for name, taps in self.taps.items()},
+        )
+
     def take(self, backend: Backend, rows: HostArray) -> Batch:
         """The samples `rows` [r] of this batch."""
         index = backend.put(rows.astype(np.int64))
@@ -83,7 +91,7 @@ def descend(
     batch: Batch,
     signals: dict[str, Array],
     *,
-    affine: bool,
+    affine: int,
     keep: Collection[str] = (),
 ) -> dict[str, Array]:
     """Take signals down `steps`, masking where the plan says so; see `reconstruct` for `affine`.

@@ -6,8 +6,6 @@ often it is made. What is cached, sessions of onnxruntime, can be made anew and 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.backend import BLAS_THREADS, Backend
+from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, SharedFile, as_samples
 from mipin_ref.data.view import part
 from mipin_ref.errors import ClusterError
@@ -30,15 +28,13 @@ from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.passes import Added, Known, Pass, Problems, alive, default_batch, held_by, run_pass
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.recordings import Key, Recordings
+from mipin_ref.threads import BLAS_THREADS
 
 LARGEST, FEWEST, SMALLEST = 1024, 16, 64
 """Samples of a shard at most; shards at least, where that leaves so many samples in each."""
 
 DATA_SHARE, KEPT_SHARE = 1 / 16, 1 / 32
 """Of the memory, for the data of one shard, and each for the signals and the recordings that it keeps."""
-
-SESSIONS = 2
-"""Sessions of onnxruntime that a process holds, each with the weights that its tensors need."""
 
 
 def bounds(data: Samples, memory: int) -> list[tuple[int, int]]:
@@ -232,7 +228,7 @@ def accumulate(
     state = {t: Known(dict(weights[t]), rows.get(t)) for t in order.samples}
     sums = {t: {name: problem.sums() for name, problem in own.items()} for t, own in problems.items()}
     with BLAS_THREADS.alone():
-        recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=cached_recorder)
+        recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=_recorder)
         size = min(order.batch, samples)
         run_pass(job.backend, job.plan, this, state, sums, signals, recordings, size, lambda count: None)
     counts = np.zeros(order.shards, np.int64)
@@ -284,21 +280,10 @@ def alive_in(job: Job, tensors: Sequence[str], shard: Shard) -> set[str]:
     """Those of the tensors that are not zero on all samples of the shard."""
     job.check()
     with BLAS_THREADS.alone():
-        recorder = cached_recorder(job.net, tensors, [])
+        recorder = _recorder(job.net, tensors, [])
         return alive(job.net, recorder, shard.samples, tensors, job.memory, shard.start)
 
 
-_recorders: OrderedDict[tuple[Any, ...], Recorder] = OrderedDict()
-_making = threading.Lock()
-
-
-def cached_recorder(net: Network, values: Sequence[str], taps: Sequence[str]) -> Recorder:
-    """The recorder of these tensors, of one thread, made once a process while not many others are asked for."""
-    key = (net.sha256, net.output, tuple(values), tuple(taps))
-    with _making:
-        if key not in _recorders:
-            _recorders[key] = Recorder(net, values, taps, threads=1)
-        _recorders.move_to_end(key)
-        while len(_recorders) > SESSIONS:
-            _recorders.popitem(last=False)
-        return _recorders[key]
+def _recorder(net: Network, values: Sequence[str], taps: Sequence[str]) -> Recorder:
+    """Of one thread; its session stays open for the next shard."""
+    return Recorder(net, values, taps, threads=1, keep=True)

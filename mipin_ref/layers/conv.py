@@ -5,7 +5,12 @@ from __future__ import annotations
 from math import prod
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.phases import Phases, make_phases
 from mipin_ref.window import Window
+
+CHUNK_BYTES, CHUNK_COLUMNS = 4 << 20, 512
+"""Of products written out at a time, so that they are still in the cache when they are summed; but so many columns at
+least, beside which it costs little to read the kernel once more."""
 
 
 def conv_adjoint(
@@ -17,21 +22,79 @@ def conv_adjoint(
     """
     xp = backend.xp
     n, outputs, *locations = s.shape
-    per_group, o = kernel.shape[1], outputs // groups
-    canvas_size = window.padded(tuple(locations), size)
-    if o == per_group == 1:
-        canvas = xp.zeros((n, outputs, *canvas_size), dtype=s.dtype, device=backend.device)
-        taps = xp.reshape(kernel, (outputs, window.taps, *(1,) * len(size)))
-        for tap, offset in enumerate(window.offsets):
-            canvas[(slice(None), slice(None), *window.spread(offset, tuple(locations)))] += s * taps[:, tap, ...]
-        return canvas[(slice(None), slice(None), *window.crop(size))]
-    rows = xp.reshape(xp.permute_dims(s, (1, 0, *range(2, s.ndim))), (groups, o, n * prod(locations)))
-    matrix = xp.reshape(kernel, (groups, o, per_group, window.taps))
-    matrix = xp.reshape(xp.permute_dims(matrix, (0, 3, 2, 1)), (groups, window.taps * per_group, o))
-    columns = xp.reshape(matrix @ rows, (groups, window.taps, per_group, n, *locations))
-    canvas = xp.zeros((groups, per_group, n, *canvas_size), dtype=s.dtype, device=backend.device)
-    around = (slice(None),) * 3
-    for tap, offset in enumerate(window.offsets):
-        canvas[(*around, *window.spread(offset, tuple(locations)))] += columns[:, tap, ...]
-    cropped = xp.reshape(canvas[(*around, *window.crop(size))], (groups * per_group, n, *size))
-    return xp.permute_dims(cropped, (1, 0, *range(2, s.ndim)))
+    o, m = outputs // groups, kernel.shape[1]
+    phases = make_phases(window, tuple(locations), size)
+    matrix = xp.permute_dims(xp.reshape(kernel, (groups, o, m, window.taps)), (0, 3, 2, 1))
+    matrix = xp.reshape(matrix, (groups, window.taps * m, o))
+    s = xp.reshape(s, (n, groups, o, *locations))
+    x = backend.zeros((n, groups, m, *size), s.dtype)
+    chunk = _chunk(window, phases, groups, o, m, backend.itemsize)
+    for start in range(0, n, chunk):
+        rows = slice(start, min(start + chunk, n))
+        summed = _summed(backend, _filled(backend, s[rows, ...], phases), matrix, window, phases)
+        summed = xp.permute_dims(summed, (0, 3, 1, 2, *range(4, summed.ndim)))
+        for phase, there, here in phases.cuts:
+            x[(rows, ..., *there)] = summed[(phase, ..., *here)]
+    return xp.reshape(x, (n, groups * m, *size))
+
+
+def adjoint_bytes(
+    window: Window,
+    locations: tuple[int, ...],
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    groups: int,
+    itemsize: int,
+) -> int:
+    """What `conv_adjoint` holds beside signal and result, however many the samples; kernel: its shape."""
+    phases = make_phases(window, locations, size)
+    o, m = kernel[0] // groups, kernel[1]
+    signal = groups * o * prod(phases.filled)
+    # While a chunk is summed, the sums of the last one are still held.
+    summed = 2 * groups * m * phases.count * prod(phases.canvas)
+    products = _products(window, phases, groups, o, m)
+    return itemsize * _chunk(window, phases, groups, o, m, itemsize) * (signal + products + summed)
+
+
+def _products(window: Window, phases: Phases, groups: int, o: int, m: int) -> int:
+    """Elements a sample that are written out at a time: of all taps, of a depthwise convolution those of two."""
+    return groups * m * prod(phases.filled) * (min(2, window.taps) if o == m == 1 else window.taps)
+
+
+def _chunk(window: Window, phases: Phases, groups: int, o: int, m: int, itemsize: int) -> int:
+    """Samples at a time."""
+    few = -(-CHUNK_COLUMNS // prod(phases.filled))
+    return max(1, few, CHUNK_BYTES // (itemsize * _products(window, phases, groups, o, m)))
+
+
+def _filled(backend: Backend, s: Array, phases: Phases) -> Array:
+    """s [n, groups, o, *map] -> [groups, o, n, *box]: side by side, with the zeros that the phases ask for."""
+    xp = backend.xp
+    s = xp.permute_dims(s, (1, 2, 0, *range(3, s.ndim)))
+    if phases.filled != tuple(s.shape[3:]):
+        filled = backend.zeros((*s.shape[:3], *phases.filled), s.dtype)
+        filled[(..., *(slice(j) for j in s.shape[3:]))] = s
+        s = filled
+    return xp.reshape(s, (*s.shape[:3], *phases.box))
+
+
+def _summed(backend: Backend, s: Array, matrix: Array, window: Window, phases: Phases) -> Array:
+    """s [groups, o, n, *box] -> [phases, groups, m, n, *grid]; matrix: [groups, taps·m, o]."""
+    xp = backend.xp
+    groups, o, *around = s.shape
+    m = matrix.shape[1] // window.taps
+    if o == m == 1:
+        # Nothing is summed over channels: each tap's products are made when they are added.
+        weights = xp.reshape(matrix, (groups, window.taps, *(1,) * (s.ndim - 1)))
+        tap_products = (s * weights[:, tap, ...] for tap in range(window.taps))
+    else:
+        products = xp.reshape(matrix @ xp.reshape(s, (groups, o, -1)), (groups, window.taps, m, *around))
+        tap_products = (products[:, tap, ...] for tap in range(window.taps))
+    if window.pointwise:
+        return xp.reshape(next(tap_products), (1, groups, m, around[0], *phases.grid))
+    canvas = backend.zeros((phases.count, groups, m, around[0], *phases.canvas), s.dtype)
+    for (phase, box), tap in zip(phases.taps, tap_products, strict=True):
+        canvas[(phase, ..., *box)] += tap
+    if phases.canvas == phases.grid:
+        return canvas
+    return xp.reshape(canvas[..., : prod(phases.grid)], (*canvas.shape[:4], *phases.grid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.window import Window
+
+CHUNK_BYTES = 4 << 20
+"""Of values put back at a time, so that they are still in the cache when the next tap is."""
 
 
 def winning_taps(
@@ -18,15 +22,17 @@ def winning_taps(
 
     switches: [n, C, *map]; in_shape: per-sample shape [C, *size] of the pool's input.
     """
-    taps = np.zeros(switches.shape, np.int64)
-    flat = switches
-    strides = np.cumprod((1, *in_shape[:0:-1]))[:-1][::-1]
-    for axis, stride in enumerate(strides):
-        size = in_shape[1 + axis]
-        location = (flat // stride) % size
-        start = np.arange(switches.shape[2 + axis]) * window.strides[axis] - window.begin[axis]
-        start = start.reshape((-1,) + (1,) * (len(strides) - 1 - axis))
-        taps = taps * window.kernel[axis] + (location - start) // window.dilations[axis]
+    # Half as wide where they fit, and no remainders: the quotients of an axis leave them.
+    kind = np.int32 if len(switches) * prod(in_shape) < 1 << 31 else np.int64
+    rest: npt.NDArray[np.integer[Any]] = switches.astype(kind)
+    taps, weight = np.zeros_like(rest), 1
+    for axis in reversed(range(len(window.kernel))):
+        size, dilation = in_shape[1 + axis], window.dilations[axis]
+        above = rest // size
+        start = np.arange(switches.shape[2 + axis]).astype(kind) * window.strides[axis] - window.begin[axis]
+        tap = rest - above * size - start.reshape((-1,) + (1,) * (len(window.kernel) - 1 - axis))
+        taps += (tap if dilation == 1 else tap // dilation) * weight
+        rest, weight = above, weight * window.kernel[axis]
     return taps.astype(window.tap_dtype)
 
 
@@ -36,15 +42,22 @@ def unpool(backend: Backend, s: Array, taps: Array, window: Window, size: tuple[
     taps: [n, C, *map] from winning_taps; returns [n, C, *size], zero elsewhere.
     """
     xp = backend.xp
-    locations = tuple(s.shape[2:])
-    canvas = xp.zeros((*s.shape[:2], *window.padded(locations, size)), dtype=s.dtype, device=backend.device)
-    counts = xp.zeros_like(canvas) if window.overlapping else None
-    for tap, offset in enumerate(window.offsets):
-        chosen = xp.astype(taps == tap, s.dtype)
-        where = (slice(None), slice(None), *window.spread(offset, locations))
-        canvas[where] += s * chosen
+    n, channels, *locations = s.shape
+    padded = window.padded(tuple(locations), size)
+    canvas = backend.zeros((n, channels, *padded), s.dtype)
+    chunk = max(1, CHUNK_BYTES // (backend.itemsize * channels * prod(padded)))
+    for start in range(0, n, chunk):
+        rows = slice(start, min(start + chunk, n))
+        values, won = s[rows, ...], taps[rows, ...]
+        counts = backend.zeros((values.shape[0], channels, *padded), s.dtype) if window.overlapping else None
+        for tap, offset in enumerate(window.offsets):
+            where = (slice(None), *window.spread(offset, tuple(locations)))
+            chosen = xp.astype(won == tap, s.dtype)
+            if counts is None:
+                canvas[(rows, *where)] = values * chosen
+            else:
+                canvas[(rows, *where)] += values * chosen
+                counts[(slice(None), *where)] += chosen
         if counts is not None:
-            counts[where] += chosen
-    if counts is not None:
-        canvas = canvas / xp.maximum(counts, xp.ones_like(counts))
+            canvas[rows, ...] /= xp.maximum(counts, xp.ones_like(counts))
     return canvas[(slice(None), slice(None), *window.crop(size))]

@@ -89,9 +89,10 @@ class Gram:
         xp = self._backend.xp
         self._shift_z = xp.astype(xp.mean(z, axis=0), z.dtype)
         mean, variance = xp.mean(y, axis=0), xp.mean(xp.var(y, axis=0))
-        self._y_is_shifted = bool(xp.mean(mean * mean) > 25 * variance)
-        if self._y_is_shifted:
-            self._shift_y = xp.astype(mean, y.dtype)
+        far = xp.mean(mean * mean) > 25 * variance
+        self._shift_y = xp.where(far, xp.astype(mean, y.dtype), xp.zeros_like(self._shift_y))
+        # On a device a shift of zero costs less than to wait for the answer.
+        self._y_is_shifted = self._backend.has_own_memory or bool(far)
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.graph import forward
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.forward import Recorder, logits
 from tests.graph.sketch import Sketch, assert_keeps_values
@@ -119,3 +125,52 @@ def test_weights_beyond_what_a_model_holds(net: mr.Network, monkeypatch: pytest.
     emit(net, ["fired"])
     monkeypatch.setattr("mipin_ref.graph.emit.MAX_BYTES", needed)
     emit(net, [net.logits])
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Weak references to the sessions that are opened."""
+    found: list[Any] = []
+    session: Callable[..., Any] = forward.session
+
+    def noted(*arguments: Any) -> Any:
+        made = session(*arguments)
+        found.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(forward, "session", noted)
+    return found
+
+
+def alive(opened: list[Any]) -> list[bool]:
+    gc.collect()
+    return [one() is not None for one in opened]
+
+
+def test_a_kept_session_serves_the_next_recorder(net: mr.Network, opened: list[Any]) -> None:
+    x, fresh = images(3), {wanted: Recorder(net, [wanted], ["pooled"])(images(3)) for wanted in ("pooled", "fired")}
+    for wanted in ("pooled", "fired", "pooled", "fired"):
+        kept = Recorder(net, [wanted], ["pooled"], keep=True)(x)
+        np.testing.assert_array_equal(kept.values[wanted], fresh[wanted].values[wanted])
+        np.testing.assert_array_equal(kept.switches["pooled"], fresh[wanted].switches["pooled"])
+    assert len(opened) == 2 + 2
+    Recorder(net, ["pooled"], keep=True)
+    Recorder(net, ["pooled"], ["pooled"], threads=1, keep=True)
+    assert len(opened) == 2 + 2 + 2
+
+
+def test_only_a_network_s_last_sessions_are_kept_and_only_while_it_lives(opened: list[Any]) -> None:
+    sketch = Sketch(4)
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Relu", sketch.dense("x", 4, 3), out="fired"), 3, 2)))
+    opened.clear()
+    Recorder(net, ["fired"])
+    assert alive(opened) == [False]
+    opened.clear()
+    for threads in (None, 1, 2):
+        Recorder(net, ["fired"], threads=threads, keep=True)
+    assert alive(opened) == [False, True, True]
+    Recorder(net, ["fired"], threads=1, keep=True)
+    Recorder(net, ["fired"], threads=3, keep=True)
+    assert alive(opened) == [False, True, False, True]
+    del net
+    assert alive(opened) == [False] * 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import sys
-from collections import OrderedDict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mipin_ref as mr
-from mipin_ref.backend import BLAS_THREADS
 from mipin_ref.data import Preprocessing, SharedFile
 from mipin_ref.errors import ClusterError
-from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.network import Network
+from mipin_ref.graph import forward
 from mipin_ref.inverse import shards
 from mipin_ref.inverse.shards import Shard, accumulate, bounds, check_counts, merged
+from mipin_ref.threads import BLAS_THREADS
 from tests.backends import backend, on_every_backend
 from tests.inverse.sharded import branching_network, difference, one_by_one, same_bits, samples
 
@@ -146,19 +144,17 @@ def test_a_doubled_shard_is_found_before_anything_is_solved() -> None:
 
 
 def test_one_session_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[str, ...]] = []
+    net, made = branching_network(), list[int | None]()
+    session = forward.session
 
-    class Counting(Recorder):
-        def __init__(self, net: Network, wanted: Any, switches: Any = (), *, threads: int | None = None) -> None:
-            assert threads == 1
-            made.append((*wanted, "|", *switches))
-            super().__init__(net, wanted, switches, threads=threads)
+    def counted(model: bytes, threads: int | None = None) -> Any:
+        made.append(threads)
+        return session(model, threads)
 
-    monkeypatch.setattr(shards, "Recorder", Counting)
-    monkeypatch.setattr(shards, "_recorders", OrderedDict())
-    _, passes = one_by_one(branching_network(), samples(60), [0, 1], backend("numpy"), EDGES, keep=0)
-    assert len(made) == len(passes.tasks) == len(set(made)) > 5
-    assert len(shards._recorders) == shards.SESSIONS
+    monkeypatch.setattr(forward, "session", counted)
+    _, passes = one_by_one(net, samples(60), [0, 1], backend("numpy"), EDGES, keep=0)
+    assert made == [1] * len(passes.tasks)
+    assert len(made) > 5
 
 
 def test_bounds() -> None:
