@@ -157,6 +157,9 @@ class DeviceWeights:
     intercept: Array | None
     bytes: int
 
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.bytes
+
     @classmethod
     def of(cls, backend: Backend, weights: Weights) -> DeviceWeights:
         intercept = None if weights.intercept is None else backend.put(weights.intercept)

@@ -51,9 +51,6 @@ class KeptRows:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
-    def __sizeof__(self) -> int:
-        return object.__sizeof__(self) + self.held
-
     def copy(self) -> KeptRows:
         """A store of its own, of the same arrays, which are never written to. Of arrays in memory only."""
         assert not self._files

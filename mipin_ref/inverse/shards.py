@@ -1,7 +1,8 @@
 """A pass as pure functions of shards of the data: what other processes compute, and how their results become one.
 
 Nothing here keeps a result between calls: a call with the same arguments gives the same bits, wherever and however
-often it is made. What is cached, sessions of onnxruntime, can be made anew and changes no number.
+often it is made. What is cached, sessions of onnxruntime, can be made anew and changes no number. What travels says by
+__sizeof__ how many bytes it holds, from which a cluster tells where to compute and what to write to disk.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Job:
     @classmethod
     def of(cls, net: Network, plan: Plan, backend: Backend, memory: int) -> Job:
         return cls(net, plan, backend, memory, _version())
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.net.dtype.itemsize * sum(layer.parameters for layer in self.net.layers)
 
     def check(self) -> None:
         """Raises ClusterError where this process has another version of the package."""

@@ -117,6 +117,19 @@ def test_results_travel_without_the_network() -> None:
         assert b"mipin_ref.graph" not in pickle.dumps(partials)
 
 
+def test_what_travels_tells_its_size() -> None:
+    net, x = branching_network(), samples(60)
+    _, passes = one_by_one(net, x, [0, 2], backend("numpy"), EDGES, batch_size=4)
+    weights = sum(layer.parameters for layer in net.layers) * 4
+    assert weights <= sys.getsizeof(passes.job) < weights + 200
+    for _, asked, _ in passes.tasks[1:]:
+        for _, _, used, kept in asked:
+            # Beside the arrays, a pickle holds the names and shapes of what is in it.
+            assert abs(len(pickle.dumps(kept)) - sys.getsizeof(kept)) < 4000
+            for one in (one for own in used.values() for one in own.values()):
+                assert sys.getsizeof(one) > sum(block.nbytes for block in one.blocks)
+
+
 @pytest.mark.parametrize(
     ("counts", "told"),
     [
