@@ -47,15 +47,12 @@ _READ_BYTES = 16 << 20
 class Finished:
     """What one pass found for one target.
 
-    weights, report: of the pass's tensors; rows: which samples count, None where labels or options tell; low, high:
-    the least and greatest logit of all passes so far.
+    weights, report: of the pass's tensors; rows: which samples count, None where labels or options tell.
     """
 
     weights: Mapping[str, Weights]
     report: Sequence[TensorReport]
     rows: npt.NDArray[np.bool_] | None
-    low: float
-    high: float
 
 
 class Checkpoint:
@@ -77,15 +74,14 @@ class Checkpoint:
             if part.rows is not None:
                 tensors[f"{target}.rows"] = np.packbits(part.rows)
         header = self._head(steps, list(found)) | {
+            "packages": packages(),
             "found": [
                 {
-                    "low": part.low,
-                    "high": part.high,
                     "samples": None if part.rows is None else len(part.rows),
                     "report": [asdict(row) for row in part.report],
                 }
                 for part in found.values()
-            ]
+            ],
         }
         write(self._path(wave, group), header | {"sha256": _digest(header, tensors)}, tensors, PASS)
 
@@ -112,10 +108,9 @@ class Checkpoint:
         targets: Sequence[int],
     ) -> dict[int, Finished]:
         try:
-            told = {name: header[name] for name in (*self._head(steps, targets), "found")}
-            if header["sha256"] != _digest(told, tensors):
+            if header["sha256"] != _digest(header, tensors):
                 raise CorruptFile(f"the content of {str(path)!r} is damaged: its checksum differs")
-            if {name: told[name] for name in self._head(steps, targets)} != self._head(steps, targets):
+            if any(header[name] != value for name, value in self._head(steps, targets).items()):
                 raise CorruptFile(f"{str(path)!r} holds another pass or was made by another fit")
             return {
                 target: Finished(
@@ -124,10 +119,8 @@ class Checkpoint:
                     None
                     if part["samples"] is None
                     else np.unpackbits(tensors[f"{target}.rows"], count=part["samples"]).astype(bool),
-                    part["low"],
-                    part["high"],
                 )
-                for target, part in zip(targets, told["found"], strict=True)
+                for target, part in zip(targets, header["found"], strict=True)
             }
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"{str(path)!r} is incomplete or damaged: {error}") from error
@@ -245,7 +238,9 @@ def _delete_empty(folder: Path) -> None:
 
 
 def _digest(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    """The checksum of a file, of all but itself and of what `read` has checked."""
+    told = {name: value for name, value in header.items() if name not in ("format", "version", "sha256")}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
         digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())

@@ -210,7 +210,6 @@ class Fitter:
             found.weights |= part.weights
             found.report += part.report
             found.rows = found.rows if part.rows is None else part.rows
-            found.low, found.high = part.low, part.high
         start(f"{_title(wave, state)}, from the checkpoint", len(self._data))(len(self._data))
 
     def _finished(self, target: int, wave: Sequence[Step], found: _Target) -> Finished:
@@ -220,8 +219,6 @@ class Fitter:
             {name: found.weights[name] for name in tensors},
             [row for row in found.report if row.tensor in tensors],
             found.rows if self._known_rows(target) is None else None,
-            found.low,
-            found.high,
         )
 
     @staticmethod

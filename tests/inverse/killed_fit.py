@@ -1,6 +1,7 @@
 """A fit in a process of its own, made to be killed: python killed_fit.py MODEL DATA OUT CHECKPOINT OPTIONS.
 
-Says on standard output when it begins, what each pass is, and when it is done.
+Says on standard output when it begins, what each pass is, and when it is done; before the pass that the option "pause"
+names it waits for a line on standard input.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-@contextmanager
-def told(enabled: bool) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-    """In place of the progress bar."""
-
-    def start(text: str, total: int) -> Callable[[int], None]:
-        say(text)
-        return lambda count: None
-
-    yield start
-
-
 def main() -> None:
     model, data, out, checkpoint, text = sys.argv[1:]
-    setattr(module, "progress_bar", told)  # noqa: B010 (no public name)
     net, options = mr.load(model), json.loads(text)
+    pause = options.pop("pause", None)
+
+    @contextmanager
+    def told(enabled: bool) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+        """In place of the progress bar."""
+
+        def start(title: str, total: int) -> Callable[[int], None]:
+            say(title)
+            if title == pause:
+                sys.stdin.readline()
+            return lambda count: None
+
+        yield start
+
+    setattr(module, "progress_bar", told)  # noqa: B010 (no public name)
     x = np.load(data)
     say("begin")
     found = mr.fit(net, x, **options, checkpoint=checkpoint or None, progress=True)

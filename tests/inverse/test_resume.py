@@ -128,9 +128,14 @@ def assert_goes_on_from_everywhere(solves: Solves, directory: Path, net: Any, x:
 
 
 def chain() -> mr.Network:
+    """The network of chain_ops."""
+    return mr.load(to_onnx(chain_ops(), (2, 10, 10)))
+
+
+def chain_ops() -> list[Op]:
     """Conv, Conv, MaxPool with overlapping windows, two Dense layers, on 2×10×10."""
     rng = np.random.default_rng(21)
-    ops: list[Op] = [
+    return [
         Conv(("input",), "conv1", rng.standard_normal((4, 2, 3, 3)) / 3, rng.standard_normal(4)),
         Activation(("conv1",), "relu1", "Relu"),
         Conv(("relu1",), "conv2", rng.standard_normal((6, 4, 3, 3)) / 6),
@@ -141,7 +146,6 @@ def chain() -> mr.Network:
         Activation(("hidden",), "relu3", "Relu"),
         Dense(("relu3",), "scores", rng.standard_normal((12, 3))),
     ]
-    return mr.load(to_onnx(ops, (2, 10, 10)))
 
 
 X = np.random.default_rng(6).standard_normal((45, 2, 10, 10)).astype(np.float32)
@@ -282,7 +286,7 @@ def test_targets_without_kept_signals_among_others_that_have_them(
 
 
 class Child:
-    """killed_fit.py, run to a moment or to its end."""
+    """killed_fit.py, run to a moment or to its end; killed at the latest when the block ends."""
 
     def __init__(self, folder: Path, checkpoint: Path | None, options: dict[str, Any]) -> None:
         given = [folder / "net.onnx", folder / "x.npy", folder, checkpoint or "", json.dumps(options)]
@@ -290,11 +294,29 @@ class Child:
         environment["PYTHONPATH"] = str(Path(mr.__file__).parents[1])
         command = [sys.executable, killed_fit.__file__, *map(str, given)]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "begin\n", self._process.communicate()[1]
         self._began = time.monotonic()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *given: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def line(self, text: str) -> None:
+        """Wait until it says this."""
+        assert self._process.stdout is not None
+        while (said := self._process.stdout.readline()) != f"{text}\n":
+            assert said, self._process.communicate()[1]
 
     def killed_after(self, seconds: float) -> list[str]:
         """What it said until then, "done" last where it came that far."""
@@ -347,22 +369,32 @@ def test_kill_dash_nine_at_twenty_moments(tmp_path: Path) -> None:
     rng = np.random.default_rng(148)
     ops = residual(rng)
     onnx.save(to_onnx(ops, (2, 16, 16)), str(tmp_path / "net.onnx"))
-    np.save(tmp_path / "x.npy", rng.standard_normal((800, 2, 16, 16)).astype(np.float32))
+    np.save(tmp_path / "x.npy", rng.standard_normal((300, 2, 16, 16)).astype(np.float32))
     targets = [2, 0]
     options = {"target": targets, "fit_on": "target_class", "memory": "64MB"}
-    child = Child(tmp_path, None, options)
-    whole = len(made_passes(child.ended()))
+    with Child(tmp_path, None, options) as child:
+        whole = len(made_passes(child.ended()))
     expected = saved(tmp_path, targets)
     assert whole == 8
-    for chain_of, kills in enumerate(KILLS):
-        place = tmp_path / str(chain_of)
-        for last in [*[False] * kills, True]:
-            before = len(passes(place))
-            moment = 1e9 if last else rng.random() * child.seconds * (whole - before) / whole
-            run = Child(tmp_path, place, options)
-            said = run.ended() if last else run.killed_after(moment)
-            made, after = len(made_passes(said)), len(passes(place))
-            # Every pass that it began it also finished, but for the one at which it was killed.
-            assert made - 1 <= after - before <= made
-        assert (before, made, after) == (before, whole - before, whole)
+    place = tmp_path / "0"
+    for number, kills in enumerate(KILLS):
+        for moment in rng.random(kills):
+            said = ["done"]
+            while (
+                "done" in said
+            ):  # a run that came to its end before its moment is no kill: from the start, and earlier
+                before = len(passes(place))
+                with Child(tmp_path, place, options) as run:
+                    said = run.killed_after(moment * child.seconds * (whole - before) / whole)
+                made, after = len(made_passes(said)), len(passes(place))
+                # Every pass that it began it also finished, but for the one at which it was killed.
+                assert made - 1 <= after - before <= made
+                if "done" in said:  # it came to its end before: from the start, and earlier
+                    moment, place = moment / 2, tmp_path / f"{number}-{moment}"
+        before = len(passes(place))
+        with Child(tmp_path, place, options) as run:
+            made = len(made_passes(run.ended()))
+        assert (made, len(passes(place))) == (whole - before, whole)
         assert saved(tmp_path, targets) == expected
+        place = tmp_path / str(number + 1)
+    assert not list(tmp_path.glob("*/*/.*.tmp"))
