@@ -15,6 +15,7 @@ from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.candidates import candidates
+from mipin_ref.inverse.checkpoint import discard
 from mipin_ref.inverse.describe import describe_inverses
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.table import format_table
@@ -58,6 +59,7 @@ def fit(options: Namespace) -> None:
     net = mr.load(options.model, output=options.output)
     targets = _targets(options.target, net.classes)
     paths = _inverse_paths(options.out, targets)
+    beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint") if options.resume else None
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
     inverses = mr.fit(
@@ -75,12 +77,15 @@ def fit(options: Namespace) -> None:
         dtype=options.dtype,
         batch_size=options.batch_size,
         memory=options.memory,
+        checkpoint=beside or options.checkpoint,
         progress=True,
     )
     for target, path in zip(targets, paths, strict=True):
         inverses[target].save(path)
         print(f"class {target}: {path}")
         print(inverses[target].report)
+    if beside is not None:
+        discard(beside)
 
 
 def _targets(text: str, classes: int) -> list[int]:

@@ -16,11 +16,13 @@ from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.ahead import batches, in_hand
-from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes, workspace_bytes
+from mipin_ref.inverse.ahead import batches
+from mipin_ref.inverse.blocks import DeviceWeights, Problem, Weights
+from mipin_ref.inverse.budget import Budget, Passes, gathered_samples, make_budget
+from mipin_ref.inverse.checkpoint import Checkpoint, Finished
 from mipin_ref.inverse.describe import block_name
+from mipin_ref.inverse.gathered import Gathered
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
 from mipin_ref.inverse.options import Options
@@ -83,18 +85,30 @@ class Fitter:
         self._net, self._plan, self._options, self._backend = net, plan, options, backend
         self._data, self._labels, self._memory, self._batch_size = data, labels, memory, batch_size
 
-    def run(self, targets: Sequence[int], start: Callable[[str, int], Advance]) -> dict[int, Inverse]:
-        """One Inverse a target; start: opens a progress bar."""
+    def run(
+        self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
+    ) -> dict[int, Inverse]:
+        """One Inverse a target; start: opens a progress bar; checkpoint: where finished passes come from and go to."""
         state = {target: _Target(rows=self._known_rows(target)) for target in targets}
-        signals = KeptRows(int(SIGNALS_SHARE * self._memory))
-        recordings = Recordings(self._net, self._data, int(RECORDINGS_SHARE * self._memory))
+        budget = self._budget(state)
+        self._size = self._batch_size or budget.batch_size
+        self._room = 0 if self._batch_size else budget.gathered
+        signals = KeptRows(budget.signals)
+        recordings = Recordings(self._net, self._data, budget.recordings)
         with closing(signals), closing(recordings):
-            remaining = list(self._plan.fitted)
+            remaining, waves = list(self._plan.fitted), 0
             while remaining:
                 wave = self._wave(remaining, state)
                 remaining = [step for step in remaining if step not in wave]
-                for group in self._groups(wave, state):
-                    self._fit(wave, remaining, {t: state[t] for t in group}, signals, recordings, start)
+                for number, group in enumerate(self._groups(wave, state)):
+                    part = {t: state[t] for t in group}
+                    if checkpoint is not None and (found := checkpoint.load(waves, number, wave, group)) is not None:
+                        self._restore(wave, part, found, start)
+                        continue
+                    self._fit(wave, remaining, part, signals, recordings, start)
+                    if checkpoint is not None:
+                        checkpoint.save(waves, number, wave, {t: self._finished(t, wave, state[t]) for t in group})
+                waves += 1
                 recordings.drop(but=self._needed(remaining, self._kept_for(state, signals)))
         order = {step.tensor: number for number, step in enumerate(self._plan.steps)}
         return {
@@ -158,12 +172,18 @@ class Fitter:
     ) -> None:
         """One pass for one group of targets, and the solution of its sums."""
         began = time.perf_counter()
-        sums = {t: {s.tensor: self._problem(s, found).sums() for s in wave} for t, found in state.items()}
+        least = gathered_samples(self._net, wave, len(state), self._room, self._backend.itemsize)
+        sums = {
+            t: {s.tensor: Gathered(self._problem(s, f).sums(), least if s.dense else 0) for s in wave}
+            for t, f in state.items()
+        }
         kept = self._kept_for(state, signals)
         path, first = self._plan.path([name for step in wave for name in step.reads], kept)
         this = _Pass(wave, path, first & kept, self._choose_store(path, first, kept, remaining, state, signals))
-        more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
-        advance = start(f"{wave[0].tensor}{more}, class {', '.join(map(str, state))}", len(self._data))
+        for found in state.values():
+            missing = [step.tensor for step in path if step.fitted and step.tensor not in found.on_device]
+            found.on_device |= {name: DeviceWeights.of(self._backend, found.weights[name]) for name in missing}
+        advance = start(_title(wave, state), len(self._data))
         later = self._needed(remaining, kept | set(this.store))
         self._run(this, self._plan.logits in first - kept, later, state, sums, signals, recordings, advance)
         for target, found in state.items():
@@ -171,7 +191,6 @@ class Fitter:
             for step in wave:
                 weights, solutions = sums[target].pop(step.tensor).solve(self._options.ridge)
                 found.weights[step.tensor] = weights
-                found.on_device[step.tensor] = DeviceWeights.of(self._backend, weights)
                 seconds = (time.perf_counter() - began) / (len(state) * len(wave))
                 found.report.append(
                     tensor_report(step.tensor, block_name(step), found.samples, weights.unknowns, solutions, seconds)
@@ -181,6 +200,30 @@ class Fitter:
         again = {step.tensor for step in taken}
         for found in state.values():
             found.on_device = {name: weights for name, weights in found.on_device.items() if name in again}
+
+    def _restore(
+        self,
+        wave: Sequence[Step],
+        state: Mapping[int, _Target],
+        finished: Mapping[int, Finished],
+        start: Callable[[str, int], Advance],
+    ) -> None:
+        """Take over what a pass of an earlier run found."""
+        for target, part in finished.items():
+            found = state[target]
+            found.weights |= part.weights
+            found.report += part.report
+            found.rows = found.rows if part.rows is None else part.rows
+        start(f"{_title(wave, state)}, from the checkpoint", len(self._data))(len(self._data))
+
+    def _finished(self, target: int, wave: Sequence[Step], found: _Target) -> Finished:
+        """What the pass just made has found."""
+        tensors = {step.tensor for step in wave}
+        return Finished(
+            {name: found.weights[name] for name in tensors},
+            [row for row in found.report if row.tensor in tensors],
+            found.rows if self._known_rows(target) is None else None,
+        )
 
     @staticmethod
     def _kept_for(state: Collection[int], signals: KeptRows) -> set[str]:
@@ -235,7 +278,7 @@ class Fitter:
         seeded: bool,
         later: Sequence[Key],
         state: Mapping[int, _Target],
-        sums: Mapping[int, Mapping[str, Sums]],
+        sums: Mapping[int, Mapping[str, Gathered]],
         signals: KeptRows,
         recordings: Recordings,
         advance: Advance,
@@ -248,9 +291,7 @@ class Fitter:
         wanted = {name for step in this.fitted for name in step.reads} | set(this.store)
         chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
         read = dict.fromkeys(state, 0)
-        held = signals.held + recordings.held + len(state) * self._bytes(this.fitted, state)
-        size = self._batch_size or self._default_batch(this, tensors, held)
-        for first, stop, found in batches(backend, recordings.passes(tensors, pools, later, size)):
+        for first, stop, found in batches(backend, recordings.passes(tensors, pools, later, self._size)):
             batch = to_device(backend, this.path, found)
             whole: dict[str, Array] = {}
             for target, known in state.items():
@@ -279,17 +320,20 @@ class Fitter:
         for target, known in state.items():
             known.rows = np.concatenate(chosen[target])
 
-    def _default_batch(self, this: _Pass, tensors: Sequence[str], held: int) -> int:
-        """Samples a batch that what is left of the memory holds."""
-        shapes = [self._net.input_shape, *(self._net.shapes[t] for t in tensors)]
-        steps = [*this.path, *this.fitted]
-        each = sample_bytes(steps, shapes, self._backend.itemsize) * in_hand(self._backend)
-        room = 0.5 * (self._memory - held) - workspace_bytes(steps, self._backend.itemsize)
-        # A batch that outgrows the caches costs more a sample, and so does a sum of fewer rows than it has columns.
-        columns = max(
-            (one.out_shape[0] for step in this.fitted for one in step.layers if isinstance(one, Dense)), default=0
-        )
-        return int(max(1, min(room // each, max(256, min(1024, columns)))))
+    def _budget(self, state: Mapping[int, _Target]) -> Budget:
+        """How the memory is shared out, before anything is known but the plan and what labels tell."""
+        sums, waves, remaining = 0, [], list(self._plan.fitted)
+        while remaining:
+            waves.append(self._wave(remaining, state))
+            remaining = [step for step in remaining if step not in waves[-1]]
+            group = max(map(len, self._groups(waves[-1], state)))
+            sums = max(sums, group * self._bytes(waves[-1], state))
+        if any(found.rows is None for found in state.values()):
+            # Sums of fewer samples may be smaller, and more of them share a pass.
+            sums = max(sums, int(SUMS_SHARE * self._memory))
+        passes = Passes(waves, sums, len(state), len(self._data))
+        shares = SIGNALS_SHARE, RECORDINGS_SHARE
+        return make_budget(self._net, self._plan, passes, self._memory, shares, self._backend)
 
     def _values(self, found: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:
         """The true values of a tensor on the device; a whole batch goes there once for all targets."""
@@ -333,6 +377,12 @@ class Fitter:
             values = recorder(self._data[start : start + size], start).values
             alive.update(t for t in tensors if np.any(values[t]))
         return next((t for t in tensors if t not in alive), None)
+
+
+def _title(wave: Sequence[Step], targets: Collection[int]) -> str:
+    """A pass in words."""
+    more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
+    return f"{wave[0].tensor}{more}, class {', '.join(map(str, targets))}"
 
 
 def _note_logit(found: _Target, logits: HostArray, target: int) -> None:

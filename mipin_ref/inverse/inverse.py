@@ -18,6 +18,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches, in_hand
 from mipin_ref.inverse.blocks import Weights, sample_bytes, workspace_bytes
 from mipin_ref.inverse.options import Options, checked_batch_size
+from mipin_ref.inverse.packed import packed
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
@@ -123,8 +124,5 @@ class Inverse:
         }
         tensors = {}
         for number, step in enumerate(self.plan.fitted):
-            weights = self.weights[step.tensor]
-            tensors.update({f"{number}.{i}": block for i, block in enumerate(weights.blocks)})
-            if weights.intercept is not None:
-                tensors[f"{number}.intercept"] = weights.intercept
+            tensors.update(packed(str(number), self.weights[step.tensor]))
         write(path, header, tensors)
