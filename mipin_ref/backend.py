@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from itertools import islice
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import array_api_compat
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 import scipy.linalg
-from threadpoolctl import ThreadpoolController
 
 from mipin_ref.errors import BackendUnavailable, InvalidData
+from mipin_ref.threads import BLAS_THREADS
 
 Array = Any
 """An array of the backend's namespace: NumPy, CuPy, or any other of the array API standard."""
 
 Dtype = Literal["float64", "float32"]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class NotPositiveDefinite(Exception):
@@ -45,6 +47,10 @@ class Backend:
     def compute(self) -> Any:
         """The dtype of signals and matrix products."""
         return getattr(self.xp, self.dtype)
+
+    def in_double(self) -> Backend:
+        """The same with products in float64."""
+        return Backend(self.xp, self.device, "float64")
 
     @property
     def itemsize(self) -> int:
@@ -83,53 +89,83 @@ class Backend:
                 raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
         if array_api_compat.is_cupy_namespace(xp):
-            return _cupy_cholesky(a)
+            lower = _cupy_factor(a)
+            self.check_factor(a, lower)
+            return _cupy_solve(lower)
         try:
             lower = xp.linalg.cholesky(a)
         except (np.linalg.LinAlgError, RuntimeError) as error:
             raise NotPositiveDefinite from error
+        self.check_factor(a, lower)
         # The standard has no triangular solve, and solving with a itself may find it singular where its factor is not.
         return lambda b: xp.linalg.solve(lower.T, xp.linalg.solve(lower, b))
 
+    def check_factor(self, a: Array, lower: Array) -> None:
+        """Whether lower lowerᵀ is a [k, k], by its product with one vector: not every library says where it failed.
+
+        A factor left unfinished holds NaN, or the rest of a as it was. Of a only the lower triangle counts, as in the
+        factorisation: products in single precision are symmetric up to their rounding. Raises NotPositiveDefinite.
+        """
+        xp, k = self.xp, a.shape[0]
+        v = xp.cos(xp.arange(k, dtype=a.dtype, device=self.device))
+        half, diagonal = xp.tril(a), xp.linalg.diagonal(a)
+        wrong = xp.max(xp.abs(lower @ (lower.T @ v) - (half @ v + half.T @ v - diagonal * v)))
+        # Rounding leaves (k + 1)·eps·√(a_ii a_jj) of each entry, the products thrice as much, and v is at most one.
+        allowed = 4 * (k + 1) * k * float(np.finfo(np.float64).eps) * xp.max(xp.abs(diagonal))
+        if not bool(wrong <= allowed):
+            raise NotPositiveDefinite
+
     def eigh(self, a: Array) -> tuple[Array, Array]:
-        """Eigenvalues [k], ascending, and eigenvectors [k, k] of a symmetric float64 matrix."""
-        values, vectors = self.xp.linalg.eigh(a)
+        """Eigenvalues [.., k], ascending, and eigenvectors [.., k, k] of symmetric float64 matrices.
+
+        Raises InvalidData where the iteration for them does not end.
+        """
+        cupy = array_api_compat.is_cupy_namespace(self.xp)
+        try:
+            with _cupy_errors() if cupy else nullcontext():
+                values, vectors = self.xp.linalg.eigh(a)
+        except np.linalg.LinAlgError as error:
+            raise InvalidData(f"the normal equations have no eigenvalues that can be found: {error}") from error
         return values, vectors
 
-    def matmul_stack(self, a: Array, b: Array) -> Array:
-        """Many small products a [f, r, n] @ b [f, n, c].
+    @property
+    def block_bytes(self) -> int:
+        """How large the operands of one step should be: what stays in the caches of a host, what fills a device."""
+        return (4 << 20) if self._is_numpy else (64 << 20)
 
-        On NumPy the stack is shared out among threads that each use one BLAS thread: BLAS would start and join its own
-        for every small product, which costs more than the product and, on a busy machine, many times more.
+    def each(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+        """work(item) for every item, results in order.
+
+        On NumPy the items are shared out among threads that each use one BLAS thread: BLAS would start and join its own
+        for every small product, which costs more than the product and, on a busy machine, many times more. There are
+        as many threads as BLAS is set to.
         """
+        if not self._is_numpy:
+            yield from map(work, items)
+            return
+        with BLAS_THREADS.single() as threads, ThreadPoolExecutor(threads) as pool:
+            left = iter(items)
+            while chunk := list(islice(left, threads)):
+                yield from pool.map(work, chunk)
+
+    def matmul_stack(self, a: Array, b: Array) -> Array:
+        """Many small products a [f, r, n] @ b [f, n, c]."""
         if not self._is_numpy:
             return a @ b
         out = np.empty((a.shape[0], a.shape[1], b.shape[2]), np.result_type(a, b))
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        edges = np.linspace(0, len(out), min(workers, len(out)) + 1).astype(int)
-        with _blas_threads().limit(limits=1), ThreadPoolExecutor(len(edges) - 1) as pool:
-            list(pool.map(lambda i, j: np.matmul(a[i:j], b[i:j], out=out[i:j]), edges[:-1], edges[1:]))
+        edges = np.linspace(0, len(out), min(BLAS_THREADS.count, len(out)) + 1).astype(int)
+        for _ in self.each(lambda at: np.matmul(a[at], b[at], out=out[at]), map(slice, edges[:-1], edges[1:])):
+            pass
         return out
 
-    def rfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-        """Real FFT over `axes`, zero-padded to `size`, in the precision of a."""
-        if self._is_numpy:
-            return scipy.fft.rfftn(a, s=size, axes=axes, workers=-1)
-        return self.xp.fft.rfftn(a, s=size, axes=axes)
-
-    def irfftn(self, a: Array, size: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-        """The inverse of rfftn."""
-        return self.xp.fft.irfftn(a, s=size, axes=axes)
+    @property
+    def has_own_memory(self) -> bool:
+        """Whether arrays lie on a device that computes beside the host, which may do something else meanwhile."""
+        return bool(array_api_compat.is_cupy_namespace(self.xp)) or "cuda" in str(self.device)
 
     @property
     def _is_numpy(self) -> bool:
         return bool(array_api_compat.is_numpy_namespace(self.xp))
-
-
-@cache
-def _blas_threads() -> ThreadpoolController:
-    """Finding the BLAS libraries of the process takes longer than limiting them, so it is done once."""
-    return ThreadpoolController().select(user_api="blas")
 
 
 def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "float64") -> Backend:
@@ -154,27 +190,63 @@ def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "flo
 
 
 def _cupy_namespace() -> Any:
+    """CuPy's namespace, every CUDA library that the engine will need having been used once."""
     install = "install the extra that fits your CUDA: pip install 'mipin_ref[cuda12]' or 'mipin_ref[cuda13]'"
     try:
         import cupy
-    except ImportError as error:
-        raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
-    if not cupy.cuda.is_available():
-        raise BackendUnavailable("backend 'cupy' needs a CUDA device, and CuPy finds none")
-    import array_api_compat.cupy
-
-    return array_api_compat.cupy
-
-
-def _cupy_cholesky(a: Array) -> Callable[[Array], Array]:
-    import cupy
-    import cupyx
-    from cupyx.scipy.linalg import solve_triangular
-
-    # Without errstate CuPy returns NaN instead of raising.
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
+        raise BackendUnavailable(f"CuPy is installed but cannot be imported ({_cause(error)}): {install}") from error
     try:
-        with cupyx.errstate(linalg="raise"):
-            lower = cupy.linalg.cholesky(a)
+        found = bool(cupy.cuda.is_available())
+    except Exception as error:
+        raise BackendUnavailable(f"backend 'cupy' needs a CUDA device, and CuPy says: {_cause(error)}") from error
+    if not found:
+        raise BackendUnavailable("backend 'cupy' needs a CUDA device, and CuPy finds none")
+    # CuPy opens cuBLAS, cuSOLVER and the compiler when they are first needed: that must not be after an hour.
+    try:
+        import array_api_compat.cupy as xp
+
+        device = Backend(xp, None, "float64")
+        two = device.put(2 * np.eye(2))
+        device.cholesky(two)(two)
+        device.eigh(two)
+        device.eigh(xp.stack([two, two]))
+    except Exception as error:
+        raise BackendUnavailable(
+            f"CuPy finds a device but cannot compute on it ({_cause(error)}): {install}"
+        ) from error
+    return xp
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong first; CuPy puts pages around it."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+
+
+def _cupy_errors() -> AbstractContextManager[None]:
+    """In it CuPy asks cuSOLVER whether it succeeded; by default it does not, and goes on with what it finds."""
+    import cupyx
+
+    errors: AbstractContextManager[None] = cupyx.errstate(linalg="raise")
+    return errors
+
+
+def _cupy_factor(a: Array) -> Array:
+    import cupy
+
+    try:
+        with _cupy_errors():
+            return cupy.linalg.cholesky(a)
     except np.linalg.LinAlgError as error:
         raise NotPositiveDefinite from error
+
+
+def _cupy_solve(lower: Array) -> Callable[[Array], Array]:
+    from cupyx.scipy.linalg import solve_triangular
+
     return lambda b: solve_triangular(lower, solve_triangular(lower, b, lower=True), lower=True, trans="T")

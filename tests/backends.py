@@ -6,6 +6,7 @@ import array_api_strict
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from mipin_ref.backend import Backend, get_backend
 
@@ -13,14 +14,29 @@ NAMES = ("numpy", "array-api-strict", "torch")
 
 
 def backend(name: str, dtype: str = "float64") -> Backend:
-    """NumPy; array-api-strict on device1, where NumPy functions and host arrays raise; torch on the CPU."""
+    """NumPy; array-api-strict on device1, where NumPy functions and host arrays raise; torch on the CPU; CuPy."""
+    if name == "cupy":
+        return get_backend("cupy", dtype)
     if name == "array-api-strict":
         strict = Backend(array_api_strict, array_api_strict.Device("device1"), "float64")
         return get_backend(strict, dtype)
     return get_backend(torch if name == "torch" else "numpy", dtype)
 
 
-on_every_backend = pytest.mark.parametrize("name", NAMES)
+on_every_backend = pytest.mark.parametrize("name", [*NAMES, pytest.param("cupy", marks=pytest.mark.gpu)])
+"""CuPy's turn comes with `pytest -m gpu` alone."""
+
+on_drawn_backend = pytest.mark.parametrize(
+    "names", [pytest.param(NAMES, id="cpu"), pytest.param(("cupy",), id="cupy", marks=pytest.mark.gpu)]
+)
+"""For tests of random examples: each draws one of `names` by a number from PICKS."""
+
+PICKS = st.integers(0, len(NAMES) - 1)
+
+
+def picked(names: tuple[str, ...], pick: int) -> str:
+    return names[pick % len(names)]
+
 
 EPS = float(np.finfo(np.float64).eps)
 

@@ -10,15 +10,16 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"errors", "window", "table", "files", "progress"}
+GROUND = {"errors", "window", "table", "files", "progress", "threads"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "window": set(),
     "table": set(),
     "files": set(),
     "progress": set(),
+    "threads": set(),
     "attribution": set(),
-    "backend": {"errors"},
+    "backend": {"errors", "threads"},
     "data": {"errors"},
     "graph": GROUND,
     "layers": {"errors", "window", "backend"},

@@ -14,7 +14,8 @@ from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
 from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
-from mipin_ref.solve.conv_gram import ConvGram, ConvPart, ConvProblem, Form
+from mipin_ref.solve.conv_gram import ConvGram
+from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.gram import Accumulator, accumulator_bytes, make_accumulator
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.own_gram import OwnGram
@@ -55,15 +56,13 @@ def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
 class Problem:
     """The least-squares problem of a fitted step, for `samples` samples.
 
-    column: only the target's output is a regressor; memory: bytes that its sums should stay within, where a form of
-    them does.
+    column: only the target's output is a regressor.
     """
 
     backend: Backend
     step: Step
     column: bool
     samples: int
-    memory: int
 
     def sums(self) -> Sums:
         """Empty sums."""
@@ -71,7 +70,7 @@ class Problem:
         if not step.shared:
             return Sums(self, OwnGram(backend, step.shape[0], own=own, intercept=step.intercept))
         if isinstance(step.shared[0].layer, Conv):
-            return Sums(self, ConvGram(backend, self._conv, self._form))
+            return Sums(self, ConvGram(backend, self._conv, self._conv.form))
         made = make_accumulator(
             backend, self._features, step.shape[0], own=own, intercept=step.intercept, rows=self.samples
         )
@@ -84,7 +83,7 @@ class Problem:
         if not self.step.shared:
             return 8 * self.step.shape[0] * parts * (parts + 1)
         if isinstance(self.step.shared[0].layer, Conv):
-            return self._conv.bytes_of(self._form)
+            return self._conv.bytes_of(self._conv.form)
         return accumulator_bytes(self._features, parts * self.step.shape[0], self.samples)
 
     @property
@@ -101,11 +100,6 @@ class Problem:
         )
         channels, *size = self.step.shape
         return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
-
-    @property
-    def _form(self) -> Form:
-        rounding = float(np.finfo(self.backend.dtype).eps) if self.step.intercept else 0.0
-        return self._conv.form(self.memory, rounding=rounding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,12 +206,12 @@ def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], item
     return int(8 * widest + (4 + itemsize) * held + itemsize * 2 * widest * (1 + signals))
 
 
-def workspace_bytes(steps: Sequence[Step], itemsize: int) -> int:
+def workspace_bytes(backend: Backend, steps: Sequence[Step]) -> int:
     """Rough memory that the way back needs besides, however many the samples."""
     convolutions = [layer for step in steps for layer in step.layers if isinstance(layer, Conv)]
     return max(
         (
-            adjoint_bytes(c.window, c.out_shape[1:], c.in_shape[1:], c.weight.shape, c.groups, itemsize)
+            adjoint_bytes(backend, c.weight.shape, c.out_shape[1:], c.window, c.groups, c.in_shape[1:])
             for c in convolutions
         ),
         default=0,

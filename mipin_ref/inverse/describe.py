@@ -39,8 +39,8 @@ def _cell(plan: Plan, layer: Layer, number: Mapping[str, str]) -> str:
 
 
 def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) -> str:
-    if int(number[layer.output]) < max(int(number[other.output]) for other in step.layers):
-        last = max((layer.output for layer in step.layers), key=lambda name: int(number[name]))
+    last = max((reader.output for reader in step.layers), key=lambda name: int(number[name]))
+    if layer.output != last:
         return f"{'joint' if step.fitted else 'split'}, see {number[last]}"
     if not step.fitted:
         return block_name(step)

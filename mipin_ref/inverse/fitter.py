@@ -18,6 +18,7 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.ahead import batches, in_hand
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, Weights, sample_bytes, workspace_bytes
 from mipin_ref.inverse.describe import block_name
 from mipin_ref.inverse.inverse import Inverse
@@ -118,7 +119,7 @@ class Fitter:
 
     def _problem(self, step: Step, found: _Target) -> Problem:
         samples = found.samples or len(self._data)
-        return Problem(self._backend, step, self._plan.is_column(step), samples, int(SUMS_SHARE * self._memory))
+        return Problem(self._backend, step, self._plan.is_column(step), samples)
 
     def _bytes(self, steps: Sequence[Step], state: Mapping[int, _Target]) -> int:
         """What the sums of these steps hold for the target that needs most."""
@@ -160,7 +161,7 @@ class Fitter:
         sums = {t: {s.tensor: self._problem(s, found).sums() for s in wave} for t, found in state.items()}
         kept = self._kept_for(state, signals)
         path, first = self._plan.path([name for step in wave for name in step.reads], kept)
-        this = _Pass(wave, path, first & kept, self._choose_store(path, first, remaining, state, signals))
+        this = _Pass(wave, path, first & kept, self._choose_store(path, first, kept, remaining, state, signals))
         more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
         advance = start(f"{wave[0].tensor}{more}, class {', '.join(map(str, state))}", len(self._data))
         later = self._needed(remaining, kept | set(this.store))
@@ -202,12 +203,12 @@ class Fitter:
         self,
         path: Sequence[Step],
         first: frozenset[str],
+        kept: set[str],
         remaining: Sequence[Step],
         state: Mapping[int, _Target],
         signals: KeptRows,
     ) -> tuple[str, ...]:
         """Which signals of this pass to keep for the next ones; room is made for them."""
-        kept = self._kept_for(state, signals)
         computed = {step.tensor for step in path} | first
         _, used = self._plan.path([name for step in remaining for name in step.reads], kept | computed)
         shapes = {name: self._signal_shape(name) for name in used - kept}
@@ -249,7 +250,7 @@ class Fitter:
         read = dict.fromkeys(state, 0)
         held = signals.held + recordings.held + len(state) * self._bytes(this.fitted, state)
         size = self._batch_size or self._default_batch(this, tensors, held)
-        for first, stop, found in recordings.passes(tensors, pools, later, size):
+        for first, stop, found in batches(backend, recordings.passes(tensors, pools, later, size)):
             batch = to_device(backend, this.path, found)
             whole: dict[str, Array] = {}
             for target, known in state.items():
@@ -282,13 +283,14 @@ class Fitter:
         """Samples a batch that what is left of the memory holds."""
         shapes = [self._net.input_shape, *(self._net.shapes[t] for t in tensors)]
         steps = [*this.path, *this.fitted]
-        each = sample_bytes(steps, shapes, self._backend.itemsize)
-        room = 0.5 * (self._memory - held) - workspace_bytes(steps, self._backend.itemsize)
-        # A batch that outgrows the caches costs more a sample, and so does a sum of fewer rows than it has columns.
+        each = sample_bytes(steps, shapes, self._backend.itemsize) * in_hand(self._backend)
+        room = 0.5 * (self._memory - held) - workspace_bytes(self._backend, steps)
+        # On a host, a batch beyond the caches costs more a sample, and so does a sum of fewer rows than columns.
         columns = max(
             (one.out_shape[0] for step in this.fitted for one in step.layers if isinstance(one, Dense)), default=0
         )
-        return int(max(1, min(room // each, max(256, min(1024, columns)))))
+        most = 1024 if self._backend.has_own_memory else max(256, min(1024, columns))
+        return int(max(1, min(room // each, most)))
 
     def _values(self, found: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:
         """The true values of a tensor on the device; a whole batch goes there once for all targets."""

@@ -15,7 +15,8 @@ from mipin_ref.data import Samples, as_samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import Weights, sample_bytes, workspace_bytes
+from mipin_ref.inverse.ahead import batches, in_hand
+from mipin_ref.inverse.blocks import Weights, sample_bytes
 from mipin_ref.inverse.options import Options, checked_batch_size
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
@@ -24,6 +25,7 @@ from mipin_ref.inverse.resident import Resident
 from mipin_ref.inverse.store import write
 
 BATCH_BYTES = 256 << 20
+"""What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""
 
 _resident = Resident()
 
@@ -83,17 +85,17 @@ class Inverse:
         fetched = [*masks, *tensors, plan.logits]
         recorder = Recorder(net, fetched, list(pools), keep=True)
         if size is None:
-            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2)
-            size = max(1, min(256, (BATCH_BYTES - workspace_bytes(path, backend.itemsize)) // each))
+            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
+            size = max(1, min(256, BATCH_BYTES // each))
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
         weights = _resident.of(self, backend, needed)
         parts = {
             tensor: [np.empty((len(data), *net.shapes[tensor]), backend.dtype) for _ in range(3)] for tensor in tensors
         }
         output = np.empty(len(data), backend.dtype)
-        for start in range(0, len(data), size):
-            rows = slice(start, min(start + size, len(data)))
-            found = recorded(recorder(data[rows], start), pools)
+        cuts = [slice(start, min(start + size, len(data))) for start in range(0, len(data), size)]
+        made = ((rows, recorded(recorder(data[rows], rows.start), pools)) for rows in cuts)
+        for rows, found in batches(backend, made):
             batch = to_device(backend, path, found).twice(backend)
             logits = found.values[plan.logits]
             y, count = seed(backend, plan, logits, self.target), len(logits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from math import prod
 
 from mipin_ref.data import Samples
@@ -38,7 +38,7 @@ class Recordings:
 
     def passes(
         self, tensors: Collection[str], pools: Collection[str], later: Sequence[Key], size: int
-    ) -> Iterator[tuple[int, int, Recorded]]:
+    ) -> Generator[tuple[int, int, Recorded]]:
         """The data in batches [start, stop) of `size` samples, with these tensors and the taps of these pools.
 
         later: what later passes need, those that come next first. Where a forward pass must be made anyway, it is kept

@@ -57,22 +57,3 @@ def adjoint_columns(backend: Backend, s: Array, window: Window, groups: int, siz
         view = tuple(slice(a, a + length) for a, length in zip(starts, size, strict=True))
         columns[:, tap, ...] = canvas[(*every, *view)]
     return xp.reshape(columns, (groups, -1, n * prod(size)))
-
-
-def whole(window: Window, size: tuple[int, ...]) -> Region:
-    """The input itself."""
-    return tuple((b, b + n) for b, n in zip(window.begin, size, strict=True))
-
-
-def border(window: Window, size: tuple[int, ...], locations: tuple[int, ...]) -> list[Region]:
-    """What the adjoint touches beyond the input, as disjoint boxes: the padding."""
-    inner = whole(window, size)
-    touched = [(j - 1) * s + e for j, s, e in zip(locations, window.strides, window.extent, strict=True)]
-    clipped = [(min(a, t), min(b, t)) for (a, b), t in zip(inner, touched, strict=True)]
-    boxes = []
-    for axis, (a, b) in enumerate(clipped):
-        for edge in ((0, a), (b, touched[axis])):
-            box = (*clipped[:axis], edge, *((0, t) for t in touched[axis + 1 :]))
-            if all(start < stop for start, stop in box):
-                boxes.append(box)
-    return boxes

@@ -4,108 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import prod
-from typing import Literal
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.adjoint_rows import adjoint_rows
-from mipin_ref.solve.correlation_gram import CorrelationGram, transform_size
-from mipin_ref.solve.gram import Accumulator, Gram, Rows, accumulator_bytes
+from mipin_ref.solve.conv_problem import ConvProblem, Form
+from mipin_ref.solve.correlation_gram import CorrelationGram
+from mipin_ref.solve.gram import Accumulator, Gram, Rows
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.stacked_gram import StackedGram
 from mipin_ref.window import Window
 
 CHUNK_BYTES = 32 << 20
 """Size of one chunk of rows or spectra: large enough for full-speed products, small beside any memory limit."""
-
-STACKED_FEATURES = 64
-"""Groups of up to so many regressors (depthwise convolutions) are summed and solved all at once."""
-
-Form = Literal["rows", "im2col", "correlation", "stacked"]
-
-
-@dataclass(frozen=True)
-class ConvPart:
-    """One convolution whose signal [n, outputs, *locations] takes part."""
-
-    window: Window
-    locations: tuple[int, ...]
-    outputs: int
-    groups: int
-
-
-@dataclass(frozen=True)
-class ConvProblem:
-    """Reconstruct x [n, inputs, *size] by the adjoints of `parts`, beside `own` regressors a channel shaped as x."""
-
-    parts: tuple[ConvPart, ...]
-    size: tuple[int, ...]
-    inputs: int
-    samples: int
-    own: int = 0
-    intercept: bool = False
-
-    @property
-    def groups(self) -> int:
-        """Independent problems that the convolutions' groups leave; 1 where they disagree."""
-        found = {part.groups for part in self.parts}
-        return found.pop() if len(found) == 1 else 1
-
-    @property
-    def features(self) -> int:
-        """Shared regressors of one group."""
-        return sum(part.outputs * part.window.taps for part in self.parts) // self.groups
-
-    @property
-    def width(self) -> int:
-        """Columns of y = [x, v_1, .., v_r] in one group."""
-        return (1 + self.own) * self.inputs // self.groups
-
-    @property
-    def classes(self) -> list[tuple[int, int]]:
-        """Ranges of channels that have all their regressors in common: the refinement of all groupings."""
-        key = [tuple(channel * part.groups // self.inputs for part in self.parts) for channel in range(self.inputs)]
-        runs = [list(run) for _, run in groupby(range(self.inputs), key=key.__getitem__)]
-        return [(run[0], run[-1] + 1) for run in runs]
-
-    def bytes_of(self, form: Form) -> int:
-        """What the sums of all groups hold at their largest, one batch's products included."""
-        plain = accumulator_bytes(self.features, self.width, self.samples * prod(self.size))
-        if form != "correlation":
-            return self.groups * plain
-        (part,) = self.parts
-        length = transform_size(part.window, self.size, part.locations)
-        frequencies = prod(length[:-1]) * (length[-1] // 2 + 1)
-        outputs = part.outputs // self.groups
-        return self.groups * (32 * frequencies * outputs * (outputs + self.width + 1) + plain)
-
-    def form(self, memory: int, *, rounding: float = 0.0) -> Form:
-        """The cheapest form by counted operations a sample, within `memory` bytes where one is.
-
-        A spectrum's operations count threefold for their memory traffic; its border is written out like im2col's rows.
-        rounding: eps of the products where they will be centred; correlations cannot be shifted beforehand, so in
-        single precision the rows are written out.
-        """
-        if self.groups > 1 and self.features <= STACKED_FEATURES:
-            return "stacked"
-        if self.samples * prod(self.size) < self.features:
-            return "rows"
-        if len(self.parts) > 1 or rounding > 1e-10:
-            return "im2col"
-        (part,) = self.parts
-        window, outputs = part.window, part.outputs // self.groups
-        plain = prod(self.size) * self.features * (self.features + 8)
-        pads = zip(window.begin, window.end, self.size, strict=True)
-        cut = min(1.0, sum((b + e) / n for b, e, n in pads))
-        length = transform_size(window, self.size, part.locations)
-        fast = 3 * prod(length) * outputs * (4 * outputs + 40) + int(cut * plain)
-        # Where even the plain sums are beyond the memory, a half more does not matter.
-        room = max(memory, 1.5 * self.bytes_of("im2col"))
-        return "correlation" if fast < plain and self.bytes_of("correlation") <= room else "im2col"
 
 
 class Im2colGram:
@@ -177,9 +91,9 @@ class ConvGram:
         self._slab = min(problem.size[0], max(1, chunk // plane))
         each = plane * self._slab
         if form == "correlation":
-            (part,) = problem.parts
             chunk = CHUNK_BYTES
-            each = backend.itemsize * (part.outputs // part.groups + problem.width) * 2 * prod(part.locations)
+            maps = sum(part.outputs * prod(part.locations) for part in problem.parts) // problem.groups
+            each = backend.itemsize * (maps + problem.width * prod(problem.size))
         if form == "stacked":
             each = plane * problem.size[0]
         self._chunk = max(1, chunk // each)
@@ -189,10 +103,9 @@ class ConvGram:
         p, backend, windows = self._problem, self._backend, [part.window for part in self._problem.parts]
         inputs = p.inputs // p.groups
         if self._form == "correlation":
-            (part,) = p.parts
-            channels = (part.outputs // p.groups, inputs)
+            locations, outputs = [part.locations for part in p.parts], [part.outputs // p.groups for part in p.parts]
             return CorrelationGram(
-                backend, part.window, p.size, part.locations, channels, own=p.own, intercept=p.intercept
+                backend, windows, p.size, locations, outputs, inputs, own=p.own, intercept=p.intercept
             )
         if self._form == "stacked":
             return StackedGram(backend, windows, p.size, p.features, p.inputs, p.groups, p.own, intercept=p.intercept)

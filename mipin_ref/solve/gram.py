@@ -68,8 +68,7 @@ class Gram:
 
     def update(self, z: Array, y: Array) -> None:
         """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype."""
-        xp, wide = self._backend.xp, self._backend.xp.float64
-        n = z.shape[0]
+        xp, n = self._backend.xp, z.shape[0]
         if n == 0:
             return
         if self._intercept and self.rows == 0:
@@ -79,16 +78,21 @@ class Gram:
             one = xp.ones((n, 1), dtype=z.dtype, device=self._backend.device)
             z = xp.concat([z - self._shift_z, one], axis=1)
             y = y - self._shift_y if self._y_is_shifted else y
-        self._zz += xp.astype(z.T @ z, wide)
-        self._zy += xp.astype(z.T @ y, wide)
+        self._zz += z.T @ z
+        # Some columns at a time: their products are still near the processor when they are added to the float64 sums.
+        step = max(1, 4 * self._backend.block_bytes // (z.shape[1] * self._backend.itemsize))
+        for start in range(0, y.shape[1], step):
+            columns = slice(start, min(start + step, y.shape[1]))
+            self._zy[:, columns] += z.T @ y[:, columns]
 
     def _choose_shifts(self, z: Array, y: Array) -> None:
         xp = self._backend.xp
         self._shift_z = xp.astype(xp.mean(z, axis=0), z.dtype)
         mean, variance = xp.mean(y, axis=0), xp.mean(xp.var(y, axis=0))
-        self._y_is_shifted = bool(xp.mean(mean * mean) > 25 * variance)
-        if self._y_is_shifted:
-            self._shift_y = xp.astype(mean, y.dtype)
+        far = xp.mean(mean * mean) > 25 * variance
+        self._shift_y = xp.where(far, xp.astype(mean, y.dtype), xp.zeros_like(self._shift_y))
+        # On a device a shift of zero costs less than to wait for the answer.
+        self._y_is_shifted = self._backend.has_own_memory or bool(far)
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""

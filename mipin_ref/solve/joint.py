@@ -142,7 +142,7 @@ def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: i
     left = xp.permute_dims(schur[:, 1:, 1:, :], (0, 3, 1, 2))
     left = 0.5 * (left + xp.matrix_transpose(left)) + ridge * xp.eye(parts - 1, dtype=left.dtype, device=backend.device)
     right = xp.permute_dims(schur[:, 1:, 0, :], (0, 2, 1))
-    values, vectors = xp.linalg.eigh(left)
+    values, vectors = backend.eigh(left)
     scale = xp.stack([yy[:, a, a, :] for a in range(1, parts)])
     largest = xp.max(scale, axis=0)[:, :, None] + ridge
     kept = values > (shared + parts) * EPS * largest

@@ -60,7 +60,7 @@ def solve_stack(backend: Backend, a: Array, b: Array, ridge: float) -> Symmetric
         return SymmetricSolution(found.x[None, ...], found.solver, found.condition, found.rank)
     _check_finite(backend, a, b)
     k = a.shape[1]
-    values, vectors = xp.linalg.eigh(a)
+    values, vectors = backend.eigh(a)
     largest = values[:, -1:]
     kept = values > k * EPS * xp.maximum(largest, xp.zeros_like(largest))
     values = values + ridge

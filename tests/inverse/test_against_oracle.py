@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.inverse.plan import make_plan
-from tests.backends import NAMES, backend, on_every_backend, relative_error
+from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.networks import Network, chains, onnx_values, random_chain, sample_inputs, seeded, to_onnx
 from tests.oracles.mipin import OracleResult, mipin
 from tests.oracles.spec import MaxPool
@@ -54,10 +54,11 @@ def assert_agrees(inv: mr.Inverse, expected: OracleResult, x: np.ndarray, tolera
         assert relative_error(res.attribution, expected.attribution[tensor]) < tolerance, f"A at {tensor}"
 
 
+@on_drawn_backend
 @QUIET
 @given(
     network=chains(),
-    name=st.sampled_from(NAMES),
+    pick=PICKS,
     target=st.integers(0, 2),
     conv_bias=st.booleans(),
     local=st.booleans(),
@@ -68,7 +69,8 @@ def assert_agrees(inv: mr.Inverse, expected: OracleResult, x: np.ndarray, tolera
 )
 def test_random_chains(
     network: Network,
-    name: str,
+    names: tuple[str, ...],
+    pick: int,
     target: int,
     conv_bias: bool,
     local: bool,
@@ -84,7 +86,9 @@ def test_random_chains(
         with pytest.raises(mr.InvalidData, match="for every calibration sample"):
             mr.fit(net, x.astype(np.float32), target)
         return
-    inv = mr.fit(net, x.astype(np.float32), target, backend=backend(name), batch_size=batch_size, **options)
+    inv = mr.fit(
+        net, x.astype(np.float32), target, backend=backend(picked(names, pick)), batch_size=batch_size, **options
+    )
     assert_agrees(inv, oracle(network, x, target, **options), x.astype(np.float32), TOLERANCE["float64"])
 
 
@@ -142,13 +146,15 @@ def test_fit_on_target_class(name: str, seed: int) -> None:
         assert_agrees(inv, expected, x.astype(np.float32), 1e-9)
 
 
-def test_predictions_choose_the_samples_without_labels() -> None:
+@on_every_backend
+def test_predictions_choose_the_samples_without_labels(name: str) -> None:
     network = living_chain(3)
     x = sample_inputs(network.input_shape, 60, 3)
     net = mr.load(to_onnx(network.ops, network.input_shape))
     predicted = onnx_values(network.ops, x)[net.logits].argmax(axis=1)
     target = int(np.bincount(predicted).argmax())
-    inv = mr.fit(net, x.astype(np.float32), target, fit_on="target_class", batch_size=16)
+    options: Any = {"fit_on": "target_class", "batch_size": 16, "backend": backend(name)}
+    inv = mr.fit(net, x.astype(np.float32), target, **options)
     expected = oracle(network, x, target, fit_rows=predicted == target)
     assert_agrees(inv, expected, x.astype(np.float32), 1e-9)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from tests.backends import relative_error
+from tests.backends import backend, on_every_backend, relative_error
 from tests.networks import onnx_values, to_onnx
 from tests.oracles.mipin import mipin
 from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, Op, Reshape
@@ -85,14 +85,16 @@ def test_refused(x: Any, options: dict[str, Any], message: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_a_dead_layer_is_named() -> None:
+@on_every_backend
+def test_a_dead_layer_is_named(name: str) -> None:
     with pytest.raises(mr.InvalidData, match="and all activations of tensor 'relu' are zero"):
-        mr.fit(small(bias=-1e4), X, 1)
+        mr.fit(small(bias=-1e4), X, 1, backend=backend(name))
 
 
-def test_a_constant_logit_is_refused() -> None:
+@on_every_backend
+def test_a_constant_logit_is_refused(name: str) -> None:
     with pytest.raises(mr.InvalidData, match=r"logit 1 is 0\.2 for every calibration sample: there is nothing"):
-        mr.fit(small(last=0.0), X, 1)
+        mr.fit(small(last=0.0), X, 1, backend=backend(name))
 
 
 def test_nothing_to_fit_is_refused() -> None:
@@ -134,21 +136,24 @@ def test_memory_too_small_for_the_sums() -> None:
         mr.fit(net, x, 0, memory="100MB")
 
 
+@on_every_backend
 @pytest.mark.parametrize(
     ("x", "message"),
     [(X[:, 0], "takes"), (with_value(np.nan), "NaN"), (X.astype(np.int8), "int8"), (X[:0], "no samples")],
 )
-def test_attribute_refuses_likewise(x: Any, message: str) -> None:
+def test_attribute_refuses_likewise(name: str, x: Any, message: str) -> None:
     with pytest.raises(mr.InvalidData, match=message):
-        mr.fit(small(), X, 1).attribute(x)
+        mr.fit(small(), X, 1, backend=backend(name)).attribute(x)
 
 
-def test_read_only_and_foreign_order_data_are_fine_and_untouched() -> None:
+@on_every_backend
+def test_read_only_and_foreign_order_data_are_fine_and_untouched(name: str) -> None:
     net = small()
-    expected = mr.fit(net, X, 1).attribute(X).source
+    expected = mr.fit(net, X, 1, backend=backend(name)).attribute(X).source
     frozen = np.asfortranarray(X)
     frozen.flags.writeable = False
-    assert np.array_equal(mr.fit(net, frozen, 1).attribute(frozen).source, expected)
+    found = mr.fit(net, frozen, 1, backend=backend(name)).attribute(frozen).source
+    assert np.array_equal(found, expected)
 
 
 def test_a_memory_map_is_read_batch_by_batch(tmp_path: Path) -> None:
@@ -180,9 +185,10 @@ def test_a_memory_map_is_read_batch_by_batch(tmp_path: Path) -> None:
     assert counting.longest == 7
 
 
-def test_float64_data_for_a_float32_network() -> None:
+@on_every_backend
+def test_float64_data_for_a_float32_network(name: str) -> None:
     net = small()
-    a, b = mr.fit(net, X, 1).attribute(X), mr.fit(net, X.astype(np.float64), 1).attribute(X.astype(np.float64))
+    a, b = (mr.fit(net, x, 1, backend=backend(name)).attribute(x) for x in (X, X.astype(np.float64)))
     assert np.array_equal(a.source, b.source)
 
 
@@ -202,10 +208,11 @@ def branching() -> tuple[list[Op], mr.Network]:
     return ops, mr.load(to_onnx(ops, (1, 6, 6)))
 
 
-def test_a_conv_and_a_dense_behind_a_flatten_are_joint() -> None:
+@on_every_backend
+def test_a_conv_and_a_dense_behind_a_flatten_are_joint(name: str) -> None:
     """A Dense reads features and a Conv a map, so one of them stands behind a Reshape, whose own signal is fitted."""
     ops, net = branching()
-    inv = mr.fit(net, X, 0)
+    inv = mr.fit(net, X, 0, backend=backend(name))
     assert inv.report["fired"].block == "joint, conv + Reshape"
     expected = mipin(ops, X, 0, forward=lambda d: onnx_values(ops, d))
     res = inv.attribute(X, at="fired")

@@ -9,6 +9,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.inverse.candidates import Candidate, candidates
+from tests.backends import backend, on_every_backend
 from tests.networks import Network, onnx_values, random_graph, sample_inputs, seeded, to_onnx
 from tests.oracles.spec import (
     LRN,
@@ -222,8 +223,9 @@ def network_with_maps(seed: int) -> Network:
         seed += 1000
 
 
+@on_every_backend
 @pytest.mark.parametrize("seed", range(25))
-def test_random_networks(seed: int) -> None:
+def test_random_networks(name: str, seed: int) -> None:
     """Each candidate is reached by a full inverse and by its own; "attribution" where no value is negative."""
     network = network_with_maps(seed)
     net = mr.load(to_onnx(network.ops, network.input_shape))
@@ -234,14 +236,15 @@ def test_random_networks(seed: int) -> None:
     positions = [order.index(one.tensor) for one in (*maps, last)]
     assert positions == sorted(positions, reverse=True)
     assert len({one.shape[1:] for one in maps}) == len(maps)
-    results = mr.fit(net, x, 0).attribute(x, at=[one.tensor for one in maps])
+    results = mr.fit(net, x, 0, backend=backend(name)).attribute(x, at=[one.tensor for one in maps])
     for one in maps:
         assert results[one.tensor].value.shape[1:] == one.shape == net.shapes[one.tensor]
         assert len(one.shape) >= 3
         assert min(one.shape[1:]) > 1
         if one.kind == "attribution":
             assert results[one.tensor].value.min() >= 0
-        assert mr.fit(net, x, 0, at=one.tensor).report.tensors[-1].tensor in rearranged(net, one.tensor)
+        report = mr.fit(net, x, 0, at=one.tensor, backend=backend(name)).report
+        assert report.tensors[-1].tensor in rearranged(net, one.tensor)
 
 
 def rearranged(net: mr.Network, start: str) -> set[str]:

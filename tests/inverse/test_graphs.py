@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.inverse.plan import make_plan
-from tests.backends import NAMES, backend, on_every_backend, relative_error
+from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.networks import Network, graphs, onnx_values, random_graph, sample_inputs, seeded, to_onnx
 from tests.oracles.mipin import OracleResult, mipin
 from tests.oracles.spec import Add, Conv, Dense, GlobalAveragePool, Op, Reshape
@@ -66,10 +66,11 @@ def assert_agrees(
     return len(steps)
 
 
+@on_drawn_backend
 @QUIET
 @given(
     network=graphs(),
-    name=st.sampled_from(NAMES),
+    pick=PICKS,
     target=st.integers(0, 2),
     conv_bias=st.booleans(),
     local=st.booleans(),
@@ -80,7 +81,8 @@ def assert_agrees(
 )
 def test_random_graphs(
     network: Network,
-    name: str,
+    names: tuple[str, ...],
+    pick: int,
     target: int,
     conv_bias: bool,
     local: bool,
@@ -94,7 +96,9 @@ def test_random_graphs(
     if np.ptp(onnx_values(network.ops, x)[net.logits][:, target]) < 1e-4:  # some draws end in a layer that never fires
         return
     options: dict[str, Any] = {"ridge": ridge, "conv_bias": conv_bias, "local": local, "input_mask": input_mask}
-    inv = mr.fit(net, x.astype(np.float32), target, backend=backend(name), batch_size=batch_size, **options)
+    inv = mr.fit(
+        net, x.astype(np.float32), target, backend=backend(picked(names, pick)), batch_size=batch_size, **options
+    )
     expected = mipin(network.ops, x, target, forward=in_batches(network, batch_size), **options)
     assert_agrees(inv, expected, x.astype(np.float32), TOLERANCE, batch_size)
 
@@ -184,16 +188,17 @@ def test_target_class_of_several_targets(name: str) -> None:
         assert_agrees(inv, expected, x, TOLERANCE, 20)
 
 
+@on_every_backend
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("at", [0.3, 0.7])
-def test_explaining_an_inner_tensor(seed: int, at: float) -> None:
+def test_explaining_an_inner_tensor(name: str, seed: int, at: float) -> None:
     """A fit down to a tensor, the oracle's, and the same tensor of a fit down to the input are one."""
     network, net, x = loaded(seed + 20)
-    deep = mr.fit(net, x, 0, ridge=0.1)
+    deep = mr.fit(net, x, 0, ridge=0.1, backend=backend(name))
     tensors = [step.tensor for step in deep.plan.steps]
     tensors = tensors[tensors.index(deep.plan.fitted[0].tensor) :]
     tensor = tensors[int(at * len(tensors))]
-    inv = mr.fit(net, x, 0, ridge=0.1, at=tensor)
+    inv = mr.fit(net, x, 0, ridge=0.1, at=tensor, backend=backend(name))
     expected = mipin(network.ops, x, 0, ridge=0.1, at=tensor, forward=in_batches(network, SAMPLES))
     res, same = inv.attribute(x), deep.attribute(x, at=tensor)
     assert_agrees(inv, expected, x, TOLERANCE)

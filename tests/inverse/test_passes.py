@@ -67,10 +67,11 @@ def same(a: mr.Inverse, b: mr.Inverse) -> bool:
     )
 
 
-def test_one_forward_pass_where_all_fits(counted: type[Counting]) -> None:
+@on_every_backend
+def test_one_forward_pass_where_all_fits(name: str, counted: type[Counting]) -> None:
     rng = np.random.default_rng(0)
     net, x = deep_network(rng, 6), rng.standard_normal((20, 2, 6, 6)).astype(np.float32)
-    mr.fit(net, x, 0, batch_size=5)
+    mr.fit(net, x, 0, batch_size=5, backend=backend(name))
     assert counted.runs == [5] * 4
 
 
@@ -123,7 +124,10 @@ def test_results_do_not_depend_on_what_is_kept(
         assert same(kept[target], again[target])
 
 
-def test_temporary_files_are_let_go_when_a_fit_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@on_every_backend
+def test_temporary_files_are_let_go_when_a_fit_fails(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(kept_rows, "DISK", 1e30)
     for share in ("SIGNALS_SHARE", "RECORDINGS_SHARE"):
@@ -149,7 +153,7 @@ def test_temporary_files_are_let_go_when_a_fit_fails(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tempfile, "TemporaryFile", watched)
     monkeypatch.setattr(Sums, "solve", refuse)
     with pytest.raises(KeyboardInterrupt):
-        mr.fit(net, x, 0, batch_size=4)
+        mr.fit(net, x, 0, batch_size=4, backend=backend(name))
     assert opened
     assert all(file.closed for file in opened)
     assert not list(tmp_path.iterdir())

@@ -9,16 +9,18 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.inverse.plan import make_plan
+from tests.backends import backend, on_every_backend
 from tests.inverse.test_against_oracle import living_chain
 from tests.networks import sample_inputs, to_onnx
 from tests.oracles.spec import Activation, Add, Concat, Conv, Dense, MaxPool, Op, Reshape, Slice
 
 
+@on_every_backend
 @pytest.mark.parametrize("seed", range(12))
-def test_masks_left_out_change_nothing(seed: int) -> None:
+def test_masks_left_out_change_nothing(name: str, seed: int) -> None:
     network = living_chain(seed)
     x = sample_inputs(network.input_shape, 16, seed).astype(np.float32)
-    inv = mr.fit(mr.load(to_onnx(network.ops, network.input_shape)), x, 0)
+    inv = mr.fit(mr.load(to_onnx(network.ops, network.input_shape)), x, 0, backend=backend(name))
     shaped_input = {inv.net.input}
     for layer in inv.net.layers:
         if layer.kind in ("Reshape", "Transpose") and layer.input in shaped_input:
@@ -58,14 +60,15 @@ def test_which_tensors_are_masked() -> None:
     assert masked(network(), local=False, input_mask=True) == []
 
 
-def test_an_input_that_is_only_reshaped_is_the_input() -> None:
+@on_every_backend
+def test_an_input_that_is_only_reshaped_is_the_input(name: str) -> None:
     """A Flatten or Unsqueeze in front must not silence pixels that are zero."""
     net = network()
     x = np.random.default_rng(1).standard_normal((20, 36)).astype(np.float32)
     x[:, 5] = 0
-    res = mr.fit(net, x, 0).attribute(x)
+    res = mr.fit(net, x, 0, backend=backend(name)).attribute(x)
     assert np.any(res.attribution[:, 5] != 0)
-    masked_res = mr.fit(net, x, 0, input_mask=True).attribute(x)
+    masked_res = mr.fit(net, x, 0, input_mask=True, backend=backend(name)).attribute(x)
     assert np.all(masked_res.attribution[:, 5] == 0)
     assert np.all(masked_res.source[:, 5] == 0)
 

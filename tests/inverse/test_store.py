@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import safetensors.numpy
 
 import mipin_ref as mr
 from mipin_ref import files
+from tests.backends import backend, on_every_backend
 from tests.inverse.test_bad_input import X, small
 
 
@@ -27,10 +29,11 @@ def saved(tmp_path: Path) -> tuple[mr.Network, mr.Inverse, Path]:
     return net, inv, path
 
 
-def test_round_trip(saved: tuple[mr.Network, mr.Inverse, Path]) -> None:
+@on_every_backend
+def test_round_trip(saved: tuple[mr.Network, mr.Inverse, Path], name: str) -> None:
     net, inv, path = saved
-    again = mr.load_inverse(path, net, target=1)
-    a, b = inv.attribute(X), again.attribute(X)
+    again = mr.load_inverse(path, net, target=1, backend=backend(name))
+    a, b = replace(inv, backend=again.backend).attribute(X), again.attribute(X)
     assert np.array_equal(a.source, b.source)
     assert np.array_equal(a.attribution, b.attribution)
     assert (again.target, again.options, again.report, again.samples) == (1, inv.options, inv.report, 20)

@@ -12,12 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipin_ref.layers import conv, pool
+from mipin_ref.backend import Backend
+from mipin_ref.layers import conv
 from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
 from mipin_ref.layers.phases import make_phases
 from mipin_ref.layers.pool import unpool, winning_taps
 from mipin_ref.window import Window
-from tests.backends import NAMES, backend, on_every_backend, relative_error
+from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.solve.test_conv_gram import geometries
 
 CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -34,14 +35,15 @@ def torch_adjoint(s: np.ndarray, kernel: np.ndarray, window: Window, groups: int
     return np.asarray(gradient)
 
 
+@on_drawn_backend
 @settings(deadline=None, max_examples=80, derandomize=True)
-@given(geometry=geometries(), name=st.sampled_from(NAMES), seed=st.integers(0, 50))
-def test_conv_adjoint_equals_autograd(geometry: Any, name: str, seed: int) -> None:
+@given(geometry=geometries(), pick=PICKS, seed=st.integers(0, 50))
+def test_conv_adjoint_equals_autograd(geometry: Any, names: tuple[str, ...], pick: int, seed: int) -> None:
     window, size, groups, (o, m) = geometry
     rng = np.random.default_rng(seed)
     s = rng.standard_normal((3, o, *window.output_size(size)))
     kernel = rng.standard_normal((o, m // groups, *window.kernel))
-    device = backend(name)
+    device = backend(picked(names, pick))
     found = device.get(conv_adjoint(device, device.put(s), device.put(kernel), window, groups, size))
     assert relative_error(found, torch_adjoint(s, kernel, window, groups, size)) < 1e-13
 
@@ -72,7 +74,7 @@ def test_conv_adjoint_in_chunks(name: str, case: str, monkeypatch: pytest.Monkey
     kernel = rng.standard_normal((o, m // groups, *window.kernel))
     monkeypatch.setattr(conv, "CHUNK_COLUMNS", 1)
     # Two samples at a time, and one at the end.
-    monkeypatch.setattr(conv, "CHUNK_BYTES", 8 * 2 * _written(window, s.shape, m, groups, size))
+    monkeypatch.setattr(Backend, "block_bytes", 8 * 2 * _written(window, s.shape, m, groups, size))
     device = backend(name)
     found = device.get(conv_adjoint(device, device.put(s), device.put(kernel), window, groups, size))
     assert relative_error(found, torch_adjoint(s, kernel, window, groups, size)) < 1e-13
@@ -86,9 +88,9 @@ def _written(window: Window, shape: tuple[int, ...], m: int, groups: int, size: 
 @pytest.mark.parametrize("case", [case for case in LARGE if max(LARGE[case][1]) > 6])
 def test_workspace_of_conv_adjoint_does_not_grow_with_samples(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     window, size, groups, (o, m) = LARGE[case]
-    monkeypatch.setattr(conv, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(Backend, "block_bytes", 1 << 20)
     device, locations, kernel = backend("numpy"), window.output_size(size), np.ones((o, m // groups, *window.kernel))
-    expected = adjoint_bytes(window, locations, size, kernel.shape, groups, 8)
+    expected = adjoint_bytes(device, kernel.shape, locations, window, groups, size)
     s = np.ones((150, o, *locations))
     tracemalloc.start()
     x = conv_adjoint(device, s, kernel, window, groups, size)
@@ -98,13 +100,14 @@ def test_workspace_of_conv_adjoint_does_not_grow_with_samples(case: str, monkeyp
     assert 0.6 * expected < peak < 1.02 * expected + 200_000
 
 
-def test_conv_adjoint_equals_conv_transpose() -> None:
+@on_every_backend
+def test_conv_adjoint_equals_conv_transpose(name: str) -> None:
     rng = np.random.default_rng(0)
     s, kernel = rng.standard_normal((2, 4, 5, 5)), rng.standard_normal((4, 3, 3, 3))
     window = Window((3, 3), (2, 2), (1, 1), (1, 1), (1, 1))
-    device = backend("numpy")
+    device = backend(name)
     expected = torch.nn.functional.conv_transpose2d(torch.tensor(s), torch.tensor(kernel), stride=2, padding=1)
-    found = conv_adjoint(device, s, kernel, window, 1, (9, 9))
+    found = device.get(conv_adjoint(device, device.put(s), device.put(kernel), window, 1, (9, 9)))
     assert relative_error(found, np.asarray(expected)) < 1e-14
 
 
@@ -158,9 +161,10 @@ def pools(draw: Any) -> tuple[Window, tuple[int, ...]]:
     return window, size
 
 
+@on_drawn_backend
 @settings(max_examples=100, derandomize=True)
-@given(geometry=pools(), name=st.sampled_from(NAMES), seed=st.integers(0, 50), chunk=st.sampled_from([1, 1 << 20]))
-def test_unpool_equals_loops(geometry: Any, name: str, seed: int, chunk: int) -> None:
+@given(geometry=pools(), pick=PICKS, seed=st.integers(0, 50), chunk=st.sampled_from([1, 1 << 20]))
+def test_unpool_equals_loops(geometry: Any, names: tuple[str, ...], pick: int, seed: int, chunk: int) -> None:
     """Every window chooses a tap that lies in the input; switches are told as onnxruntime tells them."""
     window, size = geometry
     locations, rng = window.output_size(size), np.random.default_rng(seed)
@@ -182,9 +186,9 @@ def test_unpool_equals_loops(geometry: Any, name: str, seed: int, chunk: int) ->
         counts[(*at[:2], *i)] += 1
     taps = winning_taps(switches, window, (2, *size))
     np.testing.assert_array_equal(taps, chosen)
-    device = backend(name)
+    device = backend(picked(names, pick))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "CHUNK_BYTES", chunk)
+        patch.setattr(Backend, "block_bytes", chunk)
         found = device.get(unpool(device, device.put(s), device.put(taps), window, size))
     np.testing.assert_allclose(found, total / np.maximum(counts, 1), rtol=1e-14, atol=1e-14)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve import conv_gram
-from mipin_ref.solve.conv_gram import ConvGram, ConvPart, ConvProblem, ConvSolution
+from mipin_ref.solve.conv_gram import ConvGram, ConvSolution
+from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.window import Window
-from tests.backends import NAMES, backend, on_every_backend, relative_error
+from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 
 
 @st.composite
@@ -128,10 +129,11 @@ def assert_equals_explicit_design(
     assert found.solutions[0].rows == len(y) * prod(size)
 
 
+@on_drawn_backend
 @settings(deadline=None, max_examples=150, derandomize=True)
 @given(
     geometry=geometries(),
-    name=st.sampled_from(NAMES),
+    pick=PICKS,
     form=st.sampled_from(["im2col", "correlation", "rows", "stacked"]),
     own=st.integers(0, 2),
     intercept=st.booleans(),
@@ -139,19 +141,20 @@ def assert_equals_explicit_design(
     seed=st.integers(0, 100),
 )
 def test_every_form_equals_explicit_loops(
-    geometry: Any, name: str, form: str, own: int, intercept: bool, shards: int, seed: int
+    geometry: Any, names: tuple[str, ...], pick: int, form: str, own: int, intercept: bool, shards: int, seed: int
 ) -> None:
     window, size, groups, (o, m) = geometry
     parts: Parts = [(window, o, groups)]
     problem = problem_of(parts, size, m, own, 6, intercept)
     signals, y = random_sample(parts, size, m, own, 6, seed)
-    found = solved(name, form, problem, signals, y, 0.1, shards)
+    found = solved(picked(names, pick), form, problem, signals, y, 0.1, shards)
     assert_equals_explicit_design(found, parts, problem, signals, y, 0.1)
 
 
 SAME = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
 POINT = Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
 STRIDED = Window((3, 3), (2, 2), (1, 1), (0, 1), (1, 1))
+SPARSE = Window((1, 1), (2, 2), (0, 0), (0, 0), (1, 1))
 DILATED = Window((2, 3), (1, 1), (2, 0), (1, 2), (2, 1))
 TOGETHER: dict[str, Parts] = {
     "two kernels": [(SAME, 4, 1), (POINT, 3, 1)],
@@ -160,14 +163,17 @@ TOGETHER: dict[str, Parts] = {
     "depthwise and full": [(SAME, 4, 4), (POINT, 3, 1)],
     "groups of 4, 2 and 1": [(SAME, 8, 4), (POINT, 4, 2), (STRIDED, 2, 1)],
     "two depthwise": [(SAME, 4, 4), (STRIDED, 8, 4)],
+    "one stride": [(STRIDED, 3, 1), (SPARSE, 2, 1), (Window((2, 3), (2, 2), (1, 2), (3, 0), (1, 2)), 2, 1)],
+    "one dilation": [(SAME, 2, 1), (DILATED, 3, 1), (Window((1, 3), (1, 1), (0, 4), (0, 4), (1, 2)), 2, 1)],
 }
+FORMS = [(which, form) for which in TOGETHER for form in ("im2col", "rows")]
+FORMS += [(which, "correlation") for which in ("two kernels", "equal groups", "one stride", "one dilation")]
 
 
 @on_every_backend
-@pytest.mark.parametrize("form", ["im2col", "rows"])
 @pytest.mark.parametrize("own", [0, 2])
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("which", TOGETHER)
+@pytest.mark.parametrize(("which", "form"), FORMS)
 def test_convolutions_of_different_geometry_on_one_tensor(
     name: str, form: str, own: int, intercept: bool, which: str
 ) -> None:
@@ -193,59 +199,85 @@ def test_a_skip_that_the_convolution_explains_already(name: str, form: str) -> N
         assert_equals_explicit_design(found, parts, problem, [s], y, ridge)
 
 
+@on_every_backend
 @pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize("pad", [0, 1])
-def test_correlation_equals_im2col_at_real_size(pad: int, own: int) -> None:
-    window = Window((3, 3), (1, 1), (pad, pad), (pad, pad), (1, 1))
-    size = (16 - 2 * pad, 16 - 2 * pad)
-    problem = problem_of([(window, 32, 1)], size, 8, own, 40, False)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_correlation_equals_im2col_at_real_size(name: str, pad: int, own: int, stride: int, intercept: bool) -> None:
+    window = Window((3, 3), (stride,) * 2, (pad, pad), (pad, pad), (1, 1))
+    size = (13 * stride + 3 - 2 * pad,) * 2
+    problem = problem_of([(window, 72, 1)], size, 8, own, 40, intercept)
     rng = np.random.default_rng(0)
-    s = np.maximum(rng.standard_normal((40, 32, 14, 14)), 0)
+    s = np.maximum(rng.standard_normal((40, 72, 14, 14)), 0)
     y = rng.standard_normal((40, 8 * (1 + own), *size))
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
-        a, b = (solved_in(dtype, form, problem, s, y) for form in ("im2col", "correlation"))
+        a, b = (solved_in(name, dtype, form, problem, s, y) for form in ("im2col", "correlation"))
         assert relative_error(b.kernels[0], a.kernels[0]) < tolerance
         if own:
             assert relative_error(b.own, a.own) < tolerance
 
 
-def solved_in(dtype: str, form: Any, problem: ConvProblem, s: np.ndarray, y: np.ndarray) -> ConvSolution:
-    device = backend("numpy", dtype)
+def test_a_large_mean_costs_single_precision_little() -> None:
+    """Centring takes off sums a million times what it leaves."""
+    window = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
+    problem = problem_of([(window, 8, 1)], (9, 9), 2, 0, 40, True)
+    rng = np.random.default_rng(0)
+    s = (1000 + rng.standard_normal((40, 8, 9, 9))).astype(np.float32)
+    y = rng.standard_normal((40, 2, 9, 9)).astype(np.float32)
+    exact, found = (solved_in("numpy", dtype, "correlation", problem, s, y) for dtype in ("float64", "float32"))
+    assert relative_error(found.kernels[0], exact.kernels[0]) < 1e-6
+
+
+def solved_in(name: str, dtype: str, form: Any, problem: ConvProblem, s: np.ndarray, y: np.ndarray) -> ConvSolution:
+    device = backend(name, dtype)
     sums = ConvGram(device, problem, form)
     sums.update([device.put(s)], device.put(y))
     return sums.solve(1e-3)
 
 
 def test_the_form_follows_the_shape() -> None:
-    def form(kernel: int, outputs: int, size: int, memory: int, samples: int = 1000, **options: Any) -> str:
+    def form(kernel: int, outputs: int, size: int, samples: int = 1000, groups: int = 1) -> str:
         window = Window((kernel,) * 2, (1, 1), (0, 0), (0, 0), (1, 1))
-        parts: Parts = [(window, outputs, options.pop("groups", 1))]
-        return problem_of(parts, (size, size), 16, 0, samples, False).form(memory, **options)
+        return problem_of([(window, outputs, groups)], (size, size), 16, 0, samples, False).form
 
-    large = 1 << 40
-    assert form(3, 64, 24, large) == "correlation"
-    assert form(3, 64, 24, 1 << 20) == "im2col"
-    assert form(3, 64, 24, large, rounding=1e-7) == "im2col"
-    assert form(1, 64, 24, large) == "im2col"
-    assert form(3, 512, 4, large, 10) == "rows"
-    assert form(3, 16, 24, large, groups=16) == "stacked"
-    assert problem_of([(SAME, 64, 1), (POINT, 64, 1)], (24, 24), 16, 0, 1000, False).form(large) == "im2col"
+    def together(*parts: tuple[Window, int, int]) -> str:
+        return problem_of(list(parts), (24, 24), 16, 0, 1000, False).form
+
+    assert form(3, 64, 24) == "correlation"
+    assert form(3, 4, 4) == "im2col"
+    assert form(1, 64, 24) == "im2col"
+    assert form(3, 512, 4, 10) == "rows"
+    assert form(3, 16, 24, groups=16) == "stacked"
+    assert together((SAME, 64, 1), (POINT, 64, 1)) == "correlation"
+    assert together((SAME, 64, 1), (STRIDED, 64, 1)) == "im2col"
+    assert together((SAME, 64, 2), (POINT, 64, 1)) == "im2col"
 
 
-def test_rows_larger_than_a_chunk_are_written_slab_by_slab(monkeypatch: pytest.MonkeyPatch) -> None:
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(geometry=geometries(), channels=st.integers(1, 400))
+def test_correlations_hold_little_more_than_rows(geometry: Any, channels: int) -> None:
+    window, size, _, _ = geometry
+    problem = problem_of([(window, channels, 1)], size, 1, 0, 1000, False)
+    assert problem.bytes_of(problem.form) <= 2 * problem.bytes_of("im2col")
+
+
+@on_every_backend
+def test_rows_larger_than_a_chunk_are_written_slab_by_slab(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: Parts = [(Window((3, 3), (2, 1), (1, 2), (0, 1), (1, 1)), 4, 1)]
     problem = problem_of(parts, (9, 7), 2, 1, 5, True)
     signals, y = random_sample(parts, (9, 7), 2, 1, 5, 0)
-    whole = solved("numpy", "im2col", problem, signals, y, 0.1)
+    whole = solved(name, "im2col", problem, signals, y, 0.1)
     monkeypatch.setattr(conv_gram, "CHUNK_BYTES", 2 * 8 * 4 * 9 * 7)  # two positions of one sample
-    slabs = solved("numpy", "im2col", problem, signals, y, 0.1)
+    slabs = solved(name, "im2col", problem, signals, y, 0.1)
     assert slabs.solutions[0].rows == whole.solutions[0].rows == 5 * 9 * 7
     assert relative_error(slabs.kernels[0], whole.kernels[0]) < 1e-12
 
 
-def test_sums_of_other_problems_are_not_merged() -> None:
+@on_every_backend
+def test_sums_of_other_problems_are_not_merged(name: str) -> None:
     parts: Parts = [(SAME, 4, 1)]
-    device = backend("numpy")
+    device = backend(name)
     first = ConvGram(device, problem_of(parts, (6, 5), 2, 0, 5, False), "im2col")
     for other in (problem_of(parts, (6, 5), 2, 1, 5, False), problem_of([(POINT, 4, 1)], (6, 5), 2, 0, 5, False)):
         with pytest.raises(InvalidData, match="same problem"):

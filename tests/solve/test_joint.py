@@ -95,17 +95,19 @@ def test_nothing_but_own_regressors(name: str, ridge: float, intercept: bool) ->
     assert found.rank == (2 if ridge else 1)
 
 
-def test_the_small_systems_do_not_hide_what_is_badly_conditioned() -> None:
+@on_every_backend
+def test_the_small_systems_do_not_hide_what_is_badly_conditioned(name: str) -> None:
     """A skip that the shared regressors explain all but for a millionth."""
     z, x, v = sample(200, 3, 1, 1)
     v[:, 0, 0] = z[:, 0] + 1e-3 * v[:, 0, 0]
-    device = backend("numpy")
+    device = backend(name)
     sums = Gram(device, 3, 1, own=1, intercept=False)
-    sums.update(z, np.concatenate([x, v[:, 0]], axis=1))
+    sums.update(device.put(z), device.put(np.concatenate([x, v[:, 0]], axis=1)))
     assert sums.solve(1e-6).condition > 1e5
 
 
-def test_sums_of_other_widths_are_not_merged() -> None:
-    device = backend("numpy")
+@on_every_backend
+def test_sums_of_other_widths_are_not_merged(name: str) -> None:
+    device = backend(name)
     with pytest.raises(InvalidData, match="same problem"):
         OwnGram(device, 4, own=2, intercept=True).merge(OwnGram(device, 4, own=1, intercept=True))

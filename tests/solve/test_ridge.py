@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.gram import Accumulator, Gram, Rows, make_accumulator
 from mipin_ref.solve.ridge import solve_symmetric
-from tests.backends import EPS, NAMES, backend, on_every_backend, relative_error
+from tests.backends import EPS, PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 
 Problem = tuple[np.ndarray, np.ndarray]
 
@@ -55,35 +55,42 @@ def test_dense_inverse_equals_scikit_learn(name: str, kind: Any, ridge: float, r
     assert found.rows == rows
 
 
+@on_drawn_backend
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(
-    name=st.sampled_from(NAMES),
+    pick=PICKS,
     kind=st.sampled_from([Gram, Rows]),
     cuts=st.lists(st.integers(0, 30), max_size=4).map(sorted),
     shards=st.integers(1, 4),
 )
-def test_any_sharding_adds_up_to_the_whole(name: str, kind: Any, cuts: list[int], shards: int) -> None:
+def test_any_sharding_adds_up_to_the_whole(
+    names: tuple[str, ...], pick: int, kind: Any, cuts: list[int], shards: int
+) -> None:
     z, x = problem(30, 6, 3, offset=100.0)
-    whole = fitted(kind, name, z, x, []).solve(1e-3)
+    whole = fitted(kind, picked(names, pick), z, x, []).solve(1e-3)
     edges = np.linspace(0, 30, shards + 1).astype(int)
-    parts = [fitted(kind, name, z[a:b], x[a:b], [c - a for c in cuts if a <= c <= b]) for a, b in pairwise(edges)]
+    parts = [
+        fitted(kind, picked(names, pick), z[a:b], x[a:b], [c - a for c in cuts if a <= c <= b])
+        for a, b in pairwise(edges)
+    ]
     total = parts[-1]
     for part in parts[:-1]:
         total.merge(part)
     found = total.solve(1e-3)
-    get = backend(name).get
+    get = backend(picked(names, pick)).get
     assert total.rows == 30
     # Means of 100 cost two digits of the centred sums.
     assert relative_error(get(found.weights), get(whole.weights)) < 1e4 * EPS * whole.condition
     assert found.spread == pytest.approx(whole.spread, rel=1e-10)
 
 
-def test_merging_another_problem_is_refused() -> None:
+@on_every_backend
+def test_merging_another_problem_is_refused(name: str) -> None:
     z, x = problem(20, 4, 2)
     with pytest.raises(InvalidData, match="same problem"):
-        fitted(Gram, "numpy", z, x, []).merge(fitted(Gram, "numpy", z[:, :3], x, []))
+        fitted(Gram, name, z, x, []).merge(fitted(Gram, name, z[:, :3], x, []))
     with pytest.raises(InvalidData, match="same problem"):
-        fitted(Gram, "numpy", z, x, []).merge(fitted(Rows, "numpy", z, x, []))
+        fitted(Gram, name, z, x, []).merge(fitted(Rows, name, z, x, []))
 
 
 @on_every_backend
@@ -117,38 +124,43 @@ def test_a_tiny_ridge_on_a_singular_system_is_not_noise(name: str) -> None:
     assert relative_error(device.get(found.weights)[0], expected) < 1e-8
 
 
-def test_condition_is_that_of_the_system_solved() -> None:
-    device = backend("numpy")
+@on_every_backend
+def test_condition_is_that_of_the_system_solved(name: str) -> None:
+    device = backend(name)
     values = np.array([100.0, 5.0, 1.0])
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
-    found = solve_symmetric(device, basis @ np.diag(values) @ basis.T, np.ones((3, 1)), 1.0)
+    found = solve_symmetric(device, device.put(basis @ np.diag(values) @ basis.T), device.put(np.ones((3, 1))), 1.0)
     assert found.condition == pytest.approx(101 / 2, rel=1e-6)
 
 
-def test_infinite_sums_are_refused() -> None:
-    device = backend("numpy")
+@on_every_backend
+def test_infinite_sums_are_refused(name: str) -> None:
+    device = backend(name)
     with pytest.raises(InvalidData, match="not finite"):
-        solve_symmetric(device, np.full((2, 2), np.inf), np.ones((2, 1)), 1.0)
+        solve_symmetric(device, device.put(np.full((2, 2), np.inf)), device.put(np.ones((2, 1))), 1.0)
 
 
-def test_float32_products_with_float64_sums() -> None:
+@on_every_backend
+def test_float32_products_with_float64_sums(name: str) -> None:
     z, x = problem(4096, 20, 3, offset=0.5)
-    device = backend("numpy", "float32")
+    device = backend(name, "float32")
     sums = Gram(device, 20, 3, intercept=True)
     for start in range(0, 4096, 512):
         sums.update(device.put(z[start : start + 512]), device.put(x[start : start + 512]))
     found = sums.solve(1e-3)
     reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
-    assert found.weights.dtype == np.float64
-    assert relative_error(found.weights[0], reference.coef_.T) < 20 * float(np.finfo(np.float32).eps)
+    weights = device.get(found.weights)
+    assert weights.dtype == np.float64
+    assert relative_error(weights[0], reference.coef_.T) < 20 * float(np.finfo(np.float32).eps)
 
 
+@on_every_backend
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
-def test_means_far_from_zero_cost_no_digits_in_float32(offset: float) -> None:
+def test_means_far_from_zero_cost_no_digits_in_float32(name: str, offset: float) -> None:
     """x that varies little around a large mean: unshifted products would round away what varies."""
     z, x = problem(4096, 20, 3, offset=0.5)
     x = (x + offset).astype(np.float32).astype(np.float64)
-    device = backend("numpy", "float32")
+    device = backend(name, "float32")
     parts = [Gram(device, 20, 3, intercept=True) for _ in range(2)]
     for start in range(0, 4096, 512):
         rows = slice(start, start + 512)
@@ -156,6 +168,6 @@ def test_means_far_from_zero_cost_no_digits_in_float32(offset: float) -> None:
     parts[0].merge(parts[1])
     found = parts[0].solve(1e-3)
     reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
-    assert relative_error(found.weights[0], reference.coef_.T) < 40 * float(np.finfo(np.float32).eps)
-    assert relative_error(np.asarray(found.intercept)[0], reference.intercept_) < 1e-6
+    assert relative_error(device.get(found.weights)[0], reference.coef_.T) < 40 * float(np.finfo(np.float32).eps)
+    assert relative_error(device.get(found.intercept)[0], reference.intercept_) < 1e-6
     assert found.spread == pytest.approx(np.sum((x - x.mean(0)) ** 2), rel=1e-5)
