@@ -1,55 +1,50 @@
-"""Measurements of whole commands.
+"""Measurements of the engine: one command a question. Each prints what it ran on, then its table.
 
 python tools/bench.py footprint --mnist mnist.npz     time and peak memory of `mipin fit` on 50,000 digits
+python tools/bench.py --help                          the other commands
+
+A command is a module of tools/benchmarks with `add_arguments(parser)` and `run(options)`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Sequence
+from importlib import import_module
 
-ROOT = Path(__file__).resolve().parent.parent / "models_onnx"
-
-
-def footprint(options: argparse.Namespace) -> None:
-    """One `mipin fit` a process: wall seconds and the kernel's count of its peak resident memory."""
-    print("| network | classes | samples | dtype | memory= | wall | peak resident |\n|---|---|---|---|---|---|---|")
-    for network in options.networks:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [
-                *(sys.executable, "-m", "mipin_ref", "fit", str(ROOT / network / "model.onnx"), str(options.mnist)),
-                *("--target", options.target, "-o", f"{folder}/{{target}}.mipin"),
-                *("--limit", str(options.samples), "--memory", options.memory, "--dtype", options.dtype),
-            ]
-            began = time.perf_counter()
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
-            if status:
-                raise SystemExit(f"{' '.join(command)} failed")
-        print(
-            f"| {network} | {options.target} | {options.samples:,} | {options.dtype} | {options.memory} "
-            f"| {seconds:.0f} s | {usage.ru_maxrss / 1e6:.2f} GB |",
-            flush=True,
-        )
+COMMANDS = {
+    "footprint": "time and peak memory of a fit on the command line",
+    "gram": "Grams of convolutions by correlation against im2col and syrk",
+    "forms": "the cost model of convolutional normal equations against what is faster",
+    "paper": "conv inverses against the paper's recipe: torch, Adam, 20 epochs",
+    "dense": "dense inverses against scikit-learn's Ridge",
+    "vgg": "a VGG19 classifier on feature maps against its bare matrix products",
+    "rate": "share of the GEMM rate that accumulating reaches; several targets in one pass",
+    "dtype": "float32 against float64: time, source signal, attribution",
+    "memory": "peak memory against the number of samples",
+    "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
+    "growth": "time and memory against samples, channels and depth: slopes and a chart",
+    "threads": "fits under every number of BLAS and onnxruntime threads",
+}
+"""Command -> what it measures; its module in benchmarks/ has the same name, with underscores for hyphens."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="measurements of whole commands")
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="bench.py", description="measurements of the engine")
     commands = parser.add_subparsers(dest="command", required=True)
-    foot = commands.add_parser("footprint", help="time and peak memory of a fit")
-    foot.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
-    foot.add_argument("--networks", nargs="+", default=["mnist_mlp", "mnist_cnn"])
-    foot.add_argument("--target", default="all")
-    foot.add_argument("--samples", type=int, default=50_000)
-    foot.add_argument("--memory", default="1GB")
-    foot.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    footprint(parser.parse_args())
+    # Only the chosen module is imported: torch and scikit-learn are needed by some commands alone.
+    modules = {}
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if given[:1] == [name]:
+            modules[name] = import_module(f"benchmarks.{name.replace('-', '_')}")
+            modules[name].add_arguments(command)
+    options = parser.parse_args(given)
+    # Its libraries make this process grow, so it is not imported for --help.
+    print(import_module("benchmarks.environment").environment(), end="\n\n", flush=True)
+    modules[options.command].run(options)
 
 
 if __name__ == "__main__":

@@ -105,4 +105,4 @@ def test_attributions_wait_for_their_results_alone(seed: int, log: Log) -> None:
     tensors = [step.tensor for step in inv.plan.steps]
     log.events.clear()
     inv.attribute(x, at=tensors, batch_size=7)
-    assert log.events == ["get"] * (4 * 2 * len(tensors))
+    assert log.events == ["get"] * (4 * len(tensors))

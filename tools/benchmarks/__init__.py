@@ -1,0 +1,1 @@
+"""The measurements of tools/bench.py, one module a command, and what they share."""

@@ -1,0 +1,63 @@
+"""Digits for the embedded networks, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.environment import cpus
+
+MODELS = Path(__file__).resolve().parents[2] / "models_onnx"
+NETWORKS = ("mnist_mlp", "mnist_cnn")
+
+Floats = NDArray[np.float32]
+
+
+def add_mnist(parser: argparse.ArgumentParser, samples: int) -> None:
+    parser.add_argument("--mnist", type=Path, help="Keras's mnist.npz; without it the 2,270 embedded digits")
+    parser.add_argument("--samples", type=int, default=samples, help="calibration images (%(default)s)")
+
+
+def add_networks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+
+
+def add_repeats(parser: argparse.ArgumentParser, repeats: int) -> None:
+    parser.add_argument("--repeats", type=int, default=repeats, help="rounds; medians are printed (%(default)s)")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=cpus(), help="of both sides (%(default)s)")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+
+
+def model_path(network: str) -> Path:
+    return MODELS / network / "model.onnx"
+
+
+def digits_path(mnist: Path | str | None, network: str = NETWORKS[0]) -> Path:
+    """The file that `digits` reads."""
+    return MODELS / network / "calibration.npz" if mnist is None else Path(mnist)
+
+
+def digits(mnist: Path | str | None, samples: int) -> Floats:
+    """The first training images [samples, 1, 28, 28] in [0, 1]. Raises SystemExit where there are fewer."""
+    with np.load(digits_path(mnist), allow_pickle=False) as arrays:
+        x = arrays["x" if mnist is None else "x_train"][:samples]
+    if len(x) < samples:
+        raise SystemExit(f"there are {len(x):,} digits, not {samples:,}: pass --mnist mnist.npz or fewer --samples")
+    scaled: Floats = x.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255)
+    return scaled
+
+
+def unseen_digits() -> Floats:
+    """The embedded test images [100, 1, 28, 28]."""
+    with np.load(digits_path(None), allow_pickle=False) as arrays:
+        x: Floats = arrays["x_test"].astype(np.float32) / np.float32(255)
+    return x

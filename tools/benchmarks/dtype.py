@@ -1,0 +1,68 @@
+"""dtype="float32" against float64: time of a fit, and how far source signal and attribution of test digits move."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+import numpy as np
+
+import mipin_ref as mr
+from benchmarks.data import (
+    add_backend,
+    add_mnist,
+    add_networks,
+    add_repeats,
+    add_threads,
+    digits,
+    model_path,
+    unseen_digits,
+)
+from benchmarks.dense import distance
+from benchmarks.tables import markdown, seconds, times
+from benchmarks.timing import interleaved, threads
+
+DTYPES = ("float64", "float32")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_mnist(parser, 10_000)
+    add_networks(parser)
+    add_threads(parser)
+    add_repeats(parser, 3)
+    add_backend(parser)
+    parser.add_argument("--target", type=int, default=3)
+    parser.add_argument("--memory", default="2GB")
+
+
+def run(options: argparse.Namespace) -> None:
+    x, tested, rows = digits(options.mnist, options.samples), unseen_digits(), []
+    for network in options.networks:
+        net = mr.load(model_path(network))
+
+        def fit(dtype: str, net: mr.Network = net) -> mr.Inverse:
+            target: int = options.target
+            return mr.fit(net, x, target, dtype=dtype, backend=options.backend, memory=options.memory)
+
+        with threads(options.threads):
+            found = interleaved({dtype: partial(fit, dtype) for dtype in DTYPES}, options.repeats)
+        wide, narrow = (found[dtype].value.attribute(tested) for dtype in DTYPES)
+        for dtype, res in zip(DTYPES, (wide, narrow), strict=True):
+            rows.append(
+                [
+                    *(
+                        network,
+                        dtype,
+                        seconds(found[dtype].median),
+                        times(found["float64"].median / found[dtype].median),
+                    ),
+                    f"{distance(res.source.astype(np.float64), wide.source):.1e}",
+                    f"{distance(res.attribution.astype(np.float64), wide.attribution):.1e}",
+                ]
+            )
+    print(
+        f"class {options.target}, {options.samples:,} images, memory={options.memory}, {options.threads} threads, "
+        f"backend {options.backend}, medians of {options.repeats}; ΔS, ΔA: largest difference from float64 over "
+        f"the largest value, on {len(tested)} test digits\n"
+    )
+    print(markdown(["network", "dtype", "fit", "float64 ÷ this", "ΔS", "ΔA"], rows))
