@@ -62,7 +62,8 @@ def make_budget(
     kept = min(signals, passes.targets * backend.itemsize * elements) + min(recordings, net.dtype.itemsize * elements)
     left = max(0, memory - passes.sums - kept)
     each = _sample_bytes(net, plan, passes.waves, backend.itemsize) * in_hand(backend)
-    size = int((BATCH_SHARE * left - workspace_bytes(backend, plan.steps)) // each)
+    room = BATCH_SHARE * left
+    size = int(max(room - workspace_bytes(backend, plan.steps), room / 2) // each)
     largest = DEVICE_BATCH if backend.has_own_memory else HOST_BATCH
     return Budget(max(1, min(largest, size)), int(GATHERED_SHARE * left), signals, recordings)
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.graph.layer import MaxPool
 from mipin_ref.inverse import budget, fitter
 from mipin_ref.inverse.blocks import Problem, Sums
 from mipin_ref.inverse.budget import gathered_samples
 from mipin_ref.inverse.gathered import Gathered
 from mipin_ref.inverse.plan import make_plan
 from tests.backends import backend, on_every_backend
+from tests.inverse.test_graphs import loaded
 from tests.inverse.test_resume import X, chain
 
 
@@ -56,10 +58,17 @@ def test_samples_come_in_order_and_in_pieces_of_at_least_so_many(
 
 
 @pytest.mark.parametrize("fit_on", ["all", "target_class"])
-def test_a_fit_that_gathers_agrees_with_one_that_does_not(fit_on: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several targets, samples that do not count, taps of overlapping windows. A convolution's come as they are."""
-    options: dict[str, Any] = {"target": [0, 2], "ridge": 1.0, "fit_on": fit_on}
-    net, original = chain(), budget.make_budget
+@pytest.mark.parametrize("seed", [None, 25, 36])
+def test_a_fit_that_gathers_agrees_with_one_that_does_not(
+    seed: int | None, fit_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several targets, samples that do not count; max-pools beside other ways, whose taps are gathered too."""
+    options: dict[str, Any] = {"target": [0, 2], "ridge": 1.0, "fit_on": fit_on, "labels": np.arange(45) % 3}
+    net, x = (chain(), X) if seed is None else loaded(seed, 45)[1:]
+    plan = make_plan(net, at=None, local=True, input_mask=None)
+    pools = [b.layer for step in plan.fitted for b in step.own if isinstance(b.layer, MaxPool)]
+    assert bool(pools) == (seed is not None)
+    original = budget.make_budget
     rooms = {"pieces": 0}
 
     def narrow(*given: Any) -> budget.Budget:
@@ -71,15 +80,15 @@ def test_a_fit_that_gathers_agrees_with_one_that_does_not(fit_on: str, monkeypat
 
     original_update = Sums.update
     monkeypatch.setattr(Sums, "update", update)
-    plain = mr.fit(net, X, **options, batch_size=4)
+    plain = mr.fit(net, x, **options, batch_size=4)
     many = rooms["pieces"]
     monkeypatch.setattr(fitter, "make_budget", narrow)
     monkeypatch.setattr(budget, "GATHERED", 10)
-    gathered = mr.fit(net, X, **options)
+    gathered = mr.fit(net, x, **options)
     assert rooms["pieces"] - many < 0.6 * many
     for target, inv in gathered.items():
         assert inv.samples == plain[target].samples
-        a, b = inv.attribute(X), plain[target].attribute(X)
+        a, b = inv.attribute(x), plain[target].attribute(x)
         # Sums in another order, at conditions of 1e3: 4e6 eps.
         assert np.max(np.abs(a.source - b.source)) < 1e-9 * np.max(np.abs(b.source))
 
