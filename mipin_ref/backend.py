@@ -78,6 +78,17 @@ class Backend:
         host = self.xp.Device("CPU_DEVICE") if self.xp.__name__ == "array_api_strict" else "cpu"
         return np.array(np.from_dlpack(array_api_compat.to_device(a, host)))
 
+    def contiguous(self, a: Array) -> Array:
+        """The same values in C order, as `put` gives them; the rounding of what follows may depend on the order."""
+        if array_api_compat.is_torch_namespace(self.xp):
+            return a.contiguous()
+        if self._is_numpy or array_api_compat.is_cupy_namespace(self.xp):
+            return self.xp.ascontiguousarray(a)
+        # The standard has no memory order, so what is not known to be in C order is written anew.
+        fresh = self.zeros(a.shape, a.dtype)
+        fresh[...] = a
+        return fresh
+
     def zeros(self, shape: tuple[int, ...], dtype: Any = None) -> Array:
         return self.xp.zeros(shape, dtype=dtype or self.compute, device=self.device)
 

@@ -1,7 +1,8 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and folders have one writer."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -27,3 +28,38 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold the lock that the file `path` stands for; the file and its folder are made where they are missing.
+
+    The system lets go of it when the process ends, however it ends. The holder may delete the file.
+    Raises BlockingIOError where another holds it, OSError as the system gives it or where it has no such locks.
+    """
+    try:
+        import fcntl
+    except ImportError as error:
+        raise OSError(errno.ENOTSUP, "this system has no flock", str(path)) from error
+    path = Path(path)
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # whoever held the lock has deleted the folder just now
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one before may have deleted the file: the lock on a file without a name keeps nobody out.
+            if _names(path, file):
+                yield
+                return
+        finally:
+            os.close(file)
+
+
+def _names(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False

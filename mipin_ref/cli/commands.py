@@ -16,6 +16,7 @@ from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.candidates import candidates
+from mipin_ref.inverse.checkpoint import discard
 from mipin_ref.inverse.cluster import connect
 from mipin_ref.inverse.describe import describe_inverses
 from mipin_ref.inverse.plan import make_plan
@@ -60,6 +61,7 @@ def fit(options: Namespace) -> None:
     net = mr.load(options.model, output=options.output)
     targets = _targets(options.target, net.classes)
     paths = _inverse_paths(options.out, targets)
+    beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint") if options.resume else None
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
     with nullcontext() if options.dask is None else connect(options.dask) as client:
@@ -78,6 +80,7 @@ def fit(options: Namespace) -> None:
             dtype=options.dtype,
             batch_size=options.batch_size,
             memory=options.memory,
+            checkpoint=beside or options.checkpoint,
             progress=True,
             client=client,
         )
@@ -85,6 +88,8 @@ def fit(options: Namespace) -> None:
         inverses[target].save(path)
         print(f"class {target}: {path}")
         print(inverses[target].report)
+    if beside is not None:
+        discard(beside)
 
 
 def _targets(text: str, classes: int) -> list[int]:

@@ -67,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--batch-size", type=_positive, metavar="N")
     fit.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler whose workers do it, as tcp://host:8786")
     fit.add_argument("--limit", type=_positive, metavar="N", help="only the first N samples")
+    again = fit.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep finished passes in a hidden folder beside FILE until it is saved, and go on from those found there",
+    )
+    again.add_argument(
+        "--checkpoint", metavar="DIR", help="the same in a folder that you name; fits may share it, and it stays"
+    )
     _add_output(fit)
     _add_preprocessing(fit)
 

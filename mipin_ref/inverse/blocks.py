@@ -209,12 +209,12 @@ def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], item
     return int(8 * widest + (4 + itemsize) * held + itemsize * 2 * widest * (1 + signals))
 
 
-def workspace_bytes(steps: Sequence[Step], itemsize: int) -> int:
+def workspace_bytes(backend: Backend, steps: Sequence[Step]) -> int:
     """Rough memory that the way back needs besides, however many the samples."""
     convolutions = [layer for step in steps for layer in step.layers if isinstance(layer, Conv)]
     return max(
         (
-            adjoint_bytes(c.window, c.out_shape[1:], c.in_shape[1:], c.weight.shape, c.groups, itemsize)
+            adjoint_bytes(backend, c.weight.shape, c.out_shape[1:], c.window, c.groups, c.in_shape[1:])
             for c in convolutions
         ),
         default=0,

@@ -3,8 +3,9 @@
 **Exactly once.** Every task is a pure function of its arguments and no sum is ever kept in a worker's state, so a task
 whose result died with its worker is made again from the tasks before it. A vector that counts the shards is summed
 along with them and checked on the client before anything is solved. Sums are merged two by two in the order of the
-shards; shards and batches depend on the data, `memory` and `batch_size` alone. So the result is the same, bit for bit,
-on any number of (like) workers, whichever of them die.
+shards; how the data are cut into shards and batches depends on the fit's arguments alone. So the result is the same,
+bit for bit, on any number of (like) workers, whichever of them die. A checkpoint takes a pass once the client has
+solved it, and goes on likewise; to know the data again, the client reads all of them once.
 
 **What is sent.** The network, data held in memory and the weights of each tensor are results of tasks that return their
 argument: the scheduler is sent each once and keeps it, a worker gets it once, from the scheduler or from another
@@ -119,7 +120,7 @@ class _Computed:
             return self._client.compute(self._array[index]).result()
 
 
-class ClusterPasses:
+class ClusterRunner:
     """Passes on the workers of a cluster, shard by shard; see the module for how, and for what limits them.
 
     Raises ClusterError where the cluster is lost or loses a part of the work, and what the tasks raise.
@@ -133,9 +134,8 @@ class ClusterPasses:
         backend: Backend,
         data: ClusterData,
         memory: int,
-        batch_size: int | None,
     ) -> None:
-        self._client, self._job, self._batch_size = client, Job.of(net, plan, backend, memory), batch_size
+        self._client, self._job = client, Job.of(net, plan, backend, memory)
         self._fit = uuid.uuid4().hex
         self._pass = 0
         self._edges = bounds(data.samples, memory)
@@ -150,8 +150,7 @@ class ClusterPasses:
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
         self._pass += 1
-        shards = len(self._edges)
-        order = Order.of(self._job, this, state, problems, self.signals, self._needed, self._batch_size, shards)
+        order = Order.of(this, problems, self.signals, self._needed, len(self._edges))
         with _told():
             root, kept = self._submit(order, state, self._send_weights(this, state))
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import ModuleType
 from typing import Any, TypedDict, Unpack, overload
 
@@ -15,7 +16,8 @@ from mipin_ref.data import Samples, as_samples, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.cluster import ClusterData, ClusterPasses
+from mipin_ref.inverse.checkpoint import checked_directory, identity_of, opened
+from mipin_ref.inverse.cluster import ClusterData, ClusterRunner
 from mipin_ref.inverse.fitter import Fitter
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options, checked_batch_size, memory_bytes
@@ -37,6 +39,7 @@ class FitOptions(TypedDict, total=False):
     dtype: str
     batch_size: int | None
     memory: str | int
+    checkpoint: str | os.PathLike[str] | None
     progress: bool
     client: Any
 
@@ -61,6 +64,7 @@ def fit(
     dtype: str = "float64",
     batch_size: int | None = None,
     memory: str | int = "2GB",
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = False,
     client: Any = None,
 ) -> Inverse | dict[int, Inverse]:
@@ -71,9 +75,10 @@ def fit(
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
     memory: what the passes may hold beyond interpreter and network; the fitted weights come on top, and for a moment
-    the solution of a system, up to 2.4 times its sums; progress: show a bar on a terminal; client: a Dask Client on
-    whose workers the passes are made (see `mipin_ref.inverse.cluster`): x may then be a Dask array too, a path is one
-    that every worker sees, and `memory` is for each thread of a worker.
+    the solution of a system, up to 2.4 times its sums; checkpoint: a folder, made where it is missing, that takes what
+    each finished pass found; progress: show a bar on a terminal; client: a Dask Client on whose workers the passes are
+    made (see `mipin_ref.inverse.cluster`): x may then be a Dask array too, a path is one that every worker sees, and
+    `memory` is for each thread of a worker.
 
     Costs one pass over the data for every set of tensors whose regressors are known together (per group of targets
     whose sums fit into half of `memory`): the network forward up to those tensors, the signals down the few steps from
@@ -81,8 +86,15 @@ def fit(
     and so are the activations that they will need, each in up to 15 % of `memory` and beyond that in temporary files,
     where writing them is estimated to cost less than computing them again.
 
-    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small),
-    BackendUnavailable, ClusterError; OSError where the disk refuses a temporary file.
+    With `checkpoint`, a fit that was interrupted in whatever way and is called again with the same arguments goes on
+    behind the last finished pass, to the same result bit for bit (on the same machine); one that was finished returns
+    what it found. Costs one reading of the data more, to tell whether they are the same, and while a pass is written
+    its weights twice. Each fit has a folder of its own in there, which stays until it is deleted; whatever differs, an
+    option, a sample, a version of a package, makes another fit.
+
+    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small, or
+    another process at the same fit in the same checkpoint), CorruptFile for a damaged checkpoint, BackendUnavailable,
+    ClusterError; OSError where the disk refuses.
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
@@ -96,11 +108,19 @@ def fit(
     data = as_samples(x) if shared is None else shared.samples
     _check_data(net, data)
     known = _checked_labels(labels, len(data), net)
-    room, size = memory_bytes(memory), checked_batch_size(batch_size)
-    passes = None if shared is None else ClusterPasses(client, net, plan, device, shared, room, size)
-    fitter = Fitter(net, plan, options, device, data, known, room, size, passes)
-    with progress_bar(progress) as start:
-        found = fitter.run(targets, start)
+    limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)
+    runner = None if shared is None else ClusterRunner(client, net, plan, device, shared, limit)
+    fitter = Fitter(net, plan, options, device, data, known, limit, size, runner)
+    with progress_bar(progress) as start, ExitStack() as stack:
+        finished = None
+        if directory is not None:
+            advance = start("reading the data for the checkpoint", len(data))
+            identity = identity_of(net, data, known, targets, options, device, limit, size, advance)
+            if shared is not None:
+                # Sums of shards differ from those of one process in their rounding.
+                identity["shards"] = True
+            finished = stack.enter_context(opened(directory, identity, plan))
+        found = fitter.run(targets, start, finished)
     return found[targets[0]] if asked is None else found
 
 

@@ -16,11 +16,13 @@ from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Weights
+from mipin_ref.inverse.budget import Budget, Passes, gathered_samples, make_budget
+from mipin_ref.inverse.checkpoint import Checkpoint, Finished
 from mipin_ref.inverse.describe import block_name
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.passes import Known, LocalPasses, Pass, Passes
+from mipin_ref.inverse.passes import Known, LocalRunner, Pass, Runner
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import needs
 from mipin_ref.inverse.recordings import Key, operations
@@ -62,24 +64,36 @@ class Fitter:
         labels: npt.NDArray[np.int64] | None,
         memory: int,
         batch_size: int | None,
-        passes: Passes | None = None,
+        runner: Runner | None = None,
     ) -> None:
-        """passes: where the data are taken through them, by default in this process."""
+        """runner: where the data are taken through the passes, by default in this process."""
         self._net, self._plan, self._options, self._backend = net, plan, options, backend
         self._data, self._labels, self._memory, self._batch_size = data, labels, memory, batch_size
-        self._passes = passes
+        self._runner = runner
 
-    def run(self, targets: Sequence[int], start: Callable[[str, int], Advance]) -> dict[int, Inverse]:
-        """One Inverse a target; start: opens a progress bar."""
+    def run(
+        self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
+    ) -> dict[int, Inverse]:
+        """One Inverse a target; start: opens a progress bar; checkpoint: where finished passes come from and go to."""
         state = {target: _Target(rows=self._known_rows(target)) for target in targets}
-        with closing(self._passes or self._local()) as passes:
-            remaining = list(self._plan.fitted)
+        budget = self._budget(state)
+        self._size = self._batch_size or budget.batch_size
+        self._room = 0 if self._batch_size else budget.gathered
+        with closing(self._runner or self._local(budget)) as runner:
+            remaining, waves = list(self._plan.fitted), 0
             while remaining:
                 wave = self._wave(remaining, state)
                 remaining = [step for step in remaining if step not in wave]
-                for group in self._groups(wave, state):
-                    self._fit(wave, remaining, {t: state[t] for t in group}, passes, start)
-                passes.drop(but=self._needed(remaining, self._kept_for(state, passes.signals)))
+                for number, group in enumerate(self._groups(wave, state)):
+                    part = {t: state[t] for t in group}
+                    if checkpoint is not None and (found := checkpoint.load(waves, number, wave, group)) is not None:
+                        self._restore(wave, part, found, start)
+                        continue
+                    self._fit(wave, remaining, part, runner, start)
+                    if checkpoint is not None:
+                        checkpoint.save(waves, number, wave, {t: self._finished(t, wave, state[t]) for t in group})
+                waves += 1
+                runner.drop(but=self._needed(remaining, self._kept_for(state, runner.signals)))
         order = {step.tensor: number for number, step in enumerate(self._plan.steps)}
         return {
             t: Inverse(
@@ -95,11 +109,9 @@ class Fitter:
             for t, s in state.items()
         }
 
-    def _local(self) -> LocalPasses:
-        signals, recorded = KeptRows(int(SIGNALS_SHARE * self._memory)), KeptRows(int(RECORDINGS_SHARE * self._memory))
-        return LocalPasses(
-            self._net, self._plan, self._backend, self._data, signals, recorded, self._memory, self._batch_size
-        )
+    def _local(self, budget: Budget) -> LocalRunner:
+        signals, recorded = KeptRows(budget.signals), KeptRows(budget.recordings)
+        return LocalRunner(self._net, self._plan, self._backend, self._data, signals, recorded, self._memory)
 
     def _known_rows(self, target: int) -> npt.NDArray[np.bool_] | None:
         """Which samples count for a target; None where predictions will tell."""
@@ -142,26 +154,28 @@ class Fitter:
         wave: tuple[Step, ...],
         remaining: Sequence[Step],
         state: dict[int, _Target],
-        passes: Passes,
+        runner: Runner,
         start: Callable[[str, int], Advance],
     ) -> None:
         """One pass for one group of targets, and the solution of its sums."""
-        began, signals = time.perf_counter(), passes.signals
+        began, signals = time.perf_counter(), runner.signals
         kept = self._kept_for(state, signals)
         path, first = self._plan.path([name for step in wave for name in step.reads], kept)
         store = self._choose_store(path, first, kept, remaining, state, signals)
-        later = self._needed(remaining, kept | set(store))
-        this = Pass(wave, path, first & kept, store, self._plan.logits in first - kept, tuple(later))
-        more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
-        advance = start(f"{wave[0].tensor}{more}, class {', '.join(map(str, state))}", len(self._data))
+        seeded, later = self._plan.logits in first - kept, tuple(self._needed(remaining, kept | set(store)))
+        gathered = gathered_samples(self._net, wave, len(state), self._room, self._backend.itemsize)
+        this = Pass(wave, path, first & kept, store, seeded, later, self._size, gathered)
+        for found in state.values():
+            missing = [step.tensor for step in path if step.fitted and step.tensor not in found.on_device]
+            found.on_device |= {name: DeviceWeights.of(self._backend, found.weights[name]) for name in missing}
+        advance = start(_title(wave, state), len(self._data))
         problems = {t: {s.tensor: self._problem(s, found) for s in wave} for t, found in state.items()}
-        sums = passes.run(this, state, problems, advance)
+        sums = runner.run(this, state, problems, advance)
         for target, found in state.items():
-            self._check_target(target, found, passes)
+            self._check_target(target, found, runner)
             for step in wave:
                 weights, solutions = sums[target].pop(step.tensor).solve(self._options.ridge)
                 found.weights[step.tensor] = weights
-                found.on_device[step.tensor] = DeviceWeights.of(self._backend, weights)
                 seconds = (time.perf_counter() - began) / (len(state) * len(wave))
                 found.report.append(
                     tensor_report(step.tensor, block_name(step), found.samples, weights.unknowns, solutions, seconds)
@@ -171,6 +185,30 @@ class Fitter:
         again = {step.tensor for step in taken}
         for found in state.values():
             found.on_device = {name: weights for name, weights in found.on_device.items() if name in again}
+
+    def _restore(
+        self,
+        wave: Sequence[Step],
+        state: Mapping[int, _Target],
+        finished: Mapping[int, Finished],
+        start: Callable[[str, int], Advance],
+    ) -> None:
+        """Take over what a pass of an earlier run found."""
+        for target, part in finished.items():
+            found = state[target]
+            found.weights |= part.weights
+            found.report += part.report
+            found.rows = found.rows if part.rows is None else part.rows
+        start(f"{_title(wave, state)}, from the checkpoint", len(self._data))(len(self._data))
+
+    def _finished(self, target: int, wave: Sequence[Step], found: _Target) -> Finished:
+        """What the pass just made has found."""
+        tensors = {step.tensor for step in wave}
+        return Finished(
+            {name: found.weights[name] for name in tensors},
+            [row for row in found.report if row.tensor in tensors],
+            found.rows if self._known_rows(target) is None else None,
+        )
 
     @staticmethod
     def _kept_for(state: Collection[int], signals: KeptRows) -> set[str]:
@@ -219,7 +257,22 @@ class Fitter:
     def _signal_shape(self, name: str) -> tuple[int, ...]:
         return (1,) if name == self._plan.logits and self._plan.column else self._net.shapes[name]
 
-    def _check_target(self, target: int, found: _Target, passes: Passes) -> None:
+    def _budget(self, state: Mapping[int, _Target]) -> Budget:
+        """How the memory is shared out, before anything is known but the plan and what labels tell."""
+        sums, waves, remaining = 0, [], list(self._plan.fitted)
+        while remaining:
+            waves.append(self._wave(remaining, state))
+            remaining = [step for step in remaining if step not in waves[-1]]
+            group = max(map(len, self._groups(waves[-1], state)))
+            sums = max(sums, group * self._bytes(waves[-1], state))
+        if any(found.rows is None for found in state.values()):
+            # Sums of fewer samples may be smaller, and more of them share a pass.
+            sums = max(sums, int(SUMS_SHARE * self._memory))
+        passes = Passes(waves, sums, len(state), len(self._data))
+        shares = SIGNALS_SHARE, RECORDINGS_SHARE
+        return make_budget(self._net, self._plan, passes, self._memory, shares, self._backend)
+
+    def _check_target(self, target: int, found: _Target, runner: Runner) -> None:
         if found.samples < 2:
             raise InvalidData(
                 f"fit_on='target_class' leaves {found.samples} calibration samples of class {target}; 2 are needed"
@@ -228,17 +281,23 @@ class Fitter:
         rounding = 16 * float(np.finfo(self._net.dtype).eps) * max(abs(found.low), abs(found.high))
         if found.high - found.low > rounding:
             return
-        dead = self._first_dead_tensor(passes)
+        dead = self._first_dead_tensor(runner)
         raise InvalidData(
             f"logit {target} is {found.high:.6g} for every calibration sample"
             + (f", and all activations of tensor {dead!r} are zero" if dead else ": there is nothing to invert")
         )
 
-    def _first_dead_tensor(self, passes: Passes) -> str | None:
+    def _first_dead_tensor(self, runner: Runner) -> str | None:
         """The tensor nearest the input, behind it, that is zero on all samples."""
         tensors = [layer.output for layer in self._net.layers]
-        alive = passes.alive(tensors)
+        alive = runner.alive(tensors)
         return next((t for t in tensors if t not in alive), None)
+
+
+def _title(wave: Sequence[Step], targets: Collection[int]) -> str:
+    """A pass in words."""
+    more = f" and {len(wave) - 1} more" if len(wave) > 1 else ""
+    return f"{wave[0].tensor}{more}, class {', '.join(map(str, targets))}"
 
 
 def _operations(step: Step) -> float:

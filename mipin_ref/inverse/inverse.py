@@ -16,8 +16,9 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches, in_hand
-from mipin_ref.inverse.blocks import Weights, sample_bytes, workspace_bytes
+from mipin_ref.inverse.blocks import Weights, sample_bytes
 from mipin_ref.inverse.options import Options, checked_batch_size
+from mipin_ref.inverse.packed import packed
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
@@ -25,6 +26,7 @@ from mipin_ref.inverse.resident import Resident
 from mipin_ref.inverse.store import write
 
 BATCH_BYTES = 256 << 20
+"""What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""
 
 _resident = Resident()
 
@@ -85,7 +87,7 @@ class Inverse:
         recorder = Recorder(net, fetched, list(pools), keep=True)
         if size is None:
             each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
-            size = max(1, min(256, (BATCH_BYTES - workspace_bytes(path, backend.itemsize)) // each))
+            size = max(1, min(256, BATCH_BYTES // each))
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
         weights = _resident.of(self, backend, needed)
         parts = {
@@ -123,8 +125,5 @@ class Inverse:
         }
         tensors = {}
         for number, step in enumerate(self.plan.fitted):
-            weights = self.weights[step.tensor]
-            tensors.update({f"{number}.{i}": block for i, block in enumerate(weights.blocks)})
-            if weights.intercept is not None:
-                tensors[f"{number}.intercept"] = weights.intercept
+            tensors.update(packed(str(number), self.weights[step.tensor]))
         write(path, header, tensors)

@@ -6,16 +6,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import Weights, block_shapes
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.plan import Step, make_plan
+from mipin_ref.inverse.packed import unpacked
+from mipin_ref.inverse.plan import make_plan
 from mipin_ref.inverse.report import Report, TensorReport
 from mipin_ref.inverse.store import read
 
@@ -43,7 +40,7 @@ def load_inverse(
         report = Report(tuple(TensorReport(**row) for row in header["report"]))
         found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
-            step.tensor: _weights(path, tensors, number, step, plan.is_column(step))
+            step.tensor: unpacked(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
     except (KeyError, TypeError, ValueError, InvalidData) as error:
@@ -56,13 +53,3 @@ def _check_header(path: Path, header: dict[str, Any], net: Network, target: int 
         raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")
     if target is not None and header.get("target") != target:
         raise CorruptFile(f"{str(path)!r} explains class {header.get('target')}, not class {target}")
-
-
-def _weights(path: Path, tensors: dict[str, Array], number: int, step: Step, column: bool) -> Weights:
-    shapes = block_shapes(step, column=column)
-    blocks, intercept = [tensors[f"{number}.{i}"] for i in range(len(shapes))], tensors.get(f"{number}.intercept")
-    given = [*blocks, *([] if intercept is None else [intercept])]
-    fits = [a.shape for a in given] == [*shapes, *([step.shape[:1]] if step.intercept else [])]
-    if not fits or not all(a.dtype == np.float64 and np.all(np.isfinite(a)) for a in given):
-        raise CorruptFile(f"{str(path)!r} holds no finite weights of shapes {shapes} for tensor {step.tensor!r}")
-    return Weights(tuple(blocks), intercept)

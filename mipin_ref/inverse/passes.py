@@ -14,10 +14,11 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Samples
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import Dense, MaxPool
+from mipin_ref.graph.layer import MaxPool
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.ahead import batches, in_hand
-from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums, sample_bytes, workspace_bytes
+from mipin_ref.inverse.ahead import batches
+from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums
+from mipin_ref.inverse.gathered import Gathered
 from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import Recorded, descend, needs, seed, to_device
@@ -49,7 +50,8 @@ class Known:
 class Pass:
     """One pass over the data: from the signals `start` down `path` to the sums of `fitted`.
 
-    store: signals that it keeps; seeded: it starts from the logits; later: what later passes will need recorded.
+    store: signals that it keeps; seeded: it starts from the logits; later: what later passes will need recorded; size:
+    samples a batch; gathered: samples of dense layers that are put together before they are summed.
     """
 
     fitted: tuple[Step, ...]
@@ -58,6 +60,8 @@ class Pass:
     store: tuple[str, ...]
     seeded: bool
     later: tuple[Key, ...]
+    size: int
+    gathered: int
 
     def needs(self, plan: Plan, state: Mapping[int, Known]) -> tuple[list[str], dict[str, MaxPool]]:
         """What it must have recorded: tensors, and max-pools by output."""
@@ -67,8 +71,8 @@ class Pass:
         return tensors, pools
 
 
-class Passes(Protocol):
-    """Where the data are taken through a pass.
+class Runner(Protocol):
+    """Where the data are taken through passes.
 
     signals: those that are kept between passes, or the account of them.
     """
@@ -92,8 +96,8 @@ class Passes(Protocol):
         ...
 
 
-class LocalPasses:
-    """Passes in this process, batch by batch."""
+class LocalRunner:
+    """In this process, batch by batch."""
 
     def __init__(
         self,
@@ -104,20 +108,14 @@ class LocalPasses:
         signals: KeptRows,
         recorded: KeptRows,
         memory: int,
-        batch_size: int | None,
     ) -> None:
         self.signals = signals
         self._net, self._plan, self._backend, self._data = net, plan, backend, data
         self._recordings = Recordings(net, data, recorded)
-        self._memory, self._batch_size = memory, batch_size
+        self._memory = memory
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
-        held = self.signals.held + self._recordings.held + held_by(problems)
-        tensors, _ = this.needs(self._plan, state)
-        size = self._batch_size or default_batch(self._net, self._backend, this, tensors, self._memory - held)
-        sums = {t: {name: problem.sums() for name, problem in own.items()} for t, own in problems.items()}
-        run_pass(self._backend, self._plan, this, state, sums, self.signals, self._recordings, size, advance)
-        return sums
+        return run_pass(self._backend, self._plan, this, state, problems, self.signals, self._recordings, advance)
 
     def alive(self, tensors: Sequence[str]) -> set[str]:
         return alive(self._net, Recorder(self._net, tensors), self._data, tensors, self._memory)
@@ -130,41 +128,26 @@ class LocalPasses:
         self._recordings.close()
 
 
-def held_by(problems: Problems) -> int:
-    """Bytes that the sums hold, counting for every target those of the one that needs most."""
-    return len(problems) * max(sum(problem.bytes for problem in own.values()) for own in problems.values())
-
-
-def default_batch(net: Network, backend: Backend, this: Pass, tensors: Sequence[str], room: int) -> int:
-    """Samples a batch for which `room` bytes suffice."""
-    shapes = [net.input_shape, *(net.shapes[t] for t in tensors)]
-    steps = [*this.path, *this.fitted]
-    each = sample_bytes(steps, shapes, backend.itemsize) * in_hand(backend)
-    free = 0.5 * room - workspace_bytes(steps, backend.itemsize)
-    # A batch that outgrows the caches costs more a sample, and so does a sum of fewer rows than it has columns.
-    columns = max(
-        (one.out_shape[0] for step in this.fitted for one in step.layers if isinstance(one, Dense)), default=0
-    )
-    return int(max(1, min(free // each, max(256, min(1024, columns)))))
-
-
 def run_pass(
     backend: Backend,
     plan: Plan,
     this: Pass,
     state: Mapping[int, Known],
-    sums: Mapping[int, Mapping[str, Sums]],
+    problems: Problems,
     signals: KeptRows,
     recordings: Recordings,
-    size: int,
     advance: Advance,
-) -> None:
-    """The data of `recordings` through the pass, `size` samples at a time, into `sums`, `signals` and `state`."""
+) -> Added:
+    """The sums of the data of `recordings`, batch by batch; what is kept goes into `signals`, the rest into `state`."""
+    sums = {
+        t: {name: Gathered(one.sums(), this.gathered if one.step.dense else 0) for name, one in own.items()}
+        for t, own in problems.items()
+    }
     tensors, pools = this.needs(plan, state)
     wanted = {name for step in this.fitted for name in step.reads} | set(this.store)
     chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
     read = dict.fromkeys(state, 0)
-    for first, stop, found in batches(backend, recordings.passes(tensors, pools, this.later, size)):
+    for first, stop, found in batches(backend, recordings.passes(tensors, pools, this.later, this.size)):
         batch = to_device(backend, this.path, found)
         whole: dict[str, Array] = {}
         for target, known in state.items():
@@ -190,6 +173,7 @@ def run_pass(
         advance(stop - first)
     for target, known in state.items():
         known.rows = np.concatenate(chosen[target])
+    return {t: {name: one.finished() for name, one in own.items()} for t, own in sums.items()}
 
 
 def _values(backend: Backend, found: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:

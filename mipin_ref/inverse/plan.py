@@ -85,6 +85,11 @@ class Step:
         return tuple(branch for branch in self.branches if not branch.shared)
 
     @property
+    def dense(self) -> bool:
+        """Whether a sample is one row of the fit."""
+        return any(isinstance(branch.layer, Dense) for branch in self.shared)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         return tuple(layer for branch in self.branches for layer in branch.layers)
 

@@ -106,7 +106,8 @@ def descend(
         found = reconstruct(backend, step, signals, weights.get(step.tensor), batch.taps, affine=affine)
         if step.mask:
             found = found * xp.astype(batch.masks[step.tensor], found.dtype)
-        signals[step.tensor] = found
+        # A signal that was kept comes back in C order; one that is computed again must round like it from here on.
+        signals[step.tensor] = backend.contiguous(found)
         for name in set(step.reads):
             if last[name] is step and name not in keep:
                 del signals[name]

@@ -26,7 +26,7 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums
 from mipin_ref.inverse.kept_rows import KeptRows
-from mipin_ref.inverse.passes import Added, Known, Pass, Problems, alive, default_batch, held_by, run_pass
+from mipin_ref.inverse.passes import Added, Known, Pass, Problems, alive, run_pass
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.recordings import Key, Recordings
 from mipin_ref.threads import BLAS_THREADS
@@ -95,10 +95,10 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """A pass told in names, for another process; fitted .. later as in Pass.
+    """A pass told in names, for another process; fitted .. gathered as in Pass.
 
-    samples: of every target's problem; batch: samples at a time; held: signals, and needed: recordings (None: all), of
-    those that a shard kept before, that are still wanted; shards: how many there are.
+    samples: of every target's problem; held: signals, and needed: recordings (None: all), of those that a shard kept
+    before, that are still wanted; shards: how many there are.
     """
 
     fitted: tuple[str, ...]
@@ -107,8 +107,9 @@ class Order:
     store: tuple[str, ...]
     seeded: bool
     later: tuple[Key, ...]
+    size: int
+    gathered: int
     samples: Mapping[int, int]
-    batch: int
     held: frozenset[tuple[int, str]]
     needed: frozenset[Key] | None
     shards: int
@@ -116,18 +117,14 @@ class Order:
     @classmethod
     def of(
         cls,
-        job: Job,
         this: Pass,
-        state: Mapping[int, Known],
         problems: Problems,
         signals: KeptRows,
         needed: frozenset[Key] | None,
-        batch_size: int | None,
         shards: int,
     ) -> Order:
         """signals: the account of what the shards keep, with room for `this.store` made already."""
-        tensors, _ = this.needs(job.plan, state)
-        opened = {(target, name) for target in state for name in this.store}
+        opened = {(target, name) for target in problems for name in this.store}
         return cls(
             tuple(step.tensor for step in this.fitted),
             tuple(step.tensor for step in this.path),
@@ -135,8 +132,9 @@ class Order:
             this.store,
             this.seeded,
             this.later,
+            this.size,
+            this.gathered,
             {t: next(iter(own.values())).samples for t, own in problems.items()},
-            batch_size or _batch(job, this, tensors, problems),
             frozenset(key for key in signals.keys if key not in opened),
             needed,
             shards,
@@ -144,7 +142,7 @@ class Order:
 
     def as_pass(self, plan: Plan) -> Pass:
         fitted, path = (tuple(plan.step_of[name] for name in names) for names in (self.fitted, self.path))
-        return Pass(fitted, path, self.start, self.store, self.seeded, self.later)
+        return Pass(fitted, path, self.start, self.store, self.seeded, self.later, self.size, self.gathered)
 
     def problems(self, job: Job) -> dict[int, dict[str, Problem]]:
         steps = [job.plan.step_of[name] for name in self.fitted]
@@ -152,12 +150,6 @@ class Order:
             target: {step.tensor: Problem(job.backend, step, job.plan.is_column(step), samples) for step in steps}
             for target, samples in self.samples.items()
         }
-
-
-def _batch(job: Job, this: Pass, tensors: Sequence[str], problems: Problems) -> int:
-    """Samples a batch, by what the memory allows beside the sums and what one shard keeps."""
-    room = int((1 - DATA_SHARE - 2 * KEPT_SHARE) * job.memory) - held_by(problems)
-    return default_batch(job.net, job.backend, this, tensors, room)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,11 +222,9 @@ def accumulate(
             shape = (1,) if name == job.plan.logits and job.plan.column else job.net.shapes[name]
             signals.open((target, name), samples, shape, job.backend.dtype, disk=False)
     state = {t: Known(dict(weights[t]), rows.get(t)) for t in order.samples}
-    sums = {t: {name: problem.sums() for name, problem in own.items()} for t, own in problems.items()}
     with BLAS_THREADS.alone():
         recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=_recorder)
-        size = min(order.batch, samples)
-        run_pass(job.backend, job.plan, this, state, sums, signals, recordings, size, lambda count: None)
+        sums = run_pass(job.backend, job.plan, this, state, problems, signals, recordings, lambda count: None)
     counts = np.zeros(order.shards, np.int64)
     counts[shard.number] = 1
     found = {t: known.rows for t, known in state.items() if t not in rows and known.rows is not None}
@@ -244,7 +234,7 @@ def accumulate(
         found,
         {t: known.low for t, known in state.items()},
         {t: known.high for t, known in state.items()},
-        held_by(problems),
+        sum(problem.bytes for own in problems.values() for problem in own.values()),
     )
     return partial, Kept(signals, recorded)
 

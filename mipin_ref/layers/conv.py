@@ -8,9 +8,8 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.phases import Phases, make_phases
 from mipin_ref.window import Window
 
-CHUNK_BYTES, CHUNK_COLUMNS = 4 << 20, 512
-"""Of products written out at a time, so that they are still in the cache when they are summed; but so many columns at
-least, beside which it costs little to read the kernel once more."""
+CHUNK_COLUMNS = 512
+"""Of products written out at a time, at least: beside so many it costs little to read the kernel once more."""
 
 
 def conv_adjoint(
@@ -28,7 +27,7 @@ def conv_adjoint(
     matrix = xp.reshape(matrix, (groups, window.taps * m, o))
     s = xp.reshape(s, (n, groups, o, *locations))
     x = backend.zeros((n, groups, m, *size), s.dtype)
-    chunk = _chunk(window, phases, groups, o, m, backend.itemsize)
+    chunk = _chunk(backend, window, phases, groups, o, m)
     for start in range(0, n, chunk):
         rows = slice(start, min(start + chunk, n))
         summed = _summed(backend, _filled(backend, s[rows, ...], phases), matrix, window, phases)
@@ -39,21 +38,24 @@ def conv_adjoint(
 
 
 def adjoint_bytes(
-    window: Window,
-    locations: tuple[int, ...],
-    size: tuple[int, ...],
+    backend: Backend,
     kernel: tuple[int, ...],
+    locations: tuple[int, ...],
+    window: Window,
     groups: int,
-    itemsize: int,
+    size: tuple[int, ...],
 ) -> int:
-    """What `conv_adjoint` holds beside signal and result, however many the samples; kernel: its shape."""
+    """What `conv_adjoint` holds beside signal and result, however many the samples.
+
+    kernel: its shape; locations: of the map.
+    """
     phases = make_phases(window, locations, size)
     o, m = kernel[0] // groups, kernel[1]
     signal = groups * o * prod(phases.filled)
     # While a chunk is summed, the sums of the last one are still held.
     summed = 2 * groups * m * phases.count * prod(phases.canvas)
     products = _products(window, phases, groups, o, m)
-    return itemsize * _chunk(window, phases, groups, o, m, itemsize) * (signal + products + summed)
+    return backend.itemsize * _chunk(backend, window, phases, groups, o, m) * (signal + products + summed)
 
 
 def _products(window: Window, phases: Phases, groups: int, o: int, m: int) -> int:
@@ -61,10 +63,10 @@ def _products(window: Window, phases: Phases, groups: int, o: int, m: int) -> in
     return groups * m * prod(phases.filled) * (min(2, window.taps) if o == m == 1 else window.taps)
 
 
-def _chunk(window: Window, phases: Phases, groups: int, o: int, m: int, itemsize: int) -> int:
-    """Samples at a time."""
+def _chunk(backend: Backend, window: Window, phases: Phases, groups: int, o: int, m: int) -> int:
+    """Samples at a time, whose products are still in the cache when they are summed."""
     few = -(-CHUNK_COLUMNS // prod(phases.filled))
-    return max(1, few, CHUNK_BYTES // (itemsize * _products(window, phases, groups, o, m)))
+    return max(1, few, backend.block_bytes // (backend.itemsize * _products(window, phases, groups, o, m)))
 
 
 def _filled(backend: Backend, s: Array, phases: Phases) -> Array:

@@ -11,9 +11,6 @@ import numpy.typing as npt
 from mipin_ref.backend import Array, Backend
 from mipin_ref.window import Window
 
-CHUNK_BYTES = 4 << 20
-"""Of values put back at a time, so that they are still in the cache when the next tap is."""
-
 
 def winning_taps(
     switches: npt.NDArray[np.int64], window: Window, in_shape: tuple[int, ...]
@@ -45,7 +42,8 @@ def unpool(backend: Backend, s: Array, taps: Array, window: Window, size: tuple[
     n, channels, *locations = s.shape
     padded = window.padded(tuple(locations), size)
     canvas = backend.zeros((n, channels, *padded), s.dtype)
-    chunk = max(1, CHUNK_BYTES // (backend.itemsize * channels * prod(padded)))
+    # What is put back is still in the cache when the next tap is.
+    chunk = max(1, backend.block_bytes // (backend.itemsize * channels * prod(padded)))
     for start in range(0, n, chunk):
         rows = slice(start, min(start + chunk, n))
         values, won = s[rows, ...], taps[rows, ...]

@@ -21,6 +21,9 @@ from mipin_ref.window import Window
 CHUNK_BYTES = 32 << 20
 """Size of one chunk of rows or spectra: large enough for full-speed products, small beside any memory limit."""
 
+FEW_FEATURES = 64
+"""Products of so few regressors are in float64 always: that costs next to nothing, and nothing is lost to rounding."""
+
 
 class Im2colGram:
     """Rows of the adjoints written out side by side and added to normal equations, or kept for the dual form.
@@ -83,6 +86,8 @@ class ConvGram:
     """The sums of a ConvProblem in one of its forms."""
 
     def __init__(self, backend: Backend, problem: ConvProblem, form: Form) -> None:
+        if problem.features <= FEW_FEATURES:
+            backend = backend.in_double()
         self._backend, self._problem, self._form = backend, problem, form
         widest = max(problem.features, problem.width) * problem.groups
         plane = backend.itemsize * widest * prod(problem.size[1:])
@@ -119,7 +124,8 @@ class ConvGram:
 
     def update(self, signals: Sequence[Array], y: Array) -> None:
         """Add samples: a signal [n, o, *locations] a part, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
-        xp, count = self._backend.xp, len(self._groups)
+        xp, dtype, count = self._backend.xp, self._backend.compute, len(self._groups)
+        signals, y = [xp.astype(s, dtype, copy=False) for s in signals], xp.astype(y, dtype, copy=False)
         for start in range(0, y.shape[0], self._chunk):
             rows = slice(start, min(start + self._chunk, y.shape[0]))
             parts = xp.reshape(y[rows, ...], (-1, 1 + self._problem.own, self._problem.inputs, *self._problem.size))

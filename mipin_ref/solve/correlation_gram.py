@@ -15,8 +15,9 @@ from mipin_ref.window import Window
 class CorrelationGram:
     """Sums for one group: x [n, m, *size] from s [n, o, *locations] of each window and own regressors shaped as x.
 
-    The windows have one stride. With an intercept everything is computed in float64: correlations cannot be shifted
-    beforehand, and what centring leaves of single-precision products may be their rounding.
+    The windows have one stride. With an intercept or own regressors everything is computed in float64: correlations
+    cannot be shifted beforehand, and what centring, or elimination of the shared regressors, leaves of single-precision
+    products may be their rounding.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class CorrelationGram:
         own: int = 0,
         intercept: bool,
     ) -> None:
-        self._backend = backend.in_double() if intercept else backend
+        self._backend = backend.in_double() if intercept or own else backend
         self._intercept, self._parts = intercept, 1 + own
         self._regressors = RegressorSums(
             self._backend, windows, size, locations, outputs, width=self._parts * inputs, summed=intercept

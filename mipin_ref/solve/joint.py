@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mipin_ref.backend import Array, Backend
-from mipin_ref.solve.ridge import EPS, SymmetricSolution, solve_stack, solve_symmetric
+from mipin_ref.solve.ridge import SymmetricSolution, solve_stack, solve_symmetric
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +134,8 @@ def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: i
     """The weights of the own regressors once the shared ones are eliminated.
 
     schur: [groups, 1 + r, 1 + r, d], products of what the shared regressors leave of each y; yy: the products before;
-    shared: how many were eliminated. Directions of which rounding alone is left are dropped.
+    shared: how many were eliminated. Directions of which the rounding of the products alone is left are dropped: the
+    shared regressors explain them already.
     """
     xp = backend.xp
     parts = yy.shape[1]
@@ -145,7 +148,7 @@ def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: i
     values, vectors = backend.eigh(left)
     scale = xp.stack([yy[:, a, a, :] for a in range(1, parts)])
     largest = xp.max(scale, axis=0)[:, :, None] + ridge
-    kept = values > (shared + parts) * EPS * largest
+    kept = values > (shared + parts) * float(np.finfo(backend.dtype).eps) * largest
     safe = xp.where(kept, values, xp.ones_like(values))
     inverse = xp.where(kept, 1.0 / safe, xp.zeros_like(values))
     v = vectors @ (inverse[..., None] * (xp.matrix_transpose(vectors) @ right[..., None]))

@@ -24,18 +24,15 @@ from tests.oracles.spec import Activation, Add, Concat, Conv, Dense, GlobalAvera
 class OneByOne:
     """Passes over shards with the given edges; tasks: what every pass computed, for tests to look at."""
 
-    def __init__(
-        self, job: Job, x: np.ndarray, edges: Sequence[tuple[int, int]], batch_size: int | None, keep: int
-    ) -> None:
+    def __init__(self, job: Job, x: np.ndarray, edges: Sequence[tuple[int, int]], keep: int) -> None:
         self.job, self.shards = job, [Shard(i, a, b, x[a:b]) for i, (a, b) in enumerate(edges)]
         self.signals = KeptRows(keep * len(edges), files=False)
         self.kept = [Kept(KeptRows(keep, files=False), KeptRows(keep, files=False)) for _ in edges]
-        self.batch_size = batch_size
         self.needed: frozenset[Key] | None = None
         self.tasks: list[tuple[Order, list[tuple[Any, ...]], list[Partial]]] = []
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
-        order = Order.of(self.job, this, state, problems, self.signals, self.needed, self.batch_size, len(self.shards))
+        order = Order.of(this, problems, self.signals, self.needed, len(self.shards))
         weights = {t: dict(known.on_device) for t, known in state.items()}
         asked: list[tuple[Any, ...]] = []
         partials, kept = [], []
@@ -78,7 +75,7 @@ def one_by_one(
     """A fit whose passes go over shards; keep: bytes that a shard may keep of signals and of recordings."""
     chosen = Options(dtype=backend.dtype, **options)
     plan = make_plan(net, at=chosen.at, local=chosen.local, input_mask=None, conv_bias=chosen.conv_bias)
-    passes = OneByOne(Job.of(net, plan, backend, memory), x, edges, batch_size, keep)
+    passes = OneByOne(Job.of(net, plan, backend, memory), x, edges, keep)
     fitter = Fitter(net, plan, chosen, backend, x, labels, memory, batch_size, passes)
     return fitter.run(targets, lambda text, total: lambda count: None), passes
 

@@ -12,7 +12,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend
-from mipin_ref.inverse import passes, propagate
+from mipin_ref.inverse import budget, fitter, propagate
 from mipin_ref.inverse.ahead import batches
 from tests.backends import backend, on_every_backend
 from tests.inverse.test_bad_input import X, small, with_value
@@ -122,16 +122,18 @@ def test_who_stops_early_leaves_nothing_open() -> None:
 
 def test_the_batch_ahead_counts_as_memory(request: pytest.FixtureRequest) -> None:
     def sizes() -> list[int]:
-        """Samples a batch of each pass, where only the memory limits them."""
+        """Samples a batch, where only the memory limits them."""
         found: list[int] = []
-        size = passes.default_batch
+        shared_out = budget.make_budget
 
-        def watched(*given: Any) -> int:
-            found.append(size(*given))
-            return found[-1]
+        def watched(*given: Any) -> budget.Budget:
+            made = shared_out(*given)
+            found.append(made.batch_size)
+            return made
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(passes, "default_batch", watched)
+            patch.setattr(fitter, "make_budget", watched)
+            patch.setattr(budget, "HOST_BATCH", 1024)
             mr.fit(net, x, 0, memory="64MB", at="flat")
         return found
 

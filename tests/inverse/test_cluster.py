@@ -189,6 +189,32 @@ def test_workers_killed_in_the_middle(
     assert not set(killed) & set(client.run(os.getpid).values())
 
 
+def test_a_checkpoint_goes_on_to_the_same_bits(
+    tmp_path: Path, client: Client, undisturbed: dict[int, mr.Inverse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(number: int, done: int) -> None:
+        # Reading the data for the checkpoint comes first.
+        if number == 5:
+            raise KeyboardInterrupt
+
+    with watched(monkeypatch, stop), pytest.raises(KeyboardInterrupt):
+        mr.fit(NET, X, [0, 2], client=client, checkpoint=tmp_path, **FIT)
+    (folder,) = tmp_path.iterdir()
+    assert len(list(folder.glob("pass-*"))) == 3
+    totals: list[int] = []
+    with watched(monkeypatch, lambda number, done: totals.append(number)):
+        found = mr.fit(NET, ragged(), [0, 2], client=client, checkpoint=tmp_path, **FIT)
+    for target in (0, 2):
+        assert same_bits(found[target], undisturbed[target])
+    # Passes from the checkpoint are one step of the bar; the others come shard by shard.
+    assert [totals.count(number) for number in (2, 3, 4)] == [1, 1, 1]
+    assert min(totals.count(number) for number in range(5, max(totals) + 1)) > 1
+    # Sums of one process round otherwise, and have a folder of their own.
+    mr.fit(NET, X, [0, 2], checkpoint=tmp_path, **FIT)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert_nothing_is_left(client)
+
+
 def test_progress_counts_samples(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[int, list[int]] = {}
     with watched(monkeypatch, lambda number, done: seen.setdefault(number, []).append(done)):

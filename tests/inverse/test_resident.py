@@ -11,7 +11,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.inverse.blocks import DeviceWeights, Weights
 from mipin_ref.inverse.resident import Resident
-from tests.backends import NAMES, backend, on_every_backend
+from tests.backends import backend, on_every_backend
 from tests.inverse.test_bad_input import X, small
 
 
@@ -63,7 +63,7 @@ def test_weights_go_with_their_owner() -> None:
     assert len(resident) == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@on_every_backend
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_attribute_again(name: str, dtype: str) -> None:
     """The same again, another inverse of the same network, and the same with other weights."""

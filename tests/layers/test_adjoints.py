@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipin_ref.layers import conv, pool
+from mipin_ref.backend import Backend
+from mipin_ref.layers import conv
 from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
 from mipin_ref.layers.phases import make_phases
 from mipin_ref.layers.pool import unpool, winning_taps
@@ -73,7 +74,7 @@ def test_conv_adjoint_in_chunks(name: str, case: str, monkeypatch: pytest.Monkey
     kernel = rng.standard_normal((o, m // groups, *window.kernel))
     monkeypatch.setattr(conv, "CHUNK_COLUMNS", 1)
     # Two samples at a time, and one at the end.
-    monkeypatch.setattr(conv, "CHUNK_BYTES", 8 * 2 * _written(window, s.shape, m, groups, size))
+    monkeypatch.setattr(Backend, "block_bytes", 8 * 2 * _written(window, s.shape, m, groups, size))
     device = backend(name)
     found = device.get(conv_adjoint(device, device.put(s), device.put(kernel), window, groups, size))
     assert relative_error(found, torch_adjoint(s, kernel, window, groups, size)) < 1e-13
@@ -87,9 +88,9 @@ def _written(window: Window, shape: tuple[int, ...], m: int, groups: int, size: 
 @pytest.mark.parametrize("case", [case for case in LARGE if max(LARGE[case][1]) > 6])
 def test_workspace_of_conv_adjoint_does_not_grow_with_samples(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     window, size, groups, (o, m) = LARGE[case]
-    monkeypatch.setattr(conv, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(Backend, "block_bytes", 1 << 20)
     device, locations, kernel = backend("numpy"), window.output_size(size), np.ones((o, m // groups, *window.kernel))
-    expected = adjoint_bytes(window, locations, size, kernel.shape, groups, 8)
+    expected = adjoint_bytes(device, kernel.shape, locations, window, groups, size)
     s = np.ones((150, o, *locations))
     tracemalloc.start()
     x = conv_adjoint(device, s, kernel, window, groups, size)
@@ -163,7 +164,7 @@ def pools(draw: Any) -> tuple[Window, tuple[int, ...]]:
 @on_drawn_backend
 @settings(max_examples=100, derandomize=True)
 @given(geometry=pools(), pick=PICKS, seed=st.integers(0, 50), chunk=st.sampled_from([1, 1 << 20]))
-def test_unpool_equals_loops(names: tuple[str, ...], geometry: Any, pick: int, seed: int, chunk: int) -> None:
+def test_unpool_equals_loops(geometry: Any, names: tuple[str, ...], pick: int, seed: int, chunk: int) -> None:
     """Every window chooses a tap that lies in the input; switches are told as onnxruntime tells them."""
     window, size = geometry
     locations, rng = window.output_size(size), np.random.default_rng(seed)
@@ -187,7 +188,7 @@ def test_unpool_equals_loops(names: tuple[str, ...], geometry: Any, pick: int, s
     np.testing.assert_array_equal(taps, chosen)
     device = backend(picked(names, pick))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "CHUNK_BYTES", chunk)
+        patch.setattr(Backend, "block_bytes", chunk)
         found = device.get(unpool(device, device.put(s), device.put(taps), window, size))
     np.testing.assert_allclose(found, total / np.maximum(counts, 1), rtol=1e-14, atol=1e-14)
 
