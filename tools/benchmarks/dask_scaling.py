@@ -14,7 +14,7 @@ import numpy as np
 from distributed import Client, LocalCluster
 
 import mipin_ref as mr
-from benchmarks.data import NETWORKS, Floats, add_mnist, digits, model_path
+from benchmarks.data import NETWORKS, Floats, add_mnist, digits, model_path, unseen_digits
 from benchmarks.tables import markdown, seconds, times
 
 
@@ -42,13 +42,13 @@ def run(options: argparse.Namespace) -> None:
     first, rows = found[0], []
     for workers, one in zip(options.workers, found, strict=True):
         gains = first.wall / one.wall, (first.client + first.worker) / (one.client + one.worker)
-        apart = difference(one.inverse, first.inverse), difference(one.inverse, alone)
+        apart = difference(one.inverse, first.inverse), difference(one.inverse, alone), *explained(one.inverse, alone)
         cells = [f"{workers} × 1", *map(seconds, one[1:]), *map(times, gains), *(f"{value:.1e}" for value in apart)]
         rows.append(cells)
     base = f"{options.workers[0]} × 1"
     print(f"{options.network}, {len(x):,} images, class {options.target}, memory={options.memory}\n")
     head = ["workers × threads", "wall", "CPU of the client", "CPU of the busiest worker"]
-    head += [f"wall: {base} ÷ this", f"CPU: {base} ÷ this", f"ΔW from {base}", "ΔW from one process"]
+    head += [f"wall: {base} ÷ this", f"CPU: {base} ÷ this", f"ΔW from {base}", "ΔW from one process", "ΔS", "ΔA"]
     print(markdown(head, rows))
 
 
@@ -73,3 +73,11 @@ def difference(a: mr.Inverse, b: mr.Inverse) -> float:
         apart = max(np.abs(x - y).max() for x, y in zip(a.weights[tensor].blocks, theirs.blocks, strict=True))
         worst = max(worst, float(apart / max(np.abs(block).max() for block in theirs.blocks)))
     return worst
+
+
+def explained(a: mr.Inverse, b: mr.Inverse) -> tuple[float, float]:
+    """The largest differences of source signals and of attributions of unseen digits, relative to the largest value."""
+    mine, theirs = (one.attribute(unseen_digits()) for one in (a, b))
+    pairs = ((mine.source, theirs.source), (mine.attribution, theirs.attribution))
+    source, attribution = (float(np.abs(x - y).max() / np.abs(y).max()) for x, y in pairs)
+    return source, attribution
