@@ -37,11 +37,18 @@ MAX_BYTES = (1 << 31) - (1 << 20)
 """Weights that a serialised model can hold: protobuf ends at 2 GB, and the nodes want some room."""
 
 
-def emit(net: Network, wanted: Sequence[str], switches: Collection[str] = ()) -> ModelProto:
+LARGE = 1 << 16
+"""Elements of a weight that is handed to onnxruntime beside the model."""
+
+
+def emit(
+    net: Network, wanted: Sequence[str], switches: Collection[str] = (), *, beside: dict[str, Array] | None = None
+) -> ModelProto:
     """A model whose outputs are the tensors `wanted` and, for each max-pool output in `switches`, its Indices.
 
     Nodes that no wanted tensor needs are left out. The output that holds the switches of tensor t is switches_of(t).
-    Raises UnsupportedModel where the weights are too large for one model.
+    beside: takes the large weights by name, of which the model then has name and shape alone.
+    Raises UnsupportedModel where the weights are too large for one model that holds them.
     """
     needed, layers = {*wanted, *switches}, []
     for layer in reversed(net.layers):
@@ -49,7 +56,7 @@ def emit(net: Network, wanted: Sequence[str], switches: Collection[str] = ()) ->
             layers.append(layer)
             needed.update(layer.inputs)
     size = sum(layer.parameters for layer in layers) * net.dtype.itemsize
-    if size > MAX_BYTES:
+    if size > MAX_BYTES and beside is None:
         raise UnsupportedModel(
             f"the network has {size:,} bytes of weights; only {MAX_BYTES:,} fit into one model for onnxruntime"
         )
@@ -67,7 +74,7 @@ def emit(net: Network, wanted: Sequence[str], switches: Collection[str] = ()) ->
     prefix = _prefix(net)
     for number, layer in enumerate(reversed(layers)):
         # Into the model itself: a graph given to make_model would hold all weights twice.
-        _append(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches)
+        _append(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches, beside)
     return model
 
 
@@ -83,10 +90,27 @@ def _prefix(net: Network) -> str:
     return prefix
 
 
-def _append(graph: GraphProto, layer: Layer, prefix: str, dtype: np.dtype[Any], switches: bool) -> None:
+def _append(
+    graph: GraphProto,
+    layer: Layer,
+    prefix: str,
+    dtype: np.dtype[Any],
+    switches: bool,
+    beside: dict[str, Array] | None,
+) -> None:
     def constant(role: str, value: Array) -> str:
-        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), f"{prefix}:{role}"))
-        return f"{prefix}:{role}"
+        name, value = f"{prefix}:{role}", np.ascontiguousarray(value)
+        if beside is None or value.dtype != dtype or value.size < LARGE:
+            graph.initializer.append(numpy_helper.from_array(value, name))
+            return name
+        beside[name] = value
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        graph.initializer.append(
+            TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)
+        )
+        # Any name will do: nothing is read from there.
+        graph.initializer[-1].external_data.add(key="location", value=name)
+        return name
 
     def weight(role: str, value: npt.ArrayLike) -> str:
         return constant(role, np.asarray(value).astype(dtype, copy=False))

@@ -16,12 +16,13 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2
 """How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
 
-_Key = tuple[tuple[str, ...], tuple[str, ...], int | None]
-_kept: MutableMapping[Network, dict[_Key, onnxruntime.InferenceSession]] = WeakKeyDictionary()
+_Key = tuple[tuple[str, ...], tuple[str, ...], int]
+_kept: MutableMapping[Network, dict[_Key, _Open]] = WeakKeyDictionary()
 _keeping = Lock()
 
 
@@ -33,9 +34,12 @@ class Record:
     switches: Mapping[str, npt.NDArray[np.int64]]
 
 
-def session(model: bytes | str, threads: int | None = None) -> onnxruntime.InferenceSession:
+def session(
+    model: bytes | str, threads: int | None = None, weights: Mapping[str, Array] | None = None
+) -> onnxruntime.InferenceSession:
     """An onnxruntime session that computes what is written, in bounded memory.
 
+    threads: as many as BLAS has where None; weights: that the model only names, which must live as long as the session.
     Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak. So is the
     log: whatever matters is raised.
     """
@@ -44,19 +48,30 @@ def session(model: bytes | str, threads: int | None = None) -> onnxruntime.Infer
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = BLAS_THREADS.count if threads is None else threads
+    if weights:
+        # Where they lie already: in the model they would be copied once to write it, and again to read it.
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _session_of(
-    net: Network, wanted: Sequence[str], switches: Sequence[str], threads: int | None, *, keep: bool
-) -> onnxruntime.InferenceSession:
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """A session and the weights that it reads where they lie."""
+
+    runtime: onnxruntime.InferenceSession
+    weights: Mapping[str, Array]
+
+
+def _session_of(net: Network, wanted: Sequence[str], switches: Sequence[str], threads: int, *, keep: bool) -> _Open:
     key = (tuple(wanted), tuple(switches), threads)
     with _keeping:
         found = _kept.get(net, {}).get(key)
     if found is None:
-        found = session(emit(net, wanted, switches).SerializeToString(), threads)
+        beside: dict[str, Array] = {}
+        model = emit(net, wanted, switches, beside=beside).SerializeToString()
+        found = _Open(session(model, threads, beside), beside)
     if keep:
         with _keeping:
             others = {other: kept for other, kept in _kept.get(net, {}).items() if other != key}
@@ -86,6 +101,7 @@ class Recorder:
         self._fetched = [t for t in self._wanted if t != net.input] + [switches_of(t) for t in self._switches]
         self._session = None
         if self._fetched:
+            threads = BLAS_THREADS.count if threads is None else threads
             self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
 
     def __call__(self, x: Array, first: int = 0) -> Record:
@@ -97,7 +113,7 @@ class Recorder:
         check_batch(net, x)
         x = np.ascontiguousarray(x, net.dtype)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
-        outputs = [] if self._session is None else self._session.run(self._fetched, {net.input: x})
+        outputs = [] if self._session is None else self._session.runtime.run(self._fetched, {net.input: x})
         values = dict(zip(self._fetched, outputs, strict=True))
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
         for name, value in values.items():

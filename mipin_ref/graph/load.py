@@ -28,9 +28,12 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
     needed = pruned(opened.proto, chosen)
     net = _network(opened, read(needed, chosen))
     if check:
-        # The file itself where all of it is needed: external data may be larger than a serialised model can be.
-        whole_file = opened.path if needed is opened.proto else None
-        verify(net, whole_file or needed)
+        # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
+        # weights need not be held once more.
+        as_it_is = needed is opened.proto and (opened.external or net.removed_softmax is None)
+        original = opened.path if as_it_is and opened.path is not None else needed
+        del opened, needed
+        verify(net, original)
     return net
 
 

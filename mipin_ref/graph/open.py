@@ -22,10 +22,13 @@ MAX_FILE = 1 << 31
 
 @dataclass(frozen=True)
 class Opened:
-    """proto: the model with every weight inside; path: of the file, where it has external data; sha256: of the file."""
+    """proto: the model with every weight inside; path: of the file that says the same; external: whether weights lie
+    beside it; sha256: of the file and what lies beside it.
+    """
 
     proto: ModelProto
     path: Path | None
+    external: bool
     sha256: str
 
 
@@ -55,7 +58,7 @@ def _from_bytes(data: bytes, what: str) -> Opened:
     if any(_is_external(t) for t in _tensors(proto)):
         raise InvalidData(f"{what} refer to external data: pass the path of the .onnx file instead")
     _check(data, what)
-    return Opened(_inlined(proto, what), None, hashlib.sha256(data).hexdigest())
+    return Opened(_inlined(proto, what), None, False, hashlib.sha256(data).hexdigest())
 
 
 def _from_path(path: Path) -> Opened:
@@ -78,7 +81,8 @@ def _from_path(path: Path) -> Opened:
     external = [t for t in _tensors(proto) if _is_external(t)]
     locations = sorted({_entry(t, "location") for t in external})
     if not external:
-        return Opened(_inlined(proto, what), None, digest.hexdigest())
+        inlined = _inlined(proto, what)
+        return Opened(inlined, path if inlined is proto else None, False, digest.hexdigest())
     try:
         for tensor in external:
             _check_extent(tensor, path.parent)
@@ -89,7 +93,7 @@ def _from_path(path: Path) -> Opened:
         with (path.parent / location).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    return Opened(_inlined(proto, what), path, digest.hexdigest())
+    return Opened(_inlined(proto, what), path, True, digest.hexdigest())
 
 
 def _parse(data: bytes, what: str) -> ModelProto:

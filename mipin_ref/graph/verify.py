@@ -37,6 +37,7 @@ def verify(net: Network, original: Path | ModelProto, *, seed: int = 0) -> float
         raise UnsupportedModel(f"onnxruntime cannot run the file: {line}") from failure
     if isinstance(expected, list):  # ZipMap's list of {class: score}
         expected = np.array([list(row.values()) for row in expected])
+    del runtime
     actual = logits(net, x.astype(net.dtype))
     if wanted == net.output:
         actual = _through_softmax(net, actual)
@@ -71,11 +72,13 @@ def _session(net: Network, original: Path | ModelProto) -> tuple[str, InferenceS
     removed = net.removed_softmax in ("Softmax", "LogSoftmax")
     if not removed or scores not in made:
         return net.output, session(original.SerializeToString())
-    shown = ModelProto()
-    shown.CopyFrom(original)
-    del shown.graph.output[:]
-    shown.graph.output.append(helper.make_empty_tensor_value_info(scores))
-    return scores, session(shown.SerializeToString())
+    told = list(original.graph.output)
+    del original.graph.output[:]
+    original.graph.output.append(helper.make_empty_tensor_value_info(scores))
+    shown = original.SerializeToString()
+    del original.graph.output[:]
+    original.graph.output.extend(told)
+    return scores, session(shown)
 
 
 def _through_softmax(net: Network, scores: Array) -> Array:

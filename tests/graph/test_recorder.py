@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 import mipin_ref as mr
 from mipin_ref.graph import forward
@@ -127,6 +128,24 @@ def test_weights_beyond_what_a_model_holds(net: mr.Network, monkeypatch: pytest.
     emit(net, [net.logits])
 
 
+def test_large_weights_are_read_where_they_lie(net: mr.Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, wanted = images(3), ["fired", "mixed", net.logits]
+    monkeypatch.setattr("mipin_ref.graph.emit.LARGE", 1 << 60)
+    inside = Recorder(net, wanted)(x)
+    monkeypatch.setattr("mipin_ref.graph.emit.LARGE", 1)
+    # Then the model itself holds next to nothing.
+    monkeypatch.setattr("mipin_ref.graph.emit.MAX_BYTES", 1)
+    beside: dict[str, Any] = {}
+    model = emit(net, wanted, beside=beside)
+    assert sum(value.size for value in beside.values()) >= sum(layer.parameters for layer in net.layers)
+    assert not any(tensor.raw_data for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT)
+    recorder = Recorder(net, wanted)
+    del beside
+    gc.collect()
+    for name in wanted:
+        np.testing.assert_array_equal(recorder(x).values[name], inside.values[name])
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Weak references to the sessions that are opened."""
@@ -166,7 +185,7 @@ def test_only_a_network_s_last_sessions_are_kept_and_only_while_it_lives(opened:
     Recorder(net, ["fired"])
     assert alive(opened) == [False]
     opened.clear()
-    for threads in (None, 1, 2):
+    for threads in (4, 1, 2):
         Recorder(net, ["fired"], threads=threads, keep=True)
     assert alive(opened) == [False, True, True]
     Recorder(net, ["fired"], threads=1, keep=True)

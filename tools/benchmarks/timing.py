@@ -104,8 +104,10 @@ def sessions(count: int) -> Iterator[None]:
     """The engine's onnxruntime sessions opened meanwhile have `count` threads: `fit` has no such option."""
     opened = forward.session
 
-    def limited(model: bytes | str, threads: int | None = None) -> onnxruntime.InferenceSession:
-        return opened(model, threads or count)
+    def limited(
+        model: bytes | str, threads: int | None = None, weights: Mapping[str, Any] | None = None
+    ) -> onnxruntime.InferenceSession:
+        return opened(model, count, weights)
 
     forward.session = limited
     try:
