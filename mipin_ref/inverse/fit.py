@@ -87,8 +87,8 @@ def fit(
     where writing them is estimated to cost less than computing them again.
 
     With `checkpoint`, a fit that was interrupted in whatever way and is called again with the same arguments goes on
-    behind the last finished pass, to the same result bit for bit (on the same machine); one that was finished returns
-    what it found. Costs one reading of the data more, to tell whether they are the same, and while a pass is written
+    behind the last finished pass, to the same result bit for bit (on the same machine, with as many threads); one
+    that was finished returns what it found. Costs one reading of the data more, to tell whether they are the same, and while a pass is written
     its weights twice. Each fit has a folder of its own in there, which stays until it is deleted; whatever differs, an
     option, a sample, a version of a package, makes another fit.
 
