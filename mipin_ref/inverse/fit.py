@@ -87,10 +87,10 @@ def fit(
     where writing them is estimated to cost less than computing them again.
 
     With `checkpoint`, a fit that was interrupted in whatever way and is called again with the same arguments goes on
-    behind the last finished pass, to the same result bit for bit (on the same machine, with as many threads); one
-    that was finished returns what it found. Costs one reading of the data more, to tell whether they are the same, and while a pass is written
-    its weights twice. Each fit has a folder of its own in there, which stays until it is deleted; whatever differs, an
-    option, a sample, a version of a package, makes another fit.
+    behind the last finished pass, to the same result bit for bit (on the same machine, with as many threads); one that
+    was finished returns what it found. Costs one reading of the data more, to tell whether they are the same, and while
+    a pass is written its weights twice. Each fit has a folder of its own in there, which stays until it is deleted;
+    whatever differs, an option, a sample, a version of a package, makes another fit.
 
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small, or
     another process at the same fit in the same checkpoint), CorruptFile for a damaged checkpoint, BackendUnavailable,
