@@ -160,9 +160,9 @@ def test_one_session_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     net, made = branching_network(), list[int | None]()
     session = forward.session
 
-    def counted(model: bytes, threads: int | None = None) -> Any:
+    def counted(model: bytes, threads: int | None = None, *rest: Any) -> Any:
         made.append(threads)
-        return session(model, threads)
+        return session(model, threads, *rest)
 
     monkeypatch.setattr(forward, "session", counted)
     _, passes = one_by_one(net, samples(60), [0, 1], backend("numpy"), EDGES, keep=0)
