@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,33 +20,13 @@ import numpy as np
 import mipin_ref as mr
 from benchmarks.data import add_backend, add_repeats, add_threads
 from benchmarks.networks import conv_chain
+from benchmarks.sweep import Point, Sweep
 from benchmarks.tables import markdown, seconds, size
 from benchmarks.timing import in_child, threads
 
 AXES = ("samples", "channels", "depth")
 LEAST = 1e5
 """Bytes: what two processes that do the same may differ by, and so the least that is told."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One size of chain and data."""
-
-    samples: int
-    channels: int
-    depth: int
-    side: int
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One quantity varied: its values, seconds and bytes at each."""
-
-    axis: str
-    values: tuple[int, ...]
-    points: tuple[Point, ...]
-    seconds: tuple[float, ...]
-    memory: tuple[float, ...]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from benchmarks.growth import Sweep
+from benchmarks.sweep import Sweep
 
 
 def chart(sweeps: Sequence[Sweep], path: Path) -> None:
