@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
@@ -160,9 +160,13 @@ class Backend:
             yield from map(work, items)
             return
         with BLAS_THREADS.single() as threads, ThreadPoolExecutor(threads) as pool:
-            left = iter(items)
-            while chunk := list(islice(left, threads)):
-                yield from pool.map(work, chunk)
+            ahead: deque[Future[U]] = deque()
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def matmul_stack(self, a: Array, b: Array) -> Array:
         """Many small products a [f, r, n] @ b [f, n, c]."""

@@ -18,7 +18,7 @@ from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.stacked_gram import StackedGram
 from mipin_ref.window import Window
 
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 24 << 20
 """Size of one chunk of rows or spectra: large enough for full-speed products, small beside any memory limit."""
 
 FEW_FEATURES = 64

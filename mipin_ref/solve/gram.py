@@ -39,7 +39,8 @@ def accumulator_bytes(features: int, width: int, rows: int) -> int:
     """What make_accumulator's choice holds at its largest, one batch's products included; width: of y."""
     if rows < features:
         return 8 * rows * (2 * (features + width) + rows)
-    return 16 * features * (features + width)
+    # Products of the regressors are added whole, those with the wider side some columns at a time.
+    return 8 * features * (2 * features + width)
 
 
 class Gram:

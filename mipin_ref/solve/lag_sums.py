@@ -12,6 +12,9 @@ from mipin_ref.solve.fourier import Transform, halved, lag_tables
 TILE = 64
 """Channels that are multiplied at a time: their products at all frequencies of a block must stay near the processor."""
 
+LEAST_BLOCKS = 8
+"""Into which frequencies are cut, however many threads share them: sums must not depend on that."""
+
 Lag = tuple[int, ...]
 
 
@@ -47,8 +50,8 @@ class LagSums:
             for found, (_, width, _) in zip(self._other_lags, others, strict=True)
         ]
         each = 2 * prod(length[:-1]) * self._channels * TILE * backend.itemsize
-        step = max(1, backend.block_bytes // each)
         blocks = halved(length)
+        step = max(1, min(backend.block_bytes // each, -(-blocks // LEAST_BLOCKS)))
         self._ranges = [(i, min(i + step, blocks)) for i in range(0, blocks, step)]
         self._tables = [[self._table(found, *r) for r in self._ranges] for found in (self._lags, *self._other_lags)]
 

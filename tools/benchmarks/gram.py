@@ -150,7 +150,7 @@ def row(case: Case, backend: Backend, options: argparse.Namespace, rate: float) 
     repeats = options.repeats if fewer == images else 1
     tried = [measured(partial(by_im2col, s[:fewer], case, c), lambda _: None, repeats) for c in sorted(chunks)]
     rival, expected = min(tried, key=lambda found: found[0])
-    chunk = max(1, min(images, (32 << 20) // (4 * case.channels * case.map**2)))
+    chunk = max(1, min(images, (24 << 20) // (4 * case.channels * case.map**2)))
     device = backend.put(s)
     ours, _ = measured(lambda: by_correlation(backend, device, case, chunk), backend.get, options.repeats)
     same = backend.get(by_correlation(backend, device[:fewer, ...], case, chunk))
