@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
 def measured(net: mr.Network, x: Floats, target: int, memory: str, workers: int) -> Measured:
     """One fit on a new cluster, whose workers have run a small one before, so that libraries are loaded."""
     with (
-        LocalCluster(processes=True, n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(processes=True, n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         mr.fit(net, x[: 64 * workers], target, memory=memory, client=client)
