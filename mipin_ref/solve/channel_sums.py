@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 
@@ -22,16 +24,19 @@ class ChannelSums:
 
     def update(self, y: Array) -> None:
         """Add y [n, parts, channels, locations]."""
-        xp = self._backend.xp
-        y = xp.astype(y, xp.float64)
-        self._totals += xp.sum(y, axis=(0, 3))
-        for a in range(y.shape[1]):
-            for b in range(a, y.shape[1]):
-                found = self._product(y[:, a, :, :], y[:, b, :, :])
-                self._products[a, b, :] += found
-                if a != b:
-                    self._products[b, a, :] += found
-        self.rows += y.shape[0] * y.shape[3]
+        xp, n = self._backend.xp, y.shape[0]
+        # So few samples at a time that what is made of them in float64 stays in the cache.
+        step = max(1, self._backend.block_bytes // (64 * prod(y.shape[1:]) or 1))
+        for start in range(0, n, step):
+            some = xp.astype(y[start : min(start + step, n), ...], xp.float64, copy=False)
+            self._totals += xp.sum(some, axis=(0, 3))
+            for a in range(y.shape[1]):
+                for b in range(a, y.shape[1]):
+                    found = self._product(some[:, a, :, :], some[:, b, :, :])
+                    self._products[a, b, :] += found
+                    if a != b:
+                        self._products[b, a, :] += found
+        self.rows += n * y.shape[3]
 
     def _product(self, a: Array, b: Array) -> Array:
         xp = self._backend.xp

@@ -61,13 +61,12 @@ class CorrelationGram:
         """Weights [1, Σ taps·o, m], the windows one after another, taps outermost, own weights and the intercept."""
         xp, channels = self._backend.xp, self._channels
         zz, zy, means = self._regressors.gram(), self._regressors.cross(), channels.means
-        mean_z = self._backend.zeros((zz.shape[0],), xp.float64)
+        zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))
+        yy, mean_z = channels.products(centred=self._intercept), self._backend.zeros((zz.shape[0],), xp.float64)
+        found = [zz, zy, yy, mean_z, means]
         if self._intercept:
             sum_z = self._regressors.sums()
             mean_z = sum_z / self.rows
             zz -= sum_z[:, None] * mean_z[None, :]
-            zy -= sum_z[:, None] * xp.reshape(means, (1, -1))
-        zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))
-        yy = channels.products(centred=self._intercept)
-        sums = Moments(self.rows, self._intercept, *(a[None, ...] for a in (zz, zy, yy, mean_z, means)))
-        return sums.solve(self._backend, ridge)
+            found = [zz, zy, yy, mean_z, means, sum_z, means]
+        return Moments(self.rows, *(a[None, ...] for a in found)).solve(self._backend, ridge)

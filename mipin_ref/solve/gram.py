@@ -8,7 +8,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.joint import Moments, Solution, eliminate, inner, mixed
-from mipin_ref.solve.ridge import SymmetricSolution, solve_symmetric
+from mipin_ref.solve.ridge import Factor, factorise
 
 
 class Accumulator(Protocol):
@@ -124,21 +124,21 @@ class Gram:
         columns: which regressors [k] take part, all where None; channels: for which of the d outputs.
         """
         xp, wide, f = self._backend.xp, self._backend.xp.float64, self._features
-        zz, zy, mean_z = self._zz, self._zy, self._backend.zeros((f,), wide)
+        zz, zy, total = self._zz[:f, :f], self._zy[:f, :], self._backend.zeros((f,), wide)
         if self._intercept:
-            total = zz[:f, f]
-            mean_y = xp.reshape(self._channels.means, (-1,)) - xp.astype(self._shift_y, wide)
-            zy = zy[:f, :] - total[:, None] * mean_y[None, :]
-            zz = zz[:f, :f] - total[:, None] * (total / self.rows)[None, :]
-            mean_z = xp.astype(self._shift_z, wide) + total / self.rows
+            total = self._zz[:f, f]
+            zz = zz - total[:, None] * (total / self.rows)[None, :]
+        mean_z = xp.astype(self._shift_z, wide) + total / self.rows
         if columns is not None:
             zz = xp.take(xp.take(zz, columns, axis=0), columns, axis=1)
-            zy, mean_z = xp.take(zy, columns, axis=0), xp.take(mean_z, columns, axis=0)
+            zy, mean_z, total = (xp.take(a, columns, axis=0) for a in (zy, mean_z, total))
         zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))[:, :, channels]
         yy = self._channels.products(centred=self._intercept)[:, :, channels]
-        mean_y = self._channels.means[:, channels]
-        sums = Moments(self.rows, self._intercept, *(a[None, ...] for a in (zz, zy, yy, mean_z, mean_y)))
-        return sums.solve(self._backend, ridge)
+        means, found = self._channels.means, [zz, zy, yy, mean_z, self._channels.means[:, channels]]
+        if self._intercept:
+            centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape)
+            found += [total, centre[:, channels]]
+        return Moments(self.rows, *(a[None, ...] for a in found)).solve(self._backend, ridge)
 
 
 class Rows:
@@ -182,16 +182,16 @@ class Rows:
         if self._intercept:
             z, y = z - mean_z, y - mean_y
         if ridge == 0 and parts > 1:
-            weights, mix, found = self._minimum_norm(z, y)
-            condition, rank = found.condition, found.rank
+            weights, mix, factor = self._minimum_norm(z, y)
+            condition, rank = factor.condition, factor.rank
         else:
             flat = xp.reshape(y, (self.rows, -1))
-            found = solve_symmetric(self._backend, z @ z.T, flat, ridge)
-            solved = z.T @ found.x
+            factor = factorise(self._backend, z @ z.T, ridge)
+            solved = z.T @ factor.solve(flat)
             left = xp.reshape(flat - z @ solved, y.shape)
             products, schur = (inner(self._backend, y[None, ...], a[None, ...]) for a in (y, left))
             own = eliminate(self._backend, schur, products, ridge, z.shape[1])
-            mix, condition, rank = own.mix, max(found.condition, own.condition), found.rank + own.rank
+            mix, condition, rank = own.mix, max(factor.condition, own.condition), factor.rank + own.rank
             weights = mixed(self._backend, xp.reshape(solved, (1, -1, *y.shape[1:])), mix)[0, ...]
         residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
         intercept = xp.sum(mix[0, ...] * mean_y, axis=0) - mean_z @ weights if self._intercept else None
@@ -200,14 +200,14 @@ class Rows:
             -mix[:, 1:, :],
             None if intercept is None else intercept[None, ...],
             self.rows,
-            "dual-cholesky" if found.solver == "cholesky" else "dual-eigh",
+            "dual-cholesky" if factor.solver == "cholesky" else "dual-eigh",
             condition,
             rank,
             float(xp.sum(residual * residual)),
             float(spread),
         )
 
-    def _minimum_norm(self, z: Array, y: Array) -> tuple[Array, Array, SymmetricSolution]:
+    def _minimum_norm(self, z: Array, y: Array) -> tuple[Array, Array, Factor]:
         """λ = 0: the norm counts all weights of a channel, so each channel's system is solved whole."""
         xp = self._backend.xp
         kernel = z @ z.T
@@ -215,10 +215,11 @@ class Rows:
         worst = None
         for channel in range(y.shape[2]):
             own = y[:, 1:, channel]
-            found = solve_symmetric(self._backend, kernel + own @ own.T, y[:, :1, channel], 0.0)
-            weights[:, channel] = (z.T @ found.x)[:, 0]
-            mix[0, 1:, channel] = -(own.T @ found.x)[:, 0]
-            if worst is None or found.condition > worst.condition:
-                worst = found
+            factor = factorise(self._backend, kernel + own @ own.T, 0.0)
+            found = factor.solve(y[:, :1, channel])
+            weights[:, channel] = (z.T @ found)[:, 0]
+            mix[0, 1:, channel] = -(own.T @ found)[:, 0]
+            if worst is None or factor.condition > worst.condition:
+                worst = factor
         assert worst is not None
         return weights, mix, worst

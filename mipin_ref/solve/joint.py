@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.solve.ridge import SymmetricSolution, solve_stack, solve_symmetric
+from mipin_ref.solve.ridge import Factor, Solver, factorise, factorise_stack
+
+BLOCK_BYTES = 64 << 20
+"""Of right sides solved at a time: many enough for the speed of products, few beside the memory of a fit."""
+
+NONE_SHARED = Factor(lambda b: b, "per channel", 1.0, 0)
+"""Of no regressor that channels share there is nothing to solve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,65 +42,89 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums of products over `rows` rows, float64; centred where the fit has an intercept.
+    """Sums of products over `rows` rows, float64; centred where the fit has an intercept, but for zy, the largest.
 
     zz: [groups, f, f]; zy: [groups, f, 1 + r, d]; yy: [groups, 1 + r, 1 + r, d]; mean_z: [groups, f];
-    mean_y: [groups, 1 + r, d]. y_0 is the value x, y_1.. the own regressors.
+    mean_y: [groups, 1 + r, d]. y_0 is the value x, y_1.. the own regressors. With an intercept zy is centred by
+    sum_z [groups, f] times centre_y [groups, 1 + r, d], the sums of Z and the means of y as they stand in zy.
     """
 
     rows: int
-    centred: bool
     zz: Array
     zy: Array
     yy: Array
     mean_z: Array
     mean_y: Array
+    sum_z: Array | None = None
+    centre_y: Array | None = None
+
+    @property
+    def centred(self) -> bool:
+        return self.sum_z is not None
 
     def solve(self, backend: Backend, ridge: float) -> Solution:
-        """The joint solution. λ = ridge >= 0, absolute, on sums; 0 gives the minimum norm."""
+        """The joint solution. λ = ridge >= 0, absolute, on sums; 0 gives the minimum norm.
+
+        Some channels at a time, so that of zy, which may be most of the memory, nothing as large is made but weights.
+        """
         xp = backend.xp
         groups, f, parts, d = self.zy.shape
         if ridge == 0 and parts > 1 and f:
             return self._minimum_norm(backend)
-        solved = xp.reshape(xp.zeros_like(self.zy), (groups, f, parts * d))
-        solver, condition, rank = "per channel", 1.0, 0
-        if f:
-            found = solve_stack(
-                backend, xp.asarray(self.zz, copy=True), xp.reshape(self.zy, (groups, f, parts * d)), ridge
-            )
-            solved, solver, condition, rank = found.x, found.solver, found.condition, found.rank
-        solved = xp.reshape(solved, (groups, f, parts, d))
-        schur = self.yy - inner(backend, self.zy, solved) if parts > 1 else self.yy
-        own = eliminate(backend, schur, self.yy, ridge, f)
-        weights = mixed(backend, solved, own.mix)
-        return self._solution(backend, weights, own, solver, max(condition, own.condition), rank + own.rank)
+        factor = factorise_stack(backend, xp.asarray(self.zz, copy=True), ridge) if f else NONE_SHARED
+        weights, mix = backend.zeros((groups, d, f), xp.float64), xp.ones_like(self.yy[:, 0, :, :])
+        step = max(1, BLOCK_BYTES // (8 * groups * parts * max(f, 1)))
+        conditions, ranks, error = [factor.condition], [], 0.0
+        for start in range(0, d, step):
+            some = slice(start, min(start + step, d))
+            zy, yy = self._cross(some), self.yy[..., some]
+            solved = xp.reshape(factor.solve(xp.reshape(zy, (groups, f, zy.shape[2] * zy.shape[3]))), zy.shape)
+            own = eliminate(backend, yy - inner(backend, zy, solved) if parts > 1 else yy, yy, ridge, f)
+            one = mixed(backend, solved, own.mix)
+            error += self._squared_error(backend, one, own.mix, zy, yy)
+            weights[:, some, :], mix[:, :, some] = xp.matrix_transpose(one), own.mix
+            conditions.append(own.condition)
+            ranks.append(own.rank)
+        # In memory a channel's weights lie side by side: so a Dense stores them, and so a factorisation gives them.
+        shared = xp.matrix_transpose(weights)
+        return self._solution(
+            backend, shared, mix, factor.solver, max(conditions), factor.rank + min(ranks, default=0), error
+        )
+
+    def _cross(self, channels: slice) -> Array:
+        """zy of some channels, centred."""
+        zy = self.zy[..., channels]
+        if self.sum_z is None or self.centre_y is None:
+            return zy
+        return zy - self.sum_z[:, :, None, None] * self.centre_y[:, None, :, channels]
+
+    def _squared_error(self, backend: Backend, weights: Array, mix: Array, zy: Array, yy: Array) -> float:
+        """Σ(x - x̂)² over the rows of some channels, whose zy and yy are given."""
+        xp, parts = backend.xp, range(yy.shape[1])
+        square = sum(xp.sum(mix[:, a, :] * mix[:, b, :] * yy[:, a, b, :]) for a in parts for b in parts)
+        cross = mixed(backend, zy, mix)
+        return float(square - 2 * xp.sum(weights * cross) + xp.sum(weights * (self.zz @ weights)))
 
     def _solution(
-        self, backend: Backend, weights: Array, own: Own, solver: str, condition: float, rank: int
+        self, backend: Backend, weights: Array, mix: Array, solver: Solver, condition: float, rank: int, error: float
     ) -> Solution:
         xp = backend.xp
-        cross = mixed(backend, self.zy, own.mix)
-        square = sum(
-            xp.sum(own.mix[:, a, :] * own.mix[:, b, :] * self.yy[:, a, b, :])
-            for a in range(self.yy.shape[1])
-            for b in range(self.yy.shape[1])
-        )
-        error = square - 2 * xp.sum(weights * cross) + xp.sum(weights * (self.zz @ weights))
         spread = xp.sum(self.yy[:, 0, 0, :])
         if not self.centred:
             spread = spread - self.rows * xp.sum(self.mean_y[:, 0, :] ** 2)
         intercept = None
         if self.centred:
-            intercept = xp.sum(own.mix * self.mean_y, axis=1) - xp.sum(self.mean_z[:, :, None] * weights, axis=1)
+            shared = xp.matrix_transpose(weights) @ self.mean_z[:, :, None]
+            intercept = xp.sum(mix * self.mean_y, axis=1) - shared[:, :, 0]
         return Solution(
             weights,
-            -own.mix[:, 1:, :],
+            -mix[:, 1:, :],
             intercept,
             self.rows,
             solver,
             condition,
             rank,
-            max(float(error), 0.0),
+            max(error, 0.0),
             max(float(spread), 0.0),
         )
 
@@ -102,21 +132,23 @@ class Moments:
         """λ = 0: the norm counts all weights of a channel, so each channel's system is solved whole."""
         xp = backend.xp
         groups, f, _, d = self.zy.shape
-        weights, mix = xp.zeros_like(self.zy[:, :, 0, :]), xp.ones_like(self.yy[:, 0, :, :])
-        solutions: list[SymmetricSolution] = []
+        zy = self._cross(slice(None))
+        weights, mix = xp.zeros_like(zy[:, :, 0, :]), xp.ones_like(self.yy[:, 0, :, :])
+        factors: list[Factor] = []
         for group in range(groups):
             for channel in range(d):
-                zv, vv = self.zy[group, :, 1:, channel], self.yy[group, 1:, 1:, channel]
+                zv, vv = zy[group, :, 1:, channel], self.yy[group, 1:, 1:, channel]
                 system = xp.concat([xp.concat([self.zz[group, ...], zv], axis=1), xp.concat([zv.T, vv], axis=1)])
-                right = xp.concat([self.zy[group, :, 0, channel], self.yy[group, 1:, 0, channel]])
-                found = solve_symmetric(backend, system, right[:, None], 0.0)
-                weights[group, :, channel] = found.x[:f, 0]
-                mix[group, 1:, channel] = -found.x[f:, 0]
-                solutions.append(found)
-        own = Own(mix, 1.0, 0)
-        condition, rank = max(s.condition for s in solutions), min(s.rank for s in solutions)
-        solver = "eigh" if any(s.solver == "eigh" for s in solutions) else "cholesky"
-        return self._solution(backend, weights, own, solver, condition, rank)
+                right = xp.concat([zy[group, :, 0, channel], self.yy[group, 1:, 0, channel]])
+                factor = factorise(backend, system, 0.0)
+                found = factor.solve(right[:, None])
+                weights[group, :, channel] = found[:f, 0]
+                mix[group, 1:, channel] = -found[f:, 0]
+                factors.append(factor)
+        condition, rank = max(s.condition for s in factors), min(s.rank for s in factors)
+        solver: Solver = "eigh" if any(s.solver == "eigh" for s in factors) else "cholesky"
+        error = self._squared_error(backend, weights, mix, zy, self.yy)
+        return self._solution(backend, weights, mix, solver, condition, rank, error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,13 +31,14 @@ class OwnGram:
         """Own weights [1, r, channels] and the intercept [1, channels]; the shared weights are empty."""
         channels = self._channels
         means, wide = channels.means, self._backend.xp.float64
+        none = self._backend.zeros((1, 0), wide)
         sums = Moments(
             self.rows,
-            self._intercept,
             self._backend.zeros((1, 0, 0), wide),
             self._backend.zeros((1, 0, *means.shape), wide),
             channels.products(centred=self._intercept)[None, ...],
-            self._backend.zeros((1, 0), wide),
+            none,
             means[None, ...],
+            *((none, means[None, ...]) if self._intercept else ()),
         )
         return sums.solve(self._backend, ridge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,27 +13,33 @@ from mipin_ref.errors import InvalidData
 
 EPS = float(np.finfo(np.float64).eps)
 
+Solver = Literal["cholesky", "eigh", "per channel", "dual-cholesky", "dual-eigh"]
 
-@dataclass(frozen=True)
-class SymmetricSolution:
-    """x [k, d]; condition: of the system solved (an estimate from below with "cholesky"); rank: directions kept."""
 
-    x: Array
-    solver: Literal["cholesky", "eigh"]
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A system, or a stack of them, ready to be solved for any right side.
+
+    solve: b [.., k, d] float64 -> x [.., k, d]; condition: of the system solved (an estimate from below with
+    "cholesky"); rank: directions kept. Of a stack both are those of the worst.
+    """
+
+    solve: Callable[[Array], Array]
+    solver: Solver
     condition: float
     rank: int
 
 
-def solve_symmetric(backend: Backend, a: Array, b: Array, ridge: float) -> SymmetricSolution:
-    """Solve (a + λI) x = b for symmetric positive semi-definite a.
+def factorise(backend: Backend, a: Array, ridge: float) -> Factor:
+    """What solves (a + λI) x = b for symmetric positive semi-definite a.
 
-    a: [k, k] float64, overwritten; b: [k, d] float64; ridge: λ >= 0. Directions of a whose eigenvalue is below
-    k·eps·max are noise of the sums: where they would matter (a condition beyond 1 / (k·eps)) the system is solved by
-    eigendecomposition without them, which for λ = 0 is the minimum-norm solution.
-    Raises InvalidData where a or b is not finite.
+    a: [k, k] float64, overwritten; ridge: λ >= 0. Directions of a whose eigenvalue is below k·eps·max are noise of the
+    sums: where they would matter (a condition beyond 1 / (k·eps)) the system is solved by eigendecomposition without
+    them, which for λ = 0 is the minimum-norm solution.
+    Raises InvalidData where a, or later b, is not finite.
     """
     xp = backend.xp
-    _check_finite(backend, a, b)
+    check_finite(backend, a)
     k = a.shape[0]
     limit = 1.0 / (k * EPS)
     if ridge:
@@ -41,31 +47,29 @@ def solve_symmetric(backend: Backend, a: Array, b: Array, ridge: float) -> Symme
     try:
         solve = backend.cholesky(a)
     except NotPositiveDefinite:
-        return _by_eigenvalues(backend, a, b, ridge)
+        return _by_eigenvalues(backend, a, ridge)
     condition = _condition(backend, a, solve)
     if not condition < limit:
-        return _by_eigenvalues(backend, a, b, ridge)
-    return SymmetricSolution(solve(b), "cholesky", condition, k)
+        return _by_eigenvalues(backend, a, ridge)
+    return Factor(_checked(backend, solve), "cholesky", condition, k)
 
 
-def solve_stack(backend: Backend, a: Array, b: Array, ridge: float) -> SymmetricSolution:
-    """Many such systems at once: a [g, k, k], overwritten, and b [g, k, d] -> x [g, k, d].
+def factorise_stack(backend: Backend, a: Array, ridge: float) -> Factor:
+    """The same for many systems at once, a [g, k, k], overwritten.
 
-    Several are solved by eigendecomposition, which the array namespaces do for stacks; condition and rank are those of
-    the worst. Raises as solve_symmetric does.
+    Several are solved by eigendecomposition, which the array namespaces do for stacks. Raises as factorise does.
     """
     xp = backend.xp
     if a.shape[0] == 1:
-        found = solve_symmetric(backend, a[0, ...], b[0, ...], ridge)
-        return SymmetricSolution(found.x[None, ...], found.solver, found.condition, found.rank)
-    _check_finite(backend, a, b)
+        found = factorise(backend, a[0, ...], ridge)
+        return replace(found, solve=lambda b: found.solve(b[0, ...])[None, ...])
+    check_finite(backend, a)
     k = a.shape[1]
     values, vectors = backend.eigh(a)
     largest = values[:, -1:]
     kept = values > k * EPS * xp.maximum(largest, xp.zeros_like(largest))
     values = values + ridge
     inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)), xp.zeros_like(values))
-    x = vectors @ (inverse[:, :, None] * (xp.matrix_transpose(vectors) @ b))
     smallest = xp.min(xp.where(kept, values, values[:, -1:]), axis=1)
     alive = smallest > 0
     condition = float(
@@ -73,16 +77,29 @@ def solve_stack(backend: Backend, a: Array, b: Array, ridge: float) -> Symmetric
             xp.where(alive, values[:, -1] / xp.where(alive, smallest, xp.ones_like(smallest)), xp.ones_like(smallest))
         )
     )
-    return SymmetricSolution(x, "eigh", condition, int(xp.min(xp.sum(xp.astype(kept, xp.int64), axis=1))))
+    rank = int(xp.min(xp.sum(xp.astype(kept, xp.int64), axis=1)))
+    return Factor(_checked(backend, _on_eigenvectors(backend, vectors, inverse)), "eigh", condition, rank)
 
 
-def _check_finite(backend: Backend, a: Array, b: Array) -> None:
-    xp = backend.xp
-    if not bool(xp.all(xp.isfinite(a))) or not bool(xp.all(xp.isfinite(b))):
+def check_finite(backend: Backend, a: Array) -> None:
+    """Raises InvalidData where a is not."""
+    if not bool(backend.xp.all(backend.xp.isfinite(a))):
         raise InvalidData("the normal equations are not finite: the data are too large for float64 sums")
 
 
-def _by_eigenvalues(backend: Backend, a: Array, b: Array, ridge: float) -> SymmetricSolution:
+def _checked(backend: Backend, solve: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    def checked(b: Array) -> Array:
+        check_finite(backend, b)
+        return solve(b)
+
+    return checked
+
+
+def _on_eigenvectors(backend: Backend, vectors: Array, inverse: Array) -> Callable[[Array], Array]:
+    return lambda b: vectors @ (inverse[..., None] * (backend.xp.matrix_transpose(vectors) @ b))
+
+
+def _by_eigenvalues(backend: Backend, a: Array, ridge: float) -> Factor:
     """The solution on the eigenvectors of a (which holds a + λI) whose eigenvalue stands out of the noise."""
     xp = backend.xp
     k = a.shape[0]
@@ -90,10 +107,10 @@ def _by_eigenvalues(backend: Backend, a: Array, b: Array, ridge: float) -> Symme
     largest = float(values[-1])
     kept = values - ridge > k * EPS * max(largest, 0.0)
     inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)), xp.zeros_like(values))
-    x = vectors @ (inverse[:, None] * (vectors.T @ b))
     smallest = float(xp.min(xp.where(kept, values, xp.full_like(values, largest))))
     condition = largest / smallest if smallest > 0 else float("inf")
-    return SymmetricSolution(x, "eigh", condition, int(xp.sum(xp.astype(kept, xp.int64))))
+    rank = int(xp.sum(xp.astype(kept, xp.int64)))
+    return Factor(_checked(backend, _on_eigenvectors(backend, vectors, inverse)), "eigh", condition, rank)
 
 
 def _condition(backend: Backend, a: Array, solve: Callable[[Array], Array], steps: int = 24) -> float:

@@ -80,7 +80,7 @@ class StackedGram:
         yy = xp.permute_dims(xp.reshape(yy, (parts, parts, groups, d)), (2, 0, 1, 3))
         zz, mean_z = self._zz, self._z / self.rows
         zy = xp.reshape(self._zy, (*self._zy.shape[:2], parts, d))
-        if self._intercept:
-            zz = zz - self._z[:, :, None] * mean_z[:, None, :]
-            zy = zy - self._z[:, :, None, None] * mean_y[:, None, :, :]
-        return Moments(self.rows, self._intercept, zz, zy, yy, mean_z, mean_y).solve(self._backend, ridge)
+        if not self._intercept:
+            return Moments(self.rows, zz, zy, yy, mean_z, mean_y).solve(self._backend, ridge)
+        zz = zz - self._z[:, :, None] * mean_z[:, None, :]
+        return Moments(self.rows, zz, zy, yy, mean_z, mean_y, self._z, mean_y).solve(self._backend, ridge)

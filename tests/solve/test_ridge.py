@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.gram import Accumulator, Gram, Rows, make_accumulator
-from mipin_ref.solve.ridge import solve_symmetric
+from mipin_ref.solve.ridge import factorise
 from tests.backends import EPS, PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 
 Problem = tuple[np.ndarray, np.ndarray]
@@ -129,7 +129,7 @@ def test_condition_is_that_of_the_system_solved(name: str) -> None:
     device = backend(name)
     values = np.array([100.0, 5.0, 1.0])
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
-    found = solve_symmetric(device, device.put(basis @ np.diag(values) @ basis.T), device.put(np.ones((3, 1))), 1.0)
+    found = factorise(device, device.put(basis @ np.diag(values) @ basis.T), 1.0)
     assert found.condition == pytest.approx(101 / 2, rel=1e-6)
 
 
@@ -137,7 +137,10 @@ def test_condition_is_that_of_the_system_solved(name: str) -> None:
 def test_infinite_sums_are_refused(name: str) -> None:
     device = backend(name)
     with pytest.raises(InvalidData, match="not finite"):
-        solve_symmetric(device, device.put(np.full((2, 2), np.inf)), device.put(np.ones((2, 1))), 1.0)
+        factorise(device, device.put(np.full((2, 2), np.inf)), 1.0)
+    solve = factorise(device, device.put(np.eye(2)), 1.0).solve
+    with pytest.raises(InvalidData, match="not finite"):
+        solve(device.put(np.full((2, 1), np.inf)))
 
 
 @on_every_backend
