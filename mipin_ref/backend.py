@@ -168,6 +168,19 @@ class Backend:
             while ahead:
                 yield ahead.popleft().result()
 
+    def add_gram(self, total: Array, z: Array) -> None:
+        """Add zᵀz of z [n, k] to total [k, k], of which only the lower triangle counts then."""
+        if not self._is_numpy:
+            total += z.T @ z
+            return
+        # NumPy would have BLAS multiply one triangle and then mirror it element by element, which for a few hundred
+        # rows takes longer than the product; so the triangle is cut into blocks of columns.
+        width = z.shape[1]
+        step = max(128, -(-width // 8))
+        for start in range(0, width, step):
+            columns = slice(start, min(start + step, width))
+            total[start:, columns] += z[:, start:].T @ z[:, columns]
+
     def matmul_stack(self, a: Array, b: Array) -> Array:
         """Many small products a [f, r, n] @ b [f, n, c]."""
         if not self._is_numpy:

@@ -14,9 +14,10 @@ from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
 from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
+from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
-from mipin_ref.solve.gram import Accumulator, accumulator_bytes, make_accumulator
+from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, make_accumulator
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.own_gram import OwnGram
 
@@ -76,6 +77,16 @@ class Problem:
         )
         return Sums(self, made)
 
+    def count(self, x: Array) -> ChannelSums | None:
+        """The sums of each feature of x [n, *shape] alone, which are the same for every target; None where they are not
+        asked for by themselves.
+        """
+        if not self.step.dense or self.step.own or self.samples < self._features:
+            return None
+        sums = ChannelSums(self.backend, self.step.shape[0], 1)
+        sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))
+        return sums
+
     @property
     def bytes(self) -> int:
         """What those sums hold at their largest."""
@@ -109,7 +120,14 @@ class Sums:
     problem: Problem
     held: OwnGram | ConvGram | Accumulator
 
-    def update(self, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array) -> None:
+    def count(self, channels: ChannelSums) -> None:
+        """Add what Problem.count gives for samples that `update` adds as counted."""
+        assert isinstance(self.held, Gram)
+        self.held.count(channels)
+
+    def update(
+        self, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array, *, counted: bool = False
+    ) -> None:
         """Add samples: the signals of the step's branches, and the tensor's true value x [n, *shape]."""
         backend, step = self.problem.backend, self.problem.step
         xp = backend.xp
@@ -121,7 +139,11 @@ class Sums:
         elif isinstance(self.held, ConvGram):
             self.held.update(shared, y)
         else:
-            self.held.update(shared[0] if len(shared) == 1 else xp.concat(shared, axis=1), y)
+            z = shared[0] if len(shared) == 1 else xp.concat(shared, axis=1)
+            if isinstance(self.held, Gram):
+                self.held.update(z, y, counted=counted)
+            else:
+                self.held.update(z, y)
 
     def solve(self, ridge: float) -> tuple[Weights, Sequence[Solution]]:
         """The weights in the layers' own shapes, and what is known of the fit."""

@@ -18,12 +18,13 @@ from mipin_ref.graph.layer import MaxPool
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums
-from mipin_ref.inverse.gathered import Gathered
+from mipin_ref.inverse.gathered import Gathered, Values
 from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import Recorded, descend, needs, seed, to_device
 from mipin_ref.inverse.recordings import Key, Recordings
 from mipin_ref.progress import Advance
+from mipin_ref.solve.channel_sums import ChannelSums
 
 Problems = Mapping[int, Mapping[str, Problem]]
 """What a pass adds up: by target and tensor."""
@@ -139,8 +140,12 @@ def run_pass(
     advance: Advance,
 ) -> Added:
     """The sums of the data of `recordings`, batch by batch; what is kept goes into `signals`, the rest into `state`."""
+    values = {step.tensor: Values(backend) for step in this.fitted}
     sums = {
-        t: {name: Gathered(one.sums(), this.gathered if one.step.dense else 0) for name, one in own.items()}
+        t: {
+            name: Gathered(one.sums(), this.gathered if one.step.dense else 0, values[name])
+            for name, one in own.items()
+        }
         for t, own in problems.items()
     }
     tensors, pools = this.needs(plan, state)
@@ -150,6 +155,7 @@ def run_pass(
     for first, stop, found in batches(backend, recordings.passes(tensors, pools, this.later, this.size)):
         batch = to_device(backend, this.path, found)
         whole: dict[str, Array] = {}
+        counted: dict[str, ChannelSums | None] = {}
         for target, known in state.items():
             mask = _rows(plan, target, known, first, stop, found)
             chosen[target].append(mask)
@@ -166,8 +172,14 @@ def run_pass(
                 here_signals.setdefault(plan.logits, seed(backend, plan, logits, target))
             reached = descend(backend, this.path, known.on_device, here, here_signals, affine=len(rows), keep=wanted)
             for step in this.fitted:
-                x = _values(backend, found, step.tensor, rows, whole)
-                sums[target][step.tensor].update(reached, here.taps, x)
+                x, problem = _values(backend, found, step.tensor, rows, whole), problems[target][step.tensor]
+                if len(rows) < stop - first:
+                    channels = problem.count(x)
+                else:
+                    if step.tensor not in counted:
+                        counted[step.tensor] = problem.count(x)
+                    channels = counted[step.tensor]
+                sums[target][step.tensor].update(reached, here.taps, x, channels)
             for name in this.store:
                 signals.append((target, name), backend.get(reached[name]))
         advance(stop - first)

@@ -59,32 +59,44 @@ class Gram:
         self._shift_z = backend.zeros((features,))
         self._shift_y = backend.zeros((self._parts * outputs,))
         self._y_is_shifted = False
+        # Of which the lower triangle counts.
         self._zz = backend.zeros((width, width), wide)
         self._zy = backend.zeros((width, self._parts * outputs), wide)
         self._channels = ChannelSums(backend, outputs, self._parts)
+        self._started = False
 
     @property
     def rows(self) -> int:
         return self._channels.rows
 
-    def update(self, z: Array, y: Array) -> None:
-        """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype."""
+    def update(self, z: Array, y: Array, *, counted: bool = False) -> None:
+        """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype; counted: `count` has had these y."""
         xp, n = self._backend.xp, z.shape[0]
         if n == 0:
             return
-        if self._intercept and self.rows == 0:
+        if self._intercept and not self._started:
             self._choose_shifts(z, y)
-        self._channels.update(xp.reshape(y, (n, self._parts, -1, 1)))
+        self._started = True
+        if not counted:
+            self._channels.update(xp.reshape(y, (n, self._parts, -1, 1)))
         if self._intercept:
-            one = xp.ones((n, 1), dtype=z.dtype, device=self._backend.device)
-            z = xp.concat([z - self._shift_z, one], axis=1)
+            shifted = xp.empty((n, self._features + 1), dtype=z.dtype, device=self._backend.device)
+            shifted[:, :-1] = z
+            shifted[:, :-1] -= self._shift_z
+            shifted[:, -1] = 1
+            z = shifted
             y = y - self._shift_y if self._y_is_shifted else y
-        self._zz += z.T @ z
         # Some columns at a time: their products are still near the processor when they are added to the float64 sums.
-        step = max(1, 4 * self._backend.block_bytes // (z.shape[1] * self._backend.itemsize))
+        width = z.shape[1]
+        step = max(1, 4 * self._backend.block_bytes // (width * self._backend.itemsize))
         for start in range(0, y.shape[1], step):
             columns = slice(start, min(start + step, y.shape[1]))
             self._zy[:, columns] += z.T @ y[:, columns]
+        self._backend.add_gram(self._zz, z)
+
+    def count(self, channels: ChannelSums) -> None:
+        """Add the sums of each channel alone, of rows whose products `update` adds."""
+        self._channels.merge(channels)
 
     def _choose_shifts(self, z: Array, y: Array) -> None:
         xp = self._backend.xp
@@ -101,19 +113,19 @@ class Gram:
             raise InvalidData("only sums of the same problem can be merged")
         if not other.rows:
             return
-        if not self.rows:
+        if not self._started:
             self._shift_z, self._shift_y = other._shift_z, other._shift_y
-            self._y_is_shifted = other._y_is_shifted
+            self._y_is_shifted, self._started = other._y_is_shifted, True
         zz, zy = other._zz, other._zy
         if self._intercept:
             xp, wide = self._backend.xp, self._backend.xp.float64
             by_z = xp.astype(other._shift_z, wide) - xp.astype(self._shift_z, wide)
             by_y = xp.astype(other._shift_y, wide) - xp.astype(self._shift_y, wide)
             by_z = xp.concat([by_z, xp.zeros_like(by_z[:1])])[:, None]
-            zz = zz + by_z * zz[-1:, :]
-            zz = zz + zz[:, -1:] * by_z.T
+            total = zz[-1:, :].T + by_z * zz[-1, -1]
+            zz = zz + by_z * zz[-1:, :] + total * by_z.T
             zy = zy + by_z * zy[-1:, :]
-            zy = zy + zz[:, -1:] * by_y[None, :]
+            zy = zy + total * by_y[None, :]
         self._zz += zz
         self._zy += zy
         self._channels.merge(other._channels)
@@ -125,8 +137,9 @@ class Gram:
         """
         xp, wide, f = self._backend.xp, self._backend.xp.float64, self._features
         zz, zy, total = self._zz[:f, :f], self._zy[:f, :], self._backend.zeros((f,), wide)
+        zz = xp.tril(zz) + xp.tril(zz, k=-1).T
         if self._intercept:
-            total = self._zz[:f, f]
+            total = self._zz[f, :f]
             zz = zz - total[:, None] * (total / self.rows)[None, :]
         mean_z = xp.astype(self._shift_z, wide) + total / self.rows
         if columns is not None:

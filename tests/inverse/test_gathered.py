@@ -13,7 +13,7 @@ from mipin_ref.graph.layer import MaxPool
 from mipin_ref.inverse import budget, fitter
 from mipin_ref.inverse.blocks import Problem, Sums
 from mipin_ref.inverse.budget import gathered_samples
-from mipin_ref.inverse.gathered import Gathered
+from mipin_ref.inverse.gathered import Gathered, Values
 from mipin_ref.inverse.plan import make_plan
 from tests.backends import backend, on_every_backend
 from tests.inverse.test_graphs import loaded
@@ -40,7 +40,7 @@ def test_samples_come_in_order_and_in_pieces_of_at_least_so_many(
     s = [rng.standard_normal((45, *net.shapes[n])) for n in step.reads]
     x = rng.standard_normal((45, *step.shape))
     problem = Problem(device, step, False, 45)
-    gathered, plain = Gathered(problem.sums(), size), problem.sums()
+    gathered, plain = Gathered(problem.sums(), size, Values(problem.backend)), problem.sums()
     for start in range(0, 45, 4):
         rows = slice(start, start + 4)
         signals = {n: device.put(a[rows]) for n, a in zip(step.reads, s, strict=True)}

@@ -24,6 +24,7 @@ from benchmarks.timing import finish, interleaved, threads
 from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.graph.layer import Dense
 from mipin_ref.inverse.blocks import Problem, Sums
+from mipin_ref.solve.channel_sums import ChannelSums
 
 TOGETHER, ALONE, GEMM = "one call", "a call a target", "GEMM"
 
@@ -49,24 +50,36 @@ def operations(problem: Problem, samples: int) -> float:
 
 @contextmanager
 def clocked_updates() -> Iterator[Mapping[str, Updates]]:
-    """The updates of all sums meanwhile, by tensor."""
+    """The updates of all sums meanwhile, by tensor; the sums of features alone, which targets share, among them."""
     found: dict[str, Updates] = defaultdict(Updates)
-    plain = Sums.update
+    update, count, counted = Sums.update, Sums.count, Problem.count
 
-    def update(self: Sums, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array) -> None:
-        finish(self.problem.backend)
+    def clocked(problem: Problem, work: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        finish(problem.backend)
         began = time.perf_counter()
-        plain(self, signals, taps, x)
-        finish(self.problem.backend)
-        one = found[self.problem.step.tensor]
-        one.seconds += time.perf_counter() - began
-        one.operations += operations(self.problem, x.shape[0])
+        result = work(*given, **named)
+        finish(problem.backend)
+        found[problem.step.tensor].seconds += time.perf_counter() - began
+        return result
 
-    Sums.update = update  # type: ignore[method-assign]
+    def clocked_update(
+        self: Sums, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array, **named: bool
+    ) -> None:
+        clocked(self.problem, update, self, signals, taps, x, **named)
+        found[self.problem.step.tensor].operations += operations(self.problem, x.shape[0])
+
+    def clocked_count(self: Sums, channels: ChannelSums) -> None:
+        clocked(self.problem, count, self, channels)
+
+    def clocked_counted(self: Problem, x: Array) -> ChannelSums | None:
+        channels: ChannelSums | None = clocked(self, counted, self, x)
+        return channels
+
+    Sums.update, Sums.count, Problem.count = clocked_update, clocked_count, clocked_counted  # type: ignore[method-assign]
     try:
         yield found
     finally:
-        Sums.update = plain  # type: ignore[method-assign]
+        Sums.update, Sums.count, Problem.count = update, count, counted  # type: ignore[method-assign]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
