@@ -140,14 +140,14 @@ def test_the_batch_size_does_not_matter() -> None:
 
 
 def test_no_more_images_are_run_at_once_than_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, call = [], Recorder.__call__
+    net, seen, call = small(), [], Recorder.__call__
 
     def counting(self: Recorder, x: Array, first: int = 0) -> Any:
         seen.append(len(x))
         return call(self, x, first)
 
     monkeypatch.setattr(Recorder, "__call__", counting)
-    mr.metrics.insertion(small(), X[:2], np.random.default_rng(0).standard_normal((2, 6, 6)), 1, batch_size=5)
+    mr.metrics.insertion(net, X[:2], np.random.default_rng(0).standard_normal((2, 6, 6)), 1, batch_size=5)
     assert sum(seen) == 2 * 37
     assert max(seen) == 5
 
