@@ -30,7 +30,8 @@ class RandomizationStep:
     """tensor: output of the layer that was redrawn last, on top of all above; kind: of that layer;
     signed, absolute: means over samples of the Spearman rank correlation of the map with the original's, and of their
     absolute values, NaN where there is none; ssim: mean structural similarity of the absolute values, None where it was
-    not asked for; flat: samples left out of the two correlations, since a map of theirs is equal everywhere.
+    not asked for; flat: samples left out of the two correlations, since a map of theirs, or its absolute value, is
+    equal everywhere.
     """
 
     tensor: str
@@ -102,7 +103,7 @@ def randomization(
     if not stops or not stops <= set(order):
         raise InvalidData(f"randomization: tensors must be among the outputs of layers with weights, {list(order)}")
     original = _maps(net, explain, x, targets, kind)
-    if all(map(_is_flat, original)):
+    if all(_is_flat(np.abs(one)) for one in original):
         raise InvalidData("randomization: every map of the network as it is has the same score at all its pixels")
     if similarity is not None and min(original.shape[1:]) < 3:
         raise InvalidData(

@@ -103,6 +103,15 @@ def test_the_draw_has_mean_and_deviation_of_each_array() -> None:
         assert not np.isin(after, before).all()
 
 
+def test_layers_of_one_shape_draw_different_weights() -> None:
+    sketch = Sketch(5)
+    first = sketch.node("Relu", sketch.dense("x", 5, 5))
+    sketch.node("Gemm", first, sketch.normal(5, 5), sketch.normal(5), out="scores")
+    net = redraw(mr.load(sketch.model("scores")), ["scores", "gemm0"])
+    scaled = [(a - a.mean()) / a.std() for a in (weights(net)["gemm0"][0], weights(net)["scores"][0])]
+    assert np.abs(scaled[0] - scaled[1]).max() > 0.5
+
+
 def test_slopes_affines_and_constants() -> None:
     """A scaling of the pixels is no layer with weights; a PRelu and a batch norm that cannot be folded are."""
     sketch = Sketch(2, 5, 5)
