@@ -1,6 +1,25 @@
 """Measures of attributions (method of the paper, section 5 and 6)."""
 
 from mipin_ref.metrics.apc import APC, apc
+from mipin_ref.metrics.boxes import BoxAccuracy, box_accuracy
+from mipin_ref.metrics.curves import PixelCurve, deletion, insertion
 from mipin_ref.metrics.pointing import GridPointingGame, grid_pointing_game
+from mipin_ref.metrics.randomization import Randomization, RandomizationStep, randomization
+from mipin_ref.metrics.sensitivity import ClassSensitivity, class_sensitivity
 
-__all__ = ["APC", "GridPointingGame", "apc", "grid_pointing_game"]
+__all__ = [
+    "APC",
+    "BoxAccuracy",
+    "ClassSensitivity",
+    "GridPointingGame",
+    "PixelCurve",
+    "Randomization",
+    "RandomizationStep",
+    "apc",
+    "box_accuracy",
+    "class_sensitivity",
+    "deletion",
+    "grid_pointing_game",
+    "insertion",
+    "randomization",
+]

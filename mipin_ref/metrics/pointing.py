@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.metrics.checks import as_array, checked_maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ def grid_pointing_game(maps: npt.ArrayLike, cells: npt.ArrayLike, grid: int = 2)
     """
     if not isinstance(grid, Integral) or grid < 2:
         raise InvalidData(f"grid pointing game: grid must be an integer of at least 2, not {grid!r}")
-    values, targets = _checked_maps(maps), _checked_cells(cells, int(grid))
+    values, targets = checked_maps("grid pointing game", maps), _checked_cells(cells, int(grid))
     if len(values) != len(targets):
         raise InvalidData(f"grid pointing game: there are {len(targets)} cells for {len(values)} maps")
     positive = np.maximum(values, 0).astype(np.result_type(values, np.float64))
@@ -62,21 +62,8 @@ def _shares(length: int, grid: int) -> npt.NDArray[np.float64]:
     return shares
 
 
-def _checked_maps(maps: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
-    found = _array(maps, "maps must be floats [N, H, W]")
-    if found.ndim != 3 or not np.issubdtype(found.dtype, np.floating):
-        raise InvalidData(
-            f"grid pointing game: maps must be floats [N, H, W], not {found.dtype} of shape {list(found.shape)}"
-        )
-    if found.size == 0:
-        raise InvalidData(f"grid pointing game: the maps are empty, their shape is {list(found.shape)}")
-    if not np.isfinite(found).all():
-        raise InvalidData("grid pointing game: the maps hold NaN or Inf")
-    return found
-
-
 def _checked_cells(cells: npt.ArrayLike, grid: int) -> npt.NDArray[np.int64]:
-    found = _array(cells, "cells must be integers [N]")
+    found = as_array("grid pointing game", cells, "cells must be integers [N]")
     if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
         raise InvalidData(
             f"grid pointing game: cells must be integers [N], not {found.dtype} of shape {list(found.shape)}"
@@ -87,10 +74,3 @@ def _checked_cells(cells: npt.ArrayLike, grid: int) -> npt.NDArray[np.int64]:
             f"a {grid}×{grid} mosaic has cells 0..{grid**2 - 1}"
         )
     return found.astype(np.int64)
-
-
-def _array(values: npt.ArrayLike, wanted: str) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise InvalidData(f"grid pointing game: {wanted} ({error})") from error

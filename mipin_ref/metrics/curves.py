@@ -1,0 +1,215 @@
+"""Deletion and insertion: how the score of a class moves as pixels go, or come, in the order of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+from scipy.special import softmax
+
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.forward import Recorder, check_batch
+from mipin_ref.graph.network import Network
+from mipin_ref.metrics.checks import Maps, as_array, checked_maps, checked_targets
+from mipin_ref.table import format_table
+
+OUTPUTS = ("probability", "logit")
+
+BLUR = 5
+"""Standard deviation and reach in pixels of the blur, which is that of RISE: 11×11."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelCurve:
+    """kind: "deletion" or "insertion"; output: "probability" or "logit"; fill: what stands for a missing pixel;
+    fractions: [S + 1] share of the pixels that are deleted, or inserted, from 0 to 1; scores: [N, S + 1] the target's
+    output there; auc: [N] area under each curve; curve: [S + 1] and mean: the means of scores and auc over samples;
+    flat: maps that are equal everywhere, whose pixels went in pixel order.
+    """
+
+    kind: str
+    output: str
+    fill: str
+    fractions: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    auc: npt.NDArray[np.float64]
+    curve: npt.NDArray[np.float64]
+    mean: float
+    flat: int
+
+    def __str__(self) -> str:
+        shown = np.unique(np.linspace(0, len(self.fractions) - 1, 11).round().astype(int))
+        done = "deleted" if self.kind == "deletion" else "inserted"
+        rows = [[f"{self.fractions[i]:.1%}", f"{self.curve[i]:.4f}"] for i in shown]
+        line = f"{self.kind} AUC {self.mean:.4f} (mean of {len(self.auc)} samples, {self.output}, fill {self.fill}"
+        line += f", {self.flat} maps equal everywhere, taken in pixel order)" if self.flat else ")"
+        return f"{format_table([done, self.output], rows)}\n{line}"
+
+
+def deletion(
+    net: Network,
+    x: npt.NDArray[Any],
+    maps: npt.ArrayLike,
+    target: int | npt.ArrayLike,
+    *,
+    fill: float | npt.ArrayLike = 0.0,
+    steps: int = 100,
+    output: str = "probability",
+    batch_size: int = 64,
+) -> PixelCurve:
+    """The target's score as the pixels that a map scores highest are replaced first (Petsiuk, Das, Saenko, RISE, BMVC
+    2018; pixel flipping in Samek et al., Evaluating the Visualization of What a Deep Neural Network Has Learned,
+    TNNLS 2017). A lower area under the curve is better.
+
+    x: [N, *input_shape]; maps: [N, H, W], the input's shape without its channels; target: a class, or [N] classes.
+    fill: what replaces a pixel, in the scale of x: a number, a value for each channel, or "blur" for x itself behind a
+    Gaussian of 5 pixels cut off at 11×11, its edges mirrored. 0 means a grey or black pixel only where x is scaled so.
+    steps: into which the pixels are divided evenly, fewer where there are not so many pixels; pixels of equal score go
+    in pixel order, row by row from the top. output: the softmax over the logits, or the logit. batch_size: altered
+    images that are held and run at once.
+    Raises InvalidData for NaN or Inf, shapes that do not fit, a target out of range, an option's value, and where all
+    maps are equal everywhere, so that nothing is ranked.
+    """
+    return _curve("deletion", net, x, maps, target, fill, steps, output, batch_size)
+
+
+def insertion(
+    net: Network,
+    x: npt.NDArray[Any],
+    maps: npt.ArrayLike,
+    target: int | npt.ArrayLike,
+    *,
+    fill: float | npt.ArrayLike = "blur",
+    steps: int = 100,
+    output: str = "probability",
+    batch_size: int = 64,
+) -> PixelCurve:
+    """The target's score as an image that is all `fill` gets its pixels back, those first that a map scores highest
+    (Petsiuk, Das, Saenko, RISE, BMVC 2018). A higher area under the curve is better.
+
+    Options and errors are those of `deletion`; the image begins blurred by default, as in RISE.
+    """
+    return _curve("insertion", net, x, maps, target, fill, steps, output, batch_size)
+
+
+def _curve(
+    kind: str,
+    net: Network,
+    x: npt.NDArray[Any],
+    maps: npt.ArrayLike,
+    target: int | npt.ArrayLike,
+    fill: float | npt.ArrayLike,
+    steps: int,
+    output: str,
+    batch_size: int,
+) -> PixelCurve:
+    check_batch(net, x)
+    x = np.asarray(x, net.dtype)
+    if not len(x) or not np.isfinite(x).all():
+        raise InvalidData(f"{kind}: the data {'hold NaN or Inf' if len(x) else 'hold no sample'}")
+    if output not in OUTPUTS:
+        raise InvalidData(f"{kind}: output must be 'probability' or 'logit', not {output!r}")
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise InvalidData(f"{kind}: {name} must be an integer of at least 1, not {value!r}")
+    targets = checked_targets(kind, net, target, len(x))
+    if output == "probability" and net.classes == 1:
+        raise InvalidData(f"{kind}: the softmax over one logit is always 1; pass output='logit'")
+    axis = net.channel_axis(net.input)
+    scores = _fitting(kind, maps, x, axis)
+    flat = (scores == scores[:, :1]).all(axis=1)
+    if flat.all():
+        raise InvalidData(f"{kind}: every map has the same score at all its pixels, so that nothing is ranked")
+    filler = _Fill(kind, fill, x, axis)
+    pixels = scores.shape[1]
+    counts = np.unique(np.arange(steps + 1) * pixels // steps)
+    recorder = Recorder(net, [net.logits])
+    found = np.empty((len(x), len(counts)))
+    for number, one in enumerate(scores):
+        rank = np.empty(pixels, np.int64)
+        rank[np.argsort(-one, kind="stable")] = np.arange(pixels)
+        there, absent = x[number], filler(number)
+        before, after = (there, absent) if kind == "deletion" else (absent, there)
+        grid = _spatial(x.shape[1:], axis)
+        for first, done in _batches(counts, batch_size):
+            changed = (rank < done[:, None]).reshape(-1, *grid)
+            if axis is not None:
+                changed = np.expand_dims(changed, axis)
+            logits = recorder(np.where(changed, after, before)).values[net.logits].reshape(len(done), -1)
+            values = softmax(logits.astype(np.float64), axis=1) if output == "probability" else logits
+            found[number, first : first + len(done)] = values[:, targets[number]]
+    fractions = counts / pixels
+    auc = np.trapezoid(found, fractions, axis=1)
+    return PixelCurve(
+        kind, output, str(filler), fractions, found, auc, found.mean(axis=0), float(auc.mean()), int(flat.sum())
+    )
+
+
+def _batches(counts: npt.NDArray[np.int64], size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    for first in range(0, len(counts), size):
+        yield first, counts[first : first + size]
+
+
+def _spatial(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
+    """The per-sample shape without channels; axis: counted with the batch."""
+    return shape if axis is None else (*shape[: axis - 1], *shape[axis:])
+
+
+def _fitting(kind: str, maps: npt.ArrayLike, x: npt.NDArray[Any], axis: int | None) -> Maps:
+    """The maps as [N, pixels]."""
+    grid = _spatial(x.shape[1:], axis)
+    wanted = (len(x), *grid)
+    found = checked_maps(kind, maps, axes=", ".join(map(str, wanted)))
+    if found.shape != wanted:
+        raise InvalidData(
+            f"{kind}: the maps have shape {list(found.shape)}; the data {list(x.shape)} need maps {list(wanted)}"
+        )
+    return found.reshape(len(x), prod(grid))
+
+
+class _Fill:
+    """What stands for the missing pixels of each sample."""
+
+    def __init__(self, kind: str, fill: float | npt.ArrayLike, x: npt.NDArray[Any], axis: int | None) -> None:
+        self._x, self._axis = x, axis
+        self._values: npt.NDArray[Any] | None = None
+        if isinstance(fill, str):
+            if fill != "blur" or len(_spatial(x.shape[1:], axis)) < 2:
+                raise InvalidData(
+                    f"{kind}: fill must be a number, a value a channel, or, for images, 'blur', not {fill!r}"
+                )
+            self._told = "blur"
+            return
+        values = as_array(kind, fill, "fill must be a number, a value a channel, or 'blur'")
+        channels = None if axis is None else x.shape[axis]
+        fits = values.ndim == 0 or (channels is not None and values.shape == (channels,))
+        if not fits or values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number):
+            raise InvalidData(
+                f"{kind}: fill must be a number, a value a channel"
+                + ("" if channels is None else f" ({channels})")
+                + f", or 'blur', not {values.dtype} of shape {list(values.shape)}"
+            )
+        if np.iscomplexobj(values) or not (np.abs(values) <= np.finfo(x.dtype).max).all():
+            raise InvalidData(f"{kind}: fill must be real and finite in {x.dtype}")
+        self._told = ", ".join(f"{value:g}" for value in values.ravel().tolist())
+        self._values = values.astype(x.dtype)
+        if values.ndim and axis is not None:
+            self._values = self._values.reshape(-1, *(1 for _ in x.shape[axis + 1 :]))
+
+    def __call__(self, number: int) -> npt.NDArray[Any]:
+        """Of one sample, broadcastable to its shape."""
+        if self._values is not None:
+            return self._values
+        one = self._x[number]
+        axes = [a for a in range(one.ndim) if self._axis is None or a != self._axis - 1]
+        blurred: npt.NDArray[Any] = gaussian_filter(one, BLUR, axes=axes, radius=BLUR)
+        return blurred
+
+    def __str__(self) -> str:
+        return self._told

@@ -1,0 +1,235 @@
+"""Deletion and insertion against loops that change one pixel at a time and run one image at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pytest
+from onnx import helper
+from scipy.special import softmax
+
+import mipin_ref as mr
+from mipin_ref.graph.forward import Recorder, logits
+from tests.inverse.test_bad_input import X, small
+from tests.networks import to_onnx
+from tests.oracles.curves import blurred, pixel_curve
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape, Transpose
+
+Array = npt.NDArray[Any]
+
+SIZE = (5, 6)
+RNG = np.random.default_rng(7)
+WEIGHTS = RNG.standard_normal((4, 3, 3, 3)) / 3, RNG.standard_normal((48, 3)) / 3
+IMAGES = RNG.standard_normal((4, 3, *SIZE)).astype(np.float32)
+MAPS = np.round(RNG.standard_normal((4, *SIZE)) * 3)
+TARGETS = np.array([2, 0, 1, 2])
+
+
+def coloured(*, last: bool = False) -> mr.Network:
+    """Conv -> Relu -> Dense on three channels, which come first or last."""
+    ops: list[Op] = [
+        Conv(("turned" if last else "input",), "conv", WEIGHTS[0]),
+        Activation(("conv",), "relu", "Relu"),
+        Reshape(("relu",), "flat", (48,)),
+        Dense(("flat",), "scores", WEIGHTS[1], bias=np.array([0.1, 0.2, 0.3])),
+    ]
+    if last:
+        ops.insert(0, Transpose(("input",), "turned", (0, 3, 1, 2)))
+    return mr.load(to_onnx(ops, (*SIZE, 3) if last else (3, *SIZE)))
+
+
+def measure(kind: str) -> Any:
+    return getattr(mr.metrics, kind)
+
+
+@pytest.mark.parametrize("kind", ["deletion", "insertion"])
+@pytest.mark.parametrize("output", ["probability", "logit"])
+@pytest.mark.parametrize("fill", [0.25, (0.5, -1.0, 2.0), "blur"])
+@pytest.mark.parametrize("steps", [1, 7, 30])
+def test_agrees_with_loops(kind: str, output: str, fill: Any, steps: int) -> None:
+    net = coloured()
+    found = measure(kind)(net, IMAGES, MAPS, TARGETS, fill=fill, steps=steps, output=output, batch_size=4)
+    counts = [k * 30 // steps for k in range(steps + 1)]
+    np.testing.assert_allclose(found.fractions, np.array(counts) / 30, rtol=1e-15)
+    for number, image in enumerate(IMAGES.astype(np.float64)):
+        filled = blurred(image) if fill == "blur" else np.zeros(image.shape) + np.reshape(fill, (-1, 1, 1))
+        curve, area = pixel_curve(
+            lambda one: logits(net, one[None].astype(np.float32))[0],
+            image,
+            MAPS[number],
+            int(TARGETS[number]),
+            counts,
+            filled,
+            insert=kind == "insertion",
+            probability=output == "probability",
+        )
+        np.testing.assert_allclose(found.scores[number], curve, rtol=1e-5, atol=1e-6)
+        assert found.auc[number] == pytest.approx(area, rel=1e-5, abs=1e-6)
+    np.testing.assert_allclose(found.curve, found.scores.mean(axis=0), rtol=1e-12)
+    assert found.mean == pytest.approx(found.auc.mean(), rel=1e-12)
+    assert (found.kind, found.output, found.flat) == (kind, output, 0)
+
+
+@pytest.mark.parametrize("kind", ["deletion", "insertion"])
+@pytest.mark.parametrize("fill", [0.25, (0.5, -1.0, 2.0), "blur"])
+def test_channels_last_score_as_channels_first(kind: str, fill: Any) -> None:
+    first = measure(kind)(coloured(), IMAGES, MAPS, TARGETS, fill=fill)
+    last = measure(kind)(coloured(last=True), IMAGES.transpose(0, 2, 3, 1), MAPS, TARGETS, fill=fill)
+    np.testing.assert_allclose(last.scores, first.scores, rtol=1e-5)
+
+
+def test_the_probability_is_that_of_the_file() -> None:
+    model = to_onnx(
+        [
+            Conv(("input",), "conv", WEIGHTS[0]),
+            Reshape(("conv",), "flat", (48,)),
+            Dense(("flat",), "logits", WEIGHTS[1]),
+        ],
+        (3, *SIZE),
+    )
+    model.graph.node.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
+    model.graph.output[0].name = "probabilities"
+    found = mr.metrics.deletion(mr.load(model), IMAGES, MAPS, TARGETS, fill=0.5)
+    run = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run
+    for column, x in ((0, IMAGES), (-1, np.full_like(IMAGES, 0.5))):
+        (expected,) = run(["probabilities"], {"input": x})
+        np.testing.assert_allclose(found.scores[:, column], expected[range(4), TARGETS], rtol=1e-5)
+
+
+def test_one_runs_backwards_what_the_other_runs_forwards() -> None:
+    net = coloured()
+    gone = mr.metrics.deletion(net, IMAGES, MAPS + np.arange(30).reshape(SIZE) / 100, 1, fill=0.5)
+    back = mr.metrics.insertion(net, IMAGES, -MAPS - np.arange(30).reshape(SIZE) / 100, 1, fill=0.5)
+    np.testing.assert_allclose(back.scores[:, ::-1], gone.scores, rtol=1e-6)
+    np.testing.assert_allclose(back.auc, gone.auc, rtol=1e-6)
+
+
+def test_a_true_ranking_beats_its_reverse() -> None:
+    """A network that sums its pixels: the largest pixels go first, so the logit falls fastest."""
+    ops: list[Op] = [
+        Reshape(("input",), "flat", (30,)),
+        Dense(("flat",), "scores", np.ones((30, 1)) * [1.0, -1.0]),
+    ]
+    net = mr.load(to_onnx(ops, (1, *SIZE)))
+    x = np.abs(IMAGES[:, :1])
+    good = mr.metrics.deletion(net, x, x[:, 0], 0, output="logit")
+    bad = mr.metrics.deletion(net, x, -x[:, 0], 0, output="logit")
+    assert (good.auc < bad.auc).all()
+    pixels = np.sort(x.reshape(4, 30), axis=1)[:, ::-1].astype(np.float64)
+    left = pixels.sum(axis=1, keepdims=True) - np.concatenate([np.zeros((4, 1)), pixels.cumsum(axis=1)], axis=1)
+    np.testing.assert_allclose(good.scores, left, atol=1e-5)
+
+
+def test_vectors_of_features() -> None:
+    net = mr.load(to_onnx([Dense(("input",), "scores", np.diag([1.0, 2.0, 4.0]))], (3,)))
+    found = mr.metrics.deletion(net, np.ones((1, 3), np.float32), [[0.1, 0.3, 0.2]], 2, output="logit")
+    np.testing.assert_allclose(found.scores, [[4, 4, 0, 0]])
+    assert found.mean == pytest.approx((4 + 2 + 0) / 3)
+
+
+def test_the_batch_size_does_not_matter() -> None:
+    net = small()
+    maps = np.random.default_rng(0).standard_normal((20, 6, 6))
+    whole = mr.metrics.deletion(net, X, maps, 1, batch_size=1000)
+    for size in (1, 5, 36):
+        other = mr.metrics.deletion(net, X, maps, 1, batch_size=size)
+        np.testing.assert_allclose(other.scores, whole.scores, rtol=1e-6)
+
+
+def test_no_more_images_are_run_at_once_than_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, seen, call = small(), [], Recorder.__call__
+
+    def counting(self: Recorder, x: Array, first: int = 0) -> Any:
+        seen.append(len(x))
+        return call(self, x, first)
+
+    monkeypatch.setattr(Recorder, "__call__", counting)
+    mr.metrics.insertion(net, X[:2], np.random.default_rng(0).standard_normal((2, 6, 6)), 1, batch_size=5)
+    assert sum(seen) == 2 * 37
+    assert max(seen) == 5
+
+
+def test_flat_maps_are_counted() -> None:
+    maps = MAPS.copy()
+    maps[1] = 0
+    maps[2] = 1.5
+    found = mr.metrics.deletion(coloured(), IMAGES, maps, TARGETS, steps=3)
+    assert found.flat == 2
+    head, *rows, last = str(found).splitlines()
+    assert head.split() == ["deleted", "probability"]
+    assert rows[1].split() == ["33.3%", f"{found.curve[1]:.4f}"]
+    assert last == (
+        f"deletion AUC {found.mean:.4f} (mean of 4 samples, probability, fill 0, "
+        "2 maps equal everywhere, taken in pixel order)"
+    )
+    in_order = np.tile(-np.arange(30.0).reshape(SIZE), (4, 1, 1))
+    same = mr.metrics.deletion(coloured(), IMAGES, in_order, TARGETS, steps=3)
+    np.testing.assert_array_equal(found.scores[1:3], same.scores[1:3])
+
+
+def spoilt(values: Array, value: float) -> Array:
+    values = values.copy()
+    values.flat[17] = value
+    return values
+
+
+@pytest.mark.parametrize("kind", ["deletion", "insertion"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"target": TARGETS[:3]}, "there are 3 targets for 4 samples"),
+        ({"target": [0, 1, 2, 3]}, r"target 3 is out of range: output 'scores' has classes 0\.\.2"),
+        ({"target": [0, 1, 2, -1]}, "target -1 is out of range"),
+        ({"target": 5}, "target 5 is out of range"),
+        ({"target": True}, "target must be an integer"),
+        ({"target": [0.0, 1.0, 1.0, 1.0]}, "integers"),
+        ({"target": [[0], [1, 2]]}, "integers"),
+        ({"maps": MAPS[:3]}, r"maps have shape \[3, 5, 6\]; .* need maps \[4, 5, 6\]"),
+        ({"maps": MAPS[:, :4]}, r"maps have shape \[4, 4, 6\]"),
+        ({"maps": [*MAPS[:3], MAPS[3, :4]]}, "maps must be floats"),
+        ({"maps": MAPS * 0}, "every map has the same score at all its pixels"),
+        ({"maps": MAPS * 0 - 2}, "every map has the same score at all its pixels"),
+        ({"maps": spoilt(MAPS, np.nan)}, "the maps hold NaN or Inf"),
+        ({"maps": MAPS.astype(int)}, "must be floats"),
+        ({"x": spoilt(IMAGES, np.inf)}, "data hold NaN or Inf"),
+        ({"x": IMAGES[:0]}, "data hold no sample"),
+        ({"x": IMAGES[:, :, :4]}, r"takes \[N, 3, 5, 6\]"),
+        ({"x": IMAGES.astype(np.uint8)}, "uint8"),
+        ({"fill": "mean"}, "fill must be .*, not 'mean'"),
+        ({"fill": [1.0, 2.0]}, r"a value a channel \(3\), or 'blur', not float64 of shape \[2\]"),
+        ({"fill": np.nan}, "fill must be real and finite"),
+        ({"fill": 1e39}, "fill must be real and finite in float32"),
+        ({"fill": True}, "fill must be a number"),
+        ({"fill": 1j}, "fill must be real"),
+        ({"steps": 0}, "steps must be an integer of at least 1, not 0"),
+        ({"steps": 2.0}, "steps must be"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"batch_size": True}, "batch_size must be"),
+        ({"output": "logits"}, "output must be 'probability' or 'logit', not 'logits'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(kind: str, changed: dict[str, Any], message: str) -> None:
+    given = {"x": IMAGES, "maps": MAPS, "target": TARGETS} | changed
+    with pytest.raises(mr.InvalidData, match=message) as caught:
+        measure(kind)(coloured(), **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_softmax_over_one_logit_is_refused() -> None:
+    net = mr.load(to_onnx([Dense(("input",), "score", np.ones((3, 1)))], (3,)))
+    x, maps = np.ones((1, 3), np.float32), np.array([[1.0, 2.0, 3.0]])
+    with pytest.raises(mr.InvalidData, match="softmax over one logit"):
+        mr.metrics.deletion(net, x, maps, 0)
+    assert mr.metrics.deletion(net, x, maps, 0, output="logit").mean == pytest.approx(1.5)
+    with pytest.raises(mr.InvalidData, match="for images, 'blur'"):
+        mr.metrics.insertion(net, x, maps, 0, output="logit")
+
+
+def test_softmax_of_large_logits() -> None:
+    net = mr.load(to_onnx([Dense(("input",), "scores", np.eye(2) * 3000)], (2,)))
+    found = mr.metrics.deletion(net, np.array([[1, 1.001]], np.float32), [[2.0, 1.0]], 1)
+    expected = softmax(np.array([[3000, 3003.0], [0, 3003], [0, 0]]), axis=1)[:, 1]
+    np.testing.assert_allclose(found.scores[0], expected, rtol=1e-2)
