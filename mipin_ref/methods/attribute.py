@@ -42,8 +42,9 @@ def attribute(
 
     x: [N, *input_shape] floats: array, path, or anything with len() and slicing; target: a class, or one a sample [N];
     method: one of `methods()`; at: a tensor on the way to the logits, by default the input (grad-cam: the last feature
-    map); dtype: of signals and results, "float64" or "float32"; batch_size: samples that are swept at a time, by
-    default as many as fit in `memory`; options: of the method, see its class.
+    map), the output behind a Softmax that was removed meaning the logits; dtype: of signals and results, "float64" or
+    "float32"; batch_size: samples that are swept at a time, by default as many as fit in `memory`; options: of the
+    method, see its class.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
     Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way.
     """
@@ -51,7 +52,7 @@ def attribute(
     way = kind(kind.checked(options))
     data, device = as_samples(x), get_backend(backend, dtype)
     targets = checked_targets(net, target, len(data))
-    tensor = way.default_at(net) if at is None else net.tensor(at)
+    tensor = way.default_at(net) if at is None else net.logits if at == net.output else net.tensor(at)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
     check_batch(net, data)
     sweep = way.sweep(net, device, tensor)

@@ -5,14 +5,25 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.methods.deeplift import DeepLIFT
+from mipin_ref.methods.gradcam import GradCAM
 from mipin_ref.methods.gradient import Gradient, InputTimesGradient
+from mipin_ref.methods.integrated import IntegratedGradients
 from mipin_ref.methods.method import Method
+from mipin_ref.methods.rectified import DeconvNet, GuidedBackprop
+from mipin_ref.methods.smoothgrad import SmoothGrad
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Gradient,
         InputTimesGradient,
+        SmoothGrad,
+        IntegratedGradients,
+        DeconvNet,
+        GuidedBackprop,
+        DeepLIFT,
+        GradCAM,
     )
 }
 

@@ -24,12 +24,9 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Swept:
-    """signal: what arrived at the explained tensor [n, *shape], on the device; value: that tensor [r, *shape], and
-    logits [r, classes], as recorded; r counts the samples recorded beside those explained too.
-    """
+class Recorded:
+    """The explained tensor [r, *shape] and the logits [r, classes] as recorded."""
 
-    signal: Array
     value: HostArray
     logits: HostArray
 
@@ -38,17 +35,26 @@ class Swept:
         return np.take_along_axis(self.logits[: len(targets)], targets[:, None], axis=1)[:, 0]
 
 
+@dataclass(frozen=True, eq=False)
+class Swept(Recorded):
+    """signal: what arrived at the explained tensor [n, *shape], on the device; of the r recorded samples the first n
+    are those explained.
+    """
+
+    signal: Array
+
+
 class Sweep:
     """What is the same for every batch: the way from the logits to tensor `at`, its rules, and what they need.
 
     rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target. Layers that are on no
-    way from `at` to the logits have no part.
+    way from `at` to the logits have no part. whole: the network as loaded, of which `net` may be the end.
     """
 
     def __init__(
         self, net: Network, backend: Backend, at: str, rule: Callable[[Layer], Rule], *, logit: bool = False
     ) -> None:
-        self.net, self.backend, self.at = net, backend, at
+        self.net, self.whole, self.backend, self.at = net, net, backend, at
         self._logit = logit
         reached, way = {at}, list[Layer]()
         for layer in net.layers:
@@ -116,7 +122,16 @@ class Sweep:
                 name, part = layer.inputs[slot], self._rules[layer.output].back(site, signal, slot)
                 signals[name] = signals[name] + part if name in signals else part
             held.let_go(name for name in self._names(layer) if self._last[name] == layer.output)
-        return Swept(signals[self.at], record.values[self.at], logits)
+        return Swept(record.values[self.at], logits, signals[self.at])
+
+    def recorded(self, x: HostArray, first: int = 0) -> Recorded:
+        """The forward pass alone. Raises InvalidData as `Recorder` does."""
+        record = self._recorder(x, first)
+        return Recorded(record.values[self.at], record.values[self.net.logits].reshape(-1, self.net.classes))
+
+    def entered(self, x: HostArray, first: int) -> HostArray:
+        """What `net` takes in for samples x of the whole network."""
+        return x
 
     def _seed(self, logits: HostArray, targets: Ints) -> HostArray:
         seed = np.zeros((len(targets), *self.net.shapes[self.net.logits]), self.backend.dtype)

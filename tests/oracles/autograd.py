@@ -71,7 +71,7 @@ def _pads(begins: Sequence[int], ends: Sequence[int]) -> list[int]:
     return [p for pair in zip(reversed(begins), reversed(ends), strict=True) for p in pair]
 
 
-def _framed(x: Tensor, op: MaxPool | AveragePool, fill: float, *, ends: bool = True) -> Tensor:
+def _framed(x: Tensor, op: MaxPool | AveragePool, fill: float) -> Tensor:
     """Padded so that a pool without padding and without ceil_mode has the op's output map."""
     geometry, size = op.window, tuple(x.shape[2:])
     after = []
@@ -179,19 +179,21 @@ class Held(torch.autograd.Function):  # type: ignore[misc]
 class Twin(torch.nn.Module):  # type: ignore[misc]
     """The network as a module from its input [n, ...] to the logits [n, classes], in float64.
 
-    Rectifiers are modules `relu_<name>`, as captum's methods need them. inner: tensors as modules `at_<name>` that hand
-    on what they are given, so that captum's layer methods find them.
+    Activations and max-pools that captum changes backwards are modules of their own. inner: tensors as modules that
+    hand on what they are given, for captum's layer methods. held: values [n, ...] that tensors are held at.
     """
 
     def __init__(self, ops: Sequence[Op], inner: Sequence[str] = ()) -> None:
         super().__init__()
         self.ops = list(ops)
         self.input, self.output = input_name(ops), output_name(ops)
+        self.held: Mapping[str, Array] | None = None
         self._own: dict[str, Any] = {}
         for op in ops:
-            if isinstance(op, Activation) and op.kind == "Relu":
-                self._own[op.output] = torch.nn.ReLU()
-                self.add_module(f"relu_{op.output}".replace(".", "_"), self._own[op.output])
+            made = _module(op)
+            if made is not None:
+                self._own[op.output] = made
+                self.add_module(f"own_{op.output}".replace(".", "_"), made)
         self._at = {name: torch.nn.Identity() for name in inner}
         for name, module in self._at.items():
             self.add_module(f"at_{name}".replace(".", "_"), module)
@@ -199,16 +201,39 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
     def at(self, name: str) -> Any:
         return self._at[name]
 
-    def forward(self, x: Tensor, held: Mapping[str, Array] | None = None, kept: dict[str, Tensor] | None = None) -> Any:
+    def forward(self, x: Tensor, kept: dict[str, Tensor] | None = None) -> Any:
         values = {self.input: self._at[self.input](x) if self.input in self._at else x}
         for op in self.ops:
-            y = apply_op(op, [values[name] for name in op.inputs], self._own.get(op.output, torch.relu))
-            if held is not None and op.output in held:
-                y = Held.apply(y, torch.tensor(np.asarray(held[op.output])))
+            xs = [values[name] for name in op.inputs]
+            own = self._own.get(op.output)
+            # captum's hooks sit on a module's input, where other readers' gradients must not come in.
+            y = apply_op(op, xs, torch.relu) if own is None else own(xs[0].clone())
+            if self.held is not None and op.output in self.held:
+                y = Held.apply(y, torch.tensor(np.asarray(self.held[op.output])))
             values[op.output] = self._at[op.output](y) if op.output in self._at else y
         if kept is not None:
             kept.update(values)
         return values[self.output]
+
+
+def _module(op: Op) -> Any:
+    """What captum tells by its class; None for ops that it leaves to autograd."""
+    if isinstance(op, MaxPool):
+        geometry = op.window
+        plain = geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
+        kind = (torch.nn.MaxPool1d, torch.nn.MaxPool2d, torch.nn.MaxPool3d)[len(geometry.kernel) - 1]
+        return kind(geometry.kernel, geometry.strides, geometry.begins) if plain else None
+    if not isinstance(op, Activation):
+        return None
+    made: dict[str, Callable[[], Any]] = {
+        "Relu": torch.nn.ReLU,
+        "LeakyRelu": lambda: torch.nn.LeakyReLU(0.01 if op.alpha is None else op.alpha),
+        "Elu": lambda: torch.nn.ELU(1.0 if op.alpha is None else op.alpha),
+        "Sigmoid": torch.nn.Sigmoid,
+        "Tanh": torch.nn.Tanh,
+        "Softplus": torch.nn.Softplus,
+    }
+    return made[op.kind]() if op.kind in made else None
 
 
 def gradients(ops: Sequence[Op], values: Mapping[str, Array], target: npt.ArrayLike) -> dict[str, Array]:
@@ -217,8 +242,9 @@ def gradients(ops: Sequence[Op], values: Mapping[str, Array], target: npt.ArrayL
     values: of every tensor but those that are another under a second name.
     """
     twin, kept = Twin(ops), dict[str, Tensor]()
+    twin.held = values
     x = torch.tensor(np.asarray(values[twin.input]), requires_grad=True)
-    logits = twin(x, values, kept)
+    logits = twin(x, kept)
     rows = torch.arange(len(x))
     total = logits.reshape(len(x), -1)[rows, torch.as_tensor(np.broadcast_to(np.asarray(target), len(x)).copy())].sum()
     found = torch.autograd.grad(total, list(kept.values()), allow_unused=True)
