@@ -8,6 +8,9 @@ from mipin_ref.graph.network import Network
 from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
+from mipin_ref.methods.attribute import attribute
+from mipin_ref.methods.explainer import explain_func
+from mipin_ref.methods.registry import methods
 from mipin_ref.report.heatmap import heatmap
 from mipin_ref.report.saliency import saliency
 
@@ -21,10 +24,13 @@ __all__ = [
     "MipinError",
     "Network",
     "UnsupportedModel",
+    "attribute",
+    "explain_func",
     "fit",
     "heatmap",
     "load",
     "load_inverse",
+    "methods",
     "metrics",
     "saliency",
 ]

@@ -8,43 +8,64 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.errors import InvalidData
+
 Floats = npt.NDArray[np.floating[Any]]
+Targets = int | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Source signal and attribution of one target for N samples, as NumPy arrays.
+    """The attribution of one target, or of one a sample, for N samples, as NumPy arrays.
 
     value: [N, ...] the explained tensor X itself, the input or the tensor `at`;
-    source: [N, ...] the source signal S (paper, Algorithm 1), in the units of X;
-    attribution: [N, ...] the attribution A, the target logit pushed through the linear parts of the inverses;
-    output: [N] the target logit y_c; target: its index;
+    signal: [N, ...] the source signal S (paper, Algorithm 1), in the units of X; None of a method without one;
+    attribution: [N, ...] the attribution A: in MIP-IN the target logit pushed through the linear parts of the inverses;
+    output: [N] the target logit y_c; target: its index, or [N] an index a sample;
     tensor: the ONNX name of the explained tensor;
-    channel_axis: the axis of X, counted with the batch, that holds channels; None where X has none.
+    channel_axis: the axis of X, counted with the batch, that holds channels; None where X has none;
+    method: its name; multiplier: whether A is what each value counts for (a gradient, say), so that A * X is its
+    contribution, or A is that contribution itself (relevance, in the units of y_c);
+    delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None.
     """
 
     value: Floats
-    source: Floats
+    signal: Floats | None
     attribution: Floats
     output: Floats
-    target: int
+    target: Targets
     tensor: str
     channel_axis: int | None
+    method: str = "mip-in"
+    multiplier: bool = True
+    delta: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.output)
 
     def __getitem__(self, rows: slice) -> Attribution:
         """The same for some of the samples."""
-        arrays = {name: getattr(self, name)[rows] for name in ("value", "source", "attribution", "output")}
-        return replace(self, **arrays)
+        target = self.target if isinstance(self.target, int) else self.target[rows]
+        signal = None if self.signal is None else self.signal[rows]
+        delta = None if self.delta is None else self.delta[rows]
+        value, attribution, output = self.value[rows], self.attribution[rows], self.output[rows]
+        return replace(
+            self, value=value, signal=signal, attribution=attribution, output=output, target=target, delta=delta
+        )
+
+    @property
+    def source(self) -> Floats:
+        """S [N, ...]. Raises InvalidData where the method has no source signal."""
+        if self.signal is None:
+            raise InvalidData(f"method {self.method!r} has no source signal; MIP-IN and patternnet have one")
+        return self.signal
 
     @property
     def distractor(self) -> Floats:
-        """X - S [N, ...]: the part of the value without information on the target."""
+        """X - S [N, ...]: the part of the value without information on the target; see `source`."""
         return self.value - self.source
 
     @property
     def contribution(self) -> Floats:
-        """A * X [N, ...]: the attribution times the value it falls on."""
-        return self.attribution * self.value
+        """[N, ...]: what each value contributes, A * X of a multiplier, and relevance as it is."""
+        return self.attribution * self.value if self.multiplier else self.attribution

@@ -20,8 +20,9 @@ from mipin_ref.inverse.checkpoint import checked_directory, identity_of, opened
 from mipin_ref.inverse.cluster import ClusterData, ClusterRunner
 from mipin_ref.inverse.fitter import Fitter
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import FitOn, Options, checked_batch_size, memory_bytes
+from mipin_ref.inverse.options import FitOn, Options
 from mipin_ref.inverse.plan import make_plan
+from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.progress import progress_bar
 
 

@@ -17,13 +17,14 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches, in_hand
 from mipin_ref.inverse.blocks import Weights, sample_bytes
-from mipin_ref.inverse.options import Options, checked_batch_size
+from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import packed
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.resident import Resident
 from mipin_ref.inverse.store import write
+from mipin_ref.memory import checked_batch_size
 
 BATCH_BYTES = 256 << 20
 """What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import (
-    AveragePool,
-    Concat,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Slice,
-    Transpose,
-)
+from mipin_ref.graph.layer import AveragePool, GlobalAveragePool, Layer, MaxPool
 from mipin_ref.inverse.plan import Branch
 from mipin_ref.layers.average import covering_mean
+from mipin_ref.layers.moves import moved_back
 from mipin_ref.layers.pool import unpool
 
 
@@ -36,26 +25,11 @@ def pull(backend: Backend, branch: Branch, signals: Mapping[str, Array], taps: M
 
 
 def _pull(backend: Backend, layer: Layer, slot: int, signal: Array, taps: Mapping[str, Array]) -> Array:
-    xp, shape = backend.xp, layer.in_shapes[slot]
+    shape = layer.in_shapes[slot]
     if isinstance(layer, MaxPool):
         return unpool(backend, signal, taps[layer.output], layer.window, shape[1:])
     if isinstance(layer, AveragePool):
         return covering_mean(backend, signal, layer.window, shape[1:])
     if isinstance(layer, GlobalAveragePool):
-        return xp.broadcast_to(signal, (signal.shape[0], *shape))
-    if isinstance(layer, Transpose):
-        return xp.permute_dims(signal, tuple(int(i) for i in np.argsort(layer.perm)))
-    if isinstance(layer, Reshape):
-        return xp.reshape(signal, (signal.shape[0], *shape))
-    if isinstance(layer, Concat):
-        axis = layer.axis - 1
-        before = sum(other[axis] for other in layer.in_shapes[:slot])
-        return signal[(slice(None),) * layer.axis + (slice(before, before + shape[axis]), ...)]
-    if isinstance(layer, Pad):
-        inside = (slice(b, b + n) for b, n in zip(layer.begin, shape, strict=True))
-        return signal[(slice(None), *inside)]
-    if isinstance(layer, Slice):
-        whole = xp.zeros((signal.shape[0], *shape), dtype=signal.dtype, device=backend.device)
-        whole[(slice(None), *(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True)))] = signal
-        return whole
-    return signal
+        return backend.xp.broadcast_to(signal, (signal.shape[0], *shape))
+    return moved_back(backend, layer, slot, signal)

@@ -1,6 +1,9 @@
-"""What the average-pool inverse starts from: each location takes the mean of the windows that cover it."""
+"""Average pooling: the means themselves, their adjoint, and what the inverse starts from."""
 
 from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.window import Window
@@ -13,12 +16,46 @@ def covering_mean(backend: Backend, s: Array, window: Window, size: tuple[int, .
     the inverse are fitted.
     """
     xp = backend.xp
-    locations = tuple(s.shape[2:])
-    canvas = xp.zeros((*s.shape[:2], *window.padded(locations, size)), dtype=s.dtype, device=backend.device)
-    cover = xp.zeros(canvas.shape[2:], dtype=s.dtype, device=backend.device)
+    cover = _spread(backend, xp.ones(s.shape[2:], dtype=s.dtype, device=backend.device), window, size)
+    return _spread(backend, s, window, size) / xp.maximum(cover, xp.ones_like(cover))
+
+
+def average(backend: Backend, x: Array, window: Window, counts: Array) -> Array:
+    """x [n, C, *size] -> [n, C, *map]: the mean over each window; counts: [*map] from `window_counts`."""
+    locations, size = tuple(counts.shape), tuple(x.shape[2:])
+    canvas = backend.zeros((*x.shape[:2], *window.padded(locations, size)), x.dtype)
+    canvas[(..., *window.crop(size))] = x
+    total = backend.zeros((*x.shape[:2], *locations), x.dtype)
     for offset in window.offsets:
-        where = window.spread(offset, locations)
-        canvas[(slice(None), slice(None), *where)] += s
-        cover[where] += 1
-    inside = window.crop(size)
-    return canvas[(slice(None), slice(None), *inside)] / xp.maximum(cover[inside], xp.ones_like(cover[inside]))
+        total += canvas[(..., *window.spread(offset, locations))]
+    return total / counts
+
+
+def average_adjoint(backend: Backend, s: Array, window: Window, counts: Array, size: tuple[int, ...]) -> Array:
+    """s [n, C, *map] -> [n, C, *size]: each location takes its share of every window that covers it."""
+    return _spread(backend, s / counts, window, size)
+
+
+def window_counts(
+    window: Window, locations: tuple[int, ...], size: tuple[int, ...], *, pads: bool
+) -> npt.NDArray[np.int64]:
+    """How many values the mean of each window [*locations] is divided by (ONNX AveragePool).
+
+    pads: whether the declared padding counts; what ceil_mode adds behind it never does.
+    """
+    counts = np.ones((), np.int64)
+    for axis, (places, length) in enumerate(zip(locations, size, strict=True)):
+        at = np.arange(places)[:, None] * window.strides[axis] - window.begin[axis]
+        at = at + np.arange(window.kernel[axis]) * window.dilations[axis]
+        first, last = (-window.begin[axis], length + window.end[axis]) if pads else (0, length)
+        counts = counts[..., None] * np.sum((at >= first) & (at < last), axis=1)
+    return counts
+
+
+def _spread(backend: Backend, s: Array, window: Window, size: tuple[int, ...]) -> Array:
+    """s [..., *map] -> [..., *size]: at each location the sum over the windows that cover it."""
+    locations, before = tuple(s.shape[s.ndim - len(size) :]), tuple(s.shape[: s.ndim - len(size)])
+    canvas = backend.zeros((*before, *window.padded(locations, size)), s.dtype)
+    for offset in window.offsets:
+        canvas[(..., *window.spread(offset, locations))] += s
+    return canvas[(..., *window.crop(size))]

@@ -1,9 +1,9 @@
-"""The max-pool inverse: recorded switches put each value back where it came from (paper, Eq. 8)."""
+"""Max-pools backwards: recorded switches put each value back where it came from (paper, Eq. 8)."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +33,19 @@ def winning_taps(
     return taps.astype(window.tap_dtype)
 
 
-def unpool(backend: Backend, s: Array, taps: Array, window: Window, size: tuple[int, ...]) -> Array:
-    """Each value of s [n, C, *map] at the location that its window chose; the mean where several windows chose one.
+def unpool(
+    backend: Backend,
+    s: Array,
+    taps: Array,
+    window: Window,
+    size: tuple[int, ...],
+    *,
+    overlaps: Literal["mean", "sum"] = "mean",
+) -> Array:
+    """Each value of s [n, C, *map] at the location that its window chose, zero elsewhere.
 
-    taps: [n, C, *map] from winning_taps; returns [n, C, *size], zero elsewhere.
+    taps: [n, C, *map] from winning_taps; overlaps: what a location chosen by several windows gets of their values, in
+    an inverse the mean, in the adjoint (a gradient) the sum. Returns [n, C, *size].
     """
     xp = backend.xp
     n, channels, *locations = s.shape
@@ -47,14 +56,16 @@ def unpool(backend: Backend, s: Array, taps: Array, window: Window, size: tuple[
     for start in range(0, n, chunk):
         rows = slice(start, min(start + chunk, n))
         values, won = s[rows, ...], taps[rows, ...]
-        counts = backend.zeros((values.shape[0], channels, *padded), s.dtype) if window.overlapping else None
+        mean = window.overlapping and overlaps == "mean"
+        counts = backend.zeros((values.shape[0], channels, *padded), s.dtype) if mean else None
         for tap, offset in enumerate(window.offsets):
             where = (slice(None), *window.spread(offset, tuple(locations)))
             chosen = xp.astype(won == tap, s.dtype)
-            if counts is None:
-                canvas[(rows, *where)] = values * chosen
-            else:
+            if window.overlapping:
                 canvas[(rows, *where)] += values * chosen
+            else:
+                canvas[(rows, *where)] = values * chosen
+            if counts is not None:
                 counts[(slice(None), *where)] += chosen
         if counts is not None:
             canvas[rows, ...] /= xp.maximum(counts, xp.ones_like(counts))

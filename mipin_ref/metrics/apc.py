@@ -48,7 +48,7 @@ def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
     """
     per_class, left_out = {}, 0
     for target, res in results.items():
-        if res.target != target or res.tensor != net.input:
+        if not isinstance(res.target, int) or res.target != target or res.tensor != net.input:
             raise InvalidData(
                 f"APC needs attributions of class {target} at the input {net.input!r}, "
                 f"not of class {res.target} at {res.tensor!r}"

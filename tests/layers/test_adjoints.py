@@ -190,7 +190,9 @@ def test_unpool_equals_loops(geometry: Any, names: tuple[str, ...], pick: int, s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Backend, "block_bytes", chunk)
         found = device.get(unpool(device, device.put(s), device.put(taps), window, size))
+        summed = device.get(unpool(device, device.put(s), device.put(taps), window, size, overlaps="sum"))
     np.testing.assert_allclose(found, total / np.maximum(counts, 1), rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(summed, total, rtol=1e-14, atol=1e-14)
 
 
 def test_switches_beyond_32_bits() -> None:

@@ -1,0 +1,52 @@
+"""A convolution forward, with any kernel in place of the weight: the twin of its adjoint on the device."""
+
+from __future__ import annotations
+
+from math import prod
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.conv import CHUNK_COLUMNS
+from mipin_ref.window import Window
+
+
+def conv_forward(
+    backend: Backend, x: Array, kernel: Array, window: Window, groups: int, locations: tuple[int, ...]
+) -> Array:
+    """Y[o, j] = Σ K[o, m, u] X[m, i] over all m, u with i = j·stride - begin + u·dilation in the input.
+
+    x: [n, m, *size]; kernel: [o, m / groups, *kernel] as the forward weight; returns [n, o, *locations].
+    The patches of a few samples are written out at a time, so that memory beside input and result does not grow.
+    """
+    xp = backend.xp
+    n, inputs, *size = x.shape
+    o, m, taps = kernel.shape[0] // groups, inputs // groups, window.taps
+    x = xp.reshape(x, (n, groups, m, *size))
+    y = backend.zeros((n, groups, o, *locations), x.dtype)
+    columns = prod(locations)
+    each = backend.itemsize * groups * m * taps * columns
+    chunk = max(1, -(-CHUNK_COLUMNS // columns), backend.block_bytes // each)
+    padded = window.padded(locations, tuple(size))
+    matrix = xp.permute_dims(xp.reshape(kernel, (groups, o, m, taps)), (0, 1, 3, 2))
+    matrix = xp.reshape(matrix, (groups, o, taps * m))
+    for start in range(0, n, chunk):
+        rows = slice(start, min(start + chunk, n))
+        few = xp.permute_dims(x[rows, ...], (1, 2, 0, *range(3, x.ndim)))
+        if not window.pointwise:
+            canvas = backend.zeros((*few.shape[:3], *padded), x.dtype)
+            canvas[(..., *window.crop(tuple(size)))] = few
+            few = canvas
+        cuts = (few[(..., *window.spread(offset, locations))] for offset in window.offsets)
+        if o == m == 1:
+            # Nothing is summed over channels: no patches are needed.
+            weights = xp.reshape(matrix, (groups, taps, *(1,) * (few.ndim - 1)))
+            total = backend.zeros((groups, 1, few.shape[2], *locations), x.dtype)
+            for tap, cut in enumerate(cuts):
+                total += cut * weights[:, tap, ...]
+        else:
+            patches = backend.zeros((groups, taps, m, few.shape[2], *locations), x.dtype)
+            for tap, cut in enumerate(cuts):
+                patches[:, tap, ...] = cut
+            total = matrix @ xp.reshape(patches, (groups, taps * m, -1))
+            total = xp.reshape(total, (groups, o, few.shape[2], *locations))
+        y[rows, ...] = xp.permute_dims(total, (2, 0, 1, *range(3, total.ndim)))
+    return xp.reshape(y, (n, groups * o, *locations))

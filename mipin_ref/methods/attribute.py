@@ -1,0 +1,99 @@
+"""The public function: data in batches through one method, into one Attribution."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.backend import Backend, get_backend
+from mipin_ref.data import as_samples
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.forward import check_batch
+from mipin_ref.graph.network import Network
+from mipin_ref.memory import checked_batch_size, memory_bytes
+from mipin_ref.methods.registry import method_named
+from mipin_ref.methods.sweep import Ints
+from mipin_ref.progress import progress_bar
+
+BATCH_SHARE = 0.35
+"""Of `memory`, for the samples of a batch; the rest is for results, weights and workspace that does not grow."""
+
+LARGEST_BATCH = 256
+
+
+def attribute(
+    net: Network,
+    x: Any,
+    target: Any,
+    method: str,
+    *,
+    at: str | None = None,
+    backend: str | Backend | ModuleType = "numpy",
+    dtype: str = "float64",
+    batch_size: int | None = None,
+    memory: str | int = "2GB",
+    progress: bool = False,
+    **options: Any,
+) -> Attribution:
+    """Attribute a class logit to x, or to an inner tensor, by any method but MIP-IN.
+
+    x: [N, *input_shape] floats: array, path, or anything with len() and slicing; target: a class, or one a sample [N];
+    method: one of `methods()`; at: a tensor on the way to the logits, by default the input (grad-cam: the last feature
+    map), the output behind a Softmax that was removed meaning the logits; dtype: of signals and results, "float64" or
+    "float32"; batch_size: samples that are swept at a time, by default as many as fit in `memory`; options: of the
+    method, see its class.
+    Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
+    Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way.
+    """
+    kind = method_named(method)
+    way = kind(kind.checked(options))
+    data, device = as_samples(x), get_backend(backend, dtype)
+    targets = checked_targets(net, target, len(data))
+    tensor = way.default_at(net) if at is None else net.logits if at == net.output else net.tensor(at)
+    limit, size = memory_bytes(memory), checked_batch_size(batch_size)
+    check_batch(net, data)
+    sweep = way.sweep(net, device, tensor)
+    rows = size or max(1, min(LARGEST_BATCH, int(BATCH_SHARE * limit) // sweep.sample_bytes))
+    count, shape = len(data), net.shapes[tensor]
+    value, found = (np.empty((count, *shape), device.dtype) for _ in range(2))
+    signal = np.empty((count, *shape), device.dtype) if kind.signals else None
+    output = np.empty(count, device.dtype)
+    delta = np.empty(count, device.dtype) if kind.completes else None
+    with progress_bar(progress) as begin:
+        advance = begin(f"{kind.name} of {tensor}", count)
+        for start in range(0, count, rows):
+            cut = slice(start, min(start + rows, count))
+            batch = way.explain(sweep, data[cut], targets[cut], rows, start)
+            value[cut], found[cut], output[cut] = batch.value, batch.attribution, batch.output
+            if signal is not None:
+                signal[cut] = batch.signal
+            if delta is not None:
+                delta[cut] = batch.delta
+            advance(cut.stop - start)
+    if not np.isfinite(found).all():
+        raise InvalidData(f"method {kind.name!r}: the attribution of {tensor!r} holds NaN or Inf")
+    told = int(targets[0]) if np.ndim(target) == 0 else targets
+    return Attribution(
+        value, signal, found, output, told, tensor, net.channel_axis(tensor), kind.name, kind.multiplier, delta
+    )
+
+
+def checked_targets(net: Network, target: Any, samples: int) -> Ints:
+    """One class a sample [samples], from one for all or one each.
+
+    Raises InvalidData for another count, for what is no integer, and for a class out of range.
+    """
+    if isinstance(target, str) or not hasattr(target, "__len__") or np.ndim(target) == 0:
+        one = target.item() if isinstance(target, np.ndarray) else target
+        return np.full(samples, net.check_target(one), np.int64)
+    given = np.asarray(target)
+    if given.shape != (samples,):
+        raise InvalidData(f"target must be one class or one for each of the {samples} samples, not {given.shape}")
+    if given.dtype.kind not in "iu":
+        raise InvalidData(f"targets must be integer class indices, not {given.dtype}")
+    for one in np.unique(given):
+        net.check_target(int(one))
+    return given.astype(np.int64)

@@ -1,0 +1,120 @@
+"""DeepLIFT with the rescale rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.graph.layer import Activation, Layer, MaxPool
+from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.layers.activation import activated
+from mipin_ref.layers.norm import response_norm_adjoint
+from mipin_ref.layers.pool import unpool
+from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.options import baseline_of
+from mipin_ref.methods.rules import GRADIENT, Rules
+from mipin_ref.methods.site import Read, Site
+from mipin_ref.methods.sweep import Ints, Sweep
+
+NODES = 16
+"""Of the mean Jacobian of a local response normalisation along a line."""
+
+
+@dataclass(frozen=True)
+class DeepLIFTOptions:
+    """baseline: the reference input, None for zeros, a number, or one sample of the network's input."""
+
+    baseline: Any = None
+
+
+def slopes(backend: Backend, above: Array, x: Array, reference: Array, instead: Array) -> Array:
+    """above / (x - reference), and `instead` where the difference is lost in rounding."""
+    xp = backend.xp
+    size = xp.maximum(xp.abs(x), xp.abs(reference) + xp.zeros_like(x))
+    difference = x - reference
+    lost = xp.astype(xp.abs(difference) <= float(np.finfo(backend.dtype).eps) ** (2 / 3) * size, x.dtype)
+    return (1 - lost) * above / (difference + lost) + lost * instead
+
+
+class Rescale:
+    """(f(x) - f(x')) / (x - x') ⊙ s; of a local response normalisation, which mixes channels, the mean Jacobian along
+    the line from x' to x, which for one variable is the same.
+    """
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return frozenset({"inputs"})
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        layer, backend, n = site.layer, site.backend, signal.shape[0]
+        assert isinstance(layer, Activation)
+        assert site.inputs is not None
+        x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
+        if layer.function == "LRN":
+            total = backend.zeros(signal.shape, signal.dtype)
+            for node, weight in _nodes():
+                point = reference + node * (x - reference)
+                total += weight * response_norm_adjoint(backend, signal, point, layer.options)
+            return total
+        slope = None if layer.slope is None else site.weight
+        value, derivative = activated(backend.xp, layer.function, x, layer.options, slope)
+        before, _ = activated(backend.xp, layer.function, reference, layer.options, slope)
+        return signal * slopes(backend, value - before, x, reference, derivative)
+
+
+class CrossMaximum:
+    """What a window gains over the larger of both maxima's common part goes to the winner at x, what it loses to the
+    winner at the reference, each over the difference there; as SHAP and captum do it.
+    """
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return frozenset({"inputs", "output", "taps"})
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        layer, backend, n = site.layer, site.backend, signal.shape[0]
+        assert isinstance(layer, MaxPool)
+        assert site.inputs is not None
+        assert site.output is not None
+        assert site.taps is not None
+        xp = backend.xp
+        x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
+        y, before = site.output[:n, ...], site.output[n:, ...]
+        won, won_before = site.taps[:n, ...], xp.broadcast_to(site.taps[n:, ...], y.shape)
+
+        def put_back(s: Array, taps: Array) -> Array:
+            return unpool(backend, s, taps, layer.window, layer.in_shape[1:], overlaps="sum")
+
+        larger = xp.maximum(y, before + xp.zeros_like(y))
+        gained = put_back(signal * (larger - before), won) + put_back(signal * (y - larger), won_before)
+        return slopes(backend, gained, x, reference, put_back(signal, won))
+
+
+class DeepLIFT(Method):
+    """(X - X') ⊙ M, the multipliers M of y_c by the rescale rule (Shrikumar, Greenside, Kundaje, Learning Important
+    Features Through Propagating Activation Differences, 2017): relevance whose sum is y_c(X) - y_c(X').
+    """
+
+    name = "deeplift"
+    multiplier = False
+    completes = True
+    Options = DeepLIFTOptions
+    rules: ClassVar[Rules] = {**GRADIENT, Activation: Rescale(), MaxPool: CrossMaximum()}
+
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
+        n = len(x)
+        swept = sweep(x, targets, first=first, beside=baseline_of(sweep.net, self.options.baseline))
+        value = swept.value.astype(np.float64)
+        relevance = sweep.backend.get(swept.signal) * (value[:n] - value[n:])
+        output = swept.output(targets)
+        gained = output.astype(np.float64) - swept.logits[n, targets]
+        delta = relevance.reshape(n, -1).sum(axis=1) - gained
+        return Found(swept.value[:n], relevance, output, delta=delta)
+
+
+@cache
+def _nodes() -> tuple[tuple[float, float], ...]:
+    at, weights = np.polynomial.legendre.leggauss(NODES)
+    return tuple((float(0.5 * (u + 1)), float(0.5 * w)) for u, w in zip(at, weights, strict=True))

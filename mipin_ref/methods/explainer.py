@@ -1,0 +1,38 @@
+"""Methods as the functions that Quantus takes for `explain_func`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.layer import Array
+from mipin_ref.graph.network import Network
+from mipin_ref.methods.attribute import attribute
+
+Explain = Callable[..., Array]
+
+
+def explain_func(
+    net: Network, method: str, *, kind: Literal["contribution", "attribution"] = "contribution", **given: Any
+) -> Explain:
+    """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
+
+    kind: which field of the Attribution is handed out; given: further arguments of `attribute`, options of the method
+    among them. The model that Quantus hands on is not looked at: what is explained is `net`. So metrics that change the
+    model, such as a randomisation of its weights, do not fit.
+    Raises InvalidData as `attribute` does, at once for an unknown kind or a tensor other than the input.
+    """
+    if kind not in ("contribution", "attribution"):
+        raise InvalidData(f"kind must be 'contribution' or 'attribution', not {kind!r}")
+    if net.tensor(given.get("at", net.input)) != net.input:
+        raise InvalidData("Quantus compares attributions with inputs: explain the input")
+    given = {**given, "at": net.input}
+
+    def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Array:
+        found = attribute(net, np.asarray(inputs), np.asarray(targets), method, **given)
+        return np.asarray(getattr(found, kind))
+
+    return explain

@@ -1,0 +1,25 @@
+"""The gradient, and its product with the value it falls on."""
+
+from __future__ import annotations
+
+from mipin_ref.graph.layer import Array
+from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.sweep import Ints, Sweep
+
+
+class Gradient(Method):
+    """∂y_c / ∂X (Simonyan, Vedaldi, Zisserman, Deep Inside Convolutional Networks, 2013)."""
+
+    name = "gradient"
+    multiplier = True
+
+
+class InputTimesGradient(Method):
+    """X ⊙ ∂y_c / ∂X (Shrikumar et al., Not Just a Black Box, 2016): relevance, the first order of y_c around X."""
+
+    name = "input-x-gradient"
+    multiplier = False
+
+    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
+        found = super().explain(sweep, x, targets, rows, first)
+        return Found(found.value, found.attribution * found.value, found.output)

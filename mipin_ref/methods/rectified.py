@@ -1,0 +1,60 @@
+"""DeconvNet and Guided Backprop: the gradient with another way back through rectifiers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mipin_ref.backend import Array
+from mipin_ref.graph.layer import Activation, Layer
+from mipin_ref.methods.method import Method
+from mipin_ref.methods.rules import GRADIENT, NOTHING, Derivative, Rules
+from mipin_ref.methods.site import Read, Site
+
+
+def rectifies(layer: Layer) -> bool:
+    """Whether an activation is a Relu, perhaps one with an upper bound."""
+    assert isinstance(layer, Activation)
+    return layer.function == "Relu" or (layer.function == "Clip" and layer.options.get("min") == 0)
+
+
+def positive(site: Site, signal: Array) -> Array:
+    return signal * site.backend.xp.astype(signal > 0, signal.dtype)
+
+
+class Deconvolved(Derivative):
+    """At a rectifier the positive part of the signal, whatever passed forward; at others f'(x) ⊙ s."""
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return NOTHING if rectifies(layer) else super().reads(layer)
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        return positive(site, signal) if rectifies(site.layer) else super().back(site, signal, slot)
+
+
+class Guided(Derivative):
+    """At a rectifier the positive part of the gradient f'(x) ⊙ s; at others all of it."""
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        found = super().back(site, signal, slot)
+        return positive(site, found) if rectifies(site.layer) else found
+
+
+class DeconvNet(Method):
+    """The gradient, but rectifiers rectify the signal (Zeiler and Fergus, Visualizing and Understanding Convolutional
+    Networks, 2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient, and max-pools
+    put it back by their switches.
+    """
+
+    name = "deconvnet"
+    multiplier = True
+    rules: ClassVar[Rules] = {**GRADIENT, Activation: Deconvolved()}
+
+
+class GuidedBackprop(Method):
+    """The gradient, but rectifiers let only its positive part pass (Springenberg et al., Striving for Simplicity,
+    2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient.
+    """
+
+    name = "guided-backprop"
+    multiplier = True
+    rules: ClassVar[Rules] = {**GRADIENT, Activation: Guided()}

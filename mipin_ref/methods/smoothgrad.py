@@ -1,0 +1,52 @@
+"""SmoothGrad: the mean gradient around a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mipin_ref.graph.layer import Array
+from mipin_ref.methods.averages import weighted_sum
+from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.options import checked_integer, checked_number
+from mipin_ref.methods.sweep import Ints, Sweep
+
+
+@dataclass(frozen=True)
+class SmoothGradOptions:
+    """samples: noisy copies of each input; noise: standard deviation, as a share of an input's largest value less its
+    smallest; seed: of the noise, which is the same for every input but for that factor, so that an input is attributed
+    alike alone and among others, on every backend.
+    """
+
+    samples: int = 50
+    noise: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", checked_integer("samples", self.samples))
+        object.__setattr__(self, "noise", checked_number("noise", self.noise, 0.0))
+        object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
+
+
+class SmoothGrad(Method):
+    """The mean of ∂y_c / ∂X over inputs with Gaussian noise (Smilkov et al., SmoothGrad, 2017)."""
+
+    name = "smoothgrad"
+    multiplier = True
+    Options = SmoothGradOptions
+
+    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
+        clean = sweep.recorded(x, first)
+        mean = weighted_sum(sweep, self._points(x), targets, rows, first)
+        return Found(clean.value, sweep.backend.get(mean), clean.output(targets))
+
+    def _points(self, x: Array) -> Iterator[tuple[float, Array]]:
+        options: SmoothGradOptions = self.options
+        rng = np.random.default_rng(options.seed)
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        width = (options.noise * (flat.max(axis=1) - flat.min(axis=1))).reshape((-1,) + (1,) * (x.ndim - 1))
+        for _ in range(options.samples):
+            yield 1 / options.samples, x + width * rng.standard_normal(x.shape[1:])

@@ -1,0 +1,176 @@
+"""One sweep back from the logits to the explained tensor, a rule a layer, for one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.graph.forward import Record, Recorder
+from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.graph.layer import Layer, MaxPool
+from mipin_ref.graph.network import Network
+from mipin_ref.layers.pool import winning_taps
+from mipin_ref.methods.rules import Rule
+from mipin_ref.methods.site import Read, Site
+from mipin_ref.methods.weights import weights_of
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The explained tensor [r, *shape] and the logits [r, classes] as recorded."""
+
+    value: HostArray
+    logits: HostArray
+
+    def output(self, targets: Ints) -> HostArray:
+        """The logits of the targets [n]."""
+        return np.take_along_axis(self.logits[: len(targets)], targets[:, None], axis=1)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Swept(Recorded):
+    """signal: what arrived at the explained tensor [n, *shape], on the device; of the r recorded samples the first n
+    are those explained.
+    """
+
+    signal: Array
+
+
+class Sweep:
+    """What is the same for every batch: the way from the logits to tensor `at`, its rules, and what they need.
+
+    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target. Layers that are on no
+    way from `at` to the logits have no part. whole: the network as loaded, of which `net` may be the end.
+    """
+
+    def __init__(
+        self, net: Network, backend: Backend, at: str, rule: Callable[[Layer], Rule], *, logit: bool = False
+    ) -> None:
+        self.net, self.whole, self.backend, self.at = net, net, backend, at
+        self._logit = logit
+        reached, way = {at}, list[Layer]()
+        for layer in net.layers:
+            if reached.intersection(layer.inputs):
+                reached.add(layer.output)
+                way.append(layer)
+        self._slots = {
+            layer.output: tuple(s for s, name in enumerate(layer.inputs) if name in reached) for layer in way
+        }
+        self.way: Sequence[Layer] = tuple(reversed(way))
+        self._rules = {layer.output: rule(layer) for layer in way}
+        self._reads = {layer.output: self._rules[layer.output].reads(layer) for layer in way}
+        self._values, self._fired = self._wanted("inputs", "output"), self._wanted("fired")
+        self._pools = {
+            layer.output: layer for layer in way if isinstance(layer, MaxPool) and "taps" in self._reads[layer.output]
+        }
+        self._last = {name: layer.output for layer in self.way for name in self._names(layer)}
+        self._recorder = Recorder(net, [*self._values, *self._fired, at, net.logits], list(self._pools), keep=True)
+        self._weights = weights_of(net, backend)
+
+    def _names(self, layer: Layer) -> list[str]:
+        """The tensors whose values a layer's rule reads."""
+        reads = self._reads[layer.output]
+        return [*(layer.inputs if "inputs" in reads else ()), *([layer.output] if "output" in reads else ())]
+
+    def _wanted(self, *kinds: Read) -> list[str]:
+        found: dict[str, None] = {}
+        for layer in self.way:
+            reads = self._reads[layer.output].intersection(kinds)
+            found.update(dict.fromkeys(layer.inputs if "inputs" in reads else ()))
+            if reads - {"inputs"}:
+                found[layer.output] = None
+        return list(found)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Rough memory of a sample: recorded, on the device, and the largest signals on the way."""
+        shapes, item = self.net.shapes, self.backend.itemsize
+        recorded = sum(prod(shapes[name]) for name in {*self._values, *self._fired, self.at, self.net.logits})
+        held = sum(prod(shapes[name]) for name in self._values) * item + sum(prod(shapes[n]) for n in self._fired)
+        switches = sum(prod(pool.out_shape) for pool in self._pools.values())
+        live, most = {self.net.logits}, 0
+        for layer in self.way:
+            live.update(layer.inputs[slot] for slot in self._slots[layer.output])
+            most = max(most, sum(prod(shapes[name]) for name in live))
+            live.discard(layer.output)
+        # Between two signals a rule may hold two arrays as large as both.
+        return self.net.dtype.itemsize * recorded + held + 9 * switches + 3 * item * most
+
+    def __call__(self, x: HostArray, targets: Ints, *, first: int = 0, beside: HostArray | None = None) -> Swept:
+        """Take the signals of x [n, *input_shape] back for targets [n].
+
+        beside: further samples [m, *input_shape] that are recorded but not explained; first: the position of x in the
+        data, for messages. Raises InvalidData as `Recorder` does.
+        """
+        net, backend = self.net, self.backend
+        record = self._recorder(x if beside is None else np.concatenate([x, beside.astype(x.dtype)]), first)
+        logits = record.values[net.logits].reshape(-1, net.classes)
+        held = _Held(backend, record, self._pools)
+        signals = {net.logits: backend.put(self._seed(logits, targets))}
+        for layer in self.way:
+            signal = signals.pop(layer.output)
+            site = self._site(layer, held)
+            for slot in self._slots[layer.output]:
+                name, part = layer.inputs[slot], self._rules[layer.output].back(site, signal, slot)
+                signals[name] = signals[name] + part if name in signals else part
+            held.let_go(name for name in self._names(layer) if self._last[name] == layer.output)
+        return Swept(record.values[self.at], logits, signals[self.at])
+
+    def recorded(self, x: HostArray, first: int = 0) -> Recorded:
+        """The forward pass alone. Raises InvalidData as `Recorder` does."""
+        record = self._recorder(x, first)
+        return Recorded(record.values[self.at], record.values[self.net.logits].reshape(-1, self.net.classes))
+
+    def entered(self, x: HostArray, first: int) -> HostArray:
+        """What `net` takes in for samples x of the whole network."""
+        return x
+
+    def _seed(self, logits: HostArray, targets: Ints) -> HostArray:
+        seed = np.zeros((len(targets), *self.net.shapes[self.net.logits]), self.backend.dtype)
+        rows = np.arange(len(targets))
+        seed.reshape(len(targets), -1)[rows, targets] = logits[rows, targets] if self._logit else 1
+        return seed
+
+    def _site(self, layer: Layer, held: _Held) -> Site:
+        reads = self._reads[layer.output]
+        return Site(
+            self.backend,
+            layer,
+            tuple(held.value(name) for name in layer.inputs) if "inputs" in reads else None,
+            held.value(layer.output) if "output" in reads else None,
+            held.fired(layer.output) if "fired" in reads else None,
+            held.taps(layer.output) if "taps" in reads else None,
+            self._weights,
+        )
+
+
+class _Held:
+    """Recorded tensors on the device: each is put there once, when it is first read."""
+
+    def __init__(self, backend: Backend, record: Record, pools: dict[str, MaxPool]) -> None:
+        self._backend, self._record, self._pools = backend, record, pools
+        self._values: dict[str, Array] = {}
+
+    def value(self, name: str) -> Array:
+        if name not in self._values:
+            self._values[name] = self._backend.put(self._record.values[name])
+        return self._values[name]
+
+    def fired(self, name: str) -> Array:
+        return self._backend.put(self._record.values[name] > 0)
+
+    def taps(self, name: str) -> Array:
+        pool = self._pools[name]
+        return self._backend.put(winning_taps(self._record.switches[name], pool.window, pool.in_shape))
+
+    def let_go(self, names: Any) -> None:
+        for name in names:
+            self._values.pop(name, None)
