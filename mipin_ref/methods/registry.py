@@ -5,7 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.methods.deep_taylor import DeepTaylor
+from mipin_ref.methods.excitation import ExcitationBackprop
 from mipin_ref.methods.gradient import Gradient, InputTimesGradient
+from mipin_ref.methods.lrp import LrpAlphaBeta, LrpEpsilon
 from mipin_ref.methods.method import Method
 
 METHODS: dict[str, type[Method]] = {
@@ -13,6 +16,10 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         Gradient,
         InputTimesGradient,
+        LrpEpsilon,
+        LrpAlphaBeta,
+        DeepTaylor,
+        ExcitationBackprop,
     )
 }
 
