@@ -5,10 +5,13 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.methods.deep_taylor import DeepTaylor
 from mipin_ref.methods.deeplift import DeepLIFT
+from mipin_ref.methods.excitation import ExcitationBackprop
 from mipin_ref.methods.gradcam import GradCAM
 from mipin_ref.methods.gradient import Gradient, InputTimesGradient
 from mipin_ref.methods.integrated import IntegratedGradients
+from mipin_ref.methods.lrp import LrpAlphaBeta, LrpEpsilon
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.rectified import DeconvNet, GuidedBackprop
 from mipin_ref.methods.smoothgrad import SmoothGrad
@@ -24,6 +27,10 @@ METHODS: dict[str, type[Method]] = {
         GuidedBackprop,
         DeepLIFT,
         GradCAM,
+        LrpEpsilon,
+        LrpAlphaBeta,
+        DeepTaylor,
+        ExcitationBackprop,
     )
 }
 

@@ -31,9 +31,9 @@ def test_samples_come_in_order_and_in_pieces_of_at_least_so_many(
     seen: list[tuple[Any, ...]] = []
     original = Sums.update
 
-    def update(sums: Sums, signals: Any, taps: Any, x: Any) -> None:
+    def update(sums: Sums, signals: Any, taps: Any, x: Any, **counted: bool) -> None:
         seen.append((*(device.get(signals[n]) for n in step.reads), device.get(x)))
-        original(sums, signals, taps, x)
+        original(sums, signals, taps, x, **counted)
 
     monkeypatch.setattr(Sums, "update", update)
     rng = np.random.default_rng(0)
@@ -74,9 +74,9 @@ def test_a_fit_that_gathers_agrees_with_one_that_does_not(
     def narrow(*given: Any) -> budget.Budget:
         return replace(original(*given), batch_size=4)
 
-    def update(sums: Sums, *given: Any) -> None:
+    def update(sums: Sums, *given: Any, **counted: bool) -> None:
         rooms["pieces"] += sums.problem.step.dense
-        original_update(sums, *given)
+        original_update(sums, *given, **counted)
 
     original_update = Sums.update
     monkeypatch.setattr(Sums, "update", update)

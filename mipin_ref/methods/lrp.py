@@ -1,0 +1,90 @@
+"""Layer-wise relevance propagation (Bach et al., On Pixel-Wise Explanations, 2015): the ε-rule and the αβ-rule.
+
+Relevance starts as the target logit. A bias keeps its share: what it adds to an output is handed to no input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.layer import Layer
+from mipin_ref.graph.network import Network
+from mipin_ref.methods.method import Method
+from mipin_ref.methods.rules import Rule
+from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
+
+
+def checked_number(name: str, value: Any) -> float:
+    """Raises InvalidData unless it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+        raise InvalidData(f"{name} must be a finite number, not {value!r}")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class EpsilonOptions:
+    """epsilon: what z is taken further away from zero, > 0, in the units of activations; it absorbs relevance."""
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if checked_number("epsilon", self.epsilon) <= 0:
+            raise InvalidData(f"epsilon must be above 0, not {self.epsilon!r}")
+
+
+class LrpEpsilon(Method):
+    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015, Eq. 58)."""
+
+    name = "lrp-epsilon"
+    multiplier = False
+    logit = True
+    Options = EpsilonOptions
+
+    def __init__(self, options: EpsilonOptions) -> None:
+        super().__init__(options)
+        epsilon = float(options.epsilon)
+        self._rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
+
+    def rule(self, net: Network, layer: Layer) -> Rule:
+        return self._rules[type(layer)]
+
+
+@dataclass(frozen=True)
+class AlphaBetaOptions:
+    """alpha, beta: factors of positive and negative shares, beta >= 0 and alpha - beta = 1."""
+
+    alpha: float = 2.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        alpha, beta = checked_number("alpha", self.alpha), checked_number("beta", self.beta)
+        # Decimal fractions, say 1.3 and 0.3, have no exact difference.
+        if beta < 0 or abs(alpha - beta - 1) > 1e-12 * alpha:
+            raise InvalidData(f"alpha - beta must be 1 and beta at least 0, not alpha={alpha:g}, beta={beta:g}")
+
+
+class LrpAlphaBeta(Method):
+    """R_i = Σ_j (α z⁺_ij / z⁺_j - β z⁻_ij / z⁻_j) R_j (Bach 2015, Eq. 60).
+
+    z_ij = x_i w_ij; z⁺_j is the sum of the positive ones and of a positive bias, z⁻_j of the negative likewise. Where
+    one of them is empty its relevance is lost.
+    """
+
+    name = "lrp-alpha-beta"
+    multiplier = False
+    logit = True
+    Options = AlphaBetaOptions
+
+    def __init__(self, options: AlphaBetaOptions) -> None:
+        super().__init__(options)
+        positive = (Term(above, "positive", "positive"), Term(below, "negative"))
+        negative = (Term(above, "negative", "negative"), Term(below, "positive"))
+        sums = (Sum(positive, float(options.alpha)), Sum(negative, -float(options.beta)))
+        self._rules = relevance_rules(Shares(sums), "whole")
+
+    def rule(self, net: Network, layer: Layer) -> Rule:
+        return self._rules[type(layer)]
