@@ -12,7 +12,7 @@ import mipin_ref
 ROOT = Path(mipin_ref.__file__).parent
 ENGINE = [
     ROOT / "backend.py",
-    *(p for room in ("layers", "solve", "inverse") for p in sorted((ROOT / room).glob("*.py"))),
+    *(p for room in ("layers", "solve", "inverse", "methods") for p in sorted((ROOT / room).glob("*.py"))),
 ]
 
 

@@ -14,13 +14,21 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend, NotPositiveDefinite, get_backend
+from mipin_ref.graph.layer import GlobalAveragePool
+from mipin_ref.layers.activation import FUNCTIONS, activated
+from mipin_ref.layers.average import average, window_counts
+from mipin_ref.layers.conv_forward import conv_forward
+from mipin_ref.layers.norm import response_norm
+from mipin_ref.methods.linear import linear_forward
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import Form
 from mipin_ref.solve.gram import Gram, Rows
 from mipin_ref.solve.own_gram import OwnGram
+from mipin_ref.window import Window
 from tests.inverse.test_against_oracle import living_chain
 from tests.inverse.test_graphs import living_graph
-from tests.networks import sample_inputs, to_onnx
+from tests.methods.recorded import residual
+from tests.networks import random_graph, sample_inputs, seeded, to_onnx
 from tests.recording import BINARY, COMPARED, Call, Log, recording
 from tests.solve.test_conv_gram import DILATED, STRIDED, TOGETHER, Parts, problem_of, random_sample
 from tests.source import asked_of_xp, calls_of_cupy, signature_in_source
@@ -38,7 +46,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def log() -> Log:
-    """What fits and attributions of many kinds have asked for."""
+    """What fits, attributions and methods of many kinds have asked for."""
     found = Log()
     for seed in range(12):
         network = living_graph(seed) if seed % 2 else living_chain(seed)
@@ -50,7 +58,35 @@ def log() -> Log:
             inv.attribute(x[:5], at=[step.tensor for step in inv.plan.steps])
     for dtype in ("float64", "float32"):
         sum_up(found, dtype)
+        explain(found, dtype)
     return found
+
+
+def explain(log: Log, dtype: str) -> None:
+    """Every method on networks of many kinds of layers, and what none of these holds."""
+    device = recording(log, dtype)
+    rng = np.random.default_rng(0)
+    for seed, network in enumerate([residual(), *(random_graph(seeded(seed), ranks=(2,)) for seed in range(12))]):
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        x = sample_inputs(network.input_shape, 3, seed)
+        for method in mr.methods():
+            mr.attribute(net, x, [0, 1, 2], method, backend=device, dtype=dtype)
+    x = device.put(rng.standard_normal((2, 4, 6, 5)))
+    for function in FUNCTIONS:
+        activated(device.xp, function, x, {})
+    activated(device.xp, "Gelu", x, {"approximate": "tanh"})
+    activated(device.xp, "Clip", x, {"min": 0.0})
+    activated(device.xp, "Clip", x, {"max": 1.0})
+    activated(device.xp, "PRelu", x, {}, device.put(rng.standard_normal((4, 1, 1))))
+    response_norm(device, x, {"size": 3, "alpha": 1.0, "beta": 0.75, "bias": 1.0})
+    window = Window((3, 2), (2, 1), (1, 0), (1, 1), (1, 1))
+    locations = window.output_size((6, 5))
+    for groups, m in ((1, 4), (2, 2), (4, 1)):
+        conv_forward(device, x, device.put(rng.standard_normal((4, m, 3, 2))), window, groups, locations)
+    counts = window_counts(window, locations, (6, 5), pads=True).astype(np.float64)
+    average(device, x, window, device.put(counts))
+    shapes: Any = {"in_shapes": ((4, 6, 5),), "out_shape": (4, 1, 1)}
+    linear_forward(device, GlobalAveragePool(name="m", inputs=("x",), output="m", **shapes), x, None)
 
 
 def sum_up(log: Log, dtype: str) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "dtype": "float32 against float64: time, source signal, attribution",
     "memory": "peak memory against the number of samples",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
+    "methods": "other attribution methods against torch's forward and backward",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "threads": "fits under every number of BLAS and onnxruntime threads",
     "dask-scaling": "a fit on a Dask cluster: two workers of one thread against one",

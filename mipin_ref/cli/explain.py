@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
+from mipin_ref.cli.attributor import by_inverse, by_method
 from mipin_ref.cli.files import folder, open_samples
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
 from mipin_ref.cli.spool import npz_in_batches
@@ -28,31 +29,29 @@ PAGES = 10
 def explain(options: Namespace) -> None:
     """Write attribution.npz and, where the explained tensor has an image shape, pictures, batch by batch."""
     net = mr.load(options.model, output=options.output)
-    inverse = mr.load_inverse(options.inverse, net, target=options.target, backend=options.backend)
-    tensor = _explained(inverse, options)
+    way = by_inverse(net, options) if options.method is None else by_method(net, options)
+    tensor = way.tensor
     maps = _maps(net, tensor, options)
     data = open_samples(options, options.images, net)
     out = folder(options.out)
-    header = {"target": inverse.target, "tensor": tensor, "model_sha256": net.sha256}
+    header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
     if maps is not None:
         header["map"] = asdict(maps)
     arrays, pictures = out / "attribution.npz", list[Path]()
-    size = _batch(net, tensor, maps, np.dtype(inverse.options.dtype).itemsize)
+    size = _batch(net, tensor, maps, np.dtype(way.dtype).itemsize)
     with (
         npz_in_batches(arrays, header=json.dumps(header)) as append,
         progress_bar(True) as begin,
     ):
-        advance = begin(f"{tensor}, class {inverse.target}", len(data))
+        advance = begin(f"{tensor}, class {way.target}", len(data))
         for start in range(0, len(data), size):
             x = data[start : start + size]
             try:
-                res = inverse.attribute(x, at=tensor)
+                res = way.attribute(x)
             except InvalidData as error:
                 # Samples are counted within the batch.
                 raise InvalidData(f"counted from image {start}: {error}" if start else str(error)) from error
-            append(
-                **{name: getattr(res, name) for name in ("value", "source", "attribution", "contribution", "output")}
-            )
+            append(**_arrays(res))
             if maps is not None:
                 drawn = maps.of(res)
                 append(map=drawn)
@@ -65,16 +64,15 @@ def explain(options: Namespace) -> None:
         print(path)
 
 
-def _explained(inverse: mr.Inverse, options: Namespace) -> str:
-    if options.at is None:
-        return inverse.plan.explained
-    tensor = inverse.net.tensor(options.at)
-    if tensor not in inverse.plan.step_of:
-        raise InvalidData(
-            f"--at: tensor {options.at!r} is not between the logits and {inverse.plan.explained!r}, where the inverse "
-            f"{options.inverse!r} ends"
-        )
-    return tensor
+def _arrays(res: mr.Attribution) -> dict[str, Array]:
+    """What is stored of a result: a source signal and a completeness gap of methods that have them."""
+    names = ("value", "attribution", "contribution", "output")
+    found: dict[str, Array] = {name: getattr(res, name) for name in names}
+    if res.signal is not None:
+        found["source"] = res.signal
+    if res.delta is not None:
+        found["delta"] = res.delta
+    return found
 
 
 def _maps(net: mr.Network, tensor: str, options: Namespace) -> Maps | None:

@@ -79,15 +79,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(fit)
     _add_preprocessing(fit)
 
-    explain = commands.add_parser("explain", help="source signal, attribution and heatmaps of images")
+    explain = commands.add_parser("explain", help="attributions and heatmaps of images, by MIP-IN or another method")
     explain.add_argument("model", metavar="MODEL")
     explain.add_argument("images", metavar="IMAGES", help="data as for fit")
-    explain.add_argument("--inverse", required=True, metavar="FILE", help="what fit wrote")
+    how = explain.add_mutually_exclusive_group(required=True)
+    how.add_argument("--inverse", metavar="FILE", help="MIP-IN: what fit wrote")
+    how.add_argument("--method", metavar="NAME", help="another method, such as guided-backprop")
+    explain.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the method, as samples=50; may be given several times",
+    )
     explain.add_argument("-o", "--out", required=True, metavar="DIR")
-    explain.add_argument("--at", metavar="TENSOR", help="explain this inner tensor, which the inverse must reach")
+    explain.add_argument("--at", metavar="TENSOR", help="explain this inner tensor; an inverse must reach it")
     explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
     explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
-    explain.add_argument("--target", type=int, metavar="C", help="refuse an inverse of another class")
+    explain.add_argument("--target", type=int, metavar="C", help="the class; an inverse of another is refused")
+    explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
     explain.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     _add_output(explain)

@@ -21,6 +21,7 @@ KINDS = {
     "attribution": "attribution A\n(channel mean, ReLU)",
     "contribution": "contribution A * X\n(channel sum, ReLU)",
 }
+RELEVANCE = "relevance\n(channel sum, ReLU)"
 
 
 @dataclass(frozen=True)
@@ -54,26 +55,32 @@ def write_heatmaps(maps: Array, out: Path, first: int = 0) -> list[Path]:
 def write_pages(
     net: mr.Network, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str], first: int = 0
 ) -> list[Path]:
-    """page_###.png of ten samples each: value, source signal, attribution, contribution.
+    """page_###.png of ten samples each: value, source signal where there is one, attribution, contribution.
 
-    results: of one network and tensor, explained in turn; titles: one a sample; first: number of the first page.
+    results: of one network, tensor and method, explained in turn, each of one class; titles: one a sample; first:
+    number of the first page.
     """
-    value, source, attribution, output = (
-        np.concatenate([getattr(res, name) for res in results]) for name in ("value", "source", "attribution", "output")
+    value, attribution, output = (
+        np.concatenate([getattr(res, name) for res in results]) for name in ("value", "attribution", "output")
     )
     inner = results[0].tensor != net.input
-    of_source = None if inner else np.concatenate([logits(net, r.source)[:, r.target] for r in results])
+    source = of_source = None
+    if results[0].signal is not None:
+        source = np.concatenate([res.source for res in results])
+        if not inner:
+            of_source = np.concatenate([logits(net, r.source)[:, r.target] for r in results])
     paths = []
     for number, start in enumerate(range(0, len(value), ROWS), first):
         rows = slice(start, start + ROWS)
         page = explanation_page(
             value[rows],
-            source[rows],
+            None if source is None else source[rows],
             attribution[rows],
             output[rows],
             None if of_source is None else of_source[rows],
             titles[rows],
             channel_axis=results[0].channel_axis,
+            multiplier=results[0].multiplier,
             name="value X" if inner else "input",
             heading=f"tensor {results[0].tensor}" if inner else "",
         )
@@ -105,7 +112,7 @@ def write_overlays(
             maps[rows],
             res.output[rows],
             titles[rows],
-            kind=KINDS[kind],
+            kind=KINDS[kind] if res.multiplier or kind != "contribution" else RELEVANCE,
             channel_axis=net.channel_axis(net.input),
             heading=f"tensor {res.tensor}",
         )

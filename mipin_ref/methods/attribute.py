@@ -14,7 +14,8 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.memory import checked_batch_size, memory_bytes
-from mipin_ref.methods.registry import method_named
+from mipin_ref.methods.method import Method
+from mipin_ref.methods.registry import make_method
 from mipin_ref.methods.sweep import Ints
 from mipin_ref.progress import progress_bar
 
@@ -48,22 +49,21 @@ def attribute(
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
     Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way.
     """
-    kind = method_named(method)
-    way = kind(kind.checked(options))
+    way = make_method(method, options)
     data, device = as_samples(x), get_backend(backend, dtype)
     targets = checked_targets(net, target, len(data))
-    tensor = way.default_at(net) if at is None else net.logits if at == net.output else net.tensor(at)
+    tensor = explained(way, net, at)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
     check_batch(net, data)
     sweep = way.sweep(net, device, tensor)
     rows = size or max(1, min(LARGEST_BATCH, int(BATCH_SHARE * limit) // sweep.sample_bytes))
     count, shape = len(data), net.shapes[tensor]
     value, found = (np.empty((count, *shape), device.dtype) for _ in range(2))
-    signal = np.empty((count, *shape), device.dtype) if kind.signals else None
+    signal = np.empty((count, *shape), device.dtype) if way.signals else None
     output = np.empty(count, device.dtype)
-    delta = np.empty(count, device.dtype) if kind.completes else None
+    delta = np.empty(count, device.dtype) if way.completes else None
     with progress_bar(progress) as begin:
-        advance = begin(f"{kind.name} of {tensor}", count)
+        advance = begin(f"{way.name} of {tensor}", count)
         for start in range(0, count, rows):
             cut = slice(start, min(start + rows, count))
             batch = way.explain(sweep, data[cut], targets[cut], rows, start)
@@ -74,11 +74,18 @@ def attribute(
                 delta[cut] = batch.delta
             advance(cut.stop - start)
     if not np.isfinite(found).all():
-        raise InvalidData(f"method {kind.name!r}: the attribution of {tensor!r} holds NaN or Inf")
+        raise InvalidData(f"method {way.name!r}: the attribution of {tensor!r} holds NaN or Inf")
     told = int(targets[0]) if np.ndim(target) == 0 else targets
     return Attribution(
-        value, signal, found, output, told, tensor, net.channel_axis(tensor), kind.name, kind.multiplier, delta
+        value, signal, found, output, told, tensor, net.channel_axis(tensor), way.name, way.multiplier, delta
     )
+
+
+def explained(method: Method, net: Network, at: str | None) -> str:
+    """The tensor that a user means. Raises InvalidData where the network has none of that name."""
+    if at is None:
+        return method.default_at(net)
+    return net.logits if at == net.output else net.tensor(at)
 
 
 def checked_targets(net: Network, target: Any, samples: int) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,9 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.attribute import attribute
+from mipin_ref.methods.registry import make_method
 
+ARGUMENTS = frozenset(signature(attribute).parameters)
 Explain = Callable[..., Array]
 
 
@@ -23,13 +26,14 @@ def explain_func(
     kind: which field of the Attribution is handed out; given: further arguments of `attribute`, options of the method
     among them. The model that Quantus hands on is not looked at: what is explained is `net`. So metrics that change the
     model, such as a randomisation of its weights, do not fit.
-    Raises InvalidData as `attribute` does, at once for an unknown kind or a tensor other than the input.
+    Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
     """
     if kind not in ("contribution", "attribution"):
         raise InvalidData(f"kind must be 'contribution' or 'attribution', not {kind!r}")
     if net.tensor(given.get("at", net.input)) != net.input:
         raise InvalidData("Quantus compares attributions with inputs: explain the input")
     given = {**given, "at": net.input}
+    make_method(method, {name: value for name, value in given.items() if name not in ARGUMENTS})
 
     def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Array:
         found = attribute(net, np.asarray(inputs), np.asarray(targets), method, **given)

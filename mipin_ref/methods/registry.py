@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.methods.deep_taylor import DeepTaylor
@@ -40,10 +42,14 @@ def methods() -> list[str]:
     return list(METHODS)
 
 
-def method_named(name: str) -> type[Method]:
-    """Raises InvalidData, with the nearest names, where there is none."""
+def make_method(name: str, options: Mapping[str, Any]) -> Method:
+    """A method with its options.
+
+    Raises InvalidData for an unknown name, with the nearest ones, and for options that are not the method's.
+    """
     if name in METHODS:
-        return METHODS[name]
+        kind = METHODS[name]
+        return kind(kind.checked(options))
     near = get_close_matches(str(name), METHODS, n=3)
     raise InvalidData(
         f"there is no method {name!r}; "

@@ -19,13 +19,14 @@ COLOUR_CHANNELS = (1, 3)
 
 def explanation_page(
     images: npt.ArrayLike,
-    source: npt.ArrayLike,
+    source: npt.ArrayLike | None,
     attribution: npt.ArrayLike,
     logits_input: npt.ArrayLike,
     logits_source: npt.ArrayLike | None,
     titles: Sequence[str],
     *,
     channel_axis: int | None = 1,
+    multiplier: bool = True,
     name: str = "input",
     heading: str = "",
     cell: int = 140,
@@ -37,18 +38,20 @@ def explanation_page(
     gray, on the value range of that sample's input; heatmaps are signed.
     logits_input, logits_source: [N] target logit of each input and of its source signal, None where that is not known;
     titles: [N], such as the class; name: what the images are, where they are not the network's input; cell: about how
-    many pixels a small image is enlarged to.
+    many pixels a small image is enlarged to. source is None of a method without source signals; multiplier: whether
+    attributions are multipliers of the values, or else contributions already (relevance), shown in one column.
     Raises InvalidData where shapes or lengths do not match, there is no sample, or values are NaN or Inf.
     """
     values = channels_last(images, channel_axis, "images")
-    signals = channels_last(source, channel_axis, "source")
+    signals = None if source is None else channels_last(source, channel_axis, "source")
     relevance = channels_last(attribution, channel_axis, "attribution")
     of_input = as_finite(logits_input, "logits_input")
     of_source = of_input if logits_source is None else as_finite(logits_source, "logits_source")
     samples = len(values)
-    if signals.shape != values.shape or relevance.shape != values.shape:
+    if relevance.shape != values.shape or (signals is not None and signals.shape != values.shape):
+        of_signals = "" if source is None else f", source {list(np.shape(source))}"
         raise InvalidData(
-            f"explanation page: images {list(np.shape(images))}, source {list(np.shape(source))} and "
+            f"explanation page: images {list(np.shape(images))}{of_signals} and "
             f"attribution {list(np.shape(attribution))} must have one shape"
         )
     if of_input.shape != (samples,) or of_source.shape != (samples,) or len(titles) != samples:
@@ -56,27 +59,22 @@ def explanation_page(
             f"explanation page: {samples} samples need as many logits and titles, not "
             f"{list(of_input.shape)}, {list(of_source.shape)} and {len(titles)}"
         )
-    attribution_maps = heatmap(relevance.mean(axis=-1))
-    contribution_maps = heatmap((relevance * values).sum(axis=-1))
-    rows = [
-        (
-            to_picture(values[n], values[n]),
-            to_picture(signals[n], values[n]),
-            attribution_maps[n],
-            contribution_maps[n],
-        )
-        for n in range(samples)
-    ]
+    mean = "" if values.shape[-1] in COLOUR_CHANNELS else "(mean over channels)"
+    columns = [(f"{name}\n{mean}", [to_picture(value, value) for value in values])]
+    if signals is not None:
+        drawn = [to_picture(signal, value) for signal, value in zip(signals, values, strict=True)]
+        columns.append((f"source signal\n({name}'s range, clipped)", drawn))
+    if multiplier:
+        columns.append(("attribution A\n(mean over channels)", list(heatmap(relevance.mean(axis=-1)))))
+        contribution = heatmap((relevance * values).sum(axis=-1))
+        columns.append(("contribution A * X\n(sum over channels)", list(contribution)))
+    else:
+        columns.append(("relevance\n(sum over channels)", list(heatmap(relevance.sum(axis=-1)))))
+    headings, pictures = zip(*columns, strict=True)
+    rows = list(zip(*pictures, strict=True))
     lines = [f"{title}\nlogit {of_input[n]:.4g}" for n, title in enumerate(titles)]
     if logits_source is not None:
         lines = [f"{line} for the input, {of_source[n]:.4g} for its source signal" for n, line in enumerate(lines)]
-    mean = "" if values.shape[-1] in COLOUR_CHANNELS else "(mean over channels)"
-    headings = (
-        f"{name}\n{mean}",
-        f"source signal\n({name}'s range, clipped)",
-        "attribution A\n(mean over channels)",
-        "contribution A * X\n(sum over channels)",
-    )
     return compose_page(rows, headings, lines, heading=heading, cell=cell)
 
 

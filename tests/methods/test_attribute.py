@@ -13,6 +13,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
 from mipin_ref.graph.layer import Conv
+from mipin_ref.methods.rules import GRADIENT
 from mipin_ref.methods.sweep import Sweep
 from mipin_ref.methods.weights import weights_of
 from tests.backends import NAMES, backend, relative_error
@@ -149,9 +150,7 @@ def test_memory_bounds_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sweep, "__call__", counted)
     whole = attributed("gradient")
     assert seen == [7]
-    each = Sweep(
-        CASE.net, get_backend(), CASE.net.input, lambda layer: module.method_named("gradient").rules[type(layer)]
-    )
+    each = Sweep(CASE.net, get_backend(), CASE.net.input, lambda layer: GRADIENT[type(layer)])
     monkeypatch.setattr(module, "BATCH_SHARE", 3.5 * each.sample_bytes / 2e9)
     seen.clear()
     assert relative_error(attributed("gradient").attribution, whole.attribution) < 1e-5

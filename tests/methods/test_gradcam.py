@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import captum.attr
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from tests.backends import PICKS, backend, on_drawn_backend, picked, relative_er
 from tests.methods.recorded import Case
 from tests.networks import Network, graphs
 from tests.oracles.autograd import Twin
-from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, MaxPool, Reshape
+from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, MaxPool, Reshape, Transpose
 
 
 @on_drawn_backend
@@ -64,6 +66,17 @@ def test_the_last_map_is_explained_by_default() -> None:
     early = mr.attribute(case.net, case.x, 1, "grad-cam", at="r")
     assert early.attribution.shape == (5, 3, 6, 6)
     assert np.ptp(early.attribution, axis=(2, 3)).max() == 0
+
+
+def test_channels_may_come_last() -> None:
+    """An input [H, W, C]: the mean over H and W, each channel its own."""
+    ops = (Transpose(("input",), "first", (0, 3, 1, 2)), *(replace(op, inputs=("first",)) for op in network().ops[:1]))
+    case = Case.of(Network((*ops, *network().ops[1:]), (8, 7, 2)), 0)
+    res = mr.attribute(case.net, case.x, 1, "grad-cam", at="input")
+    gradient = mr.attribute(case.net, case.x, 1, "gradient").attribution
+    mean = np.broadcast_to(gradient.mean(axis=(1, 2), keepdims=True), gradient.shape)
+    assert relative_error(res.attribution, mean) < 1e-14
+    assert np.ptp(res.attribution, axis=3).min() > 0
 
 
 def test_what_has_no_map_is_refused() -> None:

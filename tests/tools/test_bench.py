@@ -39,6 +39,7 @@ TINY = {
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
+    "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
     "growth": (*("--samples", "8", "16", "--channels", "2", "--depth", "1"), "--base", "8", "2", "1", "--repeats", "1"),
     "threads": ("--samples", "20", "--repeats", "1", "--networks", "mnist_mlp", "--counts", "1"),
     "dask-scaling": ("--samples", "300", "--network", "mnist_mlp"),
@@ -200,6 +201,20 @@ def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     spent = [in_seconds(cell) for cell in column(table, "time")]
     agree(column(table, "this ÷ onnxruntime forward"), [s / spent[0] for s in spent])
     agree(column(table, "torch forward + backward ÷ this"), [spent[1] / s for s in spent])
+
+
+def test_methods(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    printed, (table,) = run(capsys, "methods")
+    assert column(table, "what") == ["torch forward + backward", "gradient, float32", "deeplift, float32"]
+    assert "mnist_cnn, class 3, batch 4, one thread" in printed
+    spent = [in_seconds(cell) for cell in column(table, "time")]
+    agree(column(table, "this ÷ torch forward + backward"), [s / spent[0] for s in spent])
+    apart = re.search(r"gradients (\S+) of the largest apart", printed)
+    assert apart
+    assert float(apart[1]) < 1e-4
+    networks.conv_chain(tmp_path / "chain.onnx", channels=3, depth=2, side=5)
+    printed, (table,) = run(capsys, "methods", "--model", str(tmp_path / "chain.onnx"))
+    assert "chain, class 3" in printed
 
 
 def test_dask_scaling(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,123 @@
+"""`mipin explain --method`: what the library gives, stored and drawn; usage errors in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import mipin_ref as mr
+import mipin_ref.cli.explain
+from mipin_ref.cli import main
+from tests.cli.test_explain import SAMPLES, residual, shows
+from tests.networks import to_onnx
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    onnx.save(to_onnx(residual(), (3, 8, 8)), str(tmp_path / "net.onnx"))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((SAMPLES, 3, 8, 8)).astype(np.float32))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def explain(*options: str) -> int:
+    return main(["explain", "net.onnx", "x.npy", "-o", "out", *options])
+
+
+def stored() -> dict[str, Any]:
+    with np.load("out/attribution.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def expected(method: str, **options: Any) -> mr.Attribution:
+    return mr.attribute(mr.load("net.onnx"), np.load("x.npy"), 1, method, **options)
+
+
+def written(stem: str) -> list[str]:
+    return sorted(name for name in os.listdir("out") if name.startswith(stem))
+
+
+@pytest.mark.parametrize("method", mr.methods())
+def test_every_method(method: str) -> None:
+    assert explain("--method", method, "--target", "1") == 0
+    res, found = expected(method), stored()
+    names = {"value", "attribution", "contribution", "output"}
+    names |= {"source"} if res.signal is not None else set()
+    names |= {"delta"} if res.delta is not None else set()
+    assert set(found) == {*names, "header", "map"}
+    for name in names:
+        np.testing.assert_allclose(found[name], getattr(res, name), rtol=1e-6, atol=1e-9)
+    header = json.loads(str(found["header"]))
+    assert (header["method"], header["target"], header["tensor"]) == (method, 1, res.tensor)
+    assert len(written("heatmap")) == SAMPLES
+    assert written("page") == ["page_000.png", "page_001.png", "page_002.png"]
+
+
+def test_options_dtype_and_an_inner_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mipin_ref.cli.explain, "BATCH_BYTES", 1)
+    given = ("--option", "samples=3", "--option", "noise=0.5", "--dtype", "float32", "--at", "last", "--size", "input")
+    assert explain("--method", "smoothgrad", "--target", "1", *given) == 0
+    found, res = stored(), expected("smoothgrad", samples=3, noise=0.5, at="last", dtype="float32")
+    assert found["attribution"].dtype == np.float32
+    np.testing.assert_allclose(found["attribution"], res.attribution, rtol=1e-4, atol=1e-6)
+    header = json.loads(str(found["header"]))
+    assert header["options"] == {"samples": 3, "noise": 0.5}
+    assert header["dtype"] == "float32"
+    assert len(written("overlay")) == 3
+
+
+def test_pages_show_multipliers_and_relevance() -> None:
+    """A multiplier beside its product with the input, which is the relevance that the other page shows once."""
+    widths = []
+    for method in ("gradient", "input-x-gradient"):
+        assert explain("--method", method, "--target", "1", "--limit", "1") == 0
+        page, res = np.asarray(Image.open("out/page_000.png")), expected(method)
+        assert shows(page, mr.heatmap(res.contribution[0].sum(axis=0)))
+        assert np.array_equal(np.asarray(Image.open("out/heatmap_00000.png")), mr.heatmap(stored()["map"][0]))
+        assert shows(page, mr.heatmap(res.attribution[0].mean(axis=0)))
+        widths.append(page.shape[1])
+    assert widths[0] > widths[1] + 140
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "gradeint", "--target", "1"], "there is no method 'gradeint'; did you mean 'gradient'?"),
+        (["--method", "gradient"], "--method needs --target"),
+        (["--method", "gradient", "--target", "9"], "target 9 is out of range"),
+        (["--method", "gradient", "--target", "1", "--option", "samples=3"], "it has none"),
+        (["--method", "smoothgrad", "--target", "1", "--option", "samples"], "--option must look like samples=50"),
+        (["--method", "smoothgrad", "--target", "1", "--option", "=3"], "--option must look like samples=50"),
+        (["--method", "smoothgrad", "--target", "1", "--option", "samples=x"], "samples must be an integer"),
+        (
+            ["--method", "smoothgrad", "--target", "1", "--option", "seed=1", "--option", "seed=2"],
+            "--option seed is given twice",
+        ),
+        (["--method", "gradient", "--target", "1", "--at", "nowhere"], "tensor 'nowhere' is not on the way"),
+        (["--method", "gradient", "--target", "1", "--option", "memory=1"], "no option 'memory'"),
+        (["--inverse", "three.mipin", "--option", "samples=3"], "--option is for --method"),
+        (["--inverse", "three.mipin", "--dtype", "float32"], "--dtype is for --method"),
+    ],
+)
+def test_errors_are_one_line(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(*options) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("mipin: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--method", "gradient", "--inverse", "three.mipin"]])
+def test_a_method_or_an_inverse(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        explain("--target", "1", *options)
+    assert stopped.value.code == 2
+    assert "--method" in capsys.readouterr().err

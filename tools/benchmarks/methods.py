@@ -1,0 +1,81 @@
+"""Other attribution methods on one batch against torch's forward and backward pass.
+
+All run in one process with one thread each. torch goes from the input to one logit and back to the input, without
+gradients of weights. The engine's time is that of `mr.attribute` after two calls that warm it up, the forward pass and
+all conversions included. Both gradients are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import mipin_ref as mr
+from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
+from benchmarks.tables import markdown, seconds, times
+from benchmarks.timing import in_child, interleaved, threads
+from benchmarks.torch_twin import as_torch
+
+BACKWARD = "torch forward + backward"
+DTYPES = ("float32", "float64")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--network", choices=NETWORKS, default="mnist_cnn")
+    parser.add_argument("--model", type=Path, help="an ONNX file, on standard normal inputs, in place of --network")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--target", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=mr.methods(), default=["gradient"])
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    add_repeats(parser, 20)
+
+
+def run(options: argparse.Namespace) -> None:
+    model = str(options.model or model_path(options.network))
+    asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats")}
+    found = in_child(measure, model=model, embedded=options.model is None, **asked).value
+    medians = found["medians"]
+    print(
+        f"{Path(model).stem if options.model else options.network}, class {options.target}, batch {options.batch}, one "
+        f"thread, medians of {options.repeats}; {found['busy']:.2f} CPU seconds a second; gradients "
+        f"{found['apart']:.1e} of the largest apart\n"
+    )
+    rows = [[name, seconds(spent), times(spent / medians[BACKWARD])] for name, spent in medians.items()]
+    print(markdown(["what", "time", f"this ÷ {BACKWARD}"], rows))
+
+
+def measure(
+    model: str, embedded: bool, batch: int, target: int, methods: list[str], dtypes: list[str], repeats: int
+) -> dict[str, Any]:
+    """medians: seconds by contestant; busy: CPU seconds of the process a second of wall time; apart: of gradients."""
+    net = mr.load(model)
+    shape = (batch, *net.input_shape)
+    x = digits(None, batch) if embedded else np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    with threads(1):
+        module = as_torch(net)
+
+        def backward() -> Any:
+            image = torch.from_numpy(x).requires_grad_(True)
+            module(image)[:, target].sum().backward()
+            return image.grad
+
+        apart = distance(mr.attribute(net, x, target, "gradient", dtype="float32").attribution, backward().numpy())
+        runners: dict[str, Callable[[], Any]] = {BACKWARD: backward}
+        for method in methods:
+            for dtype in dtypes:
+                runners[f"{method}, {dtype}"] = lambda m=method, d=dtype: mr.attribute(net, x, target, m, dtype=d)  # type: ignore[misc]
+        began, used = time.perf_counter(), time.process_time()
+        found = interleaved(runners, repeats, warm_up=2)
+        busy = (time.process_time() - used) / (time.perf_counter() - began)
+    return {"medians": {name: timed.median for name, timed in found.items()}, "busy": busy, "apart": apart}
+
+
+def distance(a: Floats, b: Floats) -> float:
+    """max |a - b| / max |b|."""
+    return float(np.abs(a - b).max() / np.abs(b).max())
