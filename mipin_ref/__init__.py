@@ -9,6 +9,7 @@ from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.methods.attribute import attribute
+from mipin_ref.methods.patterns import Patterns, fit_patterns, load_patterns
 from mipin_ref.methods.registry import methods
 from mipin_ref.report.heatmap import heatmap
 from mipin_ref.report.saliency import saliency
@@ -22,12 +23,15 @@ __all__ = [
     "Inverse",
     "MipinError",
     "Network",
+    "Patterns",
     "UnsupportedModel",
     "attribute",
     "fit",
+    "fit_patterns",
     "heatmap",
     "load",
     "load_inverse",
+    "load_patterns",
     "methods",
     "metrics",
     "saliency",

@@ -50,7 +50,24 @@ def log() -> Log:
             inv.attribute(x[:5], at=[step.tensor for step in inv.plan.steps])
     for dtype in ("float64", "float32"):
         sum_up(found, dtype)
+        share_out(found, dtype)
     return found
+
+
+def share_out(log: Log, dtype: str) -> None:
+    """Relevance methods and patterns."""
+    device = recording(log, dtype)
+    for seed in range(6):
+        network = living_graph(seed) if seed % 2 else living_chain(seed)
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        x = sample_inputs(network.input_shape, 6, seed).astype(np.float32)
+        shared: dict[str, Any] = {"backend": device, "dtype": dtype}
+        for method in ("lrp-epsilon", "lrp-alpha-beta", "deep-taylor", "excitation-backprop"):
+            mr.attribute(net, x, 0, method, **shared)
+        mr.attribute(net, x, 0, "deep-taylor", low=-9, high=9, **shared)
+        patterns = mr.fit_patterns(net, x, **shared)
+        for method in ("patternnet", "pattern-attribution"):
+            mr.attribute(net, x, 0, method, patterns=patterns, **shared)
 
 
 def sum_up(log: Log, dtype: str) -> None:

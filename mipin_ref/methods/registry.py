@@ -10,6 +10,7 @@ from mipin_ref.methods.excitation import ExcitationBackprop
 from mipin_ref.methods.gradient import Gradient, InputTimesGradient
 from mipin_ref.methods.lrp import LrpAlphaBeta, LrpEpsilon
 from mipin_ref.methods.method import Method
+from mipin_ref.methods.pattern import PatternAttribution, PatternNet
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
@@ -20,6 +21,8 @@ METHODS: dict[str, type[Method]] = {
         LrpAlphaBeta,
         DeepTaylor,
         ExcitationBackprop,
+        PatternNet,
+        PatternAttribution,
     )
 }
 
