@@ -10,6 +10,7 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.methods.attribute import attribute
 from mipin_ref.methods.explainer import explain_func
+from mipin_ref.methods.patterns import Patterns, fit_patterns, load_patterns
 from mipin_ref.methods.registry import methods
 from mipin_ref.report.heatmap import heatmap
 from mipin_ref.report.saliency import saliency
@@ -23,13 +24,16 @@ __all__ = [
     "Inverse",
     "MipinError",
     "Network",
+    "Patterns",
     "UnsupportedModel",
     "attribute",
     "explain_func",
     "fit",
+    "fit_patterns",
     "heatmap",
     "load",
     "load_inverse",
+    "load_patterns",
     "methods",
     "metrics",
     "saliency",

@@ -59,6 +59,7 @@ def log() -> Log:
     for dtype in ("float64", "float32"):
         sum_up(found, dtype)
         explain(found, dtype)
+        share_out(found, dtype)
     return found
 
 
@@ -69,7 +70,7 @@ def explain(log: Log, dtype: str) -> None:
     for seed, network in enumerate([residual(), *(random_graph(seeded(seed), ranks=(2,)) for seed in range(12))]):
         net = mr.load(to_onnx(network.ops, network.input_shape))
         x = sample_inputs(network.input_shape, 3, seed)
-        for method in mr.methods():
+        for method in set(mr.methods()) - {"patternnet", "pattern-attribution"}:
             mr.attribute(net, x, [0, 1, 2], method, backend=device, dtype=dtype)
     x = device.put(rng.standard_normal((2, 4, 6, 5)))
     for function in FUNCTIONS:
@@ -87,6 +88,22 @@ def explain(log: Log, dtype: str) -> None:
     average(device, x, window, device.put(counts))
     shapes: Any = {"in_shapes": ((4, 6, 5),), "out_shape": (4, 1, 1)}
     linear_forward(device, GlobalAveragePool(name="m", inputs=("x",), output="m", **shapes), x, None)
+
+
+def share_out(log: Log, dtype: str) -> None:
+    """Relevance methods and patterns."""
+    device = recording(log, dtype)
+    for seed in range(6):
+        network = living_graph(seed) if seed % 2 else living_chain(seed)
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        x = sample_inputs(network.input_shape, 6, seed).astype(np.float32)
+        shared: dict[str, Any] = {"backend": device, "dtype": dtype}
+        for method in ("lrp-epsilon", "lrp-alpha-beta", "deep-taylor", "excitation-backprop"):
+            mr.attribute(net, x, 0, method, **shared)
+        mr.attribute(net, x, 0, "deep-taylor", low=-9, high=9, **shared)
+        patterns = mr.fit_patterns(net, x, **shared)
+        for method in ("patternnet", "pattern-attribution"):
+            mr.attribute(net, x, 0, method, patterns=patterns, **shared)
 
 
 def sum_up(log: Log, dtype: str) -> None:

@@ -31,8 +31,8 @@ from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import packed, unpacked
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.report import TensorReport
-from mipin_ref.inverse.store import Kind, packages, read, write
 from mipin_ref.progress import Advance
+from mipin_ref.store import Kind, packages, read, write
 
 PASS = Kind("mipin-checkpoint", 1, "a finished pass of a fit")
 

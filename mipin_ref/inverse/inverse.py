@@ -23,8 +23,8 @@ from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.resident import Resident
-from mipin_ref.inverse.store import write
 from mipin_ref.memory import checked_batch_size
+from mipin_ref.store import write
 
 BATCH_BYTES = 256 << 20
 """What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""

@@ -14,7 +14,7 @@ from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import unpacked
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.inverse.report import Report, TensorReport
-from mipin_ref.inverse.store import read
+from mipin_ref.store import read
 
 
 def load_inverse(

@@ -15,6 +15,7 @@ from mipin_ref.methods.gradient import Gradient, InputTimesGradient
 from mipin_ref.methods.integrated import IntegratedGradients
 from mipin_ref.methods.lrp import LrpAlphaBeta, LrpEpsilon
 from mipin_ref.methods.method import Method
+from mipin_ref.methods.pattern import PatternAttribution, PatternNet
 from mipin_ref.methods.rectified import DeconvNet, GuidedBackprop
 from mipin_ref.methods.smoothgrad import SmoothGrad
 
@@ -33,6 +34,8 @@ METHODS: dict[str, type[Method]] = {
         LrpAlphaBeta,
         DeepTaylor,
         ExcitationBackprop,
+        PatternNet,
+        PatternAttribution,
     )
 }
 

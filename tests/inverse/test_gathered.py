@@ -74,7 +74,7 @@ def test_a_fit_that_gathers_agrees_with_one_that_does_not(
     def narrow(*given: Any) -> budget.Budget:
         return replace(original(*given), batch_size=4)
 
-    def update(sums: Sums, *given: Any, **counted: bool) -> None:
+    def update(sums: Sums, *given: Any, **counted: Any) -> None:
         rooms["pieces"] += sums.problem.step.dense
         original_update(sums, *given, **counted)
 

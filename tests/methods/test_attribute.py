@@ -21,7 +21,8 @@ from tests.methods.recorded import Case, residual
 from tests.networks import random_graph, seeded, to_onnx
 
 CASE = Case.of(residual(), 3, samples=7)
-METHODS = mr.methods()
+METHODS = [name for name in mr.methods() if not name.startswith("pattern")]
+"""Those that need no patterns fitted beforehand, which test_pattern.py is for."""
 
 
 def attributed(method: str, x: Any = CASE.x, target: Any = CASE.targets, **options: Any) -> mr.Attribution:

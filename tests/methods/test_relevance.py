@@ -40,7 +40,7 @@ def expected_rule(method: str, ops: tuple[Op, ...], options: dict[str, Any]) -> 
     """The shares of each linear op and the stabiliser of an Add."""
     by = options.get("epsilon", STABILISER)
     first = first_tensors(ops)
-    bounds = {}
+    bounds: dict[str, tuple[Array, ...]] = {}
     if "low" in options:
         bounds[ops[0].inputs[0]] = options["low"][None], options["high"][None]
         for op in ops:

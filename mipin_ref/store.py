@@ -1,4 +1,4 @@
-"""Files of weights: safetensors, with a JSON header that says which network, target, options and versions made them."""
+"""Files of weights: safetensors, with a JSON header that says which network, options and versions made them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.files import written_whole
-from mipin_ref.graph.layer import Array
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Kind:
 
 
 INVERSE = Kind("mipin-inverse", 2, "a saved inverse")
+PATTERNS = Kind("mipin-patterns", 1, "a file of patterns")
 
 _RECORDED = ("mipin_ref", "numpy", "scipy", "onnx", "onnxruntime")
 

@@ -1,0 +1,120 @@
+"""PatternNet and PatternAttribution (Kindermans et al., Learning how to explain, 2018): the gradient's way back, with
+fitted patterns a, or w ⊙ a, in place of the weights w.
+
+Both start as the target logit. Activations, max-pools, joins and moves are those of the gradient. Where a layer has no
+pattern that is fitted it has one that follows from wᵀa = 1: of an average a = 1, so that a signal is spread over its
+window (the mean where windows overlap) and relevance is shared out equally; of an affine a = 1 / scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer
+from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.graph.network import Network
+from mipin_ref.layers.average import covering_mean
+from mipin_ref.methods.linear import linear_adjoint
+from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.patterns import Patterns, weighted_layers
+from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule
+from mipin_ref.methods.site import Read, Site, constant_of
+from mipin_ref.methods.sweep import Ints, Sweep
+
+
+@dataclass(frozen=True, eq=False)
+class PatternOptions:
+    """patterns: from `fit_patterns` or `load_patterns`, of the same network, down to the explained tensor."""
+
+    patterns: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.patterns, Patterns):
+            raise InvalidData("pass patterns=, what fit_patterns found of this network or load_patterns has read")
+
+
+class Patterned:
+    """aᵀ s with another weight in place of the layer's own."""
+
+    def __init__(self, weight: HostArray) -> None:
+        self._weight = weight
+        self._on_device: Array = None
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return NOTHING
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        if self._on_device is None:
+            self._on_device = site.backend.put(self._weight)
+        return linear_adjoint(site.backend, site.layer, signal, self._on_device)
+
+
+class Spread:
+    """The value of an average at each location of its window."""
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return NOTHING
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        layer = site.layer
+        if isinstance(layer, AveragePool):
+            return covering_mean(site.backend, signal, layer.window, layer.in_shape[1:])
+        return site.backend.xp.broadcast_to(signal, (signal.shape[0], *layer.in_shape))
+
+
+class PatternNet(Method):
+    """The signal in X that the target logit answers to: aᵀ back through every layer. `source` is the same array."""
+
+    name = "patternnet"
+    multiplier = False
+    logit = True
+    signals = True
+    Options = PatternOptions
+
+    def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
+        """Raises InvalidData for patterns of another network, or of layers that end before `at`."""
+        patterns = self.options.patterns
+        if (patterns.net.sha256, patterns.net.output) != (net.sha256, net.output):
+            raise InvalidData("the patterns were fitted on another network (or another output of this one)")
+        for layer in weighted_layers(net, at):
+            if layer.output not in patterns.weights:
+                raise InvalidData(f"the patterns lead down to {patterns.at!r}; fit them with at={at!r} or without at=")
+        return super().sweep(net, backend, at)
+
+    def rule(self, net: Network, layer: Layer) -> Rule:
+        if isinstance(layer, AveragePool | GlobalAveragePool):
+            return Spread()
+        pattern = self._pattern(layer)
+        return GRADIENT[type(layer)] if pattern is None else Patterned(pattern)
+
+    def _pattern(self, layer: Layer) -> HostArray | None:
+        if isinstance(layer, Affine):
+            scale = layer.scale.astype(np.float64)
+            return np.asarray(np.where(scale == 0, 0.0, 1 / np.where(scale == 0, 1.0, scale)))
+        if isinstance(layer, Dense | Conv):
+            found: HostArray = self.options.patterns.weights[layer.output]
+            return found
+        return None
+
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
+        found = super().explain(sweep, x, targets, rows, first)
+        return replace(found, signal=found.attribution)
+
+
+class PatternAttribution(PatternNet):
+    """What of the target logit each value accounts for: (w ⊙ a)ᵀ back through every layer."""
+
+    name = "pattern-attribution"
+    signals = False
+
+    def rule(self, net: Network, layer: Layer) -> Rule:
+        pattern = self._pattern(layer)
+        return GRADIENT[type(layer)] if pattern is None else Patterned(constant_of(layer) * pattern)
+
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
+        return Method.explain(self, sweep, x, targets, rows, first)

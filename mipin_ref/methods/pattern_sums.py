@@ -1,0 +1,87 @@
+"""The pattern of a layer from sums over calibration samples (Kindermans et al., Learning how to explain, 2018).
+
+With y = wᵀx + b of one neuron, E over all samples and E₊ over those of the neuron's regime, the pattern is
+
+    a = (E₊[x y] - E₊[x] E[y]) / wᵀ(E₊[x y] - E₊[x] E[y])          (their Eq. 10)
+
+E[x] and E[x y] are over the regime, E[y] is over all samples. The regime of a neuron that is rectified is y > 0, which
+makes a the positive part of the two-component estimator; that of any other is all samples, which makes a the linear
+estimator cov(x, y) / var(y) (their Eq. 7). A constant added to y cancels: the bias, or the shift that the sums are
+taken around. Of a Conv each location is a sample, x its patch, in which padding is zero as in the forward pass.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.graph.layer import Conv, Dense
+
+
+class PatternSums:
+    """The sums of one layer, in float64 on the device, around its first batch's mean of y."""
+
+    def __init__(self, backend: Backend, layer: Dense | Conv, *, rectified: bool) -> None:
+        self._backend, self._layer, self._rectified = backend, layer, rectified
+        double = backend.xp.float64
+        self._x, self._xy = (backend.zeros(layer.weight.shape, double) for _ in range(2))
+        self._y, self._count = (backend.zeros(layer.bias.shape, double) for _ in range(2))
+        self._all = 0
+        self._shift: Array = None
+
+    def update(self, x: Array, y: Array) -> None:
+        """Add x [n, *in_shape] and y [n, *out_shape], the bias in it."""
+        xp, double = self._backend.xp, self._backend.xp.float64
+        axes = (0, *range(2, y.ndim))
+        alone = (1, -1, *(1,) * (y.ndim - 2))
+        if self._shift is None:
+            self._shift = xp.mean(xp.astype(y, double), axis=axes)
+        inside = xp.astype(y > 0, y.dtype) if self._rectified else xp.ones_like(y)
+        y = y - xp.reshape(xp.astype(self._shift, y.dtype), alone)
+        self._all += y.shape[0] * prod(y.shape[2:])
+        self._y += xp.sum(xp.astype(y, double), axis=axes)
+        self._count += xp.sum(xp.astype(inside, double), axis=axes)
+        self._x += correlated(self._backend, self._layer, x, inside)
+        self._xy += correlated(self._backend, self._layer, x, inside * y)
+
+    def pattern(self) -> HostArray:
+        """a, of the weight's shape; zero for a neuron that is constant or was never in its regime."""
+        layer, get = self._layer, self._backend.get
+        axis = 1 if isinstance(layer, Dense) else 0
+        alone = [1] * layer.weight.ndim
+        alone[axis] = -1
+        count, mean, shift = (a.reshape(alone) for a in (get(self._count), get(self._y) / self._all, get(self._shift)))
+        x, xy = (get(a) / np.maximum(count, 1) for a in (self._x, self._xy))
+        weight = layer.weight.astype(np.float64)
+        others = tuple(i for i in range(weight.ndim) if i != axis)
+        found = xy - x * mean
+        length = np.sum(weight * found, axis=others, keepdims=True)
+        terms = np.abs(weight) * (np.abs(xy) + np.abs(x) * (np.abs(mean) + np.abs(shift)))
+        noise = 64 * np.finfo(self._backend.dtype).eps * np.sum(terms, axis=others, keepdims=True)
+        alive = np.abs(length) > noise
+        return np.asarray(np.where(alive, found / np.where(alive, length, 1.0), 0.0))
+
+
+def correlated(backend: Backend, layer: Dense | Conv, x: Array, s: Array) -> Array:
+    """Σ over samples, and locations of a Conv, of x times s, an entry a weight, in float64.
+
+    x: [n, *in_shape]; s: [n, *out_shape]; products are in their dtype, sums of batches in float64.
+    """
+    xp = backend.xp
+    if isinstance(layer, Dense):
+        return xp.astype(x.T @ s, xp.float64)
+    window, groups, locations = layer.window, layer.groups, tuple(layer.out_shape[1:])
+    n, (inputs, *size), (o, m, *_) = x.shape[0], layer.in_shape, layer.weight.shape
+    canvas = backend.zeros((n, inputs, *window.padded(locations, tuple(size))), x.dtype)
+    canvas[(..., *window.crop(tuple(size)))] = x
+    left = xp.permute_dims(xp.reshape(s, (n, groups, o // groups, prod(locations))), (1, 2, 0, 3))
+    left = xp.reshape(left, (groups, o // groups, -1))
+    found = backend.zeros((window.taps, o, m), xp.float64)
+    for tap, offset in enumerate(window.offsets):
+        cut = xp.reshape(canvas[(..., *window.spread(offset, locations))], (n, groups, m, prod(locations)))
+        right = xp.reshape(xp.permute_dims(cut, (1, 0, 3, 2)), (groups, -1, m))
+        found[tap, ...] = xp.astype(xp.reshape(left @ right, (o, m)), xp.float64)
+    return xp.reshape(xp.permute_dims(found, (1, 2, 0)), layer.weight.shape)

@@ -1,0 +1,157 @@
+"""Patterns of a network: fitted in passes over calibration samples, saved, and read for that network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.backend import Backend, get_backend
+from mipin_ref.data import as_samples
+from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.graph.forward import Recorder, check_batch
+from mipin_ref.graph.layer import Activation, Array, Conv, Dense
+from mipin_ref.graph.network import Network
+from mipin_ref.memory import checked_batch_size, memory_bytes
+from mipin_ref.methods.pattern_sums import PatternSums
+from mipin_ref.progress import progress_bar
+from mipin_ref.store import PATTERNS, read, write
+
+LARGEST_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """What `fit_patterns` found; immutable.
+
+    at: the tensor that they lead down to; weights: by output of each Dense and Conv on the way, its pattern in float64
+    of its weight's shape; samples: calibration samples used.
+    """
+
+    net: Network
+    at: str
+    weights: Mapping[str, Array]
+    samples: int
+
+    def save(self, path: str | Path) -> None:
+        """Write to a file, whole or not at all. Raises OSError where the disk refuses."""
+        header = {
+            "model_sha256": self.net.sha256,
+            "output": self.net.output,
+            "at": self.at,
+            "samples": self.samples,
+            "layers": list(self.weights),
+        }
+        write(path, header, {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
+
+
+def fit_patterns(
+    net: Network,
+    x: Any,
+    *,
+    at: str | None = None,
+    backend: str | Backend | ModuleType = "numpy",
+    dtype: str = "float64",
+    batch_size: int | None = None,
+    memory: str | int = "2GB",
+    progress: bool = False,
+) -> Patterns:
+    """The patterns of every Dense and Conv between the logits and the input, or the inner tensor `at`.
+
+    x: calibration samples [N, *input_shape], N >= 2: array, path, or anything with len() and slicing, read batch by
+    batch; dtype: of products, sums are in float64; memory: what sums and batches may hold; the patterns come on top.
+    A neuron is rectified (see pattern_sums) where activations are all that reads its layer. Makes one pass over the
+    data where the sums of all layers, twice the weights in float64, fit into half of `memory`, more where not.
+    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
+    """
+    device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
+    data, tensor = as_samples(x), net.input if at is None else net.tensor(at)
+    if len(data) < 2:
+        raise InvalidData(f"patterns need at least 2 calibration samples; there are {len(data)}")
+    check_batch(net, data[0:1])
+    found: dict[str, Array] = {}
+    passes = _passes(weighted_layers(net, tensor), limit)
+    with progress_bar(progress) as start:
+        for number, layers in enumerate(passes):
+            advance = start(f"patterns, pass {number + 1} of {len(passes)}", len(data))
+            sums = {layer.output: PatternSums(device, layer, rectified=_rectified(net, layer)) for layer in layers}
+            recorder = Recorder(net, [name for layer in layers for name in (layer.input, layer.output)])
+            rows = size or max(1, min(LARGEST_BATCH, int(0.35 * limit) // _sample_bytes(net, device, layers)))
+            for first in range(0, len(data), rows):
+                stop = min(first + rows, len(data))
+                values = recorder(data[first:stop], first).values
+                for layer in layers:
+                    sums[layer.output].update(device.put(values[layer.input]), device.put(values[layer.output]))
+                advance(stop - first)
+            for name in list(sums):
+                found[name] = sums.pop(name).pattern()
+    return Patterns(net, tensor, found, len(data))
+
+
+def load_patterns(path: str | Path, net: Network) -> Patterns:
+    """Read patterns that `Patterns.save` wrote.
+
+    Raises InvalidData where there is no such file, CorruptFile where it is truncated, no file of patterns, of another
+    version or another network.
+    """
+    path = Path(path)
+    header, tensors = read(path, PATTERNS)
+    if header.get("model_sha256") != net.sha256 or header.get("output") != net.output:
+        raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")
+    try:
+        at, samples = net.tensor(header["at"]), int(header["samples"])
+        layers = weighted_layers(net, at)
+        if header["layers"] != [layer.output for layer in layers]:
+            raise KeyError("layers")
+        weights = {layer.output: tensors[str(number)] for number, layer in enumerate(layers)}
+    except (KeyError, TypeError, ValueError, InvalidData) as error:
+        raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
+    for layer in layers:
+        a = weights[layer.output]
+        if a.shape != layer.weight.shape or a.dtype != np.float64 or not np.isfinite(a).all():
+            raise CorruptFile(
+                f"{str(path)!r} holds no finite pattern of shape {layer.weight.shape} for {layer.output!r}"
+            )
+    return Patterns(net, at, weights, samples)
+
+
+def weighted_layers(net: Network, at: str) -> list[Dense | Conv]:
+    """The Dense and Conv layers on the ways from a tensor to the logits, in execution order."""
+    reached, found = {at}, list[Dense | Conv]()
+    for layer in net.layers:
+        if reached.intersection(layer.inputs):
+            reached.add(layer.output)
+            if isinstance(layer, Dense | Conv):
+                found.append(layer)
+    return found
+
+
+def _rectified(net: Network, layer: Dense | Conv) -> bool:
+    readers = net.consumers[layer.output]
+    return bool(readers) and all(isinstance(reader, Activation) for reader, _ in readers)
+
+
+def _passes(layers: Sequence[Dense | Conv], limit: int) -> list[list[Dense | Conv]]:
+    """The layers in groups whose sums fit into half of the memory, one at least each."""
+    found: list[list[Dense | Conv]] = []
+    held = 0
+    for layer in layers:
+        size = 2 * 8 * layer.weight.size
+        if not found or held + size > limit // 2:
+            found.append([])
+            held = 0
+        found[-1].append(layer)
+        held += size
+    return found
+
+
+def _sample_bytes(net: Network, backend: Backend, layers: Sequence[Dense | Conv]) -> int:
+    """Rough memory of a sample: what is recorded, and on the device the largest layer's values and products."""
+    recorded = {name for layer in layers for name in (layer.input, layer.output)}
+    largest = max(3 * prod(layer.in_shape) + 6 * prod(layer.out_shape) for layer in layers)
+    return net.dtype.itemsize * sum(prod(net.shapes[name]) for name in recorded) + backend.itemsize * largest
