@@ -25,13 +25,16 @@ from benchmarks.torch_twin import as_torch
 BACKWARD = "torch forward + backward"
 DTYPES = ("float32", "float64")
 
+WITHOUT_PATTERNS = [name for name in mr.methods() if not name.startswith("pattern")]
+"""The methods that need nothing fitted beforehand."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", choices=NETWORKS, default="mnist_cnn")
     parser.add_argument("--model", type=Path, help="an ONNX file, on standard normal inputs, in place of --network")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--target", type=int, default=3)
-    parser.add_argument("--methods", nargs="+", choices=mr.methods(), default=["gradient"])
+    parser.add_argument("--methods", nargs="+", choices=WITHOUT_PATTERNS, default=["gradient"])
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     add_repeats(parser, 20)
 
