@@ -2,11 +2,11 @@
 
 With y = wᵀx + b of one neuron, E over all samples and E₊ over those of the neuron's regime, the pattern is
 
-    a = (E₊[x y] - E₊[x] E[y]) / wᵀ(E₊[x y] - E₊[x] E[y])          (their Eq. 10)
+    a = (E₊[x y] - E₊[x] E[y]) / wᵀ(E₊[x y] - E₊[x] E[y])
 
 E[x] and E[x y] are over the regime, E[y] is over all samples. The regime of a neuron that is rectified is y > 0, which
 makes a the positive part of the two-component estimator; that of any other is all samples, which makes a the linear
-estimator cov(x, y) / var(y) (their Eq. 7). The size of the regime cancels, so that sums over it stand for E₊, and so
+estimator cov(x, y) / var(y). The size of the regime cancels, so that sums over it stand for E₊, and so
 does a constant added to y: the bias, or the shift that the sums are taken around. Of a Conv each location is a sample,
 x its patch, in which padding is zero as in the forward pass.
 """
