@@ -36,8 +36,8 @@ class DeepTaylorOptions:
 class DeepTaylor(Method):
     """The z⁺-rule, and at the input the zᴮ-rule where it is bounded, or else the w²-rule.
 
-    zᴮ: shares (x_i - l_i) w⁺_ij + (x_i - h_i) w⁻_ij, which are x_i w_ij - l_i w⁺_ij - h_i w⁻_ij (Eq. 19); w²: shares
-    w²_ij (Eq. 12). Both are for linear layers that read the input, or what only moves and affines make of it. Biases
+    zᴮ: shares (x_i - l_i) w⁺_ij + (x_i - h_i) w⁻_ij, which are x_i w_ij - l_i w⁺_ij - h_i w⁻_ij; w²: shares
+    w²_ij. Both are for linear layers that read the input, or what only moves and affines make of it. Biases
     have no share, as in the paper, so that relevance is conserved. It starts as the logit, of either sign.
     """
 

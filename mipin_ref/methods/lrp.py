@@ -37,7 +37,7 @@ class EpsilonOptions:
 
 
 class LrpEpsilon(Method):
-    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015, Eq. 58)."""
+    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015)."""
 
     name = "lrp-epsilon"
     multiplier = False
@@ -68,7 +68,7 @@ class AlphaBetaOptions:
 
 
 class LrpAlphaBeta(Method):
-    """R_i = Σ_j (α z⁺_ij / z⁺_j - β z⁻_ij / z⁻_j) R_j (Bach 2015, Eq. 60).
+    """R_i = Σ_j (α z⁺_ij / z⁺_j - β z⁻_ij / z⁻_j) R_j (Bach 2015).
 
     z_ij = x_i w_ij; z⁺_j is the sum of the positive ones and of a positive bias, z⁻_j of the negative likewise. Where
     one of them is empty its relevance is lost.

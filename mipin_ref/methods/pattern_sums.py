@@ -2,12 +2,13 @@
 
 With y = wᵀx + b of one neuron, E over all samples and E₊ over those of the neuron's regime, the pattern is
 
-    a = (E₊[x y] - E₊[x] E[y]) / wᵀ(E₊[x y] - E₊[x] E[y])          (their Eq. 10)
+    a = (E₊[x y] - E₊[x] E[y]) / wᵀ(E₊[x y] - E₊[x] E[y])
 
 E[x] and E[x y] are over the regime, E[y] is over all samples. The regime of a neuron that is rectified is y > 0, which
 makes a the positive part of the two-component estimator; that of any other is all samples, which makes a the linear
-estimator cov(x, y) / var(y) (their Eq. 7). A constant added to y cancels: the bias, or the shift that the sums are
-taken around. Of a Conv each location is a sample, x its patch, in which padding is zero as in the forward pass.
+estimator cov(x, y) / var(y). The size of the regime cancels, so that sums over it stand for E₊, and so
+does a constant added to y: the bias, or the shift that the sums are taken around. Of a Conv each location is a sample,
+x its patch, in which padding is zero as in the forward pass.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class PatternSums:
         self._backend, self._layer, self._rectified = backend, layer, rectified
         double = backend.xp.float64
         self._x, self._xy = (backend.zeros(layer.weight.shape, double) for _ in range(2))
-        self._y, self._count = (backend.zeros(layer.bias.shape, double) for _ in range(2))
+        self._y = backend.zeros(layer.bias.shape, double)
         self._all = 0
         self._shift: Array = None
 
@@ -43,7 +44,6 @@ class PatternSums:
         y = y - xp.reshape(xp.astype(self._shift, y.dtype), alone)
         self._all += y.shape[0] * prod(y.shape[2:])
         self._y += xp.sum(xp.astype(y, double), axis=axes)
-        self._count += xp.sum(xp.astype(inside, double), axis=axes)
         self._x += correlated(self._backend, self._layer, x, inside)
         self._xy += correlated(self._backend, self._layer, x, inside * y)
 
@@ -53,8 +53,8 @@ class PatternSums:
         axis = 1 if isinstance(layer, Dense) else 0
         alone = [1] * layer.weight.ndim
         alone[axis] = -1
-        count, mean, shift = (a.reshape(alone) for a in (get(self._count), get(self._y) / self._all, get(self._shift)))
-        x, xy = (get(a) / np.maximum(count, 1) for a in (self._x, self._xy))
+        mean, shift = (a.reshape(alone) for a in (get(self._y) / self._all, get(self._shift)))
+        x, xy = get(self._x), get(self._xy)
         weight = layer.weight.astype(np.float64)
         others = tuple(i for i in range(weight.ndim) if i != axis)
         found = xy - x * mean

@@ -165,12 +165,12 @@ def bias_of(layer: Layer) -> HostArray:
 
 
 def proportional(bias: Part | None, stabiliser: float = STABILISER) -> Shares:
-    """x_i w_ij / z_j, z_j = Σ x_i w_ij + b_j: the ε-rule (Bach 2015, Eq. 58)."""
+    """x_i w_ij / z_j, z_j = Σ x_i w_ij + b_j: the ε-rule (Bach 2015)."""
     return Shares((Sum((Term(as_is, "whole", bias),)),), stabiliser)
 
 
 POSITIVE = Sum((Term(above, "positive"), Term(below, "negative")))
-"""The z⁺-rule (Montavon 2017, Eq. 17; Zhang 2016, Eq. 2), of inputs of either sign: all that adds to an output."""
+"""The z⁺-rule (Montavon 2017, Zhang 2016), of inputs of either sign: all that adds to an output."""
 
 
 def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABILISER) -> Rules:

@@ -159,7 +159,7 @@ def test_bounds_are_carried_through_an_affine_that_turns_them_round(name: str) -
 @on_every_backend
 @pytest.mark.parametrize("number", range(3))
 def test_lrp_zero_is_input_times_gradient_without_bias(name: str, number: int) -> None:
-    """On rectifiers: every factor x_i w_ij / z_j telescopes (Ancona et al. 2018, Prop. 1)."""
+    """On rectifiers: every factor x_i w_ij / z_j telescopes (Ancona et al. 2018)."""
     network = residual(number)
     net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, 4, number)
     found = mr.attribute(net, x, 1, "lrp-epsilon", epsilon=1e-200, backend=backend(name))
