@@ -220,8 +220,11 @@ def fit(model: Any, data: Dataset, epochs: int, seed: int) -> None:
         print(f"  epoch {epoch + 1}/{epochs}: loss {total / len(x):.4f}, {seconds:.0f} s", flush=True)
 
 
-def export(model: Any, input_shape: tuple[int, ...]) -> bytes:
-    """The model in evaluation mode with softmax as its last node, as one ONNX file free of source locations."""
+def export(model: Any, input_shape: tuple[int, ...], *, fold: bool = True) -> bytes:
+    """The model in evaluation mode with softmax as its last node, as one ONNX file free of source locations.
+
+    fold: put batch norms into the convolutions before them; otherwise they stay nodes of their own.
+    """
     exported = nn.Sequential(OrderedDict([*model.named_children(), ("softmax", nn.Softmax(dim=1))])).eval()
     buffer = io.BytesIO()
     # The TorchScript exporter needs no onnxscript and keeps Flatten and Gemm as single nodes.
@@ -234,6 +237,9 @@ def export(model: Any, input_shape: tuple[int, ...]) -> bytes:
         input_names=["input"],
         output_names=["probabilities"],
         dynamic_axes={"input": {0: "N"}, "probabilities": {0: "N"}},
+        # PRESERVE leaves the nodes as they are; what is exported is in evaluation mode either way.
+        training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
+        do_constant_folding=fold,
     )
     proto = onnx.load_model_from_string(buffer.getvalue())
     # The exporter may note where in whose source tree a node was made; a published file should not say.
