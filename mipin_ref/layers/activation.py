@@ -26,6 +26,15 @@ def activated(xp: Any, function: str, x: Array, options: Options, slope: Array |
     return FUNCTIONS[function](xp, x, options)
 
 
+def passes_between(function: str, options: Options) -> tuple[float, float] | None:
+    """Bounds of the outputs at which f' is 1, being 0 at all others; None of functions with another derivative."""
+    if function == "Relu":
+        return 0.0, math.inf
+    if function == "Clip":
+        return float(options.get("min", -math.inf)), float(options.get("max", math.inf))
+    return None
+
+
 def _step(xp: Any, x: Array, bound: float = 0.0) -> Array:
     return xp.astype(x > bound, x.dtype)
 

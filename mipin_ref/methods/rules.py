@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mipin_ref.backend import Array
 from mipin_ref.graph.layer import Activation, GlobalAveragePool, Layer, MaxPool
-from mipin_ref.layers.activation import activated
+from mipin_ref.layers.activation import activated, passes_between
 from mipin_ref.layers.moves import MOVES, moved_back
 from mipin_ref.layers.norm import response_norm_adjoint
 from mipin_ref.layers.pool import unpool
@@ -70,8 +70,9 @@ class Derivative:
     """f'(x) ⊙ s, and Jᵀ s of a local response normalisation."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
-        # A Relu's derivative is told by its output, which the next layer's rule may want too, in a byte a neuron.
-        return frozenset({"fired" if isinstance(layer, Activation) and layer.function == "Relu" else "inputs"})
+        assert isinstance(layer, Activation)
+        # A derivative of 0 or 1 takes a byte a neuron.
+        return frozenset({"inputs" if passes_between(layer.function, layer.options) is None else "fired"})
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
         layer, xp = site.layer, site.backend.xp

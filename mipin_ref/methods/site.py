@@ -13,15 +13,15 @@ from mipin_ref.layers.average import window_counts
 from mipin_ref.methods.weights import LayerWeights
 
 Read = Literal["inputs", "output", "fired", "taps"]
-"""What a rule may ask to have recorded: the values a layer reads, the one it makes, where that is above zero, and the
-winning taps of a max-pool."""
+"""What a rule may ask to have recorded: the values a layer reads, the one it makes, where that tells of a slope of 1
+(see `passes_between`), and the winning taps of a max-pool."""
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
     """What a rule's `reads` asks for is there, on the device; the rest is None.
 
-    inputs: the recorded values [r, *in_shape], one a slot; output: [r, *out_shape]; fired: the same as booleans;
+    inputs: the recorded values [r, *in_shape], one a slot; output: [r, *out_shape]; fired: booleans [r, *out_shape];
     taps: [r, *out_shape]. r is the number of recorded samples: those explained, followed by those that a method
     recorded beside them (a baseline, for one).
     """

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.forward import Record, Recorder
+from mipin_ref.graph.layer import Activation, Layer, MaxPool
 from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import Layer, MaxPool
 from mipin_ref.graph.network import Network
+from mipin_ref.layers.activation import passes_between
 from mipin_ref.layers.pool import winning_taps
 from mipin_ref.methods.rules import Rule
 from mipin_ref.methods.site import Read, Site
@@ -146,7 +147,7 @@ class Sweep:
             layer,
             tuple(held.value(name) for name in layer.inputs) if "inputs" in reads else None,
             held.value(layer.output) if "output" in reads else None,
-            held.fired(layer.output) if "fired" in reads else None,
+            held.fired(layer) if "fired" in reads else None,
             held.taps(layer.output) if "taps" in reads else None,
             self._weights,
         )
@@ -164,8 +165,13 @@ class _Held:
             self._values[name] = self._backend.put(self._record.values[name])
         return self._values[name]
 
-    def fired(self, name: str) -> Array:
-        return self._backend.put(self._record.values[name] > 0)
+    def fired(self, layer: Layer) -> Array:
+        assert isinstance(layer, Activation)
+        bounds = passes_between(layer.function, layer.options)
+        assert bounds is not None
+        value, (low, high) = self._record.values[layer.output], bounds
+        above = value > low
+        return self._backend.put(above if high == np.inf else above & (value < high))
 
     def taps(self, name: str) -> Array:
         pool = self._pools[name]

@@ -84,6 +84,12 @@ def test_a_method_without_a_source_signal() -> None:
     assert res[:2].signal is None
 
 
+def test_apc_takes_one_class_and_a_source_signal() -> None:
+    for target, message in ((CASE.targets, "not of class"), (1, "has no source signal")):
+        with pytest.raises(mr.InvalidData, match=message):
+            mr.metrics.apc(CASE.net, {1: attributed("gradient", target=target)})
+
+
 def test_data_from_a_file_and_a_softmax_that_was_removed(tmp_path: Path) -> None:
     model = to_onnx(CASE.network.ops, CASE.network.input_shape)
     model.graph.node.append(onnx.helper.make_node("Softmax", [CASE.net.logits], ["shares"], axis=-1))
