@@ -174,3 +174,25 @@ def test_weights_stay_for_the_network_explained_last() -> None:
     other = Case.of(random_graph(seeded(4)), 4)
     mr.attribute(other.net, other.x, 0, "gradient")
     assert weights_of(CASE.net, device) is not kept
+
+
+def test_recorded_values_go_to_the_device_once_and_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["mipin_ref.methods.sweep"]
+    made: list[Any] = []
+
+    class Counted(module._Held):  # type: ignore[misc, name-defined]
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.asked: list[str] = []
+            made.append(self)
+
+        def value(self, name: str) -> Any:
+            if name not in self._values:
+                self.asked.append(name)
+            return super().value(name)
+
+    monkeypatch.setattr(module, "_Held", Counted)
+    attributed("deeplift")
+    (held,) = made
+    assert len(held.asked) == len(set(held.asked)) > 3
+    assert not held._values
