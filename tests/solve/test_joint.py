@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.solve import joint
 from mipin_ref.solve.gram import Gram, Rows
 from mipin_ref.solve.own_gram import OwnGram
 from tests.backends import backend, on_every_backend, relative_error
@@ -56,6 +57,32 @@ def test_rows_with_own_regressors(name: str, kind: Any, ridge: float, intercept:
             assert device.get(found.intercept)[0, channel] == pytest.approx(offset, rel=1e-7, abs=1e-7)
         error += squared
     assert found.squared_error == pytest.approx(error, rel=1e-6, abs=1e-9)
+
+
+@on_every_backend
+@pytest.mark.parametrize("ridge", [1e-3, 5.0])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("r", [0, 2])
+def test_channels_solved_some_at_a_time(
+    name: str, ridge: float, intercept: bool, r: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z, x, v = sample(60, 5, 7, r)
+    device = backend(name)
+    sums = Gram(device, 5, 7, own=r, intercept=intercept)
+    sums.update(device.put(z), device.put(np.concatenate([x, v.reshape(60, -1)], axis=1)))
+    whole = sums.solve(ridge)
+    # Two channels at a time, and the last alone.
+    monkeypatch.setattr(joint, "BLOCK_BYTES", 8 * 5 * (1 + r) * 2)
+    found = sums.solve(ridge)
+    for channel in range(7):
+        weights, offset, _ = whole_system(z, x[:, channel], v[:, :, channel], ridge, intercept)
+        mine = np.concatenate([device.get(found.weights)[0, :, channel], device.get(found.own)[0, :, channel]])
+        assert relative_error(mine, weights) < 1e-9
+        if intercept:
+            assert device.get(found.intercept)[0, channel] == pytest.approx(offset, rel=1e-9)
+    assert found.squared_error == pytest.approx(whole.squared_error, rel=1e-9)
+    assert (found.rank, found.solver) == (whole.rank, whole.solver)
+    assert found.condition == pytest.approx(whole.condition, rel=1e-9)
 
 
 @on_every_backend

@@ -85,6 +85,21 @@ def test_any_sharding_adds_up_to_the_whole(
 
 
 @on_every_backend
+def test_products_in_several_blocks_of_columns_add_up(name: str) -> None:
+    """More regressors than one block has, in parts around different shifts, the later the larger."""
+    z, x = problem(700, 300, 2, offset=0.0)
+    z[350:] += 5
+    parts = [fitted(Gram, name, z[a:b], x[a:b], [100]) for a, b in ((0, 350), (350, 700))]
+    parts[0].merge(parts[1])
+    found, get = parts[0].solve(1.0), backend(name).get
+    reference = Ridge(alpha=1.0, solver="cholesky").fit(z, x)
+    # Two solves of systems of this condition, each to its eps.
+    tolerance = 50 * EPS * found.condition
+    assert relative_error(get(found.weights)[0], reference.coef_.T) < tolerance
+    assert relative_error(get(found.intercept)[0], reference.intercept_) < tolerance
+
+
+@on_every_backend
 def test_merging_another_problem_is_refused(name: str) -> None:
     z, x = problem(20, 4, 2)
     with pytest.raises(InvalidData, match="same problem"):
