@@ -7,7 +7,6 @@ VGG19 and ResNet50 (Table 2): small networks of the same kinds, on scenes (tools
 import argparse
 import hashlib
 import io
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from clutter import CLASS_NAMES, Scenes, Sources, compose, load_sources
+from model_folder import write_atomically, write_folder
 from numpy.typing import NDArray
-from train_models import accuracy, export, write_atomically
+from train_models import accuracy, export
 
 try:
     import torch
@@ -295,16 +295,7 @@ def train_one(name: str, options: argparse.Namespace) -> None:
         f"--rounds {options.rounds} --seed {options.seed} --threads {options.threads}",
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
-    folder = options.out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.onnx", content)
-    write_atomically(folder / "calibration.npz", file)
-    write_atomically(folder / "card.json", (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
-    print(
-        f"  accuracy: {', '.join(f'{split} {value:.4f}' for split, value in measured.items())}; "
-        f"{len(content)} bytes of model, {len(file)} of samples",
-        flush=True,
-    )
+    write_folder(options.out / name, content, file, card, f"{len(content)} bytes of model, {len(file)} of samples")
 
 
 def main() -> None:

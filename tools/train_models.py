@@ -7,8 +7,6 @@ is trained on rgb32 (tools/compose.py) instead, whose object boxes are exact.
 import argparse
 import hashlib
 import io
-import json
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from compose import compose_fashion
+from model_folder import write_folder
 from numpy.typing import NDArray
 
 try:
@@ -312,13 +311,6 @@ def data_sha256(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write content so that path never holds half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
 def train_one(name: str, data: Dataset, out: Path, seed: int, threads: int) -> None:
     """Train, export and document one network under out/name."""
     recipe = RECIPES[name]
@@ -367,16 +359,7 @@ def train_one(name: str, data: Dataset, out: Path, seed: int, threads: int) -> N
         f"--threads {threads}",
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
-    folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.onnx", content)
-    write_atomically(folder / "calibration.npz", packed)
-    write_atomically(folder / "card.json", (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
-    print(
-        f"  accuracy: {', '.join(f'{split} {value:.4f}' for split, value in measured.items())}; "
-        f"{10 * per_class} calibration images, {len(packed)} bytes",
-        flush=True,
-    )
+    write_folder(out / name, content, packed, card, f"{10 * per_class} calibration images, {len(packed)} bytes")
 
 
 def main() -> None:
