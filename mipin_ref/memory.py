@@ -25,6 +25,17 @@ def memory_bytes(memory: str | int) -> int:
     return size
 
 
+LARGEST_BATCH = 256
+
+BATCH_SHARE = 0.35
+"""Of `memory`, for the samples of a batch; the rest is for results, weights and workspace that does not grow."""
+
+
+def batch_rows(batch_size: int | None, memory: int, sample_bytes: int) -> int:
+    """Samples a batch: as asked for, or as many as BATCH_SHARE of the memory [bytes] holds, LARGEST_BATCH at most."""
+    return batch_size or max(1, min(LARGEST_BATCH, int(BATCH_SHARE * memory) // sample_bytes))
+
+
 def checked_batch_size(batch_size: int | None) -> int | None:
     """The batch size as given, or None. Raises InvalidData unless it is a positive integer."""
     if batch_size is None:

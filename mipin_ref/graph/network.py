@@ -63,6 +63,15 @@ class Network:
         """Length of the last axis of the logits."""
         return self.shapes[self.logits][-1]
 
+    def behind(self, name: str) -> tuple[Layer, ...]:
+        """The layers that depend on a tensor, in execution order."""
+        reached, found = {name}, []
+        for layer in self.layers:
+            if reached.intersection(layer.inputs):
+                reached.add(layer.output)
+                found.append(layer)
+        return tuple(found)
+
     def tensor(self, name: str) -> str:
         """The surviving name of a tensor of the file.
 

@@ -17,7 +17,7 @@ from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
 from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
-from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, make_accumulator
+from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, keeps_rows, make_accumulator
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.own_gram import OwnGram
 
@@ -81,7 +81,7 @@ class Problem:
         """The sums of each feature of x [n, *shape] alone, which are the same for every target; None where they are not
         asked for by themselves.
         """
-        if not self.step.dense or self.step.own or self.samples < self._features:
+        if not self.step.dense or self.step.own or keeps_rows(self._features, self.samples):
             return None
         sums = ChannelSums(self.backend, self.step.shape[0], 1)
         sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))

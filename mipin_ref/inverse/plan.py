@@ -168,10 +168,7 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
 
 def _between(net: Network, start: str) -> set[str]:
     """The tensors that depend on `start` and that the logits depend on, both included."""
-    below, above = {start}, {net.logits}
-    for layer in net.layers:
-        if below.intersection(layer.inputs):
-            below.add(layer.output)
+    below, above = {start, *(layer.output for layer in net.behind(start))}, {net.logits}
     for layer in reversed(net.layers):
         if layer.output in above:
             above.update(layer.inputs)

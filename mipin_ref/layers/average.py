@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
 
@@ -22,9 +23,8 @@ def covering_mean(backend: Backend, s: Array, window: Window, size: tuple[int, .
 
 def average(backend: Backend, x: Array, window: Window, counts: Array) -> Array:
     """x [n, C, *size] -> [n, C, *map]: the mean over each window; counts: [*map] from `window_counts`."""
-    locations, size = tuple(counts.shape), tuple(x.shape[2:])
-    canvas = backend.zeros((*x.shape[:2], *window.padded(locations, size)), x.dtype)
-    canvas[(..., *window.crop(size))] = x
+    locations = tuple(counts.shape)
+    canvas = padded(backend, x, window, locations)
     total = backend.zeros((*x.shape[:2], *locations), x.dtype)
     for offset in window.offsets:
         total += canvas[(..., *window.spread(offset, locations))]

@@ -6,6 +6,7 @@ from math import prod
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv import CHUNK_COLUMNS
+from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
 
@@ -25,16 +26,13 @@ def conv_forward(
     columns = prod(locations)
     each = backend.itemsize * groups * m * taps * columns
     chunk = max(1, -(-CHUNK_COLUMNS // columns), backend.block_bytes // each)
-    padded = window.padded(locations, tuple(size))
     matrix = xp.permute_dims(xp.reshape(kernel, (groups, o, m, taps)), (0, 1, 3, 2))
     matrix = xp.reshape(matrix, (groups, o, taps * m))
     for start in range(0, n, chunk):
         rows = slice(start, min(start + chunk, n))
         few = xp.permute_dims(x[rows, ...], (1, 2, 0, *range(3, x.ndim)))
         if not window.pointwise:
-            canvas = backend.zeros((*few.shape[:3], *padded), x.dtype)
-            canvas[(..., *window.crop(tuple(size)))] = few
-            few = canvas
+            few = padded(backend, few, window, locations)
         cuts = (few[(..., *window.spread(offset, locations))] for offset in window.offsets)
         if o == m == 1:
             # Nothing is summed over channels: no patches are needed.

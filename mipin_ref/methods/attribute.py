@@ -13,16 +13,11 @@ from mipin_ref.data import as_samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.memory import checked_batch_size, memory_bytes
+from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.registry import make_method
 from mipin_ref.methods.sweep import Ints
 from mipin_ref.progress import progress_bar
-
-BATCH_SHARE = 0.35
-"""Of `memory`, for the samples of a batch; the rest is for results, weights and workspace that does not grow."""
-
-LARGEST_BATCH = 256
 
 
 def attribute(
@@ -56,7 +51,7 @@ def attribute(
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
     check_batch(net, data)
     sweep = way.sweep(net, device, tensor)
-    rows = size or max(1, min(LARGEST_BATCH, int(BATCH_SHARE * limit) // sweep.sample_bytes))
+    rows = batch_rows(size, limit, sweep.sample_bytes)
     count, shape = len(data), net.shapes[tensor]
     value, found = (np.empty((count, *shape), device.dtype) for _ in range(2))
     signal = np.empty((count, *shape), device.dtype) if way.signals else None

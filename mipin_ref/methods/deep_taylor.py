@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.backend import Array as DeviceArray
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Affine, Array, Layer
@@ -84,8 +83,4 @@ class DeepTaylor(Method):
 
 def _beyond(bound: Array, side: Modified) -> Modified:
     """How far x lies from a bound [*shape], on its inner side."""
-    return lambda backend, x: side(backend, _less(backend, x, bound))
-
-
-def _less(backend: Backend, x: DeviceArray, bound: Array) -> DeviceArray:
-    return x - backend.put(bound)
+    return lambda backend, x: side(backend, x - backend.put(bound))

@@ -69,11 +69,8 @@ class _FromInner(Sweep):
     """A sweep of the part of a network behind an inner tensor, which is that part's input."""
 
     def __init__(self, net: Network, backend: Backend, at: str, method: Method) -> None:
-        reached, layers = {at}, []
-        for layer in net.layers:
-            if reached.intersection(layer.inputs):
-                reached.add(layer.output)
-                layers.append(layer)
+        layers = net.behind(at)
+        reached = {at, *(layer.output for layer in layers)}
         for layer in layers:
             beside = [name for name in layer.inputs if name not in reached]
             if beside:
@@ -81,7 +78,7 @@ class _FromInner(Sweep):
                     f"method {method.name!r} cannot explain tensor {at!r}: a way to the logits passes it by, "
                     f"through {beside[0]!r}"
                 )
-        behind = replace(net, layers=tuple(layers), input=at, input_shape=net.shapes[at])
+        behind = replace(net, layers=layers, input=at, input_shape=net.shapes[at])
         super().__init__(behind, backend, at, lambda layer: method.rule(net, layer))
         self.whole = net
         self._to = Recorder(net, [at], keep=True)

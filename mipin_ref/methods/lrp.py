@@ -6,23 +6,14 @@ Relevance starts as the target logit. A bias keeps its share: what it adds to an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Real
-from typing import Any
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Layer
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.method import Method
+from mipin_ref.methods.options import checked_number
 from mipin_ref.methods.rules import Rule
 from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
-
-
-def checked_number(name: str, value: Any) -> float:
-    """Raises InvalidData unless it is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise InvalidData(f"{name} must be a finite number, not {value!r}")
-    return float(value)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class PatternNet(Method):
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
         found = super().explain(sweep, x, targets, rows, first)
-        return replace(found, signal=found.attribution)
+        return replace(found, signal=found.attribution) if self.signals else found
 
 
 class PatternAttribution(PatternNet):
@@ -115,6 +115,3 @@ class PatternAttribution(PatternNet):
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)
         return GRADIENT[type(layer)] if pattern is None else Patterned(constant_of(layer) * pattern)
-
-    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
-        return Method.explain(self, sweep, x, targets, rows, first)

@@ -20,6 +20,7 @@ import numpy as np
 from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.layer import Conv, Dense
+from mipin_ref.layers.padding import padded
 
 
 class PatternSums:
@@ -74,9 +75,8 @@ def correlated(backend: Backend, layer: Dense | Conv, x: Array, s: Array) -> Arr
     if isinstance(layer, Dense):
         return xp.astype(x.T @ s, xp.float64)
     window, groups, locations = layer.window, layer.groups, tuple(layer.out_shape[1:])
-    n, (inputs, *size), (o, m, *_) = x.shape[0], layer.in_shape, layer.weight.shape
-    canvas = backend.zeros((n, inputs, *window.padded(locations, tuple(size))), x.dtype)
-    canvas[(..., *window.crop(tuple(size)))] = x
+    n, (o, m, *_) = x.shape[0], layer.weight.shape
+    canvas = padded(backend, x, window, locations)
     left = xp.permute_dims(xp.reshape(s, (n, groups, o // groups, prod(locations))), (1, 2, 0, 3))
     left = xp.reshape(left, (groups, o // groups, -1))
     found = backend.zeros((window.taps, o, m), xp.float64)

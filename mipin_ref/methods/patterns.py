@@ -17,12 +17,10 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.layer import Activation, Array, Conv, Dense
 from mipin_ref.graph.network import Network
-from mipin_ref.memory import checked_batch_size, memory_bytes
+from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
 from mipin_ref.store import PATTERNS, read, write
-
-LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ def fit_patterns(
             advance = start(f"patterns, pass {number + 1} of {len(passes)}", len(data))
             sums = {layer.output: PatternSums(device, layer, rectified=_rectified(net, layer)) for layer in layers}
             recorder = Recorder(net, [name for layer in layers for name in (layer.input, layer.output)])
-            rows = size or max(1, min(LARGEST_BATCH, int(0.35 * limit) // _sample_bytes(net, device, layers)))
+            rows = batch_rows(size, limit, _sample_bytes(net, device, layers))
             for first in range(0, len(data), rows):
                 stop = min(first + rows, len(data))
                 values = recorder(data[first:stop], first).values
@@ -122,13 +120,7 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
 
 def weighted_layers(net: Network, at: str) -> list[Dense | Conv]:
     """The Dense and Conv layers on the ways from a tensor to the logits, in execution order."""
-    reached, found = {at}, list[Dense | Conv]()
-    for layer in net.layers:
-        if reached.intersection(layer.inputs):
-            reached.add(layer.output)
-            if isinstance(layer, Dense | Conv):
-                found.append(layer)
-    return found
+    return [layer for layer in net.behind(at) if isinstance(layer, Dense | Conv)]
 
 
 def _rectified(net: Network, layer: Dense | Conv) -> bool:

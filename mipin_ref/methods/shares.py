@@ -90,15 +90,16 @@ class Shares:
         found: Array = None
         for one in self.sums:
             terms = [term for term in one.terms if not (term.weight == "negative" and averages(layer))]
+            inputs = [term.input(backend, x) for term in terms]
             z: Array = 0.0
-            for term in terms:
-                z = z + linear_forward(backend, layer, term.input(backend, x), _weight(site, term.weight))
+            for term, modified in zip(terms, inputs, strict=True):
+                z = z + linear_forward(backend, layer, modified, _weight(site, term.weight))
                 if term.bias is not None and not averages(layer):
                     z = z + _bias(site, term.bias)
             s = signal / stabilised(backend, z, self.stabiliser)
-            for term in terms:
+            for term, modified in zip(terms, inputs, strict=True):
                 back = linear_adjoint(backend, layer, s, _weight(site, term.weight))
-                share = one.factor * (term.input(backend, x) * back)
+                share = one.factor * (modified * back)
                 found = share if found is None else found + share
         return found
 

@@ -57,11 +57,8 @@ class Sweep:
     ) -> None:
         self.net, self.whole, self.backend, self.at = net, net, backend, at
         self._logit = logit
-        reached, way = {at}, list[Layer]()
-        for layer in net.layers:
-            if reached.intersection(layer.inputs):
-                reached.add(layer.output)
-                way.append(layer)
+        way = net.behind(at)
+        reached = {at, *(layer.output for layer in way)}
         self._slots = {
             layer.output: tuple(s for s, name in enumerate(layer.inputs) if name in reached) for layer in way
         }

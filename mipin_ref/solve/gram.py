@@ -31,13 +31,18 @@ def make_accumulator(
     backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool, rows: int
 ) -> Accumulator:
     """Normal equations, or for fewer rows than features the rows themselves (dual form)."""
-    kind = Rows if rows < features else Gram
+    kind = Rows if keeps_rows(features, rows) else Gram
     return kind(backend, features, outputs, own=own, intercept=intercept)
+
+
+def keeps_rows(features: int, rows: int) -> bool:
+    """Whether the dual form is the smaller one."""
+    return rows < features
 
 
 def accumulator_bytes(features: int, width: int, rows: int) -> int:
     """What make_accumulator's choice holds at its largest, one batch's products included; width: of y."""
-    if rows < features:
+    if keeps_rows(features, rows):
         return 8 * rows * (2 * (features + width) + rows)
     # Products of the regressors are added whole, those with the wider side some columns at a time.
     return 8 * features * (2 * features + width)
