@@ -146,7 +146,7 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
 
 def test_memory_bounds_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less memory, fewer samples at a time, the same result."""
-    module = sys.modules["mipin_ref.methods.attribute"]
+    module = sys.modules["mipin_ref.memory"]
     seen: list[int] = []
     call = Sweep.__call__
 
