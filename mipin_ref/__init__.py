@@ -12,6 +12,7 @@ from mipin_ref.methods.attribute import attribute
 from mipin_ref.methods.explainer import explain_func
 from mipin_ref.methods.patterns import Patterns, fit_patterns, load_patterns
 from mipin_ref.methods.registry import methods
+from mipin_ref.panel import Panel
 from mipin_ref.report.heatmap import heatmap
 from mipin_ref.report.saliency import saliency
 
@@ -24,6 +25,7 @@ __all__ = [
     "Inverse",
     "MipinError",
     "Network",
+    "Panel",
     "Patterns",
     "UnsupportedModel",
     "attribute",

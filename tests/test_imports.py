@@ -28,11 +28,12 @@ ALLOWED: dict[str, set[str]] = {
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
     "methods": {"errors", "window", "progress", "memory", "store", "attribution", "backend", "data", "graph", "layers"},
+    "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
     "report": {"errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
-    "cli": GROUND | {"attribution", "data", "graph", "inverse", "methods", "report", "metrics", ""},
+    "cli": GROUND | {"attribution", "data", "graph", "inverse", "methods", "report", "metrics", "panel", ""},
     "__main__": {"cli"},
-    "": {"errors", "attribution", "graph", "inverse", "methods", "report", "metrics"},
+    "": {"errors", "attribution", "graph", "inverse", "methods", "report", "metrics", "panel"},
 }
 """Room -> rooms it may import; "" is the package itself, the public names."""
 
