@@ -29,8 +29,12 @@ from mipin_ref.inverse.recordings import Key, operations
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
 from mipin_ref.progress import Advance
 
-SUMS_SHARE, SIGNALS_SHARE, RECORDINGS_SHARE = 0.5, 0.15, 0.15
-"""Of the memory: for sums, for signals and for recordings kept between passes. The rest is for the batch in hand."""
+SUMS_SHARE, SIGNALS_SHARE, RECORDINGS_SHARE = 0.5, 0.03, 0.03
+"""Of the memory: for sums, for signals and for recordings kept between passes. The rest is for the batch in hand.
+
+What is kept grows with the samples, and a file that was just written comes back as fast: so most of it goes there, and
+more samples take no more memory.
+"""
 
 OPERATIONS, ELEMENTS = 2e10, 1e8
 """Rough rates a second of a signal's computation: operations, and elements read or written."""
