@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
     "cli": GROUND
-    | {"memory", "store", "attribution", "data", "graph", "inverse", "methods", "report", "metrics", "panel", ""},
+    | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
+    | {"panel", ""},
     "__main__": {"cli"},
     "": {"errors", "attribution", "graph", "inverse", "methods", "report", "metrics", "panel"},
 }

@@ -106,7 +106,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _add_maps(parser: argparse.ArgumentParser, *, signed: bool = True) -> None:
     """signed: whether the metric leaves a choice."""
-    parser.add_argument("--map", choices=("contribution", "attribution"), default="contribution")
+    parser.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="A·X, or A")
     parser.add_argument("--at", metavar="last-map|TENSOR", help="what mip-in explains (default the input)")
     if signed:
         parser.add_argument("--signed", action="store_true", help="keep negative values (default: maps' positive part)")

@@ -24,25 +24,28 @@ class BoxMeasure:
         boxes = open_boxes(
             options.boxes, options.data, key=options.box_key, samples=len(study.data), shape=study.net.input_shape
         )
-        inside = [inside_of(f"{options.boxes}, sample {i}", box, size) for i, box in enumerate(boxes)]
+        # Boxes of samples that are not used are checked too: they tell of a wrong file as well.
+        inside = (inside_of(f"{options.boxes}, sample {i}", box, size) for i, box in enumerate(boxes))
+        shares = np.array([one.mean() if is_small(one) else np.nan for one in inside])[study.rows]
         self._study, self._size = study, size
         self._boxes = [boxes[i] for i in study.rows]
-        small = [inside[i] for i in study.rows if is_small(inside[i])]
+        small = int(np.sum(~np.isnan(shares)))
         if not small:
             raise InvalidData(f"{options.boxes}: no box covers less than {PERCENT} % of its image")
         study.held(len(study.rows), size)
         self.settings: Mapping[str, Any] = {
             "samples": len(study.rows),
-            "left_out": len(study.rows) - len(small),
-            "chance": float(np.mean([one.mean() for one in small])),
+            "left_out": len(study.rows) - small,
+            "chance": float(np.nanmean(shares)),
             "class": study.named,
             "positive": not options.signed,
             "size": size,
         }
         self.title = (
-            f"box accuracy (paper, 6.3) of {len(small)} samples, {len(study.rows) - len(small)} more left out, whose "
+            f"box accuracy (paper, 6.3) of {small} samples, {len(study.rows) - small} more left out, whose "
             f"box is {PERCENT} % of the image or more; the class as {study.named}; "
-            f"{study.described(not options.signed)} at {size[0]}×{size[1]}; {self.settings['chance']:.4f} by chance, higher is better"
+            f"{study.described(not options.signed)} at {size[0]}×{size[1]}; {self.settings['chance']:.4f} by chance, "
+            "higher is better"
         )
 
     def row(self, name: str) -> Row | None:

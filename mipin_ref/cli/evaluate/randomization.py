@@ -37,6 +37,8 @@ class RandomizationMeasure:
         self._kinds = {name: kinds[name] for name in self._tensors}
         study.held(len(study.rows), study.net.input_shape, study.net.input_shape)
         self._x = np.asarray(study.data[study.rows])
+        if not np.isfinite(self._x).all():
+            raise InvalidData("the samples hold NaN or Inf")
         self.settings: Mapping[str, Any] = {
             "samples": len(study.rows),
             "class": study.named,
@@ -81,7 +83,7 @@ class RandomizationMeasure:
                 explain,
                 self._x,
                 study.targets,
-                kind=study.options.map,
+                kind=study.kind(name),
                 tensors=self._tensors,
                 ssim=study.options.ssim,
                 seed=study.options.seed,

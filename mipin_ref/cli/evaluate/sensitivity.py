@@ -23,7 +23,7 @@ class SensitivityMeasure:
         if study.net.classes < 2:
             raise InvalidData("class sensitivity compares two classes; the network has one")
         count = len(study.rows)
-        study.held(count, self._size)
+        study.held(count, self._size, self._size)
         if (options.target is None) != (options.against is None):
             raise InvalidData("--target and --against go together: the class and the one to compare it with")
         self._pair: tuple[Ints, Ints]

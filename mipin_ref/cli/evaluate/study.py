@@ -14,18 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 import mipin_ref as mr
+from mipin_ref.backend import get_backend
 from mipin_ref.cli.attributor import parsed_options
 from mipin_ref.cli.files import open_calibration, preprocessing_of
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.data import Samples, first, open_data, open_labels
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.graph.forward import logits
+from mipin_ref.inverse.options import Options
 from mipin_ref.memory import memory_bytes
 from mipin_ref.methods.registry import make_method
 from mipin_ref.panel import MIPIN
 from mipin_ref.progress import progress_bar
 
 LAST_MAP = "last-map"
+GRADCAM = "grad-cam"
 BATCH_BYTES = 64 << 20
 LARGEST_BATCH = 64
 """Noise of SmoothGrad depends on a sample's place in its batch, so that batches depend on the network alone."""
@@ -63,12 +66,13 @@ class Study:
 
     @cached_property
     def rows(self) -> Ints:
-        """Positions of the samples whose class is among `--classes`. Raises InvalidData where there is none."""
+        """Positions of the samples whose class is among `--classes`. Raises InvalidData where one has none."""
         wanted = self.options.classes
-        found = np.arange(len(self.data)) if wanted is None else np.flatnonzero(np.isin(self.known, wanted))
-        if not len(found):
-            raise InvalidData(f"no sample is {self.named} as one of the classes {', '.join(map(str, wanted))}")
-        return found.astype(np.int64)
+        if wanted is None:
+            return np.arange(len(self.data))
+        if missing := sorted(set(wanted) - set(self.known.tolist())):
+            raise InvalidData(f"--classes: no sample is {self.named} as class {', '.join(map(str, missing))}")
+        return np.flatnonzero(np.isin(self.known, wanted))
 
     @property
     def targets(self) -> Ints:
@@ -113,20 +117,22 @@ class Study:
         x: [N, *input_shape]; targets: [N], or a class for all; reduce: (of a batch, its rows), may
         fail as the method may.
         """
-        at, parts = self.at if name == MIPIN else None, []
+        at, parts = self.at if name == MIPIN else None, list[Part]()
         with self.failing(name):
+            # A fit shows a bar of its own.
             self.panel.ready(name, np.unique(targets).tolist())
-            with progress_bar(True) as begin:
-                advance = begin(name, len(x))
-                for rows in self.cuts(len(x)):
-                    wanted = targets if isinstance(targets, int) else targets[rows]
-                    res = self.panel.attempt(name, x[rows], wanted, at=at)
-                    if res is None:
-                        return None
-                    parts.append(reduce(res, rows))
-                    advance(len(res))
-            return parts
-        return None
+        with progress_bar(True) as begin:
+            advance = begin(name, len(x))
+            for rows in self.cuts(len(x)):
+                wanted = targets if isinstance(targets, int) else targets[rows]
+                res = self.panel.attempt(name, x[rows], wanted, at=at)
+                if res is not None:
+                    with self.failing(name):
+                        parts.append(reduce(res, rows))
+                if name in self.panel.failures:
+                    return None
+                advance(rows.stop - rows.start)
+        return parts
 
     @contextmanager
     def failing(self, name: str) -> Iterator[None]:
@@ -141,15 +147,21 @@ class Study:
             yield slice(start, min(start + self.batch, count))
 
     def maps(self, res: mr.Attribution, positive: bool, size: tuple[int, int] | None) -> Array:
-        """[n, H, W] of the kind asked for by `--map`."""
-        return mr.saliency(res, self.options.map, positive, size)
+        """[n, H, W] of the kind that suits the method."""
+        return mr.saliency(res, self.kind(res.method), positive, size)
+
+    def kind(self, name: str) -> Any:
+        """Of a method's maps: as asked for by `--map`, but Grad-CAM's A is the same at every location."""
+        return "contribution" if name == GRADCAM else self.options.map
 
     def described(self, positive: bool) -> str:
         """Which maps are measured, in words."""
         sign = "positive part of the " if positive else "signed "
-        kind = "channel sum of the contribution" if self.options.map == "contribution" else "channel mean of A"
-        deep = "" if self.at is None else f", of mip-in at {self.at!r}"
-        return f"maps: {sign}{kind}{deep}"
+        of = {"contribution": "channel sum of the contribution", "attribution": "channel mean of A"}
+        told = f"maps: {sign}{of[self.options.map]}"
+        if GRADCAM in self.panel.names and self.options.map != self.kind(GRADCAM):
+            told += f" (of {GRADCAM} the {of['contribution']})"
+        return told if self.at is None else f"{told}, of {MIPIN} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
         """The samples at these positions, read on access."""
@@ -183,12 +195,16 @@ class _Rows:
 
 def make_study(options: Namespace) -> Study:
     """Everything up to the first method. Raises MipinError where model, data and options do not fit."""
+    # What no method can do without is told at once, and not as every method's failure.
+    get_backend(options.backend, options.dtype)
+    memory_bytes(options.memory)
     net = mr.load(options.model, output=options.output)
     at = _tensor(net, getattr(options, "at", None))
     data = open_data(options.data, key=options.key, preprocessing=preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
     for c in options.classes or ():
         net.check_target(c)
+    Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
     calibration, given = open_calibration(options, net), _method_options(options)
     panel = _panel(options, net, calibration, at, given, options.methods, True)
     return Study(options, net, panel, data, _labels(options, net, len(data)), at, calibration, given)
@@ -224,7 +240,7 @@ def _tensor(net: mr.Network, at: str | None) -> str | None:
     if at is None:
         return None
     if at == LAST_MAP:
-        return make_method("grad-cam", {}).default_at(net)
+        return make_method(GRADCAM, {}).default_at(net)
     return net.tensor(at)
 
 
