@@ -232,6 +232,7 @@ BOX = ("--boxes", "data.npz")
         ("box", ("--boxes", "boxes.json"), "for a folder of images, which data.npz is not"),
         ("box", ("--boxes", "net.onnx"), "boxes are read from .npz, .npy and .json"),
         ("box", (*BOX, "--at", "mapp"), "tensor 'mapp' is not on the way"),
+        ("box", (*BOX, "--at", "flat"), "--at: tensor 'flat' of shape [96] has no map"),
         ("sensitivity", ("--target", "1"), "--target and --against go together"),
         ("sensitivity", ("--target", "1", "--against", "1"), "are both 1"),
         ("sensitivity", ("--target", "1", "--against", "5"), "target 5 is out of range"),
@@ -309,6 +310,18 @@ def test_more_samples_than_memory(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["large.onnx", "many.npy", "--labels", "y.npy", "--methods", "gradient", "--memory", "64MB"]
     assert main(["evaluate", "deletion", *given]) == 2
     assert "more than --memory 64MB; give a --limit" in capsys.readouterr().err
+
+
+def test_images_of_several_sizes_that_the_input_cannot_take(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two channels are no colour image that could be resized."""
+    Path("images").mkdir()
+    for name, size in (("a", (8, 8)), ("b", (9, 8))):
+        Image.fromarray(np.zeros(size, np.uint8)).save(f"images/{name}.png")
+    assert main(["evaluate", "deletion", "net.onnx", "images", "--methods", "gradient"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "images of several sizes need the height and width of the network's input" in printed.err
 
 
 def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.redraw import redrawable
 from mipin_ref.metrics import RandomizationStep, randomization
-from mipin_ref.panel import MIPIN
 from mipin_ref.progress import progress_bar
 from mipin_ref.table import format_table
 
@@ -55,7 +54,6 @@ class RandomizationMeasure:
 
     def row(self, name: str) -> Row | None:
         study, steps = self._study, list[RandomizationStep]()
-        at = study.at if name == MIPIN else None
         classes = np.unique(study.targets).tolist()
         panel = study.panel
         # Fits show a bar of their own on the network as it is.
@@ -69,7 +67,7 @@ class RandomizationMeasure:
             if net is not panel.net:
                 panel = study.panel_of(net, name)
                 panel.ready(name, classes)
-            return panel.explain(name, x, target, at=at)
+            return panel.explain(name, x, target)
 
         with study.failing(name), progress_bar(True) as begin:
             advance = begin(f"{name}, redrawn layers", len(self._tensors))

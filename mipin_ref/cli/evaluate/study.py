@@ -40,8 +40,9 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """options: of the command; data: all samples; labels: [len(data)], or None; at: the tensor that MIP-IN explains,
-    None for the input; calibrated: what methods are fitted on; method_options: those given, by method.
+    """options: of the command; data: all samples; labels: [len(data)], or None; at: the tensor that MIP-IN explains
+    and is fitted down to, None for the input; calibrated: what methods are fitted on; method_options: those given, by
+    method.
     """
 
     options: Namespace
@@ -114,10 +115,10 @@ class Study:
     ) -> list[Part] | None:
         """What `reduce` makes of one method's attribution of each batch; None where the method fails.
 
-        x: [N, *input_shape]; targets: [N], or a class for all; reduce: (of a batch, its rows), may
-        fail as the method may.
+        x: [N, *input_shape]; targets: [N], or a class for all; reduce: (of a batch, its rows), may fail as the
+        method may.
         """
-        at, parts = self.at if name == MIPIN else None, list[Part]()
+        parts: list[Part] = []
         with self.failing(name):
             # A fit shows a bar of its own.
             self.panel.ready(name, np.unique(targets).tolist())
@@ -125,7 +126,7 @@ class Study:
             advance = begin(name, len(x))
             for rows in self.cuts(len(x)):
                 wanted = targets if isinstance(targets, int) else targets[rows]
-                res = self.panel.attempt(name, x[rows], wanted, at=at)
+                res = self.panel.attempt(name, x[rows], wanted)
                 if res is not None:
                     with self.failing(name):
                         parts.append(reduce(res, rows))
@@ -239,9 +240,10 @@ def fit_options(options: Namespace, at: str | None) -> Any:
 def _tensor(net: mr.Network, at: str | None) -> str | None:
     if at is None:
         return None
-    if at == LAST_MAP:
-        return make_method(GRADCAM, {}).default_at(net)
-    return net.tensor(at)
+    found = make_method(GRADCAM, {}).default_at(net) if at == LAST_MAP else net.tensor(at)
+    if image_size(net, found) is None:
+        raise InvalidData(f"--at: tensor {found!r} of shape {list(net.shapes[found])} has no map")
+    return found
 
 
 def _labels(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
