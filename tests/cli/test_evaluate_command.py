@@ -16,6 +16,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.cli.evaluate.box import BoxMeasure
+from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.store import packages
 from tests.cli.evaluated import CALIBRATION, as_json, boxes, evaluate, write_files
 from tests.networks import to_onnx
@@ -186,6 +187,25 @@ def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert [name for name in os.listdir() if "tmp" in name] == []
 
 
+def test_steps_before_a_failure_are_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = Study.panel_of
+
+    def panel_of(self: Study, net: mr.Network, name: str) -> mr.Panel:
+        if not np.array_equal(net.layers[0].weight, self.net.layers[0].weight):  # type: ignore[attr-defined]
+            raise mr.InvalidData("the first layer is dead")
+        return whole(self, net, name)
+
+    given = ("--methods", "gradient", "--limit", "5")
+    steps = as_json(capsys, "randomization", *given)["methods"]["gradient"]["steps"]
+    monkeypatch.setattr(Study, "panel_of", panel_of)
+    found = as_json(capsys, "randomization", *given)
+    assert len(steps) == 2
+    assert found["methods"]["gradient"]["steps"] == steps[:1]
+    assert found["failed"] == {"gradient": "the first layer is dead"}
+    assert evaluate("randomization", *given) == 0
+    assert " -\n" in capsys.readouterr().out
+
+
 ONE = ("--methods", "gradient", "--limit", "6")
 BOX = ("--boxes", "data.npz")
 
@@ -205,6 +225,7 @@ BOX = ("--boxes", "data.npz")
         ("apc", ("--option", "smoothgrad.samples=3", *ONE), "smoothgrad is not among the --methods"),
         ("apc", ("--labels", "few.npy"), "few.npy: there are 5 labels for 70 samples"),
         ("apc", ("--labels", "few.npy", "--limit", "6"), "there are 5 labels for 6 samples"),
+        ("apc", ("--labels", "many.npy"), "there are 80 labels for 70 samples"),
         ("apc", ("--labels", "large.npy"), "labels run up to 5; the network has classes 0..4"),
         ("apc", ("--labels", "images"), "images without labels"),
         ("apc", ("--labels", "none.npy"), "no such file"),
@@ -277,6 +298,7 @@ def write_bad_files() -> None:
     np.save("floats.npy", good.astype(np.float64))
     np.save("whole.npy", np.tile([0, 0, 8, 8], (70, 1)))
     np.save("few.npy", np.arange(5))
+    np.save("many.npy", np.arange(80) % 5)
     np.save("large.npy", np.arange(70) % 6)
     np.save("ones.npy", np.ones(70, np.int64))
     net = mr.load("net.onnx")
