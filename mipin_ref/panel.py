@@ -106,6 +106,13 @@ class Panel:
             given = {**self._given, "progress": self._progress, **self._fit_options}
             self._inverses |= fit(self.net, self._needed(MIPIN), missing, **given)
 
+    def ready(self, name: str, classes: Iterable[int]) -> None:
+        """Fit what one method needs to explain these classes, and is not fitted yet."""
+        if name == MIPIN:
+            self.prepare(classes)
+        elif name in FITTED and "patterns" not in self._options.get(name, {}):
+            self._fitted_patterns()
+
     def inverse(self, target: int) -> Inverse:
         """The inverse of one class, fitted where it is not yet."""
         self.prepare([target])

@@ -31,7 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
     "report": {"errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
-    "cli": GROUND | {"attribution", "data", "graph", "inverse", "methods", "report", "metrics", "panel", ""},
+    "cli": GROUND
+    | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
+    | {"panel", ""},
     "__main__": {"cli"},
     "": {"errors", "attribution", "graph", "inverse", "methods", "report", "metrics", "panel"},
 }

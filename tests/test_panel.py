@@ -59,6 +59,21 @@ def test_a_class_is_fitted_once_and_several_together(digits: Digits) -> None:
     assert panel.explain("mip-in", x[:2], 5).target == 5
 
 
+def test_what_must_be_fitted_can_be_fitted_before(digits: Digits) -> None:
+    net, x = digits
+    panel = mr.Panel(net, x)
+    panel.ready("gradient", [1])
+    panel.ready("mip-in", [1])
+    panel.ready("patternnet", [1])
+    panel._calibration = None
+    for name in ("mip-in", "patternnet", "pattern-attribution"):
+        assert panel.attempt(name, x[:1], 1) is not None
+    bare = mr.Panel(net)
+    for name in ("mip-in", "patternnet"):
+        with pytest.raises(mr.InvalidData, match="no calibration samples"):
+            bare.ready(name, [1])
+
+
 def test_without_calibration_what_must_be_fitted_fails_and_the_rest_runs(digits: Digits) -> None:
     net, x = digits
     panel = mr.Panel(net, names=["mip-in", "gradient", "patternnet"])

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import mipin_ref as mr
+
 Floats = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
@@ -81,7 +83,7 @@ def calibration(
     x, labels = np.empty((count, 3, size, size), np.float32), np.full(count, MOSAIC, np.int64)
     for i in range(count):
         if is_mosaic[i]:
-            x[i] = _tiled([_random_crop(next(turn).pixels, cell, rng) for _ in range(4)], 2)
+            x[i] = mr.metrics.tiled([_random_crop(next(turn).pixels, cell, rng) for _ in range(4)], 2)
         else:
             one = next(turn)
             x[i], labels[i] = _random_crop(one.pixels, size, rng), one.label
@@ -106,17 +108,9 @@ def mosaics(
     rng = _generator(seed, 1)
     side = _cell_size(size, grid)
     cells = [prepared(one.pixels, side) for one in images]
-    used = np.zeros(len(images), np.int64)
-    x, labels = np.empty((count, 3, size, size), np.float32), np.empty((count, grid**2), np.int64)
-    for i in range(count):
-        others = classes != targets[i % len(targets)] if targets else np.zeros(len(images), np.bool_)
-        # The target first, then the least used, at random among equals; the first of each class is its image.
-        order = np.lexsort((rng.random(len(images)), used, others))
-        firsts = np.sort(np.unique(classes[order], return_index=True)[1])
-        chosen = rng.permutation(order[firsts[: grid**2]])
-        used[chosen] += 1
-        x[i], labels[i] = _tiled([cells[j] for j in chosen], grid), classes[chosen]
-    return x, labels
+    chosen = mr.metrics.arranged_mosaics(classes, count, rng, grid, targets)
+    x = np.stack([mr.metrics.tiled([cells[j] for j in of], grid) for of in chosen])
+    return x, classes[chosen]
 
 
 def _in_turn(images: Sequence[Photograph], rng: np.random.Generator) -> Iterator[Photograph]:
@@ -159,9 +153,3 @@ def _resampled(pixels: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uin
 def _normalised(pixels: NDArray[np.uint8]) -> Floats:
     """(x - 127) / 128, channels first."""
     return np.moveaxis((pixels.astype(np.float32) - np.float32(MEAN)) / np.float32(SCALE), -1, 0)
-
-
-def _tiled(cells: Sequence[Floats], grid: int) -> Floats:
-    """Cells [3, h, w], row by row, side by side [3, grid h, grid w]."""
-    rows = [np.concatenate(cells[i : i + grid], axis=2) for i in range(0, len(cells), grid)]
-    return np.concatenate(rows, axis=1)

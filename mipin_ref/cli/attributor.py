@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mipin_ref as mr
+from mipin_ref.cli.files import open_calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.methods.attribute import explained
 from mipin_ref.methods.registry import make_method
+from mipin_ref.panel import FITTED
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
     for name in ("option", "dtype"):
         if getattr(options, name):
             raise InvalidData(f"--{name} is for --method; an inverse was fitted with its own")
+    _refuse_patterns(options)
     inverse = mr.load_inverse(options.inverse, net, target=options.target, backend=options.backend)
     tensor = inverse.plan.explained if options.at is None else net.tensor(options.at)
     if tensor not in inverse.plan.step_of:
@@ -42,19 +45,51 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
 
 
 def by_method(net: mr.Network, options: Namespace) -> Attributor:
-    """Raises InvalidData for an unknown method or option, and without a target."""
+    """Raises InvalidData for an unknown method or option, without a target, and where patterns are missing."""
     given = parsed_options(options.option)
-    method = make_method(options.method, given)
-    if options.target is None:
-        raise InvalidData("--method needs --target, the class to explain")
-    tensor, target = explained(method, net, options.at), net.check_target(options.target)
     dtype, backend = options.dtype or "float64", options.backend
-    header = {"method": method.name, "options": given, "dtype": dtype}
+    header = {"options": dict(given), "dtype": dtype}
+    if options.method in FITTED:
+        given["patterns"] = patterns = _patterns(net, options, dtype)
+        header["patterns"] = {"file": options.patterns, "calibration": options.calibration, "samples": patterns.samples}
+    else:
+        _refuse_patterns(options)
+    method = make_method(options.method, given)
+    tensor, target = explained(method, net, options.at), _target(net, options)
+    header["method"] = method.name
 
     def attribute(x: Array) -> mr.Attribution:
         return mr.attribute(net, x, target, method.name, at=tensor, backend=backend, dtype=dtype, **given)
 
     return Attributor(attribute, tensor, target, dtype, header)
+
+
+def _target(net: mr.Network, options: Namespace) -> int:
+    if options.target is None:
+        raise InvalidData("--method needs --target, the class to explain")
+    return net.check_target(options.target)
+
+
+def _patterns(net: mr.Network, options: Namespace, dtype: str) -> mr.Patterns:
+    """Patterns read, or fitted down to what is explained. Raises InvalidData before a fit that would be in vain."""
+    if options.option:
+        raise InvalidData(f"method {options.method!r} takes no --option but --patterns or --calibration")
+    if (options.patterns is None) == (options.calibration is None):
+        raise InvalidData(
+            f"method {options.method!r} needs --patterns FILE, which `mipin patterns` writes, or --calibration DATA to "
+            "fit them on, and not both"
+        )
+    _target(net, options)
+    calibration = open_calibration(options, net)
+    if calibration is None:
+        return mr.load_patterns(options.patterns, net)
+    return mr.fit_patterns(net, calibration, at=options.at, backend=options.backend, dtype=dtype, progress=True)
+
+
+def _refuse_patterns(options: Namespace) -> None:
+    for name in ("patterns", "calibration", "calibration_key", "calibration_limit"):
+        if getattr(options, name) is not None:
+            raise InvalidData(f"--{name.replace('_', '-')} is for --method patternnet or pattern-attribution")
 
 
 def parsed_options(given: Sequence[str]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
+from mipin_ref.cli.evaluate.command import evaluate as evaluate
 from mipin_ref.cli.explain import explain as explain
-from mipin_ref.cli.files import folder, open_samples
+from mipin_ref.cli.files import file_to_write, folder, open_samples
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
@@ -92,6 +93,23 @@ def fit(options: Namespace) -> None:
         discard(beside)
 
 
+def patterns(options: Namespace) -> None:
+    """Fit and save the patterns of PatternNet and PatternAttribution."""
+    net, path = mr.load(options.model, output=options.output), file_to_write(options.out)
+    found = mr.fit_patterns(
+        net,
+        open_samples(options, options.data, net),
+        at=options.at,
+        backend=options.backend,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+        memory=options.memory,
+        progress=True,
+    )
+    found.save(path)
+    print(f"patterns of {len(found.weights)} layers down to {found.at!r}, from {found.samples} samples: {path}")
+
+
 def _targets(text: str, classes: int) -> list[int]:
     if text == "all":
         return list(range(classes))
@@ -104,13 +122,7 @@ def _targets(text: str, classes: int) -> list[int]:
 
 
 def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[Path]:
-    """One path a class, whose folder exists: a fit must not end with nowhere to go."""
+    """One path a class."""
     if len(targets) > 1 and "{target}" not in pattern:
         raise InvalidData("for several classes the file name must hold {target}, as in name-{target}.mipin")
-    paths = [Path(pattern.replace("{target}", str(target))) for target in targets]
-    for path in paths:
-        if not path.parent.is_dir():
-            raise InvalidData(f"there is no folder {str(path.parent)!r} to write to")
-        if path.is_dir():
-            raise InvalidData(f"{str(path)!r} is a folder")
-    return paths
+    return [file_to_write(pattern.replace("{target}", str(target))) for target in targets]

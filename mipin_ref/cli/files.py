@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mipin_ref as mr
 from mipin_ref.data import Preprocessing, Samples, SharedFile, first, open_data
+from mipin_ref.errors import InvalidData
 
 
 def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
@@ -14,7 +15,7 @@ def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
 
     For a cluster they are such that workers open the path themselves.
     """
-    preprocessing = Preprocessing(options.scale, options.mean, options.std, net.input_shape)
+    preprocessing = preprocessing_of(options, net)
     print(f"{path}: {preprocessing.describe()}", flush=True)
     if getattr(options, "dask", None) is not None:
         return SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
@@ -22,8 +23,36 @@ def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
     return data if options.limit is None else first(data, options.limit)
 
 
+def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
+    """`--calibration-limit` samples of `--calibration`, preprocessed as all others; None where it is not given.
+
+    Raises InvalidData where only the options that go with it are given.
+    """
+    key, limit = options.calibration_key, options.calibration_limit
+    if options.calibration is None:
+        if key is not None or limit is not None:
+            raise InvalidData("--calibration-key and --calibration-limit go with --calibration")
+        return None
+    data = open_data(options.calibration, key=key, preprocessing=preprocessing_of(options, net))
+    return data if limit is None else first(data, limit)
+
+
+def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
+    return Preprocessing(options.scale, options.mean, options.std, net.input_shape)
+
+
 def folder(path: str) -> Path:
     """The folder `path`, made where it is missing."""
     out = Path(path)
     out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def file_to_write(path: str) -> Path:
+    """The path of a file, whose folder exists: long work must not end with nowhere to go."""
+    out = Path(path)
+    if not out.parent.is_dir():
+        raise InvalidData(f"there is no folder {str(out.parent)!r} to write to")
+    if out.is_dir():
+        raise InvalidData(f"{str(out)!r} is a folder")
     return out

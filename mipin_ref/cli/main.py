@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, positive
+from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.errors import MipinError
 
 USAGE_ERROR = 2
@@ -45,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
     inspect.add_argument("model", metavar="MODEL")
-    _add_output(inspect)
+    add_output(inspect)
 
     fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
     fit.add_argument("model", metavar="MODEL")
@@ -64,9 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     fit.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     fit.add_argument("--memory", default="2GB", help="what the fit may hold (default 2GB), or each thread of a worker")
-    fit.add_argument("--batch-size", type=_positive, metavar="N")
+    fit.add_argument("--batch-size", type=positive, metavar="N")
     fit.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler whose workers do it, as tcp://host:8786")
-    fit.add_argument("--limit", type=_positive, metavar="N", help="only the first N samples")
+    fit.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     again = fit.add_mutually_exclusive_group()
     again.add_argument(
         "--resume",
@@ -76,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument(
         "--checkpoint", metavar="DIR", help="the same in a folder that you name; fits may share it, and it stays"
     )
-    _add_output(fit)
-    _add_preprocessing(fit)
+    add_output(fit)
+    add_preprocessing(fit)
 
     explain = commands.add_parser("explain", help="attributions and heatmaps of images, by MIP-IN or another method")
     explain.add_argument("model", metavar="MODEL")
@@ -98,31 +100,25 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
     explain.add_argument("--target", type=int, metavar="C", help="the class; an inverse of another is refused")
     explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
-    explain.add_argument("--limit", type=_positive, metavar="N", help="only the first N images")
+    explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    _add_output(explain)
-    _add_preprocessing(explain)
+    explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
+    add_calibration(explain, "these two")
+    add_output(explain)
+    add_preprocessing(explain)
+
+    patterns = commands.add_parser("patterns", help="fit the patterns of patternnet and pattern-attribution")
+    patterns.add_argument("model", metavar="MODEL")
+    patterns.add_argument("data", metavar="DATA", help="as for fit")
+    patterns.add_argument("-o", "--out", required=True, metavar="FILE")
+    patterns.add_argument("--at", metavar="TENSOR", help="down to this inner tensor instead of the input")
+    patterns.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    patterns.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    patterns.add_argument("--memory", default="2GB", help="what sums and batches may hold (default 2GB)")
+    patterns.add_argument("--batch-size", type=positive, metavar="N")
+    patterns.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    add_output(patterns)
+    add_preprocessing(patterns)
+
+    add_evaluate(commands)
     return parser
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
-
-
-def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
-    parser.add_argument("--scale", type=float, metavar="S", help="divide by S (default 255 for bytes, else 1)")
-    parser.add_argument("--mean", type=_numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
-    parser.add_argument("--std", type=_numbers, metavar="S[,S...]", help="then divide, one number or one a channel")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def _numbers(text: str) -> float | tuple[float, ...]:
-    values = tuple(float(part) for part in text.split(","))
-    return values[0] if len(values) == 1 else values

@@ -1,6 +1,7 @@
 """Calibration data, labels, images and the embedded models, read lazily."""
 
 from mipin_ref.data.arrays import as_samples
+from mipin_ref.data.boxes import open_boxes
 from mipin_ref.data.embedded import Builtin, builtin, builtin_names
 from mipin_ref.data.preprocessing import Preprocessing
 from mipin_ref.data.readers import open_data, open_labels
@@ -16,6 +17,7 @@ __all__ = [
     "builtin",
     "builtin_names",
     "first",
+    "open_boxes",
     "open_data",
     "open_labels",
 ]

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,28 @@ def resized_to_cover(image: Image.Image, height: int, width: int) -> Image.Image
     # Cropping by `box` before resizing keeps a one-pixel-high panorama from becoming a gigantic intermediate image.
     box = (max(left, 0.0), max(top, 0.0), min(image.width - left, image.width), min(image.height - top, image.height))
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def moved_to_cover(
+    box: Sequence[int], width: int, height: int, to_height: int, to_width: int
+) -> tuple[int, int, int, int] | None:
+    """A box (x0, y0, x1, y1), ends excluded, of an image [height, width] as `resized_to_cover` moves it.
+
+    It covers each pixel that it touches. None where the crop cuts it off.
+    """
+    # Exact, so that a box on a pixel's edge does not reach into the next.
+    scale = min(Fraction(width, to_width), Fraction(height, to_height))
+    edges = []
+    for low, high, side, to in ((box[0], box[2], width, to_width), (box[1], box[3], height, to_height)):
+        start = (side - scale * to) / 2
+        edges.append((max(math.floor((low - start) / scale), 0), min(math.ceil((high - start) / scale), to)))
+    (x0, x1), (y0, y1) = edges
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of an image file in pixels. Raises InvalidData where it is unreadable."""
+    return _header(path)[:2]
 
 
 def _is_image(entry: Path) -> bool:

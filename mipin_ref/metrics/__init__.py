@@ -3,6 +3,7 @@
 from mipin_ref.metrics.apc import APC, apc
 from mipin_ref.metrics.boxes import BoxAccuracy, box_accuracy
 from mipin_ref.metrics.curves import PixelCurve, deletion, insertion
+from mipin_ref.metrics.mosaics import arranged_mosaics, tiled
 from mipin_ref.metrics.pointing import GridPointingGame, grid_pointing_game
 from mipin_ref.metrics.randomization import Randomization, RandomizationStep, randomization
 from mipin_ref.metrics.sensitivity import ClassSensitivity, class_sensitivity
@@ -16,10 +17,12 @@ __all__ = [
     "Randomization",
     "RandomizationStep",
     "apc",
+    "arranged_mosaics",
     "box_accuracy",
     "class_sensitivity",
     "deletion",
     "grid_pointing_game",
     "insertion",
     "randomization",
+    "tiled",
 ]

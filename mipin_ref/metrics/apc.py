@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.network import Network
 from mipin_ref.table import format_table
+
+Floats = npt.NDArray[np.float64]
 
 TOO_SMALL = 1e-6
 """Logits nearer to zero are left out: their percentage change means nothing."""
@@ -46,25 +49,40 @@ def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
     results: class c -> the attribution, explained down to the network's input, of samples of class c for target c.
     Raises InvalidData where a result explains another class or an inner tensor, or a class has no sample left.
     """
-    per_class, left_out = {}, 0
-    for target, res in results.items():
-        if not isinstance(res.target, int) or res.target != target or res.tensor != net.input:
-            raise InvalidData(
-                f"APC needs attributions of class {target} at the input {net.input!r}, "
-                f"not of class {res.target} at {res.tensor!r}"
-            )
-        kept = np.abs(res.output) >= TOO_SMALL
-        left_out += int(np.sum(~kept))
-        if not np.any(kept):
-            raise InvalidData(f"APC of class {target}: no sample has a logit above {TOO_SMALL:g}")
+    return summary({target: changes(net, target, res) for target, res in results.items()})
+
+
+def changes(net: Network, target: int, res: Attribution) -> Floats:
+    """[N] relative change of the logit of each sample, (Φ_c(X) - Φ_c(S)) / |Φ_c(X)|, NaN where |Φ_c(X)| < 1e-6.
+
+    Raises InvalidData where the result explains another class or an inner tensor.
+    """
+    if not isinstance(res.target, int) or res.target != target or res.tensor != net.input:
+        raise InvalidData(
+            f"APC needs attributions of class {target} at the input {net.input!r}, "
+            f"not of class {res.target} at {res.tensor!r}"
+        )
+    found = np.full(len(res), np.nan)
+    kept = np.abs(res.output) >= TOO_SMALL
+    if np.any(kept):
         original = res.output[kept].astype(np.float64)
-        change = original - logits(net, res.source[kept])[:, target]
-        relative = change / np.abs(original)
+        found[kept] = (original - logits(net, res.source[kept])[:, target]) / np.abs(original)
+    return found
+
+
+def summary(changed: Mapping[int, Floats]) -> APC:
+    """APC from the `changes` of each class. Raises InvalidData where a class has no sample left."""
+    per_class, left_out = {}, 0
+    for target, all_of in changed.items():
+        relative = all_of[~np.isnan(all_of)]
+        left_out += len(all_of) - len(relative)
+        if not len(relative):
+            raise InvalidData(f"APC of class {target}: no sample has a logit above {TOO_SMALL:g}")
         per_class[target] = (
             float(np.mean(np.abs(relative))),
             float(np.mean(np.maximum(relative, 0.0))),
             float(np.median(np.abs(relative))),
-            int(np.sum(kept)),
+            len(relative),
         )
     if not per_class:
         raise InvalidData("APC of no class at all")

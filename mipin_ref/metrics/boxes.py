@@ -62,7 +62,7 @@ def box_accuracy(maps: npt.ArrayLike | Iterable[npt.ArrayLike], boxes: Iterable[
         raise InvalidData("box accuracy: there is no map")
     # All are checked before any is ranked.
     pairs = [_checked(number, one, box) for number, (one, box) in enumerate(zip(values, given, strict=True))]
-    kept = np.array([100 * int(inside.sum()) < PERCENT * inside.size for _, inside in pairs])
+    kept = np.array([is_small(inside) for _, inside in pairs])
     flat = np.array([bool((one == one.flat[0]).all()) for one, _ in pairs])
     if not kept.any():
         raise InvalidData(f"box accuracy: no box covers less than {PERCENT} % of its image")
@@ -75,6 +75,11 @@ def box_accuracy(maps: npt.ArrayLike | Iterable[npt.ArrayLike], boxes: Iterable[
     return BoxAccuracy(scores, float(scores[kept].mean()), float(chance), int((~kept).sum()), int((flat & kept).sum()))
 
 
+def is_small(inside: Mask) -> bool:
+    """Whether a box counts: it covers less than 33 % of its image."""
+    return 100 * int(inside.sum()) < PERCENT * inside.size
+
+
 def _score(one: Maps, inside: Mask) -> float:
     count = int(inside.sum())
     first = np.argsort(-one, axis=None, kind="stable")[:count]
@@ -85,29 +90,35 @@ def _checked(number: int, one: npt.ArrayLike, box: npt.ArrayLike) -> tuple[Maps,
     """The map [H, W] and the pixels of its box [H, W]."""
     metric = f"box accuracy, map {number}"
     scores = checked_maps(metric, one, "scores", "H, W")
+    return scores, inside_of(metric, box, scores.shape)
+
+
+def inside_of(metric: str, box: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
+    """The pixels [H, W] that a box, several or a mask cover in a map of that shape; see `box_accuracy`.
+
+    Raises InvalidData for one that is empty, leaves the map or is none of these; metric: how messages begin.
+    """
     found = as_array(metric, box, WANTED)
     if found.dtype == np.bool_ and found.ndim == 2:
-        if found.shape != scores.shape:
-            raise InvalidData(
-                f"{metric}: the mask has shape {list(found.shape)}, the map has shape {list(scores.shape)}"
-            )
+        if found.shape != shape:
+            raise InvalidData(f"{metric}: the mask has shape {list(found.shape)}, the map has shape {list(shape)}")
         if not found.any():
             raise InvalidData(f"{metric}: the mask is empty")
-        return scores, found
+        return found
     corners = found[None] if found.ndim == 1 else found
     if corners.ndim != 2 or corners.shape[1] != 4 or not np.issubdtype(found.dtype, np.integer):
         raise InvalidData(f"{metric}: {WANTED}, not {found.dtype} of shape {list(found.shape)}")
     if not len(corners):
         raise InvalidData(f"{metric}: there is no box")
-    inside = np.zeros(scores.shape, np.bool_)
-    height, width = scores.shape
+    inside = np.zeros(shape, np.bool_)
+    height, width = shape
     for x0, y0, x1, y1 in corners.tolist():
         if x0 >= x1 or y0 >= y1:
             raise InvalidData(f"{metric}: box ({x0}, {y0}, {x1}, {y1}) is empty; it must have x0 < x1 and y0 < y1")
         if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
             raise InvalidData(f"{metric}: box ({x0}, {y0}, {x1}, {y1}) leaves its map of {width}×{height} pixels")
         inside[y0:y1, x0:x1] = True
-    return scores, inside
+    return inside
 
 
 def _listed(values: Any, what: str) -> list[Any]:

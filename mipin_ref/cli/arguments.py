@@ -1,0 +1,50 @@
+"""Arguments that several commands take, and how their texts are read."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
+
+
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    parser.add_argument("--scale", type=float, metavar="S", help="divide by S (default 255 for bytes, else 1)")
+    parser.add_argument("--mean", type=numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
+    parser.add_argument("--std", type=numbers, metavar="S[,S...]", help="then divide, one number or one a channel")
+
+
+def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
+    """Samples that methods are fitted on; what: which methods."""
+    parser.add_argument("--calibration", metavar="DATA", help=f"samples to fit {what} on, preprocessed as the others")
+    parser.add_argument("--calibration-key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    parser.add_argument("--calibration-limit", type=positive, metavar="N", help="only the first N of them")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return value
+
+
+def numbers(text: str) -> float | tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    return values[0] if len(values) == 1 else values
+
+
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]

@@ -1,0 +1,74 @@
+"""`mipin evaluate apc`: average percentage change of the methods that have a source signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.evaluate.study import Study
+from mipin_ref.methods.registry import METHODS
+from mipin_ref.metrics.apc import APC, TOO_SMALL, Floats, changes, summary
+from mipin_ref.panel import MIPIN
+from mipin_ref.table import format_table
+
+
+class ApcMeasure:
+    """APC over classes, each of the samples that are labelled, or predicted, as of that class."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._classes = np.unique(study.targets).tolist()
+        self.settings: Mapping[str, Any] = {"classes": self._classes, "samples": len(study.rows), "class": study.named}
+        self.title = (
+            f"average percentage change (paper, Eq. 10 and 11) of {len(study.rows)} samples of {len(self._classes)} "
+            f"classes, as {study.named}; lower is better"
+        )
+
+    def row(self, name: str) -> Row | None:
+        study = self._study
+        if name != MIPIN and not METHODS[name].signals:
+            study.panel.failures[name] = "it has no source signal; mip-in and patternnet have one"
+            return None
+        with study.failing(name):
+            study.panel.ready(name, self._classes)
+        found: dict[int, Floats] = {}
+        for c in self._classes:
+            rows = study.rows[study.targets == c]
+            parts = study.explained(name, study.samples(rows), c, self._changes)
+            if parts is None:
+                return None
+            found[c] = np.concatenate(parts)
+        with study.failing(name):
+            return _as_row(summary(found))
+        return None
+
+    def _changes(self, res: Attribution, rows: slice) -> Floats:
+        assert isinstance(res.target, int)
+        return changes(self._study.net, res.target, res)
+
+    def table(self, rows: Mapping[str, Row]) -> str:
+        cells = [
+            [name, *(f"{row[key]:.2%}" for key in ("apc", "positive", "median")), str(row["samples"])]
+            for name, row in rows.items()
+        ]
+        table = format_table(["method", "APC", "positive APC", "median", "samples"], cells)
+        left_out = {name: row["left_out"] for name, row in rows.items() if row["left_out"]}
+        return table + "".join(
+            f"\n{name}: {count} samples with |logit| < {TOO_SMALL:g} left out" for name, count in left_out.items()
+        )
+
+
+def _as_row(found: APC) -> Row:
+    keys = ("apc", "positive", "median", "samples")
+    return {
+        "apc": found.apc,
+        "positive": found.positive,
+        "median": found.median,
+        "samples": sum(row[3] for row in found.per_class.values()),
+        "left_out": found.left_out,
+        "per_class": {c: dict(zip(keys, row, strict=True)) for c, row in found.per_class.items()},
+    }

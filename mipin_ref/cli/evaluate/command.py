@@ -1,0 +1,145 @@
+"""The command: one row a method, kept as soon as it is found, printed as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.cli.evaluate.apc import ApcMeasure
+from mipin_ref.cli.evaluate.box import BoxMeasure
+from mipin_ref.cli.evaluate.deletion import DeletionMeasure
+from mipin_ref.cli.evaluate.grid import GridMeasure
+from mipin_ref.cli.evaluate.measure import Measure, Row
+from mipin_ref.cli.evaluate.randomization import RandomizationMeasure
+from mipin_ref.cli.evaluate.sensitivity import SensitivityMeasure
+from mipin_ref.cli.evaluate.study import Study, fit_options, make_study
+from mipin_ref.cli.files import file_to_write, preprocessing_of
+from mipin_ref.errors import InvalidData
+from mipin_ref.files import written_whole
+from mipin_ref.methods.registry import make_method
+from mipin_ref.panel import FITTED, MIPIN
+from mipin_ref.store import packages
+
+FORMAT, VERSION = "mipin-evaluation", 1
+WIDTH = 100
+MEASURES: dict[str, Callable[[Study], Measure]] = {
+    "apc": ApcMeasure,
+    "box": BoxMeasure,
+    "sensitivity": SensitivityMeasure,
+    "grid": GridMeasure,
+    "randomization": RandomizationMeasure,
+    "deletion": DeletionMeasure,
+}
+
+
+def evaluate(options: Namespace) -> None:
+    """Raises MipinError where nothing can be measured, after telling why each method failed."""
+    out = None if options.out is None else file_to_write(options.out)
+    study = make_study(options)
+    measure = MEASURES[options.metric](study)
+    rows: dict[str, Row] = {}
+    complete = False
+    try:
+        for name in study.panel.names:
+            row = measure.row(name)
+            if row is not None:
+                rows[name] = row
+            complete = name == study.panel.names[-1]
+            if out is not None:
+                _write(out, _document(study, measure, rows, complete))
+    finally:
+        # What was found before an error or Ctrl-C is shown all the same.
+        if rows or study.panel.failures:
+            document = _document(study, measure, rows, complete)
+            print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
+    if not rows:
+        raise InvalidData("no method could be measured; the reasons are listed in the output")
+
+
+def _page(study: Study, measure: Measure, rows: dict[str, Row]) -> str:
+    failures = study.panel.failures
+    lines = [fill(line, WIDTH, subsequent_indent="  ") for line in (measure.title, *_told(study))]
+    lines.append("")
+    if rows:
+        lines += [measure.table(rows)]
+    if failures:
+        lines += [*([""] if rows else []), "failed:"]
+        for reason in dict.fromkeys(failures.values()):
+            names = ", ".join(name for name, other in failures.items() if other == reason)
+            lines.append(fill(f"{names}: {reason}", WIDTH, initial_indent="  ", subsequent_indent="    "))
+    return "\n".join(lines)
+
+
+def _told(study: Study) -> list[str]:
+    """What the numbers of every metric depend on."""
+    options = study.options
+    lines = [f"{options.data}: {preprocessing_of(options, study.net).describe()}"]
+    if MIPIN in study.panel.names and study.calibrated is not None:
+        lines.append(
+            f"{MIPIN} fitted on {len(study.calibrated)} samples of {options.calibration}: ridge {options.ridge:g}, "
+            f"conv_bias {options.conv_bias}, fit_on {options.fit_on}"
+        )
+    return lines
+
+
+def _document(study: Study, measure: Measure, rows: dict[str, Row], complete: bool) -> dict[str, Any]:
+    options, net = study.options, study.net
+    told = {name: value for name, value in vars(options).items() if name not in ("command", "json", "out")}
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "packages": packages(),
+        "metric": options.metric,
+        "title": measure.title,
+        "complete": complete,
+        "model": {"file": options.model, "sha256": net.sha256, "output": net.output, "classes": net.classes},
+        "data": {
+            "path": options.data,
+            "samples": len(study.data),
+            "preprocessing": preprocessing_of(options, net).describe(),
+        },
+        "calibration": None
+        if study.calibrated is None
+        else {"path": options.calibration, "samples": len(study.calibrated)},
+        "options": told,
+        "method_options": {name: _options_of(study, name) for name in study.panel.names},
+        "batch": study.batch,
+        "settings": measure.settings,
+        "methods": rows,
+        "failed": study.panel.failures,
+    }
+    plain: dict[str, Any] = _plain(document)
+    return plain
+
+
+def _options_of(study: Study, name: str) -> Any:
+    """Options of a method, those that were not given included."""
+    if name == MIPIN:
+        return fit_options(study.options, study.at)
+    if name in FITTED:
+        return {}
+    made = make_method(name, study.method_options.get(name, {})).options
+    return asdict(made) if is_dataclass(made) and not isinstance(made, type) else {}
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON: arrays as lists, and NaN, which JSON has not, as null."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    with written_whole(path) as file:
+        file.write((json.dumps(document, indent=1) + "\n").encode())

@@ -1,0 +1,88 @@
+"""`mipin evaluate deletion`: areas under the deletion and insertion curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.evaluate.study import Study
+from mipin_ref.metrics import PixelCurve, deletion, insertion
+from mipin_ref.table import format_table
+
+CURVES = {"deletion": deletion, "insertion": insertion}
+
+
+class DeletionMeasure:
+    """Both curves, in the order of signed maps, so that what speaks against the class goes last."""
+
+    def __init__(self, study: Study) -> None:
+        options, self._study, self._size = study.options, study, study.size
+        study.held(len(study.rows), self._size, study.net.input_shape)
+        self._fills = {kind: getattr(options, f"{kind}_fill") for kind in CURVES}
+        self._x = study.data[study.rows]
+        self.settings: Mapping[str, Any] = {
+            "samples": len(study.rows),
+            "class": study.named,
+            "fill": self._fills,
+            "steps": options.steps,
+            "score": options.score,
+            "positive": False,
+            "size": self._size,
+        }
+        self.title = (
+            f"deletion and insertion of {len(study.rows)} samples in {options.steps} steps: mean area under the "
+            f"{options.score} of the class as {study.named}; deletion fill {_told(self._fills['deletion'])}, insertion "
+            f"fill {_told(self._fills['insertion'])}; {study.described(False)} at {self._size[0]}×{self._size[1]}; "
+            "deletion better lower, insertion higher"
+        )
+        # What is wrong with a fill or a score is no method's failure.
+        ramp = np.arange(np.prod(self._size), dtype=np.float64).reshape(1, *self._size)
+        for kind in CURVES:
+            self._curve(kind, self._x[:1], ramp, study.targets[:1], steps=1)
+
+    def _curve(self, kind: str, x: Any, maps: Any, targets: Any, steps: int) -> PixelCurve:
+        return CURVES[kind](
+            self._study.net,
+            x,
+            maps,
+            targets,
+            fill=self._fills[kind],
+            steps=steps,
+            output=self._study.options.score,
+        )
+
+    def row(self, name: str) -> Row | None:
+        study = self._study
+        parts = study.explained(name, self._x, study.targets, lambda res, _: study.maps(res, False, self._size))
+        if parts is None:
+            return None
+        with study.failing(name):
+            maps = np.concatenate(parts)
+            found = {kind: self._curve(kind, self._x, maps, study.targets, study.options.steps) for kind in CURVES}
+            return {kind: _as_row(curve) for kind, curve in found.items()}
+        return None
+
+    def table(self, rows: Mapping[str, Row]) -> str:
+        cells = [
+            [name, *(f"{row[kind]['mean']:.4f}" for kind in CURVES), str(row["deletion"]["flat"])]
+            for name, row in rows.items()
+        ]
+        return format_table(["method", "deletion AUC", "insertion AUC", "maps equal everywhere"], cells)
+
+
+def _as_row(found: PixelCurve) -> Row:
+    return {
+        "mean": found.mean,
+        "fill": found.fill,
+        "flat": found.flat,
+        "auc": found.auc,
+        "fractions": found.fractions,
+        "curve": found.curve,
+    }
+
+
+def _told(fill: Any) -> str:
+    return ", ".join(f"{value:g}" for value in fill) if isinstance(fill, tuple) else str(fill)

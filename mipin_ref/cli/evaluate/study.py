@@ -1,0 +1,274 @@
+"""What is evaluated on what: a network, samples with a class each, and the methods in turn."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+import mipin_ref as mr
+from mipin_ref.backend import get_backend
+from mipin_ref.cli.attributor import parsed_options
+from mipin_ref.cli.files import open_calibration, preprocessing_of
+from mipin_ref.cli.pictures import image_size
+from mipin_ref.data import Samples, first, open_data, open_labels
+from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.graph.forward import logits
+from mipin_ref.inverse.options import Options
+from mipin_ref.memory import memory_bytes
+from mipin_ref.methods.registry import make_method
+from mipin_ref.panel import MIPIN
+from mipin_ref.progress import progress_bar
+
+LAST_MAP = "last-map"
+GRADCAM = "grad-cam"
+BATCH_BYTES = 64 << 20
+LARGEST_BATCH = 64
+"""Noise of SmoothGrad depends on a sample's place in its batch, so that batches depend on the network alone."""
+
+Ints = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """options: of the command; data: all samples; labels: [len(data)], or None; at: the tensor that MIP-IN explains
+    and is fitted down to, None for the input; calibrated: what methods are fitted on; method_options: those given, by
+    method.
+    """
+
+    options: Namespace
+    net: mr.Network
+    panel: mr.Panel
+    data: Samples
+    labels: Ints | None
+    at: str | None
+    calibrated: Samples | None
+    method_options: dict[str, dict[str, Any]]
+
+    @cached_property
+    def logits(self) -> Array:
+        """[len(data), classes] of all samples."""
+        size = self.batch
+        return np.concatenate([logits(self.net, self.data[i : i + size]) for i in range(0, len(self.data), size)])
+
+    @cached_property
+    def known(self) -> Ints:
+        """[len(data)] the label of each sample, or its prediction."""
+        return np.argmax(self.logits, axis=1).astype(np.int64) if self.labels is None else self.labels
+
+    @cached_property
+    def rows(self) -> Ints:
+        """Positions of the samples whose class is among `--classes`. Raises InvalidData where one has none."""
+        wanted = self.options.classes
+        if wanted is None:
+            return np.arange(len(self.data))
+        if missing := sorted(set(wanted) - set(self.known.tolist())):
+            raise InvalidData(f"--classes: no sample is {self.named} as class {', '.join(map(str, missing))}")
+        return np.flatnonzero(np.isin(self.known, wanted))
+
+    @property
+    def targets(self) -> Ints:
+        """[len(rows)]."""
+        return self.known[self.rows]
+
+    @property
+    def named(self) -> str:
+        return "predicted" if self.labels is None else "labelled"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the input. Raises InvalidData where it is no image."""
+        found = image_size(self.net, self.net.input)
+        if found is None:
+            raise InvalidData(
+                f"the network's input {self.net.input!r} of shape {list(self.net.input_shape)} is no image, and "
+                f"{self.options.metric} measures maps"
+            )
+        return found
+
+    @property
+    def batch(self) -> int:
+        """Samples that are explained at a time: a value, a signal, an attribution and their product stay small."""
+        shapes = [self.net.input_shape, *([] if self.at is None else [self.net.shapes[self.at]])]
+        return max(1, min(LARGEST_BATCH, BATCH_BYTES // (4 * 8 * max(map(prod, shapes)))))
+
+    def held(self, samples: int, *each: tuple[int, ...]) -> None:
+        """Raises InvalidData where arrays of these shapes a sample would not fit into `--memory`."""
+        needed = 8 * samples * sum(map(prod, each))
+        if needed > memory_bytes(self.options.memory):
+            raise InvalidData(
+                f"{self.options.metric} of {samples:,} samples holds {needed / 1e9:.1f} GB at a time, more than "
+                f"--memory {self.options.memory}; give a --limit or more memory"
+            )
+
+    def explained(
+        self, name: str, x: Readable, targets: Ints | int, reduce: Callable[[mr.Attribution, slice], Part]
+    ) -> list[Part] | None:
+        """What `reduce` makes of one method's attribution of each batch; None where the method fails.
+
+        x: [N, *input_shape]; targets: [N], or a class for all; reduce: (of a batch, its rows), may fail as the
+        method may.
+        """
+        parts: list[Part] = []
+        with self.failing(name):
+            # A fit shows a bar of its own.
+            self.panel.ready(name, np.unique(targets).tolist())
+        with progress_bar(True) as begin:
+            advance = begin(name, len(x))
+            for rows in self.cuts(len(x)):
+                wanted = targets if isinstance(targets, int) else targets[rows]
+                res = self.panel.attempt(name, x[rows], wanted)
+                if res is not None:
+                    with self.failing(name):
+                        parts.append(reduce(res, rows))
+                if name in self.panel.failures:
+                    return None
+                advance(rows.stop - rows.start)
+        return parts
+
+    @contextmanager
+    def failing(self, name: str) -> Iterator[None]:
+        """A block in which an error of this package is the method's failure, after which all goes on."""
+        try:
+            yield
+        except MipinError as error:
+            self.panel.failures.setdefault(name, str(error))
+
+    def cuts(self, count: int) -> Iterator[slice]:
+        for start in range(0, count, self.batch):
+            yield slice(start, min(start + self.batch, count))
+
+    def maps(self, res: mr.Attribution, positive: bool, size: tuple[int, int] | None) -> Array:
+        """[n, H, W] of the kind that suits the method."""
+        return mr.saliency(res, self.kind(res.method), positive, size)
+
+    def kind(self, name: str) -> Any:
+        """Of a method's maps: as asked for by `--map`, but Grad-CAM's A is the same at every location."""
+        return "contribution" if name == GRADCAM else self.options.map
+
+    def described(self, positive: bool) -> str:
+        """Which maps are measured, in words."""
+        sign = "positive part of the " if positive else "signed "
+        of = {"contribution": "channel sum of the contribution", "attribution": "channel mean of A"}
+        told = f"maps: {sign}{of[self.options.map]}"
+        if GRADCAM in self.panel.names and self.options.map != self.kind(GRADCAM):
+            told += f" (of {GRADCAM} the {of['contribution']})"
+        return told if self.at is None else f"{told}, of {MIPIN} at {self.at!r}"
+
+    def samples(self, rows: Ints) -> Readable:
+        """The samples at these positions, read on access."""
+        return _Rows(self.data, rows)
+
+    def panel_of(self, net: mr.Network, name: str) -> mr.Panel:
+        """One of the methods, with the same options, on another network."""
+        given = {name: self.method_options[name]} if name in self.method_options else {}
+        return _panel(self.options, net, self.calibrated, self.at, given, [name], False)
+
+
+class Readable(Protocol):
+    """Samples that come as arrays where they are sliced."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: slice, /) -> Array: ...
+
+
+class _Rows:
+    """Samples at some positions of others."""
+
+    def __init__(self, data: Samples, rows: Ints) -> None:
+        self._data, self._rows = data, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: slice, /) -> Array:
+        return self._data[self._rows[index]]
+
+
+def make_study(options: Namespace) -> Study:
+    """Everything up to the first method. Raises MipinError where model, data and options do not fit."""
+    # What no method can do without is told at once, and not as every method's failure.
+    get_backend(options.backend, options.dtype)
+    memory_bytes(options.memory)
+    net = mr.load(options.model, output=options.output)
+    at = _tensor(net, getattr(options, "at", None))
+    data = open_data(options.data, key=options.key, preprocessing=preprocessing_of(options, net))
+    data = data if options.limit is None else first(data, options.limit)
+    for c in options.classes or ():
+        net.check_target(c)
+    Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
+    calibration, given = open_calibration(options, net), _method_options(options)
+    panel = _panel(options, net, calibration, at, given, options.methods, True)
+    return Study(options, net, panel, data, _labels(options, net, len(data)), at, calibration, given)
+
+
+def _panel(
+    options: Namespace,
+    net: mr.Network,
+    calibration: Samples | None,
+    at: str | None,
+    given: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str] | None,
+    progress: bool,
+) -> mr.Panel:
+    return mr.Panel(
+        net,
+        calibration,
+        names=names,
+        fit_options=fit_options(options, at),
+        method_options=given,
+        backend=options.backend,
+        dtype=options.dtype,
+        memory=options.memory,
+        progress=progress,
+    )
+
+
+def fit_options(options: Namespace, at: str | None) -> Any:
+    return {"ridge": options.ridge, "conv_bias": options.conv_bias, "fit_on": options.fit_on, "at": at}
+
+
+def _tensor(net: mr.Network, at: str | None) -> str | None:
+    if at is None:
+        return None
+    found = make_method(GRADCAM, {}).default_at(net) if at == LAST_MAP else net.tensor(at)
+    if image_size(net, found) is None:
+        raise InvalidData(f"--at: tensor {found!r} of shape {list(net.shapes[found])} has no map")
+    return found
+
+
+def _labels(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
+    if options.labels is None:
+        if options.label_key is not None:
+            raise InvalidData("--label-key goes with --labels")
+        return None
+    found = open_labels(options.labels, options.label_key)[: options.limit]
+    if len(found) != samples:
+        raise InvalidData(f"{options.labels}: there are {len(found)} labels for {samples} samples")
+    if found.max() >= net.classes:
+        raise InvalidData(
+            f"{options.labels}: labels run up to {found.max()}; the network has classes 0..{net.classes - 1}"
+        )
+    return found
+
+
+def _method_options(options: Namespace) -> dict[str, dict[str, Any]]:
+    """Options by method, from METHOD.NAME=VALUE."""
+    texts: dict[str, list[str]] = {}
+    for text in options.option:
+        method, dot, rest = text.partition(".")
+        if not dot or not method or "=" in method:
+            raise InvalidData(f"--option must look like smoothgrad.samples=50, not {text!r}")
+        if options.methods is not None and method in mr.methods() and method not in options.methods:
+            raise InvalidData(f"--option {text}: {method} is not among the --methods")
+        texts.setdefault(method, []).append(rest)
+    return {method: parsed_options(rest) for method, rest in texts.items()}

@@ -1,0 +1,46 @@
+"""Mosaics for the grid pointing game: which images lie in which cells, and the cells side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.errors import InvalidData
+
+
+def arranged_mosaics(
+    labels: npt.ArrayLike, count: int, rng: np.random.Generator, grid: int = 2, targets: Sequence[int] = ()
+) -> npt.NDArray[np.int64]:
+    """Which images the cells of `count` mosaics hold: positions [count, grid²], row by row, of distinct classes.
+
+    labels: [N] the class of each image. Every image is used about equally often, and placed at random. targets: mosaic
+    i holds an image of class targets[i % len(targets)].
+    Raises InvalidData where the images have fewer than grid² classes, or none of a target.
+    """
+    classes = np.asarray(labels)
+    known = set(classes.tolist())
+    if len(known) < grid**2:
+        raise InvalidData(f"a {grid}×{grid} mosaic needs images of {grid**2} classes; there are {len(known)}")
+    missing = sorted(set(targets) - known)
+    if missing:
+        raise InvalidData(f"no image is of class {', '.join(map(str, missing))}")
+    used = np.zeros(len(classes), np.int64)
+    found = np.empty((count, grid**2), np.int64)
+    for i in range(count):
+        others = classes != targets[i % len(targets)] if targets else np.zeros(len(classes), np.bool_)
+        # The target first, then the least used, at random among equals; the first of each class is its image.
+        order = np.lexsort((rng.random(len(classes)), used, others))
+        firsts = np.sort(np.unique(classes[order], return_index=True)[1])
+        found[i] = rng.permutation(order[firsts[: grid**2]])
+        used[found[i]] += 1
+    return found
+
+
+def tiled(cells: npt.ArrayLike, grid: int) -> npt.NDArray[Any]:
+    """Cells [grid², ..., h, w], row by row, side by side [..., grid h, grid w]."""
+    parts = np.asarray(cells)
+    rows = [np.concatenate(list(parts[i : i + grid]), axis=-1) for i in range(0, len(parts), grid)]
+    return np.asarray(np.concatenate(rows, axis=-2))
