@@ -57,13 +57,16 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     return Attributor(attribute, tensor, target, dtype, header)
 
 
-def parsed_options(given: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE texts as a dict; a value that is JSON is read as such, any other is a text."""
+def parsed_options(given: Sequence[str], example: str = "samples=50") -> dict[str, Any]:
+    """NAME=VALUE texts as a dict; a value that is JSON is read as such, any other is a text.
+
+    Raises InvalidData, showing the example, for a text of another form, and for a name given twice.
+    """
     found: dict[str, Any] = {}
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name:
-            raise InvalidData(f"--option must look like samples=50, not {text!r}")
+            raise InvalidData(f"--option must look like {example}, not {text!r}")
         if name in found:
             raise InvalidData(f"--option {name} is given twice")
         try:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
+from mipin_ref.cli.compare import compare as compare
 from mipin_ref.cli.explain import explain as explain
-from mipin_ref.cli.files import folder, open_samples
+from mipin_ref.cli.files import folder, open_samples, output_file
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
@@ -104,13 +105,7 @@ def _targets(text: str, classes: int) -> list[int]:
 
 
 def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[Path]:
-    """One path a class, whose folder exists: a fit must not end with nowhere to go."""
+    """One path a class, whose folder exists."""
     if len(targets) > 1 and "{target}" not in pattern:
         raise InvalidData("for several classes the file name must hold {target}, as in name-{target}.mipin")
-    paths = [Path(pattern.replace("{target}", str(target))) for target in targets]
-    for path in paths:
-        if not path.parent.is_dir():
-            raise InvalidData(f"there is no folder {str(path.parent)!r} to write to")
-        if path.is_dir():
-            raise InvalidData(f"{str(path)!r} is a folder")
-    return paths
+    return [output_file(pattern.replace("{target}", str(target))) for target in targets]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mipin_ref as mr
 from mipin_ref.data import Preprocessing, Samples, SharedFile, first, open_data
+from mipin_ref.errors import InvalidData
 
 
 def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
@@ -14,12 +15,32 @@ def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
 
     For a cluster they are such that workers open the path themselves.
     """
-    preprocessing = Preprocessing(options.scale, options.mean, options.std, net.input_shape)
-    print(f"{path}: {preprocessing.describe()}", flush=True)
     if getattr(options, "dask", None) is not None:
+        preprocessing = _preprocessing(options, path, net)
         return SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
-    data = open_data(path, key=options.key, preprocessing=preprocessing)
+    data = open_all(options, path, net, options.key)
     return data if options.limit is None else first(data, options.limit)
+
+
+def open_all(options: Namespace, path: str, net: mr.Network, key: str | None) -> Samples:
+    """All data of a path as the network's input, after a line on how; key: of the array in an .npz."""
+    return open_data(path, key=key, preprocessing=_preprocessing(options, path, net))
+
+
+def _preprocessing(options: Namespace, path: str, net: mr.Network) -> Preprocessing:
+    found = Preprocessing(options.scale, options.mean, options.std, net.input_shape)
+    print(f"{path}: {found.describe()}", flush=True)
+    return found
+
+
+def output_file(path: str) -> Path:
+    """The path of a file to write, whose folder exists: long work must not end with nowhere to go."""
+    out = Path(path)
+    if not out.parent.is_dir():
+        raise InvalidData(f"there is no folder {str(out.parent)!r} to write to")
+    if out.is_dir():
+        raise InvalidData(f"{str(out)!r} is a folder")
+    return out
 
 
 def folder(path: str) -> Path:

@@ -102,6 +102,36 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     _add_output(explain)
     _add_preprocessing(explain)
+
+    compare = commands.add_parser("compare", help="a web page of the maps of several methods side by side")
+    compare.add_argument("model", metavar="MODEL")
+    compare.add_argument("images", metavar="IMAGES", help="data as for fit")
+    compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
+    compare.add_argument(
+        "--calibration", metavar="DATA", help="samples to fit MIP-IN and the pattern methods on; without, these fail"
+    )
+    compare.add_argument("--calibration-key", metavar="NAME", help="its array in an .npz (default x, else x_train)")
+    compare.add_argument("--methods", metavar="NAME[,NAME...]", help="mip-in and others (default all)")
+    compare.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="METHOD.NAME=VALUE",
+        help="as smoothgrad.samples=100 or mip-in.ridge=10; may be given several times",
+    )
+    compare.add_argument("--labels", metavar="FILE", help="true classes of IMAGES")
+    compare.add_argument("--labels-key", metavar="NAME", help="their array in an .npz (default y, else y_train)")
+    compare.add_argument(
+        "--class-names", metavar="FILE", help="JSON: a list of names, or an object with class_names such as a card.json"
+    )
+    compare.add_argument(
+        "--limit", type=_positive, metavar="N", help="only the first N images (default 20, at most 200)"
+    )
+    compare.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    compare.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
+    _add_output(compare)
+    _add_preprocessing(compare)
     return parser
 
 
