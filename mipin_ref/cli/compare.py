@@ -27,8 +27,8 @@ from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
 from mipin_ref.table import format_table
 
-MAP_PIXELS = 8_500_000
-"""Of all maps of a page; the page takes about a byte for each where maps are noise, which compresses worst."""
+MAP_PIXELS = 6_000_000
+"""Of all maps of a page, which takes about 1.4 bytes for each where maps are noise, which compresses worst."""
 PICTURE = 128
 """Pixels that the longer side of an input has in the page at most."""
 

@@ -61,13 +61,12 @@ def run_panel(panel: mr.Panel, seen: Seen, factor: int) -> list[Compared]:
     fits = _fitted(panel, seen)
     found = []
     with progress_bar(True) as begin:
+        advance = begin("maps and metrics, by method", len(panel.names))
         for name in panel.names:
-            if name in panel.failures:
-                continue
-            advance = begin(name, seen.ranks + 1)
-            one = _compared(panel, name, seen, factor, fits.get(name), advance)
+            one = None if name in panel.failures else _compared(panel, name, seen, factor, fits.get(name))
             if one is not None:
                 found.append(one)
+            advance(1)
     return found
 
 
@@ -88,9 +87,7 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     return taken
 
 
-def _compared(
-    panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | None, advance: Callable[[int], None]
-) -> Compared | None:
+def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | None) -> Compared | None:
     kept: list[list[SignedPng]] = [[] for _ in seen.x]
     highest: list[Array] = []
     start, besides = perf_counter(), 0.0
@@ -104,7 +101,6 @@ def _compared(
         if rank < 2:
             highest.append(maps)
         besides += perf_counter() - before
-        advance(1)
     seconds = perf_counter() - start - besides
     told: list[str] = []
     deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, highest[0]))
@@ -112,7 +108,6 @@ def _compared(
     sensitivity = None
     if len(highest) > 1:
         sensitivity = _measured(name, told, lambda: mr.metrics.class_sensitivity(*highest).mean)
-    advance(1)
     return Compared(name, kept, deletion, insertion, sensitivity, fit, seconds, told)
 
 
