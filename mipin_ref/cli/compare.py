@@ -97,7 +97,9 @@ def _rows(
         label = None if labels is None else int(labels[number])
         classes = [
             # One logit alone has no probability.
-            ShownClass(class_names[c], f"{shares[number, c]:.1%}" if len(shares[0]) > 1 else f"{scores[number, c]:.3g}")
+            ShownClass(
+                class_names[c], _percent(shares[number, c]) if len(shares[0]) > 1 else f"{scores[number, c]:.3g}"
+            )
             for c in targets
         ]
         row = Row(
@@ -110,6 +112,10 @@ def _rows(
         )
         rows.append(row)
     return rows
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "<0.1%"
 
 
 def _picture(image: Array) -> bytes:

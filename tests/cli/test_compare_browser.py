@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import mipin_ref as mr
 from mipin_ref.cli import main
+from mipin_ref.report.compare_page import ComparePage
 from tests.cli.test_explain import residual
 from tests.networks import to_onnx
+from tests.report.test_compare_page import comparison
 
 pytestmark = pytest.mark.browser
 
@@ -169,6 +172,8 @@ def agrees(text: str, true: np.ndarray[Any, Any]) -> None:
 
 def point_at(driver: webdriver.Chrome, button: WebElement, row: int, column: int) -> ActionChains:
     image = button.find_element(By.TAG_NAME, "img")
+    # Not below the line that sticks to the end of the window, nor below the first column.
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'end'})", image)
     width, height = image.size["width"], image.size["height"]
     dx, dy = (column + 0.5) / 8 * width - width / 2, (row + 0.5) / 8 * height - height / 2
     return ActionChains(driver).move_to_element_with_offset(image, round(dx), round(dy))
@@ -177,7 +182,6 @@ def point_at(driver: webdriver.Chrome, button: WebElement, row: int, column: int
 def test_pointing_reads_the_value_of_the_panel(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
     for image, method, row, column in [(0, 0, 2, 5), (1, 3, 7, 0), (1, 2, 3, 3), (0, 1, 0, 7)]:
         button = visible(browser, image, method)
-        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         point_at(browser, button, row, column).perform()
         text = reads(browser, f"{METHODS[method]}, image {image}, class ")
         assert value_of(text)[:2] == (row, column)
@@ -275,6 +279,24 @@ def test_a_class_called_script_is_a_name(browser: webdriver.Chrome) -> None:
     Select(browser.find_element(By.CSS_SELECTOR, "table.maps select")).select_by_index(number)
     point_at(browser, visible(browser, 0, 0), 3, 3).perform()
     assert f"class {EVIL}: row 3" in reads(browser, "row 3, column 3")
+
+
+def test_maps_of_means_count_pixels_of_the_input(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """And texts that are long and have no spaces leave a narrow page narrow."""
+    long = "x" * 400
+    made = comparison(size=(8, 8), factor=3, model=long, facts=[(long, long)], failures=[(long, long)], notes=[long])
+    rows = [replace(row, label=long, title=f"image {n}") for n, row in enumerate(made.rows)]
+    (tmp_path / "means.html").write_text(ComparePage().render(replace(made, rows=rows)))
+    look(chromium, 390, "light")
+    chromium.get((tmp_path / "means.html").as_uri())
+    assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    point_at(chromium, visible(chromium, 0, 0), 5, 2).perform()
+    text = reads(chromium, "gradient, image 0, class class0: row 15, column 6 (mean of 3×3): ")
+    rng = np.random.default_rng(0)
+    _, _, value, scale = value_of(text)
+    true = rng.standard_normal((8, 8))
+    assert scale == pytest.approx(np.abs(true).max(), rel=6e-3)
+    assert abs(value - true[5, 2]) <= scale / 254 + 6e-3 * abs(value)
 
 
 def test_what_a_screen_reader_is_told(browser: webdriver.Chrome) -> None:

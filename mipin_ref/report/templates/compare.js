@@ -70,7 +70,8 @@
     const value = (level / LEVELS) * scale;
     const where = `row ${y * factor}, column ${x * factor}` + (factor > 1 ? ` (mean of ${factor}×${factor})` : "");
     const what = scale > 0 ? `${level > 0 ? "+" : ""}${number(value)} of ±${number(scale)}` : "0, the map is zero everywhere";
-    readout.textContent = `${button.dataset.what}: ${where}: ${what}`;
+    const text = `${button.dataset.what}: ${where}: ${what}`;
+    if (readout.textContent !== text) readout.textContent = text; // else it would be spoken again
   }
 
   function strongest(values, width) {
