@@ -14,7 +14,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.methods.attribute import explained
 from mipin_ref.methods.registry import make_method
-from mipin_ref.panel import FITTED
+from mipin_ref.panel import FITTED, MIPIN
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,22 @@ def _refuse_patterns(options: Namespace) -> None:
     for name in ("patterns", "calibration", "calibration_key", "calibration_limit"):
         if getattr(options, name) is not None:
             raise InvalidData(f"--{name.replace('_', '-')} is for --method patternnet or pattern-attribution")
+
+
+def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """METHOD.NAME=VALUE texts as options by method; methods: those asked for, all where None.
+
+    Raises InvalidData for a text of another form, an option given twice, and one of a method that is not asked for.
+    """
+    texts: dict[str, list[str]] = {}
+    for text in given:
+        method, dot, rest = text.partition(".")
+        if not dot or not method or "=" in method or "=" not in rest:
+            raise InvalidData(f"--option must look like smoothgrad.samples=50, not {text!r}")
+        if methods is not None and method in (MIPIN, *mr.methods()) and method not in methods:
+            raise InvalidData(f"--option {text}: {method} is not among the --methods")
+        texts.setdefault(method, []).append(rest)
+    return {method: parsed_options(rest) for method, rest in texts.items()}
 
 
 def parsed_options(given: Sequence[str]) -> dict[str, Any]:

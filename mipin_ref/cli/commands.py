@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
+from mipin_ref.cli.compare import compare as compare
 from mipin_ref.cli.evaluate.command import evaluate as evaluate
 from mipin_ref.cli.explain import explain as explain
 from mipin_ref.cli.files import file_to_write, folder, open_samples

@@ -5,9 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 import mipin_ref as mr
-from mipin_ref.data import Preprocessing, Samples, SharedFile, first, open_data
+from mipin_ref.data import Preprocessing, Samples, SharedFile, first, open_data, open_labels
 from mipin_ref.errors import InvalidData
+
+Ints = npt.NDArray[np.int64]
 
 
 def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
@@ -35,6 +40,25 @@ def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
         return None
     data = open_data(options.calibration, key=key, preprocessing=preprocessing_of(options, net))
     return data if limit is None else first(data, limit)
+
+
+def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
+    """The classes of the data [samples], of which `--limit` may be the first; None without `--labels`.
+
+    Raises InvalidData where they are not one a sample, each a class of the network.
+    """
+    if options.labels is None:
+        if options.label_key is not None:
+            raise InvalidData("--label-key goes with --labels")
+        return None
+    found = open_labels(options.labels, options.label_key)[: options.limit]
+    if len(found) != samples:
+        raise InvalidData(f"{options.labels}: there are {len(found)} labels for {samples} samples")
+    if found.max() >= net.classes:
+        raise InvalidData(
+            f"{options.labels}: labels run up to {found.max()}; the network has classes 0..{net.classes - 1}"
+        )
+    return found
 
 
 def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:

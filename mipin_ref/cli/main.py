@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, positive
+from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, names, positive
 from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.errors import MipinError
 
@@ -121,4 +121,31 @@ def _parser() -> argparse.ArgumentParser:
     add_preprocessing(patterns)
 
     add_evaluate(commands)
+
+    compare = commands.add_parser("compare", help="a web page of the maps of several methods side by side")
+    compare.add_argument("model", metavar="MODEL")
+    compare.add_argument("images", metavar="IMAGES", help="data as for fit")
+    compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
+    add_calibration(compare, "MIP-IN and the pattern methods")
+    compare.add_argument("--methods", type=names, metavar="M[,M...]", help="mip-in and others (default all)")
+    compare.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="METHOD.NAME=VALUE",
+        help="as smoothgrad.samples=100 or mip-in.ridge=10; may be given several times",
+    )
+    compare.add_argument("--labels", metavar="FILE", help="true classes of IMAGES")
+    compare.add_argument("--label-key", metavar="NAME", help="their array in an .npz (default y, else y_train)")
+    compare.add_argument(
+        "--class-names", metavar="FILE", help="JSON: a list of names, or an object with class_names such as a card.json"
+    )
+    compare.add_argument(
+        "--limit", type=positive, metavar="N", help="only the first N images (default 20, at most 200)"
+    )
+    compare.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    compare.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
+    add_output(compare)
+    add_preprocessing(compare)
     return parser

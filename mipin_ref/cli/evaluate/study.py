@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
-from mipin_ref.cli.attributor import parsed_options
-from mipin_ref.cli.files import open_calibration, preprocessing_of
+from mipin_ref.cli.attributor import method_options
+from mipin_ref.cli.files import labels_of, open_calibration, preprocessing_of
 from mipin_ref.cli.pictures import image_size
-from mipin_ref.data import Samples, first, open_data, open_labels
+from mipin_ref.data import Samples, first, open_data
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.graph.forward import logits
 from mipin_ref.inverse.options import Options
@@ -206,9 +206,9 @@ def make_study(options: Namespace) -> Study:
     for c in options.classes or ():
         net.check_target(c)
     Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
-    calibration, given = open_calibration(options, net), _method_options(options)
+    calibration, given = open_calibration(options, net), method_options(options.option, options.methods)
     panel = _panel(options, net, calibration, at, given, options.methods, True)
-    return Study(options, net, panel, data, _labels(options, net, len(data)), at, calibration, given)
+    return Study(options, net, panel, data, labels_of(options, net, len(data)), at, calibration, given)
 
 
 def _panel(
@@ -244,31 +244,3 @@ def _tensor(net: mr.Network, at: str | None) -> str | None:
     if image_size(net, found) is None:
         raise InvalidData(f"--at: tensor {found!r} of shape {list(net.shapes[found])} has no map")
     return found
-
-
-def _labels(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
-    if options.labels is None:
-        if options.label_key is not None:
-            raise InvalidData("--label-key goes with --labels")
-        return None
-    found = open_labels(options.labels, options.label_key)[: options.limit]
-    if len(found) != samples:
-        raise InvalidData(f"{options.labels}: there are {len(found)} labels for {samples} samples")
-    if found.max() >= net.classes:
-        raise InvalidData(
-            f"{options.labels}: labels run up to {found.max()}; the network has classes 0..{net.classes - 1}"
-        )
-    return found
-
-
-def _method_options(options: Namespace) -> dict[str, dict[str, Any]]:
-    """Options by method, from METHOD.NAME=VALUE."""
-    texts: dict[str, list[str]] = {}
-    for text in options.option:
-        method, dot, rest = text.partition(".")
-        if not dot or not method or "=" in method:
-            raise InvalidData(f"--option must look like smoothgrad.samples=50, not {text!r}")
-        if options.methods is not None and method in mr.methods() and method not in options.methods:
-            raise InvalidData(f"--option {text}: {method} is not among the --methods")
-        texts.setdefault(method, []).append(rest)
-    return {method: parsed_options(rest) for method, rest in texts.items()}

@@ -1,0 +1,141 @@
+"""`mipin compare`: one HTML page of the maps of several methods, and their metrics, on a few images."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib.metadata import version
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.special import softmax
+
+import mipin_ref as mr
+from mipin_ref.cli.compare_input import make_panel, read_class_names, read_images
+from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
+from mipin_ref.cli.files import file_to_write, labels_of
+from mipin_ref.cli.pictures import image_size
+from mipin_ref.errors import InvalidData
+from mipin_ref.files import written_whole
+from mipin_ref.graph.forward import logits
+from mipin_ref.graph.layer import Array
+from mipin_ref.panel import FITTED, MIPIN
+from mipin_ref.report.compare_page import RANKS, ComparePage, Comparison, Row, ShownClass
+from mipin_ref.report.picture import channels_last, to_picture
+from mipin_ref.report.signed_png import png_bytes
+from mipin_ref.table import format_table
+
+MAP_PIXELS = 6_000_000
+"""Of all maps of a page, which takes about 1.4 bytes for each where maps are noise, which compresses worst."""
+PICTURE = 128
+"""Pixels that the longer side of an input has in the page at most."""
+
+
+def compare(options: Namespace) -> None:
+    """Write the page, print its metrics and the methods that fail."""
+    page, out = ComparePage(), file_to_write(options.out)
+    net = mr.load(options.model, output=options.output)
+    size = image_size(net, net.input)
+    if size is None:
+        raise InvalidData(
+            f"compare shows maps of images, and the input {net.input!r} of shape {list(net.input_shape)} is no image"
+        )
+    class_names = read_class_names(options.class_names, net.classes)
+    panel = make_panel(options, net)
+    x, count = read_images(options, net)
+    labels = labels_of(options, net, count if options.limit is None else len(x))
+    if len(x) < count:
+        print(f"showing the first {len(x)} of {count} images (--limit)", flush=True)
+    if options.calibration is None:
+        for name in (MIPIN, *FITTED):
+            if name in panel.names:
+                panel.failures[name] = "it must be fitted: give samples with --calibration DATA"
+    scores = logits(net, x)
+    seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
+    factor = whole_factor(len(panel.names) * seen.targets.size, size)
+    found = run_panel(panel, seen, factor)
+    failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
+    if not found:
+        raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
+    shown = Comparison(
+        model=_model_name(options.model),
+        facts=_facts(options, net, len(x), count),
+        methods=[one.name for one in found],
+        failures=failures,
+        rows=_rows(seen, found, scores, class_names, labels),
+        factor=factor,
+        metrics=metrics_table(found),
+        notes=metrics_notes(found, seen),
+    )
+    with written_whole(out) as file:
+        file.write(page.render(shown).encode())
+    print(format_table(*shown.metrics))
+    for name, reason in failures:
+        print(f"{name} fails: {reason}")
+    if factor > 1:
+        print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
+    print(out)
+
+
+def whole_factor(maps: int, size: tuple[int, int]) -> int:
+    """The least side of blocks that leaves so many maps of (H, W) at most MAP_PIXELS pixels."""
+    factor = 1
+    while maps * ceil(size[0] / factor) * ceil(size[1] / factor) > MAP_PIXELS and factor < max(size):
+        factor += 1
+    return factor
+
+
+def _rows(
+    seen: Seen, found: Sequence[Compared], scores: Array, class_names: Sequence[str], labels: Array | None
+) -> list[Row]:
+    images = channels_last(seen.x, seen.net.channel_axis(seen.net.input), "images")
+    shares = softmax(scores.astype(np.float64), axis=1)
+    rows = []
+    for number, (image, targets) in enumerate(zip(images, seen.targets, strict=True)):
+        label = None if labels is None else int(labels[number])
+        classes = [
+            # One logit alone has no probability.
+            ShownClass(
+                class_names[c], _percent(shares[number, c]) if len(shares[0]) > 1 else f"{scores[number, c]:.3g}"
+            )
+            for c in targets
+        ]
+        row = Row(
+            title=f"image {number}",
+            picture=_picture(image),
+            classes=classes,
+            maps={one.name: one.maps[number] for one in found},
+            label="" if label is None else class_names[label],
+            right=label == targets[0],
+        )
+        rows.append(row)
+    return rows
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _picture(image: Array) -> bytes:
+    picture = Image.fromarray(to_picture(image, image))
+    picture.thumbnail((PICTURE, PICTURE), Image.Resampling.BOX)
+    return png_bytes(picture)
+
+
+def _model_name(path: str) -> str:
+    """The file's name, with its folder's: many are called model.onnx."""
+    return "/".join(Path(path).absolute().parts[-2:])
+
+
+def _facts(options: Namespace, net: mr.Network, shown: int, count: int) -> list[tuple[str, str]]:
+    images = f"{shown if shown == count else f'the first {shown} of {count}'} in {Path(options.images).name}"
+    if options.key is not None:
+        images += f", {options.key}"
+    facts = [("images", images), ("input", "×".join(map(str, net.input_shape)))]
+    facts += [("classes", str(net.classes)), ("model SHA-256", net.sha256[:16])]
+    if options.calibration is not None:
+        facts.append(("calibration", Path(options.calibration).name))
+    facts += [("option", text) for text in options.option]
+    return [*facts, ("dtype", options.dtype), ("mipin_ref", version("mipin_ref"))]

@@ -1,0 +1,178 @@
+"""What each method of a comparison gives on the images: its maps for the page, and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+import mipin_ref as mr
+from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.graph.layer import Array
+from mipin_ref.panel import FITTED, MIPIN
+from mipin_ref.progress import progress_bar
+from mipin_ref.report.saliency import saliency
+from mipin_ref.report.signed_png import SignedPng, block_means, signed_png
+
+ROWS = 16
+"""Images explained at once, so that attributions of all channels are held of few."""
+STEPS = 32
+"""Into which pixels go and come for the areas under curves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """x: [N, *input_shape]; targets: [N, R] classes to explain, those of the R highest logits; size: (H, W) of x."""
+
+    net: mr.Network
+    x: Array
+    targets: npt.NDArray[np.int64]
+    size: tuple[int, int]
+
+    @property
+    def ranks(self) -> int:
+        return len(self.targets[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """maps: [N][R]; deletion, insertion: mean AUC for the predicted class; sensitivity: of the predicted class against
+    the second; each None where it has no meaning, of which `notes` tells; fit, seconds: what the fit and all maps took.
+    """
+
+    name: str
+    maps: Sequence[Sequence[SignedPng]]
+    deletion: float | None
+    insertion: float | None
+    sensitivity: float | None
+    fit: float | None
+    seconds: float
+    notes: Sequence[str]
+
+
+def run_panel(panel: mr.Panel, seen: Seen, factor: int) -> list[Compared]:
+    """The methods that work, in the panel's order; `panel.failures` tells of the others.
+
+    factor: input pixels along a side of a pixel of the maps kept.
+    """
+    fits = _fitted(panel, seen)
+    found = []
+    with progress_bar(True) as begin:
+        advance = begin("maps and metrics, by method", len(panel.names))
+        for name in panel.names:
+            one = None if name in panel.failures else _compared(panel, name, seen, factor, fits.get(name))
+            if one is not None:
+                found.append(one)
+            advance(1)
+    return found
+
+
+def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
+    """Fit what must be fitted, ahead of the maps: each fit has a progress bar of its own. Seconds by method."""
+    taken: dict[str, float] = {}
+    if MIPIN in panel.names and MIPIN not in panel.failures:
+        start = perf_counter()
+        try:
+            panel.prepare(np.unique(seen.targets).tolist())
+        except MipinError as error:
+            panel.failures[MIPIN] = str(error)
+        taken[MIPIN] = perf_counter() - start
+    start = perf_counter()
+    patterned = [name for name in panel.names if name in FITTED and name not in panel.failures]
+    if patterned and panel.attempt(patterned[0], seen.x[:1], int(seen.targets[0, 0])) is not None:
+        taken |= dict.fromkeys(patterned, perf_counter() - start)
+    return taken
+
+
+def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | None) -> Compared | None:
+    kept: list[list[SignedPng]] = [[] for _ in seen.x]
+    highest: list[Array] = []
+    start, besides = perf_counter(), 0.0
+    for rank in range(seen.ranks):
+        maps = _maps(panel, name, seen, rank)
+        if maps is None:
+            return None
+        before = perf_counter()
+        for number, one in enumerate(maps if factor == 1 else block_means(maps, factor)):
+            kept[number].append(signed_png(one))
+        if rank < 2:
+            highest.append(maps)
+        besides += perf_counter() - before
+    seconds = perf_counter() - start - besides
+    told: list[str] = []
+    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, highest[0]))
+    insertion = _measured(name, told, lambda: _area(mr.metrics.insertion, seen, highest[0]))
+    sensitivity = None
+    if len(highest) > 1:
+        sensitivity = _measured(name, told, lambda: mr.metrics.class_sensitivity(*highest).mean)
+    return Compared(name, kept, deletion, insertion, sensitivity, fit, seconds, told)
+
+
+def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> Array | None:
+    """[N, H, W] of the classes of one rank; None where the method fails."""
+    parts = []
+    for first in range(0, len(seen.x), ROWS):
+        rows = slice(first, first + ROWS)
+        res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank])
+        if res is None:
+            return None
+        try:
+            parts.append(saliency(res, positive=False, size=seen.size))
+        except InvalidData as error:
+            panel.failures[name] = str(error)
+            return None
+    return np.concatenate(parts)
+
+
+def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: Array) -> float:
+    output = "logit" if seen.net.classes == 1 else "probability"
+    return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=STEPS, output=output).mean
+
+
+def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float | None:
+    """A metric, or None and, in `told`, why it has no meaning for these maps."""
+    try:
+        return measure()
+    except InvalidData as error:
+        told.append(f"{name}: {error}")
+        return None
+
+
+HEAD = ("method", "deletion AUC", "insertion AUC", "class sensitivity", "fit, s", "maps, s")
+
+
+def metrics_table(found: Sequence[Compared]) -> tuple[Sequence[str], list[list[str]]]:
+    """Head and rows of texts."""
+
+    def text(value: float | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
+
+    rows = [
+        [
+            one.name,
+            text(one.deletion, ".4f"),
+            text(one.insertion, ".4f"),
+            text(one.sensitivity, ".3f"),
+            text(one.fit, ".2f"),
+            text(one.seconds, ".2f"),
+        ]
+        for one in found
+    ]
+    return HEAD, rows
+
+
+def metrics_notes(found: Sequence[Compared], seen: Seen) -> list[str]:
+    """What the columns are, and why a value is missing."""
+    output = "logit" if seen.net.classes == 1 else "probability"
+    notes = [
+        f"Deletion and insertion: mean area under the {output} of the predicted class as pixels go, replaced by 0 in "
+        f"the scale of the network's input, or come back to a blurred image, in the order of the map in {STEPS} steps; "
+        "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
+        "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
+        "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "
+        f"Few images ({len(seen.x)}) make these figures rough."
+    ]
+    return notes + [note for one in found for note in one.notes]

@@ -1,0 +1,136 @@
+"""One self-contained HTML page that shows the maps of several methods side by side."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mipin_ref.errors import BackendUnavailable, InvalidData
+from mipin_ref.report.signed_png import SignedPng
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATES = Path(__file__).parent / "templates"
+RANKS = ("predicted", "2nd", "3rd", "4th", "5th")
+CELL = 112
+"""CSS pixels that a small map's longer side is brought near to, by a whole factor."""
+LARGEST_CELL = 224
+
+
+@dataclass(frozen=True)
+class ShownClass:
+    """name: of the class; score: what the network gives it, as text."""
+
+    name: str
+    score: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image. title: such as "image 3"; picture: a PNG file; label: its true class, "" where unknown; right: whether
+    that is the predicted one; classes: the highest first; maps: of each method, one a class.
+    """
+
+    title: str
+    picture: bytes
+    classes: Sequence[ShownClass]
+    maps: Mapping[str, Sequence[SignedPng]]
+    label: str = ""
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the page shows. All texts are plain and may hold anything.
+
+    model: its name; facts: (what, value) of how the page was made; methods: the columns, those that run; failures:
+    (method, why) of the others; rows: the images, all of as many classes and all maps of one size; factor: pixels of
+    the input along a side of one pixel of a map; metrics: head and rows of texts, one a method; notes: below them.
+    """
+
+    model: str
+    facts: Sequence[tuple[str, str]]
+    methods: Sequence[str]
+    failures: Sequence[tuple[str, str]]
+    rows: Sequence[Row]
+    factor: int
+    metrics: tuple[Sequence[str], Sequence[Sequence[str]]]
+    notes: Sequence[str] = ()
+
+
+class ComparePage:
+    """The page's template, found before anything is computed.
+
+    Raises BackendUnavailable where Jinja is missing.
+    """
+
+    def __init__(self) -> None:
+        self._template = _template()
+        self._style, self._script = ((TEMPLATES / f"compare.{kind}").read_text("utf-8") for kind in ("css", "js"))
+
+    def render(self, shown: Comparison) -> str:
+        """The page. Raises InvalidData where there is no row or no method, or a row lacks maps."""
+        _check(shown)
+        first = shown.rows[0].maps[shown.methods[0]][0]
+        return self._template.render(
+            shown=shown,
+            ranks=RANKS[: len(shown.rows[0].classes)],
+            cell=_cell(first.size),
+            style=self._style,
+            script=self._script,
+            # Only this script runs in the page, whatever a class is called, and nothing is fetched.
+            script_hash=b64encode(hashlib.sha256(self._script.encode()).digest()).decode(),
+        )
+
+
+def scale_text(one: SignedPng) -> str:
+    """The scale of a map in words that a caption and a screen reader share."""
+    return f"±{one.scale:.3g}" if one.scale > 0 else "zero everywhere"
+
+
+def data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
+
+
+def _template() -> Template:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise BackendUnavailable("the page needs Jinja: pip install 'mipin_ref[report]'") from error
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_uri": data_uri, "scale_text": scale_text}
+    return environment.get_template("compare.html")
+
+
+def _check(shown: Comparison) -> None:
+    if not shown.rows or not shown.methods:
+        raise InvalidData("comparison: nothing to show, there is no image or no method")
+    classes = len(shown.rows[0].classes)
+    if not 1 <= classes <= len(RANKS):
+        raise InvalidData(f"comparison: shows 1 to {len(RANKS)} classes, not {classes}")
+    for row in shown.rows:
+        counts = {len(row.maps.get(name, ())) for name in shown.methods} | {len(row.classes)}
+        if counts != {classes}:
+            raise InvalidData(f"comparison: {row.title} needs {classes} classes and as many maps of each method")
+    sizes = {one.size for row in shown.rows for name in shown.methods for one in row.maps[name]}
+    if len(sizes) > 1:
+        raise InvalidData(f"comparison: all maps must have one size, not {sorted(sizes)}")
+
+
+def _cell(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) in CSS pixels of a map of `size` (H, W)."""
+    height, width = size
+    longer = max(size)
+    factor = max(1, round(CELL / longer)) if longer <= LARGEST_CELL else LARGEST_CELL / longer
+    return max(1, round(width * factor)), max(1, round(height * factor))

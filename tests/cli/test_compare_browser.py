@@ -1,0 +1,345 @@
+"""The page of `mipin compare` in headless Chromium: from disk, by pointer, tap and keyboard, light, dark and narrow."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+import mipin_ref as mr
+from mipin_ref.cli import main
+from mipin_ref.report.compare_page import ComparePage
+from tests.cli.test_explain import residual
+from tests.networks import to_onnx
+from tests.report.test_compare_page import comparison
+
+pytestmark = pytest.mark.browser
+
+IMAGES, METHODS = 3, ("gradient", "lrp-epsilon", "grad-cam", "mip-in")
+EVIL = "</script><script>document.title='broken'</script>"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def found(*names: str) -> str:
+    for name in names:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    pytest.fail(f"needs {names[0]} on the PATH (Debian: apt-get install chromium chromium-driver)", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a network, images of which the last is black, and the page."""
+    made = tmp_path_factory.mktemp("compare")
+    onnx.save(to_onnx(residual(), (3, 8, 8)), str(made / "net.onnx"))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((IMAGES, 3, 8, 8)).astype(np.float32)
+    x[-1] = 0
+    np.save(made / "x.npy", x)
+    np.save(made / "c.npy", rng.standard_normal((40, 3, 8, 8)).astype(np.float32))
+    (made / "names.json").write_text(json.dumps(["cat", EVIL, "dog"]))
+    given = [str(made / "net.onnx"), str(made / "x.npy"), "--calibration", str(made / "c.npy")]
+    given += ["--methods", ",".join(METHODS), "--class-names", str(made / "names.json")]
+    assert main(["compare", *given, "-o", str(made / "report.html")]) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def truth(folder: Path) -> np.ndarray[Any, Any]:
+    """[image, method, rank, H, W]: the maps of the panel."""
+    net, x = mr.load(str(folder / "net.onnx")), np.load(folder / "x.npy")
+    panel = mr.Panel(net, np.load(folder / "c.npy"), names=METHODS)
+    scores = np.stack([panel.explain("gradient", x, c).output for c in range(3)], axis=1)
+    targets = np.argsort(-scores, axis=1, kind="stable")
+    maps = [
+        [mr.saliency(panel.explain(name, x, targets[:, rank]), positive=False, size=(8, 8)) for rank in range(3)]
+        for name in METHODS
+    ]
+    return np.moveaxis(np.array(maps), 2, 0)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = found("chromium", "chromium-browser", "google-chrome")
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(found("chromedriver")))
+    driver.get("about:blank")
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: webdriver.Chrome, folder: Path) -> Iterator[webdriver.Chrome]:
+    """The page just opened, wide and light; afterwards nothing was fetched and nothing went wrong."""
+    look(chromium, 1280, "light")
+    logged(chromium, "browser")
+    logged(chromium, "performance")
+    chromium.get((folder / "report.html").as_uri())
+    yield chromium
+    assert logged(chromium, "browser") == []
+    told = [json.loads(entry["message"])["message"] for entry in logged(chromium, "performance")]
+    sent = [one["params"] for one in told if one["method"] == "Network.requestWillBeSent"]
+    # Chromium's own first page may still be asking for its parts.
+    page = (folder / "report.html").as_uri()
+    asked = [one["request"]["url"] for one in sent if one["documentURL"] == page]
+    assert {url.split(":")[0] for url in asked} == {"file", "data"}
+    assert [url for url in asked if url.startswith("file")] == [page]
+    entries = chromium.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert {name.split(":")[0] for name in entries} <= {"data"}
+    assert "broken" not in chromium.title
+
+
+def logged(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
+    """What was logged since the last call."""
+    return list(driver.get_log(kind))  # type: ignore[no-untyped-call]
+
+
+def look(driver: webdriver.Chrome, width: int, scheme: str) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+
+
+def cell(driver: webdriver.Chrome, image: int, method: int) -> WebElement:
+    row = driver.find_elements(By.CSS_SELECTOR, "table.maps tbody tr")[image]
+    return row.find_elements(By.TAG_NAME, "td")[method]
+
+
+def visible(driver: webdriver.Chrome, image: int, method: int) -> WebElement:
+    """The button of the one map that a cell shows."""
+    (button,) = [one for one in cell(driver, image, method).find_elements(By.TAG_NAME, "button") if one.is_displayed()]
+    return button
+
+
+def shown(driver: webdriver.Chrome) -> list[tuple[str, str, str]]:
+    """(source, alternative text, caption) of every map that is shown."""
+    script = """return [...document.querySelectorAll("table.maps figure")].filter(f => f.offsetParent !== null)
+        .map(f => [f.querySelector("img").src, f.querySelector("img").alt, f.querySelector("figcaption").innerText])"""
+    return [tuple(one) for one in driver.execute_script(script)]
+
+
+def readout(driver: webdriver.Chrome) -> str:
+    return driver.find_element(By.ID, "readout").text
+
+
+def reads(driver: webdriver.Chrome, text: str) -> str:
+    """The read-out, once it holds a text."""
+    WebDriverWait(driver, 10).until(lambda d: text in readout(d), f"{text!r} is not in the read-out")
+    return readout(driver)
+
+
+def value_of(text: str) -> tuple[int, int, float, float]:
+    """Row, column, value and scale of a read-out."""
+    match = re.search(r"row (\d+), column (\d+).*?: ([+−]?[\d.e+−]+) of ±([\d.e+−]+)$", text)
+    assert match, text
+    return int(match[1]), int(match[2]), *(float(match[n].replace("−", "-")) for n in (3, 4))  # type: ignore[return-value]
+
+
+def agrees(text: str, true: np.ndarray[Any, Any]) -> None:
+    row, column, value, scale = value_of(text)
+    largest = np.abs(true).max()
+    # Three digits are printed, of one of 127 levels.
+    assert scale == pytest.approx(largest, rel=6e-3)
+    assert abs(value - true[row, column]) <= largest / 254 + 6e-3 * abs(value)
+
+
+def point_at(driver: webdriver.Chrome, button: WebElement, row: int, column: int) -> ActionChains:
+    image = button.find_element(By.TAG_NAME, "img")
+    # Not below the line that sticks to the end of the window, nor below the first column.
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'end'})", image)
+    width, height = image.size["width"], image.size["height"]
+    dx, dy = (column + 0.5) / 8 * width - width / 2, (row + 0.5) / 8 * height - height / 2
+    return ActionChains(driver).move_to_element_with_offset(image, round(dx), round(dy))
+
+
+def test_pointing_reads_the_value_of_the_panel(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    for image, method, row, column in [(0, 0, 2, 5), (1, 3, 7, 0), (1, 2, 3, 3), (0, 1, 0, 7)]:
+        button = visible(browser, image, method)
+        point_at(browser, button, row, column).perform()
+        text = reads(browser, f"{METHODS[method]}, image {image}, class ")
+        assert value_of(text)[:2] == (row, column)
+        agrees(text, truth[image, method, 0])
+        marks = browser.find_elements(By.CSS_SELECTOR, ".mark")
+        assert len(marks) == len(METHODS) + 1
+
+
+def test_the_keyboard_reaches_and_reads_maps(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    browser.execute_script("document.querySelector('table.maps select').focus()")
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    text = reads(browser, "gradient, image 0, class ")
+    true = truth[0, 0, 0]
+    row, column, value, _ = value_of(text)
+    assert abs(value) == pytest.approx(np.abs(true).max(), rel=6e-3)
+    agrees(text, true)
+    down, right = (1 if row < 7 else -1), (1 if column < 7 else -1)
+    keys = [Keys.ARROW_DOWN if down > 0 else Keys.ARROW_UP, Keys.ARROW_RIGHT if right > 0 else Keys.ARROW_LEFT]
+    ActionChains(browser).send_keys(*keys).perform()
+    text = reads(browser, f"row {row + down}, column {column + right}")
+    agrees(text, true)
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.ARROW_UP, Keys.ARROW_LEFT).key_up(Keys.SHIFT).perform()
+    agrees(reads(browser, "row 0, column 0"), true)
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    agrees(reads(browser, "lrp-epsilon, image 0"), truth[0, 1, 0])
+    assert value_of(readout(browser))[:2] == (0, 0)
+
+
+def test_the_class_is_switched_by_click_and_by_keyboard(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    point_at(browser, visible(browser, 0, 0), 4, 4).perform()
+    agrees(reads(browser, "row 4, column 4"), truth[0, 0, 0])
+    first = shown(browser)
+    assert len(first) == IMAGES * len(METHODS)
+    radios = browser.find_elements(By.NAME, "rank")
+    radios[1].click()
+    second = shown(browser)
+    radios[1].send_keys(Keys.ARROW_RIGHT)
+    third = shown(browser)
+    assert radios[2].is_selected()
+    # Maps of the black image are zero whatever the class.
+    for before, after in ((first, second), (second, third)):
+        for number, (a, b) in enumerate(zip(before, after, strict=True)):
+            assert a[1] != b[1]
+            assert (a[0] != b[0]) == (a[2] != b[2]) == ("zero everywhere" not in (a[2] + b[2])), (number, a, b)
+    for rank, maps in enumerate((first, second, third)):
+        for number, (_, alt, caption) in enumerate(maps):
+            largest = np.abs(truth[number // len(METHODS), number % len(METHODS), rank]).max()
+            assert caption == (f"±{largest:.3g}" if largest else "zero everywhere")
+            assert alt.endswith(f"scale {caption}")
+    agrees(readout(browser), truth[0, 0, 2])
+    assert "row 4, column 4" in readout(browser)
+    options = browser.find_elements(By.CSS_SELECTOR, "table.maps tbody tr:first-child option")
+    assert options[2].is_selected()
+
+
+def test_one_row_may_explain_another_class(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    first = shown(browser)
+    select = browser.find_elements(By.CSS_SELECTOR, "table.maps select")[1]
+    Select(select).select_by_index(2)
+    changed = [a != b for a, b in zip(first, shown(browser), strict=True)]
+    assert changed == [False] * len(METHODS) + [True] * len(METHODS) + [False] * len(METHODS)
+    assert not any(radio.is_selected() for radio in browser.find_elements(By.NAME, "rank"))
+    select.send_keys(Keys.ARROW_UP)
+    point_at(browser, visible(browser, 1, 1), 1, 6).perform()
+    agrees(reads(browser, "lrp-epsilon, image 1"), truth[1, 1, 1])
+    select.send_keys(Keys.ARROW_UP)
+    assert shown(browser) == first
+    assert browser.find_elements(By.NAME, "rank")[0].is_selected()
+
+
+def test_a_tap_reads_a_value(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    look(browser, 390, "light")
+    button = visible(browser, 0, 0)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'end'})", button)
+    script = "const b = arguments[0].querySelector('img').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
+    box = browser.execute_script(script, button)
+    point = {"x": box[0] + 6.5 / 8 * box[2], "y": box[1] + 1.5 / 8 * box[3]}
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    agrees(reads(browser, "row 1, column 6"), truth[0, 0, 0])
+
+
+def test_a_black_image_has_maps_of_zeros(browser: webdriver.Chrome) -> None:
+    point_at(browser, visible(browser, IMAGES - 1, 0), 0, 0).perform()
+    assert reads(browser, f"image {IMAGES - 1}").endswith("0, the map is zero everywhere")
+
+
+def test_a_class_called_script_is_a_name(browser: webdriver.Chrome) -> None:
+    texts = [one.get_attribute("textContent") or "" for one in browser.find_elements(By.TAG_NAME, "option")]
+    assert sum(EVIL in text for text in texts) == IMAGES
+    assert len(browser.find_elements(By.TAG_NAME, "script")) == 1
+    number = [EVIL in text for text in texts[:3]].index(True)
+    Select(browser.find_element(By.CSS_SELECTOR, "table.maps select")).select_by_index(number)
+    point_at(browser, visible(browser, 0, 0), 3, 3).perform()
+    assert f"class {EVIL}: row 3" in reads(browser, "row 3, column 3")
+
+
+def test_maps_of_means_count_pixels_of_the_input(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """And texts that are long and have no spaces leave a narrow page narrow."""
+    long = "x" * 400
+    made = comparison(size=(8, 8), factor=3, model=long, facts=[(long, long)], failures=[(long, long)], notes=[long])
+    rows = [replace(row, label=long, title=f"image {n}") for n, row in enumerate(made.rows)]
+    (tmp_path / "means.html").write_text(ComparePage().render(replace(made, rows=rows)))
+    look(chromium, 390, "light")
+    chromium.get((tmp_path / "means.html").as_uri())
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= 390
+    point_at(chromium, visible(chromium, 0, 0), 5, 2).perform()
+    text = reads(chromium, "gradient, image 0, class class0: row 15, column 6 (mean of 3×3): ")
+    rng = np.random.default_rng(0)
+    _, _, value, scale = value_of(text)
+    true = rng.standard_normal((8, 8))
+    assert scale == pytest.approx(np.abs(true).max(), rel=6e-3)
+    assert abs(value - true[5, 2]) <= scale / 254 + 6e-3 * abs(value)
+
+
+def test_what_a_screen_reader_is_told(browser: webdriver.Chrome) -> None:
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = {(one["role"]["value"], one.get("name", {}).get("value", "").strip()) for one in tree if not one["ignored"]}
+    roles = [one["role"]["value"] for one in tree if not one["ignored"]]
+    assert {("columnheader", name) for name in (*METHODS, "image")} <= named
+    assert ("table", "Contribution of each pixel to the logit of the class: a row an image, a column a method") in named
+    assert roles.count("rowheader") == IMAGES + len(METHODS)
+    buttons = [name for role, name in named if role == "button"]
+    assert len(buttons) == IMAGES * len(METHODS)
+    assert all(", class " in name and ", scale " in name for name in buttons)
+    assert ("radio", "predicted") in named
+    assert all(name for role, name in named if role in ("combobox", "image", "radio", "region", "group"))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_light_and_dark_differ_and_nothing_overflows(browser: webdriver.Chrome, width: int) -> None:
+    corners = []
+    for scheme in ("light", "dark"):
+        look(browser, width, scheme)
+        picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+        corners.append(np.asarray(picture)[2, 2])
+        assert contrast(browser, "h1") > 7
+        for place in (".how", "figcaption", ".facts dt", "select", "thead th", "output", ".note"):
+            assert contrast(browser, place) > 4.5, place
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert corners[0].min() > 200
+    assert corners[1].max() < 60
+
+
+def contrast(driver: webdriver.Chrome, selector: str) -> float:
+    """WCAG's ratio of the colour of an element's text to the ground behind it."""
+    script = """let e = document.querySelector(arguments[0]), ink = getComputedStyle(e).color;
+        while (getComputedStyle(e).backgroundColor === "rgba(0, 0, 0, 0)") e = e.parentElement;
+        return [ink, getComputedStyle(e).backgroundColor]"""
+    lights = []
+    for colour in driver.execute_script(script, selector):
+        rgb = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
+    return max(lights) / min(lights)
