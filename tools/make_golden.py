@@ -1,0 +1,58 @@
+"""Make the golden cases under models_onnx/, or check that they come out again.
+
+python -m tools.make_golden            builds the tiny networks and writes every case
+python -m tools.make_golden --check    makes every case anew from its model and samples, and compares; writes nothing
+python -m tools.make_golden NAME ...   only these
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import mipin_ref as mr
+from tools.golden_cases import CASES, MODELS
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 1 where a case does not come out again."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="cases (default all)")
+    parser.add_argument("--check", action="store_true", help="compare with what is there")
+    options = parser.parse_args(argv)
+    unknown = set(options.names) - set(CASES)
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    return check(options.names or list(CASES)) if options.check else write(options.names or list(CASES))
+
+
+def write(names: list[str]) -> int:
+    total = 0
+    for name in names:
+        folder = MODELS / name
+        model = folder / "model.onnx"
+        recipe = CASES[name]()
+        if recipe.model is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            model.write_bytes(recipe.model)
+        mr.golden.make(model, recipe.x, recipe.target, folder / "golden", labels=recipe.labels, **recipe.options)
+        size = sum(path.stat().st_size for path in (folder / "golden").iterdir())
+        total += size
+        print(f"{name}: {size / 1e3:,.0f} kB", flush=True)
+    print(f"{len(names)} cases, {total / 1e6:.1f} MB")
+    return 0
+
+
+def check(names: list[str]) -> int:
+    wrong = 0
+    for name in names:
+        found = mr.golden.remake(MODELS / name / "golden")
+        wrong += not found.ok
+        print(f"{name}: {'the same' if found.ok else found}", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.exit(main())
