@@ -454,13 +454,13 @@ def _digits(name: str, count: int) -> tuple[Array, Array]:
 
 @case
 def mnist_mlp() -> CaseRecipe:
-    """784-512-512-10 on twenty real digits."""
-    x, labels = _digits("mnist_mlp", 20)
+    """784-512-512-10 on a dozen real digits."""
+    x, labels = _digits("mnist_mlp", 12)
     return CaseRecipe(None, x, 3, labels)
 
 
 @case
 def mnist_cnn() -> CaseRecipe:
     """The paper's CNN on a few real digits."""
-    x, labels = _digits("mnist_cnn", 5)
+    x, labels = _digits("mnist_cnn", 4)
     return CaseRecipe(None, x, 3, labels)
