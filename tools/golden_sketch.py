@@ -69,13 +69,15 @@ class Sketch:
         """The file; its outputs are `outputs`, else the last one."""
         inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *self.input_shape])]
         outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "classes"]) for name in self.outputs or [self.last]
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "classes"])
+            for name in self.outputs or [self.last]
         ]
         graph = helper.make_graph(self.nodes, "golden", inputs, outputs, self.initializers)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="golden")
         made.ir_version = 8
         onnx.checker.check_model(made)
-        return made.SerializeToString(deterministic=True)
+        content: bytes = made.SerializeToString(deterministic=True)
+        return content
 
     def _constant(self, name: str, value: Array) -> str:
         kept = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value

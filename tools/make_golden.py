@@ -1,18 +1,20 @@
 """Make the golden cases under models_onnx/, or check that they come out again.
 
-python -m tools.make_golden            builds the tiny networks and writes every case
-python -m tools.make_golden --check    makes every case anew from its model and samples, and compares; writes nothing
-python -m tools.make_golden NAME ...   only these
+python tools/make_golden.py            builds the tiny networks and writes every case
+python tools/make_golden.py --check    makes every case anew from its model and samples, and compares; writes nothing
+python tools/make_golden.py NAME ...   only these
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+import golden_layers  # noqa: F401 (enters its cases)
+import golden_rules  # noqa: F401 (enters its cases)
+from golden_recipe import CASES, MODELS
 
 import mipin_ref as mr
-from tools.golden_cases import CASES, MODELS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,5 +56,4 @@ def check(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     sys.exit(main())

@@ -12,6 +12,7 @@ import numpy as np
 import mipin_ref as mr
 from mipin_ref.cli.explain import explain as explain
 from mipin_ref.cli.files import folder, open_samples
+from mipin_ref.cli.golden import golden as golden
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData

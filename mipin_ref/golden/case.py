@@ -27,8 +27,8 @@ STAGES = ("forward", "solve", "propagate", "end")
 class Tensor:
     """One compared tensor.
 
-    name: in a candidate; array: of the golden values; tensor: the network's tensor that it is about; exact: integers that must be
-    equal; tolerance: by dtype of the candidate, None where it is not compared at that precision.
+    name: in a candidate; array: of the golden values; tensor: the network's tensor that it is about; exact: integers
+    that must be equal; tolerance: by dtype of the candidate, None where it is not compared at that precision.
     """
 
     name: str
@@ -163,6 +163,6 @@ def _check_model(case: Case) -> None:
         found, told = open_model(case.model).sha256, case.manifest["model"]["sha256"]
         if found != told:
             raise CorruptFile(
-                f"{str(case.model)!r} is not the model of this case: its SHA-256 begins {found[:12]}, the manifest says "
-                f"{str(told)[:12]}"
+                f"{str(case.model)!r} is not the model of this case: its SHA-256 begins {found[:12]}, that of the "
+                f"manifest {str(told)[:12]}"
             )

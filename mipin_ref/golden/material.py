@@ -81,9 +81,7 @@ class Material:
     def descend(self, step: Step, weights: Inverted | None, s: Mapping[str, Array], a: Mapping[str, Array]) -> None:
         """Put the signals of a step's tensor into s and a, from those above it; the logits' as [n, classes]."""
         backend, n = get_backend(), self.samples
-        both = {
-            name: np.concatenate([one, self.read(step, a)[name]]) for name, one in self.read(step, s).items()
-        }
+        both = {name: np.concatenate([one, self.read(step, a)[name]]) for name, one in self.read(step, s).items()}
         given = {}
         if weights is not None:
             given[step.tensor] = DeviceWeights.of(backend, Weights(weights.blocks, weights.intercept))
@@ -99,7 +97,5 @@ def pools(net: Network) -> list[MaxPool]:
 def recorded(net: Network, plan: Plan, target: int, x: Array) -> Material:
     """All values and switches of the network on x [n, *input_shape]. Raises InvalidData as the recorder does."""
     found = Recorder(net, list(net.shapes), [layer.output for layer in pools(net)])(x)
-    switches = {
-        layer.output: found.switches[layer.output] % int(np.prod(layer.in_shape[1:])) for layer in pools(net)
-    }
+    switches = {layer.output: found.switches[layer.output] % int(np.prod(layer.in_shape[1:])) for layer in pools(net)}
     return Material(net, plan, target, dict(found.values), switches)

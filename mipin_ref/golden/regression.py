@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from mipin_ref.layers.padding import padded
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 Noise = Callable[[Array], Array]
+Mistake = Literal["none", "not centred", "no intercept", "penalised intercept", "intercept", "one by one"]
 
 ROWS_BYTES = 2 << 30
 """What the rows of one tensor's problem may take."""
@@ -83,30 +84,53 @@ class Regression:
             size = sum(part.size for part in parts) * 8
             if size > ROWS_BYTES:
                 raise InvalidData(
-                    f"the rows of tensor {step.tensor!r}, written out, take {size / 1e9:.1f} GB; make the case of fewer "
-                    "samples"
+                    f"the rows of tensor {step.tensor!r}, written out, take {size / 1e9:.1f} GB; make the case of "
+                    "fewer samples"
                 )
             found.append(Group(channels, np.concatenate(parts, axis=2)))
         return found
 
     def solve(
-        self, signals: Arrays, taps: Arrays, x: Array, rows: Array, ridge: float, noise: Noise = exactly
+        self,
+        signals: Arrays,
+        taps: Arrays,
+        x: Array,
+        rows: Array,
+        ridge: float,
+        noise: Noise = exactly,
+        mistake: Mistake = "none",
     ) -> Inverted:
-        """The weights that reconstruct x [n, *shape] over the samples `rows` [n] bool; noise: of the sums' entries."""
+        """The weights that reconstruct x [n, *shape] over the samples `rows` [n] bool.
+
+        noise: of the sums' entries; mistake: one to make on purpose, for its signature.
+        """
         shapes = block_shapes(self.step, column=self.column)
         blocks = [np.zeros(shape) for shape in shapes]
-        intercept = np.zeros(self.step.shape[0]) if self.step.intercept else None
+        centred = (self.step.intercept or mistake == "intercept") and mistake not in ("no intercept", "not centred")
+        intercept = np.zeros(self.step.shape[0]) if self.step.intercept or mistake == "intercept" else None
         condition, rank = 1.0, np.iinfo(np.int64).max
         flat = x.astype(np.float64).reshape(len(x), self.step.shape[0], -1)
         for group in self.groups(signals, taps):
             z = group.columns[rows].reshape(-1, group.columns.shape[2])
             y = flat[rows][:, list(group.channels)].transpose(0, 2, 1).reshape(len(z), -1)
-            mean_z, mean_y = (z.mean(axis=0), y.mean(axis=0)) if self.step.intercept else (0.0, 0.0)
-            z, y = z - mean_z, y - mean_y
-            weights, found, kept = ridged(_symmetric(z.T @ z, noise), noise(z.T @ y), ridge)
+            mean_z, mean_y = z.mean(axis=0), y.mean(axis=0)
+            if mistake == "penalised intercept":
+                z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+            elif centred:
+                z, y = z - mean_z, y - mean_y
+            gram, right = _symmetric(z.T @ z, noise), noise(z.T @ y)
+            if mistake == "one by one":
+                gram = gram * self._beside()
+            weights, found, kept = ridged(gram, right, ridge)
             condition, rank = max(condition, found), min(rank, kept)
+            if mistake == "penalised intercept":
+                weights, constant = weights[:-1], weights[-1]
+            elif mistake == "no intercept":
+                constant = np.zeros_like(mean_y)
+            else:
+                constant = mean_y - mean_z @ weights
             if intercept is not None:
-                intercept[list(group.channels)] = mean_y - mean_z @ weights
+                intercept[list(group.channels)] = constant
             self._store(blocks, group.channels, weights)
         return Inverted(tuple(blocks), intercept, condition, int(rank))
 
@@ -131,6 +155,18 @@ class Regression:
         for m in channels:
             found.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)
         return [tuple(members) for members in found.values()]
+
+    def _beside(self) -> Array:
+        """[k, k]: 1 where both regressors are of one branch."""
+        owner: list[int] = []
+        for number, branch in enumerate(self.step.branches):
+            layer, size = branch.layer, 1
+            if isinstance(layer, Conv):
+                size = layer.weight.shape[0] // layer.groups * layer.window.taps
+            elif isinstance(layer, Dense) and not self.column:
+                size = layer.out_shape[0]
+            owner += [number] * size
+        return np.equal.outer(owner, owner).astype(np.float64)
 
     def _group(self, layer: Conv, channel: int) -> int:
         return channel * layer.groups // self.step.shape[0]
@@ -197,8 +233,8 @@ def _shifted(layer: Conv, group: int, signal: Array, size: tuple[int, ...]) -> A
     s = signal[:, group * outputs : (group + 1) * outputs]
     locations = s.shape[2:]
     like = padded(get_backend(), np.zeros((*s.shape[:2], *size)), window, locations)
-    canvas = np.zeros((window.taps, *like.shape))
+    canvas: Any = np.zeros((window.taps, *like.shape))
     for tap, offset in enumerate(window.offsets):
         canvas[(tap, ..., *window.spread(offset, locations))] = s
-    cut = canvas[(..., *window.crop(size))].reshape(window.taps, *s.shape[:2], -1)
+    cut: Array = canvas[(..., *window.crop(size))].reshape(window.taps, *s.shape[:2], -1)
     return cut.transpose(1, 3, 2, 0).reshape(len(s), cut.shape[3], outputs * window.taps)
