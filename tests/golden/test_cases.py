@@ -114,8 +114,8 @@ def test_every_rule_of_the_method_has_a_case() -> None:
     assert found >= {
         "Dense", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Affine", "Activation", "Add", "Concat",
         "Slice", "Pad", "Reshape", "Transpose", "Conv 1-D", "Conv 2-D", "Conv 3-D", "strides", "dilations",
-        "unequal pads", "MaxPool overlap", "AveragePool overlap", "groups", "ceil_mode", "count_include_pad", "Add+Conv",
-        "Conv+Conv",
+        "unequal pads", "MaxPool overlap", "AveragePool overlap", "groups", "ceil_mode", "count_include_pad",
+        "Add+Conv", "Conv+Conv",
         "AveragePool+Conv+Conv+MaxPool", "Add+Dense+Dense", "several layers of one branch", "conv_bias=True",
         "input_mask=True", "input_mask=False", "local=False", "fit_on=target_class", "ridge=0", "at", "labels",
     }  # fmt: skip
