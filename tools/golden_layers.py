@@ -188,6 +188,20 @@ def golden_residual() -> CaseRecipe:
 
 
 @case
+def golden_sum_of_relus() -> CaseRecipe:
+    """The addends have zeros of their own: the signal that passes to them is masked there, where nothing is fitted."""
+    s = Sketch(32, 2, 6, 6)
+    s.conv("conv1", 2, 3, 3, 3, source="input")
+    one = s.relu("relu1")
+    s.conv("conv2", 2, 3, 3, 3, source="input")
+    s.join("Add", "sum1", one, s.relu("relu2"))
+    s.conv("conv3", 3, 3, 2, 2)
+    s.relu("relu3")
+    s.head(3 * 3 * 3)
+    return recipe(s, 12)
+
+
+@case
 def golden_downsample() -> CaseRecipe:
     """A residual block of stride 2 with a 1x1 convolution beside it: two convolutions reconstruct one tensor."""
     s = Sketch(15, 2, 7, 7)
