@@ -1,6 +1,6 @@
 """MIP-IN attribution of exported ONNX classifiers: which parts of an input carry the information of its prediction."""
 
-from mipin_ref import metrics
+from mipin_ref import golden, metrics
 from mipin_ref.attribution import Attribution
 from mipin_ref.errors import BackendUnavailable, ClusterError, CorruptFile, InvalidData, MipinError, UnsupportedModel
 from mipin_ref.graph.load import load
@@ -32,6 +32,7 @@ __all__ = [
     "explain_func",
     "fit",
     "fit_patterns",
+    "golden",
     "heatmap",
     "load",
     "load_inverse",

@@ -31,11 +31,12 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
     "report": {"errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
+    "golden": {"errors", "window", "files", "store", "backend", "data", "graph", "layers", "inverse"},
     "cli": GROUND
     | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
-    | {"panel", ""},
+    | {"panel", "golden", ""},
     "__main__": {"cli"},
-    "": {"errors", "attribution", "graph", "inverse", "methods", "report", "metrics", "panel"},
+    "": {"errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},
 }
 """Room -> rooms it may import; "" is the package itself, the public names."""
 

@@ -14,6 +14,7 @@ from mipin_ref.cli.compare import compare as compare
 from mipin_ref.cli.evaluate.command import evaluate as evaluate
 from mipin_ref.cli.explain import explain as explain
 from mipin_ref.cli.files import file_to_write, folder, open_samples
+from mipin_ref.cli.golden import golden as golden
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData

@@ -15,21 +15,20 @@ USAGE_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0 when done and 2 on a usage or input error, told in one line."""
+    """Run one command. Returns 0 when done, 1 where a check failed, 2 on a usage or input error, told in one line."""
     parser = _parser()
     options = parser.parse_args(argv)
     # Heavy imports wait until a command is known to run.
     from mipin_ref.cli import commands
 
     try:
-        getattr(commands, options.command)(options)
+        return getattr(commands, options.command)(options) or 0
     except MipinError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted; files already complete are kept, no partial file is left")
     except OSError as error:
         return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-    return 0
 
 
 def _fail(message: str) -> int:
@@ -148,4 +147,33 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
     add_output(compare)
     add_preprocessing(compare)
+
+    _add_golden(commands.add_parser("golden", help="golden values, for other implementations to check themselves by"))
     return parser
+
+
+def _add_golden(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="action", required=True, metavar="make|verify")
+    make = commands.add_parser("make", help="write the golden values of one class of a model into a folder")
+    make.add_argument("model", metavar="MODEL")
+    make.add_argument("data", metavar="DATA", help="few samples, as for fit")
+    make.add_argument("--target", type=int, required=True, metavar="C", help="class index")
+    make.add_argument("-o", "--out", required=True, metavar="DIR")
+    make.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
+    make.add_argument("--ridge", type=float, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
+    make.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
+    make.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
+    make.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
+    make.add_argument("--global", dest="local", action="store_false", help="no masks: class-level source signal")
+    make.add_argument("--fit-on", choices=("all", "target_class"), default="all")
+    make.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    add_output(make)
+    add_preprocessing(make)
+    verify = commands.add_parser(
+        "verify", help="compare arrays of another implementation; exit code 1 where one is off"
+    )
+    verify.add_argument("case", metavar="CASE", help="the folder of a case")
+    verify.add_argument("candidate", metavar="CANDIDATE", help=".npz or .safetensors under the manifest's names")
+    verify.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be given several times")
+    verify.add_argument("--dtype", choices=("float64", "float32"), help="computed in (default: each array's dtype)")
+    verify.add_argument("--json", action="store_true", help="print everything as JSON")

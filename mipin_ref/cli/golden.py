@@ -1,0 +1,44 @@
+"""`mipin golden make` and `mipin golden verify`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+import mipin_ref as mr
+from mipin_ref.cli.files import open_samples
+from mipin_ref.data import open_labels
+
+CHECK_FAILED = 1
+
+
+def golden(options: Namespace) -> int:
+    """Returns 1 where a candidate is off."""
+    return _make(options) if options.action == "make" else _verify(options)
+
+
+def _make(options: Namespace) -> int:
+    net = mr.load(options.model, output=options.output)
+    data = open_samples(options, options.data, net)
+    case = mr.golden.make(
+        options.model,
+        data,
+        options.target,
+        options.out,
+        labels=None if options.labels is None else open_labels(options.labels)[: options.limit],
+        output=options.output,
+        ridge=options.ridge,
+        conv_bias=options.conv_bias,
+        at=options.at,
+        input_mask=options.input_mask,
+        local=options.local,
+        fit_on=options.fit_on,
+    )
+    print(f"{options.out}: {len(case.tensors)} tensors of {case.manifest['samples']} samples")
+    return 0
+
+
+def _verify(options: Namespace) -> int:
+    found = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
+    print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False) if options.json else found)
+    return 0 if found.ok else CHECK_FAILED

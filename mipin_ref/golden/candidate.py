@@ -1,0 +1,150 @@
+"""Arrays of another implementation: from a file or a mapping, refused where they are not what the case asks for."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+
+from mipin_ref.data.numpy_files import open_npz
+from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.golden.case import STAGES, Case, Tensor
+from mipin_ref.golden.regression import Array
+
+DTYPES = ("float64", "float32")
+READABLE = ("F64", "F32", "F16", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
+"""Of the dtypes of safetensors those that every NumPy has."""
+SHOWN = 5
+"""Names that a message lists at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """names: of its arrays; read: one of them, as it is."""
+
+    names: tuple[str, ...]
+    read: Callable[[str], Array]
+
+
+def open_candidate(source: str | Path | Mapping[str, Any]) -> Candidate:
+    """A .npz or .safetensors file, or arrays by name.
+
+    Raises InvalidData where there is no such file or it is of another kind, CorruptFile where it is damaged.
+    """
+    if isinstance(source, Mapping):
+        arrays = source
+        return Candidate(tuple(map(str, arrays)), lambda name: np.asarray(arrays[name]))
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidData(f"a candidate is a path or arrays by name, not a {type(source).__name__}")
+    path = Path(source)
+    if not path.is_file():
+        raise InvalidData(f"there is no file {str(path)!r}")
+    if path.suffix == ".npz":
+        return _open_npz(path)
+    if path.suffix == ".safetensors":
+        return _open_safetensors(path)
+    raise InvalidData(f"a candidate is a .npz or a .safetensors file, not {str(path)!r}")
+
+
+def _open_npz(path: Path) -> Candidate:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+        raise CorruptFile(f"{str(path)!r} is not a whole .npz archive: {error}") from error
+    return Candidate(tuple(names), lambda name: open_npz(path, name, ()))
+
+
+def _open_safetensors(path: Path) -> Candidate:
+    def read(name: str) -> Array:
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in READABLE:
+                    raise InvalidData(f"{name!r} must be float64 or float32, or integers, not {kind}")
+                found: Array = file.get_tensor(name)
+                return found
+        except (safetensors.SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:
+            raise CorruptFile(f"tensor {name!r} of {str(path)!r} cannot be read: {error}") from error
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = tuple(file.keys())
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise CorruptFile(f"{str(path)!r} is not a safetensors file, or is damaged: {error}") from error
+    return Candidate(names, read)
+
+
+def chosen(case: Case, candidate: Candidate, stages: Collection[str] | None, dtype: str | None) -> list[Tensor]:
+    """The case's tensors to compare, in order: of every stage asked for that the candidate has begun.
+
+    Raises InvalidData for names that the case does not have, stages that are not there, and a stage with tensors
+    missing.
+    """
+    for stage in stages or ():
+        if stage not in STAGES:
+            raise InvalidData(f"there is no stage {stage!r}; stages are {', '.join(STAGES)}")
+    there = set(candidate.names)
+    known = {tensor.name for tensor in case.tensors}
+    _refuse_unknown(there - known, known - there)
+    begun = {tensor.stage for tensor in case.tensors if tensor.name in there}
+    wanted = begun if stages is None else set(stages)
+    if not wanted or wanted - begun:
+        names = ", ".join(stage for stage in STAGES if stage in (wanted - begun or STAGES))
+        raise InvalidData(f"the candidate has no tensor of stage {names}")
+    found = [tensor for tensor in case.tensors if tensor.stage in wanted]
+    needed = [tensor for tensor in found if tensor.exact or _counts(tensor, dtype)]
+    missing = [tensor.name for tensor in needed if tensor.name not in there]
+    if missing:
+        raise InvalidData(f"the candidate lacks {_listed(missing)}")
+    return [tensor for tensor in found if tensor.name in there]
+
+
+def _counts(tensor: Tensor, dtype: str | None) -> bool:
+    """Whether it must be there: at a precision that is not yet known, only where both compare it."""
+    return all(tensor.tolerance[name] is not None for name in (DTYPES if dtype is None else (dtype,)))
+
+
+def _refuse_unknown(unknown: Collection[str], free: Collection[str]) -> None:
+    if not unknown:
+        return
+    told = []
+    for name in sorted(unknown)[:SHOWN]:
+        near = get_close_matches(name, sorted(free), n=2, cutoff=0.6)
+        told.append(repr(name) + (f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""))
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    raise InvalidData(f"the case has no tensor {', '.join(told)}{more}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more
+
+
+def checked(tensor: Tensor, value: Array) -> Array:
+    """The candidate's array of a tensor. Raises InvalidData for a wrong shape, kind of numbers, NaN or Inf."""
+    if value.shape != tensor.shape:
+        hint = ""
+        if sorted(value.shape) == sorted(tensor.shape):
+            hint = ": its axes seem to be in another order"
+        elif value.size == int(np.prod(tensor.shape)):
+            hint = ": its axes seem to be joined or split"
+        raise InvalidData(f"{tensor.name!r} has shape {list(value.shape)}, not {list(tensor.shape)}{hint}")
+    if tensor.exact:
+        if value.dtype.kind not in "iub":
+            raise InvalidData(f"{tensor.name!r} holds integers; the candidate's are {value.dtype}")
+        return value
+    if str(value.dtype.newbyteorder("=")) not in DTYPES:
+        raise InvalidData(f"{tensor.name!r} must be float64 or float32, not {value.dtype}")
+    finite = np.isfinite(value)
+    if not finite.all():
+        at = [int(i) for i in np.argwhere(~finite)[0]]
+        raise InvalidData(f"{tensor.name!r} holds NaN or Inf, first at {at}")
+    return value

@@ -1,0 +1,123 @@
+"""A network and its plan as plain records of a manifest: all that a reader needs to compute without the ONNX file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.golden.perturb import parameters
+from mipin_ref.golden.regression import Array
+from mipin_ref.graph.layer import (
+    Activation,
+    AveragePool,
+    Concat,
+    Conv,
+    Layer,
+    MaxPool,
+    Pad,
+    Slice,
+    Transpose,
+)
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.plan import Plan
+from mipin_ref.inverse.report import Report
+from mipin_ref.window import Window
+
+Keep = Callable[[str, Array], str | None]
+"""Stores an array under a name and returns the name that it is read by; None where it is left out."""
+
+
+def describe_layers(net: Network, keep: Keep) -> list[dict[str, Any]]:
+    """The field `layers`."""
+    found = []
+    for number, layer in enumerate(net.layers):
+        kept = {name: keep(f"layer/{number}/{name}", value) for name, value in parameters(layer).items()}
+        found.append(
+            {
+                "kind": layer.kind,
+                "name": layer.name,
+                "inputs": list(layer.inputs),
+                "output": layer.output,
+                "in_shapes": [list(shape) for shape in layer.in_shapes],
+                "out_shape": list(layer.out_shape),
+                "parameters": kept,
+                **_fields(layer),
+            }
+        )
+    return found
+
+
+def _fields(layer: Layer) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(layer, Conv | MaxPool | AveragePool):
+        found["window"] = _window(layer.window)
+    if isinstance(layer, Conv):
+        found["groups"] = layer.groups
+    if isinstance(layer, MaxPool | AveragePool):
+        found["ceil_mode"] = layer.ceil_mode
+    if isinstance(layer, AveragePool):
+        found["count_include_pad"] = layer.count_include_pad
+    if isinstance(layer, Activation):
+        found["function"] = layer.function
+        found["options"] = {name: _number(value) for name, value in layer.options.items()}
+    if isinstance(layer, Concat):
+        found["axis"] = layer.axis
+    if isinstance(layer, Slice | Pad):
+        found["begin"], found["end"] = list(layer.begin), list(layer.end)
+    if isinstance(layer, Pad):
+        found["value"] = _number(layer.value)
+    if isinstance(layer, Transpose):
+        found["perm"] = list(layer.perm)
+    return found
+
+
+def _window(window: Window) -> dict[str, list[int]]:
+    names = ("kernel", "strides", "begin", "end", "dilations")
+    return {name: [int(n) for n in getattr(window, name)] for name in names}
+
+
+def _number(value: Any) -> Any:
+    """JSON has no infinity."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, str]) -> list[dict[str, Any]]:
+    """The field `steps`. stored: names in the solve stage, of the blocks of weights that the case holds."""
+    number = {layer.output: i for i, layer in enumerate(net.layers)}
+    found = []
+    for step in plan.steps:
+        names = [f"solve/weight/{step.tensor}/{i}" if step.fitted else "" for i in range(len(step.branches))]
+        record: dict[str, Any] = {
+            "tensor": step.tensor,
+            "shape": list(step.shape),
+            "branches": [
+                {
+                    "layers": [number[layer.output] for layer in branch.layers],
+                    "slot": branch.slot,
+                    "weight": name if name in stored else None,
+                }
+                for branch, name in zip(step.branches, names, strict=True)
+            ],
+            "fitted": step.fitted,
+            "intercept": step.fitted and step.intercept,
+            "column": plan.is_column(step),
+            "mask": step.mask,
+        }
+        if step.fitted:
+            row = report[step.tensor]
+            record |= {
+                "rows": row.rows,
+                "unknowns": row.unknowns,
+                "condition": _number(row.condition),
+                "rank": row.rank,
+                "solver": row.solver,
+            }
+        found.append(record)
+    return found

@@ -1,0 +1,107 @@
+"""What golden values are computed from: a network, a plan, and everything that was recorded on the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mipin_ref.backend import get_backend
+from mipin_ref.golden.regression import Array, Arrays, Inverted, Noise, Regression, exactly
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.layer import MaxPool
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.blocks import DeviceWeights, Weights
+from mipin_ref.inverse.plan import Plan, Step
+from mipin_ref.inverse.propagate import Batch, descend, seed
+from mipin_ref.layers.pool import winning_taps
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """values: of every tensor [n, *shape]; switches: of every max-pool [n, C, *map], flat within sample and channel."""
+
+    net: Network
+    plan: Plan
+    target: int
+    values: Arrays
+    switches: Arrays
+    taps: Arrays = field(init=False)
+
+    def __post_init__(self) -> None:
+        taps = {
+            # Indices within a map are flat indices of its first sample and channel: the tap is the same.
+            layer.output: winning_taps(self.switches[layer.output], layer.window, layer.in_shape)
+            for layer in pools(self.net)
+        }
+        object.__setattr__(self, "taps", taps)
+
+    @property
+    def samples(self) -> int:
+        return len(self.values[self.net.input])
+
+    @property
+    def batch(self) -> Batch:
+        masked = [step.tensor for step in self.plan.steps if step.mask]
+        return Batch({tensor: self.values[tensor] != 0 for tensor in masked}, self.taps)
+
+    def seed(self) -> Array:
+        """y_c where the steps read it: [n, 1] for a Dense, else among zeros."""
+        logits = self.values[self.net.logits].astype(np.float64)
+        return np.asarray(seed(get_backend(), self.plan, logits, self.target))
+
+    def placed_seed(self) -> Array:
+        """y_c among zeros [n, classes]."""
+        logits = self.values[self.net.logits].astype(np.float64)
+        placed = np.zeros_like(logits)
+        placed[..., self.target] = logits[..., self.target]
+        return placed
+
+    def regression(self, step: Step) -> Regression:
+        return Regression(step, self.plan.is_column(step))
+
+    def read(self, step: Step, signals: Arrays) -> dict[str, Array]:
+        """The signals that a step reads, as it reads them. signals: by tensor, the logits' [n, classes]."""
+        found = {name: signals[name] for name in step.reads}
+        if self.plan.is_column(step):
+            found[self.net.logits] = found[self.net.logits][:, self.target : self.target + 1]
+        return found
+
+    def invert(
+        self,
+        step: Step,
+        signals: Arrays,
+        rows: Array,
+        ridge: float,
+        noise: Noise = exactly,
+        row_noise: Noise = exactly,
+    ) -> Inverted:
+        """The weights of a step from the signals above it."""
+        x = self.values[step.tensor]
+        return self.regression(step).solve(self.read(step, signals), self.taps, x, rows, ridge, noise, row_noise)
+
+    def predict(self, step: Step, signals: Arrays, inverted: Inverted, *, affine: bool) -> Array:
+        return self.regression(step).predict(self.read(step, signals), self.taps, inverted, affine=affine)
+
+    def descend(self, step: Step, weights: Inverted | None, s: Mapping[str, Array], a: Mapping[str, Array]) -> None:
+        """Put the signals of a step's tensor into s and a, from those above it; the logits' as [n, classes]."""
+        backend, n = get_backend(), self.samples
+        both = {name: np.concatenate([one, self.read(step, a)[name]]) for name, one in self.read(step, s).items()}
+        given = {}
+        if weights is not None:
+            given[step.tensor] = DeviceWeights.of(backend, Weights(weights.blocks, weights.intercept))
+        batch = self.batch.twice(backend)
+        found = descend(backend, [step], given, batch, both, affine=n, keep=[step.tensor])[step.tensor]
+        s[step.tensor], a[step.tensor] = found[:n], found[n:]  # type: ignore[index]
+
+
+def pools(net: Network) -> list[MaxPool]:
+    return [layer for layer in net.layers if isinstance(layer, MaxPool)]
+
+
+def recorded(net: Network, plan: Plan, target: int, x: Array) -> Material:
+    """All values and switches of the network on x [n, *input_shape]. Raises InvalidData as the recorder does."""
+    found = Recorder(net, list(net.shapes), [layer.output for layer in pools(net)])(x)
+    switches = {layer.output: found.switches[layer.output] % int(np.prod(layer.in_shape[1:])) for layer in pools(net)}
+    return Material(net, plan, target, dict(found.values), switches)

@@ -1,0 +1,242 @@
+"""The least-squares problem of one fitted tensor, written out: explicit regressors, Gram matrix, eigenvalues.
+
+The slow twin that golden values are checked with and whose rounding gives their tolerances: a row a sample and
+location, a column an unknown, so that only few and small samples fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.backend import get_backend
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.layer import Conv, Dense
+from mipin_ref.inverse.blocks import block_shapes
+from mipin_ref.inverse.plan import Step
+from mipin_ref.inverse.pull import pull
+from mipin_ref.layers.padding import padded
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+Noise = Callable[[Array], Array]
+Mistake = Literal["none", "not centred", "no intercept", "penalised intercept", "intercept", "one by one"]
+
+ROWS_BYTES = 2 << 30
+"""What the rows of one tensor's problem may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Channels of a tensor with regressors in common: columns [n, locations, k], for each branch in turn."""
+
+    channels: tuple[int, ...]
+    columns: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Inverted:
+    """blocks: one a branch, shaped as the engine's; intercept: [C] or None; condition, rank: of the worst group."""
+
+    blocks: tuple[Array, ...]
+    intercept: Array | None
+    condition: float
+    rank: int
+
+
+def exactly(a: Array) -> Array:
+    """No noise."""
+    return a
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The problem of a step; column: only the target's logit is a regressor, and comes as [n, 1]."""
+
+    step: Step
+    column: bool
+
+    def groups(self, signals: Arrays, taps: Arrays) -> list[Group]:
+        """The regressors. signals: by tensor [n, ...]; taps: winning taps of max-pools.
+
+        Raises InvalidData where they would take more than ROWS_BYTES.
+        """
+        step = self.step
+        own = [pull(get_backend(), branch, signals, taps) for branch in step.own]
+        n = len(next(iter(signals.values())))
+        found = []
+        for channels in self._classes():
+            parts: list[Array] = []
+            for branch in step.branches:
+                layer, signal = branch.layer, signals[branch.layer.output]
+                if isinstance(layer, Dense):
+                    parts.append(signal[:, None, :])
+                elif isinstance(layer, Conv):
+                    parts.append(_shifted(layer, self._group(layer, channels[0]), signal, step.shape[1:]))
+                else:
+                    pulled = own[step.own.index(branch)]
+                    parts.append(pulled[:, channels[0]].reshape(n, -1, 1))
+            size = sum(part.size for part in parts) * 8
+            if size > ROWS_BYTES:
+                raise InvalidData(
+                    f"the rows of tensor {step.tensor!r}, written out, take {size / 1e9:.1f} GB; make the case of "
+                    "fewer samples"
+                )
+            found.append(Group(channels, np.concatenate(parts, axis=2)))
+        return found
+
+    def solve(
+        self,
+        signals: Arrays,
+        taps: Arrays,
+        x: Array,
+        rows: Array,
+        ridge: float,
+        noise: Noise = exactly,
+        row_noise: Noise = exactly,
+        mistake: Mistake = "none",
+    ) -> Inverted:
+        """The weights that reconstruct x [n, *shape] over the samples `rows` [n] bool.
+
+        noise: of the sums' entries; row_noise: of the regressors' rows; mistake: one to make on purpose, for its
+        signature.
+        """
+        shapes = block_shapes(self.step, column=self.column)
+        blocks = [np.zeros(shape) for shape in shapes]
+        centred = (self.step.intercept or mistake == "intercept") and mistake not in ("no intercept", "not centred")
+        intercept = np.zeros(self.step.shape[0]) if self.step.intercept or mistake == "intercept" else None
+        condition, rank = 1.0, np.iinfo(np.int64).max
+        flat = x.astype(np.float64).reshape(len(x), self.step.shape[0], -1)
+        for group in self.groups(signals, taps):
+            z = row_noise(group.columns[rows].reshape(-1, group.columns.shape[2]))
+            y = flat[rows][:, list(group.channels)].transpose(0, 2, 1).reshape(len(z), -1)
+            mean_z, mean_y = z.mean(axis=0), y.mean(axis=0)
+            if mistake == "penalised intercept":
+                z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+            elif centred:
+                z, y = z - mean_z, y - mean_y
+            gram, right = _symmetric(z.T @ z, noise), noise(z.T @ y)
+            if mistake == "one by one":
+                gram = gram * self._beside()
+            weights, found, kept = ridged(gram, right, ridge)
+            condition, rank = max(condition, found), min(rank, kept)
+            if mistake == "penalised intercept":
+                weights, constant = weights[:-1], weights[-1]
+            elif mistake == "no intercept":
+                constant = np.zeros_like(mean_y)
+            else:
+                constant = mean_y - mean_z @ weights
+            if intercept is not None:
+                intercept[list(group.channels)] = constant
+            self._store(blocks, group.channels, weights)
+        return Inverted(tuple(blocks), intercept, condition, int(rank))
+
+    def predict(self, signals: Arrays, taps: Arrays, inverted: Inverted, *, affine: bool) -> Array:
+        """X̂ [n, *shape] before any mask; affine: with the intercept."""
+        n = len(next(iter(signals.values())))
+        found = np.zeros((n, self.step.shape[0], prod(self.step.shape[1:])))
+        for group in self.groups(signals, taps):
+            weights = self._load(inverted.blocks, group.channels)
+            found[:, list(group.channels)] = (group.columns @ weights).transpose(0, 2, 1)
+        if affine and inverted.intercept is not None:
+            found += inverted.intercept[:, None]
+        return found.reshape(n, *self.step.shape)
+
+    def _classes(self) -> list[tuple[int, ...]]:
+        """Channels that have all regressors in common."""
+        channels = range(self.step.shape[0])
+        if self.step.own:
+            return [(m,) for m in channels]
+        convs = [branch.layer for branch in self.step.shared if isinstance(branch.layer, Conv)]
+        found: dict[tuple[int, ...], list[int]] = {}
+        for m in channels:
+            found.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)
+        return [tuple(members) for members in found.values()]
+
+    def _beside(self) -> Array:
+        """[k, k]: 1 where both regressors are of one branch."""
+        owner: list[int] = []
+        for number, branch in enumerate(self.step.branches):
+            layer, size = branch.layer, 1
+            if isinstance(layer, Conv):
+                size = layer.weight.shape[0] // layer.groups * layer.window.taps
+            elif isinstance(layer, Dense) and not self.column:
+                size = layer.out_shape[0]
+            owner += [number] * size
+        return np.equal.outer(owner, owner).astype(np.float64)
+
+    def _group(self, layer: Conv, channel: int) -> int:
+        return channel * layer.groups // self.step.shape[0]
+
+    def _places(self, blocks: tuple[Array, ...] | list[Array], channels: tuple[int, ...]) -> list[tuple[Array, bool]]:
+        """For each block the part that these channels use, a view [d, k], or [o, d, taps] where the flag is set."""
+        found = []
+        for branch, block in zip(self.step.branches, blocks, strict=True):
+            layer = branch.layer
+            if isinstance(layer, Conv):
+                outputs, within = layer.weight.shape[0] // layer.groups, layer.weight.shape[1]
+                first = self._group(layer, channels[0]) * outputs
+                local = [m % within for m in channels]
+                taps = block.reshape(*block.shape[:2], -1)
+                found.append((taps[first : first + outputs, local[0] : local[-1] + 1], True))
+            elif isinstance(layer, Dense):
+                found.append((block[channels[0] : channels[-1] + 1], False))
+            else:
+                found.append((block[channels[0] : channels[-1] + 1, None], False))
+        return found
+
+    def _store(self, blocks: list[Array], channels: tuple[int, ...], weights: Array) -> None:
+        at = 0
+        for place, kernel in self._places(blocks, channels):
+            if kernel:
+                o, d, taps = place.shape
+                place[...] = weights[at : at + o * taps].reshape(o, taps, d).transpose(0, 2, 1)
+                at += o * taps
+            else:
+                place[...] = weights[at : at + place.shape[1]].T
+                at += place.shape[1]
+
+    def _load(self, blocks: tuple[Array, ...], channels: tuple[int, ...]) -> Array:
+        parts = []
+        for place, kernel in self._places(blocks, channels):
+            parts.append(place.transpose(0, 2, 1).reshape(-1, place.shape[1]) if kernel else place.T)
+        return np.concatenate(parts)
+
+
+def ridged(gram: Array, right: Array, ridge: float) -> tuple[Array, float, int]:
+    """(G + λI) w = right by eigenvalues; returns also the condition of the system solved and the directions kept.
+
+    Directions whose eigenvalue is below k·eps·max are left out where λ does not keep the condition below 1/(k·eps).
+    """
+    values, vectors = np.linalg.eigh(gram)
+    noise = len(values) * np.finfo(np.float64).eps
+    largest = max(float(values[-1]), 0.0)
+    shifted = values + ridge
+    if not (shifted[0] > 0 and shifted[-1] < shifted[0] / noise):
+        kept = values > noise * largest
+        values, vectors, shifted = values[kept], vectors[:, kept], shifted[kept]
+    condition = float(shifted[-1] / shifted[0]) if len(shifted) else 1.0
+    return vectors @ ((vectors.T @ right) / shifted[:, None]), condition, len(shifted)
+
+
+def _symmetric(gram: Array, noise: Noise) -> Array:
+    upper = np.triu(noise(gram))
+    return upper + np.triu(upper, 1).T
+
+
+def _shifted(layer: Conv, group: int, signal: Array, size: tuple[int, ...]) -> Array:
+    """[n, locations, o·taps]: at input location i and tap u the signal of output location j, i = j·s - p + u·d."""
+    window, outputs = layer.window, layer.weight.shape[0] // layer.groups
+    s = signal[:, group * outputs : (group + 1) * outputs]
+    locations = s.shape[2:]
+    like = padded(get_backend(), np.zeros((*s.shape[:2], *size)), window, locations)
+    canvas: Any = np.zeros((window.taps, *like.shape))
+    for tap, offset in enumerate(window.offsets):
+        canvas[(tap, ..., *window.spread(offset, locations))] = s
+    cut: Array = canvas[(..., *window.crop(size))].reshape(window.taps, *s.shape[:2], -1)
+    return cut.transpose(1, 3, 2, 0).reshape(len(s), cut.shape[3], outputs * window.taps)
