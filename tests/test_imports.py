@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
     "report": {"errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
-    "golden": {"errors", "files", "store", "backend", "data", "graph", "layers", "inverse"},
+    "golden": {"errors", "window", "files", "store", "backend", "data", "graph", "layers", "inverse"},
     "cli": GROUND | {"attribution", "data", "graph", "inverse", "methods", "report", "metrics", "panel", ""},
     "__main__": {"cli"},
     "": {"errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},

@@ -65,6 +65,12 @@ def golden_target_class() -> CaseRecipe:
 
 
 @case
+def golden_target_prediction() -> CaseRecipe:
+    """The same without labels: the samples whose largest logit is the target's."""
+    return recipe(_two_convs(31), 24, target=2, fit_on="target_class")
+
+
+@case
 def golden_min_norm() -> CaseRecipe:
     """ridge=0 with fewer rows than regressors and a unit that repeats another: minimum-norm solutions."""
     s = Sketch(26, 8)

@@ -1,7 +1,7 @@
 """Golden values: the conformance kit that other implementations of MIP-IN check themselves against, stage by stage."""
 
+from mipin_ref.golden.build import make, remake
 from mipin_ref.golden.case import Case, cases, read_case
-from mipin_ref.golden.make import make, remake
-from mipin_ref.golden.verify import Finding, Verification, verify
+from mipin_ref.golden.compare import Finding, Verification, verify
 
 __all__ = ["Case", "Finding", "Verification", "cases", "make", "read_case", "remake", "verify"]

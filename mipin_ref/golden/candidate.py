@@ -19,6 +19,8 @@ from mipin_ref.golden.case import STAGES, Case, Tensor
 from mipin_ref.golden.regression import Array
 
 DTYPES = ("float64", "float32")
+READABLE = ("F64", "F32", "F16", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
+"""Of the dtypes of safetensors those that every NumPy has."""
 SHOWN = 5
 """Names that a message lists at most."""
 
@@ -64,6 +66,9 @@ def _open_safetensors(path: Path) -> Candidate:
     def read(name: str) -> Array:
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in READABLE:
+                    raise InvalidData(f"{name!r} must be float64 or float32, or integers, not {kind}")
                 found: Array = file.get_tensor(name)
                 return found
         except (safetensors.SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:

@@ -70,10 +70,18 @@ class Material:
             found[self.net.logits] = found[self.net.logits][:, self.target : self.target + 1]
         return found
 
-    def invert(self, step: Step, signals: Arrays, rows: Array, ridge: float, noise: Noise = exactly) -> Inverted:
+    def invert(
+        self,
+        step: Step,
+        signals: Arrays,
+        rows: Array,
+        ridge: float,
+        noise: Noise = exactly,
+        row_noise: Noise = exactly,
+    ) -> Inverted:
         """The weights of a step from the signals above it."""
         x = self.values[step.tensor]
-        return self.regression(step).solve(self.read(step, signals), self.taps, x, rows, ridge, noise)
+        return self.regression(step).solve(self.read(step, signals), self.taps, x, rows, ridge, noise, row_noise)
 
     def predict(self, step: Step, signals: Arrays, inverted: Inverted, *, affine: bool) -> Array:
         return self.regression(step).predict(self.read(step, signals), self.taps, inverted, affine=affine)

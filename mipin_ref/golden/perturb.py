@@ -12,6 +12,7 @@ from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.regression import Array, Inverted
 from mipin_ref.graph.layer import Activation, Affine, Conv, Dense, Layer
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.plan import Step
 
 SEEDS = 4
 SAFETY = 16.0
@@ -20,9 +21,9 @@ HOPELESS = 0.01
 DTYPES = ("float64", "float32")
 
 RECIPE = (
-    "every input of a computation is multiplied by 1 + eps·ξ, ξ uniform in [-1, 1], `seeds` times; change: the largest "
-    "absolute difference from the golden values; tolerance = safety·change + floor·eps·largest, null above "
-    "hopeless·largest"
+    "every input of a computation is multiplied by 1 + eps·ξ, ξ uniform in [-1, 1], `seeds` times (to rows of a fit "
+    "eps·ξ times the root mean square of their largest column is added); change: the largest absolute difference from "
+    "the golden values; tolerance = safety·change + floor·eps·largest, null above hopeless·largest"
 )
 
 Named = Mapping[str, Array]
@@ -38,6 +39,11 @@ class Rounding:
     def __call__(self, a: Array) -> Array:
         noise = 1 + self.eps * self.rng.uniform(-1, 1, a.shape)
         return np.asarray(a * noise).astype(a.dtype, copy=False)
+
+    def rows(self, a: Array) -> Array:
+        """Rows [r, k] as a backward stable solver sees them: what it rounds is relative to the largest column."""
+        largest = np.sqrt(np.max(np.mean(a * a, axis=0), initial=0.0))
+        return np.asarray(a + self.eps * largest * self.rng.uniform(-1, 1, a.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +83,12 @@ def forward(golden: Golden, rounding: Rounding) -> Iterator[tuple[str, Array]]:
 
 
 def solve(golden: Golden, rounding: Rounding) -> Iterator[tuple[str, Array]]:
-    """The signals above each tensor, its value, and its sums."""
+    """The signals above each tensor, its value, the rows of regressors, and its sums."""
     material = golden.material
     for step in material.plan.fitted:
         noisy = replace(material, values={**material.values, step.tensor: rounding(_double(material, step.tensor))})
         above = {name: rounding(golden.s[name]) for name in step.reads}
-        found = noisy.invert(step, above, golden.rows, golden.ridge, rounding)
+        found = noisy.invert(step, above, golden.rows, golden.ridge, rounding, rounding.rows)
         yield from solved(golden.material, step.tensor, found, golden.s, golden.a)
 
 
@@ -104,7 +110,7 @@ def end(golden: Golden, rounding: Rounding) -> Iterator[tuple[str, Array]]:
     s = {plan.logits: material.placed_seed()}
     a = dict(s)
     for step in plan.steps:
-        weights = material.invert(step, s, golden.rows, golden.ridge, rounding) if step.fitted else None
+        weights = _inverted(golden, material, step, s, rounding) if step.fitted else None
         material.descend(step, weights, s, a)
     yield "end/output", material.placed_seed()[:, material.target]
     yield "end/S", s[plan.explained]
@@ -126,6 +132,10 @@ def signals(tensor: str, s: Named, a: Named) -> Iterator[tuple[str, Array]]:
     """What the propagate stage compares of one tensor."""
     yield f"propagate/S/{tensor}", s[tensor]
     yield f"propagate/A/{tensor}", a[tensor]
+
+
+def _inverted(golden: Golden, material: Material, step: Step, s: Named, rounding: Rounding) -> Inverted:
+    return material.invert(step, s, golden.rows, golden.ridge, rounding, rounding.rows)
 
 
 def _double(material: Material, tensor: str) -> Array:

@@ -98,11 +98,13 @@ class Regression:
         rows: Array,
         ridge: float,
         noise: Noise = exactly,
+        row_noise: Noise = exactly,
         mistake: Mistake = "none",
     ) -> Inverted:
         """The weights that reconstruct x [n, *shape] over the samples `rows` [n] bool.
 
-        noise: of the sums' entries; mistake: one to make on purpose, for its signature.
+        noise: of the sums' entries; row_noise: of the regressors' rows; mistake: one to make on purpose, for its
+        signature.
         """
         shapes = block_shapes(self.step, column=self.column)
         blocks = [np.zeros(shape) for shape in shapes]
@@ -111,7 +113,7 @@ class Regression:
         condition, rank = 1.0, np.iinfo(np.int64).max
         flat = x.astype(np.float64).reshape(len(x), self.step.shape[0], -1)
         for group in self.groups(signals, taps):
-            z = group.columns[rows].reshape(-1, group.columns.shape[2])
+            z = row_noise(group.columns[rows].reshape(-1, group.columns.shape[2]))
             y = flat[rows][:, list(group.channels)].transpose(0, 2, 1).reshape(len(z), -1)
             mean_z, mean_y = z.mean(axis=0), y.mean(axis=0)
             if mistake == "penalised intercept":

@@ -15,11 +15,11 @@ from mipin_ref import store
 from mipin_ref.data import as_samples
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.golden.case import KIND, STAGES, Case, read_case, write_case
+from mipin_ref.golden.compare import Verification, verify
 from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, SAFETY, SEEDS, Golden, changes, signals, solved
 from mipin_ref.golden.regression import Array, Inverted
-from mipin_ref.golden.verify import Verification, verify
 from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.graph.load import load
 from mipin_ref.inverse.fit import fit

@@ -1,0 +1,135 @@
+"""The cases that come with the package: they come out again, and are what the format says."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from tests.golden.arrays import NAMES, PATHS, candidate, read
+
+SCHEMA = json.loads((resources.files("mipin_ref.golden") / "manifest.schema.json").read_text("utf-8"))
+
+every_case = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.mark.parametrize("folder", mr.golden.cases(), ids=lambda path: path.parent.name)
+def test_a_case_comes_out_again(folder: Any) -> None:
+    """What tools/make_golden.py --check does."""
+    found = mr.golden.remake(folder)
+    assert found.ok, str(found)
+    assert set(found.compared) == {"forward", "solve", "propagate", "end"}
+
+
+@every_case
+def test_the_manifest_follows_its_schema(name: str) -> None:
+    manifest = json.loads((PATHS[name] / "manifest.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(manifest)
+
+
+def test_the_schema_can_fail() -> None:
+    manifest = json.loads((PATHS["golden_mlp"] / "manifest.json").read_text("utf-8"))
+    for broken in ({"version": 2}, {"extra": 0}, {"stages": manifest["stages"][::-1]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.Draft202012Validator(SCHEMA).validate(manifest | broken)
+
+
+@every_case
+def test_every_array_is_named_by_the_manifest(name: str) -> None:
+    case = read(name)
+    named = {entry["array"] for entry in case.manifest["given"]} | {tensor.array for tensor in case.tensors}
+    named |= {array for layer in case.manifest["layers"] for array in layer["parameters"].values() if array}
+    assert set(case.arrays) == named
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_golden_values_pass_in_both_precisions(name: str, dtype: str) -> None:
+    """Rounded to float32 they are off by less than what a float32 implementation may be."""
+    case = read(name)
+    found = mr.golden.verify(case, candidate(case, dtype=dtype))
+    assert found.ok, str(found)
+
+
+@every_case
+def test_tolerances_are_what_the_manifest_says_of_them(name: str) -> None:
+    manifest = read(name).manifest
+    terms = manifest["perturbation"]
+    for stage in manifest["stages"]:
+        for entry in stage["tensors"]:
+            for dtype in () if entry["exact"] else ("float64", "float32"):
+                change, told = entry["change"][dtype], entry["tolerance"][dtype]
+                largest, eps = entry["largest"], terms["eps"][dtype]
+                bound = np.inf if change is None else terms["safety"] * change + terms["floor"] * eps * largest
+                assert told == (bound if bound <= terms["hopeless"] * largest else None)
+
+
+def test_in_double_precision_nearly_everything_is_compared() -> None:
+    """What is not is left to predictions, in the two cases made for that."""
+    left = set()
+    for name in NAMES:
+        left |= {(name, tensor.name) for tensor in read(name).tensors if tensor.tolerance.get("float64", 0.0) is None}
+    assert left == {
+        ("golden_ill_conditioned", "solve/weight/input/0"),
+        ("golden_ill_conditioned", "end/S"),
+        ("golden_ill_conditioned", "end/A"),
+    }
+
+
+def test_the_set_is_small() -> None:
+    assert len(NAMES) >= 18
+    assert sum(path.stat().st_size for folder in PATHS.values() for path in folder.iterdir()) < 20_000_000
+
+
+def test_every_rule_of_the_method_has_a_case() -> None:
+    """Kinds of layers, geometry and options that some case has."""
+    found: set[str] = set()
+    for name in NAMES:
+        manifest = read(name).manifest
+        found |= {layer["kind"] for layer in manifest["layers"]}
+        for layer in manifest["layers"]:
+            window = layer.get("window")
+            if window:
+                found |= {f"{layer['kind']} {len(window['kernel'])}-D"}
+                found |= {what for what in ("strides", "dilations") if max(window[what]) > 1}
+                found |= {"unequal pads"} if window["begin"] != window["end"] else set()
+                overlap = any(k > s for k, s in zip(window["kernel"], window["strides"], strict=True))
+                found |= {f"{layer['kind']} overlap"} if overlap else set()
+            found |= {"groups"} if layer.get("groups", 1) > 1 else set()
+            found |= {what for what in ("ceil_mode", "count_include_pad") if layer.get(what)}
+        for step in manifest["steps"]:
+            kinds = sorted(manifest["layers"][branch["layers"][0]]["kind"] for branch in step["branches"])
+            found |= {"+".join(kinds)} if len(kinds) > 1 else set()
+            found |= {"several layers of one branch"} if any(len(b["layers"]) > 1 for b in step["branches"]) else set()
+        options = manifest["options"]
+        found |= {f"{key}={options[key]}" for key in ("conv_bias", "input_mask", "local", "fit_on")}
+        found |= {"ridge=0"} if options["ridge"] == 0 else set()
+        found |= {"at"} if options["at"] else set()
+        found |= {"labels"} if any(entry["name"] == "labels" for entry in manifest["given"]) else set()
+    assert found >= {
+        "Dense", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Affine", "Activation", "Add", "Concat",
+        "Slice", "Pad", "Reshape", "Transpose", "Conv 1-D", "Conv 2-D", "Conv 3-D", "strides", "dilations",
+        "unequal pads", "MaxPool overlap", "AveragePool overlap", "groups", "ceil_mode", "count_include_pad",
+        "Add+Conv", "Conv+Conv",
+        "AveragePool+Conv+Conv+MaxPool", "Add+Dense+Dense", "several layers of one branch", "conv_bias=True",
+        "input_mask=True", "input_mask=False", "local=False", "fit_on=target_class", "ridge=0", "at", "labels",
+    }  # fmt: skip
+
+
+def test_a_dead_channel_and_ties_are_there() -> None:
+    dead = read("golden_dead")
+    values = {t.tensor: dead.golden(t) for t in dead.tensors if t.name.startswith("forward/value/")}
+    assert not values["relu1"][:, 1].any()
+    assert not values["relu3"][:, 2].any()
+    assert values["relu1"][:, 0].any()
+    ties = read("golden_pool_ties")
+    x = next(ties.golden(t) for t in ties.tensors if t.name == "forward/value/relu1")
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 2), axis=(2, 3))[:, :, ::2]
+    counts = np.sum(windows == windows.max(axis=(4, 5), keepdims=True), axis=(4, 5))
+    positive = windows.max(axis=(4, 5)) > 0
+    assert np.mean(counts[positive] > 1) > 0.2
