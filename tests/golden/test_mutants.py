@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import mipin_ref as mr
 from tests.golden.mutants import MUTANTS, caught
@@ -18,6 +19,14 @@ def test_a_fault_is_found_where_it_is(name: str) -> None:
     assert found is not None, f"'{name}' passes {mutant.case}"
     print(f"{name} | {mutant.case} | {found.said}")
     assert (found.stage, found.first) == (mutant.stage, mutant.first), found.said
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_fault_shows_in_float32(name: str) -> None:
+    """At the tolerances of float32 too, at the same stage, unless the table says that it cannot."""
+    mutant = MUTANTS[name]
+    found = caught(mutant.fault, mutant.case, torch.float32)
+    assert (None if found is None else found.stage) == (mutant.stage if mutant.in_float32 else None)
 
 
 def test_faults_are_planted_in_every_stage() -> None:

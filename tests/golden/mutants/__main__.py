@@ -1,11 +1,29 @@
-"""`python -m tests.golden.mutants`: a row a mutant, in Markdown: what caught it, and what `verify` said."""
+"""`python -m tests.golden.mutants`: a row a mutant, in Markdown: what caught it, and what `verify` said.
+
+With `--all` each one runs on every case of less than a second, and the row begins with how many catch it (minutes).
+"""
 
 from __future__ import annotations
 
-from tests.golden.mutants import MUTANTS, caught
+import sys
 
-print("| mutant | case | stage | first tensor | verify says |\n|---|---|---|---|---|")
+import mipin_ref as mr
+from tests.golden.mutants import MUTANTS, Mutant, caught
+
+SLOW = {"mnist_cnn"}
+
+
+def count(mutant: Mutant) -> str:
+    cases = [folder.parent.name for folder in mr.golden.cases() if folder.parent.name not in SLOW]
+    found = [case for case in cases if caught(mutant.fault, case) is not None]
+    return f"{len(found)} of {len(cases)}"
+
+
+counted = "--all" in sys.argv[1:]
+heads = ["mutant", *(["caught by"] if counted else []), "case", "stage", "first tensor", "verify says"]
+print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
 for name, mutant in MUTANTS.items():
     found = caught(mutant.fault, mutant.case)
-    cells = ("SURVIVED", "", "") if found is None else (found.stage, f"`{found.first}`", found.said)
-    print(f"| {name} | {mutant.case} | " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    told = ("SURVIVED", "", "") if found is None else (found.stage, f"`{found.first}`", found.said)
+    cells = [name, *([count(mutant)] if counted else []), mutant.case, *told]
+    print("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |", flush=True)

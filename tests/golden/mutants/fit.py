@@ -223,13 +223,17 @@ FIT = {
     "λ relative to the mean diagonal": Mutant(LambdaOfTheMeanDiagonal, "golden_cnn", "solve", "solve/weight/relu3/0"),
     "λ always the default": Mutant(LambdaAlwaysTheDefault, "golden_large_ridge", "solve", "solve/weight/relu3/0"),
     "tiny λ in place of the minimum norm": Mutant(
-        TinyRidgeForMinimumNorm, "golden_min_norm", "solve", "solve/weight/relu2/0"
+        TinyRidgeForMinimumNorm, "golden_min_norm", "solve", "solve/weight/relu2/0", in_float32=False
     ),
     "small directions cut though λ > 0": Mutant(
         SmallDirectionsCut, "golden_ill_conditioned", "solve", "solve/weight/relu1/0"
     ),
-    "dependent columns dropped": Mutant(DependentColumnsDropped, "golden_min_norm", "solve", "solve/weight/relu1/0"),
-    "no eigenvalue counts as zero": Mutant(NothingCountsAsZero, "golden_min_norm", "solve", "solve/weight/relu1/0"),
+    "dependent columns dropped": Mutant(
+        DependentColumnsDropped, "golden_min_norm", "solve", "solve/weight/relu1/0", in_float32=False
+    ),
+    "no eigenvalue counts as zero": Mutant(
+        NothingCountsAsZero, "golden_min_norm", "solve", "solve/weight/relu1/0", in_float32=False
+    ),
     "dead channel divided by its deviation": Mutant(DeadChannelDivided, "golden_dead", "solve", "solve/weight/flat/0"),
     "fit_on ignored": Mutant(EverySampleFitted, "golden_target_class", "solve", "solve/weight/flat/0"),
     "fit_on by prediction though labels are given": Mutant(
