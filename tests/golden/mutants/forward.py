@@ -71,7 +71,9 @@ class SwitchOverTheBatch(Independent):
             if layer["kind"] == "MaxPool":
                 size = values[layer["inputs"][0]][0, 0].numel()
                 switch = found[layer["output"]]
-                planes = torch.arange(switch.shape[0] * switch.shape[1]).reshape(*switch.shape[:2], 1, 1)
+                planes = torch.arange(switch.shape[0] * switch.shape[1]).reshape(
+                    *switch.shape[:2], *[1] * (switch.ndim - 2)
+                )
                 found[layer["output"]] = switch + size * planes
         return found
 
@@ -151,6 +153,11 @@ FORWARD = {
     ),
     "ties to the last of a window": Mutant(TiesToTheLast, "golden_pool_ties", "forward", "forward/switch/pool1"),
     "last window of ceil_mode lost": Mutant(CeilWindowLost, "golden_pool_overlap", "forward", "forward/value/pool1"),
+    "padding takes part in the maximum": Mutant(PaddingWins, "golden_pool_signed", "forward", "forward/value/pool1"),
+    "dilation of a pool ignored": Mutant(PoolDilationIgnored, "golden_pool_signed", "forward", "forward/value/pool1"),
+    "what ceil_mode adds is counted": Mutant(CeilCounted, "golden_mean_ceil", "forward", "forward/value/mean1"),
+    "slope of PRelu ignored": Mutant(SlopeOfPReluIgnored, "golden_prelu", "forward", "forward/value/prelu"),
+    "alpha of Elu ignored": Mutant(AlphaOfEluIgnored, "golden_prelu", "forward", "forward/value/elu"),
     "upper bound of Clip ignored": Mutant(
         UpperBoundOfClipIgnored, "golden_activations", "forward", "forward/value/clip"
     ),

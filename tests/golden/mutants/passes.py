@@ -240,6 +240,7 @@ PASSES = {
         SlopeOnTheSignal, "golden_activations", "propagate", "propagate/S/dense1"
     ),
     "one slice of several pulled back": Mutant(OneSliceOfSeveral, "golden_split", "propagate", "propagate/S/relu1"),
+    "slice always of channels": Mutant(SliceAlwaysOfChannels, "golden_split_map", "propagate", "propagate/S/relu1"),
     "prediction masked": Mutant(PredictionMasked, "golden_cnn", "solve", "solve/prediction/relu3"),
     "contribution in place of A": Mutant(ContributionForAttribution, "golden_cnn", "end", "end/A"),
     "distractor in place of S": Mutant(DistractorForSource, "golden_cnn", "end", "end/S"),
