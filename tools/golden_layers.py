@@ -120,6 +120,32 @@ def golden_pool_ties() -> CaseRecipe:
 
 
 @case
+def golden_pool_signed() -> CaseRecipe:
+    """A padded and dilated pool of values of both signs: padding must not win, nor locations between the taps."""
+    s = Sketch(33, 2, 8, 7)
+    s.conv("conv1", 2, 3, 2, 2)
+    s.node("MaxPool", "pool1", kernel_shape=[2, 2], strides=[2, 1], pads=[1, 1, 1, 0], dilations=[2, 1])
+    s.relu("relu1")
+    s.conv("conv2", 3, 3, 2, 2)
+    s.relu("relu2")
+    s.head(3 * 3 * 5)
+    return recipe(s)
+
+
+@case
+def golden_mean_ceil() -> CaseRecipe:
+    """A mean whose padding counts, but not what ceil_mode adds behind it."""
+    s = Sketch(34, 2, 8, 8)
+    s.conv("conv1", 2, 3, 2, 2)
+    s.relu("relu1")
+    s.node(
+        "AveragePool", "mean1", kernel_shape=[3, 3], strides=[3, 3], pads=[1, 0, 0, 1], ceil_mode=1, count_include_pad=1
+    )
+    s.head(3 * 3 * 3)
+    return recipe(s, 12)
+
+
+@case
 def golden_average_pool() -> CaseRecipe:
     """Overlapping means with padding that counts, and windows apart from one another that leave locations uncovered."""
     s = Sketch(10, 2, 9, 9)
@@ -141,7 +167,7 @@ def golden_global_pool() -> CaseRecipe:
     s.relu("relu1")
     s.node("GlobalAveragePool", "mean1")
     s.head(4)
-    return recipe(s, 16)
+    return recipe(s, 14)
 
 
 @case
@@ -185,6 +211,20 @@ def golden_residual() -> CaseRecipe:
     s.node("GlobalAveragePool", "mean1")
     s.head(3)
     return recipe(s, 16)
+
+
+@case
+def golden_sum_of_relus() -> CaseRecipe:
+    """The addends have zeros of their own: the signal that passes to them is masked there, where nothing is fitted."""
+    s = Sketch(32, 2, 6, 6)
+    s.conv("conv1", 2, 3, 3, 3, source="input")
+    one = s.relu("relu1")
+    s.conv("conv2", 2, 3, 3, 3, source="input")
+    s.join("Add", "sum1", one, s.relu("relu2"))
+    s.conv("conv3", 3, 3, 2, 2)
+    s.relu("relu3")
+    s.head(3 * 3 * 3)
+    return recipe(s, 12)
 
 
 @case
@@ -258,6 +298,35 @@ def golden_split() -> CaseRecipe:
     made = recipe(s, 12)
     made.options["output"] = "logits"
     return made
+
+
+@case
+def golden_split_map() -> CaseRecipe:
+    """Slices and a Concat along the map, in parts of unequal length."""
+    s = Sketch(35, 2, 7, 6)
+    s.conv("conv1", 2, 3, 2, 2)
+    first = s.relu("relu1")
+    upper = s.node("Slice", "upper", np.array([0]), np.array([2]), np.array([2]), source=first)
+    lower = s.node("Slice", "lower", np.array([2]), np.array([6]), np.array([2]), source=first)
+    s.conv("conv2", 3, 3, 3, 3, source=upper, pads=[1, 1, 1, 1])
+    s.join("Concat", "joined", lower, s.last, axis=2)
+    s.relu("relu2")
+    s.conv("conv3", 3, 2, 3, 2)
+    s.relu("relu3")
+    s.head(2 * 4 * 4)
+    return recipe(s, 12)
+
+
+@case
+def golden_prelu() -> CaseRecipe:
+    """PRelu with a slope a channel, and Elu with an alpha of its own."""
+    s = Sketch(36, 2, 6, 6)
+    s.conv("conv1", 2, 3, 3, 3)
+    s.node("PRelu", "prelu", np.array([0.1, 0.3, -0.2]).reshape(3, 1, 1))
+    s.conv("conv2", 3, 3, 2, 2)
+    s.node("Elu", "elu", alpha=0.7)
+    s.head(3 * 3 * 3)
+    return recipe(s, 12)
 
 
 @case

@@ -47,11 +47,12 @@ def write(names: list[str]) -> int:
 
 
 def check(names: list[str]) -> int:
-    wrong = 0
+    wrong, worst = 0, 0.0
     for name in names:
         found = mr.golden.remake(MODELS / name / "golden")
-        wrong += not found.ok
-        print(f"{name}: {'the same' if found.ok else found}", flush=True)
+        wrong, worst = wrong + (not found.ok), max(worst, found.worst)
+        print(found, flush=True)
+    print(f"{len(names)} cases, {wrong} of them off; the largest error is {worst:.2g} of its tolerance")
     return 1 if wrong else 0
 
 

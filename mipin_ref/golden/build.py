@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,8 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.data import as_samples
-from mipin_ref.errors import CorruptFile, InvalidData, MipinError
+from mipin_ref.errors import MipinError
 from mipin_ref.golden.case import KIND, STAGES, Case, read_case, write_case
-from mipin_ref.golden.compare import Verification, verify
 from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, SAFETY, SEEDS, Golden, changes, signals, solved
@@ -76,7 +74,7 @@ def make(
         fit_on=fit_on,
     )
     material = recorded(net, inverse.plan, inverse.target, batch)
-    golden = golden_values(material, inverse, _rows(material, inverse, known))
+    golden = golden_values(material, inverse, fit_rows(material, inverse, known))
     _agree(golden)
     folder = Path(folder)
     book = _Book(golden, {dtype: changes(golden, dtype) for dtype in DTYPES})
@@ -85,7 +83,8 @@ def make(
     return read_case(folder)
 
 
-def _rows(material: Material, inverse: Inverse, labels: Array | None) -> Array:
+def fit_rows(material: Material, inverse: Inverse, labels: Array | None) -> Array:
+    """Which samples the fit uses, [N] bool."""
     if inverse.options.fit_on == "all":
         return np.ones(material.samples, np.bool_)
     found = material.values[material.net.logits].argmax(axis=-1) if labels is None else labels
@@ -260,34 +259,3 @@ MEANINGS = {
     "end/S": "source signal at the explained tensor",
     "end/A": "attribution at the explained tensor",
 }
-
-
-def remake(folder: str | Path) -> Verification:
-    """Compute a case anew, from its model, samples and options, and compare with what it holds.
-
-    Raises InvalidData where its model is missing, CorruptFile where layers or steps are not those of the manifest, and
-    as `make` does.
-    """
-    case = read_case(folder)
-    if not case.model.is_file():
-        raise InvalidData(f"there is no model {str(case.model)!r} to make the case of")
-    options = dict(case.manifest["options"])
-    net, x, labels = load(case.model, output=case.manifest["model"]["output"]), case.given("x"), case.given("labels")
-    target = options.pop("target")
-    inverse = fit(net, x, target, labels=labels, **options)
-    assert x is not None
-    material = recorded(net, inverse.plan, target, x)
-    golden = golden_values(material, inverse, _rows(material, inverse, labels))
-    book = _Book(golden, {dtype: dict.fromkeys(golden.named, 0.0) for dtype in DTYPES})
-    told = book.manifest(case.manifest["model"]["file"], inverse, labels)
-    for part in ("layers", "steps"):
-        if json.loads(json.dumps(_lasting(told[part]))) != _lasting(case.manifest[part]):
-            raise CorruptFile(f"the {part} of {str(folder)!r} are not those of its model and options")
-    names = {tensor.name for tensor in case.tensors}
-    return verify(case, {name: value for name, value in golden.named.items() if name in names})
-
-
-def _lasting(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Without what rounding decides, and the names of arrays."""
-    left_out = ("condition", "rank", "solver", "parameters")
-    return [{name: value for name, value in record.items() if name not in left_out} for record in records]

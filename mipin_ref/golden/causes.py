@@ -15,7 +15,7 @@ from mipin_ref.golden.case import Case, Tensor
 from mipin_ref.golden.material import Material, pools
 from mipin_ref.golden.perturb import Golden, solved
 from mipin_ref.golden.regression import Array, Inverted, Mistake
-from mipin_ref.graph.layer import AveragePool, Conv, Dense, Layer, MaxPool
+from mipin_ref.graph.layer import AveragePool, Concat, Conv, Dense, Layer, MaxPool, Reshape
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Step, make_plan
@@ -23,6 +23,7 @@ from mipin_ref.layers.average import average, window_counts
 from mipin_ref.layers.conv_forward import conv_forward
 from mipin_ref.layers.pool import unpool
 
+DEFAULT_RIDGE = 1e-3
 CLOSER = 1e-2
 """A mistake explains a deviation when it leaves at most this part of it."""
 
@@ -38,18 +39,21 @@ class Causes:
     arrays: Mapping[str, Array]
 
     def likely(self, tensor: Tensor, bound: float) -> str | None:
-        """The first mistake by which the golden values of a tensor become the candidate's; None where none is known."""
+        """The mistake by which the golden values of a tensor come nearest to the candidate's; None where none does."""
         value = self.arrays[tensor.name].astype(np.float64)
         golden = self.case.golden(tensor).astype(np.float64)
-        left = max(bound, CLOSER * float(np.max(np.abs(value - golden))))
+        if _single(self.arrays[tensor.name], golden):
+            return "the values are float32 in a float64 array: say so by dtype"
+        nearest, left = None, max(bound, CLOSER * float(np.max(np.abs(value - golden))))
         for cause, by in self._mistakes(tensor, golden, value):
             try:
                 found = by()
             except (MipinError, ValueError, IndexError):
                 continue  # this mistake has no meaning for this tensor
-            if found.shape == value.shape and np.max(np.abs(found - value), initial=0.0) <= left:
-                return cause
-        return None
+            apart = float(np.max(np.abs(found - value), initial=0.0)) if found.shape == value.shape else np.inf
+            if apart < left:
+                nearest, left = cause, apart
+        return nearest
 
     def _mistakes(self, tensor: Tensor, golden: Array, value: Array) -> Explained:
         kind = tensor.name.split("/")[1]
@@ -72,7 +76,9 @@ class Causes:
                 yield from self._computed(tensor, kind, golden)
             yield "the sign is wrong", lambda: -golden
             factor = _factor(golden, value)
-            yield f"all values are {factor:.6g} times too large", lambda: golden * factor
+            # The weights of a single regressor are all scaled alike, whatever is wrong with it.
+            if abs(factor - 1) > 1e-3 and value.shape[-1:] != (1,):
+                yield f"all values are {factor:.6g} times the golden ones", lambda: golden * factor
 
     def _computed(self, tensor: Tensor, kind: str, golden: Array) -> Explained:
         if tensor.stage == "forward":
@@ -135,6 +141,13 @@ class Causes:
                 "the kernel is flipped in space: ONNX's Conv is a cross-correlation",
                 lambda: conv_forward(get_backend(), x, flipped, layer.window, layer.groups, size) + bias,
             )
+        values = self._golden.material.values
+        if isinstance(layer, Concat):
+            parts = [values[name].astype(np.float64) for name in reversed(layer.inputs)]
+            yield "the inputs are joined in reverse order", lambda: np.concatenate(parts, axis=layer.axis)
+        if isinstance(layer, Reshape) and len(layer.in_shape) > 1:
+            last = np.moveaxis(values[layer.input].astype(np.float64), 1, -1)
+            yield "channels run last where a map is flattened", lambda: last.reshape(golden.shape)
         if isinstance(layer, AveragePool):
             other = window_counts(
                 layer.window, layer.out_shape[1:], layer.in_shape[1:], pads=not layer.count_include_pad
@@ -174,6 +187,7 @@ class Causes:
         yield "λ on means over all rows instead of sums", by("none", ridge=golden.ridge * samples * locations)
         yield "λ on means over samples instead of sums", by("none", ridge=golden.ridge * samples)
         yield "λ = 0", by("none", ridge=0.0)
+        yield f"λ is the default {DEFAULT_RIDGE:g}, not the case's", by("none", ridge=DEFAULT_RIDGE)
         yield "λ is twice as large", by("none", ridge=2 * golden.ridge)
         yield "λ is half as large", by("none", ridge=golden.ridge / 2)
         yield "λ is squared", by("none", ridge=golden.ridge**2)
@@ -253,10 +267,13 @@ class Causes:
                     * mask
                 ),
             )
+        x = material.values[tensor.tensor]
         if kind == "A":
             yield "A is the source signal", lambda: golden.s[tensor.tensor]
+            yield "A is the contribution A·X", lambda: golden.a[tensor.tensor] * x
         else:
             yield "S is the attribution", lambda: golden.a[tensor.tensor]
+            yield "S is the distractor X - S", lambda: x - golden.s[tensor.tensor]
 
 
 def reread(case: Case, net: Network) -> Golden:
@@ -293,6 +310,13 @@ def reread(case: Case, net: Network) -> Golden:
 
 def _arrays(case: Case) -> dict[str, str]:
     return {tensor.name: tensor.array for tensor in case.tensors}
+
+
+def _single(value: Array, golden: Array) -> bool:
+    """Whether a float64 array holds float32 values that are off by single-precision rounding."""
+    if value.dtype.itemsize < 8 or not np.array_equal(value, value.astype(np.float32)):
+        return False
+    return bool(np.max(np.abs(value - golden)) <= 1e-3 * np.max(np.abs(golden)))
 
 
 def _factor(golden: Array, value: Array) -> float:

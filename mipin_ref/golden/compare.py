@@ -47,13 +47,15 @@ class Finding:
 @dataclass(frozen=True)
 class Verification:
     """case: its name; compared: tensors by stage; left_out: names that were there but are not compared at the
-    candidate's precision; findings: what is off, in order of stages.
+    candidate's precision; findings: what is off, in order of stages; worst: the largest error as a part of its
+    tolerance, of those that have one.
     """
 
     case: str
     compared: Mapping[str, int]
     left_out: tuple[str, ...]
     findings: tuple[Finding, ...]
+    worst: float
 
     @property
     def ok(self) -> bool:
@@ -72,6 +74,7 @@ class Verification:
             "ok": self.ok,
             "compared": dict(self.compared),
             "left_out": list(self.left_out),
+            "worst": self.worst,
             "first": None if first is None else asdict(first),
             "findings": [asdict(finding) for finding in self.findings],
         }
@@ -81,7 +84,7 @@ class Verification:
         first = self.first
         if first is None:
             left = f"; {len(self.left_out)} not compared at this precision" if self.left_out else ""
-            return f"{self.case}: all within tolerance ({counts}{left})"
+            return f"{self.case}: all within tolerance, at most {self.worst:.2g} of it ({counts}{left})"
         more = f" ({len(self.findings) - 1} more are off)" if len(self.findings) > 1 else ""
         return f"{self.case}: {first}{more}"
 
@@ -108,31 +111,37 @@ def verify(
     arrays = {tensor.name: checked(tensor, given.read(tensor.name)) for tensor in tensors}
     bounds = {tensor.name: _bound(tensor, arrays[tensor.name], dtype) for tensor in tensors}
     findings: list[Finding] = []
-    causes = Causes(found, arrays)
+    causes, worst = Causes(found, arrays), 0.0
     for tensor in tensors:
         bound = bounds[tensor.name]
         if bound is None:
             continue
-        off = _compared(tensor, found.golden(tensor), arrays[tensor.name], bound)
+        apart = _apart(tensor, found.golden(tensor), arrays[tensor.name])
+        if bound:
+            worst = max(worst, float(apart.max(initial=0.0)) / bound)
+        off = _compared(tensor, apart, bound)
         if off is None:
             continue
         findings.append(Finding(**off, cause=None if findings else causes.likely(tensor, bound)))
     counted = [tensor for tensor in tensors if bounds[tensor.name] is not None]
     compared = {stage: sum(tensor.stage == stage for tensor in counted) for stage in STAGES}
     left_out = tuple(tensor.name for tensor in tensors if bounds[tensor.name] is None)
-    return Verification(found.name, {s: n for s, n in compared.items() if n}, left_out, tuple(findings))
+    return Verification(found.name, {s: n for s, n in compared.items() if n}, left_out, tuple(findings), worst)
 
 
 def _bound(tensor: Tensor, value: Array, dtype: str | None) -> float | None:
     return 0.0 if tensor.exact else tensor.tolerance[dtype or str(value.dtype.newbyteorder("="))]
 
 
-def _compared(tensor: Tensor, golden: Array, value: Array, bound: float) -> dict[str, Any] | None:
-    """What a Finding says but the cause; None where the array is within the bound."""
+def _apart(tensor: Tensor, golden: Array, value: Array) -> Array:
+    """Absolute differences; of exact tensors 1 where entries differ."""
     if tensor.exact:
-        apart = (value.astype(np.int64) != golden.astype(np.int64)).astype(np.float64)
-    else:
-        apart = np.abs(value.astype(np.float64) - golden)
+        return np.not_equal(value.astype(np.int64), golden.astype(np.int64)).astype(np.float64)
+    return np.asarray(np.abs(value.astype(np.float64) - golden))
+
+
+def _compared(tensor: Tensor, apart: Array, bound: float) -> dict[str, Any] | None:
+    """What a Finding says but the cause; None where the differences are within the bound."""
     wrong = int(np.sum(apart > bound))
     if not wrong:
         return None

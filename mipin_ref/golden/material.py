@@ -30,13 +30,11 @@ class Material:
     taps: Arrays = field(init=False)
 
     def __post_init__(self) -> None:
-        taps = {}
-        for layer in pools(self.net):
-            within = self.switches[layer.output]
-            n, channels = within.shape[:2]
-            maps = np.arange(n * channels).reshape(n, channels, *(1,) * (within.ndim - 2))
-            flat = maps * int(np.prod(layer.in_shape[1:])) + within
-            taps[layer.output] = winning_taps(flat, layer.window, layer.in_shape)
+        taps = {
+            # Indices within a map are flat indices of its first sample and channel: the tap is the same.
+            layer.output: winning_taps(self.switches[layer.output], layer.window, layer.in_shape)
+            for layer in pools(self.net)
+        }
         object.__setattr__(self, "taps", taps)
 
     @property

@@ -24,7 +24,7 @@ def saved(path: Path, name: str = "golden_mlp", **changed: np.ndarray) -> str:
 def test_a_right_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["golden", "verify", str(CASE), saved(tmp_path / "c.npz")]) == 0
     told = capsys.readouterr().out
-    assert told == "golden_mlp: all within tolerance (forward 7, solve 12, propagate 12, end 3)\n"
+    assert told == "golden_mlp: all within tolerance, at most 0 of it (forward 7, solve 12, propagate 12, end 3)\n"
 
 
 def test_a_wrong_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

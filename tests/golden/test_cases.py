@@ -100,8 +100,11 @@ def test_every_rule_of_the_method_has_a_case() -> None:
                 found |= {"unequal pads"} if window["begin"] != window["end"] else set()
                 overlap = any(k > s for k, s in zip(window["kernel"], window["strides"], strict=True))
                 found |= {f"{layer['kind']} overlap"} if overlap else set()
+                found |= {f"{layer['kind']} dilated"} if max(window["dilations"]) > 1 else set()
             found |= {"groups"} if layer.get("groups", 1) > 1 else set()
-            found |= {what for what in ("ceil_mode", "count_include_pad") if layer.get(what)}
+            found |= {f"{layer['kind']} {what}" for what in ("ceil_mode", "count_include_pad") if layer.get(what)}
+            found |= {"slope"} if "slope" in layer["parameters"] else set()
+            found |= {"concat along the map"} if layer.get("axis", 1) > 1 else set()
         for step in manifest["steps"]:
             kinds = sorted(manifest["layers"][branch["layers"][0]]["kind"] for branch in step["branches"])
             found |= {"+".join(kinds)} if len(kinds) > 1 else set()
@@ -114,7 +117,8 @@ def test_every_rule_of_the_method_has_a_case() -> None:
     assert found >= {
         "Dense", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Affine", "Activation", "Add", "Concat",
         "Slice", "Pad", "Reshape", "Transpose", "Conv 1-D", "Conv 2-D", "Conv 3-D", "strides", "dilations",
-        "unequal pads", "MaxPool overlap", "AveragePool overlap", "groups", "ceil_mode", "count_include_pad",
+        "unequal pads", "MaxPool overlap", "AveragePool overlap", "groups", "slope", "concat along the map",
+        "MaxPool ceil_mode", "AveragePool ceil_mode", "AveragePool count_include_pad", "MaxPool dilated",
         "Add+Conv", "Conv+Conv",
         "AveragePool+Conv+Conv+MaxPool", "Add+Dense+Dense", "several layers of one branch", "conv_bias=True",
         "input_mask=True", "input_mask=False", "local=False", "fit_on=target_class", "ridge=0", "at", "labels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref import store
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.golden import build, regression
+from mipin_ref.golden.case import KIND
 from mipin_ref.golden.causes import reread
 from mipin_ref.golden.perturb import changes
 from mipin_ref.inverse.inverse import Inverse
-from tests.golden.arrays import NAMES, PATHS, candidate, read
+from tests.golden.arrays import NAMES, PATHS, Array, candidate, copied, read
 
 
 def model(name: str) -> Path:
@@ -82,6 +85,62 @@ def test_an_engine_that_disagrees_with_the_fit_written_out_makes_no_case(
     with pytest.raises(MipinError, match="the engine's fit of tensor 'pool1' disagrees"):
         mr.golden.make(model("golden_cnn"), x, 1, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
+
+
+def test_what_is_not_determined_is_not_compared(tmp_path: Path) -> None:
+    """Made again, a case with a nearly singular fit leaves out the same tensors at both precisions."""
+    old = read("golden_ill_conditioned")
+    case = mr.golden.make(old.model, old.given("x"), 1, tmp_path / "mine", ridge=old.manifest["options"]["ridge"])
+    for dtype in ("float64", "float32"):
+        left = [{t.name for t in one.tensors if t.tolerance.get(dtype, 0.0) is None} for one in (old, case)]
+        assert left[0] == left[1]
+        assert "solve/weight/input/0" in left[1]
+
+
+def test_large_arrays_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 7 × 8 float64 only the predictions are there; propagation goes on below from the golden signals."""
+    monkeypatch.setattr(build, "PARAMETER_LIMIT", 7 * 8 * 8 - 1)
+    case = mr.golden.make(model("golden_mlp"), read("golden_mlp").given("x"), 1, tmp_path / "mine")
+    names = {tensor.name for tensor in case.tensors}
+    assert "solve/weight/relu1/0" not in names
+    assert {"solve/weight/input/0", "solve/intercept/relu1", "solve/prediction/relu1"} <= names
+    steps = {step["tensor"]: [branch["weight"] for branch in step["branches"]] for step in case.manifest["steps"]}
+    assert steps["relu1"] == [None]
+    assert steps["input"] == ["solve/weight/input/0"]
+    found = mr.golden.remake(tmp_path / "mine")
+    assert found.ok, str(found)
+    monkeypatch.setattr(build, "PARAMETER_LIMIT", 16 * 6 * 4 - 1)
+    case = mr.golden.make(model("golden_cnn"), read("golden_cnn").given("x"), 1, tmp_path / "cnn")
+    dense = [layer["parameters"]["weight"] for layer in case.manifest["layers"] if layer["kind"] == "Dense"]
+    assert dense == [None, "layer/8/weight"]
+
+
+def rewritten(folder: Path, name: str, change: Callable[[Array], Array]) -> None:
+    """Change the array of one given or compared tensor on disk."""
+    case = mr.golden.read_case(folder)
+    array = {entry["name"]: entry["array"] for entry in case.manifest["given"]} | {
+        t.name: t.array for t in case.tensors
+    }
+    arrays = dict(case.arrays)
+    arrays[array[name]] = change(arrays[array[name]])
+    store.write(folder / "arrays.safetensors", {}, arrays, KIND)
+
+
+def test_every_stage_is_computed_anew(tmp_path: Path) -> None:
+    for name in ("forward/value/relu1", "solve/weight/relu1/0", "propagate/A/input", "end/output"):
+        folder = copied("golden_mlp", tmp_path / name.replace("/", "-"))
+        rewritten(folder, name, lambda a: (a * 1.01).astype(a.dtype))
+        found = mr.golden.remake(folder)
+        assert name in [finding.name for finding in found.findings]
+
+
+def test_rows_that_the_options_do_not_select(tmp_path: Path) -> None:
+    for name in ("golden_target_class", "golden_target_prediction"):
+        folder = copied(name, tmp_path)
+        assert mr.golden.remake(folder).ok
+        rewritten(folder, "rows", np.ones_like)
+        with pytest.raises(CorruptFile, match=r"the rows of .* are not those that its options select"):
+            mr.golden.remake(folder)
 
 
 @pytest.mark.parametrize("name", ["golden_mlp", "golden_residual", "golden_min_norm"])

@@ -49,6 +49,8 @@ def test_the_fit_written_here_is_the_golden_one() -> None:
         ({"centred": False}, "not centred"),
         ({"means": True}, "λ on means over all rows"),
         ({"times": 0.0}, "λ = 0"),
+        ({"times": 1e-3 / 3.0}, "λ is the default 0.001"),
+        ({"times": 3.0}, "λ is squared"),
         ({"times": 2.0}, "λ is twice"),
         ({"times": 0.5}, "λ is half"),
     ],
@@ -92,7 +94,7 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Array, Candidate], Array], str]] =
         "golden_mlp", "solve/weight/relu1/0", lambda a, g: a.ravel("F").reshape(a.shape), "the values lie in Fortran",
     ),
     "sign": ("golden_mlp", "propagate/A/dense1", lambda a, g: -a, "the sign is wrong"),
-    "scaled": ("golden_mlp", "end/A", lambda a, g: 2.5 * a, "all values are 2.5 times too large"),
+    "scaled": ("golden_mlp", "end/A", lambda a, g: 2.5 * a, "all values are 2.5 times the golden ones"),
     "mask forgotten, S": (
         "golden_mlp", "propagate/S/relu1",
         lambda a, g: reconstructed(g, "relu1", "dense2", "S", affine=True), "the mask is forgotten",
@@ -138,6 +140,23 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Array, Candidate], Array], str]] =
     ),
     "overlaps added": (
         "golden_pool_overlap", "propagate/S/relu1", lambda a, g: added(g), "where several windows chose",
+    ),
+    "channels last": (
+        "golden_cnn", "forward/value/flat",
+        lambda a, g: np.moveaxis(value(g, "relu2"), 1, -1).reshape(a.shape), "channels run last",
+    ),
+    "joined in reverse": (
+        "golden_concat", "forward/value/joined",
+        lambda a, g: np.concatenate([value(g, t) for t in ("mean", "largest", "three", "one")], axis=1),
+        "the inputs are joined in reverse order",
+    ),
+    "A times X": (
+        "golden_mlp", "end/A", lambda a, g: a * read("golden_mlp").given("x"), "A is the contribution",
+    ),
+    "distractor": ("golden_mlp", "end/S", lambda a, g: read("golden_mlp").given("x") - a, "S is the distractor"),
+    "single precision": (
+        "golden_mlp", "solve/weight/relu1/0",
+        lambda a, g: a.astype(np.float32).astype(np.float64), "the values are float32 in a float64 array",
     ),
     "S for A": ("golden_mlp", "propagate/A/dense2", lambda a, g: g["propagate/S/dense2"], "A is the source signal"),
 }  # fmt: skip

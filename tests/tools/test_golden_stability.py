@@ -1,0 +1,34 @@
+"""tools/golden_stability.py: what it pins, what it varies, and what a run tells; environments are not made."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+golden_stability = importlib.import_module("golden_stability")
+
+
+def test_the_oldest_packages_are_the_lower_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    bounds = ["numpy>=2.0", "scipy>=1.13", "onnx>=1.21", "onnxruntime>=1.20", "rich>=13.7"]
+    path.write_text(f"[project]\ndependencies = {bounds}")
+    pins = golden_stability.oldest(path)
+    assert pins == ["numpy==2.0.*", "scipy==1.13.*", "onnx==1.21.*", "onnxruntime==1.20.*"]
+    assert len(golden_stability.oldest(golden_stability.ROOT / "pyproject.toml")) == 4
+
+
+def test_threads_and_kernels_are_varied() -> None:
+    assert list(golden_stability.runs(["Haswell"])) == [(1, None), (1, "Haswell"), (2, None), (2, "Haswell")]
+
+
+def test_a_run_tells_versions_and_result() -> None:
+    code, (versions, last) = golden_stability.check(Path(sys.executable), 1, "Haswell", ["golden_mlp"])
+    assert code == 0
+    assert f"numpy {version('numpy')}" in versions
+    assert last.startswith("1 cases, 0 of them off; the largest error is ")
+    code, (_, last) = golden_stability.check(Path(sys.executable), 1, None, ["other"])
+    assert code == 2
+    assert "no case other" in last
