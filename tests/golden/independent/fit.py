@@ -1,0 +1,140 @@
+"""The weights of one inverse: an explicit design matrix a channel, solved by orthogonal transformations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import torch
+
+from tests.golden.independent.case import Tensor
+from tests.golden.independent.forward import Layer
+from tests.golden.independent.geometry import links
+from tests.golden.independent.pull import Pull
+
+Step = dict[str, Any]
+Signals = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of one step: a block a branch, in the shapes of the format; intercept [C] or None."""
+
+    blocks: list[Tensor]
+    intercept: Tensor | None
+
+
+class Fit(Pull):
+    def regressor(self, step: Step, branch: dict[str, Any], signals: Signals) -> Tensor:
+        """Of a Dense [n, out]; y_c alone [n, 1] where the Dense makes the logits."""
+        s = signals[self.case.layers[branch["layers"][0]]["output"]]
+        target = self.case.options["target"]
+        return s[:, target : target + 1] if step["column"] else s
+
+    def predict(self, step: Step, weights: Weights, signals: Signals, switches: Signals) -> Tensor:
+        """X̂ [n, *shape] from the signals above."""
+        total = torch.zeros((self.case.manifest["samples"], *step["shape"]), dtype=self.case.dtype)
+        for branch, block in zip(step["branches"], weights.blocks, strict=True):
+            layer = self.case.layers[branch["layers"][0]]
+            if layer["kind"] == "Dense":
+                total = total + self.regressor(step, branch, signals) @ block.T
+            elif layer["kind"] == "Conv":
+                total = total + self.adjoint(layer, block, signals[layer["output"]])
+            else:
+                total = total + self.per_channel(block, step) * self.branch_signal(branch, signals, switches)
+        return total if weights.intercept is None else total + self.per_channel(weights.intercept, step)
+
+    @staticmethod
+    def per_channel(vector: Tensor, step: Step) -> Tensor:
+        return vector.reshape(-1, *[1] * (len(step["shape"]) - 1))
+
+    def solve_step(self, step: Step, x: Tensor, signals: Signals, switches: Signals, rows: Tensor) -> Weights:
+        """The joint fit of all branches: channels with equal regressors share one problem."""
+        layers = [self.case.layers[branch["layers"][0]] for branch in step["branches"]]
+        channels = step["shape"][0]
+        keys = [tuple(self.problem(layer, m, channels) for layer in layers) for m in range(channels)]
+        found, intercepts = [], []
+        for key, members in groupby(range(channels), key=lambda m: keys[m]):
+            columns = [
+                self.columns(step, branch, number, signals, switches)[rows].flatten(0, -2)
+                for branch, number in zip(step["branches"], key, strict=True)
+            ]
+            target = x[rows][:, list(members)].movedim(1, -1).flatten(0, -2)
+            blocks, intercept = self.fit_blocks(columns, target, step["intercept"])
+            found.append(blocks)
+            intercepts.append(intercept)
+        joined = [torch.cat([blocks[k].T for blocks in found]) for k in range(len(layers))]
+        shaped = [self.shaped(layer, block) for layer, block in zip(layers, joined, strict=True)]
+        return Weights(shaped, torch.cat(intercepts) if step["intercept"] else None)
+
+    @staticmethod
+    def problem(layer: Layer, m: int, channels: int) -> int:
+        """Number of the regressors that a branch offers to channel m."""
+        if layer["kind"] == "Dense":
+            return 0
+        return m * layer["groups"] // channels if layer["kind"] == "Conv" else m
+
+    def columns(self, step: Step, branch: dict[str, Any], number: int, signals: Signals, switches: Signals) -> Tensor:
+        """Regressors [n, *map, k] of a branch."""
+        layer = self.case.layers[branch["layers"][0]]
+        if layer["kind"] == "Dense":
+            return self.regressor(step, branch, signals)
+        if layer["kind"] == "Conv":
+            return self.conv_columns(layer, number, signals[layer["output"]])
+        return self.branch_signal(branch, signals, switches)[:, number, ..., None]
+
+    def conv_columns(self, layer: Layer, group: int, s: Tensor) -> Tensor:
+        """[n, *map, o · taps]: output o of the group, seen from each input location through tap u."""
+        own = s.unflatten(1, (layer["groups"], -1))[:, group]
+        in_map, out_map, taps = layer["in_shapes"][0][1:], layer["out_shape"][1:], prod(layer["window"]["kernel"])
+        seen = torch.zeros((*own.shape[:2], taps, *in_map), dtype=s.dtype)
+        for tap, outputs, inputs in links(layer["window"], in_map, out_map):
+            seen[(slice(None), slice(None), tap, *inputs)] = own[(..., *outputs)]
+        return seen.flatten(1, 2).movedim(1, -1)
+
+    def shaped(self, layer: Layer, block: Tensor) -> Tensor:
+        """Weights by channel [C, k] in the format's shape."""
+        if layer["kind"] == "Dense":
+            return block
+        if layer["kind"] != "Conv":
+            return block[:, 0]
+        by_group = block.unflatten(1, (-1, *layer["window"]["kernel"])).unflatten(0, (layer["groups"], -1))
+        return by_group.transpose(1, 2).flatten(0, 1)
+
+    def fit_blocks(self, columns: list[Tensor], target: Tensor, intercept: bool) -> tuple[list[Tensor], Tensor]:
+        """Weights of each block [k, channels], all solved together, and intercepts [channels]."""
+        sizes = [block.shape[1] for block in columns]
+        weights, constant = self.ridge(torch.cat(columns, dim=1), target, intercept)
+        return list(weights.split(sizes)), constant
+
+    def ridge(self, regressors: Tensor, target: Tensor, intercept: bool) -> tuple[Tensor, Tensor]:
+        """Minimise Σ (target - regressors · W - b)² + λ Σ W²; without intercept b is 0."""
+        middle = regressors.mean(dim=0) if intercept else torch.zeros_like(regressors[0])
+        level = target.mean(dim=0) if intercept else torch.zeros_like(target[0])
+        weights = self.penalised(regressors - middle, target - level, self.case.options["ridge"])
+        return weights, level - middle @ weights
+
+    def penalised(self, regressors: Tensor, target: Tensor, ridge: float) -> Tensor:
+        """Least squares of [regressors; √λ · 1] against [target; 0] by QR, minimum norm where that has no full rank."""
+        unknowns = regressors.shape[1]
+        power = torch.linalg.svdvals(regressors) ** 2
+        least = power[-1] if len(power) == unknowns else 0.0
+        floor = unknowns * torch.finfo(torch.float64).eps
+        if ridge == 0 or (power[0] + ridge) * floor > least + ridge:
+            return self.minimum_norm(regressors, target, ridge)
+        # Not the singular vectors: their error is relative to the largest column, and √λ is far below it.
+        penalty = ridge**0.5 * torch.eye(unknowns, dtype=regressors.dtype)
+        q, r = torch.linalg.qr(torch.cat([regressors, penalty]))
+        aim = torch.cat([target, torch.zeros((unknowns, target.shape[1]), dtype=target.dtype)])
+        return torch.linalg.solve_triangular(r, q.T @ aim, upper=True)
+
+    def minimum_norm(self, regressors: Tensor, target: Tensor, ridge: float) -> Tensor:
+        """Over the singular values s that do not count as zero: Σ v · s / (s² + λ) · uᵀ target."""
+        left, singular, right = torch.linalg.svd(regressors, full_matrices=False)
+        # Rounded regressors of a deficient problem are deficient to their own precision only.
+        eps = torch.finfo(regressors.dtype if ridge == 0 else torch.float64).eps
+        kept = singular**2 > regressors.shape[1] * eps * singular[0] ** 2
+        factor = torch.where(kept, singular / torch.where(kept, singular**2 + ridge, 1.0), 0.0)
+        return right.T @ (factor[:, None] * (left.T @ target))

@@ -1,0 +1,89 @@
+"""Signals back through one layer: the ops without weights, and the adjoint convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from tests.golden.independent.case import Tensor
+from tests.golden.independent.forward import Forward, Layer
+from tests.golden.independent.geometry import links
+
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class Pull(Forward):
+    def branch_signal(self, branch: dict[str, Any], signals: dict[str, Tensor], switches: dict[str, Tensor]) -> Tensor:
+        """P [n, *in shape]: what comes back by one branch of ops without weights of their own."""
+        layers = [self.case.layers[number] for number in branch["layers"]]
+        parts = [self.pull(one, branch["slot"], signals[one["output"]], switches) for one in layers]
+        return sum(parts[1:], parts[0])
+
+    def pull(self, layer: Layer, slot: int, s: Tensor, switches: dict[str, Tensor]) -> Tensor:
+        shape = layer["in_shapes"][slot]
+        match layer["kind"]:
+            case "MaxPool":
+                return self.unpool(layer, s, switches[layer["output"]])
+            case "AveragePool":
+                return self.spread(layer, s)
+            case "GlobalAveragePool":
+                return s.expand(-1, *shape)
+            case "Activation" | "Affine" | "Add":
+                return s
+            case "Concat":
+                return self.slice_of(layer, slot, s)
+            case "Slice":
+                back = torch.zeros((len(s), *shape), dtype=s.dtype)
+                back[(slice(None), *map(slice, layer["begin"], layer["end"]))] = s
+                return back
+            case "Pad":
+                inside = [slice(a, a + size) for a, size in zip(layer["begin"], shape, strict=True)]
+                return s[(slice(None), *inside)]
+            case "Reshape":
+                return s.reshape(-1, *shape)
+            case "Transpose":
+                perm = layer["perm"]
+                return s.permute([perm.index(axis) for axis in range(len(perm))])
+        raise NotImplementedError(layer["kind"])
+
+    def slice_of(self, layer: Layer, slot: int, s: Tensor) -> Tensor:
+        axis = layer["axis"]
+        sizes = [shape[axis - 1] for shape in layer["in_shapes"]]
+        return s.narrow(axis, sum(sizes[:slot]), sizes[slot])
+
+    def unpool(self, layer: Layer, s: Tensor, switch: Tensor) -> Tensor:
+        """Each value at its window's switch; the mean where windows chose one location."""
+        flat, index = s.flatten(2), switch.flatten(2)
+        total = torch.zeros((len(s), *layer["in_shapes"][0]), dtype=s.dtype)
+        flat_total = total.flatten(2).scatter_add(2, index, flat)
+        count = torch.zeros_like(flat_total).scatter_add(2, index, torch.ones_like(flat))
+        return self.shared(flat_total, count).reshape(total.shape)
+
+    def spread(self, layer: Layer, s: Tensor) -> Tensor:
+        """Each location takes the mean of the values of the windows that cover it."""
+        total = torch.zeros((len(s), *layer["in_shapes"][0]), dtype=s.dtype)
+        count = torch.zeros_like(total)
+        for _, outputs, inputs in links(layer["window"], layer["in_shapes"][0][1:], layer["out_shape"][1:]):
+            total[(..., *inputs)] += s[(..., *outputs)]
+            count[(..., *inputs)] += 1
+        return self.shared(total, count)
+
+    def shared(self, total: Tensor, count: Tensor) -> Tensor:
+        """The mean of count values that add up to total; 0 of none."""
+        return total / count.clamp(min=1)
+
+    def adjoint(self, layer: Layer, kernel: Tensor, s: Tensor) -> Tensor:
+        """The adjoint of the layer's convolution with another kernel [out, in / groups, *taps], on the input's grid."""
+        window, in_map = layer["window"], layer["in_shapes"][0][1:]
+        strides, dilations = window["strides"], window["dilations"]
+        whole = TRANSPOSED[s.ndim - 2](s, kernel, stride=strides, dilation=dilations, groups=layer["groups"])
+        # The whole result starts `begin` before the input and may end on either side of its end.
+        behind = [
+            max(0, begin + size - length)
+            for begin, size, length in zip(window["begin"], in_map, whole.shape[2:], strict=True)
+        ]
+        whole = F.pad(whole, [width for size in reversed(behind) for width in (0, size)])
+        inside = [slice(begin, begin + size) for begin, size in zip(window["begin"], in_map, strict=True)]
+        return whole[(..., *inside)]
