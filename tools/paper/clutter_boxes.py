@@ -173,7 +173,6 @@ class Subject:
             "test": test,
             "variant": title,
             "scenes": count,
-            "scenes": count,
         }
 
 
