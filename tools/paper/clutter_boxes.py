@@ -18,7 +18,7 @@ import mipin_ref as mr
 from mipin_ref.panel import MIPIN
 from paper.maps import FEWER, KINDS, batches, flat, signed_map
 from paper.page import Block, Table, signed, three
-from paper.published import BOX_ACCURACY, METHODS, TITLES
+from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, TITLES
 from paper.results import Results
 from paper.scenes import (
     CALIBRATION_SEED,
@@ -27,12 +27,13 @@ from paper.scenes import (
     VALIDATION_SEED,
     Boxed,
     add_data,
+    fit_options,
     network,
     places,
     scenes,
 )
 from paper.study import NAME as STUDY
-from paper.study import VARIANTS, Variant, best_rows, calibration_of, fitted
+from paper.study import VARIANTS, best_rows, calibration_of, fitted
 
 NAME = "clutter"
 TITLE = "Table 2, on a stand-in: box accuracy on boxed clutter"
@@ -42,12 +43,12 @@ PAPER = (
 )
 HELP = "box accuracy of all methods on the clutter networks (the stand-in for Table 2)"
 LAST, CHOSEN, BY_STUDY = ", last feature map", ", tensor chosen", "mip-in, as the study chose"
-TOO_DEAR = tuple(FEWER)
-"""Many sweeps a scene: explained at the pixels alone."""
+INNER = (MIPIN, GRAD_CAM, "input-x-gradient", "guided-backprop", "excitation-backprop")
+"""Methods that are also read at the tensor where they are best."""
 ROWS = [
     *METHODS,
     MIPIN + LAST,
-    *(name + CHOSEN for name in METHODS if name not in TOO_DEAR),
+    *(name + CHOSEN for name in INNER),
     BY_STUDY,
 ]
 """A method's name alone means the pixels, but for Grad-CAM, whose own place is the last feature map."""
@@ -98,7 +99,10 @@ class Subject:
         self.name, self.net = name, network(name)
         self._options, self._results = options, results
         calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED)
-        self.panel = mr.Panel(self.net, calibration.x, method_options=FEWER, dtype="float32", memory="1GB")
+        fit = fit_options(results)
+        self.panel = mr.Panel(
+            self.net, calibration.x, fit_options=fit, method_options=FEWER, dtype="float32", memory="1GB"
+        )
         self.validation = scenes(options, "train", options.validation, VALIDATION_SEED)
         self.test = scenes(options, "test", options.samples, options.seed)
 
@@ -153,11 +157,9 @@ class Subject:
         part = self._results.read(STUDY, f"{self.name}--{title}")
         assert part is not None
         count = part.options["calibration"]
-        if variant == Variant(factor=variant.factor) and count == self._options.calibration:
-            self.panel.prepare(classes)
-            inverses = {c: self.panel.inverse(c) for c in classes}
-        else:
-            inverses = fitted(self.net, calibration_of(self._options, variant, count), variant, classes)
+        at = None if tensor == self.net.input else tensor
+        calibration = calibration_of(self._options, variant, count)
+        inverses = fitted(self.net, calibration, variant, classes, self._results, at)
         size = (self.test.x.shape[2], self.test.x.shape[3])
         maps = np.empty((len(self.test.x), *size), np.float32)
         for c in classes:

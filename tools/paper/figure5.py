@@ -11,7 +11,8 @@ import numpy as np
 import mipin_ref as mr
 from paper.digits import digits, some_of_each
 from paper.page import Block, Figure, Table, heat, photo, two
-from paper.published import METHODS
+from paper.published import GRAD_CAM
+from paper.published import METHODS as ALL
 from paper.results import Results
 from paper.scenes import MODELS
 
@@ -22,6 +23,8 @@ PAPER = (
     "zero. The maps of the other methods are noisy and pay attention to the background."
 )
 HELP = "maps of all methods on mnist_mlp"
+METHODS = tuple(name for name in ALL if name != GRAD_CAM)
+"""Grad-CAM weighs feature maps, which an MLP has none of."""
 KIND = "attribution"
 CLASSES = [0, 2, 3, 5]
 

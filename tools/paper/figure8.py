@@ -13,7 +13,7 @@ from paper.maps import FEWER, correlations, signed_map
 from paper.page import Block, Figure, Table, heat, photo, two
 from paper.published import METHODS
 from paper.results import Results
-from paper.scenes import CALIBRATION_SEED, NETWORKS, PAIRS_SEED, add_data, network, places, scenes
+from paper.scenes import CALIBRATION_SEED, NETWORKS, PAIRS_SEED, add_data, fit_options, network, places, scenes
 
 NAME = "figure8"
 TITLE = "Figure 8: two classes in one image"
@@ -60,7 +60,9 @@ def run(options: argparse.Namespace, results: Results) -> None:
     for name in options.networks:
         net = network(name)
         calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED)
-        panel = mr.Panel(net, calibration.x, method_options=FEWER, dtype="float32", memory="1GB")
+        panel = mr.Panel(
+            net, calibration.x, fit_options=fit_options(results), method_options=FEWER, dtype="float32", memory="1GB"
+        )
         given = {"sha256": net.sha256, "samples": options.samples, "calibration": options.calibration, "kind": KIND}
         for row, (method, at) in depth(net).items():
             if method not in options.methods:

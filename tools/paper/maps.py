@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]
 KINDS = ("contribution", "|contribution|", "attribution", "magnitude")
 """Sum over channels of A·X, its absolute value, mean over channels of A, sum over channels of |A|."""
 
-FEWER: dict[str, dict[str, Any]] = {"smoothgrad": {"samples": 20}, "integrated-gradients": {"steps": 20}}
+FEWER: dict[str, dict[str, Any]] = {"smoothgrad": {"samples": 10}, "integrated-gradients": {"steps": 10}}
 """Options of the methods that sweep many times a sample, where thousands are explained; their default is 50."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mipin_ref.panel import MIPIN
 
+GRAD_CAM = "grad-cam"
 METHODS = (
     MIPIN,
     "gradient",
@@ -19,7 +20,7 @@ METHODS = (
     "deeplift",
     "patternnet",
     "pattern-attribution",
-    "grad-cam",
+    GRAD_CAM,
 )
 
 TITLES = {MIPIN: "mip-in, pixels"}

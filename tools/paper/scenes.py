@@ -13,6 +13,7 @@ from clutter import Sources, compose, load_sources
 from numpy.typing import NDArray
 
 import mipin_ref as mr
+from paper.results import Results
 
 MODELS = Path(__file__).resolve().parents[2] / "models_onnx"
 NETWORKS = ("clutter_vgg", "clutter_resnet")
@@ -38,6 +39,11 @@ def scenes(options: argparse.Namespace, split: str, samples: int, seed: int, *, 
     """Scenes of one split, from the files --mnist and --fashion."""
     found = compose(_sources(options.mnist, options.fashion, split), split, samples, seed, pairs=pairs)
     return Boxed(found.x.astype(np.float32) / np.float32(255), found.y, found.boxes)
+
+
+def fit_options(results: Results) -> Any:
+    """Of every fit on scenes: each finished pass is kept among the results, and like fits are made once."""
+    return {"checkpoint": results.folder / "fits"}
 
 
 def network(name: str) -> mr.Network:

@@ -14,7 +14,7 @@ import mipin_ref as mr
 from paper.digits import digits
 from paper.maps import FEWER, batches
 from paper.page import Block, Table, two
-from paper.published import METHODS, SENSITIVITY
+from paper.published import GRAD_CAM, METHODS, SENSITIVITY
 from paper.results import Results
 from paper.scenes import MODELS
 
@@ -105,6 +105,9 @@ def blocks(results: Results) -> list[Block]:
             continue
         one = found[name]
         means = [f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" for kind in KINDS]
+        if name == GRAD_CAM:
+            # One weight a channel, the same at every location.
+            means[0] = "–"
         rows.append([name, *means, str(one["zero"]["attribution"]), two(SENSITIVITY.get(name))])
     told = []
     for kind in KINDS:

@@ -11,12 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pointing import deepest
 
 import mipin_ref as mr
 from paper.maps import KINDS, flat, signed_map
 from paper.page import Block, Table, three
 from paper.results import Results
-from paper.scenes import CALIBRATION_SEED, NETWORKS, VALIDATION_SEED, Boxed, add_data, network, places, scenes
+from paper.scenes import (
+    CALIBRATION_SEED,
+    NETWORKS,
+    VALIDATION_SEED,
+    Boxed,
+    add_data,
+    fit_options,
+    network,
+    places,
+    scenes,
+)
 
 NAME = "study"
 TITLE = "Study of Table 2's stand-in: what MIP-IN's box accuracy depends on"
@@ -30,35 +41,40 @@ HELP = "box accuracy of MIP-IN on validation scenes by calibration, options, dep
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to fit. factor: of the number of calibration scenes; pairs: whether they show two objects each."""
+    """One way to fit. factor: of the number of calibration scenes; pairs: whether they show two objects each; deep:
+    whether down to the pixels, or to the maps of 16 by 16, which costs a fraction.
+    """
 
     fit: dict[str, Any] = field(default_factory=dict)
-    factor: float = 1.0
+    factor: int = 1
     pairs: bool = False
+    deep: bool = False
 
 
 VARIANTS = {
-    "default": Variant(),
-    "a third of the scenes": Variant(factor=1 / 3),
-    "three times the scenes": Variant(factor=3.0),
+    "default": Variant(deep=True),
+    "three times the scenes": Variant(factor=3, deep=True),
+    "nine times the scenes": Variant(factor=9, deep=True),
     "scenes of two objects": Variant(pairs=True),
     "ridge 1": Variant({"ridge": 1.0}),
     "ridge 100": Variant({"ridge": 100.0}),
     "ridge 10000": Variant({"ridge": 10_000.0}),
     "fit_on target_class": Variant({"fit_on": "target_class"}),
-    "input_mask": Variant({"input_mask": True}),
+    "fit_on target_class, nine times the scenes": Variant({"fit_on": "target_class"}, factor=9),
     "local False": Variant({"local": False}),
-    "conv_bias": Variant({"conv_bias": True}),
-    "conv_bias, ridge 100": Variant({"conv_bias": True, "ridge": 100.0}),
-    "conv_bias, fit_on target_class": Variant({"conv_bias": True, "fit_on": "target_class"}),
+    "input_mask": Variant({"input_mask": True}, deep=True),
+    "conv_bias": Variant({"conv_bias": True}, deep=True),
+    "conv_bias, nine times the scenes": Variant({"conv_bias": True}, factor=9),
+    "conv_bias, ridge 100, nine times the scenes": Variant({"conv_bias": True, "ridge": 100.0}, factor=9),
 }
+SMALL = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--calibration", type=int, default=300, help="scenes that the inverses are fitted on")
+    parser.add_argument("--calibration", type=int, default=100, help="scenes that the inverses are fitted on")
     parser.add_argument("--validation", type=int, default=300, help="scenes that are explained")
 
 
@@ -66,15 +82,34 @@ def calibration_of(options: argparse.Namespace, variant: Variant, count: int) ->
     return scenes(options, "train", count, CALIBRATION_SEED, pairs=variant.pairs)
 
 
-def fitted(net: mr.Network, calibration: Boxed, variant: Variant, classes: list[int]) -> dict[int, mr.Inverse]:
-    """Inverses of all classes down to the pixels; of two objects in a scene the first is its class."""
-    labels = calibration.y if calibration.y.ndim == 1 else calibration.y[:, 0]
-    return mr.fit(net, calibration.x, classes, labels=labels, dtype="float32", memory="1GB", **variant.fit)
+def reach(net: mr.Network, variant: Variant) -> tuple[list[str], str | None]:
+    """The tensors that are explained, and the one where the fit stops; None for the pixels."""
+    every = places(net)
+    if variant.deep:
+        return [*every, net.input], None
+    small = [tensor for tensor in every if max(net.shapes[tensor][1:]) <= SMALL]
+    while len(small) > 1 and deepest(net, small) is None:
+        small.pop()
+    return small, deepest(net, small)
 
 
-def by_depth(net: mr.Network, inverses: dict[int, mr.Inverse], of: Boxed) -> dict[str, dict[str, float | None]]:
+def fitted(
+    net: mr.Network,
+    calibration: Boxed,
+    variant: Variant,
+    classes: list[int],
+    results: Results,
+    at: str | None,
+) -> dict[int, mr.Inverse]:
+    """Inverses of all classes down to a tensor."""
+    given = {**fit_options(results), **variant.fit, "at": at}
+    if variant.fit.get("fit_on") == "target_class":
+        given["labels"] = calibration.y
+    return mr.fit(net, calibration.x, classes, dtype="float32", memory="1GB", **given)
+
+
+def by_depth(inverses: dict[int, mr.Inverse], of: Boxed, tensors: list[str]) -> dict[str, dict[str, float | None]]:
     """Box accuracy of every tensor and kind of map, None where all maps are flat."""
-    tensors = [*places(net), net.input]
     size = (of.x.shape[2], of.x.shape[3])
     maps = {(tensor, kind): np.empty((len(of.x), *size), np.float32) for tensor in tensors for kind in KINDS}
     for c, inv in inverses.items():
@@ -99,7 +134,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
         net = network(name)
         for title in options.variants:
             variant = VARIANTS[title]
-            count = round(options.calibration * variant.factor)
+            count = options.calibration * variant.factor
             given = {
                 "sha256": net.sha256,
                 "calibration": count,
@@ -110,10 +145,11 @@ def run(options: argparse.Namespace, results: Results) -> None:
 
             def make(net: mr.Network = net, variant: Variant = variant, count: int = count) -> dict[str, Any]:
                 classes = sorted(set(validation.y.tolist()))
-                inverses = fitted(net, calibration_of(options, variant, count), variant, classes)
+                tensors, at = reach(net, variant)
+                inverses = fitted(net, calibration_of(options, variant, count), variant, classes, results, at)
                 reports = [{row.tensor: row.r2 for row in inv.report} for inv in inverses.values()]
                 r2 = {tensor: float(np.mean([one[tensor] for one in reports])) for tensor in reports[0]}
-                return {"accuracy": by_depth(net, inverses, validation), "r2": r2}
+                return {"accuracy": by_depth(inverses, validation, tensors), "r2": r2}
 
             results.part(NAME, f"{name}--{title}", given, make)
 
