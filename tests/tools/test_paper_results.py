@@ -24,7 +24,8 @@ def counted(store: Any, options: dict[str, Any], calls: list[int]) -> Any:
 
 
 def test_a_part_is_made_once_and_again_for_other_options(tmp_path: Path) -> None:
-    store, calls = results.Results(tmp_path / "out"), []
+    store = results.Results(tmp_path / "out")
+    calls: list[int] = []
     assert counted(store, {"n": 1, "pair": (3, 8)}, calls) == {"call": 1}
     assert counted(store, {"n": 1, "pair": (3, 8)}, calls) == {"call": 1}
     assert counted(results.Results(tmp_path / "out"), {"pair": [3, 8], "n": 1}, calls) == {"call": 1}
