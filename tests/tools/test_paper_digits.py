@@ -23,6 +23,7 @@ figure3 = importlib.import_module("paper.figure3")
 figure4 = importlib.import_module("paper.figure4")
 figure5 = importlib.import_module("paper.figure5")
 sanity = importlib.import_module("paper.sanity")
+table1 = importlib.import_module("paper.table1")
 sensitivity = importlib.import_module("paper.sensitivity")
 published = importlib.import_module("paper.published")
 Results = importlib.import_module("paper.results").Results
@@ -44,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, name: str, *options: str) -> Any:
     files = ["--mnist", str(data / "mnist.npz")]
-    if name in ("figure4", "sanity"):
+    if name in ("figure4", "sanity", "table1"):
         files += ["--fashion", str(data / "fashion.npz")]
     monkeypatch.setattr("sys.argv", ["reproduce_paper.py", name, *files, "--results", str(out), *options])
     reproduce_paper.main()
@@ -188,3 +189,29 @@ def test_some_of_each_class_or_an_error() -> None:
     np.testing.assert_array_equal(digits.some_of_each(y, [0, 1], 2), [1, 4, 0, 2])
     with pytest.raises(ValueError, match="2 samples of class 0, not 3"):
         digits.some_of_each(y, [0, 1], 3)
+
+
+def test_table1_is_the_change_of_the_logit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = command(monkeypatch, data, tmp_path, "table1", "--samples", "60", "--networks", "mnist_mlp")
+    net = mr.load(MODELS / "mnist_mlp" / "model.onnx")
+    y = np.arange(80) % 10
+    for fit_on in ("all", "target_class"):
+        fits = mr.fit(net, images(data, "train", 60), list(range(10)), labels=y[:60], fit_on=fit_on)
+        for name, split in (("test", "test"), ("calibration", "train")):
+            changes, gains = np.empty((10, 8)), np.empty((10, 8))
+            for c in range(10):
+                x = images(data, split)[y == c]
+                before, after = (
+                    mr.attribute(net, of.astype(np.float32), c, "gradient").output
+                    for of in (x, fits[c].attribute(x).source)
+                )
+                changes[c] = np.abs(before - after) / np.abs(before)
+                gains[c] = np.maximum(before - after, 0) / np.abs(before)
+            result = found.read("table1", f"mnist_mlp--{fit_on}").result
+            assert result[name]["apc"] == pytest.approx(changes.mean(), rel=1e-3)
+            assert result[name]["positive_apc"] == pytest.approx(gains.mean(), rel=1e-3)
+    (table,) = table1.blocks(found)
+    assert [row[1:4] for row in table.rows] == [
+        [fit_on, "False", name] for fit_on in ("all", "target_class") for name in ("test", "calibration")
+    ]
+    assert len(table1.expected()) == 10, "two of the MLP, four of either network of convolutions"
