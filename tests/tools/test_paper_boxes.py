@@ -138,17 +138,29 @@ def test_study_and_table_hold_the_box_accuracy_of_the_maps(
 
 
 def test_margins_are_over_the_best_of_the_others() -> None:
-    rows = {
-        "mip-in": {"test": 0.5},
-        "deeplift": {"test": 0.7},
-        "gradient": {"test": 0.6},
-        "smoothgrad": {"test": 0.4},
-        "patternnet": {"failed": "no"},
-    }
-    assert boxes.margins(rows) == [
+    scores = {"mip-in": 0.5, "deeplift": 0.7, "gradient": 0.6, "smoothgrad": 0.4, "mip-in, last feature map": 0.9}
+    assert boxes.margins(scores) == [
         ("mip-in", "deeplift (best of all)", pytest.approx(-0.2)),
         ("mip-in", "gradient (best of the paper's)", pytest.approx(-0.1)),
+        ("mip-in, last feature map", "deeplift (best of all)", pytest.approx(0.2)),
+        ("mip-in, last feature map", "gradient (best of the paper's)", pytest.approx(0.3)),
     ]
+
+
+def test_what_margins_are_of() -> None:
+    rows: dict[str, Any] = {
+        "gradient": {"test": 0.6, "at": "", "validation": {"contribution": 0.3, "attribution": 0.4, "magnitude": 0.7}},
+        "patternnet": {"failed": "no"},
+        "mip-in, tensor chosen": {
+            "test": 0.8,
+            "at": "b",
+            "validation": {"magnitude": 0.9},
+            "all": {"a": {"contribution": 0.99}, "b": {"contribution": 0.5, "attribution": None, "magnitude": 0.9}},
+        },
+        "grad-cam": {"test": None, "at": "", "validation": {"attribution": None}},
+    }
+    assert boxes.tested(rows) == {"gradient": 0.6, "mip-in, tensor chosen": 0.8}
+    assert boxes.ranked_with_sign(rows) == {"gradient": 0.4, "mip-in, tensor chosen": 0.5}
 
 
 def test_a_row_by_the_study_needs_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

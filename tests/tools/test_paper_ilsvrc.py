@@ -84,7 +84,7 @@ def layout(tmp_path: Path) -> Path:
         if i == 1:
             objects += [(WNIDS[1], (20, 10, 26, 16)), (WNIDS[2], (6, 4, 39, 29))]
         if i == 4:
-            objects = [(WNIDS[1], (1, 1, 30, 49))]
+            objects = [(WNIDS[1], (1, 10, 19, 40))]
         if i == 5:
             objects = [(WNIDS[2], (0, 0, 3, 30))]
         write_xml(tmp_path / "boxes" / "val" / f"ILSVRC2012_val_{i:08d}.xml", annotation(width, height, *objects))
@@ -104,7 +104,7 @@ def test_images_are_found_flat_and_in_folders_and_large_boxes_left_out(layout: P
     seen = found(layout)
     assert [one.path.stem[-1] for one in seen.samples] == ["0", "1", "2", "3"]
     assert [one.label for one in seen.samples] == [0, 1, 2, 0]
-    # The fifth box covers its image; the sixth lies in the three columns that the crop of 40×30 cuts off.
+    # The fifth box covers half of its crop; the sixth lies in the three columns that the crop of 40×30 cuts off.
     assert (seen.too_large, seen.outside) == (1, 1)
     assert [len(one.boxes) for one in seen.samples] == [1, 2, 1, 1], "the object of another class is left out"
 
@@ -170,6 +170,7 @@ GOOD = annotation(40, 30, (WNIDS[0], BOX))
         ("<annotation><size>", "no readable XML"),
         ("", "no readable XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + GOOD, "document type"),
+        ('<!DOCTYPE annotation SYSTEM "http://one/two.dtd">' + GOOD, "document type"),
         (GOOD.replace("<width>40</width>", ""), "lacks size/width"),
         (GOOD.replace("<ymax>22</ymax>", ""), "lacks bndbox/ymax"),
         (GOOD.replace("<width>40", "<width>many"), "size/width is 'many', not a number"),

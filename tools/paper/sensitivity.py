@@ -101,14 +101,15 @@ def blocks(results: Results) -> list[Block]:
     rows = []
     for name in ranked:
         if name not in found:
-            rows.append([name, parts[name].result["failed"], "", "", two(SENSITIVITY.get(name))])
+            rows.append([name, parts[name].result["failed"], "", "", "", two(SENSITIVITY.get(name))])
             continue
         one = found[name]
         means = [f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" for kind in KINDS]
         if name == GRAD_CAM:
             # One weight a channel, the same at every location.
             means[0] = "–"
-        rows.append([name, *means, str(one["zero"]["attribution"]), two(SENSITIVITY.get(name))])
+        images = f"{parts[name].options['samples']:,}"
+        rows.append([name, *means, str(one["zero"]["attribution"]), images, two(SENSITIVITY.get(name))])
     told = []
     for kind in KINDS:
         value, count = order({name: one["mean"][kind] for name, one in found.items()})
@@ -117,9 +118,9 @@ def blocks(results: Results) -> list[Block]:
     paper = sorted(SENSITIVITY, key=lambda n: -SENSITIVITY[n])
     return [
         Table(
-            ["method", "A", "A·X", "zero maps of A", "paper"],
+            ["method", "A", "A·X", "zero maps of A", "images", "paper"],
             rows,
-            f"mnist_cnn, {options['samples']:,} test images, classes {options['classes'][0]} and "
+            f"mnist_cnn, test images, classes {options['classes'][0]} and "
             f"{options['classes'][1]}, fitted on {options['calibration']:,}; ± standard error",
         ),
         f"Rank correlation (Spearman) with the paper's order: {'; '.join(told)}. "
