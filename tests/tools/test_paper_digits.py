@@ -136,10 +136,12 @@ def test_sensitivity_is_the_distance_of_maps_divided_by_their_largest(
         pair = [
             fits[c].attribute(x) if name == "mip-in" else mr.attribute(net, x, c, name, dtype="float32") for c in (3, 8)
         ]
-        for kind in ("attribution", "contribution"):
+        for kind in ("attribution", "contribution", "positive part"):
             distances = []
             for i in range(6):
-                a, b = (getattr(res, kind)[i, 0].astype(np.float64) for res in pair)
+                a, b = (getattr(res, kind.replace("positive part", "attribution"))[i, 0].astype(float) for res in pair)
+                if kind == "positive part":
+                    a, b = a.clip(min=0), b.clip(min=0)
                 distances.append(np.linalg.norm(a / np.abs(a).max() - b / np.abs(b).max()))
             result = found.read("sensitivity", name).result
             assert result["mean"][kind] == pytest.approx(np.mean(distances), rel=1e-3)

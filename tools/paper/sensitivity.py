@@ -26,7 +26,9 @@ PAPER = (
     "PatternAttribution are not."
 )
 HELP = "class sensitivity of all methods on mnist_cnn"
-KINDS = ("attribution", "contribution")
+KINDS = ("attribution", "contribution", "positive part")
+"""A, A·X, and the positive part of A: where a class with a negative logit has a map that is all zero, as in the paper's
+Deep Taylor, instead of the other's with its sign turned."""
 PAIR = (3, 8)
 
 
@@ -45,7 +47,9 @@ def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple
     for rows in batches(len(x)):
         pair = [panel.explain(name, x[rows], c) for c in classes]
         for kind in KINDS:
-            one = mr.metrics.class_sensitivity(*(mr.saliency(res, kind=kind, positive=False) for res in pair))
+            positive = kind == "positive part"
+            of = "attribution" if positive else kind
+            one = mr.metrics.class_sensitivity(*(mr.saliency(res, kind=of, positive=positive) for res in pair))
             found[kind].append(one.distances)
             zero[kind] += one.zero
     joined = {kind: np.concatenate(parts) for kind, parts in found.items()}
@@ -101,24 +105,26 @@ def blocks(results: Results) -> list[Block]:
     rows = []
     for name in ranked:
         if name not in found:
-            rows.append([name, parts[name].result["failed"], "", "", "", two(SENSITIVITY.get(name))])
+            rows.append([name, parts[name].result["failed"], "", "", "", "", two(SENSITIVITY.get(name))])
             continue
         one = found[name]
-        means = [f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" for kind in KINDS]
+        means = [
+            f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" if kind in one["mean"] else "–" for kind in KINDS
+        ]
         if name == GRAD_CAM:
             # One weight a channel, the same at every location.
-            means[0] = "–"
+            means = ["–", means[1], "–"]
         images = f"{parts[name].options['samples']:,}"
         rows.append([name, *means, str(one["zero"]["attribution"]), images, two(SENSITIVITY.get(name))])
     told = []
     for kind in KINDS:
-        value, count = order({name: one["mean"][kind] for name, one in found.items()})
+        value, count = order({name: one["mean"][kind] for name, one in found.items() if kind in one["mean"]})
         told.append(f"{value:.2f} for maps of kind {kind} ({count} methods)")
     here = sorted((n for n in SENSITIVITY if n in found), key=lambda n: -found[n]["mean"]["attribution"])
     paper = sorted(SENSITIVITY, key=lambda n: -SENSITIVITY[n])
     return [
         Table(
-            ["method", "A", "A·X", "zero maps of A", "images", "paper"],
+            ["method", "A", "A·X", "A, positive part", "zero maps of A", "images", "paper"],
             rows,
             f"mnist_cnn, test images, classes {options['classes'][0]} and "
             f"{options['classes'][1]}, fitted on {options['calibration']:,}; ± standard error",
