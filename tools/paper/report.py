@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mipin_ref.panel import MIPIN
 from paper import (
     accuracy,
     clutter_boxes,
@@ -70,7 +71,9 @@ def _told(block: Block) -> dict[str, Any]:
     if isinstance(block, Table):
         columns = range(len(block.head))
         numbers = [all(NUMBER.fullmatch(row[i]) for row in block.rows if i < len(row)) for i in columns]
-        return {"kind": "table", "of": block, "numbers": numbers}
+        # MIP-IN's rows stand out among others.
+        mixed = not all(row[0].startswith(MIPIN) for row in block.rows)
+        return {"kind": "table", "of": block, "numbers": numbers, "mixed": mixed}
     return {"kind": "figure" if isinstance(block, Figure) else "text", "of": block}
 
 

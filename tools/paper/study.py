@@ -176,18 +176,15 @@ def blocks(results: Results) -> list[Block]:
             continue
         options = next(iter(parts.values())).options
         tensors = list(next(iter(parts.values())).result["accuracy"])
-        rows = []
-        for title, part in parts.items():
-            cells = []
-            for tensor in tensors:
-                value, kind = best_kind(part.result["accuracy"].get(tensor, {}))
-                cells.append(f"{three(value)} {SHORT[kind]}" if kind else "–")
-            rows.append([title, f"{part.options['calibration']:,}", *cells])
+        rows = [["scenes fitted on", *(f"{part.options['calibration']:,}" for part in parts.values())]]
+        for tensor in tensors:
+            best = [best_kind(part.result["accuracy"].get(tensor, {})) for part in parts.values()]
+            rows.append([tensor, *(f"{three(value)} {SHORT[kind]}" if kind else "" for value, kind in best)])
         caption = (
             f"{name}: box accuracy of MIP-IN on {options['validation']} validation scenes, of the best kind of map "
             f"({', '.join(f'{short}: {kind}' for kind, short in SHORT.items())}), at every activation and pool"
         )
-        told.append(Table(["fit", "fitted on", *tensors], rows, caption))
+        told.append(Table(["tensor", *parts], rows, caption))
         part = parts.get("default")
         if part:
             r2 = part.result["r2"]
