@@ -48,9 +48,9 @@ def own_share(maps: Any, boxes: Any, turn: int) -> Any:
 
 
 def depth(net: mr.Network) -> dict[str, tuple[str, str | None]]:
-    """Rows of the figure: method and tensor; MIP-IN at the pixels and at the last fitted map of some size."""
-    last = next(tensor for tensor in places(net) if min(net.shapes[tensor][1:]) >= 4)
-    rows: dict[str, tuple[str, str | None]] = {METHODS[0]: (METHODS[0], None), "mip-in, last map": (METHODS[0], last)}
+    """Rows of the figure: method and tensor; MIP-IN at the pixels and, as Grad-CAM, at the last map of 8 by 8."""
+    last = next(tensor for tensor in places(net) if min(net.shapes[tensor][1:]) >= 8)
+    rows: dict[str, tuple[str, str | None]] = {METHODS[0]: (METHODS[0], None), "mip-in, 8×8 map": (METHODS[0], last)}
     return rows | {name: (name, None) for name in METHODS[1:-1]} | {METHODS[-1]: (METHODS[-1], last)}
 
 
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
                     "pictures": [[heat(maps[turn][i]) for turn in (0, 1)] for i in range(SHOWN)],
                 }
 
-            results.part(NAME, f"{name}--{row}", given, make)
+            results.part(NAME, f"{name}--{row}", given | ({"at": at} if at else {}), make)
 
     def drawn() -> dict[str, Any]:
         return {

@@ -119,7 +119,8 @@ def blocks(results: Results) -> list[Block]:
     told = []
     for kind in KINDS:
         value, count = order({name: one["mean"][kind] for name, one in found.items() if kind in one["mean"]})
-        told.append(f"{value:.2f} for maps of kind {kind} ({count} methods)")
+        if count > 2:
+            told.append(f"{value:.2f} for maps of kind {kind} ({count} methods)")
     here = sorted((n for n in SENSITIVITY if n in found), key=lambda n: -found[n]["mean"]["attribution"])
     paper = sorted(SENSITIVITY, key=lambda n: -SENSITIVITY[n])
     return [
