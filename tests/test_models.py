@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +14,19 @@ import mipin_ref as mr
 from mipin_ref.data import builtin, builtin_names
 from mipin_ref.graph.forward import logits
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+clutter = importlib.import_module("clutter")
+
 NAMES = ("mnist_cnn", "mnist_mlp", "rgb32_cnn")
+CLUTTER = ("clutter_resnet", "clutter_vgg")
 
 
 def test_all_three_are_there() -> None:
     assert set(builtin_names()) >= set(NAMES)
+
+
+def test_the_clutter_networks_are_there() -> None:
+    assert set(builtin_names()) >= set(CLUTTER)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,3 +63,45 @@ def test_the_source_signal_resembles_its_input(name: str, share: float) -> None:
     error = np.sum((res.source - mine) ** 2)
     assert error < share * np.sum((x[y == 2].mean(axis=0) - mine) ** 2)
     assert np.all(np.isfinite(res.attribution))
+
+
+@pytest.mark.parametrize("name", CLUTTER)
+def test_card_and_files_of_a_clutter_network_agree(name: str) -> None:
+    found = builtin(name)
+    net = mr.load(found.model)
+    card = found.card
+    assert hashlib.sha256(found.model.read_bytes()).hexdigest() == card["model_sha256"] == net.sha256
+    assert hashlib.sha256(found.calibration.read_bytes()).hexdigest() == card["calibration"]["sha256"]
+    assert found.model.stat().st_size <= 1_000_000
+    assert found.calibration.stat().st_size <= 710_000
+    assert net.removed_softmax == "Softmax"
+    assert len([layer for layer in net.layers if layer.kind == "Conv"]) >= 8
+    assert card["class_names"] == clutter.CLASS_NAMES
+    assert len(card["class_names"]) == net.classes
+    with np.load(found.calibration, allow_pickle=False) as data:
+        x, y, box, x_test, y_test, box_test = (data[k] for k in ("x", "y", "box", "x_test", "y_test", "box_test"))
+    assert x.dtype == x_test.dtype == np.uint8
+    assert x.shape[1:] == x_test.shape[1:] == net.input_shape == (3, 64, 64)
+    assert np.array_equal(np.bincount(y), np.full(15, card["calibration"]["count_per_class"]))
+    assert np.array_equal(np.bincount(y_test), np.full(15, card["calibration"]["test_count_per_class"]))
+    x0, y0, x1, y1 = np.concatenate([box, box_test]).T
+    assert np.all((x0 >= 0) & (x0 < x1) & (x1 <= 64) & (y0 >= 0) & (y0 < y1) & (y1 <= 64))
+    assert np.max((x1 - x0) * (y1 - y0)) < 0.33 * 64 * 64
+    assert min(card["accuracy"].values()) >= 0.95
+    predicted = logits(net, x_test.astype(np.float32) / 255).argmax(axis=1)
+    # 45 scenes at the accuracy on the card: more than 5 wrong have a probability below one in a hundred.
+    assert np.sum(predicted != y_test) <= 5
+
+
+@pytest.mark.parametrize("name", CLUTTER)
+def test_clutter_networks_are_fitted_down_to_the_pixels(name: str) -> None:
+    found = builtin(name)
+    net = mr.load(found.model)
+    with np.load(found.calibration, allow_pickle=False) as data:
+        x, x_test, y_test = (data[key] for key in ("x", "x_test", "y_test"))
+    inv = mr.fit(net, x[:60].astype(np.float32) / 255, 3, dtype="float32")
+    res = inv.attribute(x_test[y_test == 3].astype(np.float32) / 255)
+    assert res.source.shape == (3, 3, 64, 64)
+    assert np.isfinite(res.source).all()
+    assert np.all(np.abs(res.attribution).max(axis=(1, 2, 3)) > 0)
+    assert inv.report.tensors[-1].tensor == "input"

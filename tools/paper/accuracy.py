@@ -1,0 +1,60 @@
+"""Accuracy of the two clutter networks on scenes that no decision about data or networks has seen."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from paper.page import Block, Table, percent
+from paper.results import Results
+from paper.scenes import MODELS, NETWORKS, add_data, scenes
+
+NAME = "accuracy"
+TITLE = "Accuracy of the networks of the stand-in"
+PAPER = "The paper takes VGG19 and ResNet50 as published, trained on ImageNet."
+HELP = "accuracy of the clutter networks on test scenes of a fresh seed, by onnxruntime"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--samples", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=77, help="of the test split, another than training was tested on")
+
+
+def predictions(model: Path, x: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The class of each sample of x [N, ...], by the file's own output in onnxruntime."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    (name,) = (one.name for one in session.get_inputs())
+    parts = [session.run(None, {name: x[i : i + 100]})[0].argmax(axis=1) for i in range(0, len(x), 100)]
+    return np.concatenate(parts)
+
+
+def run(options: argparse.Namespace, results: Results) -> None:
+    test = scenes(options, "test", options.samples, options.seed)
+    for name in options.networks:
+        given = {"samples": options.samples, "seed": options.seed, "split": "test", "network": name}
+        model = MODELS / name / "model.onnx"
+
+        def make(model: Path = model) -> dict[str, float]:
+            return {"accuracy": float(np.mean(predictions(model, test.x) == test.y))}
+
+        results.part(NAME, name, given, make)
+
+
+def expected() -> list[str]:
+    return list(NETWORKS)
+
+
+def blocks(results: Results) -> list[Block]:
+    rows = []
+    for name in NETWORKS:
+        part = results.read(NAME, name)
+        if part:
+            options = part.options
+            rows.append([name, percent(part.result["accuracy"]), f"{options['samples']:,}", str(options["seed"])])
+    return [Table(["network", "accuracy", "test scenes", "seed"], rows)] if rows else []

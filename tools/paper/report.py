@@ -1,0 +1,98 @@
+"""One self-contained page of all results that are there, and of what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mipin_ref.panel import MIPIN
+from paper import (
+    accuracy,
+    clutter_boxes,
+    figure3,
+    figure4,
+    figure5,
+    figure8,
+    grid,
+    sanity,
+    sensitivity,
+    study,
+    table1,
+    table2,
+)
+from paper.page import Block, Figure, Table
+from paper.results import Results
+
+EXPERIMENTS: tuple[ModuleType, ...] = (
+    table1,
+    figure3,
+    figure4,
+    figure5,
+    accuracy,
+    clutter_boxes,
+    study,
+    table2,
+    figure8,
+    sensitivity,
+    grid,
+    sanity,
+)
+"""In the order of the report. Each has NAME, TITLE, PAPER, HELP, add_arguments, run, expected and blocks."""
+
+NUMBER = re.compile(r"[-+–]?[\d.,]*\d?( ?%)?( ± [\d.]+)?( \(.*\))?( / [\d.]+ ?%?)?")
+
+
+@dataclass(frozen=True)
+class Section:
+    key: str
+    title: str
+    paper: str
+    blocks: list[dict[str, Any]]
+    missing: list[str]
+    expected: int
+
+
+def sections(results: Results) -> list[Section]:
+    """Of every experiment, those that have no result too. Raises ValueError for a damaged file of results."""
+    found = []
+    for experiment in EXPERIMENTS:
+        parts = experiment.expected()
+        missing = [part for part in parts if results.read(experiment.NAME, part) is None]
+        blocks = [_told(block) for block in experiment.blocks(results)]
+        found.append(Section(experiment.NAME, experiment.TITLE, experiment.PAPER, blocks, missing, len(parts)))
+    return found
+
+
+def _told(block: Block) -> dict[str, Any]:
+    if isinstance(block, Table):
+        columns = range(len(block.head))
+        numbers = [all(NUMBER.fullmatch(row[i]) for row in block.rows if i < len(row)) for i in columns]
+        # MIP-IN's rows stand out among others.
+        mixed = not all(row[0].startswith(MIPIN) for row in block.rows)
+        return {"kind": "table", "of": block, "numbers": numbers, "mixed": mixed}
+    return {"kind": "figure" if isinstance(block, Figure) else "text", "of": block}
+
+
+def page(results: Results) -> str:
+    """The page as HTML; nothing in it is fetched. Raises ValueError where jinja2 is missing."""
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise ValueError("the report needs jinja2: pip install 'mipin_ref[report]'") from error
+    template = Path(__file__).with_name("report.html.j2").read_text()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    html: str = environment.from_string(template).render(sections=sections(results))
+    return html
+
+
+def write(results: Results, out: Path) -> list[str]:
+    """The page in a file, whole or not at all; what is missing, a line an experiment."""
+    temporary = out.with_name(out.name + ".tmp")
+    temporary.write_text(page(results))
+    os.replace(temporary, out)
+    lacking = [one for one in sections(results) if one.missing]
+    return [f"{one.key}: {len(one.missing)} of {one.expected} parts missing" for one in lacking]

@@ -1,0 +1,62 @@
+"""Boxed clutter as the experiments take it: the two networks, their calibration, validation and test scenes."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clutter import Sources, compose, load_sources
+from numpy.typing import NDArray
+
+import mipin_ref as mr
+from paper.results import Results
+
+MODELS = Path(__file__).resolve().parents[2] / "models_onnx"
+NETWORKS = ("clutter_vgg", "clutter_resnet")
+CALIBRATION_SEED, VALIDATION_SEED, TEST_SEED, PAIRS_SEED = 11, 12, 101, 103
+"""Scenes that no other tool draws: training, its validation and its test take others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Boxed:
+    """x [N, 3, 64, 64] float32 in 0..1, y [N], boxes [N, 4]; of pairs y [N, 2], boxes [N, 2, 4]."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+
+
+@cache
+def _sources(mnist: Path, fashion: Path, split: str) -> Sources:
+    return load_sources(mnist, fashion, split)
+
+
+def scenes(options: argparse.Namespace, split: str, samples: int, seed: int, *, pairs: bool = False) -> Boxed:
+    """Scenes of one split, from the files --mnist and --fashion."""
+    found = compose(_sources(options.mnist, options.fashion, split), split, samples, seed, pairs=pairs)
+    return Boxed(found.x.astype(np.float32) / np.float32(255), found.y, found.boxes)
+
+
+def fit_options(results: Results) -> Any:
+    """Of every fit on scenes: each finished pass is kept among the results, and like fits are made once."""
+    return {"checkpoint": results.folder / "fits"}
+
+
+def network(name: str) -> mr.Network:
+    return mr.load(MODELS / name / "model.onnx")
+
+
+def places(net: mr.Network) -> list[str]:
+    """Activations and pools of more than one location, from the top down: where maps may be read above the pixels."""
+    kinds = {layer.output: layer.kind for layer in net.layers}
+    maps = [tensor for tensor, shape in net.shapes.items() if len(shape) == 3 and min(shape[1:]) > 1]
+    return [tensor for tensor in reversed(maps) if kinds.get(tensor) in ("Activation", "MaxPool")]
+
+
+def add_data(parser: Any) -> None:
+    parser.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
+    parser.add_argument("--fashion", type=Path, required=True, help="Fashion-MNIST under the same keys")

@@ -1,0 +1,135 @@
+"""Class sensitivity of all methods on the MNIST CNN (paper, Appendix B): how far apart lie the maps of two classes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+import mipin_ref as mr
+from paper.digits import digits
+from paper.maps import FEWER, batches
+from paper.page import Block, Table, two
+from paper.published import GRAD_CAM, METHODS, SENSITIVITY
+from paper.results import Results
+from paper.scenes import MODELS
+
+NAME = "sensitivity"
+TITLE = "Figure 9 and Appendix B: class sensitivity"
+PAPER = (
+    "Mean L2 distance between the maps of two classes, 5,000 images of MNIST, three-layer CNN: SmoothGrad, "
+    "gradient, LRP, MIP-IN and, on this network, DeconvNet are called sensitive; Guided Backprop, DTD and "
+    "PatternAttribution are not."
+)
+HELP = "class sensitivity of all methods on mnist_cnn"
+KINDS = ("attribution", "contribution", "positive part")
+"""A, A·X, and the positive part of A: where a class with a negative logit has a map that is all zero, as in the paper's
+Deep Taylor, instead of the other's with its sign turned."""
+PAIR = (3, 8)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--samples", type=int, default=5000, help="test images; the paper took 5,000")
+    parser.add_argument("--calibration", type=int, default=5000, help="training images to fit on")
+    parser.add_argument("--classes", type=int, nargs=2, default=PAIR, metavar=("A", "B"))
+
+
+def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple[int, int]) -> dict[str, Any]:
+    """For each kind of map the mean distance between the maps of the two classes, signed as they are."""
+    found: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in KINDS}
+    zero = dict.fromkeys(KINDS, 0)
+    for rows in batches(len(x)):
+        pair = [panel.explain(name, x[rows], c) for c in classes]
+        for kind in KINDS:
+            positive = kind == "positive part"
+            of = "attribution" if positive else kind
+            one = mr.metrics.class_sensitivity(*(mr.saliency(res, kind=of, positive=positive) for res in pair))
+            found[kind].append(one.distances)
+            zero[kind] += one.zero
+    joined = {kind: np.concatenate(parts) for kind, parts in found.items()}
+    return {
+        "mean": {kind: float(values.mean()) for kind, values in joined.items()},
+        "error": {kind: float(values.std() / np.sqrt(len(values))) for kind, values in joined.items()},
+        "zero": zero,
+    }
+
+
+def run(options: argparse.Namespace, results: Results) -> None:
+    net = mr.load(MODELS / "mnist_cnn" / "model.onnx")
+    x, _ = digits(options.mnist, "test", options.samples)
+    calibration, _ = digits(options.mnist, "train", options.calibration)
+    panel = mr.Panel(net, calibration, method_options=FEWER, dtype="float32", memory="1GB")
+    for name in options.methods:
+        given = {
+            "samples": len(x),
+            "calibration": len(calibration),
+            "classes": list(options.classes),
+            "method": FEWER.get(name, {}),
+        }
+
+        def make(name: str = name) -> dict[str, Any]:
+            try:
+                panel.explain(name, x[:2], options.classes[0])
+                return distances(panel, name, x, tuple(options.classes))
+            except mr.MipinError as error:
+                return {"failed": str(error)}
+
+        results.part(NAME, name, given, make)
+
+
+def expected() -> list[str]:
+    return list(METHODS)
+
+
+def order(ours: dict[str, float]) -> tuple[float, int]:
+    """Spearman rank correlation of our means with the paper's, and of how many methods."""
+    names = [name for name in SENSITIVITY if name in ours]
+    if len(names) < 3:
+        return float("nan"), len(names)
+    return float(spearmanr([ours[n] for n in names], [SENSITIVITY[n] for n in names]).statistic), len(names)
+
+
+def blocks(results: Results) -> list[Block]:
+    parts = {name: part for name in METHODS if (part := results.read(NAME, name))}
+    found = {name: part.result for name, part in parts.items() if "mean" in part.result}
+    if not parts:
+        return []
+    options = next(iter(parts.values())).options
+    ranked = sorted(parts, key=lambda name: -found.get(name, {"mean": {"attribution": -1}})["mean"]["attribution"])
+    rows = []
+    for name in ranked:
+        if name not in found:
+            rows.append([name, parts[name].result["failed"], "", "", "", "", two(SENSITIVITY.get(name))])
+            continue
+        one = found[name]
+        means = [
+            f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" if kind in one["mean"] else "–" for kind in KINDS
+        ]
+        if name == GRAD_CAM:
+            # One weight a channel, the same at every location.
+            means = ["–", means[1], "–"]
+        images = f"{parts[name].options['samples']:,}"
+        rows.append([name, *means, str(one["zero"]["attribution"]), images, two(SENSITIVITY.get(name))])
+    told = []
+    for kind in KINDS:
+        value, count = order({name: one["mean"][kind] for name, one in found.items() if kind in one["mean"]})
+        if count > 2:
+            told.append(f"{value:.2f} for maps of kind {kind} ({count} methods)")
+    here = sorted((n for n in SENSITIVITY if n in found), key=lambda n: -found[n]["mean"]["attribution"])
+    paper = sorted(SENSITIVITY, key=lambda n: -SENSITIVITY[n])
+    return [
+        Table(
+            ["method", "A", "A·X", "A, positive part", "zero maps of A", "images", "paper"],
+            rows,
+            f"mnist_cnn, test images, classes {options['classes'][0]} and "
+            f"{options['classes'][1]}, fitted on {options['calibration']:,}; ± standard error",
+        ),
+        f"Rank correlation (Spearman) with the paper's order: {'; '.join(told)}. "
+        f"Ours by A: {' > '.join(here)}. The paper's: {' > '.join(paper)}.",
+    ]
