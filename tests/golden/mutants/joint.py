@@ -182,7 +182,7 @@ JOINT = {
         SumSharedOutLessTheFit, "golden_downsample", "propagate", "propagate/S/short"
     ),
     "concat sliced in reverse": Mutant(ConcatInReverse, "golden_concat", "propagate", "propagate/S/mean"),
-    "concat always of channels": Mutant(ConcatAlwaysOfChannels, "golden_split_map", "propagate", "propagate/S/lower"),
+    "concat always of channels": Mutant(ConcatAlwaysOfChannels, "golden_split_map", "propagate", "propagate/S/conv2"),
     "location without a window gets 0": Mutant(
         NothingWhereNoWindowIs, "golden_average_pool", "solve", "solve/prediction/relu2"
     ),
