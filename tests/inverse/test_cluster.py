@@ -32,7 +32,10 @@ FIT: dict[str, Any] = {"ridge": 1.0, "batch_size": 8}
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """Two workers of one thread, each a process."""
+    # Seconds after a worker was lost the cluster looks whether its like is there, and gives its place up where not: by
+    # then the next test may have killed that one too.
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         LocalCluster(
             processes=True,
             n_workers=2,
