@@ -22,7 +22,7 @@ def catches(mutant: Mutant, case: str) -> bool:
     """A fault written for maps of two axes need not run on others."""
     try:
         return caught(mutant.fault, case) is not None
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, KeyError):
         return False
 
 

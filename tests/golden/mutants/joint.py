@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import torch
 
@@ -81,7 +82,7 @@ class SumSharedOut(Independent):
 class SumSharedOutLessTheFit(SumSharedOut):
     """The same where the branch is not fitted, so that no scalar can make up for it."""
 
-    def columns(self, step: Step, branch: Signals, number: int, signals: Signals, switches: Signals) -> Tensor:
+    def columns(self, step: Step, branch: dict[str, Any], number: int, signals: Signals, switches: Signals) -> Tensor:
         return Independent(self.case).columns(step, branch, number, signals, switches)
 
     def predict(self, step: Step, weights: Weights, signals: Signals, switches: Signals) -> Tensor:
