@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +20,7 @@ from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.methods.attribute import attribute, checked_targets
 from mipin_ref.methods.patterns import Patterns, fit_patterns
-from mipin_ref.methods.registry import make_method, methods
+from mipin_ref.methods.registry import make_method, methods, unknown_method
 
 MIPIN = "mip-in"
 FITTED = ("patternnet", "pattern-attribution")
@@ -159,9 +158,7 @@ def _checked_names(names: Sequence[str]) -> Sequence[str]:
     known = [MIPIN, *methods()]
     for name in names:
         if name not in known:
-            near = get_close_matches(str(name), known, n=3)
-            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}"
-            raise InvalidData(f"there is no method {name!r}; {hint}")
+            raise unknown_method(name, known)
     if not names or len(set(names)) != len(names):
         raise InvalidData(f"methods must be named, each once, not {list(names)}")
     return names

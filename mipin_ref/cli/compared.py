@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,11 @@ class Seen:
     @property
     def ranks(self) -> int:
         return len(self.targets[0])
+
+    @property
+    def output(self) -> Literal["logit", "probability"]:
+        """What curves are of."""
+        return "logit" if self.net.classes == 1 else "probability"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +134,7 @@ def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> Array | None:
 
 
 def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: Array) -> float:
-    output = "logit" if seen.net.classes == 1 else "probability"
-    return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=STEPS, output=output).mean
+    return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=STEPS, output=seen.output).mean
 
 
 def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float | None:
@@ -166,10 +171,10 @@ def metrics_table(found: Sequence[Compared]) -> tuple[Sequence[str], list[list[s
 
 def metrics_notes(found: Sequence[Compared], seen: Seen) -> list[str]:
     """What the columns are, and why a value is missing."""
-    output = "logit" if seen.net.classes == 1 else "probability"
     notes = [
-        f"Deletion and insertion: mean area under the {output} of the predicted class as pixels go, replaced by 0 in "
-        f"the scale of the network's input, or come back to a blurred image, in the order of the map in {STEPS} steps; "
+        f"Deletion and insertion: mean area under the {seen.output} of the predicted class as pixels go, replaced by 0 "
+        "in the scale of the network's input, or come back to a blurred image, in the order of the map in "
+        f"{STEPS} steps; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
         "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "

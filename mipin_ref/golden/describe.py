@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.golden.perturb import parameters
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.layer import (
     Activation,
@@ -20,6 +19,7 @@ from mipin_ref.graph.layer import (
     Pad,
     Slice,
     Transpose,
+    parameters,
 )
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Plan

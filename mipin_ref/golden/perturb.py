@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.regression import Array, Inverted
-from mipin_ref.graph.layer import Activation, Affine, Conv, Dense, Layer
+from mipin_ref.graph.layer import Layer, parameters
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Step
 
@@ -177,14 +177,3 @@ def _noisy(net: Network, rounding: Callable[[Array], Array]) -> Network:
 def _noisy_layer(layer: Layer, rounding: Callable[[Array], Array]) -> Layer:
     found: dict[str, Any] = {name: rounding(value) for name, value in parameters(layer).items()}
     return replace(layer, **found)
-
-
-def parameters(layer: Layer) -> dict[str, Array]:
-    """The arrays of a layer, by field."""
-    if isinstance(layer, Dense | Conv):
-        return {"weight": layer.weight, "bias": layer.bias}
-    if isinstance(layer, Affine):
-        return {"scale": layer.scale, "shift": layer.shift}
-    if isinstance(layer, Activation) and layer.slope is not None:
-        return {"slope": layer.slope}
-    return {}

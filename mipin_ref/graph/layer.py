@@ -201,3 +201,14 @@ class Transpose(Layer):
 
     def describe(self) -> str:
         return f"perm {self.perm}"
+
+
+def parameters(layer: Layer) -> dict[str, Array]:
+    """The arrays of a layer that were trained, by field."""
+    if isinstance(layer, Dense | Conv):
+        return {"weight": layer.weight, "bias": layer.bias}
+    if isinstance(layer, Affine):
+        return {"scale": layer.scale, "shift": layer.shift}
+    if isinstance(layer, Activation) and layer.slope is not None:
+        return {"slope": layer.slope}
+    return {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.emit import emit
-from mipin_ref.graph.layer import Activation, Affine, Array, Conv, Dense, Layer
+from mipin_ref.graph.layer import Layer, parameters
 from mipin_ref.graph.network import Network
 
 PURPOSE = int.from_bytes(b"redraw")
@@ -38,7 +38,7 @@ def redrawable(net: Network) -> tuple[str, ...]:
     return tuple(
         layer.output
         for layer in reversed(net.layers)
-        if any(np.ptp(weights) > 0 for weights in _weights(layer).values() if weights.size)
+        if any(np.ptp(weights) > 0 for weights in parameters(layer).values() if weights.size)
     )
 
 
@@ -67,21 +67,10 @@ def redraw(net: Network, tensors: Collection[str], seed: int = 0) -> Network:
     return replace(changed, sha256=hashlib.sha256(written(changed)).hexdigest())
 
 
-def _weights(layer: Layer) -> dict[str, Array]:
-    """Field of the layer -> its weights."""
-    if isinstance(layer, Dense | Conv):
-        return {"weight": layer.weight, "bias": layer.bias}
-    if isinstance(layer, Affine):
-        return {"scale": layer.scale, "shift": layer.shift}
-    if isinstance(layer, Activation) and layer.slope is not None:
-        return {"slope": layer.slope}
-    return {}
-
-
 def _drawn(layer: Layer, rng: np.random.Generator) -> dict[str, Any]:
     return {
         role: rng.normal(weights.mean(dtype=np.float64), weights.std(dtype=np.float64), weights.shape).astype(
             weights.dtype
         )
-        for role, weights in _weights(layer).items()
+        for role, weights in parameters(layer).items()
     }

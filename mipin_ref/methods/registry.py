@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -53,8 +53,13 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     if name in METHODS:
         kind = METHODS[name]
         return kind(kind.checked(options))
-    near = get_close_matches(str(name), METHODS, n=3)
-    raise InvalidData(
+    raise unknown_method(name, METHODS)
+
+
+def unknown_method(name: object, known: Collection[str]) -> InvalidData:
+    """The error for a name that is not among those known, with the nearest ones."""
+    near = get_close_matches(str(name), known, n=3)
+    return InvalidData(
         f"there is no method {name!r}; "
-        + (f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(METHODS)}")
+        + (f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}")
     )
