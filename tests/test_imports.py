@@ -19,7 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "threads": set(),
     "memory": {"errors"},
-    "store": {"errors", "files"},
+    "seal": set(),
+    "store": {"errors", "files", "seal"},
     "attribution": {"errors"},
     "backend": {"errors", "threads"},
     "data": {"errors"},
@@ -31,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
     "report": {"errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
-    "golden": {"errors", "window", "files", "store", "backend", "data", "graph", "layers", "inverse"},
+    "golden": {"errors", "window", "files", "seal", "store", "backend", "data", "graph", "layers", "inverse"},
     "cli": GROUND
     | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
     | {"panel", "golden", ""},

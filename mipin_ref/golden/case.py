@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,9 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.open import open_model
+from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
-KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case")
+KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case", sealed=False)
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
 STAGES = ("forward", "solve", "propagate", "end")
 
@@ -92,11 +94,8 @@ def read_case(folder: str | Path) -> Case:
     path = folder / MANIFEST
     if not path.is_file():
         raise InvalidData(f"there is no golden case in {str(folder)!r}: it has no {MANIFEST}")
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{str(path)!r} is not JSON: {error}") from error
-    _check_version(path, manifest)
+    manifest = _read_manifest(path)
+    _check_digest(folder / ARRAYS, manifest.get("arrays"))
     _, arrays = store.read(folder / ARRAYS, KIND)
     try:
         found = Case(folder, manifest, arrays, tuple(_tensors(manifest)))
@@ -108,11 +107,47 @@ def read_case(folder: str | Path) -> Case:
 
 
 def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write the two files, each whole or not at all."""
+    """Write the two files, each whole or not at all, and into the manifest the checksums of both."""
     folder.mkdir(parents=True, exist_ok=True)
     store.write(folder / ARRAYS, {}, arrays, KIND)
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of the arrays that are in the folder already, with its own checksum and theirs."""
+    beside = {"file": ARRAYS, "sha256": _sha256(folder / ARRAYS)}
+    full = {"seal": OPEN, **{name: value for name, value in manifest.items() if name != "seal"}, "arrays": beside}
+    text = json.dumps(full, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with written_whole(folder / MANIFEST) as file:
-        file.write((json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(sealed(text.encode()))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Raises CorruptFile where it is not the manifest of a case, of another version, or a bit of it has changed."""
+    try:
+        text = path.read_bytes()
+        manifest = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorruptFile(f"{str(path)!r} is not JSON: {error}") from error
+    _check_version(path, manifest)
+    if not has_seal(text):
+        raise CorruptFile(f"{str(path)!r} holds no checksum of itself; make the case anew")
+    if not is_whole(text):
+        raise CorruptFile(f"{str(path)!r} is damaged: it has another checksum than the one that it holds")
+    found: dict[str, Any] = manifest
+    return found
+
+
+def _check_digest(path: Path, told: Any) -> None:
+    if not path.is_file():
+        raise InvalidData(f"there is no file {str(path)!r}")
+    if told != {"file": ARRAYS, "sha256": _sha256(path)}:
+        raise CorruptFile(f"{str(path)!r} is not the arrays of this case, or is damaged: its checksum is another")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_version(path: Path, manifest: Any) -> None:

@@ -30,11 +30,11 @@ from mipin_ref.inverse.blocks import Weights
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import packed, unpacked
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.inverse.report import TensorReport
+from mipin_ref.inverse.report import TensorReport, timed_rows
 from mipin_ref.progress import Advance
 from mipin_ref.store import Kind, packages, read, write
 
-PASS = Kind("mipin-checkpoint", 1, "a finished pass of a fit")
+PASS = Kind("mipin-checkpoint", 2, "a finished pass of a fit")
 
 _LOCK, _NOTE, _PASSES, _TEMPORARY = "lock", "fit.json", "pass-*.safetensors", ".*.tmp"
 
@@ -74,16 +74,16 @@ class Checkpoint:
             if part.rows is not None:
                 tensors[f"{target}.rows"] = np.packbits(part.rows)
         header = self._head(steps, list(found)) | {
-            "packages": packages(),
             "found": [
                 {
                     "samples": None if part.rows is None else len(part.rows),
-                    "report": [asdict(row) for row in part.report],
+                    "report": [row.as_row() for row in part.report],
                 }
                 for part in found.values()
             ],
         }
-        write(self._path(wave, group), header | {"sha256": _digest(header, tensors)}, tensors, PASS)
+        beside = {"seconds": [[row.seconds for row in part.report] for part in found.values()]}
+        write(self._path(wave, group), header, tensors, PASS, beside=beside)
 
     def load(self, wave: int, group: int, steps: Sequence[Step], targets: Sequence[int]) -> dict[int, Finished] | None:
         """What `save` wrote of this pass; None where it is not finished.
@@ -108,19 +108,17 @@ class Checkpoint:
         targets: Sequence[int],
     ) -> dict[int, Finished]:
         try:
-            if header["sha256"] != _digest(header, tensors):
-                raise CorruptFile(f"the content of {str(path)!r} is damaged: its checksum differs")
             if any(header[name] != value for name, value in self._head(steps, targets).items()):
                 raise CorruptFile(f"{str(path)!r} holds another pass or was made by another fit")
             return {
                 target: Finished(
                     {step.tensor: self._weights(path, tensors, target, step) for step in steps},
-                    [TensorReport(**row) for row in part["report"]],
+                    timed_rows(part["report"], seconds),
                     None
                     if part["samples"] is None
                     else np.unpackbits(tensors[f"{target}.rows"], count=part["samples"]).astype(bool),
                 )
-                for target, part in zip(targets, header["found"], strict=True)
+                for target, part, seconds in zip(targets, header["found"], header["beside"]["seconds"], strict=True)
             }
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"{str(path)!r} is incomplete or damaged: {error}") from error
@@ -235,14 +233,3 @@ def _delete_empty(folder: Path) -> None:
     # What somebody else has put there stays, and its folder with it.
     with suppress(OSError):
         folder.rmdir()
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
-    """The checksum of a file, of all but itself and of what `read` has checked."""
-    told = {name: value for name, value in header.items() if name not in ("format", "version", "sha256")}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
-        digest.update(tensor.data)
-    return digest.hexdigest()

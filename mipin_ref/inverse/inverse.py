@@ -122,9 +122,9 @@ class Inverse:
             "samples": self.samples,
             "options": asdict(self.options),
             "backend": self.backend.name,
-            "report": self.report.as_rows(),
+            "report": [row.as_row() for row in self.report],
         }
         tensors = {}
         for number, step in enumerate(self.plan.fitted):
             tensors.update(packed(str(number), self.weights[step.tensor]))
-        write(path, header, tensors)
+        write(path, header, tensors, beside={"seconds": self.report.seconds})

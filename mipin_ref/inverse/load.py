@@ -13,7 +13,7 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import unpacked
 from mipin_ref.inverse.plan import make_plan
-from mipin_ref.inverse.report import Report, TensorReport
+from mipin_ref.inverse.report import Report, timed_rows
 from mipin_ref.store import read
 
 
@@ -37,13 +37,13 @@ def load_inverse(
         plan = make_plan(
             net, at=options.at, local=options.local, input_mask=options.input_mask, conv_bias=options.conv_bias
         )
-        report = Report(tuple(TensorReport(**row) for row in header["report"]))
+        report = Report(timed_rows(header["report"], header["beside"]["seconds"]))
         found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
             step.tensor: unpacked(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
-    except (KeyError, TypeError, ValueError, InvalidData) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     return Inverse(net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype))
 
