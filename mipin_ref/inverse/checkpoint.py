@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend
-from mipin_ref.data import Samples
+from mipin_ref.data import Samples, Seen
+from mipin_ref.data.calibration import seen_of, seen_tensors
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.files import locked, written_whole
 from mipin_ref.graph.layer import Array
@@ -47,12 +48,14 @@ _READ_BYTES = 16 << 20
 class Finished:
     """What one pass found for one target.
 
-    weights, report: of the pass's tensors; rows: which samples count, None where labels or options tell.
+    weights, report: of the pass's tensors; rows: which samples count, None where labels or options tell; seen: by the
+    network in all data, of the fit's first pass.
     """
 
     weights: Mapping[str, Weights]
     report: Sequence[TensorReport]
     rows: npt.NDArray[np.bool_] | None
+    seen: Seen | None = None
 
 
 class Checkpoint:
@@ -73,7 +76,10 @@ class Checkpoint:
                 tensors |= packed(f"{target}.{self._number[step.tensor]}", part.weights[step.tensor])
             if part.rows is not None:
                 tensors[f"{target}.rows"] = np.packbits(part.rows)
+        seen = next((part.seen for part in found.values()), None)
+        tensors |= {} if seen is None else seen_tensors(seen)
         header = self._head(steps, list(found)) | {
+            "seen": None if seen is None else {"axis": seen.axis, "each": seen.each},
             "found": [
                 {
                     "samples": None if part.rows is None else len(part.rows),
@@ -95,9 +101,12 @@ class Checkpoint:
             return None
         try:
             header, tensors = read(path, PASS)
-            return self._parsed(path, header, tensors, steps, targets)
+            found = self._parsed(path, header, tensors, steps, targets)
+            if wave == group == 0 and any(part.seen is None for part in found.values()):
+                raise CorruptFile(f"{str(path)!r} is incomplete: it does not tell what the network was shown")
         except (CorruptFile, InvalidData) as error:
             raise CorruptFile(f"{error}; delete this file and its pass is computed again") from error
+        return found
 
     def _parsed(
         self,
@@ -110,6 +119,7 @@ class Checkpoint:
         try:
             if any(header[name] != value for name, value in self._head(steps, targets).items()):
                 raise CorruptFile(f"{str(path)!r} holds another pass or was made by another fit")
+            seen = None if header["seen"] is None else seen_of(header["seen"]["axis"], header["seen"]["each"], tensors)
             return {
                 target: Finished(
                     {step.tensor: self._weights(path, tensors, target, step) for step in steps},
@@ -117,6 +127,7 @@ class Checkpoint:
                     None
                     if part["samples"] is None
                     else np.unpackbits(tensors[f"{target}.rows"], count=part["samples"]).astype(bool),
+                    seen,
                 )
                 for target, part, seconds in zip(targets, header["found"], header["beside"]["seconds"], strict=True)
             }

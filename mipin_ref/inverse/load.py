@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from mipin_ref.backend import Backend, get_backend
+from mipin_ref.data import Calibration
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.inverse import Inverse
@@ -43,9 +44,12 @@ def load_inverse(
             step.tensor: unpacked(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
+        calibration = Calibration.read(header["calibration"], tensors)
     except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
-    return Inverse(net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype))
+    return Inverse(
+        net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype), calibration
+    )
 
 
 def _check_header(path: Path, header: dict[str, Any], net: Network, target: int | None) -> None:
