@@ -61,9 +61,10 @@ class Sliced:
 def as_samples(x: Any, preprocessing: Preprocessing | None = None) -> Samples:
     """x as Samples [N, ...]: a path is opened as by open_data; an array, or anything with len() and slicing, is viewed.
 
-    preprocessing: of stored values; None where what is in memory is to be taken as it is.
-    Raises InvalidData for what is none of these, for integers held in memory unless preprocessing.scale is given:
-    whether they are pixels is not known; and for samples that have a preprocessing already.
+    preprocessing: of stored values, a further step for samples that have one already; None where what is in memory is
+    to be taken as it is.
+    Raises InvalidData for what is none of these, and for integers held in memory unless preprocessing.scale is given:
+    whether they are pixels is not known.
     """
     if isinstance(x, (str, os.PathLike)):
         return open_data(x, preprocessing=AS_STORED if preprocessing is None else preprocessing)
@@ -73,10 +74,9 @@ def as_samples(x: Any, preprocessing: Preprocessing | None = None) -> Samples:
         if isinstance(x, View):
             return x
         preprocessing = AS_STORED
-    elif source.preprocessing is None:
-        source = Source(source.given, preprocessing)
     else:
-        raise InvalidData("x: samples that are preprocessed already; leave the preprocessing out, or give the path")
+        # Two steps are no record.
+        source = Source(source.given, preprocessing if source.preprocessing is None else None)
     stored = x if isinstance(x, (np.ndarray, View)) else Sliced(x)
     if isinstance(stored, np.ma.MaskedArray):
         raise InvalidData("x: a masked array; fill its gaps first (x.filled(0.0))")

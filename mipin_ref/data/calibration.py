@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from os import PathLike
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.preprocessing import Preprocessing, Source
-from mipin_ref.data.seen import Seen
+from mipin_ref.data.seen import Seen, channels_of
 from mipin_ref.data.view import Samples
 from mipin_ref.errors import InvalidData
 
@@ -41,11 +42,25 @@ class Calibration:
         return seen_tensors(self.seen)
 
     @classmethod
-    def read(cls, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Calibration:
-        """What `header` and `tensors` gave. Raises KeyError, TypeError, ValueError or InvalidData where it is not."""
+    def read(
+        cls,
+        header: Mapping[str, Any],
+        tensors: Mapping[str, npt.NDArray[Any]],
+        shape: tuple[int, ...],
+        axis: int | None,
+    ) -> Calibration:
+        """What `header` and `tensors` gave, for a network's input of this shape and channel axis.
+
+        Raises KeyError, TypeError, ValueError or InvalidData where it is not.
+        """
         known = header["preprocessing"]
-        source = Source(header["given"], None if known is None else Preprocessing.of_record(known))
-        return cls(source, seen_of(header["axis"], header["each"], tensors))
+        preprocessing = None if known is None else Preprocessing.of_record(known)
+        if preprocessing is not None and preprocessing.shape not in (None, shape):
+            raise ValueError("the preprocessing is for another shape")
+        found = seen_of(header["axis"], header["each"], tensors)
+        if (found.axis, found.each) != channels_of(shape, axis) or len(found.low) * found.each != prod(shape):
+            raise ValueError("the range of the calibration data is of other channels")
+        return cls(Source(header["given"], preprocessing), found)
 
 
 def seen_tensors(seen: Seen) -> dict[str, npt.NDArray[Any]]:
@@ -64,10 +79,16 @@ def seen_of(axis: Any, each: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Se
     return Seen(None if axis is None else int(axis), int(each), low, high, mean)
 
 
-def checked_preprocessing(preprocess: Any, shape: tuple[int, ...]) -> Preprocessing | None:
-    """For a network's input of this shape. Raises InvalidData where it is no Preprocessing, or for another shape."""
+def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Preprocessing | None:
+    """That of calibration data x, for a network's input of this shape.
+
+    Raises InvalidData where it is no Preprocessing or one for another shape, and where x has one already.
+    """
     if preprocess is None:
         return None
+    source = getattr(x, "source", None)
+    if isinstance(source, Source) and source.preprocessing is not None:
+        raise InvalidData("x is preprocessed already; leave preprocess= out, or give the path")
     if not isinstance(preprocess, Preprocessing):
         raise InvalidData(f"preprocess must be None or a Preprocessing(scale, mean, std), not {preprocess!r}")
     if preprocess.shape not in (None, shape):

@@ -42,31 +42,30 @@ class Seen:
         """In words, where other inputs are far from those seen; None where they are not.
 
         Far outside: some channel's lowest or highest value is further outside its range than that range is wide. A
-        channel that hardly varied counts as CHANNEL_FLOOR as wide as the widest, and one of a single value a sample (a
-        feature of a flat input, as a pixel at the border is) as wide as that: what few samples did not show is not far.
-        Far smaller: all values of every channel are within SMALL of the largest absolute value seen, but not all equal.
+        channel that hardly varied counts as CHANNEL_FLOOR as wide as the widest. Far smaller: all values of every
+        channel are within SMALL of the largest absolute value seen, but not all equal. Values of which a sample has one
+        each (features of a flat input, as the pixels of an image are) are judged together: few samples do not show the
+        range of each.
         """
+        low, high, mean, x_low, x_high = self.low, self.high, self.mean, x.low, x.high
+        if self.each == 1:
+            low, x_low = (a.min(keepdims=True) for a in (low, x_low))
+            high, x_high = (a.max(keepdims=True) for a in (high, x_high))
+            mean = np.clip(mean.mean(keepdims=True), low, high)
+        size, largest = (np.maximum(np.abs(a), np.abs(b)) for a, b in ((low, high), (x_low, x_high)))
         with np.errstate(over="ignore"):
-            span = self.high - self.low
-            size = np.maximum(np.abs(self.low), np.abs(self.high))
+            span = high - low
             widest = span.max() if span.max() > 0 else size.max()
-            width = np.maximum(span, widest * (1.0 if self.each == 1 else CHANNEL_FLOOR))
-            outside = np.maximum(self.low - x.low, x.high - self.high) - width
+            outside = np.maximum(low - x_low, x_high - high) - np.maximum(span, CHANNEL_FLOOR * widest)
         if outside.max() > 0:
-            channel = int(outside.argmax())
+            at = int(outside.argmax())
             return (
-                f"{self._named(channel)} runs from {x.low[channel]:.4g} to {x.high[channel]:.4g}; calibration data ran "
-                f"from {self.low[channel]:.4g} to {self.high[channel]:.4g}, mean {self.mean[channel]:.4g}"
+                f"{'it' if len(low) == 1 else f'channel {at}'} runs from {x_low[at]:.4g} to {x_high[at]:.4g}; "
+                f"calibration data ran from {low[at]:.4g} to {high[at]:.4g}, mean {mean[at]:.4g}"
             )
-        largest = np.maximum(np.abs(x.low), np.abs(x.high))
-        if np.all(largest < SMALL * size) and np.any(x.low < x.high) and x.values * len(size) >= FEWEST:
+        if np.all(largest < SMALL * size) and np.any(x_low < x_high) and x.values * len(x.low) >= FEWEST:
             return f"no value is above {largest.max():.4g} in size; calibration data went up to {size.max():.4g}"
         return None
-
-    def _named(self, channel: int) -> str:
-        if len(self.low) == 1:
-            return "it"
-        return f"{'value' if self.each == 1 else 'channel'} {channel}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +126,10 @@ class Watch:
             self._extent = extent if self._extent is None else self._extent.merged(extent)
 
     def tell(self, stacklevel: int = 2) -> None:
-        """Warn with InputRangeWarning where what was noted is far from what was seen; stacklevel: the caller is 2."""
+        """Warn with InputRangeWarning where what was noted is far from what was seen.
+
+        stacklevel: 2 is the line that called the function which calls this one.
+        """
         if self._seen is None or self._extent is None:
             return
         told = self._seen.departure(self._extent)

@@ -302,8 +302,7 @@ def _is_dask_array(given: Any) -> bool:
 def _shared(given: Any, preprocessing: Preprocessing | None) -> SharedFile | None:
     if isinstance(given, str | os.PathLike):
         return SharedFile(given) if preprocessing is None else SharedFile(given, preprocessing=preprocessing)
-    # One that is opened already has its preprocessing: with another, as_samples refuses it.
-    return given if isinstance(given, SharedFile) and preprocessing is None else None
+    return given if isinstance(given, SharedFile) else None
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def fit(
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {targets}")
     plan = make_plan(net, at=at, local=local, input_mask=input_mask, conv_bias=conv_bias)
-    preprocessing = checked_preprocessing(preprocess, net.input_shape)
+    preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing) if shared is None else shared.samples
     _check_data(net, data)

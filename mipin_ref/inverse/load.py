@@ -44,7 +44,7 @@ def load_inverse(
             step.tensor: unpacked(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
-        calibration = Calibration.read(header["calibration"], tensors)
+        calibration = Calibration.read(header["calibration"], tensors, net.input_shape, net.channel_axis(net.input))
     except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     return Inverse(

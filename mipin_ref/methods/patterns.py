@@ -86,7 +86,7 @@ def fit_patterns(
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
     """
     device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
-    data = as_samples(x, checked_preprocessing(preprocess, net.input_shape))
+    data = as_samples(x, checked_preprocessing(x, preprocess, net.input_shape))
     tensor = net.input if at is None else net.tensor(at)
     axis, each = channels_of(net.input_shape, net.channel_axis(net.input))
     extent: Extent | None = None
@@ -133,8 +133,8 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
         if header["layers"] != [layer.output for layer in layers]:
             raise KeyError("layers")
         weights = {layer.output: tensors[str(number)] for number, layer in enumerate(layers)}
-        told = header["calibration"]
-        calibration = None if told is None else Calibration.read(told, tensors)
+        told, axis = header["calibration"], net.channel_axis(net.input)
+        calibration = None if told is None else Calibration.read(told, tensors, net.input_shape, axis)
     except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     for layer in layers:
