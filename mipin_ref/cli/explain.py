@@ -35,6 +35,8 @@ def explain(options: Namespace) -> None:
     data = open_samples(options, options.images, net, way.fitted)
     out = folder(options.out)
     header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
+    if data.source.preprocessing is not None:
+        header["preprocessing"] = data.source.preprocessing.as_record()
     if maps is not None:
         header["map"] = asdict(maps)
     arrays, pictures = out / "attribution.npz", list[Path]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_parts_are_the_whole(cuts: list[int]) -> None:
     np.testing.assert_allclose(found.mean, expected.mean, atol=30 * 64 * 3 * np.finfo(float).eps)
 
 
-FAR = {
+FAR: dict[str, tuple[Any, Any]] = {
     "bytes after 0..1": (UNIT, BYTES),
     "bytes after normalised": (NORMALISED, BYTES),
     "bytes after caffe, one image": (NORMALISED, CAFFE[:1]),
@@ -82,7 +83,7 @@ def test_what_is_far(name: str) -> None:
     assert "\n" not in told
 
 
-NEAR = {
+NEAR: dict[str, tuple[Any, Any]] = {
     "the same": (UNIT, UNIT),
     "a black image": (UNIT, np.zeros_like(UNIT[:1])),
     "a white image after bytes": (BYTES, np.full_like(BYTES[:1], 255)),

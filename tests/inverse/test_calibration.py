@@ -14,7 +14,9 @@ import pytest
 import mipin_ref as mr
 from mipin_ref import store
 from mipin_ref.data import Preprocessing, SharedFile, first, open_data
-from mipin_ref.inverse import recordings as module
+from mipin_ref.data.seen import Extent
+from mipin_ref.inverse.checkpoint import PASS
+from mipin_ref.inverse.recordings import Recordings
 from tests.backends import backend, on_every_backend
 from tests.inverse.sharded import branching_network, one_by_one, samples
 from tests.inverse.test_bad_input import X, small
@@ -59,7 +61,9 @@ def assert_seen(seen: mr.data.Seen | None, x: np.ndarray) -> None:
         )
 
 
-def same_seen(a: mr.data.Seen, b: mr.data.Seen) -> bool:
+def same_seen(a: mr.data.Seen | None, b: mr.data.Seen | None) -> bool:
+    assert a is not None
+    assert b is not None
     names = ("low", "high", "mean")
     return (a.axis, a.each) == (b.axis, b.each) and all(
         getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in names
@@ -77,6 +81,7 @@ def test_range_and_mean_are_those_of_the_data(name: str, fit: Fit, batch_size: i
     assert found.calibration.source.given == "array"
     loaded = again(found, tmp_path / "saved")
     assert same_seen(loaded.seen, found.seen)
+    assert loaded.calibration is not None
     assert loaded.calibration.source == found.calibration.source
 
 
@@ -117,33 +122,33 @@ def test_it_costs_no_reading_of_the_data(monkeypatch: pytest.MonkeyPatch) -> Non
         return x.reads.tolist()
 
     looking = reads()
-    real = module.Recordings.passes
-    monkeypatch.setattr(module.Extent, "of", lambda x, axis: pytest.fail("looked"))
+    real = Recordings.passes
+    monkeypatch.setattr(Extent, "of", lambda x, axis: pytest.fail("looked"))
     with pytest.raises(pytest.fail.Exception, match="looked"):
         reads()
 
     def without(self: Any, *given: Any, look: bool) -> Any:
         if look:
-            self.extent = module.Extent(1, *(np.zeros(2),) * 3)
+            self.extent = Extent(1, *(np.zeros(2),) * 3)
         return real(self, *given, look=False)
 
-    monkeypatch.setattr(module.Recordings, "passes", without)
+    monkeypatch.setattr(Recordings, "passes", without)
     assert reads() == looking
 
 
 def test_a_resumed_fit_has_seen_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, given = small(), {"batch_size": 7, "checkpoint": tmp_path}
+    net = small()
+    given: dict[str, Any] = {"batch_size": 7, "checkpoint": tmp_path}
     expected = mr.fit(net, X, [0, 2], batch_size=7)
     mr.fit(net, X, [0, 2], **given)
     files = passes(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(module.Extent, "of", lambda x, axis: pytest.fail("looked"))
+        patched.setattr(Extent, "of", lambda x, axis: pytest.fail("looked"))
         assert same_seen(mr.fit(net, X, [0, 2], **given)[2].seen, expected[2].seen)
         files[-1].unlink()
         assert same_seen(mr.fit(net, X, [0, 2], **given)[2].seen, expected[2].seen)
     files[0].unlink()
     assert same_seen(mr.fit(net, X, [0, 2], **given)[2].seen, expected[2].seen)
-    from mipin_ref.inverse.checkpoint import PASS
 
     def forget(header: dict[str, Any], tensors: dict[str, Any]) -> None:
         header["seen"] = None
