@@ -14,7 +14,7 @@ from mipin_ref.window import Window
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
-ELEMENT, TAP = 16, 32
+ELEMENT, TAP = 64, 32
 """Multiply-adds of a matrix product that take onnxruntime as long as an element that is read or written, and as one
 location under a window of a pool."""
 

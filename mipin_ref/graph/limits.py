@@ -29,8 +29,8 @@ HELD = 640 * MiB
 RUN = 1792 * MiB
 """Bytes of all that together with the activations that the self-check holds at once, what the file holds left out."""
 
-WORK = 1 << 37
-"""Multiply-adds a sample (see Layer.work), about three seconds; 4096 more for every byte that the file holds, as many
+WORK = 1 << 36
+"""Multiply-adds a sample (see Layer.work), about two seconds; 4096 more for every byte that the file holds, as many
 as a convolution does on a map of 32×32. VGG19 at 224×224 has 2e10."""
 
 FOLDING = 1 << 33
