@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -221,7 +221,7 @@ class Boxes(Kind):
 
     name = "boxes"
     batch = 1500
-    told = {"a.png": [0, 0, 4, 4], "b.png": [[1, 1, 3, 3], [0, 0, 8, 8]]}
+    told: ClassVar[dict[str, Any]] = {"a.png": [0, 0, 4, 4], "b.png": [[1, 1, 3, 3], [0, 0, 8, 8]]}
     arrays = np.array([[0, 0, 4, 4], [1, 1, 3, 3]])
 
     def make(self, random: Random) -> Files:

@@ -1,4 +1,4 @@
-"""Models: bytes and protobuf fields of small networks; what loads must compute what onnxruntime computes on the file."""
+"""Models: bytes and protobuf fields of small networks; what loads must compute what onnxruntime computes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_SEED = 4096
 """Bytes."""
 
 TOLERANCE = 1e-3
-"""Of the largest output, float16 aside: folded weights and another order of sums, on inputs three times a unit normal."""
+"""Of the largest output, float16 aside: weights are folded and sums reordered; inputs are thrice a unit normal."""
 
 
 class Models(Kind):

@@ -1,4 +1,4 @@
-"""Mutations of bytes, of text and of JSON values; what comes out depends on the random numbers and the content alone."""
+"""Mutations of bytes, of text and of JSON values, by random numbers alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,41 @@ INTEGERS = (0, 1, 2, 127, 128, 255, 256, 1000, 32767, 32768, 65535, 65536, 1 << 
 INTEGERS += (2**32, 10**12, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1)
 
 TOKENS: tuple[bytes, ...] = (
-    b"True", b"None", b"null", b"-1", b"-0.0", b"1e400", b"NaN", b"Infinity", b"9" * 400, b"9" * 5000, b"[" * 50, b"{" * 50,
-    b"[" * 2000 + b"]" * 2000, b"()", b"(,)", b"''", b'""', b"\\ud800", b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"../", b"\r\n", b"|O",
-    b"|V8", b"<f16", b"<c16", b">f8", b"<U9", b"1_0", b"0x10", b"1L", b"#", b"'\\d'",
-)  # fmt: skip
+    b"True",
+    b"None",
+    b"null",
+    b"-1",
+    b"-0.0",
+    b"1e400",
+    b"NaN",
+    b"Infinity",
+    b"9" * 400,
+    b"9" * 5000,
+    b"[" * 50,
+    b"{" * 50,
+    b"[" * 2000 + b"]" * 2000,
+    b"()",
+    b"(,)",
+    b"''",
+    b'""',
+    b"\\ud800",
+    b"\x00",
+    b"\xff\xfe",
+    b"\xed\xa0\x80",
+    b"../",
+    b"\r\n",
+    b"|O",
+    b"|V8",
+    b"<f16",
+    b"<c16",
+    b">f8",
+    b"<U9",
+    b"1_0",
+    b"0x10",
+    b"1L",
+    b"#",
+    b"'\\d'",
+)
 
 Edit = Callable[[Random, bytearray, Sequence[bytes]], None]
 
@@ -99,13 +130,57 @@ def _token(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
 
 
 EDITS: tuple[Edit, ...] = (
-    _flip, _flip, _byte, _byte, _integer, _integer, _delete, _double, _insert, _truncate, _splice, _number, _token
-)  # fmt: skip
+    _flip,
+    _flip,
+    _byte,
+    _byte,
+    _integer,
+    _integer,
+    _delete,
+    _double,
+    _insert,
+    _truncate,
+    _splice,
+    _number,
+    _token,
+)
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 3, 2**31, 2**63, 2**64, 10**30, 10**400, 0.5, -0.5, 1e308, float("nan"), float("inf"), "", "0", "\x00",
-    "\ud800", "x" * 300, "../../model.onnx", "/dev/zero", "/etc/passwd", [], {}, [[]], [0], [-1], [2**63], {"a": 1}, [[[[1]]]], "<f8",
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    3,
+    2**31,
+    2**63,
+    2**64,
+    10**30,
+    10**400,
+    0.5,
+    -0.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "0",
+    "\x00",
+    "\ud800",
+    "x" * 300,
+    "../../model.onnx",
+    "/dev/zero",
+    "/etc/passwd",
+    [],
+    {},
+    [[]],
+    [0],
+    [-1],
+    [2**63],
+    {"a": 1},
+    [[[[1]]]],
+    "<f8",
+)
 
 
 def tree_mutated(random: Random, value: Any) -> Any:
