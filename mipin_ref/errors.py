@@ -31,3 +31,15 @@ class CorruptFile(MipinError):
 
 class ClusterError(MipinError):
     """The cluster cannot be reached, lost a part of the work, or differs from this machine."""
+
+
+def shown(value: object, length: int = 200) -> str:
+    """A value as a message shows it: as `repr` does, cut short, or its type where it has no such text.
+
+    Numbers of thousands of digits have none, nor have lists that are nested without end.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # whatever an object of the user's does instead
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= length else f"{text[:length]}..."

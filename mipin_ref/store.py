@@ -14,8 +14,9 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile
 from mipin_ref.files import written_whole
+from mipin_ref.reading import decoding, parse_json, regular_file
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +32,9 @@ class Kind:
 
 INVERSE = Kind("mipin-inverse", 2, "a saved inverse")
 PATTERNS = Kind("mipin-patterns", 1, "a file of patterns")
+
+HEADER_BYTES = 16 << 20
+"""Of a safetensors header, at most: for a hundred thousand tensors."""
 
 _RECORDED = ("mipin_ref", "numpy", "scipy", "onnx", "onnxruntime")
 
@@ -53,21 +57,27 @@ def write(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, Arr
         file.write(content)
 
 
+def check_header(path: Path) -> None:
+    """Raises CorruptFile where a safetensors file claims a header longer than the file, or than is parsed at all."""
+    with decoding(path, "a safetensors file"), path.open("rb") as file:
+        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+    if length > min(size - 8, HEADER_BYTES):
+        raise CorruptFile(f"{str(path)!r} claims a header of {length} bytes: it is truncated, or no safetensors file")
+
+
 def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Array]]:
     """Header and tensors of a file that `write` wrote.
 
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, of another format or version.
     """
-    if not path.is_file():
-        raise InvalidData(f"there is no file {str(path)!r}")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[kind.format])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    except KeyError as error:
-        raise CorruptFile(f"{str(path)!r} is not {kind.noun}") from error
-    except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise CorruptFile(f"{str(path)!r} is not {kind.noun}, or is truncated: {error}") from error
+    regular_file(path)
+    check_header(path)
+    with decoding(path, kind.noun), safetensors.safe_open(path, framework="numpy") as file:
+        told = (file.metadata() or {}).get(kind.format)
+        if told is None:
+            raise CorruptFile(f"{str(path)!r} is not {kind.noun}")
+        header = parse_json(told, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (kind.format, kind.version):
         found = header.get("version") if isinstance(header, dict) else None
         raise CorruptFile(f"{str(path)!r} has format version {found!r}; this package reads {kind.version}")

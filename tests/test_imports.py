@@ -10,28 +10,43 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"errors", "window", "table", "files", "progress", "threads"}
+GROUND = {"errors", "window", "table", "files", "progress", "threads", "options", "reading"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "window": set(),
     "table": set(),
     "files": set(),
-    "progress": set(),
+    "progress": {"errors", "options"},
     "threads": set(),
-    "memory": {"errors"},
-    "store": {"errors", "files"},
+    "options": {"errors"},
+    "reading": {"errors"},
+    "memory": {"errors", "options"},
+    "store": {"errors", "files", "reading"},
     "attribution": {"errors"},
-    "backend": {"errors", "threads"},
-    "data": {"errors"},
+    "backend": {"errors", "threads", "options"},
+    "data": {"errors", "options", "reading"},
     "graph": GROUND,
     "layers": {"errors", "window", "backend", "graph"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
-    "methods": {"errors", "window", "progress", "memory", "store", "attribution", "backend", "data", "graph", "layers"},
+    "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
+    | {"data", "graph", "layers"},
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
-    "report": {"errors", "files", "attribution"},
-    "metrics": {"errors", "table", "attribution", "graph"},
-    "golden": {"errors", "window", "files", "store", "backend", "data", "graph", "layers", "inverse"},
+    "report": {"errors", "files", "options", "attribution"},
+    "metrics": {"errors", "table", "options", "attribution", "graph"},
+    "golden": {
+        "errors",
+        "window",
+        "files",
+        "options",
+        "reading",
+        "store",
+        "backend",
+        "data",
+        "graph",
+        "layers",
+        "inverse",
+    },
     "cli": GROUND
     | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
     | {"panel", "golden", ""},

@@ -7,19 +7,22 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from mipin_ref import store
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import written_whole
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.open import open_model
+from mipin_ref.reading import path_of, read_json
 
 KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case")
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
+BESIDE_MODEL = "golden"
+"""The folder of a case in that of its model."""
 STAGES = ("forward", "solve", "propagate", "end")
 
 
@@ -72,6 +75,14 @@ class Case:
         return None
 
 
+def is_case(folder: Path) -> bool:
+    """Whether a folder has a manifest."""
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False
+
+
 def cases() -> list[Path]:
     """The folders of the cases that come with the package, sorted by name."""
     package = Path(str(resources.files("mipin_ref")))
@@ -83,26 +94,25 @@ def cases() -> list[Path]:
 
 
 def read_case(folder: str | Path) -> Case:
-    """The case of a folder.
+    """The case of a folder, which may be that of the model: then it lies in the one called "golden" there.
 
     Raises InvalidData where there is none, CorruptFile where a file is truncated, of another version or not what the
     manifest says, or the model is not the one that the manifest names.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "a golden case")
+    if not is_case(folder) and is_case(folder / BESIDE_MODEL):
+        folder = folder / BESIDE_MODEL
     path = folder / MANIFEST
-    if not path.is_file():
-        raise InvalidData(f"there is no golden case in {str(folder)!r}: it has no {MANIFEST}")
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{str(path)!r} is not JSON: {error}") from error
+    if not is_case(folder):
+        raise InvalidData(f"there is no golden case in {shown(str(folder))}: it has no {MANIFEST}")
+    manifest = read_json(path)
     _check_version(path, manifest)
     _, arrays = store.read(folder / ARRAYS, KIND)
     try:
         found = Case(folder, manifest, arrays, tuple(_tensors(manifest)))
         _check_arrays(found)
         _check_model(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptFile(f"{str(path)!r} is not a manifest of this version: {error!r}") from error
     return found
 
@@ -158,7 +168,10 @@ def _check_arrays(case: Case) -> None:
 
 
 def _check_model(case: Case) -> None:
-    """Where the ONNX file is there at all: a case suffices without it."""
+    """Where the ONNX file is there at all: a case suffices without it. The manifest names it from its own folder."""
+    told = str(case.manifest["model"]["file"])
+    if PurePosixPath(told).is_absolute() or PureWindowsPath(told).is_absolute() or "\0" in told:
+        raise ValueError(f"the path of the model, {told!r}, is not relative")
     if case.model.is_file():
         found, told = open_model(case.model).sha256, case.manifest["model"]["sha256"]
         if found != told:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Read, choose_output, read
 from mipin_ref.graph.verify import verify
+from mipin_ref.options import checked_flag
 
 
 def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, check: bool = True) -> Network:
@@ -23,6 +25,9 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
     Raises InvalidData (no such file or output), CorruptFile (not ONNX, truncated, external data outside the model's
     folder), UnsupportedModel (naming every node that cannot be handled).
     """
+    if output is not None and not isinstance(output, str):
+        raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")
+    checked_flag("check", check)
     opened = open_model(source)
     chosen = choose_output(opened.proto, output)
     needed = pruned(opened.proto, chosen)

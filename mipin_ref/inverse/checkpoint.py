@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +21,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Backend
 from mipin_ref.data import Samples
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import locked, written_whole
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
@@ -32,6 +31,7 @@ from mipin_ref.inverse.packed import packed, unpacked
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.report import TensorReport
 from mipin_ref.progress import Advance
+from mipin_ref.reading import path_of
 from mipin_ref.store import Kind, packages, read, write
 
 PASS = Kind("mipin-checkpoint", 1, "a finished pass of a fit")
@@ -140,11 +140,12 @@ def checked_directory(checkpoint: Any) -> Path | None:
     """The directory as a path, or None. Raises InvalidData where it is no path, or one of a file."""
     if checkpoint is None:
         return None
-    if not isinstance(checkpoint, str | os.PathLike):
-        raise InvalidData(f"checkpoint must be the path of a folder or None, not {checkpoint!r}")
-    path = Path(checkpoint)
-    if path.exists() and not path.is_dir():
-        raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
+    path = path_of(checkpoint, "the folder of checkpoints")
+    try:
+        if path.exists() and not path.is_dir():
+            raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
+    except OSError as error:
+        raise InvalidData(f"checkpoint {shown(str(path))} cannot be a folder: {error.strerror or error}") from error
     return path
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, as_samples
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches, in_hand
@@ -24,6 +24,7 @@ from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_devic
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.resident import Resident
 from mipin_ref.memory import checked_batch_size
+from mipin_ref.reading import path_of
 from mipin_ref.store import write
 
 BATCH_BYTES = 256 << 20
@@ -65,7 +66,7 @@ class Inverse:
         """
         data, plan = as_samples(x), self.plan
         if at is not None and not isinstance(at, str | Sequence):
-            raise InvalidData(f"at must be a tensor's name or several, not {at!r}")
+            raise InvalidData(f"at must be a tensor's name or several, not {shown(at)}")
         asked = [plan.explained] if at is None else [at] if isinstance(at, str) else list(at)
         if not asked:
             raise InvalidData("at names no tensor")
@@ -127,4 +128,4 @@ class Inverse:
         tensors = {}
         for number, step in enumerate(self.plan.fitted):
             tensors.update(packed(str(number), self.weights[step.tensor]))
-        write(path, header, tensors)
+        write(path_of(path), header, tensors)

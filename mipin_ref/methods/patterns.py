@@ -20,6 +20,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
+from mipin_ref.reading import path_of, regular_file
 from mipin_ref.store import PATTERNS, read, write
 
 
@@ -45,7 +46,7 @@ class Patterns:
             "samples": self.samples,
             "layers": list(self.weights),
         }
-        write(path, header, {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
+        write(path_of(path), header, {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
 
 
 def fit_patterns(
@@ -97,7 +98,7 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, no file of patterns, of another
     version or another network.
     """
-    path = Path(path)
+    path = regular_file(path, "a file of patterns")
     header, tensors = read(path, PATTERNS)
     if header.get("model_sha256") != net.sha256 or header.get("output") != net.output:
         raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")
@@ -107,7 +108,7 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
         if header["layers"] != [layer.output for layer in layers]:
             raise KeyError("layers")
         weights = {layer.output: tensors[str(number)] for number, layer in enumerate(layers)}
-    except (KeyError, TypeError, ValueError, InvalidData) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     for layer in layers:
         a = weights[layer.output]

@@ -26,6 +26,8 @@ class Kind(ABC):
     name: ClassVar[str]
     batch: ClassVar[int] = 1000
     """Inputs of one turn: so that every kind has about as much time, or what it is worth."""
+    memory: ClassVar[int] = 512 << 20
+    """Bytes by which an input may let the resident memory grow."""
 
     @abstractmethod
     def make(self, random: Random) -> Files:

@@ -27,9 +27,6 @@ WALL_LIMIT = 120.0
 """Seconds of an input altogether: many more, for a machine may have much else to do."""
 ADDRESS_LIMIT = 3 << 30
 """Bytes of addresses that a worker may ask for beyond what it began with."""
-MEMORY_LIMIT = 512 << 20
-"""Bytes by which an input may let the resident memory grow."""
-
 PACKAGE = str(Path(__file__).parents[2] / "mipin_ref")
 
 
@@ -146,14 +143,14 @@ class Batch:
                 write(self.folder, input_of(self.kind, self.seed, index))
                 fault = self._asked(index)
                 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
-                if grown > MEMORY_LIMIT:
+                if grown > self.kind.memory:
                     fault = Fault(
-                        self.kind.name, index, f"more than {MEMORY_LIMIT >> 20} MiB", "", f"{grown >> 20} MiB"
+                        self.kind.name, index, f"more than {self.kind.memory >> 20} MiB", "", f"{grown >> 20} MiB"
                     )
                 if fault is not None:
                     log.write(json.dumps(fault.__dict__) + "\n")
                     log.flush()
-                if grown > MEMORY_LIMIT:  # its peak would hide that of the next ones
+                if grown > self.kind.memory:  # its peak would hide that of the next ones
                     shared.index = index + 1
                     os._exit(4)
                 if index % 256 == 0:
