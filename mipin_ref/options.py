@@ -15,11 +15,12 @@ LARGEST_ARRAY = 2**38
 
 def checked_integer(name: str, value: object, low: int = 1, high: int = LARGEST) -> int:
     """The value as an int. Raises InvalidData unless it is an integer from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+    number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    if number is None or number < low:
         raise InvalidData(f"{name} must be an integer of at least {low}, not {shown(value)}")
-    if value > high:
+    if number > high:
         raise InvalidData(f"{name} must be at most {high}, not {shown(value)}")
-    return int(value)
+    return number
 
 
 def checked_number(name: str, value: object, low: float = -math.inf) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,9 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from mipin_ref.errors import CorruptFile
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.files import written_whole
-from mipin_ref.reading import decoding, parse_json, regular_file
+from mipin_ref.reading import parse_json, reason, regular_file
 
 Array = npt.NDArray[Any]
 
@@ -57,12 +58,26 @@ def write(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, Arr
         file.write(content)
 
 
-def check_header(path: Path) -> None:
-    """Raises CorruptFile where a safetensors file claims a header longer than the file, or than is parsed at all."""
-    with decoding(path, "a safetensors file"), path.open("rb") as file:
-        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
-    if length > min(size - 8, HEADER_BYTES):
-        raise CorruptFile(f"{str(path)!r} claims a header of {length} bytes: it is truncated, or no safetensors file")
+@contextmanager
+def opened(path: Path, noun: str) -> Iterator[Any]:
+    """A safetensors file, open for reading; noun: what messages call it.
+
+    Raises CorruptFile where it is damaged, also while it is read in the block, or where its header is longer than is
+    parsed; InvalidData where tensors do not fit in memory.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > HEADER_BYTES:
+            raise ValueError(f"it claims a header of {length} bytes, which is more than is read")
+        with safetensors.safe_open(path, framework="numpy") as found:
+            yield found
+    except MipinError:
+        raise
+    except MemoryError as error:
+        raise InvalidData(f"{str(path)!r} does not fit in memory") from error
+    except Exception as error:  # the library's own class has no common base with what damaged content finds in NumPy
+        raise CorruptFile(f"{str(path)!r} is not {noun}, or is truncated or damaged: {reason(error)}") from error
 
 
 def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -71,8 +86,7 @@ def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Ar
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, of another format or version.
     """
     regular_file(path)
-    check_header(path)
-    with decoding(path, kind.noun), safetensors.safe_open(path, framework="numpy") as file:
+    with opened(path, kind.noun) as file:
         told = (file.metadata() or {}).get(kind.format)
         if told is None:
             raise CorruptFile(f"{str(path)!r} is not {kind.noun}")

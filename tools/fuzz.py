@@ -22,18 +22,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from fuzzing import data, saved
+from fuzzing.kind import Kind, write
+from fuzzing.models import Models
+from fuzzing.values import Values
+from fuzzing.worker import Batch, Fault, input_of, run
 from threadpoolctl import threadpool_limits
 
 from mipin_ref.errors import MipinError
-from tools.fuzzing import data, saved
-from tools.fuzzing.kind import Kind, write
-from tools.fuzzing.models import Models
-from tools.fuzzing.values import Values
-from tools.fuzzing.worker import Batch, Fault, input_of, run
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Models, *data.KINDS, *saved.KINDS, Values)}
+ALL: tuple[type[Kind], ...] = (Models, *data.KINDS, *saved.KINDS, Values)
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in ALL}
 SEED = 14
 NOTE = "fault.json"
 

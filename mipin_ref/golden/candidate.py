@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 
 from mipin_ref.data.numpy_files import members, open_npz, opened_archive
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.golden.case import ARRAYS, STAGES, Case, Tensor, is_case, read_case
 from mipin_ref.golden.regression import Array
-from mipin_ref.reading import decoding, path_of, reason, regular_file
-from mipin_ref.store import check_header
+from mipin_ref.reading import path_of, reason, regular_file
+from mipin_ref.store import opened
 
+NOUN = "a safetensors file"
 DTYPES = ("float64", "float32")
 READABLE = ("F64", "F32", "F16", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
 """Of the dtypes of safetensors those that every NumPy has."""
@@ -78,15 +78,14 @@ def _open_npz(path: Path) -> Candidate:
 
 def _open_safetensors(path: Path) -> Candidate:
     def read(name: str) -> Array:
-        with decoding(path, "a safetensors file"), safetensors.safe_open(path, framework="numpy") as file:
+        with opened(path, NOUN) as file:
             kind = file.get_slice(name).get_dtype()
             if kind not in READABLE:
                 raise InvalidData(f"{name!r} must be float64 or float32, or integers, not {kind}")
             found: Array = file.get_tensor(name)
             return found
 
-    check_header(path)
-    with decoding(path, "a safetensors file"), safetensors.safe_open(path, framework="numpy") as file:
+    with opened(path, NOUN) as file:
         names = tuple(file.keys())
     return Candidate(names, read)
 

@@ -139,7 +139,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "text array": lambda: np.array(["a", "b"]),
     "dates": lambda: np.zeros((2, 6), "M8[s]"),
     "records": lambda: np.zeros(2, [("a", "f4")]),
-    "masked": lambda: np.ma.masked_all((2, 6)),
+    "masked": lambda: np.ma.masked_array(np.ones((2, 6)), mask=True),
     "strided": lambda: np.ones((4, 12), np.float32)[::2, ::2],
     "broadcast": lambda: np.broadcast_to(np.float32(1), (10**12, 6)),
     "wide": lambda: np.broadcast_to(np.float32(1), (2, 10**12)),

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from fuzzing.kind import Files, Kind, OneFile
+from fuzzing.mutate import mutated, tree_mutated
 from mipin_ref.cli.compare_input import read_class_names
 from mipin_ref.data import Preprocessing, open_boxes, open_data, open_labels
 from mipin_ref.errors import MipinError
-from tools.fuzzing.kind import Files, Kind, OneFile
-from tools.fuzzing.mutate import mutated, tree_mutated
 
 _RNG = np.random.default_rng(14)
 PIXELS = _RNG.integers(0, 256, (3, 8, 8), np.uint8)
@@ -45,7 +45,7 @@ def archive(members: dict[str, bytes], compression: int) -> bytes:
 def idx(array: Any) -> bytes:
     code = {"uint8": 8, "int32": 12, "float32": 13}[str(array.dtype)]
     head = bytes([0, 0, code, array.ndim]) + b"".join(struct.pack(">I", axis) for axis in array.shape)
-    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    return bytes(head + array.astype(array.dtype.newbyteorder(">")).tobytes())
 
 
 def image(form: str, mode: str, **options: Any) -> bytes:

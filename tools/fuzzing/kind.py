@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import ClassVar
 
-from tools.fuzzing.mutate import mutated
+from fuzzing.mutate import mutated
 
 MODELS = Path(__file__).parents[2] / "models_onnx"
 

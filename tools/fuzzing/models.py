@@ -11,11 +11,11 @@ import onnx
 import onnxruntime
 
 import mipin_ref as mr
+from fuzzing import protobuf
+from fuzzing.kind import MODELS, Files, Kind, WrongNumber
+from fuzzing.mutate import mutated
 from mipin_ref.errors import MipinError
 from mipin_ref.graph.forward import logits
-from tools.fuzzing import protobuf
-from tools.fuzzing.kind import MODELS, Files, Kind, WrongNumber
-from tools.fuzzing.mutate import mutated
 
 LARGEST_SEED = 4096
 """Bytes."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-INTEGERS = (0, 1, 2, 127, 128, 255, 256, 1000, 32767, 32768, 65535, 65536, 1 << 20, 2**31 - 1, 2**31, 2**32 - 1)
-INTEGERS += (2**32, 10**12, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1)
+SMALL = (0, 1, 2, 127, 128, 255, 256, 1000, 32767, 32768, 65535, 65536, 1 << 20)
+INTEGERS = (*SMALL, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 10**12, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1)
 
 TOKENS: tuple[bytes, ...] = (
     b"True",

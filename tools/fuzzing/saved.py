@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
+from fuzzing.kind import MODELS, Files, Kind, WrongNumber
+from fuzzing.mutate import mutated, tree_mutated
 from mipin_ref import golden, store
 from mipin_ref.inverse.checkpoint import PASS
-from tools.fuzzing.kind import MODELS, Files, Kind, WrongNumber
-from tools.fuzzing.mutate import mutated, tree_mutated
 
 MODEL = MODELS / "golden_cnn" / "model.onnx"
 CASE = MODELS / "golden_mlp" / "golden"
@@ -167,9 +167,9 @@ class Candidates(Kind):
         self.case = golden.read_case(CASE)
         self.arrays = {tensor.name: self.case.golden(tensor) for tensor in self.case.tensors}
         buffer = io.BytesIO()
-        np.savez(buffer, **self.arrays)
+        np.savez(buffer, **self.arrays)  # type: ignore[arg-type]
         packed = io.BytesIO()
-        np.savez_compressed(packed, **self.arrays)
+        np.savez_compressed(packed, **self.arrays)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "c.safetensors"
             store.write(path, {}, self.arrays, store.Kind("x", 1, "x"))

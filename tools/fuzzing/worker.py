@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+import mipin_ref
+from fuzzing.kind import Files, Kind, write
 from mipin_ref.errors import MipinError
-from tools.fuzzing.kind import Files, Kind, write
 
 CPU_LIMIT = 10.0
 """Seconds of an input that are computed."""
@@ -27,7 +28,7 @@ WALL_LIMIT = 120.0
 """Seconds of an input altogether: many more, for a machine may have much else to do."""
 ADDRESS_LIMIT = 3 << 30
 """Bytes of addresses that a worker may ask for beyond what it began with."""
-PACKAGE = str(Path(__file__).parents[2] / "mipin_ref")
+PACKAGE = str(Path(mipin_ref.__file__).parent)
 
 
 @dataclass(frozen=True)
