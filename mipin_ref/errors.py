@@ -1,4 +1,4 @@
-"""The errors a user meets: each says in one sentence what is wrong, where, and what to do."""
+"""The errors and warnings a user meets: each says in one sentence what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class BackendUnavailable(MipinError):
 
 class CorruptFile(MipinError):
     """A file is truncated, not of its format, or belongs to something else."""
+
+
+class InputRangeWarning(UserWarning):
+    """What is explained lies far outside what the network was shown when the inverse or the patterns were fitted."""
 
 
 class ClusterError(MipinError):

@@ -99,13 +99,18 @@ def check_unpacking(origin: object, claimed: int, packed: int) -> None:
         )
 
 
-def read_json(path: Path, limit: int = JSON_BYTES) -> Any:
-    """What a JSON file says. Raises CorruptFile where it is none, too large, too deep, or has numbers too long."""
+def read_bytes(path: Path, limit: int = JSON_BYTES) -> bytes:
+    """The content of a file that is JSON. Raises CorruptFile where it is too large."""
     with decoding(path, "a JSON file"), path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise CorruptFile(f"{path}: a JSON file of more than {limit >> 20} MiB is not read")
-    return parse_json(content, path)
+    return content
+
+
+def read_json(path: Path, limit: int = JSON_BYTES) -> Any:
+    """What a JSON file says. Raises CorruptFile where it is none, too large, too deep, or has numbers too long."""
+    return parse_json(read_bytes(path, limit), path)
 
 
 def parse_json(content: bytes | str, origin: object) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mipin_ref as mr
-from mipin_ref.cli.files import open_calibration
+from mipin_ref.cli.files import Fitted, open_calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.methods.attribute import explained
@@ -19,13 +19,16 @@ from mipin_ref.panel import FITTED, MIPIN
 
 @dataclass(frozen=True)
 class Attributor:
-    """attribute: of a batch x [n, *input_shape]; header: what is stored beside the arrays of how they were made."""
+    """attribute: of a batch x [n, *input_shape]; header: what is stored beside the arrays of how they were made;
+    fitted: the file that was read of it, where the preprocessing of its calibration data is known.
+    """
 
     attribute: Callable[[Array], mr.Attribution]
     tensor: str
     target: int
     dtype: str
     header: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Fitted | None = None
 
 
 def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
@@ -41,16 +44,25 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
             f"--at: tensor {options.at!r} is not between the logits and {inverse.plan.explained!r}, where the inverse "
             f"{options.inverse!r} ends"
         )
-    return Attributor(lambda x: inverse.attribute(x, at=tensor), tensor, inverse.target, inverse.options.dtype)
+    known = inverse.preprocessing
+    return Attributor(
+        lambda x: inverse.attribute(x, at=tensor),
+        tensor,
+        inverse.target,
+        inverse.options.dtype,
+        fitted=None if known is None else Fitted(options.inverse, known, "the inverse was fitted"),
+    )
 
 
 def by_method(net: mr.Network, options: Namespace) -> Attributor:
     """Raises InvalidData for an unknown method or option, without a target, and where patterns are missing."""
     given = parsed_options(options.option)
     dtype, backend = options.dtype or "float64", options.backend
-    header = {"options": dict(given), "dtype": dtype}
+    header, fitted = {"options": dict(given), "dtype": dtype}, None
     if options.method in FITTED:
         given["patterns"] = patterns = _patterns(net, options, dtype)
+        if options.patterns is not None and patterns.preprocessing is not None:
+            fitted = Fitted(options.patterns, patterns.preprocessing, "the patterns were fitted")
         header["patterns"] = {"file": options.patterns, "calibration": options.calibration, "samples": patterns.samples}
     else:
         _refuse_patterns(options)
@@ -61,7 +73,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     def attribute(x: Array) -> mr.Attribution:
         return mr.attribute(net, x, target, method.name, at=tensor, backend=backend, dtype=dtype, **given)
 
-    return Attributor(attribute, tensor, target, dtype, header)
+    return Attributor(attribute, tensor, target, dtype, header, fitted)
 
 
 def _target(net: mr.Network, options: Namespace) -> int:

@@ -32,7 +32,7 @@ def explain(options: Namespace) -> None:
     way = by_inverse(net, options) if options.method is None else by_method(net, options)
     tensor = way.tensor
     maps = _maps(net, tensor, options)
-    data = open_samples(options, options.images, net)
+    data = open_samples(options, options.images, net, way.fitted)
     out = folder(options.out)
     header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
     if maps is not None:

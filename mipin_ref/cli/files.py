@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,16 @@ from mipin_ref.errors import InvalidData
 Ints = npt.NDArray[np.int64]
 
 
-def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
+def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted | None = None) -> Samples:
     """The data of a path as the network's input, after a line on how; `--limit` samples of it.
 
-    For a cluster they are such that workers open the path themselves.
+    fitted: what they are to be explained by, whose preprocessing is theirs. For a cluster they are such that workers
+    open the path themselves. Raises InvalidData where an option asks for another preprocessing than the fit's.
     """
-    preprocessing = preprocessing_of(options, net)
-    print(f"{path}: {preprocessing.describe()}", flush=True)
+    preprocessing, told = preprocessing_of(options, net), ""
+    if fitted is not None:
+        preprocessing, told = fitted.preprocessing_of(preprocessing), f"; as {fitted.told}"
+    print(f"{path}: {preprocessing.describe()}{told}", flush=True)
     if getattr(options, "dask", None) is not None:
         return SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
     data = open_data(path, key=options.key, preprocessing=preprocessing)
@@ -63,6 +67,29 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
 
 def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
     return Preprocessing(options.scale, options.mean, options.std, net.input_shape)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A file that was fitted on data of a known preprocessing; told: that it was, in words."""
+
+    file: str
+    preprocessing: Preprocessing
+    told: str
+
+    def preprocessing_of(self, given: Preprocessing) -> Preprocessing:
+        """That of the calibration data, for samples as the options describe them.
+
+        Raises InvalidData, with both values, where the options state another number.
+        """
+        differs = self.preprocessing.difference(given)
+        if differs is not None:
+            name, there, here = differs
+            raise InvalidData(
+                f"--{name} {there}: {self.file!r} was fitted with {name} {here}; leave --{name} out, or fit again"
+            )
+        scale = self.preprocessing.scale if given.scale is None else given.scale
+        return replace(self.preprocessing, scale=scale, shape=given.shape)
 
 
 def folder(path: str) -> Path:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, names, positive
 from mipin_ref.cli.evaluate.arguments import add_evaluate
+from mipin_ref.cli.warned import warned_in_a_line
 from mipin_ref.errors import MipinError
 
 USAGE_ERROR = 2
@@ -22,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mipin_ref.cli import commands
 
     try:
-        return getattr(commands, options.command)(options) or 0
+        with warned_in_a_line():
+            return getattr(commands, options.command)(options) or 0
     except MipinError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

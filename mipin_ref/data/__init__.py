@@ -2,17 +2,22 @@
 
 from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.boxes import open_boxes
+from mipin_ref.data.calibration import Calibration
 from mipin_ref.data.embedded import Builtin, builtin, builtin_names
-from mipin_ref.data.preprocessing import Preprocessing
+from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.readers import open_data, open_labels
+from mipin_ref.data.seen import Seen
 from mipin_ref.data.shared import SharedFile
 from mipin_ref.data.view import Samples, first
 
 __all__ = [
     "Builtin",
+    "Calibration",
     "Preprocessing",
     "Samples",
+    "Seen",
     "SharedFile",
+    "Source",
     "as_samples",
     "builtin",
     "builtin_names",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.data.preprocessing import Preprocessing
+from mipin_ref.data.preprocessing import UNKNOWN, Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
 from mipin_ref.data.view import Samples, View
 from mipin_ref.errors import InvalidData
@@ -61,16 +61,25 @@ class Sliced:
         return values
 
 
-def as_samples(x: Any, preprocessing: Preprocessing = AS_STORED) -> Samples:
+def as_samples(x: Any, preprocessing: Preprocessing | None = None) -> Samples:
     """x as Samples [N, ...]: a path is opened as by open_data; an array, or anything with len() and slicing, is viewed.
 
-    Raises InvalidData for what is none of these, and for integers held in memory unless preprocessing.scale is given:
-    whether they are pixels is not known.
+    preprocessing: of stored values; None where what is in memory is to be taken as it is.
+    Raises InvalidData for what is none of these, for integers held in memory unless preprocessing.scale is given:
+    whether they are pixels is not known; and for samples that have a preprocessing already.
     """
     if isinstance(x, (str, os.PathLike)):
-        return open_data(x, preprocessing=preprocessing)
-    if isinstance(x, View) and preprocessing == AS_STORED:
-        return x
+        return open_data(x, preprocessing=AS_STORED if preprocessing is None else preprocessing)
+    source = getattr(x, "source", None)
+    source = source if isinstance(source, Source) else UNKNOWN
+    if preprocessing is None:
+        if isinstance(x, View):
+            return x
+        preprocessing = AS_STORED
+    elif source.preprocessing is None:
+        source = Source(source.given, preprocessing)
+    else:
+        raise InvalidData("x: samples that are preprocessed already; leave the preprocessing out, or give the path")
     stored = x if isinstance(x, (np.ndarray, View)) else Sliced(x)
     if isinstance(stored, np.ma.MaskedArray):
         raise InvalidData("x: a masked array; fill its gaps first (x.filled(0.0))")
@@ -79,4 +88,4 @@ def as_samples(x: Any, preprocessing: Preprocessing = AS_STORED) -> Samples:
             f"x: values of dtype {stored.dtype} have no agreed scale; scale them as in training, "
             "for pixels x.astype('float32') / 255"
         )
-    return View(stored, preprocessing, origin="x")
+    return View(stored, preprocessing, origin="x", source=source)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.options import checked_number
@@ -56,6 +57,40 @@ class Preprocessing:
         """Whether scale, mean or std was given."""
         return self.scale is not None or self.mean is not None or self.std is not None
 
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON that a file keeps: every field, and what is done to image files of this shape."""
+        found: dict[str, Any] = asdict(self)
+        found["scale"] = None if self.scale is None else float(self.scale)
+        geometry = None if self.shape is None else image_geometry(self.shape)
+        return found | {"images": None if geometry is None else _image_record(tuple(self.shape or ()), geometry)}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Preprocessing:
+        """What `as_record` gave. Raises InvalidData or TypeError where it is not, or images are handled otherwise."""
+        given = dict(record)
+        images = given.pop("images", None)
+        found = cls(**given)
+        if found.as_record()["images"] != images:
+            raise InvalidData("preprocessing: image files were read in a way that this version does not have")
+        return found
+
+    def difference(self, given: Preprocessing) -> tuple[str, str, str] | None:
+        """The first number that `given` states and that is another here: its name, its value there and the one here.
+
+        A mean of 0 and a std of 1 are none, equal numbers for all channels are one, and a scale of 255 is what none
+        stands for where bytes are divided.
+        """
+        for name, without in (("scale", UINT8_SCALE), ("mean", 0.0), ("std", 1.0)):
+            there, here = (getattr(one, name) for one in (given, self))
+            if there is not None and _plain(there) != _plain(without if here is None else here):
+                default = "255 for bytes, else 1" if name == "scale" else "none"
+                return name, _text(_numbers(name, there)), default if here is None else _text(_numbers(name, here))
+        return None
+
+    def does_as(self, other: Preprocessing) -> bool:
+        """Whether both do the same to stored values."""
+        return self.difference(other) is None and other.difference(self) is None
+
     def describe(self) -> str:
         """One line that states the whole preprocessing, for a person to read."""
         if self.scale is not None:
@@ -77,6 +112,43 @@ class Preprocessing:
                     f"antialiased) and centre crop to {height} x {width} pixels"
                 )
         return line
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where samples come from.
+
+    given: "file" (or a folder), or "array" for what came in memory; preprocessing: what was done to the stored values,
+    None where they came as the network takes them and what was done before is not known.
+    """
+
+    given: Literal["file", "array"]
+    preprocessing: Preprocessing | None = None
+
+    def __post_init__(self) -> None:
+        if self.given not in ("file", "array"):
+            raise InvalidData(f"samples come from a file or an array, not {self.given!r}")
+
+
+UNKNOWN = Source("array")
+
+
+def _image_record(shape: tuple[int, ...], geometry: tuple[int, int, int]) -> dict[str, Any]:
+    channels, height, width = geometry
+    layout = "HW" if len(shape) == 2 else "CHW" if shape[0] == channels else "HWC"
+    return {
+        "channels": "RGB" if channels == 3 else "grayscale",
+        "layout": layout,
+        "resize": "shorter side, bilinear, antialiased",
+        "crop": "centre",
+        "size": [height, width],
+    }
+
+
+def _plain(value: float | Sequence[float]) -> tuple[float, ...]:
+    """One number where all are equal."""
+    numbers = _numbers("value", value)
+    return numbers[:1] if len(set(numbers)) == 1 else numbers
 
 
 def image_geometry(shape: Sequence[int]) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.data import cifar, idx, images, numpy_files
-from mipin_ref.data.preprocessing import Preprocessing
+from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.view import Samples, Stored, View
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.reading import path_of
@@ -37,7 +37,8 @@ def open_data(
     place = _existing(path)
     with _reported(place):
         stored, channels_first = _open_stored(place, key, preprocessing)
-        return View(stored, preprocessing, origin=str(place), channels_first=channels_first)
+        source = Source("file", preprocessing)
+        return View(stored, preprocessing, origin=str(place), channels_first=channels_first, source=source)
 
 
 def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.data.preprocessing import Preprocessing
+from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
 from mipin_ref.data.view import Index, Samples, first
 from mipin_ref.errors import InvalidData
@@ -43,6 +43,10 @@ class SharedFile:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._dtype
+
+    @property
+    def source(self) -> Source:
+        return Source("file", self._preprocessing)
 
     def __len__(self) -> int:
         return self._shape[0]

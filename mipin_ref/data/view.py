@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.data.preprocessing import UINT8_SCALE, Preprocessing
+from mipin_ref.data.preprocessing import UINT8_SCALE, UNKNOWN, Preprocessing, Source
 from mipin_ref.errors import InvalidData
 
 Index = slice | npt.NDArray[np.integer[Any]]
@@ -19,13 +19,16 @@ Index = slice | npt.NDArray[np.integer[Any]]
 class Samples(Protocol):
     """N samples that are read on access.
 
-    shape: (N, ...); dtype: of what slicing yields; indexing by a slice or by a 1-D integer array gives a NumPy array.
+    shape: (N, ...); dtype: of what slicing yields; source: where they come from; indexing by a slice or by a 1-D
+    integer array gives a NumPy array.
     """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def source(self) -> Source: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: Index, /) -> npt.NDArray[Any]: ...
 
@@ -45,14 +48,21 @@ class View:
 
     Indexing returns a new, writable, C-ordered array, so no caller can change the stored values.
     channels_first: the stored samples are known to be [channels, height, width] and may be transposed to
-    [height, width, channels] where the network's shape asks for that; origin: the name used in messages.
+    [height, width, channels] where the network's shape asks for that; origin: the name used in messages; source: where
+    the stored values come from.
     Raises InvalidData where dtype, rank, N or shape does not suit, naming both shapes.
     """
 
     def __init__(
-        self, stored: Stored, preprocessing: Preprocessing, *, origin: str, channels_first: bool = False
+        self,
+        stored: Stored,
+        preprocessing: Preprocessing,
+        *,
+        origin: str,
+        channels_first: bool = False,
+        source: Source = UNKNOWN,
     ) -> None:
-        self._stored = stored
+        self._stored, self._source = stored, source
         self._origin = origin
         stored_shape = tuple(int(axis) for axis in stored.shape)
         if len(stored_shape) < 2:
@@ -80,6 +90,10 @@ class View:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._dtype
+
+    @property
+    def source(self) -> Source:
+        return self._source
 
     def __len__(self) -> int:
         return int(self._stored.shape[0])
@@ -210,6 +224,10 @@ class _Part:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._samples.dtype
+
+    @property
+    def source(self) -> Source:
+        return self._samples.source
 
     def __len__(self) -> int:
         return self._count

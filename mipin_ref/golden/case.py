@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -17,9 +18,10 @@ from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import written_whole
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.open import open_model
-from mipin_ref.reading import path_of, read_json
+from mipin_ref.reading import parse_json, path_of, read_bytes, regular_file
+from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
-KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case")
+KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case", sealed=False)
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
 BESIDE_MODEL = "golden"
 """The folder of a case in that of its model."""
@@ -105,8 +107,8 @@ def read_case(folder: str | Path) -> Case:
     path = folder / MANIFEST
     if not is_case(folder):
         raise InvalidData(f"there is no golden case in {shown(str(folder))}: it has no {MANIFEST}")
-    manifest = read_json(path)
-    _check_version(path, manifest)
+    manifest = _read_manifest(path)
+    _check_digest(folder / ARRAYS, manifest.get("arrays"))
     _, arrays = store.read(folder / ARRAYS, KIND)
     try:
         found = Case(folder, manifest, arrays, tuple(_tensors(manifest)))
@@ -118,11 +120,43 @@ def read_case(folder: str | Path) -> Case:
 
 
 def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write the two files, each whole or not at all."""
+    """Write the two files, each whole or not at all, and into the manifest the checksums of both."""
     folder.mkdir(parents=True, exist_ok=True)
     store.write(folder / ARRAYS, {}, arrays, KIND)
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of the arrays that are in the folder already, with its own checksum and theirs."""
+    beside = {"file": ARRAYS, "sha256": _sha256(folder / ARRAYS)}
+    full = {"seal": OPEN, **{name: value for name, value in manifest.items() if name != "seal"}, "arrays": beside}
+    text = json.dumps(full, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with written_whole(folder / MANIFEST) as file:
-        file.write((json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(sealed(text.encode()))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Raises CorruptFile where it is not the manifest of a case, of another version, or a bit of it has changed."""
+    text = read_bytes(path)
+    manifest = parse_json(text, path)
+    _check_version(path, manifest)
+    if not has_seal(text):
+        raise CorruptFile(f"{str(path)!r} holds no checksum of itself; make the case anew")
+    if not is_whole(text):
+        raise CorruptFile(f"{str(path)!r} is damaged: it has another checksum than the one that it holds")
+    found: dict[str, Any] = manifest
+    return found
+
+
+def _check_digest(path: Path, told: Any) -> None:
+    regular_file(path)
+    if told != {"file": ARRAYS, "sha256": _sha256(path)}:
+        raise CorruptFile(f"{str(path)!r} is not the arrays of this case, or is damaged: its checksum is another")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_version(path: Path, manifest: Any) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend
-from mipin_ref.data import Samples
+from mipin_ref.data import Samples, Seen
+from mipin_ref.data.calibration import seen_of, seen_tensors
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import locked, written_whole
 from mipin_ref.graph.layer import Array
@@ -29,12 +30,12 @@ from mipin_ref.inverse.blocks import Weights
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import packed, unpacked
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.inverse.report import TensorReport
+from mipin_ref.inverse.report import TensorReport, timed_rows
 from mipin_ref.progress import Advance
 from mipin_ref.reading import path_of
 from mipin_ref.store import Kind, packages, read, write
 
-PASS = Kind("mipin-checkpoint", 1, "a finished pass of a fit")
+PASS = Kind("mipin-checkpoint", 2, "a finished pass of a fit")
 
 _LOCK, _NOTE, _PASSES, _TEMPORARY = "lock", "fit.json", "pass-*.safetensors", ".*.tmp"
 
@@ -47,12 +48,14 @@ _READ_BYTES = 16 << 20
 class Finished:
     """What one pass found for one target.
 
-    weights, report: of the pass's tensors; rows: which samples count, None where labels or options tell.
+    weights, report: of the pass's tensors; rows: which samples count, None where labels or options tell; seen: by the
+    network in all data, of the fit's first pass.
     """
 
     weights: Mapping[str, Weights]
     report: Sequence[TensorReport]
     rows: npt.NDArray[np.bool_] | None
+    seen: Seen | None = None
 
 
 class Checkpoint:
@@ -73,17 +76,20 @@ class Checkpoint:
                 tensors |= packed(f"{target}.{self._number[step.tensor]}", part.weights[step.tensor])
             if part.rows is not None:
                 tensors[f"{target}.rows"] = np.packbits(part.rows)
+        seen = next((part.seen for part in found.values()), None)
+        tensors |= {} if seen is None else seen_tensors(seen)
         header = self._head(steps, list(found)) | {
-            "packages": packages(),
+            "seen": None if seen is None else {"axis": seen.axis, "each": seen.each},
             "found": [
                 {
                     "samples": None if part.rows is None else len(part.rows),
-                    "report": [asdict(row) for row in part.report],
+                    "report": [row.as_row() for row in part.report],
                 }
                 for part in found.values()
             ],
         }
-        write(self._path(wave, group), header | {"sha256": _digest(header, tensors)}, tensors, PASS)
+        beside = {"seconds": [[row.seconds for row in part.report] for part in found.values()]}
+        write(self._path(wave, group), header, tensors, PASS, beside=beside)
 
     def load(self, wave: int, group: int, steps: Sequence[Step], targets: Sequence[int]) -> dict[int, Finished] | None:
         """What `save` wrote of this pass; None where it is not finished.
@@ -95,9 +101,12 @@ class Checkpoint:
             return None
         try:
             header, tensors = read(path, PASS)
-            return self._parsed(path, header, tensors, steps, targets)
+            found = self._parsed(path, header, tensors, steps, targets)
+            if wave == group == 0 and any(part.seen is None for part in found.values()):
+                raise CorruptFile(f"{str(path)!r} is incomplete: it does not tell what the network was shown")
         except (CorruptFile, InvalidData) as error:
             raise CorruptFile(f"{error}; delete this file and its pass is computed again") from error
+        return found
 
     def _parsed(
         self,
@@ -108,19 +117,19 @@ class Checkpoint:
         targets: Sequence[int],
     ) -> dict[int, Finished]:
         try:
-            if header["sha256"] != _digest(header, tensors):
-                raise CorruptFile(f"the content of {str(path)!r} is damaged: its checksum differs")
             if any(header[name] != value for name, value in self._head(steps, targets).items()):
                 raise CorruptFile(f"{str(path)!r} holds another pass or was made by another fit")
+            seen = None if header["seen"] is None else seen_of(header["seen"]["axis"], header["seen"]["each"], tensors)
             return {
                 target: Finished(
                     {step.tensor: self._weights(path, tensors, target, step) for step in steps},
-                    [TensorReport(**row) for row in part["report"]],
+                    timed_rows(part["report"], seconds),
                     None
                     if part["samples"] is None
                     else np.unpackbits(tensors[f"{target}.rows"], count=part["samples"]).astype(bool),
+                    seen,
                 )
-                for target, part in zip(targets, header["found"], strict=True)
+                for target, part, seconds in zip(targets, header["found"], header["beside"]["seconds"], strict=True)
             }
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"{str(path)!r} is incomplete or damaged: {error}") from error
@@ -236,14 +245,3 @@ def _delete_empty(folder: Path) -> None:
     # What somebody else has put there stays, and its folder with it.
     with suppress(OSError):
         folder.rmdir()
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
-    """The checksum of a file, of all but itself and of what `read` has checked."""
-    told = {name: value for name, value in header.items() if name not in ("format", "version", "sha256")}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
-        digest.update(tensor.data)
-    return digest.hexdigest()

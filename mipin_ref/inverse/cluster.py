@@ -49,7 +49,8 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Backend
-from mipin_ref.data import Samples, SharedFile, as_samples
+from mipin_ref.data import Preprocessing, Samples, SharedFile, as_samples
+from mipin_ref.data.seen import Extent
 from mipin_ref.errors import BackendUnavailable, ClusterError, InvalidData, MipinError
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights
@@ -77,19 +78,21 @@ CONNECT_SECONDS = 5
 class ClusterData:
     """Calibration data as the client of a cluster has them, and what becomes of them on the workers.
 
-    given: as in `fit`, or a SharedFile, or a Dask array.
+    given: as in `fit`, or a SharedFile, or a Dask array; preprocessing: of what is stored, None where it is not known.
     Raises InvalidData where they are not usable, and where `client` is no running Client.
     """
 
-    def __init__(self, client: Any, given: Any) -> None:
+    def __init__(self, client: Any, given: Any, preprocessing: Preprocessing | None = None) -> None:
         _check_client(client)
         self._client = client
-        self._file = _shared(given)
+        self._file = _shared(given, preprocessing)
         self._collection = given if _is_dask_array(given) else None
         if self._collection is not None:
+            if preprocessing is not None:
+                raise InvalidData("preprocess= is for files and arrays in memory; preprocess a Dask array with Dask")
             self.samples: Samples = as_samples(_Computed(client, given))
         else:
-            self.samples = self._file or as_samples(given)
+            self.samples = self._file or as_samples(given, preprocessing)
 
     def shards(self, edges: Sequence[tuple[int, int]], fit: str) -> list[Any]:
         """What each shard's tasks take for its data; fit: its name among others."""
@@ -137,6 +140,7 @@ class ClusterRunner:
     ) -> None:
         self._client, self._job = client, Job.of(net, plan, backend, memory)
         self._fit = uuid.uuid4().hex
+        self.extent: Extent | None = None
         self._pass = 0
         self._edges = bounds(data.samples, memory)
         self._weights: dict[tuple[int, str], tuple[DeviceWeights, Any]] = {}
@@ -160,6 +164,7 @@ class ClusterRunner:
                 self._client.cancel([root, *kept], force=True)
                 raise
         added = found.told(state, problems)
+        self.extent = found.extent if this.looks else self.extent
         self._kept = kept
         return added
 
@@ -294,10 +299,11 @@ def _is_dask_array(given: Any) -> bool:
     return bool(dask.is_dask_collection(given)) and hasattr(given, "rechunk")
 
 
-def _shared(given: Any) -> SharedFile | None:
+def _shared(given: Any, preprocessing: Preprocessing | None) -> SharedFile | None:
     if isinstance(given, str | os.PathLike):
-        return SharedFile(given)
-    return given if isinstance(given, SharedFile) else None
+        return SharedFile(given) if preprocessing is None else SharedFile(given, preprocessing=preprocessing)
+    # One that is opened already has its preprocessing: with another, as_samples refuses it.
+    return given if isinstance(given, SharedFile) and preprocessing is None else None
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.data import Samples, as_samples, open_labels
+from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
+from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
@@ -44,6 +45,7 @@ class FitOptions(TypedDict, total=False):
     checkpoint: str | os.PathLike[str] | None
     progress: bool
     client: Any
+    preprocess: Preprocessing | None
 
 
 @overload
@@ -69,6 +71,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = False,
     client: Any = None,
+    preprocess: Preprocessing | None = None,
 ) -> Inverse | dict[int, Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
@@ -80,7 +83,9 @@ def fit(
     the solution of a system, up to 2.4 times its sums; checkpoint: a folder, made where it is missing, that takes what
     each finished pass found; progress: show a bar on a terminal; client: a Dask Client on whose workers the passes are
     made (see `mipin_ref.inverse.cluster`): x may then be a Dask array too, a path is one that every worker sees, and
-    `memory` is for each thread of a worker.
+    `memory` is for each thread of a worker; preprocess: what is done to x, and to paths that the inverse explains; by
+    default a path is taken as stored (bytes divided by 255) and an array as the network's input. It is saved with the
+    inverse, as are range and mean of what the network saw.
 
     Costs one pass over the data for every set of tensors whose regressors are known together (per group of targets
     whose sums fit into half of `memory`): the network forward up to those tensors, the signals down the few steps from
@@ -106,8 +111,9 @@ def fit(
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {shown(targets)}")
     plan = make_plan(net, at=at, local=local, input_mask=input_mask, conv_bias=conv_bias)
-    shared = None if client is None else ClusterData(client, x)
-    data = as_samples(x) if shared is None else shared.samples
+    preprocessing = checked_preprocessing(preprocess, net.input_shape)
+    shared = None if client is None else ClusterData(client, x, preprocessing)
+    data = as_samples(x, preprocessing) if shared is None else shared.samples
     _check_data(net, data)
     known = checked_labels(labels, len(data), net)
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)

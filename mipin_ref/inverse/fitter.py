@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend
-from mipin_ref.data import Samples
+from mipin_ref.data import Calibration, Samples, Seen
+from mipin_ref.data.seen import channels_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Weights
@@ -74,6 +75,7 @@ class Fitter:
         self._net, self._plan, self._options, self._backend = net, plan, options, backend
         self._data, self._labels, self._memory, self._batch_size = data, labels, memory, batch_size
         self._runner = runner
+        self._seen: Seen | None = None
 
     def run(
         self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
@@ -90,15 +92,23 @@ class Fitter:
                 remaining = [step for step in remaining if step not in wave]
                 for number, group in enumerate(self._groups(wave, state)):
                     part = {t: state[t] for t in group}
+                    # The first of all passes reads the data whatever is kept.
+                    looks = waves == number == 0
                     if checkpoint is not None and (found := checkpoint.load(waves, number, wave, group)) is not None:
                         self._restore(wave, part, found, start)
                         continue
-                    self._fit(wave, remaining, part, runner, start)
+                    self._fit(wave, remaining, part, runner, start, looks=looks)
+                    if looks:
+                        self._seen = self._looked(runner)
                     if checkpoint is not None:
-                        checkpoint.save(waves, number, wave, {t: self._finished(t, wave, state[t]) for t in group})
+                        seen = self._seen if looks else None
+                        done = {t: self._finished(t, wave, state[t], seen) for t in group}
+                        checkpoint.save(waves, number, wave, done)
                 waves += 1
                 runner.drop(but=self._needed(remaining, self._kept_for(state, runner.signals)))
         order = {step.tensor: number for number, step in enumerate(self._plan.steps)}
+        assert self._seen is not None
+        calibration = Calibration(self._data.source, self._seen)
         return {
             t: Inverse(
                 self._net,
@@ -109,9 +119,14 @@ class Fitter:
                 Report(tuple(sorted(s.report, key=lambda row: order[row.tensor]))),
                 s.samples,
                 self._backend,
+                calibration,
             )
             for t, s in state.items()
         }
+
+    def _looked(self, runner: Runner) -> Seen:
+        assert runner.extent is not None
+        return runner.extent.seen(*channels_of(self._net.input_shape, self._net.channel_axis(self._net.input)))
 
     def _local(self, budget: Budget) -> LocalRunner:
         signals, recorded = KeptRows(budget.signals), KeptRows(budget.recordings)
@@ -160,6 +175,8 @@ class Fitter:
         state: dict[int, _Target],
         runner: Runner,
         start: Callable[[str, int], Advance],
+        *,
+        looks: bool,
     ) -> None:
         """One pass for one group of targets, and the solution of its sums."""
         began, signals = time.perf_counter(), runner.signals
@@ -168,7 +185,7 @@ class Fitter:
         store = self._choose_store(path, first, kept, remaining, state, signals)
         seeded, later = self._plan.logits in first - kept, tuple(self._needed(remaining, kept | set(store)))
         gathered = gathered_samples(self._net, wave, len(state), self._room, self._backend.itemsize)
-        this = Pass(wave, path, first & kept, store, seeded, later, self._size, gathered)
+        this = Pass(wave, path, first & kept, store, seeded, later, self._size, gathered, looks)
         for found in state.values():
             missing = [step.tensor for step in path if step.fitted and step.tensor not in found.on_device]
             found.on_device |= {name: DeviceWeights.of(self._backend, found.weights[name]) for name in missing}
@@ -203,15 +220,17 @@ class Fitter:
             found.weights |= part.weights
             found.report += part.report
             found.rows = found.rows if part.rows is None else part.rows
+            self._seen = self._seen or part.seen
         start(f"{_title(wave, state)}, from the checkpoint", len(self._data))(len(self._data))
 
-    def _finished(self, target: int, wave: Sequence[Step], found: _Target) -> Finished:
+    def _finished(self, target: int, wave: Sequence[Step], found: _Target, seen: Seen | None) -> Finished:
         """What the pass just made has found."""
         tensors = {step.tensor for step in wave}
         return Finished(
             {name: found.weights[name] for name in tensors},
             [row for row in found.report if row.tensor in tensors],
             found.rows if self._known_rows(target) is None else None,
+            seen,
         )
 
     @staticmethod

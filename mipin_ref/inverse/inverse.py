@@ -11,7 +11,9 @@ import numpy as np
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend
-from mipin_ref.data import Samples, as_samples
+from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
+from mipin_ref.data.calibration import samples_like
+from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
@@ -20,7 +22,7 @@ from mipin_ref.inverse.blocks import Weights, sample_bytes
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import packed
 from mipin_ref.inverse.plan import Plan
-from mipin_ref.inverse.propagate import descend, needs, recorded, seed, to_device
+from mipin_ref.inverse.propagate import Recorded, descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.resident import Resident
 from mipin_ref.memory import checked_batch_size
@@ -37,7 +39,8 @@ _resident = Resident()
 class Inverse:
     """The inverse network of one (network, target, calibration set); immutable.
 
-    weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used.
+    weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used; calibration:
+    their preprocessing and range.
     """
 
     net: Network
@@ -48,6 +51,17 @@ class Inverse:
     report: Report
     samples: int
     backend: Backend
+    calibration: Calibration
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What was done to the calibration data; None where they came as an array and nothing was said of it."""
+        return self.calibration.source.preprocessing
+
+    @property
+    def seen(self) -> Seen:
+        """Range and mean of every channel of the calibration data as the network saw them."""
+        return self.calibration.seen
 
     @overload
     def attribute(self, x: Any, *, at: str | None = None, batch_size: int | None = None) -> Attribution: ...
@@ -58,13 +72,15 @@ class Inverse:
     ) -> Attribution | dict[str, Attribution]:
         """Source signal and attribution of the target for x (paper, Algorithm 1).
 
-        x: [N, *input_shape] floats: array, path, or anything with len() and slicing; at: a tensor on the way from the
+        x: [N, *input_shape] floats, preprocessed as the calibration data were: array, or anything with len() and
+        slicing; or a path, which is preprocessed as they were where that is known; at: a tensor on the way from the
         logits to the explained one, by default that one itself, or several (the result is then a dict by name, from
         one descent). Returns NumPy arrays of the tensor's shape in the fit's dtype. For the next call the forward model
         stays open and the weights stay on the device, those of the last few inverses up to RESIDENT_BYTES.
-        Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way.
+        Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way. Warns with
+        InputRangeWarning where x lies far outside the range of the calibration data (see `Seen.departure`).
         """
-        data, plan = as_samples(x), self.plan
+        data, plan = samples_like(self.calibration, x), self.plan
         if at is not None and not isinstance(at, str | Sequence):
             raise InvalidData(f"at must be a tensor's name or several, not {shown(at)}")
         asked = [plan.explained] if at is None else [at] if isinstance(at, str) else list(at)
@@ -97,7 +113,15 @@ class Inverse:
         }
         output = np.empty(len(data), backend.dtype)
         cuts = [slice(start, min(start + size, len(data))) for start in range(0, len(data), size)]
-        made = ((rows, recorded(recorder(data[rows], rows.start), pools)) for rows in cuts)
+        watch = Watch(self.seen, "the inverse was fitted")
+
+        def record(rows: slice) -> Recorded:
+            x = data[rows]
+            made = recorder(x, rows.start)
+            watch.note(x)
+            return recorded(made, pools)
+
+        made = ((rows, record(rows)) for rows in cuts)
         for rows, found in batches(backend, made):
             batch = to_device(backend, path, found).twice(backend)
             logits = found.values[plan.logits]
@@ -109,6 +133,7 @@ class Inverse:
                 reached = backend.get(signals[tensor])
                 s[rows], a[rows] = reached[:count], reached[count:]
             output[rows] = logits.reshape(len(logits), -1)[:, self.target]
+        watch.tell(stacklevel=3)
         return {
             tensor: Attribution(value, s, a, output, self.target, tensor, net.channel_axis(tensor))
             for tensor, (value, s, a) in parts.items()
@@ -123,9 +148,10 @@ class Inverse:
             "samples": self.samples,
             "options": asdict(self.options),
             "backend": self.backend.name,
-            "report": self.report.as_rows(),
+            "report": [row.as_row() for row in self.report],
+            "calibration": self.calibration.header(),
         }
-        tensors = {}
+        tensors = self.calibration.tensors()
         for number, step in enumerate(self.plan.fitted):
             tensors.update(packed(str(number), self.weights[step.tensor]))
-        write(path_of(path), header, tensors)
+        write(path_of(path), header, tensors, beside={"seconds": self.report.seconds})

@@ -7,13 +7,14 @@ from types import ModuleType
 from typing import Any
 
 from mipin_ref.backend import Backend, get_backend
+from mipin_ref.data import Calibration
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import unpacked
 from mipin_ref.inverse.plan import make_plan
-from mipin_ref.inverse.report import Report, TensorReport
+from mipin_ref.inverse.report import Report, timed_rows
 from mipin_ref.reading import regular_file
 from mipin_ref.store import read
 
@@ -38,15 +39,18 @@ def load_inverse(
         plan = make_plan(
             net, at=options.at, local=options.local, input_mask=options.input_mask, conv_bias=options.conv_bias
         )
-        report = Report(tuple(TensorReport(**row) for row in header["report"]))
+        report = Report(timed_rows(header["report"], header["beside"]["seconds"]))
         found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
             step.tensor: unpacked(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
+        calibration = Calibration.read(header["calibration"], tensors)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
-    return Inverse(net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype))
+    return Inverse(
+        net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype), calibration
+    )
 
 
 def _check_header(path: Path, header: dict[str, Any], net: Network, target: int | None) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Samples
+from mipin_ref.data.seen import Extent
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.layer import MaxPool
@@ -52,7 +53,8 @@ class Pass:
     """One pass over the data: from the signals `start` down `path` to the sums of `fitted`.
 
     store: signals that it keeps; seeded: it starts from the logits; later: what later passes will need recorded; size:
-    samples a batch; gathered: samples of dense layers that are put together before they are summed.
+    samples a batch; gathered: samples of dense layers that are put together before they are summed; looks: it notes
+    what the network is shown, as one of a fit does that reads the data.
     """
 
     fitted: tuple[Step, ...]
@@ -63,6 +65,7 @@ class Pass:
     later: tuple[Key, ...]
     size: int
     gathered: int
+    looks: bool = False
 
     def needs(self, plan: Plan, state: Mapping[int, Known]) -> tuple[list[str], dict[str, MaxPool]]:
         """What it must have recorded: tensors, and max-pools by output."""
@@ -75,10 +78,13 @@ class Pass:
 class Runner(Protocol):
     """Where the data are taken through passes.
 
-    signals: those that are kept between passes, or the account of them.
+    signals: those that are kept between passes, or the account of them; extent: of the data, behind a pass that looks.
     """
 
     signals: KeptRows
+
+    @property
+    def extent(self) -> Extent | None: ...
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
         """The sums of all data; the targets' rows and bounds are noted in `state`."""
@@ -114,6 +120,10 @@ class LocalRunner:
         self._net, self._plan, self._backend, self._data = net, plan, backend, data
         self._recordings = Recordings(net, data, recorded)
         self._memory = memory
+
+    @property
+    def extent(self) -> Extent | None:
+        return self._recordings.extent
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
         return run_pass(self._backend, self._plan, this, state, problems, self.signals, self._recordings, advance)
@@ -152,7 +162,8 @@ def run_pass(
     wanted = {name for step in this.fitted for name in step.reads} | set(this.store)
     chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
     read = dict.fromkeys(state, 0)
-    for first, stop, found in batches(backend, recordings.passes(tensors, pools, this.later, this.size)):
+    made = recordings.passes(tensors, pools, this.later, this.size, look=this.looks)
+    for first, stop, found in batches(backend, made):
         batch = to_device(backend, this.path, found)
         whole: dict[str, Array] = {}
         counted: dict[str, ChannelSums | None] = {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from math import prod
 
 from mipin_ref.data import Samples
+from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool
 from mipin_ref.graph.network import Network
@@ -31,9 +32,14 @@ class Recordings:
         first: int = 0,
         recorder: Callable[[Network, Sequence[str], Sequence[str]], Recorder] | None = None,
     ) -> None:
-        """kept: where they are kept; first: position of the data's first sample, for messages; recorder: makes one."""
+        """kept: where they are kept; first: position of the data's first sample, for messages; recorder: makes one.
+
+        extent: of the data, once `passes` was to look at them.
+        """
         self._net, self._data, self._kept, self._first = net, data, kept, first
         self._recorder = recorder or (lambda net, values, taps: Recorder(net, values, taps))
+        self._axis = channels_of(net.input_shape, net.channel_axis(net.input))[0]
+        self.extent: Extent | None = None
         self._pools = {layer.output: layer for layer in net.layers if isinstance(layer, MaxPool)}
         self._cost = {net.input: 0.0}
         behind: dict[str, frozenset[Layer]] = {net.input: frozenset()}
@@ -47,12 +53,12 @@ class Recordings:
         return self._kept.held
 
     def passes(
-        self, tensors: Collection[str], pools: Collection[str], later: Sequence[Key], size: int
+        self, tensors: Collection[str], pools: Collection[str], later: Sequence[Key], size: int, *, look: bool = False
     ) -> Generator[tuple[int, int, Recorded]]:
         """The data in batches [start, stop) of `size` samples, with these tensors and the taps of these pools.
 
         later: what later passes need, those that come next first. Where a forward pass must be made anyway, it is kept
-        along with it as far as there is room.
+        along with it as far as there is room. look: note the data's extent, in a pass that reads them.
         """
         wanted: list[Key] = [*(("value", t) for t in tensors), *(("taps", t) for t in pools)]
         missing = [key for key in wanted if key not in self._kept]
@@ -65,7 +71,11 @@ class Recordings:
             stop = min(start + size, len(self._data))
             values, taps = {}, {}
             if made:
-                found = recorded(recorder(self._data[start:stop], self._first + start), chosen)
+                x = self._data[start:stop]
+                found = recorded(recorder(x, self._first + start), chosen)
+                if look:
+                    extent = Extent.of(x, self._axis)
+                    self.extent = extent if self.extent is None else self.extent.merged(extent)
                 values, taps = dict(found.values), dict(found.taps)
             for kind, name in extra:
                 self._kept.append((kind, name), values[name] if kind == "value" else taps[name])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mipin_ref.solve.joint import Solution
@@ -15,7 +15,8 @@ class TensorReport:
     """tensor: ONNX name; block: kind of inverse; samples, rows: calibration samples and least-squares rows (over all
     groups alike); unknowns: weights and intercepts; r2: 1 - Σ(X - X̂)² / Σ(X - mean)² before the mask, mean per
     feature (Dense) or channel (Conv); condition: of the worst group's system; rank: of the least determined group;
-    solver: of every group; seconds: the tensor's pass and solve, shared by all targets of the fit.
+    solver: of every group; seconds: the tensor's pass and solve, shared by all targets of the fit. They alone are not
+    the same when the same is fitted again: two reports are equal whatever they are.
     """
 
     tensor: str
@@ -27,7 +28,11 @@ class TensorReport:
     condition: float
     rank: int
     solver: str
-    seconds: float
+    seconds: float = field(compare=False)
+
+    def as_row(self) -> dict[str, Any]:
+        """What is the same when the same is fitted again, as a plain dictionary, for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "seconds"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class Report:
         """Plain dictionaries, for JSON."""
         return [asdict(row) for row in self.tensors]
 
+    @property
+    def seconds(self) -> list[float]:
+        """What each tensor took."""
+        return [row.seconds for row in self.tensors]
+
     def __str__(self) -> str:
         names = [f.name for f in fields(TensorReport)]
         return format_table(names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors])
@@ -58,6 +68,14 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def timed_rows(rows: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> tuple[TensorReport, ...]:
+    """Rows as `as_row` gives them, with the seconds that belong to them.
+
+    Raises ValueError or TypeError where they are not of one length, or not rows.
+    """
+    return tuple(TensorReport(**row, seconds=float(taken)) for row, taken in zip(rows, seconds, strict=True))
 
 
 def tensor_report(

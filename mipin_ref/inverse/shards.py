@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, SharedFile, as_samples
+from mipin_ref.data.seen import Extent
 from mipin_ref.data.view import part
 from mipin_ref.errors import ClusterError
 from mipin_ref.graph.forward import Recorder
@@ -95,7 +96,7 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """A pass told in names, for another process; fitted .. gathered as in Pass.
+    """A pass told in names, for another process; fitted .. gathered, and looks, as in Pass.
 
     samples: of every target's problem; held: signals, and needed: recordings (None: all), of those that a shard kept
     before, that are still wanted; shards: how many there are.
@@ -113,6 +114,7 @@ class Order:
     held: frozenset[tuple[int, str]]
     needed: frozenset[Key] | None
     shards: int
+    looks: bool
 
     @classmethod
     def of(
@@ -138,11 +140,12 @@ class Order:
             frozenset(key for key in signals.keys if key not in opened),
             needed,
             shards,
+            this.looks,
         )
 
     def as_pass(self, plan: Plan) -> Pass:
         fitted, path = (tuple(plan.step_of[name] for name in names) for names in (self.fitted, self.path))
-        return Pass(fitted, path, self.start, self.store, self.seeded, self.later, self.size, self.gathered)
+        return Pass(fitted, path, self.start, self.store, self.seeded, self.later, self.size, self.gathered, self.looks)
 
     def problems(self, job: Job) -> dict[int, dict[str, Problem]]:
         steps = [job.plan.step_of[name] for name in self.fitted]
@@ -173,8 +176,8 @@ class Partial:
     """What a pass made of some shards that follow one another.
 
     counts: how often each of all shards is in it [shards]; held: sums, by target and tensor, without their problems;
-    rows: which samples count, for targets of which that was not known; low, high: bounds of each target's logit; size:
-    bytes, roughly.
+    rows: which samples count, for targets of which that was not known; low, high: bounds of each target's logit;
+    extent: of the shards' data, of a pass that looks; size: bytes, roughly.
     """
 
     counts: npt.NDArray[np.int64]
@@ -182,6 +185,7 @@ class Partial:
     rows: Mapping[int, npt.NDArray[np.bool_]]
     low: Mapping[int, float]
     high: Mapping[int, float]
+    extent: Extent | None
     size: int
 
     def __sizeof__(self) -> int:
@@ -234,6 +238,7 @@ def accumulate(
         found,
         {t: known.low for t, known in state.items()},
         {t: known.high for t, known in state.items()},
+        recordings.extent,
         sum(problem.bytes for own in problems.values() for problem in own.values()),
     )
     return partial, Kept(signals, recorded)
@@ -255,6 +260,7 @@ def merged(job: Job, order: Order, left: Partial, right: Partial) -> Partial:
         {t: np.concatenate([rows, right.rows[t]]) for t, rows in left.rows.items()},
         {t: min(low, right.low[t]) for t, low in left.low.items()},
         {t: max(high, right.high[t]) for t, high in left.high.items()},
+        None if left.extent is None or right.extent is None else left.extent.merged(right.extent),
         left.size,
     )
 

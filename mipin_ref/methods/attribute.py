@@ -9,7 +9,8 @@ import numpy as np
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.data import as_samples
+from mipin_ref.data.calibration import samples_like
+from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
@@ -43,9 +44,11 @@ def attribute(
     method, see its class.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
     Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way.
+    Warns with InputRangeWarning where x lies far outside the range of the data that its patterns were fitted on.
     """
     way = make_method(method, options)
-    data, device = as_samples(x), get_backend(backend, dtype)
+    data, device = samples_like(way.calibration, x), get_backend(backend, dtype)
+    watch = Watch(None if way.calibration is None else way.calibration.seen, "the patterns were fitted")
     targets = checked_targets(net, target, len(data))
     tensor = explained(way, net, at)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
@@ -61,7 +64,9 @@ def attribute(
         advance = begin(f"{way.name} of {tensor}", count)
         for start in range(0, count, rows):
             cut = slice(start, min(start + rows, count))
-            batch = way.explain(sweep, data[cut], targets[cut], rows, start)
+            values = data[cut]
+            batch = way.explain(sweep, values, targets[cut], rows, start)
+            watch.note(values)
             value[cut], found[cut], output[cut] = batch.value, batch.attribution, batch.output
             if signal is not None:
                 signal[cut] = batch.signal
@@ -70,6 +75,7 @@ def attribute(
             advance(cut.stop - start)
     if not np.isfinite(found).all():
         raise InvalidData(f"method {way.name!r}: the attribution of {tensor!r} holds NaN or Inf")
+    watch.tell()
     told = int(targets[0]) if np.ndim(target) == 0 else targets
     return Attribution(
         value, signal, found, output, told, tensor, net.channel_axis(tensor), way.name, way.multiplier, delta

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from mipin_ref.backend import Backend
+from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array, Layer
 from mipin_ref.graph.network import Network
@@ -51,6 +52,11 @@ class Method:
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Of what was fitted for the method; None where nothing was."""
+        return None
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer
 from mipin_ref.graph.layer import Array as HostArray
@@ -75,6 +76,11 @@ class PatternNet(Method):
     logit = True
     signals = True
     Options = PatternOptions
+
+    @property
+    def calibration(self) -> Calibration | None:
+        found: Calibration | None = self.options.patterns.calibration
+        return found
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         """Raises InvalidData for patterns of another network, or of layers that end before `at`."""

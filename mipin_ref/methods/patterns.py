@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.data import as_samples
+from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
+from mipin_ref.data.calibration import checked_preprocessing
+from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.layer import Activation, Array, Conv, Dense
@@ -29,13 +31,25 @@ class Patterns:
     """What `fit_patterns` found; immutable.
 
     at: the tensor that they lead down to; weights: by output of each Dense and Conv on the way, its pattern in float64
-    of its weight's shape; samples: calibration samples used.
+    of its weight's shape; samples: calibration samples used; calibration: their preprocessing and range, None where
+    patterns were put together otherwise.
     """
 
     net: Network
     at: str
     weights: Mapping[str, Array]
     samples: int
+    calibration: Calibration | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What was done to the calibration data; None where they came as an array and nothing was said of it."""
+        return None if self.calibration is None else self.calibration.source.preprocessing
+
+    @property
+    def seen(self) -> Seen | None:
+        """Range and mean of every channel of the calibration data as the network saw them."""
+        return None if self.calibration is None else self.calibration.seen
 
     def save(self, path: str | Path) -> None:
         """Write to a file, whole or not at all. Raises OSError where the disk refuses."""
@@ -45,8 +59,10 @@ class Patterns:
             "at": self.at,
             "samples": self.samples,
             "layers": list(self.weights),
+            "calibration": None if self.calibration is None else self.calibration.header(),
         }
-        write(path_of(path), header, {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
+        tensors = {} if self.calibration is None else self.calibration.tensors()
+        write(path_of(path), header, tensors | {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
 
 
 def fit_patterns(
@@ -59,17 +75,22 @@ def fit_patterns(
     batch_size: int | None = None,
     memory: str | int = "2GB",
     progress: bool = False,
+    preprocess: Preprocessing | None = None,
 ) -> Patterns:
     """The patterns of every Dense and Conv between the logits and the input, or the inner tensor `at`.
 
     x: calibration samples [N, *input_shape], N >= 2: array, path, or anything with len() and slicing, read batch by
-    batch; dtype: of products, sums are in float64; memory: what sums and batches may hold; the patterns come on top.
+    batch; dtype: of products, sums are in float64; memory: what sums and batches may hold; the patterns come on top;
+    preprocess: of x, as in `fit`.
     A neuron is rectified (see pattern_sums) where activations are all that reads its layer. Makes one pass over the
     data where the sums of all layers, twice the weights in float64, fit into half of `memory`, more where not.
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
     """
     device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
-    data, tensor = as_samples(x), net.input if at is None else net.tensor(at)
+    data = as_samples(x, checked_preprocessing(preprocess, net.input_shape))
+    tensor = net.input if at is None else net.tensor(at)
+    axis, each = channels_of(net.input_shape, net.channel_axis(net.input))
+    extent: Extent | None = None
     if len(data) < 2:
         raise InvalidData(f"patterns need at least 2 calibration samples; there are {len(data)}")
     check_batch(net, data[0:1])
@@ -83,13 +104,18 @@ def fit_patterns(
             rows = batch_rows(size, limit, _sample_bytes(net, device, layers))
             for first in range(0, len(data), rows):
                 stop = min(first + rows, len(data))
-                values = recorder(data[first:stop], first).values
+                batch = data[first:stop]
+                values = recorder(batch, first).values
+                if number == 0:
+                    seen = Extent.of(batch, axis)
+                    extent = seen if extent is None else extent.merged(seen)
                 for layer in layers:
                     sums[layer.output].update(device.put(values[layer.input]), device.put(values[layer.output]))
                 advance(stop - first)
             for name in list(sums):
                 found[name] = sums.pop(name).pattern()
-    return Patterns(net, tensor, found, len(data))
+    calibration = None if extent is None else Calibration(data.source, extent.seen(axis, each))
+    return Patterns(net, tensor, found, len(data), calibration)
 
 
 def load_patterns(path: str | Path, net: Network) -> Patterns:
@@ -108,6 +134,8 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
         if header["layers"] != [layer.output for layer in layers]:
             raise KeyError("layers")
         weights = {layer.output: tensors[str(number)] for number, layer in enumerate(layers)}
+        told = header["calibration"]
+        calibration = None if told is None else Calibration.read(told, tensors)
     except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     for layer in layers:
@@ -116,7 +144,7 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
             raise CorruptFile(
                 f"{str(path)!r} holds no finite pattern of shape {layer.weight.shape} for {layer.output!r}"
             )
-    return Patterns(net, at, weights, samples)
+    return Patterns(net, at, weights, samples, calibration)
 
 
 def weighted_layers(net: Network, at: str) -> list[Dense | Conv]:

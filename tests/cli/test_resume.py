@@ -42,12 +42,11 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
 
 
 def content(path: str | Path) -> tuple[Any, Any]:
-    """Header and tensors of a saved inverse, but for the seconds."""
+    """Header and tensors of a saved inverse, but for the seconds and the seal that is of them too."""
     with safetensors.safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["mipin-inverse"])
         tensors = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
-    for row in header["report"]:
-        del row["seconds"]
+    del header["seal"], header["beside"]
     return header, tensors
 
 

@@ -16,6 +16,8 @@ import safetensors.numpy
 
 import mipin_ref as mr
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.golden.case import write_manifest
+from mipin_ref.seal import OPEN, sealed
 from tests.golden.arrays import PATHS, Candidate, candidate, copied, read
 
 WEIGHT = "solve/weight/relu1/0"
@@ -211,7 +213,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text("utf-8"))
     change(manifest)
-    path.write_text(json.dumps(manifest), "utf-8")
+    path.write_bytes(sealed(json.dumps({**manifest, "seal": OPEN}).encode()))
     return folder
 
 
@@ -253,8 +255,32 @@ def test_a_manifest_that_is_none(tmp_path: Path, content: bytes) -> None:
 def test_damaged_arrays_of_a_case(tmp_path: Path, damage: str) -> None:
     folder = copied("golden_mlp", tmp_path)
     (folder / "arrays.safetensors").write_bytes(DAMAGED[damage])
+    with pytest.raises(CorruptFile, match="is not the arrays of this case, or is damaged"):
+        mr.golden.verify(folder, solve_stage())
+    write_manifest(folder, json.loads((folder / "manifest.json").read_bytes()))
     with pytest.raises(CorruptFile, match="is not the arrays of a golden case"):
         mr.golden.verify(folder, solve_stage())
+
+
+def test_a_case_without_a_checksum(tmp_path: Path) -> None:
+    """As earlier versions made them."""
+    folder = copied("golden_mlp", tmp_path)
+    path = folder / "manifest.json"
+    manifest = {name: value for name, value in json.loads(path.read_bytes()).items() if name != "seal"}
+    path.write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(CorruptFile, match="holds no checksum of itself; make the case anew"):
+        mr.golden.read_case(folder)
+    del manifest["arrays"]
+    path.write_bytes(sealed(json.dumps({"seal": OPEN, **manifest}).encode()))
+    with pytest.raises(CorruptFile, match="is not the arrays of this case"):
+        mr.golden.read_case(folder)
+
+
+def test_a_case_without_its_arrays(tmp_path: Path) -> None:
+    folder = copied("golden_mlp", tmp_path)
+    (folder / "arrays.safetensors").unlink()
+    with pytest.raises(InvalidData, match="there is no file"):
+        mr.golden.read_case(folder)
 
 
 def test_another_model_beside_the_case(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref import store
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.golden import build, regression
-from mipin_ref.golden.case import KIND
+from mipin_ref.golden.case import write_case
 from mipin_ref.golden.causes import reread
 from mipin_ref.golden.perturb import changes
 from mipin_ref.inverse.inverse import Inverse
@@ -123,7 +122,7 @@ def rewritten(folder: Path, name: str, change: Callable[[Array], Array]) -> None
     }
     arrays = dict(case.arrays)
     arrays[array[name]] = change(arrays[array[name]])
-    store.write(folder / "arrays.safetensors", {}, arrays, KIND)
+    write_case(folder, case.manifest, arrays)
 
 
 def test_every_stage_is_computed_anew(tmp_path: Path) -> None:

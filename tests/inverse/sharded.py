@@ -9,6 +9,8 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend
+from mipin_ref.data import as_samples
+from mipin_ref.data.seen import Extent
 from mipin_ref.inverse.fitter import Fitter
 from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.options import Options
@@ -29,6 +31,7 @@ class OneByOne:
         self.signals = KeptRows(keep * len(edges), files=False)
         self.kept = [Kept(KeptRows(keep, files=False), KeptRows(keep, files=False)) for _ in edges]
         self.needed: frozenset[Key] | None = None
+        self.extent: Extent | None = None
         self.tasks: list[tuple[Order, list[tuple[Any, ...]], list[Partial]]] = []
 
     def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
@@ -47,6 +50,7 @@ class OneByOne:
         whole = partials[0]
         for partial in partials[1:]:
             whole = merged(self.job, order, whole, partial)
+        self.extent = whole.extent if this.looks else self.extent
         return whole.told(state, problems)
 
     def alive(self, tensors: Sequence[str]) -> set[str]:
@@ -76,7 +80,7 @@ def one_by_one(
     chosen = Options(dtype=backend.dtype, **options)
     plan = make_plan(net, at=chosen.at, local=chosen.local, input_mask=None, conv_bias=chosen.conv_bias)
     passes = OneByOne(Job.of(net, plan, backend, memory), x, edges, keep)
-    fitter = Fitter(net, plan, chosen, backend, x, labels, memory, batch_size, passes)
+    fitter = Fitter(net, plan, chosen, backend, as_samples(x), labels, memory, batch_size, passes)
     return fitter.run(targets, lambda text, total: lambda count: None), passes
 
 

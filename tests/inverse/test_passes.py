@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.data import as_samples
 from mipin_ref.graph import forward
 from mipin_ref.inverse import fitter, kept_rows, recordings
 from mipin_ref.inverse.blocks import Sums
@@ -85,7 +86,7 @@ def test_tensors_whose_regressors_are_known_together_share_a_pass() -> None:
         texts.append(text)
         return lambda count: None
 
-    fitter.Fitter(net, plan, Options(), backend("numpy"), x, None, 10**9, None).run([0], start)
+    fitter.Fitter(net, plan, Options(), backend("numpy"), as_samples(x), None, 10**9, None).run([0], start)
     assert texts == [
         "flat, class 0",
         "all, class 0",

@@ -369,8 +369,7 @@ def saved(folder: Path, targets: Sequence[int]) -> list[Any]:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = json.loads(file.metadata()["mipin-inverse"])
             tensors = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
-        for row in header["report"]:
-            del row["seconds"]
+        del header["seal"], header["beside"]
         found.append((header, tensors))
         path.unlink()
     return found

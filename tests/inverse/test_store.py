@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors
-import safetensors.numpy
 
 import mipin_ref as mr
-from mipin_ref import files
+from mipin_ref import files, store
 from tests.backends import backend, on_every_backend
 from tests.inverse.test_bad_input import X, small
+from tests.stored import resealed
 
 
 @pytest.fixture
@@ -97,12 +97,8 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, change: Any) -> None:
-    """Change header and tensors of a saved inverse in place."""
-    with safetensors.safe_open(path, framework="numpy") as file:
-        header = json.loads(file.metadata()["mipin-inverse"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(header, tensors)
-    path.write_bytes(safetensors.numpy.save(tensors, {"mipin-inverse": json.dumps(header)}))
+    """Change header and tensors of a saved inverse in place, and the checksums with them."""
+    resealed(path, store.INVERSE, change)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +108,9 @@ def rewritten(path: Path, change: Any) -> None:
         (lambda h, t: h.update(format="x"), "format version"),
         (lambda h, t: h.pop("options"), "incomplete"),
         (lambda h, t: h["options"].update(unknown=1), "incomplete"),
+        (lambda h, t: h.pop("beside"), "incomplete"),
+        (lambda h, t: h["beside"]["seconds"].pop(), "incomplete"),
+        (lambda h, t: h["report"][0].update(seconds=1.0), "incomplete"),
         (lambda h, t: t.pop("0.0"), "incomplete"),
         (lambda h, t: h.update(target="x"), "damaged"),
         (lambda h, t: h.update(target=99), "damaged"),

@@ -9,6 +9,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend
+from mipin_ref.data import as_samples
 from mipin_ref.inverse.fitter import Fitter
 from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.options import Options
@@ -71,7 +72,7 @@ def test_a_pass_waits_for_nothing_but_what_it_keeps(seed: int, dtype: str, log: 
         log.events.append("pass")
         return lambda count: log.events.append("batch")
 
-    Fitter(net, plan, options, recording(log, dtype), x, np.arange(24) % 3, 10**9, 7).run([0, 2], start)
+    Fitter(net, plan, options, recording(log, dtype), as_samples(x), np.arange(24) % 3, 10**9, 7).run([0, 2], start)
     found = passes(log)
     assert found
     assert all(len(batches) == 4 for batches in found)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors
-import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.methods import patterns as module
+from mipin_ref.store import PATTERNS
 from tests.backends import EPS, NAMES, PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.networks import Network, chains, sample_inputs, to_onnx
 from tests.oracles.patterns import numerator, rows_of
 from tests.oracles.spec import Activation, Array, AveragePool, ChannelAffine, Conv, Dense, MaxPool, Op, Reshape
+from tests.stored import resealed
 
 SAMPLES = 30
 
@@ -229,14 +228,6 @@ def test_saved_patterns_come_back(fitted: tuple[mr.Network, Array, mr.Patterns],
     assert os.listdir(tmp_path) == ["p.patterns"]
 
 
-def rewritten(path: Path, change: Any) -> None:
-    with safetensors.safe_open(path, framework="numpy") as file:
-        header = json.loads(file.metadata()["mipin-patterns"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(header, tensors)
-    path.write_bytes(safetensors.numpy.save(tensors, {"mipin-patterns": json.dumps(header)}))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -258,7 +249,7 @@ def test_a_damaged_file_is_refused(
 ) -> None:
     path = tmp_path / "p.patterns"
     fitted[2].save(path)
-    rewritten(path, change)
+    resealed(path, PATTERNS, change)
     with pytest.raises(mr.CorruptFile, match=message):
         mr.load_patterns(path, fitted[0])
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from fuzzing.kind import MODELS, Files, Kind, WrongNumber
+from fuzzing.kind import MODELS, Files, Kind, WrongNumber, write
 from fuzzing.mutate import mutated, tree_mutated
 from mipin_ref import golden, store
+from mipin_ref.golden.case import write_manifest
 from mipin_ref.inverse.checkpoint import PASS
 
 MODEL = MODELS / "golden_cnn" / "model.onnx"
@@ -202,13 +203,25 @@ class Cases(Kind):
         self.files = {name: (CASE / name).read_bytes() for name in ("manifest.json", "arrays.safetensors")}
         self.files["model.onnx"] = (CASE.parent / "model.onnx").read_bytes()
         self.manifest["model"]["file"] = "model.onnx"
-        self.files["manifest.json"] = json.dumps(self.manifest).encode()
+        self.files["manifest.json"] = self._sealed(self.manifest)
 
     def make(self, random: Random) -> Files:
         if random.random() < 0.7:
-            return {**self.files, "manifest.json": json.dumps(tree_mutated(random, self.manifest)).encode()}
+            return {**self.files, "manifest.json": self._sealed(tree_mutated(random, self.manifest))}
         chosen = random.choice(sorted(self.files))
         return {**self.files, chosen: mutated(random, self.files[chosen], list(self.files.values()))}
+
+    def _sealed(self, manifest: Any) -> bytes:
+        """A manifest that says what it says with the right checksums."""
+        if not isinstance(manifest, dict):
+            return json.dumps(manifest).encode()
+        with tempfile.TemporaryDirectory(dir=_fast()) as folder:
+            write(Path(folder), self.files)
+            try:
+                write_manifest(Path(folder), manifest)
+            except ValueError:  # half a character, or a number that JSON has not
+                return json.dumps(manifest).encode()
+            return (Path(folder) / "manifest.json").read_bytes()
 
     def ask(self, folder: Path) -> None:
         str(golden.verify(folder, self.candidate))

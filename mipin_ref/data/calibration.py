@@ -1,0 +1,93 @@
+"""What a saved result remembers of its calibration data: where they came from, their preprocessing, what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.data.arrays import as_samples
+from mipin_ref.data.preprocessing import Preprocessing, Source
+from mipin_ref.data.seen import Seen
+from mipin_ref.data.view import Samples
+from mipin_ref.errors import InvalidData
+
+_ARRAYS = ("low", "high", "mean")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """source: of the calibration data; seen: by the network."""
+
+    source: Source
+    seen: Seen
+
+    def header(self) -> dict[str, Any]:
+        """Plain JSON of all but the arrays."""
+        known = self.source.preprocessing
+        return {
+            "given": self.source.given,
+            "preprocessing": None if known is None else known.as_record(),
+            "axis": self.seen.axis,
+            "each": self.seen.each,
+        }
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays by name."""
+        return seen_tensors(self.seen)
+
+    @classmethod
+    def read(cls, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Calibration:
+        """What `header` and `tensors` gave. Raises KeyError, TypeError, ValueError or InvalidData where it is not."""
+        known = header["preprocessing"]
+        source = Source(header["given"], None if known is None else Preprocessing.of_record(known))
+        return cls(source, seen_of(header["axis"], header["each"], tensors))
+
+
+def seen_tensors(seen: Seen) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of what was seen, by name."""
+    return {f"seen.{name}": getattr(seen, name) for name in _ARRAYS}
+
+
+def seen_of(axis: Any, each: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Seen:
+    """What `seen_tensors` gave, with its two numbers. Raises KeyError, TypeError or ValueError where it is not."""
+    low, high, mean = (tensors[f"seen.{name}"] for name in _ARRAYS)
+    alike = low.ndim == 1 and len(low) > 0 and all(a.dtype == np.float64 and a.shape == low.shape for a in (high, mean))
+    if not alike or low.dtype != np.float64 or not (np.all(low <= mean) and np.all(mean <= high)):
+        raise ValueError("the range of the calibration data is none")
+    if not np.isfinite([*low, *high]).all():
+        raise ValueError("the range of the calibration data is not finite")
+    return Seen(None if axis is None else int(axis), int(each), low, high, mean)
+
+
+def checked_preprocessing(preprocess: Any, shape: tuple[int, ...]) -> Preprocessing | None:
+    """For a network's input of this shape. Raises InvalidData where it is no Preprocessing, or for another shape."""
+    if preprocess is None:
+        return None
+    if not isinstance(preprocess, Preprocessing):
+        raise InvalidData(f"preprocess must be None or a Preprocessing(scale, mean, std), not {preprocess!r}")
+    if preprocess.shape not in (None, shape):
+        raise InvalidData(f"preprocess is for samples of shape {preprocess.shape}; the network takes {shape}")
+    return replace(preprocess, shape=shape)
+
+
+def samples_like(calibration: Calibration | None, x: Any) -> Samples:
+    """x as samples of a network's input: what is still stored is preprocessed as the calibration data were.
+
+    x: as in `as_samples`; a path is opened with their preprocessing where that is known, arrays are taken as they are.
+    Raises InvalidData as `as_samples` does, and for samples of another preprocessing.
+    """
+    known = None if calibration is None else calibration.source.preprocessing
+    if known is None:
+        return as_samples(x)
+    if isinstance(x, str | PathLike):
+        return as_samples(x, known)
+    data = as_samples(x)
+    other = data.source.preprocessing
+    if other is not None and not other.does_as(known):
+        raise InvalidData(f"x has another preprocessing ({other.describe()}) than what was fitted ({known.describe()})")
+    return data
