@@ -12,7 +12,8 @@ ROOT = Path(mipin_ref.__file__).parent
 
 GROUND = {"errors", "window", "table", "files", "progress", "threads", "options", "reading"}
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "text": set(),
+    "errors": {"text"},
     "window": set(),
     "table": set(),
     "files": set(),

@@ -119,6 +119,8 @@ class Checkpoint:
         try:
             if any(header[name] != value for name, value in self._head(steps, targets).items()):
                 raise CorruptFile(f"{str(path)!r} holds another pass or was made by another fit")
+            if any([row["tensor"] for row in part["report"]] != self._names(steps) for part in header["found"]):
+                raise CorruptFile(f"{str(path)!r} reports on other tensors than those of its pass")
             seen = None if header["seen"] is None else seen_of(header["seen"]["axis"], header["seen"]["each"], tensors)
             return {
                 target: Finished(
@@ -131,7 +133,7 @@ class Checkpoint:
                 )
                 for target, part, seconds in zip(targets, header["found"], header["beside"]["seconds"], strict=True)
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptFile(f"{str(path)!r} is incomplete or damaged: {error}") from error
 
     def _weights(self, path: Path, tensors: Mapping[str, Array], target: int, step: Step) -> Weights:
@@ -139,7 +141,11 @@ class Checkpoint:
         return unpacked(path, tensors, prefix, step, column=self._plan.is_column(step))
 
     def _head(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, Any]:
-        return {"key": self._key, "tensors": [step.tensor for step in steps], "targets": list(targets)}
+        return {"key": self._key, "tensors": self._names(steps), "targets": list(targets)}
+
+    @staticmethod
+    def _names(steps: Sequence[Step]) -> list[str]:
+        return [step.tensor for step in steps]
 
     def _path(self, wave: int, group: int) -> Path:
         return self._folder / f"pass-{wave:04d}-{group:04d}.safetensors"

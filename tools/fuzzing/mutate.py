@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -189,7 +190,7 @@ def tree_mutated(random: Random, value: Any) -> Any:
     for _ in range(random.choice((1, 1, 2, 3))):
         places = _places(found)
         if not places:
-            return random.choice(VALUES)
+            return deepcopy(random.choice(VALUES))
         holder, key = random.choice(places)
         what = random.random()
         if what < 0.15 and isinstance(holder, dict):
@@ -203,7 +204,7 @@ def tree_mutated(random: Random, value: Any) -> Any:
         elif what < 0.5 and isinstance(holder, list):
             holder.insert(key, holder[key])
         else:
-            holder[key] = random.choice(VALUES)
+            holder[key] = deepcopy(random.choice(VALUES))
     return found
 
 

@@ -34,7 +34,9 @@ class Stored(Kind):
             path = Path(folder) / self.file
             self.save(path)
             self.content = path.read_bytes()
-            self.header, self.tensors = store.read(path, self.kind)
+            header, self.tensors = store.read(path, self.kind)
+            self.beside = header["beside"]
+            self.header = {name: value for name, value in header.items() if name not in ("seal", "digest", "beside")}
 
     def save(self, path: Path) -> None:
         """Write an honest file."""
@@ -53,7 +55,11 @@ class Stored(Kind):
             _change_tensor(random, tensors)
         with tempfile.TemporaryDirectory(dir=_fast()) as folder:
             path = Path(folder) / "made"
-            store.write(path, header, tensors, self.kind)
+            beside = tree_mutated(random, self.beside) if random.random() < 0.1 else self.beside
+            try:
+                store.write(path, header, tensors, self.kind, beside=beside)
+            except (TypeError, ValueError):  # what was mutated is not what can be written
+                return {self.file: mutated(random, self.content, [])}
             return {self.file: path.read_bytes()}
 
 
