@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
+
+LONG = 1 << 10
+"""Strides up to here are left as the file has them, however small the map is."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,27 @@ class Window:
                 count -= 1
             out.append(count)
         return tuple(out)
+
+    def clamped(self, size: tuple[int, ...]) -> Window:
+        """The same window on a map of `size`, no stride and no idle dilation beyond LONG and the padded map.
+
+        There only location 0 exists, but whoever counts up to the stride would not end.
+        """
+        most = [max(n + b + f, LONG) for n, b, f in zip(size, self.begin, self.end, strict=True)]
+        strides = tuple(min(s, n) for s, n in zip(self.strides, most, strict=True))
+        dilations = tuple(min(d, n) if k == 1 else d for d, n, k in zip(self.dilations, most, self.kernel, strict=True))
+        return replace(self, strides=strides, dilations=dilations)
+
+    def meetings(self, locations: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
+        """Along each axis, at most so many pairs of taps meet at locations outside an input of `size`."""
+        found = []
+        for a, (j, n) in enumerate(zip(locations, size, strict=True)):
+            reach = (j - 1) * self.strides[a] + self.extent[a]
+            outside = self.begin[a] + max(0, reach - self.begin[a] - n)
+            # Taps that reach one location lie this far apart.
+            apart = self.strides[a] // gcd(self.strides[a], self.dilations[a])
+            found.append(outside * min(-(-self.kernel[a] // apart), j) ** 2)
+        return tuple(found)
 
     def spread(self, offset: tuple[int, ...], locations: tuple[int, ...]) -> tuple[slice, ...]:
         """Where one tap lands on the padded input for every output location: a strided slice an axis."""

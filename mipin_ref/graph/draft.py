@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
-from mipin_ref.graph.layer import Array, Layer, Shape
-from mipin_ref.graph.node import MAX_ELEMENTS, Node
+from mipin_ref.graph.layer import Array, Layer, Shape, parameters
+from mipin_ref.graph.limits import TENSOR, Spent
+from mipin_ref.graph.node import Node
 
 BATCH = 1_000_003
 """Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
@@ -53,20 +55,22 @@ class Signal:
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused; grown:
-    elements that folded constants have beyond those they were made of.
+    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused; sparse:
+    weights that the file holds as sparse tensors; spent: what the model has asked for up to here.
     """
 
     opset: int
     file_batch: int | None
     dtype: np.dtype[np.floating]
+    spent: Spent
     names: frozenset[str] = frozenset()
     constants: dict[str, Array] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     behind: set[str] = field(default_factory=set)
-    grown: int = 0
+    sparse: set[str] = field(default_factory=set)
+    _shared: set[int] = field(default_factory=set)
 
     def constant(self, name: str) -> Array | None:
         """The value of a known tensor; None where it is left out. Refused where it depends on the input."""
@@ -85,7 +89,10 @@ class Draft:
             raise Refused(f"weight {name!r} is {value.dtype}, not floating point")
         if not np.all(np.isfinite(value)):
             raise Refused(f"weight {name!r} holds NaN or Inf")
-        return value.astype(self.dtype, copy=False)
+        typed = value.astype(self.dtype, copy=False)
+        if typed is value:
+            self._shared.add(id(typed))
+        return typed
 
     def option(self, node: Node, attribute: str, index: int) -> Array | None:
         """A parameter that newer opsets take as input `index` and older ones as an attribute."""
@@ -113,8 +120,12 @@ class Draft:
     def add(self, layer: Layer, *, axis: int = 0) -> None:
         """Append a layer whose output has the batch at `axis` in the file."""
         shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
-        if prod(layer.out_shape) > MAX_ELEMENTS:
-            raise Refused(f"its output has {prod(layer.out_shape)} elements a sample")
+        if prod(layer.out_shape) > TENSOR:
+            raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample")
+        if layer.room > TENSOR:
+            raise Refused(f"its input has {layer.room:,} elements a sample once it is padded")
+        # Weights that are the constants themselves take nothing more.
+        self.spent.hold(sum(array.nbytes for array in parameters(layer).values() if id(array) not in self._shared))
         self.layers.append(layer)
         self.signals[layer.output] = Signal(layer.output, shape, axis)
 
@@ -134,3 +145,15 @@ def check_batch_first(x: Signal, name: str) -> None:
 def readable(shape: Shape) -> str:
     """A shape for an error message, with N for the batch."""
     return "[" + ", ".join("N" if d == BATCH else str(d) for d in shape) + "]"
+
+
+def without_stand_in(message: str) -> str:
+    """A message with N for the batch, wherever a number of it was computed of its stand-in."""
+    return re.sub(r"\d{7,}", _spoken, message)
+
+
+def _spoken(found: re.Match[str]) -> str:
+    number = int(found[0])
+    if number % BATCH or not number:
+        return found[0]
+    return "N" if number == BATCH else f"{number // BATCH}·N"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -12,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.text import first_line
 from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2
@@ -41,7 +43,8 @@ def session(
 
     threads: as many as BLAS has where None; weights: that the model only names, which must live as long as the session.
     Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak. So is the
-    log: whatever matters is raised.
+    log: whatever matters is raised. Raises UnsupportedModel where onnxruntime refuses the model: not every operator
+    exists in every type.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -53,7 +56,15 @@ def session(
         # Where they lie already: in the model they would be copied once to write it, and again to read it.
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
         options.add_external_initializers(list(weights), values)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as failure:  # onnxruntime's own classes have no common base of their own.
+        raise UnsupportedModel(f"onnxruntime cannot run the network: {runtime_reason(failure)}") from failure
+
+
+def runtime_reason(failure: Exception) -> str:
+    """What onnxruntime says, without its own number for it."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", first_line(failure))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +124,7 @@ class Recorder:
         check_batch(net, x)
         x = np.ascontiguousarray(x, net.dtype)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
-        outputs = [] if self._session is None else self._session.runtime.run(self._fetched, {net.input: x})
+        outputs = self._run(x)
         values = dict(zip(self._fetched, outputs, strict=True))
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
         for name, value in values.items():
@@ -121,6 +132,17 @@ class Recorder:
         if net.input in self._wanted:
             values[net.input] = x
         return Record(values, switches)
+
+    def _run(self, x: Array) -> list[Array]:
+        if self._session is None:
+            return []
+        try:
+            outputs: list[Array] = self._session.runtime.run(self._fetched, {self._net.input: x})
+        except Exception as failure:  # as in `session`
+            raise UnsupportedModel(
+                f"onnxruntime cannot run the network on {len(x)} samples: {runtime_reason(failure)}"
+            ) from failure
+        return outputs
 
 
 def logits(net: Network, x: Array, *, batch_size: int = 256) -> Array:

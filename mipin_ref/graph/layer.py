@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -12,6 +13,13 @@ from mipin_ref.window import Window
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+
+ELEMENT, TAP = 64, 32
+"""Multiply-adds of a matrix product that take onnxruntime as long as an element that is read or written, and as one
+location under a window of a pool."""
+
+THIN = 8
+"""Output channels of a group below which a convolution is slower, and by how much."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,6 +47,16 @@ class Layer:
     def parameters(self) -> int:
         return 0
 
+    @property
+    def work(self) -> int:
+        """What running it takes a sample, in multiply-adds of a large matrix product."""
+        return ELEMENT * (prod(self.out_shape) + sum(map(prod, self.in_shapes)))
+
+    @property
+    def room(self) -> int:
+        """Elements a sample of its input once it is padded; 0 where that is the input itself."""
+        return 0
+
     def describe(self) -> str:
         """What a reader of the layer table wants to know beyond kind and shapes."""
         return ""
@@ -56,6 +74,10 @@ class Dense(Layer):
     def parameters(self) -> int:
         return int(self.weight.size + self.bias.size)
 
+    @property
+    def work(self) -> int:
+        return super().work + int(self.weight.size)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Conv(Layer):
@@ -71,6 +93,21 @@ class Conv(Layer):
     def parameters(self) -> int:
         return int(self.weight.size + self.bias.size)
 
+    @property
+    def work(self) -> int:
+        # The products of many small groups are small, and slower.
+        slow = 1 if self.weight.shape[0] >= THIN * self.groups else THIN
+        return super().work + slow * prod(self.out_shape) * prod(self.weight.shape[1:])
+
+    @property
+    def room(self) -> int:
+        return self.in_shape[0] * prod(self.window.padded(self.out_shape[1:], self.in_shape[1:]))
+
+    @property
+    def columns(self) -> int:
+        """Elements a sample of the matrix (im2col) that onnxruntime writes out in float64, one group at a time."""
+        return 0 if self.window.pointwise else prod(self.weight.shape[1:]) * prod(self.out_shape[1:])
+
     def describe(self) -> str:
         groups = f", {self.groups} groups" if self.groups > 1 else ""
         return f"{self.weight.shape[0]}@{self.window.describe()}{groups}"
@@ -81,6 +118,14 @@ class MaxPool(Layer):
     kind = "MaxPool"
     window: Window
     ceil_mode: bool
+
+    @property
+    def work(self) -> int:
+        return super().work + TAP * prod(self.out_shape) * self.window.taps
+
+    @property
+    def room(self) -> int:
+        return self.in_shape[0] * prod(self.window.padded(self.out_shape[1:], self.in_shape[1:]))
 
     def describe(self) -> str:
         return self.window.describe() + (", ceil" if self.ceil_mode else "")
@@ -94,6 +139,14 @@ class AveragePool(Layer):
     window: Window
     ceil_mode: bool
     count_include_pad: bool
+
+    @property
+    def work(self) -> int:
+        return super().work + TAP * prod(self.out_shape) * self.window.taps
+
+    @property
+    def room(self) -> int:
+        return self.in_shape[0] * prod(self.window.padded(self.out_shape[1:], self.in_shape[1:]))
 
     def describe(self) -> str:
         padded = self.count_include_pad and (any(self.window.begin) or any(self.window.end))
@@ -136,6 +189,12 @@ class Activation(Layer):
     @property
     def parameters(self) -> int:
         return 0 if self.slope is None else int(self.slope.size)
+
+    @property
+    def work(self) -> int:
+        # LRN sums over neighbouring channels, each as often as it is near.
+        near = min(int(self.options.get("size", 1)), 2 * self.in_shape[0]) if self.in_shape else 1
+        return super().work + ELEMENT * near * prod(self.out_shape)
 
     def describe(self) -> str:
         given = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.options.items())

@@ -7,14 +7,30 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from mipin_ref.errors import InvalidData, shown
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
 from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Read, choose_output, read
+from mipin_ref.graph.text import first_line
+from mipin_ref.graph.trial import SAMPLES, free_batch, samples_that_fit
 from mipin_ref.graph.verify import verify
 from mipin_ref.options import checked_flag
+
+REFUSED_BY_OTHERS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the libraries that a file passes through raise on content that none of them foresaw."""
 
 
 def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, check: bool = True) -> Network:
@@ -28,17 +44,36 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
     if output is not None and not isinstance(output, str):
         raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")
     checked_flag("check", check)
+    try:
+        return _loaded(source, output, check)
+    except MipinError:
+        raise
+    except REFUSED_BY_OTHERS as error:
+        # Nothing of the kind is known; but a file can hold anything, and a caller is promised a MipinError.
+        name = repr(str(source)) if isinstance(source, str | Path) else "the model"
+        raise CorruptFile(f"{name} cannot be read: {type(error).__name__}: {first_line(error)}") from error
+
+
+def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: bool) -> Network:
     opened = open_model(source)
     chosen = choose_output(opened.proto, output)
     needed = pruned(opened.proto, chosen)
-    net = _network(opened, read(needed, chosen))
+    found = read(needed, chosen)
+    if found.problems:
+        return _network(opened, found)
+    samples = samples_that_fit(found)
+    net = _network(opened, found)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.
         as_it_is = needed is opened.proto and (opened.external or net.removed_softmax is None)
         original = opened.path if as_it_is and opened.path is not None else needed
-        del opened, needed
-        verify(net, original)
+        if found.file_batch is not None and samples < found.file_batch:
+            original = needed
+            free_batch(needed)
+            samples = min(samples, SAMPLES)
+        del opened, needed, found
+        verify(net, original, samples=samples)
     return net
 
 

@@ -6,15 +6,17 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, checker, external_data_helper, helper, inliner
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, checker
 
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.node import MAX_ELEMENTS
+from mipin_ref.graph.external import is_external, read_external
+from mipin_ref.graph.functions import check_expansion, inlined, subgraphs
+from mipin_ref.graph.presentable import presentable, tidy
+from mipin_ref.graph.text import first_line
 
 MAX_FILE = 1 << 31
 """Bytes: no protobuf message is larger."""
@@ -23,7 +25,7 @@ MAX_FILE = 1 << 31
 @dataclass(frozen=True)
 class Opened:
     """proto: the model with every weight inside; path: of the file that says the same; external: whether weights lie
-    beside it; sha256: of the file and what lies beside it.
+    beside it; sha256: of the file and of those weights, in the order in which the file names them.
     """
 
     proto: ModelProto
@@ -36,7 +38,8 @@ def open_model(source: str | Path | bytes | ModelProto) -> Opened:
     """Parse and check a model.
 
     Raises InvalidData where there is no such file, CorruptFile where it is no valid ONNX model or where external data
-    leave the model's folder (by `..`, an absolute path, a symbolic or a hard link).
+    are missing or leave the model's folder (by `..`, an absolute path, a symbolic or a hard link), UnsupportedModel
+    where its local functions expand beyond all proportion.
     """
     if isinstance(source, ModelProto):
         try:
@@ -45,55 +48,48 @@ def open_model(source: str | Path | bytes | ModelProto) -> Opened:
             raise InvalidData(
                 "the ModelProto is larger than 2 GB: save it with external data and pass its path"
             ) from error
-        return _from_bytes(data, "the ModelProto")
+        return _opened(data, "the ModelProto", None)
     if isinstance(source, bytes | bytearray):
-        return _from_bytes(bytes(source), "the bytes given")
+        return _opened(bytes(source), "the bytes given", None)
     if not isinstance(source, str | os.PathLike):
         raise InvalidData(f"a model is given as a path, bytes or a ModelProto, not as {type(source).__name__}")
-    return _from_path(Path(source))
+    path = Path(source)
+    return _opened(_read(path), repr(str(path)), path)
 
 
-def _from_bytes(data: bytes, what: str) -> Opened:
-    proto = _parse(data, what)
-    if any(_is_external(t) for t in _tensors(proto)):
-        raise InvalidData(f"{what} refer to external data: pass the path of the .onnx file instead")
-    _check(data, what)
-    return Opened(_inlined(proto, what), None, False, hashlib.sha256(data).hexdigest())
-
-
-def _from_path(path: Path) -> Opened:
-    what = f"{str(path)!r}"
-    if path.is_dir():
-        raise InvalidData(f"{what} is a folder, not an ONNX file")
-    if not path.is_file():
-        raise InvalidData(f"there is no file {what}")
+def _read(path: Path) -> bytes:
+    what = repr(str(path))
     try:
+        if path.is_dir():
+            raise InvalidData(f"{what} is a folder, not an ONNX file")
+        if not path.is_file():
+            raise InvalidData(f"there is no file {what}")
         if path.stat().st_size > MAX_FILE:
             raise CorruptFile(f"{what} is larger than the 2 GB that an ONNX file can have")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InvalidData(f"{what} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a character that no path can have
+        raise InvalidData(f"{what} cannot be read: {first_line(error)}") from error
+
+
+def _opened(data: bytes, what: str, path: Path | None) -> Opened:
+    """path: of the file that holds `data`, None where there is none."""
     digest = hashlib.sha256(data)
     proto = _parse(data, what)
     del data
-    # The checker is the only one that refuses a hard link, and only when it is given the path.
-    _check(str(path), what)
-    external = [t for t in _tensors(proto) if _is_external(t)]
-    locations = sorted({_entry(t, "location") for t in external})
-    if not external:
-        inlined = _inlined(proto, what)
-        return Opened(inlined, path if inlined is proto else None, False, digest.hexdigest())
-    try:
-        for tensor in external:
-            _check_extent(tensor, path.parent)
-        external_data_helper.load_external_data_for_model(proto, str(path.parent))
-    except (checker.ValidationError, ValueError, OSError, RuntimeError) as error:
-        raise CorruptFile(f"external data of {what} cannot be read: {_first_line(error)}") from error
-    for location in locations:
-        with (path.parent / location).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return Opened(_inlined(proto, what), path, True, digest.hexdigest())
+    same = not tidy(proto)
+    external = [tensor for tensor in _tensors(proto) if is_external(tensor)]
+    if external and path is None:
+        raise InvalidData(f"{what} refer to external data: pass the path of the .onnx file instead")
+    check_expansion(proto, what)
+    _check(proto, what)
+    small = inlined(proto, what)
+    if small is not proto:
+        same, proto, external = False, small, [tensor for tensor in _tensors(small) if is_external(tensor)]
+    if external and path is not None:
+        read_external(external, path.parent, what, digest)
+    return Opened(proto, path if same else None, bool(external), digest.hexdigest())
 
 
 def _parse(data: bytes, what: str) -> ModelProto:
@@ -101,7 +97,7 @@ def _parse(data: bytes, what: str) -> ModelProto:
         proto = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise CorruptFile(f"{what} is not an ONNX model, or is truncated") from error
-    if not proto.graph.node or proto.ir_version < 1:
+    if not proto.graph.node or not proto.HasField("ir_version"):
         raise CorruptFile(f"{what} is not an ONNX model: it holds no graph")
     # protobuf hands out text that is no UTF-8 as bytes, and takes it back nowhere.
     if not all(isinstance(name, str) for name in _names(proto)):
@@ -120,20 +116,13 @@ def _names(proto: ModelProto) -> Iterator[object]:
     yield proto.graph.name
 
 
-def _check(model: bytes | str, what: str) -> None:
+def _check(proto: ModelProto, what: str) -> None:
+    external = [tensor for tensor in _tensors(proto) if is_external(tensor)]
     try:
-        checker.check_model(model)
-    except (checker.ValidationError, ValueError, OSError, RuntimeError) as error:
-        raise CorruptFile(f"{what} is not a valid ONNX model: {_first_line(error)}") from error
-
-
-def _inlined(proto: ModelProto, what: str) -> ModelProto:
-    if not proto.functions:
-        return proto
-    try:
-        return inliner.inline_local_functions(proto)
-    except (checker.ValidationError, ValueError, RuntimeError, DecodeError) as error:
-        raise CorruptFile(f"the functions of {what} cannot be inlined: {_first_line(error)}") from error
+        with presentable(proto, external) as shown:
+            checker.check_model(shown)
+    except (checker.ValidationError, ValueError, OSError, RuntimeError, EncodeError) as error:
+        raise CorruptFile(f"{what} is not a valid ONNX model: {first_line(error)}") from error
 
 
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
@@ -145,6 +134,8 @@ def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
 
 def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
     for node in graph.node:
         yield from _node_tensors(node)
 
@@ -153,32 +144,8 @@ def _node_tensors(node: NodeProto) -> Iterator[TensorProto]:
     for attribute in node.attribute:
         if attribute.HasField("t"):
             yield attribute.t
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
         yield from attribute.tensors
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+        for graph in subgraphs(attribute):
             yield from _graph_tensors(graph)
-
-
-def _check_extent(tensor: TensorProto, folder: Path) -> None:
-    """Raises ValueError where a tensor's part of its file is not as long as its shape says."""
-    elements = prod(tensor.dims)
-    if min(tensor.dims, default=0) < 0 or elements > MAX_ELEMENTS:
-        raise ValueError(f"tensor {tensor.name!r} asks for shape {list(tensor.dims)}")
-    present = (folder / _entry(tensor, "location")).stat().st_size - int(_entry(tensor, "offset") or 0)
-    length = int(_entry(tensor, "length") or present)
-    itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    # Types below a byte are packed: their length is at most one byte an element.
-    if not 0 <= length <= present or length > elements * itemsize:
-        raise ValueError(f"tensor {tensor.name!r} has shape {list(tensor.dims)}, its data {min(length, present)} bytes")
-
-
-def _is_external(tensor: TensorProto) -> bool:
-    return bool(tensor.data_location == TensorProto.EXTERNAL)
-
-
-def _entry(tensor: TensorProto, key: str) -> str:
-    return next((entry.value for entry in tensor.external_data if entry.key == key), "")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -17,7 +17,10 @@ def pruned(proto: ModelProto, output: str) -> ModelProto:
             needed.update(_read_by(node))
     kept_inputs = [value for value in graph.input if value.name in needed]
     kept_outputs = [value for value in graph.output if value.name == output]
-    if (len(nodes), len(kept_inputs), len(kept_outputs)) == (len(graph.node), len(graph.input), len(graph.output)):
+    # onnxruntime writes sparse weights out, used or not, and a small file can ask for large ones.
+    sparse = [tensor for tensor in graph.sparse_initializer if tensor.values.name in needed]
+    kept = (nodes, kept_inputs, kept_outputs, sparse)
+    if [*map(len, kept)] == [*map(len, (graph.node, graph.input, graph.output, graph.sparse_initializer))]:
         return proto
     small = helper.make_graph(
         nodes[::-1],
@@ -25,7 +28,7 @@ def pruned(proto: ModelProto, output: str) -> ModelProto:
         kept_inputs,
         kept_outputs,
         [tensor for tensor in graph.initializer if tensor.name in needed],
-        sparse_initializer=[tensor for tensor in graph.sparse_initializer if tensor.values.name in needed],
+        sparse_initializer=sparse,
     )
     return helper.make_model(small, opset_imports=proto.opset_import, ir_version=proto.ir_version)
 

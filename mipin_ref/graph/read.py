@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
-from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal
+from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
+from mipin_ref.graph.fold import FOLDABLE, fold
+from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.layer import Array, Layer, Shape
-from mipin_ref.graph.node import FOLDABLE, MAX_ELEMENTS, Node, TooLarge, fold, record
+from mipin_ref.graph.limits import CONSTANT, TENSOR, Spent, TooLarge
+from mipin_ref.graph.node import Node, record
 from mipin_ref.graph.ops import HANDLERS
+from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.two_class import join_two_class
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
@@ -24,6 +28,7 @@ class Read:
 
     logits: the tensor of the layers that the output is; None where it lies behind a node that cannot be handled.
     names: of all tensors of the file. problems: one entry a node that cannot be handled; a Gap stands in its place.
+    file_batch: the batch size that the file fixes, None where it is free; spent: what constants and weights take.
     """
 
     layers: list[Layer]
@@ -35,6 +40,8 @@ class Read:
     logits: str | None
     names: frozenset[str]
     problems: tuple[str, ...]
+    file_batch: int | None
+    spent: Spent
 
 
 def choose_output(proto: ModelProto, wanted: str | None) -> str:
@@ -66,8 +73,10 @@ def read(proto: ModelProto, output: str) -> Read:
     data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
     shape, file_batch, dtype = _input_shape(data)
     names = frozenset([data.name, *constants, *(name for node in nodes for name in node.outputs)])
-    draft = Draft(_opset(proto), file_batch, dtype, names, constants)
+    spent = Spent(proto.ByteSize())
+    draft = Draft(_opset(proto), file_batch, dtype, spent, names, constants)
     draft.signals[data.name] = Signal(data.name, (BATCH, *shape), 0)
+    draft.sparse.update(tensor.values.name for tensor in proto.graph.sparse_initializer)
 
     problems: list[str] = []
     inferred: dict[str, Shape] | None = None
@@ -75,14 +84,16 @@ def read(proto: ModelProto, output: str) -> Read:
         try:
             _step(node, draft)
         except Refused as reason:
-            problems.append(f"{node.label} ({reason})")
+            problems.append(f"{node.label} ({without_stand_in(str(reason))})")
             if inferred is None:
-                inferred = _inferred_shapes(proto, file_batch)
+                inferred = sample_shapes(proto, file_batch)
             _leave_gap(node, draft, inferred)
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
     logits = draft.signals[output].name if output in draft.signals else None
-    return Read(draft.layers, draft.aliases, data.name, shape, dtype, output, logits, names, tuple(problems))
+    return Read(
+        draft.layers, draft.aliases, data.name, shape, dtype, output, logits, names, tuple(problems), file_batch, spent
+    )
 
 
 def _step(node: Node, draft: Draft) -> None:
@@ -97,6 +108,8 @@ def _step(node: Node, draft: Draft) -> None:
         raise Refused(
             "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"
         )
+    for name in draft.sparse.intersection(unknown):
+        raise Refused(f"input {name!r} is a sparse tensor; only dense weights are read")
     if unknown:
         if not draft.behind.intersection(unknown):
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
@@ -106,7 +119,9 @@ def _step(node: Node, draft: Draft) -> None:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     try:
         handler(node, draft)
-    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+    except TooLarge as error:
+        raise Refused(str(error)) from error
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
         # The door checks each node alone; that arrays do not fit together shows only here.
         raise Refused(f"its inputs do not fit together: {error}") from error
 
@@ -114,15 +129,9 @@ def _step(node: Node, draft: Draft) -> None:
 def _fold(node: Node, draft: Draft) -> None:
     known = [draft.constants[name] if name else None for name in node.inputs]
     try:
-        values = fold(node, known, draft.opset)
+        values = fold(node, known, draft.opset, draft.spent)
     except TooLarge as error:
         raise Refused(str(error)) from error
-    except Exception as error:
-        raise Refused(f"a constant that cannot be computed: {type(error).__name__}") from error
-    # Many small steps must not do what one large step may not.
-    draft.grown += max(0, sum(v.size for v in values) - sum(v.size for v in known if v is not None))
-    if draft.grown > MAX_ELEMENTS:
-        raise Refused(f"constants up to here ask for {draft.grown} elements")
     draft.constants.update(zip(node.outputs, values, strict=True))
 
 
@@ -145,27 +154,10 @@ def _leave_gap(node: Node, draft: Draft, inferred: dict[str, Shape]) -> None:
             draft.behind.add(name)
 
 
-def _inferred_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Shape]:
-    """Per-sample shapes, by onnx's shape inference, of the tensors whose first axis is the batch."""
-    if any(a.name == "num_outputs" and a.i != len(n.output) for n in proto.graph.node for a in n.attribute):
-        # onnx allocates an entry for each output that the attribute claims.
-        return {}
-    try:
-        values = shape_inference.infer_shapes(proto).graph.value_info
-    except Exception:  # Only the completeness of an error message depends on it.
-        return {}
-    found = {}
-    for value in values:
-        dims = [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
-        if dims and dims[0] == (file_batch or 0) and min(dims[1:], default=1) > 0:
-            found[value.name] = tuple(dims[1:])
-    return found
-
-
 def _initializers(proto: ModelProto) -> dict[str, Array]:
     values: dict[str, Array] = {}
     for tensor in proto.graph.initializer:
-        if prod(tensor.dims) > MAX_ELEMENTS:
+        if prod(tensor.dims) > CONSTANT:
             raise UnsupportedModel(f"initializer {tensor.name!r} asks for {prod(tensor.dims)} elements")
         try:
             values[tensor.name] = numpy_helper.to_array(tensor)
@@ -175,7 +167,7 @@ def _initializers(proto: ModelProto) -> dict[str, Array]:
 
 
 def _opset(proto: ModelProto) -> int:
-    opset = next((int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = standard_opset(proto)
     if opset < 9:
         raise UnsupportedModel(f"the file uses opset {opset}; opset 9 is the oldest supported")
     return opset
@@ -203,7 +195,7 @@ def _input_shape(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[np.
         )
     shape = tuple(int(d.dim_value) for d in dims[1:])
     batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
-    if prod(shape) * (batch or 1) > MAX_ELEMENTS:
-        raise UnsupportedModel(f"input {value.name!r} has {prod(shape) * (batch or 1)} elements")
+    if prod(shape) > TENSOR:
+        raise UnsupportedModel(f"input {value.name!r} has {prod(shape):,} elements a sample ({TENSOR:,} are allowed)")
     found = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
     return shape, batch, np.dtype(np.float64 if found == np.float64 else np.float32)

@@ -10,7 +10,7 @@ from onnxruntime import InferenceSession
 from scipy.special import expit, log_softmax, softmax
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.forward import logits, session
+from mipin_ref.graph.forward import logits, runtime_reason, session
 from mipin_ref.graph.layer import Array, Reshape
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.two_class import OP as TWO_CLASS
@@ -19,22 +19,24 @@ RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
 """Of the largest output: folding batch norms and padding reorders sums, nothing more."""
 
 
-def verify(net: Network, original: Path | ModelProto, *, seed: int = 0) -> float:
+def verify(net: Network, original: Path | ModelProto, *, seed: int = 0, samples: int = 3) -> float:
     """The largest difference between the outputs of file and network, relative to the largest output.
 
-    original: the file, or the part of it that the output needs. Raises UnsupportedModel where the difference exceeds
-    RELATIVE_TOLERANCE, or where onnxruntime cannot run the original.
+    original: the file, or the part of it that the output needs; samples: of the run, where it leaves the batch free.
+    Raises UnsupportedModel where the difference exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the
+    original.
     """
     try:
         wanted, runtime = _session(net, original)
         given = next(value for value in runtime.get_inputs() if value.name == net.input)
-        batch = given.shape[0] if isinstance(given.shape[0], int) else 3
+        batch = given.shape[0] if isinstance(given.shape[0], int) else samples
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         x = np.random.default_rng(seed).standard_normal((batch, *net.input_shape), np.float32).astype(kind)
         (expected,) = runtime.run([wanted], {net.input: x})
+    except UnsupportedModel as failure:
+        raise UnsupportedModel(str(failure).replace("cannot run the network", "cannot run the file")) from failure
     except Exception as failure:  # onnxruntime's own classes have no common base of their own.
-        line = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
-        raise UnsupportedModel(f"onnxruntime cannot run the file: {line}") from failure
+        raise UnsupportedModel(f"onnxruntime cannot run the file: {runtime_reason(failure)}") from failure
     if isinstance(expected, list):  # ZipMap's list of {class: score}
         expected = np.array([list(row.values()) for row in expected])
     del runtime

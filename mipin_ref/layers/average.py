@@ -45,10 +45,13 @@ def window_counts(
     """
     counts = np.ones((), np.int64)
     for axis, (places, length) in enumerate(zip(locations, size, strict=True)):
-        at = np.arange(places)[:, None] * window.strides[axis] - window.begin[axis]
-        at = at + np.arange(window.kernel[axis]) * window.dilations[axis]
+        start = np.arange(places, dtype=np.int64) * window.strides[axis] - window.begin[axis]
         first, last = (-window.begin[axis], length + window.end[axis]) if pads else (0, length)
-        counts = counts[..., None] * np.sum((at >= first) & (at < last), axis=1)
+        # Tap u lies at start + u·dilation: those below `first`, and those below `last`, of the kernel's.
+        skipped, reached = (
+            np.clip(-((start - end) // window.dilations[axis]), 0, window.kernel[axis]) for end in (first, last)
+        )
+        counts = counts[..., None] * (reached - skipped)
     return counts
 
 

@@ -76,10 +76,9 @@ class Axis:
         """Locations on a circle on which no lag that is asked for meets another."""
         most = max(self.locations)
         needed = [most + self.lags[-1]]
-        for phase in range(self.stride):
+        for phase in {self.phase(tap)[0] for tap in self.taps}:
             lags = self.phase_lags(phase)
-            if lags:
-                needed += [most + lags[-1], self.phase_size(phase) - lags[0]]
+            needed += [most + lags[-1], self.phase_size(phase) - lags[0]]
         return max(needed)
 
     @cached_property

@@ -13,8 +13,8 @@ import pytest
 from onnx import ModelProto, version_converter
 
 import mipin_ref as mr
+from mipin_ref.graph.fold import FOLDABLE
 from mipin_ref.graph.forward import logits
-from mipin_ref.graph.node import FOLDABLE
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.verify import verify
 from tests.graph.sketch import assert_consistent, assert_keeps_values

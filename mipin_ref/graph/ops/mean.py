@@ -14,7 +14,7 @@ def global_average_pool(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
     if len(x.shape) < 3:
         raise Refused(f"{readable(x.shape)} is no map")
-    _add_mean(node, draft, x, _pooled(x.sample))
+    add_mean(node, draft, x, _pooled(x.sample))
 
 
 @handles("ReduceMean")
@@ -37,7 +37,7 @@ def reduce_mean(node: Node, draft: Draft) -> None:
     keeps_axes = bool(node.attributes.get("keepdims", 1))
     result = tuple(x.shape[a] if a == channel else 1 for a in range(1, len(x.shape)))
     source = x if channel == 1 else _channels_first(node, draft, x, channel)
-    _add_mean(node, draft, source, result if keeps_axes else (x.shape[channel],))
+    add_mean(node, draft, source, result if keeps_axes else (x.shape[channel],))
 
 
 def _channels_first(node: Node, draft: Draft, x: Signal, channel: int) -> Signal:
@@ -56,7 +56,7 @@ def _channels_first(node: Node, draft: Draft, x: Signal, channel: int) -> Signal
     return draft.signals[name]
 
 
-def _add_mean(node: Node, draft: Draft, x: Signal, result: Shape) -> None:
+def add_mean(node: Node, draft: Draft, x: Signal, result: Shape) -> None:
     """The mean over all axes of x but the first, as the node's output of per-sample shape `result`."""
     pooled = _pooled(x.sample)
     output = node.outputs[0] if result == pooled else draft.inner_name(node, "mean")

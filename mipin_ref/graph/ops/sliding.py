@@ -7,11 +7,21 @@ import numpy as np
 from mipin_ref.graph.draft import Draft, Refused, Signal
 from mipin_ref.graph.layer import AveragePool, Conv, MaxPool, Shape
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.mean import add_mean
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.window import Window
 
 MAX_EXTENT = 1 << 20
 """Locations along one axis that a window or its padding may span: more is no map, but a hostile file."""
+
+MAX_TAPS = 1 << 14
+"""Locations under one window: each is a step of its own."""
+
+MAX_AXIS_TAPS = 1 << 12
+"""The same along one axis of a convolution, where every two meet."""
+
+MAX_MEETINGS = 1 << 22
+"""Pairs of taps that meet at locations beyond the input."""
 
 
 @handles("Conv")
@@ -32,6 +42,9 @@ def conv(node: Node, draft: Draft) -> None:
     window = _window(node, x.shape[2:], kernel)
     size = window.output_size(x.shape[2:])
     _check_size(size)
+    _check_taps(window)
+    if max(kernel) > MAX_AXIS_TAPS or max(window.meetings(size, x.shape[2:])) > MAX_MEETINGS:
+        raise Refused(f"a window of {window.describe()} on a map of {'×'.join(map(str, x.shape[2:]))} is too much work")
     draft.add(
         Conv(
             name=layer_name(node),
@@ -75,7 +88,12 @@ def _window(node: Node, size: Shape, kernel: Shape) -> Window:
     window = Window(tuple(kernel), strides, tuple(begin), tuple(end), dilations)
     if max(*window.extent, *begin, *end) > MAX_EXTENT:
         raise Refused(f"its window or padding spans {max(*window.extent, *begin, *end)} locations")
-    return window
+    return window.clamped(size)
+
+
+def _check_taps(window: Window) -> None:
+    if window.taps > MAX_TAPS:
+        raise Refused(f"its window of {window.taps:,} locations is larger than the {MAX_TAPS:,} that are supported")
 
 
 def _check_size(size: Shape) -> None:
@@ -87,6 +105,7 @@ def _check_size(size: Shape) -> None:
 def max_pool(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
     window, ceil_mode, size = _pool(node, x)
+    _check_taps(window)
     if any(b >= e or f >= e for b, f, e in zip(window.begin, window.end, window.extent, strict=True)):
         raise Refused("its padding is as wide as its window")
     draft.add(
@@ -108,6 +127,10 @@ def average_pool(node: Node, draft: Draft) -> None:
     window, ceil_mode, size = _pool(node, x)
     if any(b >= k or f >= k for b, f, k in zip(window.begin, window.end, window.kernel, strict=True)):
         raise Refused("its padding is as wide as its kernel, which onnxruntime does not run")
+    if window.taps > MAX_TAPS and window.kernel == x.shape[2:] and not any(window.begin + window.end):
+        add_mean(node, draft, x, (x.shape[1], *size))
+        return
+    _check_taps(window)
     draft.add(
         AveragePool(
             name=layer_name(node),

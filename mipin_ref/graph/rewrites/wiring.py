@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mipin_ref.graph.layer import Layer, Shape
+from mipin_ref.graph.rewrites.index import Index
 
 
 @dataclass
 class Wiring:
     """Layers in execution order, up to `logits`; each is known by its output. The list is changed in place.
 
+    Layers may be appended to the list, or all of it be another; a layer in it is changed by the methods alone.
     names: of all tensors of the file; folded: names whose tensor is gone, or would hold other values than in the file.
     """
 
@@ -18,37 +20,38 @@ class Wiring:
     logits: str
     names: frozenset[str]
     folded: set[str] = field(default_factory=set)
+    _index: Index | None = None
 
     def maker(self, tensor: str) -> Layer | None:
         """The layer that computes a tensor; None for the network's input."""
-        return next((layer for layer in self.layers if layer.output == tensor), None)
+        return self._known().maker(tensor)
 
     def sole_reader(self, tensor: str) -> Layer | None:
         """The layer that reads a tensor, where it is the only one."""
-        readers = [layer for layer in self.layers if tensor in layer.inputs]
-        return readers[0] if len(readers) == 1 else None
+        index = self._known()
+        readers = index.readers(tensor)
+        return index.maker(readers[0]) if len(readers) == 1 else None
 
     def replace(self, layer: Layer) -> None:
         """Put a layer in the place of the one with the same output."""
-        self.layers[self._place(layer.output)] = layer
+        self._known().put(layer.output, layer)
 
     def take_out(self, tensor: str) -> None:
         """Remove the layer that makes `tensor`: whoever read it reads that layer's input."""
-        gone = self.layers.pop(self._place(tensor))
+        gone = self._known().remove(tensor)
         self._reconnect(tensor, gone.input, gone.in_shape)
         self.folded.add(tensor)
 
     def set_shape(self, tensor: str, shape: Shape) -> None:
         """Give a tensor another per-sample shape, where it is made and where it is read."""
-        place = self._place(tensor)
-        self.layers[place] = replace(self.layers[place], out_shape=shape)
+        self._known().put(tensor, replace(self._made(tensor), out_shape=shape))
         self._reconnect(tensor, tensor, shape)
 
     def rename(self, tensor: str, name: str) -> None:
         """Give a tensor the name whose values it has now."""
-        place = self._place(tensor)
-        self.layers[place] = replace(self.layers[place], output=name)
-        self._reconnect(tensor, name, self.layers[place].out_shape)
+        layer = replace(self._made(tensor), output=name)
+        self._known().put(tensor, layer)
+        self._reconnect(tensor, name, layer.out_shape)
         self.folded.add(tensor)
         self.folded.discard(name)
 
@@ -59,8 +62,7 @@ class Wiring:
     def new_name(self, tensor: str, reason: str) -> str:
         """A name that neither the file nor any layer has."""
         name = f"{tensor}:{reason}"
-        taken = self.names.union(layer.output for layer in self.layers)
-        while name in taken:
+        while name in self.names or self.maker(name) is not None:
             name += "'"
         return name
 
@@ -73,17 +75,28 @@ class Wiring:
                 needed.update(layer.inputs)
         self.layers = kept[::-1]
 
-    def _place(self, tensor: str) -> int:
-        return next(i for i, layer in enumerate(self.layers) if layer.output == tensor)
+    def _made(self, tensor: str) -> Layer:
+        layer = self.maker(tensor)
+        assert layer is not None
+        return layer
+
+    def _known(self) -> Index:
+        if self._index is None or not self._index.covers(self.layers):
+            self._index = Index(self.layers)
+        return self._index
 
     def _reconnect(self, old: str, new: str, shape: Shape) -> None:
         """Whoever reads `old` reads `new`, of per-sample shape `shape`."""
-        for place, layer in enumerate(self.layers):
-            if old in layer.inputs:
-                slots = list(zip(layer.inputs, layer.in_shapes, strict=True))
-                self.layers[place] = replace(
+        index = self._known()
+        for output in index.readers(old):
+            layer = self._made(output)
+            slots = list(zip(layer.inputs, layer.in_shapes, strict=True))
+            index.put(
+                output,
+                replace(
                     layer,
                     inputs=tuple(new if name == old else name for name, _ in slots),
                     in_shapes=tuple(shape if name == old else given for name, given in slots),
-                )
+                ),
+            )
         self.logits = new if self.logits == old else self.logits

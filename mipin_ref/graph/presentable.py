@@ -1,0 +1,129 @@
+"""What onnxruntime does not mind in a file, and onnx's checker does: put in order for the checker alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import onnx
+from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto
+
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.functions import subgraphs
+
+M = TypeVar("M", TensorProto, ValueInfoProto, OperatorSetIdProto)
+
+STANDARD = ("", "ai.onnx")
+"""Two spellings of one domain."""
+
+
+def standard_opset(proto: ModelProto) -> int:
+    """The version of the standard operators, as onnxruntime takes it: the last one told, the newest where none is.
+
+    Raises UnsupportedModel where the file imports nothing at all.
+    """
+    if not proto.opset_import:
+        raise UnsupportedModel("the file does not say which opset it uses: it imports none")
+    told = [int(opset.version) for opset in proto.opset_import if opset.domain in STANDARD]
+    return told[-1] if told else onnx.defs.onnx_opset_version()
+
+
+def tidy(proto: ModelProto) -> bool:
+    """Give what has two spellings the usual one. Returns whether anything had another.
+
+    The domain "ai.onnx" is "", an output that is listed twice is listed once, a batch of 0 or less is a free one.
+    """
+    changed = False
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes:
+            changed |= _use_short_domain(node)
+    names = [value.name for value in proto.graph.output]
+    if len(set(names)) < len(names):
+        kept = list({value.name: value for value in reversed(proto.graph.output)}.values())[::-1]
+        changed = True
+        outputs = [_copy(value) for value in kept]
+        del proto.graph.output[:]
+        proto.graph.output.extend(outputs)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in weights and dims and dims[0].HasField("dim_value") and dims[0].dim_value <= 0:
+            dims[0].dim_param = "N"
+            changed = True
+    return changed
+
+
+def _use_short_domain(node: NodeProto) -> bool:
+    changed = node.domain == "ai.onnx"
+    if changed:
+        node.domain = ""
+    for attribute in node.attribute:
+        for graph in subgraphs(attribute):
+            for inner in graph.node:
+                changed |= _use_short_domain(inner)
+    return changed
+
+
+@contextmanager
+def presentable(proto: ModelProto, external: list[TensorProto]) -> Iterator[ModelProto]:
+    """The model as the checker wants it, for as long as the context lasts.
+
+    A graph may have no name, an input or output no type or shape, an initializer no entry among the inputs in spite of
+    an old IR version, metadata two entries of one key; and the standard domain may be imported twice or not at all.
+    external: tensors whose data lie elsewhere, which are checked where they are read.
+    """
+    told = ModelProto()
+    _lay_by(proto, told)
+    held = [_copy(tensor) for tensor in external]
+    try:
+        proto.graph.name = proto.graph.name or "graph"
+        proto.ir_version = max(proto.ir_version, 4)
+        for value in (*proto.graph.input, *proto.graph.output):
+            _give_type(value)
+        opset = OperatorSetIdProto(domain="", version=standard_opset(proto))
+        others = {entry.domain: _copy(entry) for entry in proto.opset_import if entry.domain not in STANDARD}
+        del proto.opset_import[:]
+        proto.opset_import.extend([opset, *others.values()])
+        del proto.metadata_props[:]
+        for tensor in external:
+            tensor.ClearField("data_location")
+            del tensor.external_data[:]
+            tensor.dims[:] = [0]
+        yield proto
+    finally:
+        for tensor, whole in zip(external, held, strict=True):
+            tensor.CopyFrom(whole)
+        _lay_by(told, proto)
+
+
+def _lay_by(source: ModelProto, kept: ModelProto) -> None:
+    """Copy what `presentable` changes from one model to another."""
+    kept.ClearField("ir_version")
+    if source.HasField("ir_version"):
+        kept.ir_version = source.ir_version
+    kept.graph.ClearField("name")
+    if source.graph.HasField("name"):
+        kept.graph.name = source.graph.name
+    for mine, theirs in (
+        (kept.opset_import, source.opset_import),
+        (kept.metadata_props, source.metadata_props),
+        (kept.graph.input, source.graph.input),
+        (kept.graph.output, source.graph.output),
+    ):
+        del mine[:]
+        mine.extend(theirs)
+
+
+def _give_type(value: ValueInfoProto) -> None:
+    kind = value.type.WhichOneof("value")
+    if kind in (None, "tensor_type"):
+        tensor = value.type.tensor_type
+        tensor.elem_type = tensor.elem_type or TensorProto.FLOAT
+        tensor.shape.SetInParent()
+
+
+def _copy(message: M) -> M:
+    copied = type(message)()
+    copied.CopyFrom(message)
+    return copied

@@ -1,0 +1,78 @@
+"""How the self-check runs a file: on how many samples, within which memory and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from onnx import ModelProto
+
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.layer import Conv, Layer
+from mipin_ref.graph.read import Read
+
+SAMPLES = 3
+"""Where file, memory and time leave the choice: an error that mixes samples shows."""
+
+
+def samples_that_fit(found: Read) -> int:
+    """How many samples one run may have, SAMPLES at most where the file leaves the batch free.
+
+    Raises UnsupportedModel where one sample already takes more memory or time than the file could be worth.
+    """
+    spent = found.spent
+    total = sum(prod(layer.out_shape) for layer in found.layers)
+    if total > spent.activations():
+        raise UnsupportedModel(
+            f"the network's tensors have {total:,} elements a sample; for a file of this size {spent.activations():,} "
+            f"are allowed. {_largest(found.layers)}"
+        )
+    bytes_, room = live_bytes(found), spent.room()
+    if bytes_ > room:
+        raise UnsupportedModel(
+            f"running the network on one sample takes {bytes_:,} bytes; for a file of this size {room:,} are allowed. "
+            f"{_largest(found.layers)}"
+        )
+    work = sum(layer.work for layer in found.layers)
+    if work > spent.work():
+        slowest = max(found.layers, key=lambda layer: layer.work)
+        raise UnsupportedModel(
+            f"running the network on one sample takes about {work:.1e} operations; for a file of this size "
+            f"{spent.work():.1e} are allowed. {slowest.kind} {slowest.name!r} takes most"
+        )
+    return min(found.file_batch or SAMPLES, room // max(bytes_, 1), spent.work() // max(work, 1))
+
+
+def _largest(layers: Sequence[Layer]) -> str:
+    largest = max(layers, key=lambda layer: prod(layer.out_shape))
+    return f"The largest is {largest.output!r} of {'×'.join(map(str, largest.out_shape))}"
+
+
+def live_bytes(found: Read) -> int:
+    """What onnxruntime holds of one sample's activations at once, at most, as it runs layer by layer."""
+    last = {name: place for place, layer in enumerate(found.layers) for name in layer.inputs}
+    itemsize = found.dtype.itemsize
+    held = {found.input: itemsize * prod(found.input_shape)}
+    now = most = sum(held.values())
+    for place, layer in enumerate(found.layers):
+        held[layer.output] = itemsize * prod(layer.out_shape)
+        now += held[layer.output]
+        # In float64 a convolution writes its input out once for every tap.
+        beside = itemsize * layer.columns if isinstance(layer, Conv) and itemsize == 8 else 0
+        most = max(most, now + beside)
+        for name in {*layer.inputs, layer.output}:
+            if last.get(name, -1) <= place and layer.output != found.logits:
+                now -= held.pop(name, 0)
+    return most
+
+
+def free_batch(proto: ModelProto) -> None:
+    """Leave the batch of the one input free, and with it whatever shapes the file claims."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        if value.name not in weights:
+            value.type.tensor_type.shape.dim[0].dim_param = "N"
+    for value in proto.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    del proto.graph.value_info[:]

@@ -1,0 +1,74 @@
+"""Loading in a process of its own, where memory and time are measured and bounded."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS, MEGABYTES = 20, 2000
+"""What a refusal may take."""
+
+ADDRESSES = 8 << 30
+"""Bytes of address space: libraries map much that they never touch. What is touched is measured."""
+
+PROGRAM = """
+import sys, time, mipin_ref as mr
+start = time.process_time()
+try:
+    net = mr.load(sys.argv[1])
+    message = f"loaded {len(net.layers)} layers"
+except mr.MipinError as error:
+    message = f"{type(error).__name__}: {error}"
+print(time.process_time() - start)
+print(message)
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """seconds: of the processor, for the load alone; megabytes: the peak of the whole process; message: the error, or
+    "loaded ...".
+    """
+
+    seconds: float
+    megabytes: float
+    message: str
+
+
+def load_limited(path: Path) -> Outcome:
+    """Load a file, and assert that it took no more than a refusal may, and ended in a MipinError or a network."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES)),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    deadline = time.monotonic() + 6 * SECONDS
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        if time.monotonic() > deadline:
+            process.kill()
+            os.waitpid(process.pid, 0)
+            process.returncode = -9
+            raise AssertionError(f"no end after {6 * SECONDS} seconds")
+        time.sleep(0.02)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    out, err = process.stdout.read(), process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.returncode == 0, f"exit {process.returncode}: {err[-2000:]}"
+    seconds, message = out.split("\n", 1)
+    found = Outcome(float(seconds), usage.ru_maxrss / 1024, message.strip())
+    assert found.megabytes < MEGABYTES, found
+    assert found.seconds < SECONDS, found
+    return found

@@ -1,0 +1,304 @@
+"""What a file may leave out or say twice, where its weights may lie, and what a path may be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+import mipin_ref as mr
+from mipin_ref.graph.forward import Recorder, logits
+from tests.graph.limited import load_limited
+from tests.graph.sketch import Sketch
+
+
+def plain(**options: int) -> ModelProto:
+    sketch = Sketch(4, **options)
+    hidden = sketch.node("Relu", sketch.dense("x", 4, 5), out="hidden")
+    return sketch.model(sketch.node("Gemm", hidden, sketch.normal(5, 3), sketch.normal(3), out="z"))
+
+
+# --- what onnxruntime loads is not refused for its looks --------------------------------------------------------------
+
+
+def nameless_graph(model: ModelProto) -> None:
+    model.graph.ClearField("name")
+
+
+def output_without_type(model: ModelProto) -> None:
+    model.graph.output[0].ClearField("type")
+
+
+def output_without_shape(model: ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+
+
+def output_of_a_wrong_shape(model: ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 7
+
+
+def output_twice(model: ModelProto) -> None:
+    model.graph.output.append(model.graph.output[0])
+
+
+def machine_learning_domain_alone(model: ModelProto) -> None:
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+
+
+def long_name_of_the_domain(model: ModelProto) -> None:
+    model.opset_import[0].domain = "ai.onnx"
+    for node in model.graph.node:
+        node.domain = "ai.onnx"
+
+
+def domain_twice(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("", 17))
+
+
+def domain_that_nobody_uses(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("nobody", 1))
+
+
+def old_ir_without_inputs(model: ModelProto) -> None:
+    model.ir_version = 3
+
+
+def no_ir_version_to_speak_of(model: ModelProto) -> None:
+    model.ir_version = 0
+
+
+def weights_among_the_inputs(model: ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+
+
+def weight_that_nobody_reads(model: ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "unread"))
+
+
+def metadata_twice(model: ModelProto) -> None:
+    for value in "ab":
+        model.metadata_props.add(key="author", value=value)
+
+
+def nodes_without_names(model: ModelProto) -> None:
+    for node in model.graph.node:
+        node.ClearField("name")
+
+
+def batch_of_minus_one(model: ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+
+
+def claimed_shape_of_nothing(model: ModelProto) -> None:
+    model.graph.value_info.append(helper.make_tensor_value_info("nothing", TensorProto.FLOAT, ["N", 9]))
+
+
+def function_that_nobody_calls(model: ModelProto) -> None:
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    model.functions.append(helper.make_function("nobody", "F", ["a"], ["b"], body, [helper.make_opsetid("", 17)]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nameless_graph,
+        output_without_type,
+        output_without_shape,
+        output_of_a_wrong_shape,
+        output_twice,
+        machine_learning_domain_alone,
+        long_name_of_the_domain,
+        domain_twice,
+        domain_that_nobody_uses,
+        old_ir_without_inputs,
+        no_ir_version_to_speak_of,
+        weights_among_the_inputs,
+        weight_that_nobody_reads,
+        metadata_twice,
+        nodes_without_names,
+        batch_of_minus_one,
+        claimed_shape_of_nothing,
+        function_that_nobody_calls,
+    ],
+)
+def test_looks(change: Callable[[ModelProto], None], tmp_path: Path) -> None:
+    model = plain()
+    change(model)
+    data = model.SerializeToString()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    expected = session.run(["z"], {"x": x})[0]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    for source in (path, data, model):
+        net = mr.load(source)
+        assert net.output_names == ("z",)
+        np.testing.assert_allclose(logits(net, x), expected, rtol=1e-5, atol=1e-6)
+    assert model.SerializeToString() == data
+
+
+def test_the_last_import_of_a_domain_counts() -> None:
+    """As in onnxruntime: Softmax of opset 11 spans all axes from the first, that of 17 the last alone."""
+    sketch = Sketch(2, 3, opset=17)
+    model = sketch.model(sketch.node("Softmax", "x"))
+    with pytest.raises(mr.MipinError, match="not over all classes"):
+        mr.load(model)
+    model.opset_import.append(helper.make_opsetid("", 11))
+    with pytest.raises(mr.MipinError, match="the output is the input"):
+        mr.load(model)
+
+
+def test_no_import_at_all() -> None:
+    model = plain()
+    del model.opset_import[:]
+    with pytest.raises(mr.MipinError, match="imports none"):
+        mr.load(model)
+
+
+def test_every_problem_behind_a_free_batch_is_named() -> None:
+    for batch in ("N", -1, 0, 3):
+        sketch = Sketch(2, 8, 8, batch=batch)
+        out = sketch.node("Erf", sketch.conv("x", 2, 3), out="strange")
+        out = sketch.node("Mul", out, out, out="gate")
+        out = sketch.node("Flatten", sketch.node("LRN", sketch.node("Relu", out), size=2, out="even"))
+        with pytest.raises(mr.UnsupportedModel) as caught:
+            mr.load(sketch.model(sketch.dense(out, 108, 3), check=False))
+        assert [node.split(" (")[0] for node in caught.value.nodes] == [
+            "Erf 'the_strange'",
+            "Mul 'the_gate'",
+            "LRN 'the_even'",
+        ]
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_the_stand_in_for_the_batch_is_not_told(factor: int) -> None:
+    sketch = Sketch(4)
+    batch = sketch.node(
+        "Mul", sketch.node("Slice", sketch.node("Shape", "x"), sketch.ints(0), sketch.ints(1)), sketch.ints(factor)
+    )
+    target = sketch.node("Concat", batch, sketch.ints(5), axis=0)
+    with pytest.raises(mr.UnsupportedModel, match=r"\[N, 5\]|3·N, 5\]") as caught:
+        mr.load(sketch.model(sketch.node("Reshape", "x", target), check=False))
+    assert "00003" not in str(caught.value)
+
+
+# --- operators that onnxruntime does not have -------------------------------------------------------------------------
+
+
+def test_a_type_that_onnxruntime_lacks() -> None:
+    sketch = Sketch(5, opset=16, dtype=TensorProto.DOUBLE)
+    model = sketch.model(sketch.dense(sketch.node("LeakyRelu", sketch.dense("x", 5, 6), out="leaky"), 6, 3))
+    for check in (True, False):
+        with pytest.raises(mr.UnsupportedModel, match=r"LeakyRelu.*leaky") as caught:
+            logits(mr.load(model, check=check), np.zeros((1, 5)))
+        assert "\n" not in str(caught.value)
+
+
+def test_what_onnxruntime_refuses_while_it_runs() -> None:
+    """A network that no file leads to: its weights do not fit its input."""
+    net = replace(mr.load(plain()), input_shape=(9,))
+    with pytest.raises(mr.UnsupportedModel, match="cannot run the network"):
+        Recorder(net, [net.logits], threads=1)(np.zeros((2, 9), np.float32))
+
+
+# --- external data ----------------------------------------------------------------------------------------------------
+
+
+def beside(folder: Path, *locations: tuple[str, int], elements: int = 12) -> Path:
+    """A model with one weight [4, elements / 4] each at an offset of a file."""
+    sketch = Sketch(4)
+    out = [sketch.node("MatMul", "x", sketch.normal(4, 3)) for _ in locations]
+    model = sketch.model(sketch.node("Sum", *out))
+    for tensor, (location, offset) in zip(model.graph.initializer, locations, strict=True):
+        tensor.ClearField("raw_data")
+        tensor.dims[:] = [4, elements // 4]
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": location, "offset": offset, "length": 4 * elements}.items():
+            tensor.external_data.add(key=key, value=str(value))
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_missing_external_data_are_called_that(tmp_path: Path) -> None:
+    with pytest.raises(mr.CorruptFile, match=r"external data file 'weights.bin' of .*model.onnx' is missing"):
+        mr.load(beside(tmp_path, ("weights.bin", 0)))
+
+
+def test_only_what_the_model_uses_is_read(tmp_path: Path) -> None:
+    """A terabyte that nobody wrote, behind and before the weights."""
+    path = beside(tmp_path, ("weights.bin", 0), ("weights.bin", 1 << 30))
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.write(np.ones(12, np.float32).tobytes())
+        file.seek(1 << 30)
+        file.write(np.ones(12, np.float32).tobytes())
+        file.truncate(1 << 40)
+    assert load_limited(path).message.startswith("loaded")
+
+
+def test_the_hash_is_of_what_is_used(tmp_path: Path) -> None:
+    path = beside(tmp_path, ("weights.bin", 16))
+    data = np.arange(20, dtype=np.float32)
+    hashes = []
+    for place in (None, 0, 7, 19):
+        changed = data.copy()
+        if place is not None:
+            changed[place] += 1
+        (tmp_path / "weights.bin").write_bytes(changed.tobytes())
+        hashes.append(mr.load(path).sha256)
+    assert hashes[0] == hashes[1] == hashes[3] != hashes[2]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_weights_in_a_hole(count: int, tmp_path: Path) -> None:
+    """A download that has not ended; or one part of a file for many weights."""
+    path = beside(tmp_path, *[("weights.bin", 0)] * count, elements=1 << 26 if count == 1 else 1 << 20)
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.write(np.ones(1 << (10 if count == 1 else 20), np.float32).tobytes())
+        file.truncate(1 << 40)
+    assert "are written" in load_limited(path).message
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["a" * 5000, "a\0b", "a\ud800b", "/dev/null", "/proc/self/mem", "a/" * 3000])
+def test_paths_that_lead_nowhere(path: str) -> None:
+    for given in (path, Path(path)):
+        with pytest.raises(mr.MipinError) as caught:
+            mr.load(given)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [None, 3, ["model.onnx"], object(), 1.5])
+def test_sources_that_are_no_model(source: object) -> None:
+    with pytest.raises(mr.InvalidData, match="a model is given as"):
+        mr.load(source)  # type: ignore[arg-type]
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(plain().SerializeToString())
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # for root nothing is closed: then as nobody
+        program = "import os, sys, mipin_ref as mr\nos.setuid(65534)\ntry: mr.load(sys.argv[1])\n"
+        program += "except mr.MipinError as error: print(error)"
+        tmp_path.chmod(0o755)
+        found = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+        assert "cannot be read" in found.stdout or "there is no file" in found.stdout, found
+    else:
+        with pytest.raises(mr.InvalidData, match="cannot be read"):
+            mr.load(path)
