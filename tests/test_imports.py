@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": {"text"},
     "window": set(),
     "table": set(),
-    "files": set(),
+    "files": {"errors"},
     "progress": {"errors", "options"},
     "threads": set(),
     "options": {"errors"},
