@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from mipin_ref.errors import BackendUnavailable, InvalidData
+from mipin_ref.errors import BackendUnavailable, InvalidData, shown
+from mipin_ref.options import checked_choice
 from mipin_ref.threads import BLAS_THREADS
 
 Array = Any
@@ -214,8 +215,7 @@ def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "flo
 
     Raises BackendUnavailable where CuPy or a device is missing, InvalidData for another name or dtype.
     """
-    if dtype not in ("float64", "float32"):
-        raise InvalidData(f"dtype must be 'float64' or 'float32', not {dtype!r}")
+    checked_choice("dtype", dtype, ("float64", "float32"))
     kind: Dtype = "float64" if dtype == "float64" else "float32"
     if isinstance(backend, Backend):
         return Backend(backend.xp, backend.device, kind)
@@ -223,11 +223,11 @@ def get_backend(backend: str | Backend | ModuleType = "numpy", dtype: str = "flo
         backend = "cupy"
     if isinstance(backend, ModuleType) and hasattr(backend, "asarray"):
         return Backend(array_api_compat.array_namespace(backend.asarray([0.0])), None, kind)
-    if backend == "numpy":
+    if isinstance(backend, str) and backend == "numpy":
         return Backend(array_api_compat.array_namespace(np.zeros(1)), None, kind)
-    if backend == "cupy":
+    if isinstance(backend, str) and backend == "cupy":
         return Backend(_cupy_namespace(), None, kind)
-    raise InvalidData(f"backend must be 'numpy' or 'cupy', not {backend!r}")
+    raise InvalidData(f"backend must be 'numpy' or 'cupy', not {shown(backend)}")
 
 
 def _cupy_namespace() -> Any:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mipin_ref.text import printable
+
 
 class MipinError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Names from files may stand in a message: their control characters are escaped.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message), keep="\n"))
 
 
 class UnsupportedModel(MipinError):
@@ -35,3 +43,15 @@ class InputRangeWarning(UserWarning):
 
 class ClusterError(MipinError):
     """The cluster cannot be reached, lost a part of the work, or differs from this machine."""
+
+
+def shown(value: object, length: int = 200) -> str:
+    """A value as a message shows it: as `repr` does, cut short, or its type where it has no such text.
+
+    Numbers of thousands of digits have none, nor have lists that are nested without end.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # whatever an object of the user's does instead
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= length else f"{text[:length]}..."

@@ -6,9 +6,11 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from mipin_ref.errors import InvalidData
 
 
 @contextmanager
@@ -16,18 +18,21 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file open for writing under a temporary name beside `path`, renamed to it when the block ends well.
 
     On any failure, Ctrl-C included, the temporary file is removed and what `path` held before stays.
-    Raises OSError as the system gives it.
+    Raises InvalidData, naming the path, where it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise InvalidData(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

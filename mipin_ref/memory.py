@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from numbers import Integral
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.options import LARGEST, checked_integer
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -13,16 +14,20 @@ UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 def memory_bytes(memory: str | int) -> int:
     """ "2GB", "512MiB" or a number of bytes, as bytes. Raises InvalidData for anything else, or below 64 MB."""
-    if isinstance(memory, int) and not isinstance(memory, bool):
-        size = memory
+    size: float
+    if isinstance(memory, Integral) and not isinstance(memory, bool):
+        size = int(memory)
     else:
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(memory))
+        text = memory if isinstance(memory, str) else ""
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
         if not match or match[2].upper() not in UNITS:
-            raise InvalidData(f"memory must look like '2GB' or '512MiB', not {memory!r}")
-        size = int(float(match[1]) * UNITS[match[2].upper()])
+            raise InvalidData(f"memory must look like '2GB' or '512MiB', not {shown(memory)}")
+        size = float(match[1]) * UNITS[match[2].upper()]
     if size < 64 * 10**6:
-        raise InvalidData(f"memory={memory!r} is below the 64 MB that the smallest fit needs")
-    return size
+        raise InvalidData(f"memory={shown(memory)} is below the 64 MB that the smallest fit needs")
+    if size > LARGEST:
+        raise InvalidData(f"memory={shown(memory)} is more than any machine has")
+    return int(size)
 
 
 LARGEST_BATCH = 256
@@ -41,5 +46,5 @@ def checked_batch_size(batch_size: int | None) -> int | None:
     if batch_size is None:
         return None
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise InvalidData(f"batch_size must be a positive integer or None, not {batch_size!r}")
-    return int(batch_size)
+        raise InvalidData(f"batch_size must be a positive integer or None, not {shown(batch_size)}")
+    return checked_integer("batch_size", batch_size)

@@ -12,7 +12,7 @@ import numpy as np
 from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend
 from mipin_ref.data import as_samples
-from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.errors import InvalidData, MipinError, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
@@ -53,12 +53,15 @@ class Panel:
     ) -> None:
         self.net = net
         self.names = tuple(_checked_names([MIPIN, *methods()] if names is None else names))
+        for what, given in (("fit_options", fit_options), ("method_options", method_options)):
+            if given is not None and not isinstance(given, Mapping):
+                raise InvalidData(f"{what} must be options by name, not {shown(given)}")
         self.failures: dict[str, str] = {}
         self._calibration = calibration
         self._given: dict[str, Any] = {"backend": backend, "dtype": dtype, "memory": memory}
         self._progress = progress
         self._fit_options: FitOptions = {**(fit_options or {})}
-        self._options = {name: dict(options) for name, options in (method_options or {}).items()}
+        self._options = {name: _options(name, options) for name, options in (method_options or {}).items()}
         for name, options in self._options.items():
             if name == MIPIN:
                 raise InvalidData(f"options of {MIPIN!r} are those of its fit")
@@ -71,6 +74,7 @@ class Panel:
 
         Raises InvalidData where a method that must be fitted has no calibration samples, and whatever the method does.
         """
+        _check_name(name)
         if name == MIPIN:
             return self._by_inverses(as_samples(x), target, at)
         options = self._options.get(name, {})
@@ -83,6 +87,7 @@ class Panel:
 
         Raises InvalidData where it is the samples or the targets that fit no method.
         """
+        _check_name(name)
         data = as_samples(x)
         if not len(data):
             raise InvalidData("there are no samples to explain")
@@ -100,13 +105,18 @@ class Panel:
 
     def prepare(self, classes: Iterable[int]) -> None:
         """Fit the inverses of these classes, those that are still missing in the same passes over the data."""
-        missing = sorted({self.net.check_target(c) for c in classes} - self._inverses.keys())
+        try:
+            each = iter(classes)
+        except Exception as error:  # whatever an object of the user's raises
+            raise InvalidData(f"classes must be several indices, not {shown(classes)}") from error
+        missing = sorted({self.net.check_target(c) for c in each} - self._inverses.keys())
         if missing:
             given = {**self._given, "progress": self._progress, **self._fit_options}
             self._inverses |= fit(self.net, self._needed(MIPIN), missing, **given)
 
     def ready(self, name: str, classes: Iterable[int]) -> None:
         """Fit what one method needs to explain these classes, and is not fitted yet."""
+        _check_name(name)
         if name == MIPIN:
             self.prepare(classes)
         elif name in FITTED and "patterns" not in self._options.get(name, {}):
@@ -115,7 +125,7 @@ class Panel:
     def inverse(self, target: int) -> Inverse:
         """The inverse of one class, fitted where it is not yet."""
         self.prepare([target])
-        return self._inverses[target]
+        return self._inverses[self.net.check_target(target)]
 
     def _by_inverses(self, data: Any, target: Any, at: str | None) -> Attribution:
         targets = checked_targets(self.net, target, len(data))
@@ -155,10 +165,22 @@ class Panel:
 
 
 def _checked_names(names: Sequence[str]) -> Sequence[str]:
-    known = [MIPIN, *methods()]
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InvalidData(f"methods must be named, each once, not {shown(names)}")
     for name in names:
-        if name not in known:
-            raise unknown_method(name, known)
+        _check_name(name)
     if not names or len(set(names)) != len(names):
-        raise InvalidData(f"methods must be named, each once, not {list(names)}")
+        raise InvalidData(f"methods must be named, each once, not {shown(list(names))}")
     return names
+
+
+def _check_name(name: object) -> None:
+    known = [MIPIN, *methods()]
+    if not isinstance(name, str) or name not in known:
+        raise unknown_method(name, known)
+
+
+def _options(name: str, given: object) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidData(f"the options of method {shown(name)} must be a mapping, not {shown(given)}")
+    return dict(given)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mipin_ref.options import checked_flag
+
 Advance = Callable[[int], None]
 
 
 @contextmanager
 def progress_bar(enabled: bool) -> Iterator[Callable[[str, int], Advance]]:
     """Yields start(text, total), which begins a bar and returns the function that advances it."""
+    checked_flag("progress", enabled)
     if enabled:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

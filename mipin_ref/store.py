@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +23,9 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.files import written_whole
+from mipin_ref.reading import parse_json, reason, regular_file
 from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
 Array = npt.NDArray[Any]
@@ -47,6 +49,9 @@ class Kind:
 
 INVERSE = Kind("mipin-inverse", 3, "a saved inverse")
 PATTERNS = Kind("mipin-patterns", 2, "a file of patterns")
+
+HEADER_BYTES = 16 << 20
+"""Of a safetensors header, at most: for a hundred thousand tensors."""
 
 _RECORDED = ("mipin_ref", "numpy", "scipy", "onnx", "onnxruntime")
 _UNSIGNED = ("seal", "digest", "beside")
@@ -95,24 +100,43 @@ def write(
         file.write(content[end:])
 
 
+@contextmanager
+def opened(path: Path, noun: str) -> Iterator[Any]:
+    """A safetensors file, open for reading; noun: what messages call it.
+
+    Raises CorruptFile where it is damaged, also while it is read in the block, or where its header is longer than is
+    parsed; InvalidData where tensors do not fit in memory.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > HEADER_BYTES:
+            raise ValueError(f"it claims a header of {length} bytes, which is more than is read")
+        with safetensors.safe_open(path, framework="numpy") as found:
+            yield found
+    except MipinError:
+        raise
+    except MemoryError as error:
+        raise InvalidData(f"{str(path)!r} does not fit in memory") from error
+    except Exception as error:  # the library's own class has no common base with what damaged content finds in NumPy
+        raise CorruptFile(f"{str(path)!r} is not {noun}, or is truncated or damaged: {reason(error)}") from error
+
+
 def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Array]]:
     """Header and tensors of a file that `write` wrote.
 
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, of another format or version, or
     a bit of it has changed.
     """
-    if not path.is_file():
-        raise InvalidData(f"there is no file {str(path)!r}")
-    try:
-        if kind.sealed:
-            _check_head(path, kind)
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[kind.format])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    except KeyError as error:
-        raise CorruptFile(f"{str(path)!r} is not {kind.noun}") from error
-    except (safetensors.SafetensorError, ValueError, OSError, RecursionError) as error:
-        raise CorruptFile(f"{str(path)!r} is not {kind.noun}, or is truncated: {error}") from error
+    regular_file(path)
+    if kind.sealed:
+        _check_head(path, kind)
+    with opened(path, kind.noun) as file:
+        told = (file.metadata() or {}).get(kind.format)
+        if told is None:
+            raise CorruptFile(f"{str(path)!r} is not {kind.noun}")
+        header = parse_json(told, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (kind.format, kind.version):
         found = header.get("version") if isinstance(header, dict) else None
         raise _other_version(path, found, kind)
@@ -126,7 +150,7 @@ def _check_head(path: Path, kind: Kind) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if length > size - LENGTH_BYTES:
+        if length > min(size - LENGTH_BYTES, HEADER_BYTES):
             raise CorruptFile(f"{str(path)!r} is not {kind.noun}, or is truncated: it holds {size} bytes")
         file.seek(0)
         head = file.read(LENGTH_BYTES + length)

@@ -10,29 +10,46 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"errors", "window", "table", "files", "progress", "threads"}
+GROUND = {"errors", "window", "table", "files", "progress", "threads", "options", "reading"}
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "text": set(),
+    "errors": {"text"},
     "window": set(),
     "table": set(),
-    "files": set(),
-    "progress": set(),
+    "files": {"errors"},
+    "progress": {"errors", "options"},
     "threads": set(),
-    "memory": {"errors"},
+    "options": {"errors"},
+    "reading": {"errors"},
+    "memory": {"errors", "options"},
     "seal": set(),
-    "store": {"errors", "files", "seal"},
+    "store": {"errors", "files", "reading", "seal"},
     "attribution": {"errors"},
-    "backend": {"errors", "threads"},
-    "data": {"errors"},
+    "backend": {"errors", "threads", "options"},
+    "data": {"errors", "options", "reading"},
     "graph": GROUND,
     "layers": {"errors", "window", "backend", "graph"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
-    "methods": {"errors", "window", "progress", "memory", "store", "attribution", "backend", "data", "graph", "layers"},
+    "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
+    | {"data", "graph", "layers"},
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
-    "report": {"errors", "files", "attribution"},
-    "metrics": {"errors", "table", "attribution", "graph"},
-    "golden": {"errors", "window", "files", "seal", "store", "backend", "data", "graph", "layers", "inverse"},
+    "report": {"errors", "files", "options", "attribution"},
+    "metrics": {"errors", "table", "options", "attribution", "graph"},
+    "golden": {
+        "errors",
+        "window",
+        "files",
+        "options",
+        "reading",
+        "seal",
+        "store",
+        "backend",
+        "data",
+        "graph",
+        "layers",
+        "inverse",
+    },
     "cli": GROUND
     | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
     | {"panel", "golden", ""},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 
@@ -12,15 +10,18 @@ import mipin_ref as mr
 from mipin_ref.cli.attributor import method_options
 from mipin_ref.cli.files import open_calibration, preprocessing_of
 from mipin_ref.data import open_data
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
 from mipin_ref.panel import MIPIN
+from mipin_ref.reading import read_json, regular_file
 
 LIMIT = 20
 MOST = 200
 """Images that a page may show: its size and the memory grow with them."""
+NAME_LENGTH = 200
+"""Characters of a class name, at most: a page repeats them."""
 FIT_OPTIONS = ("ridge", "conv_bias", "input_mask", "local")
 """Those of MIP-IN's fit that `--option` takes."""
 
@@ -73,17 +74,28 @@ def read_images(options: Namespace, net: mr.Network) -> tuple[Array, int]:
 def read_class_names(path: str | None, classes: int) -> list[str]:
     """The names in a JSON file, a list or an object with `class_names`; the numbers where there is no file.
 
-    Raises CorruptFile where it is no such JSON, InvalidData where there is not one name a class.
+    Raises CorruptFile where it is no such JSON, InvalidData where there is not one name a class, or one is longer than
+    a page has room for or no text.
     """
     if path is None:
         return [str(number) for number in range(classes)]
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{path}: not a JSON file ({error})") from error
+    found = read_json(regular_file(path, "a file of class names"))
     names = found.get("class_names") if isinstance(found, dict) else found
     if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
         raise InvalidData(f"{path}: must be a list of class names, or an object with such a list in class_names")
     if len(names) != classes:
         raise InvalidData(f"{path}: names {len(names)} classes; the network has {classes}")
+    for number, name in enumerate(map(str, names)):
+        if len(name) > NAME_LENGTH:
+            raise InvalidData(f"{path}: name {number} has {len(name)} characters; give one of {NAME_LENGTH} at most")
+        if not _is_text(name):
+            raise InvalidData(f"{path}: name {number}, {name!a}, holds half a character (a lone surrogate)")
     return [str(name) for name in names]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

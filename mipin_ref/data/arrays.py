@@ -12,6 +12,7 @@ from mipin_ref.data.preprocessing import UNKNOWN, Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
 from mipin_ref.data.view import Samples, View
 from mipin_ref.errors import InvalidData
+from mipin_ref.reading import reason
 
 
 class Sliced:
@@ -21,7 +22,7 @@ class Sliced:
         self._given = given
         try:
             self._samples = len(given)
-        except TypeError as error:
+        except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"x: {type(given).__name__} is no path, no array and has no len()") from error
         if self._samples == 0:
             raise InvalidData("x: holds no samples")
@@ -51,8 +52,10 @@ class Sliced:
     def _slice(self, index: slice) -> npt.NDArray[Any]:
         try:
             values = np.asarray(self._given[index])
-        except (TypeError, ValueError, KeyError, RuntimeError) as error:
-            raise InvalidData(f"x: {type(self._given).__name__} cannot be sliced into an array ({error})") from error
+        except Exception as error:  # whatever an object of the user's raises
+            raise InvalidData(
+                f"x: {type(self._given).__name__} cannot be sliced into an array ({reason(error)})"
+            ) from error
         if values.size == 0 and values.ndim == 1 and hasattr(self, "_sample"):
             return np.empty((0, *self._sample), dtype=self._dtype)
         return values

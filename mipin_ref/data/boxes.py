@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,9 @@ import numpy.typing as npt
 from mipin_ref.data import images
 from mipin_ref.data.numpy_files import open_npy, open_npz
 from mipin_ref.data.preprocessing import image_geometry
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
+from mipin_ref.options import checked_integer
+from mipin_ref.reading import path_of, read_json, regular_file
 
 KEYS = ("box", "boxes")
 Boxes = npt.NDArray[np.int64]
@@ -38,17 +39,16 @@ def open_boxes(
     Raises InvalidData where a sample has no box, values are no integers, or a box of an image is empty, leaves it, or
     is cut off wholly; CorruptFile.
     """
-    place = Path(path)
-    if not place.is_file():
-        raise InvalidData(f"{path}: no such file")
+    place, folder = regular_file(path, "a file of boxes"), path_of(data, "the data of boxes")
+    checked_integer("samples", samples, 0)
     if place.suffix.lower() == ".json":
         if key is not None:
-            raise InvalidData(f"{path}: only a .npz archive has keys; leave out {key!r}")
-        return _of_images(place, Path(data), samples, shape)
+            raise InvalidData(f"{path}: only a .npz archive has keys; leave out {shown(key)}")
+        return _of_images(place, folder, samples, shape)
     if place.suffix.lower() not in (".npz", ".npy"):
         raise InvalidData(f"{path}: boxes are read from .npz, .npy and .json")
     if place.suffix.lower() == ".npy" and key is not None:
-        raise InvalidData(f"{path}: only a .npz archive has keys; leave out {key!r}")
+        raise InvalidData(f"{path}: only a .npz archive has keys; leave out {shown(key)}")
     stored = open_npz(place, key, KEYS) if place.suffix.lower() == ".npz" else open_npy(place)
     if stored.ndim not in (2, 3) or stored.shape[-1] != 4 or stored.dtype.kind not in "iu":
         raise InvalidData(
@@ -60,10 +60,7 @@ def open_boxes(
 
 
 def _of_images(place: Path, folder: Path, samples: int, shape: Sequence[int]) -> list[Boxes]:
-    try:
-        told = json.loads(place.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{place}: not a JSON file ({error})") from error
+    told = read_json(place)
     if not isinstance(told, dict):
         raise CorruptFile(f"{place}: must be an object of boxes by file name, not a {type(told).__name__}")
     if not folder.is_dir():
@@ -96,7 +93,7 @@ def _checked(value: Any, origin: str) -> Boxes:
     several = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
     for box in several:
         if not (isinstance(box, list) and len(box) == 4 and all(type(edge) is int for edge in box)):
-            raise InvalidData(f"{origin}: a box must be integers [x0, y0, x1, y1], not {box!r}")
+            raise InvalidData(f"{origin}: a box must be integers [x0, y0, x1, y1], not {shown(box)}")
     try:
         return np.array(several, np.int64)
     except OverflowError as error:

@@ -44,7 +44,8 @@ class Chain:
 
 def batch_files(folder: Path) -> list[Path]:
     """The CIFAR-10 batches of a folder: the training batches where there are any, else the test batch, else none."""
-    return sorted(folder.glob("data_batch_*.bin")) or sorted(folder.glob("test_batch.bin"))
+    found = sorted(path for path in folder.glob("data_batch_*.bin") if path.is_file())
+    return found or [path for path in folder.glob("test_batch.bin") if path.is_file()]
 
 
 def open_images(files: Sequence[Path]) -> Chain:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
+from mipin_ref.reading import read_json
 
 FOLDER = "models_onnx"
 FILES = ("model.onnx", "card.json", "calibration.npz")
@@ -34,14 +34,11 @@ def builtin_names() -> list[str]:
 def builtin(name: str) -> Builtin:
     """The embedded model `name`. Raises InvalidData that lists the names, CorruptFile where the card is not JSON."""
     folders = _folders()
-    if name not in folders:
+    if not isinstance(name, str) or name not in folders:
         available = ", ".join(sorted(folders)) or "none in this installation"
-        raise InvalidData(f"no embedded model {name!r}; available: {available}")
+        raise InvalidData(f"no embedded model {shown(name)}; available: {available}")
     model, card_file, calibration = (folders[name] / file for file in FILES)
-    try:
-        card = json.loads(card_file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{card_file}: not a JSON file ({error})") from error
+    card = read_json(card_file)
     if not isinstance(card, dict):
         raise CorruptFile(f"{card_file}: a model card is a JSON object, not a {type(card).__name__}")
     return Builtin(model=model, card=card, calibration=calibration)

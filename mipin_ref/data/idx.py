@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.reading import check_unpacking, decoding
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
-# No deflate stream expands further, so a larger claim is false and nothing need be allocated to know it.
-DEFLATE_LIMIT = 1032
 MAX_RANK = 32
 
 
@@ -35,7 +33,7 @@ def open_idx(path: Path) -> npt.NDArray[Any]:
     """Values [N, ...] of an IDX file: memory-mapped, or for a gzip file decompressed once.
 
     Raises CorruptFile where the size does not match the header; a gzip file is never decompressed beyond what its
-    header claims. Raises InvalidData where the header claims no values.
+    header claims. Raises InvalidData where the header claims no values, or more than is decompressed into memory.
     """
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP_MAGIC
@@ -53,25 +51,16 @@ def _map(path: Path) -> npt.NDArray[Any]:
 
 
 def _decompress(path: Path) -> npt.NDArray[Any]:
-    try:
-        with gzip.open(path, "rb") as file:
-            dtype, shape = _read_header(file, path)
-            claimed = math.prod(shape) * dtype.itemsize
-            if claimed > DEFLATE_LIMIT * path.stat().st_size:
-                raise CorruptFile(
-                    f"{path}: the IDX header claims {claimed} bytes of values, shape {list(shape)}, "
-                    "more than a gzip file of this size can hold"
-                )
-            values = np.empty(claimed, dtype=np.uint8)
-            filled = read_into(file, values)
-            if filled < claimed:
-                raise CorruptFile(f"{path}: truncated, the IDX header claims {claimed} bytes of values, not {filled}")
-            if file.read(1):
-                raise CorruptFile(f"{path}: holds more than the {claimed} bytes of values its IDX header claims")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise CorruptFile(f"{path}: not a whole gzip file ({error})") from error
-    except MemoryError as error:
-        raise InvalidData(f"{path}: decompressed values do not fit in memory; decompress the file first") from error
+    with decoding(path, "a whole gzip file"), gzip.open(path, "rb") as file:
+        dtype, shape = _read_header(file, path)
+        claimed = math.prod(shape) * dtype.itemsize
+        check_unpacking(path, claimed, path.stat().st_size)
+        values = np.empty(claimed, dtype=np.uint8)
+        filled = read_into(file, values)
+        if filled < claimed:
+            raise CorruptFile(f"{path}: truncated, the IDX header claims {claimed} bytes of values, not {filled}")
+        if file.read(1):
+            raise CorruptFile(f"{path}: holds more than the {claimed} bytes of values its IDX header claims")
     return values.view(dtype).reshape(shape)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -18,23 +16,12 @@ from PIL import Image
 
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.errors import InvalidData
+from mipin_ref.reading import decoding
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
 MAGICS = (b"\x89PNG", b"\xff\xd8\xff")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-# UnidentifiedImageError is an OSError; the rest is what Pillow's decoders raise on damaged chunks.
-PILLOW_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
 
 
 class ImageFiles:
@@ -45,7 +32,8 @@ class ImageFiles:
     and resize are one step, so the crop may fall between pixels. Otherwise all images must have the size of the first,
     which is checked at once from their headers. Transparency is dropped and an EXIF rotation is not applied, as in the
     usual training pipelines.
-    Raises InvalidData naming the file where one is unreadable, too large, 16-bit, or of another size.
+    Raises CorruptFile naming the file where one is damaged, InvalidData where it is too large, 16-bit, or of another
+    size.
     """
 
     def __init__(self, files: Sequence[Path], wanted: Sequence[int] | None) -> None:
@@ -157,7 +145,7 @@ def moved_to_cover(
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of an image file in pixels. Raises InvalidData where it is unreadable."""
+    """Width and height of an image file in pixels. Raises CorruptFile where it is damaged."""
     return _header(path)[:2]
 
 
@@ -179,13 +167,12 @@ def _refuse_deep(image: Image.Image, path: Path) -> None:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turns whatever Pillow raises on a bad image, decompression-bomb warnings included, into InvalidData."""
+    """Turns what Pillow raises on a bad image into CorruptFile, and its warning of a bomb into InvalidData."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            yield
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise InvalidData(f"{path}: too many pixels to be decoded safely ({error})") from error
-        except PILLOW_ERRORS as error:
-            raise InvalidData(f"{path}: not a readable PNG or JPEG image ({error})") from error
+        with decoding(path, "a readable PNG or JPEG image"):
+            try:
+                yield
+            except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+                raise InvalidData(f"{path}: too many pixels to be decoded safely ({error})") from error

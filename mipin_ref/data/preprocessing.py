@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.options import checked_number
 
 UINT8_SCALE = 255.0
 
@@ -29,8 +30,11 @@ class Preprocessing:
     shape: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale != 0):
-            raise InvalidData(f"preprocessing: scale must be finite and not 0, got {self.scale}")
+        if self.scale is not None:
+            scale = checked_number("preprocessing: scale", self.scale)
+            if scale == 0:
+                raise InvalidData("preprocessing: scale must be finite and not 0, got 0")
+            object.__setattr__(self, "scale", scale)
         for name in ("mean", "std"):
             value = getattr(self, name)
             if value is None:
@@ -42,10 +46,10 @@ class Preprocessing:
         if self.shape is not None:
             try:
                 shape = tuple(int(axis) for axis in self.shape)
-            except (TypeError, ValueError) as error:
-                raise InvalidData(f"preprocessing: shape must hold whole numbers, got {self.shape!r}") from error
+            except Exception as error:  # whatever an object of the user's raises
+                raise InvalidData(f"preprocessing: shape must hold whole numbers, got {shown(self.shape)}") from error
             if not shape or min(shape) < 1:
-                raise InvalidData(f"preprocessing: every axis of shape must be at least 1, got {list(shape)}")
+                raise InvalidData(f"preprocessing: every axis of shape must be at least 1, got {shown(list(shape))}")
             object.__setattr__(self, "shape", shape)
 
     @property
@@ -166,10 +170,12 @@ def image_geometry(shape: Sequence[int]) -> tuple[int, int, int] | None:
 def _numbers(name: str, value: float | Sequence[float]) -> tuple[float, ...]:
     try:
         numbers = tuple(float(v) for v in value) if not isinstance(value, (int, float)) else (float(value),)
-    except (TypeError, ValueError) as error:
-        raise InvalidData(f"preprocessing: {name} must be a number or a sequence of numbers, got {value!r}") from error
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(
+            f"preprocessing: {name} must be a number or a sequence of numbers, got {shown(value)}"
+        ) from error
     if not numbers or not all(math.isfinite(v) for v in numbers):
-        raise InvalidData(f"preprocessing: {name} must hold finite numbers, got {value!r}")
+        raise InvalidData(f"preprocessing: {name} must hold finite numbers, got {shown(value)}")
     return numbers
 
 

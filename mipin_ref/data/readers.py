@@ -14,7 +14,8 @@ import numpy.typing as npt
 from mipin_ref.data import cifar, idx, images, numpy_files
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.view import Samples, Stored, View
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
+from mipin_ref.reading import path_of
 
 DATA_KEYS = ("x", "x_train")
 LABEL_KEYS = ("y", "y_train")
@@ -62,11 +63,13 @@ def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDA
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
-    place = Path(path)
+    place = path_of(path, "data")
     try:
-        found = place.is_dir() or place.is_file()
-    except (OSError, ValueError) as error:
-        raise InvalidData(f"{path}: cannot be read ({error})") from error
+        found, other = place.is_dir() or place.is_file(), place.exists()
+    except OSError as error:
+        raise InvalidData(f"{shown(path)}: cannot be read ({error.strerror or error})") from error
+    if other and not found:
+        raise InvalidData(f"{path}: a pipe, a socket or a device, which is not read")
     if not found:
         raise InvalidData(f"{path}: no such file or folder")
     return place
@@ -121,7 +124,7 @@ def _batches(place: Path) -> list[Path]:
 
 def _refuse_key(place: Path, key: str | None) -> None:
     if key is not None:
-        raise InvalidData(f"{place}: only a .npz archive has keys; leave out {key!r}")
+        raise InvalidData(f"{place}: only a .npz archive has keys; leave out {shown(key)}")
 
 
 def _format_of(place: Path) -> str:

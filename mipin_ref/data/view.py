@@ -104,7 +104,10 @@ class View:
             raise InvalidData(
                 f"{self._origin}: samples of shape {list(stored.shape[1:])} among others of {list(self._stored_sample)}"
             )
-        values = np.array(stored, dtype=self._working, order="C")
+        try:
+            values = np.array(stored, dtype=self._working, order="C")
+        except MemoryError as error:
+            raise InvalidData(f"{self._origin}: {len(stored)} samples at once do not fit in memory") from error
         if self._scale is not None:
             values /= self._scale
         for statistic, in_place in ((self._mean, np.subtract), (self._std, np.divide)):

@@ -20,8 +20,9 @@ from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, SAFETY, SE
 from mipin_ref.golden.regression import Array, Inverted
 from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.graph.load import load
-from mipin_ref.inverse.fit import fit
+from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.reading import path_of
 
 PARAMETER_LIMIT = 2 << 20
 """Bytes above which a parameter of the network or a block of weights is left out of a case."""
@@ -57,10 +58,12 @@ def make(
     Raises InvalidData as `fit` does, where rows take too much memory, and where the engine does not agree with the fit
     written out; CorruptFile, UnsupportedModel as `load` does.
     """
+    path_of(model, "the model of a case")
+    folder = path_of(folder, "a case")
     net = load(model, output=output)
     data = as_samples(x)
     batch = np.ascontiguousarray(data[0 : len(data)])
-    known = None if labels is None else np.asarray(labels)
+    known = checked_labels(labels, len(data), net)
     inverse = fit(
         net,
         batch,
@@ -76,7 +79,6 @@ def make(
     material = recorded(net, inverse.plan, inverse.target, batch)
     golden = golden_values(material, inverse, fit_rows(material, inverse, known))
     _agree(golden)
-    folder = Path(folder)
     book = _Book(golden, {dtype: changes(golden, dtype) for dtype in DTYPES})
     file = os.path.relpath(Path(model).resolve(), folder.resolve())
     write_case(folder, book.manifest(Path(file).as_posix(), inverse, known), book.arrays)

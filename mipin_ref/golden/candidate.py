@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 
-from mipin_ref.data.numpy_files import open_npz
-from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.golden.case import STAGES, Case, Tensor
+from mipin_ref.data.numpy_files import members, open_npz, opened_archive
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.golden.case import ARRAYS, STAGES, Case, Tensor, is_case, read_case
 from mipin_ref.golden.regression import Array
+from mipin_ref.reading import path_of, reason, regular_file
+from mipin_ref.store import opened
 
+NOUN = "a safetensors file"
 DTYPES = ("float64", "float32")
 READABLE = ("F64", "F32", "F16", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
 """Of the dtypes of safetensors those that every NumPy has."""
@@ -34,18 +35,21 @@ class Candidate:
 
 
 def open_candidate(source: str | Path | Mapping[str, Any]) -> Candidate:
-    """A .npz or .safetensors file, or arrays by name.
+    """A .npz or .safetensors file, arrays by name, or a case: its folder or its file of arrays.
 
     Raises InvalidData where there is no such file or it is of another kind, CorruptFile where it is damaged.
     """
     if isinstance(source, Mapping):
         arrays = source
-        return Candidate(tuple(map(str, arrays)), lambda name: np.asarray(arrays[name]))
+        if not all(isinstance(name, str) for name in arrays):
+            raise InvalidData("the arrays of a candidate have names that are texts")
+        return Candidate(tuple(arrays), lambda name: _array(name, arrays[name]))
     if not isinstance(source, str | os.PathLike):
         raise InvalidData(f"a candidate is a path or arrays by name, not a {type(source).__name__}")
-    path = Path(source)
-    if not path.is_file():
-        raise InvalidData(f"there is no file {str(path)!r}")
+    path = path_of(source)
+    if is_case(path) or (path.name == ARRAYS and is_case(path.parent)):
+        return _of_case(read_case(path if is_case(path) else path.parent))
+    path = regular_file(path)
     if path.suffix == ".npz":
         return _open_npz(path)
     if path.suffix == ".safetensors":
@@ -53,32 +57,36 @@ def open_candidate(source: str | Path | Mapping[str, Any]) -> Candidate:
     raise InvalidData(f"a candidate is a .npz or a .safetensors file, not {str(path)!r}")
 
 
-def _open_npz(path: Path) -> Candidate:
+def _array(name: str, value: Any) -> Array:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{str(path)!r} is not a whole .npz archive: {error}") from error
+        return np.asarray(value)
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"{shown(name)} of the candidate is no array ({reason(error)})") from error
+
+
+def _of_case(case: Case) -> Candidate:
+    """The golden values of a case, this one or another, under the names that its manifest has for them."""
+    tensors = {tensor.name: tensor for tensor in case.tensors}
+    return Candidate(tuple(tensors), lambda name: case.golden(tensors[name]))
+
+
+def _open_npz(path: Path) -> Candidate:
+    with opened_archive(path) as archive:
+        names = members(archive)
     return Candidate(tuple(names), lambda name: open_npz(path, name, ()))
 
 
 def _open_safetensors(path: Path) -> Candidate:
     def read(name: str) -> Array:
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                kind = file.get_slice(name).get_dtype()
-                if kind not in READABLE:
-                    raise InvalidData(f"{name!r} must be float64 or float32, or integers, not {kind}")
-                found: Array = file.get_tensor(name)
-                return found
-        except (safetensors.SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:
-            raise CorruptFile(f"tensor {name!r} of {str(path)!r} cannot be read: {error}") from error
+        with opened(path, NOUN) as file:
+            kind = file.get_slice(name).get_dtype()
+            if kind not in READABLE:
+                raise InvalidData(f"{name!r} must be float64 or float32, or integers, not {kind}")
+            found: Array = file.get_tensor(name)
+            return found
 
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names = tuple(file.keys())
-    except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise CorruptFile(f"{str(path)!r} is not a safetensors file, or is damaged: {error}") from error
+    with opened(path, NOUN) as file:
+        names = tuple(file.keys())
     return Candidate(names, read)
 
 
@@ -88,9 +96,11 @@ def chosen(case: Case, candidate: Candidate, stages: Collection[str] | None, dty
     Raises InvalidData for names that the case does not have, stages that are not there, and a stage with tensors
     missing.
     """
-    for stage in stages or ():
-        if stage not in STAGES:
-            raise InvalidData(f"there is no stage {stage!r}; stages are {', '.join(STAGES)}")
+    if stages is not None and (isinstance(stages, str) or not isinstance(stages, Collection)):
+        raise InvalidData(f"stages must be several of {', '.join(STAGES)}, not {shown(stages)}")
+    for stage in () if stages is None else stages:
+        if not isinstance(stage, str) or stage not in STAGES:
+            raise InvalidData(f"there is no stage {shown(stage)}; stages are {', '.join(STAGES)}")
     there = set(candidate.names)
     known = {tensor.name for tensor in case.tensors}
     _refuse_unknown(there - known, known - there)

@@ -8,20 +8,23 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from mipin_ref import store
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import written_whole
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.open import open_model
+from mipin_ref.reading import parse_json, path_of, read_bytes, regular_file
 from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
 KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case", sealed=False)
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
+BESIDE_MODEL = "golden"
+"""The folder of a case in that of its model."""
 STAGES = ("forward", "solve", "propagate", "end")
 
 
@@ -74,6 +77,14 @@ class Case:
         return None
 
 
+def is_case(folder: Path) -> bool:
+    """Whether a folder has a manifest."""
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False
+
+
 def cases() -> list[Path]:
     """The folders of the cases that come with the package, sorted by name."""
     package = Path(str(resources.files("mipin_ref")))
@@ -85,15 +96,17 @@ def cases() -> list[Path]:
 
 
 def read_case(folder: str | Path) -> Case:
-    """The case of a folder.
+    """The case of a folder, which may be that of the model: then it lies in the one called "golden" there.
 
     Raises InvalidData where there is none, CorruptFile where a file is truncated, of another version or not what the
     manifest says, or the model is not the one that the manifest names.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "a golden case")
+    if not is_case(folder) and is_case(folder / BESIDE_MODEL):
+        folder = folder / BESIDE_MODEL
     path = folder / MANIFEST
-    if not path.is_file():
-        raise InvalidData(f"there is no golden case in {str(folder)!r}: it has no {MANIFEST}")
+    if not is_case(folder):
+        raise InvalidData(f"there is no golden case in {shown(str(folder))}: it has no {MANIFEST}")
     manifest = _read_manifest(path)
     _check_digest(folder / ARRAYS, manifest.get("arrays"))
     _, arrays = store.read(folder / ARRAYS, KIND)
@@ -101,7 +114,7 @@ def read_case(folder: str | Path) -> Case:
         found = Case(folder, manifest, arrays, tuple(_tensors(manifest)))
         _check_arrays(found)
         _check_model(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptFile(f"{str(path)!r} is not a manifest of this version: {error!r}") from error
     return found
 
@@ -124,11 +137,8 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Raises CorruptFile where it is not the manifest of a case, of another version, or a bit of it has changed."""
-    try:
-        text = path.read_bytes()
-        manifest = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptFile(f"{str(path)!r} is not JSON: {error}") from error
+    text = read_bytes(path)
+    manifest = parse_json(text, path)
     _check_version(path, manifest)
     if not has_seal(text):
         raise CorruptFile(f"{str(path)!r} holds no checksum of itself; make the case anew")
@@ -139,8 +149,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check_digest(path: Path, told: Any) -> None:
-    if not path.is_file():
-        raise InvalidData(f"there is no file {str(path)!r}")
+    regular_file(path)
     if told != {"file": ARRAYS, "sha256": _sha256(path)}:
         raise CorruptFile(f"{str(path)!r} is not the arrays of this case, or is damaged: its checksum is another")
 
@@ -193,7 +202,10 @@ def _check_arrays(case: Case) -> None:
 
 
 def _check_model(case: Case) -> None:
-    """Where the ONNX file is there at all: a case suffices without it."""
+    """Where the ONNX file is there at all: a case suffices without it. The manifest names it from its own folder."""
+    told = str(case.manifest["model"]["file"])
+    if PurePosixPath(told).is_absolute() or PureWindowsPath(told).is_absolute() or "\0" in told:
+        raise ValueError(f"the path of the model, {told!r}, is not relative")
     if case.model.is_file():
         found, told = open_model(case.model).sha256, case.manifest["model"]["sha256"]
         if found != told:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import get_backend
-from mipin_ref.errors import MipinError
+from mipin_ref.errors import CorruptFile, MipinError
 from mipin_ref.golden.case import Case, Tensor
 from mipin_ref.golden.material import Material, pools
 from mipin_ref.golden.perturb import Golden, solved
@@ -22,6 +22,7 @@ from mipin_ref.inverse.plan import Step, make_plan
 from mipin_ref.layers.average import average, window_counts
 from mipin_ref.layers.conv_forward import conv_forward
 from mipin_ref.layers.pool import unpool
+from mipin_ref.reading import decoding
 
 DEFAULT_RIDGE = 1e-3
 CLOSER = 1e-2
@@ -101,14 +102,18 @@ class Causes:
     @cached_property
     def _golden(self) -> Golden:
         assert self._network is not None
-        return reread(self.case, self._network)
+        # The arrays are as the manifest says, but it may not say what this network has.
+        with decoding(self.case.folder, f"a case of the network {self.case.model.name}"):
+            return reread(self.case, self._network)
 
     def _values(self, tensor: str) -> Array:
-        return self.case.arrays[_arrays(self.case)[f"forward/value/{tensor}"]]
+        with decoding(self.case.folder, f"a case of the network {self.case.model.name}"):
+            return self.case.arrays[_arrays(self.case)[f"forward/value/{tensor}"]]
 
     def _layer(self, output: str) -> Layer:
         assert self._network is not None
-        return next(layer for layer in self._network.layers if layer.output == output)
+        with decoding(self.case.folder, f"a case of the network {self.case.model.name}"):
+            return next(layer for layer in self._network.layers if layer.output == output)
 
     def _switches(self, tensor: Tensor, golden: Array) -> Explained:
         if self._network is None:
@@ -287,8 +292,8 @@ def reread(case: Case, net: Network) -> Golden:
         conv_bias=options["conv_bias"],
     )
     x, rows = case.given("x"), case.given("rows")
-    assert x is not None
-    assert rows is not None
+    if x is None or rows is None:
+        raise CorruptFile(f"the case in {str(case.folder)!r} has no samples, or does not say which of them count")
     values = {net.input: x} | {layer.output: arrays[names[f"forward/value/{layer.output}"]] for layer in net.layers}
     switches = {layer.output: arrays[names[f"forward/switch/{layer.output}"]] for layer in pools(net)}
     material = Material(net, plan, options["target"], values, switches)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.errors import InvalidData
 from mipin_ref.golden.candidate import DTYPES, checked, chosen, open_candidate
 from mipin_ref.golden.case import STAGES, Case, Tensor, read_case
 from mipin_ref.golden.causes import Causes
 from mipin_ref.golden.regression import Array
+from mipin_ref.options import checked_choice
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,14 @@ def verify(
 ) -> Verification:
     """Compare arrays with a case's golden values.
 
-    case: its folder, or what `make` or `read_case` returned; candidate: .npz, .safetensors, or arrays by name, of any
-    stages; stages: only these; dtype: what the candidate was computed in, by default the dtype of each array.
+    case: its folder or that of its model, or what `make` or `read_case` returned; candidate: .npz, .safetensors, or
+    arrays by name, of any stages, or another case (its folder or its file of arrays); stages: only these; dtype: what
+    the candidate was computed in, by default the dtype of each array.
     Raises InvalidData for arrays that are missing, unknown, of a wrong shape or not finite; CorruptFile where the case
     or the candidate is damaged, of another version, or the model is another.
     """
-    if dtype is not None and dtype not in DTYPES:
-        raise InvalidData(f"dtype must be 'float64' or 'float32', not {dtype!r}")
+    if dtype is not None:
+        checked_choice("dtype", dtype, DTYPES)
     found = case if isinstance(case, Case) else read_case(case)
     given = open_candidate(candidate)
     tensors = chosen(found, given, stages, dtype)

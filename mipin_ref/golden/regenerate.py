@@ -25,6 +25,7 @@ from mipin_ref.inverse.blocks import Problem
 from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.plan import Step
+from mipin_ref.reading import decoding
 
 Found = Iterator[tuple[str, Array]]
 
@@ -39,9 +40,11 @@ def remake(folder: str | Path) -> Verification:
     if not case.model.is_file():
         raise InvalidData(f"there is no model {str(case.model)!r} to make the case of")
     net, x, labels = load(case.model, output=case.manifest["model"]["output"]), case.given("x"), case.given("labels")
-    assert x is not None
-    options = dict(case.manifest["options"])
-    inverse = fit(net, x, options.pop("target"), labels=labels, **options)
+    if x is None:
+        raise CorruptFile(f"the case in {str(folder)!r} has no samples")
+    with decoding(case.folder, f"a case of the network {case.model.name}"):
+        options = dict(case.manifest["options"])
+        inverse = fit(net, x, options.pop("target"), labels=labels, **options)
     golden, fresh = reread(case, net), recorded(net, inverse.plan, inverse.target, x)
     _check_lasting(case, net, inverse)
     if not np.array_equal(golden.rows, fit_rows(fresh, inverse, labels)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from mipin_ref.errors import CorruptFile, MipinError
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
 from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
@@ -16,6 +16,7 @@ from mipin_ref.graph.read import Read, choose_output, read
 from mipin_ref.graph.text import first_line
 from mipin_ref.graph.trial import SAMPLES, free_batch, samples_that_fit
 from mipin_ref.graph.verify import verify
+from mipin_ref.options import checked_flag
 
 REFUSED_BY_OTHERS = (
     ArithmeticError,
@@ -40,6 +41,9 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
     Raises InvalidData (no such file or output), CorruptFile (not ONNX, truncated, external data outside the model's
     folder), UnsupportedModel (naming every node that cannot be handled).
     """
+    if output is not None and not isinstance(output, str):
+        raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")
+    checked_flag("check", check)
     try:
         return _loaded(source, output, check)
     except MipinError:

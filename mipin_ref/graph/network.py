@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.layer import AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool, Reshape, Shape, Transpose
 from mipin_ref.table import format_table
 
@@ -78,7 +78,7 @@ class Network:
         Raises InvalidData, with the nearest names, where the network has no such tensor.
         """
         if not isinstance(name, str):
-            raise InvalidData(f"a tensor is named by a string, not by {name!r}")
+            raise InvalidData(f"a tensor is named by a string, not by {shown(name)}")
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
             raise InvalidData(f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it")
@@ -130,10 +130,10 @@ class Network:
                 f"output {self.output!r} has shape [N, {_dims(self.shapes[self.logits])}]; a target needs [N, classes]"
             )
         if isinstance(target, bool | np.bool_) or not isinstance(target, int | np.integer):
-            raise InvalidData(f"target must be an integer class index, not {target!r}")
+            raise InvalidData(f"target must be an integer class index, not {shown(target)}")
         if not 0 <= target < self.classes:
             raise InvalidData(
-                f"target {target} is out of range: output {self.output!r} has classes 0..{self.classes - 1}"
+                f"target {shown(target)} is out of range: output {self.output!r} has classes 0..{self.classes - 1}"
             )
         return int(target)
 

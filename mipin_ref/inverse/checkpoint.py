@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, Seen
 from mipin_ref.data.calibration import seen_of, seen_tensors
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import locked, written_whole
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
@@ -33,6 +32,7 @@ from mipin_ref.inverse.packed import packed, unpacked
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.report import TensorReport, timed_rows
 from mipin_ref.progress import Advance
+from mipin_ref.reading import path_of
 from mipin_ref.store import Kind, packages, read, write
 
 PASS = Kind("mipin-checkpoint", 2, "a finished pass of a fit")
@@ -119,6 +119,8 @@ class Checkpoint:
         try:
             if any(header[name] != value for name, value in self._head(steps, targets).items()):
                 raise CorruptFile(f"{str(path)!r} holds another pass or was made by another fit")
+            if any([row["tensor"] for row in part["report"]] != self._names(steps) for part in header["found"]):
+                raise CorruptFile(f"{str(path)!r} reports on other tensors than those of its pass")
             seen = None if header["seen"] is None else seen_of(header["seen"]["axis"], header["seen"]["each"], tensors)
             return {
                 target: Finished(
@@ -131,7 +133,7 @@ class Checkpoint:
                 )
                 for target, part, seconds in zip(targets, header["found"], header["beside"]["seconds"], strict=True)
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptFile(f"{str(path)!r} is incomplete or damaged: {error}") from error
 
     def _weights(self, path: Path, tensors: Mapping[str, Array], target: int, step: Step) -> Weights:
@@ -139,7 +141,11 @@ class Checkpoint:
         return unpacked(path, tensors, prefix, step, column=self._plan.is_column(step))
 
     def _head(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, Any]:
-        return {"key": self._key, "tensors": [step.tensor for step in steps], "targets": list(targets)}
+        return {"key": self._key, "tensors": self._names(steps), "targets": list(targets)}
+
+    @staticmethod
+    def _names(steps: Sequence[Step]) -> list[str]:
+        return [step.tensor for step in steps]
 
     def _path(self, wave: int, group: int) -> Path:
         return self._folder / f"pass-{wave:04d}-{group:04d}.safetensors"
@@ -149,11 +155,12 @@ def checked_directory(checkpoint: Any) -> Path | None:
     """The directory as a path, or None. Raises InvalidData where it is no path, or one of a file."""
     if checkpoint is None:
         return None
-    if not isinstance(checkpoint, str | os.PathLike):
-        raise InvalidData(f"checkpoint must be the path of a folder or None, not {checkpoint!r}")
-    path = Path(checkpoint)
-    if path.exists() and not path.is_dir():
-        raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
+    path = path_of(checkpoint, "the folder of checkpoints")
+    try:
+        if path.exists() and not path.is_dir():
+            raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
+    except OSError as error:
+        raise InvalidData(f"checkpoint {shown(str(path))} cannot be a folder: {error.strerror or error}") from error
     return path
 
 

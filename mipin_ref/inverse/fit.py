@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, MipinError, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.checkpoint import checked_directory, identity_of, opened
@@ -25,6 +25,7 @@ from mipin_ref.inverse.options import FitOn, Options
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.progress import progress_bar
+from mipin_ref.reading import reason
 
 
 class FitOptions(TypedDict, total=False):
@@ -108,13 +109,13 @@ def fit(
     asked = list(target) if several else None  # type: ignore[arg-type]
     targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):
-        raise InvalidData(f"targets must be one or more distinct classes, not {targets}")
+        raise InvalidData(f"targets must be one or more distinct classes, not {shown(targets)}")
     plan = make_plan(net, at=at, local=local, input_mask=input_mask, conv_bias=conv_bias)
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing) if shared is None else shared.samples
     _check_data(net, data)
-    known = _checked_labels(labels, len(data), net)
+    known = checked_labels(labels, len(data), net)
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)
     runner = None if shared is None else ClusterRunner(client, net, plan, device, shared, limit)
     fitter = Fitter(net, plan, options, device, data, known, limit, size, runner)
@@ -126,7 +127,12 @@ def fit(
             if shared is not None:
                 # Sums of shards differ from those of one process in their rounding.
                 identity["shards"] = True
-            finished = stack.enter_context(opened(directory, identity, plan))
+            try:
+                finished = stack.enter_context(opened(directory, identity, plan))
+            except OSError as error:
+                raise InvalidData(
+                    f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
+                ) from error
         found = fitter.run(targets, start, finished)
     return found[targets[0]] if asked is None else found
 
@@ -137,13 +143,16 @@ def _check_data(net: Network, data: Samples) -> None:
     check_batch(net, data[0:1])
 
 
-def _checked_labels(labels: Any, samples: int, net: Network) -> npt.NDArray[np.int64] | None:
+def checked_labels(labels: Any, samples: int, net: Network) -> npt.NDArray[np.int64] | None:
+    """Labels [N] int64, of integers or a path; None for None. Raises InvalidData where they do not fit the samples."""
     if labels is None:
         return None
     try:
         found = open_labels(labels) if isinstance(labels, str | os.PathLike) else np.asarray(labels)
-    except ValueError as error:
-        raise InvalidData(f"labels must be integers [N]: {error}") from error
+    except MipinError:
+        raise
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"labels must be integers [N]: {reason(error)}") from error
     if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
         raise InvalidData(f"labels must be integers [N], not {found.dtype} of shape {found.shape}")
     if len(found) != samples:

@@ -14,7 +14,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches, in_hand
@@ -26,6 +26,7 @@ from mipin_ref.inverse.propagate import Recorded, descend, needs, recorded, seed
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.resident import Resident
 from mipin_ref.memory import checked_batch_size
+from mipin_ref.reading import path_of
 from mipin_ref.store import write
 
 BATCH_BYTES = 256 << 20
@@ -81,7 +82,7 @@ class Inverse:
         """
         data, plan = samples_like(self.calibration, x), self.plan
         if at is not None and not isinstance(at, str | Sequence):
-            raise InvalidData(f"at must be a tensor's name or several, not {at!r}")
+            raise InvalidData(f"at must be a tensor's name or several, not {shown(at)}")
         asked = [plan.explained] if at is None else [at] if isinstance(at, str) else list(at)
         if not asked:
             raise InvalidData("at names no tensor")
@@ -153,4 +154,4 @@ class Inverse:
         tensors = self.calibration.tensors()
         for number, step in enumerate(self.plan.fitted):
             tensors.update(packed(str(number), self.weights[step.tensor]))
-        write(path, header, tensors, beside={"seconds": self.report.seconds})
+        write(path_of(path), header, tensors, beside={"seconds": self.report.seconds})

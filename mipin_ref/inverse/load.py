@@ -15,6 +15,7 @@ from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import unpacked
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.inverse.report import Report, timed_rows
+from mipin_ref.reading import regular_file
 from mipin_ref.store import read
 
 
@@ -30,7 +31,7 @@ def load_inverse(
     target: refuse an inverse of another class. Raises InvalidData where there is no such file, CorruptFile where it is
     truncated, no inverse, of another version, another network or another class.
     """
-    path = Path(path)
+    path = regular_file(path, "a saved inverse")
     header, tensors = read(path)
     _check_header(path, header, net, target)
     try:
@@ -45,7 +46,7 @@ def load_inverse(
             for number, step in enumerate(plan.fitted)
         }
         calibration = Calibration.read(header["calibration"], tensors, net.input_shape, net.channel_axis(net.input))
-    except (KeyError, TypeError, ValueError, OverflowError, InvalidData) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     return Inverse(
         net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype), calibration
@@ -55,5 +56,5 @@ def load_inverse(
 def _check_header(path: Path, header: dict[str, Any], net: Network, target: int | None) -> None:
     if header.get("model_sha256") != net.sha256 or header.get("output") != net.output:
         raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")
-    if target is not None and header.get("target") != target:
+    if target is not None and header.get("target") != net.check_target(target):
         raise CorruptFile(f"{str(path)!r} explains class {header.get('target')}, not class {target}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal
 
 from mipin_ref.backend import Dtype
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.options import checked_choice, checked_number
 
 FitOn = Literal["all", "target_class"]
 
@@ -29,18 +28,16 @@ class Options:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        if isinstance(self.ridge, bool) or not isinstance(self.ridge, Real) or not 0 <= self.ridge < math.inf:
-            raise InvalidData(f"ridge must be a number >= 0, not {self.ridge!r}")
+        object.__setattr__(self, "ridge", checked_number("ridge", self.ridge, 0.0))
+        checked_choice("fit_on", self.fit_on, ("all", "target_class"))
+        checked_choice("dtype", self.dtype, ("float64", "float32"))
+        if self.at is not None and not isinstance(self.at, str):
+            raise InvalidData(f"at must be a tensor's name or None, not {shown(self.at)}")
         if self.ridge == 0 and self.dtype == "float32":
             # Rounding of single-precision products fills the directions that a minimum-norm solution must leave out.
             raise InvalidData("ridge=0, the minimum-norm solution, needs dtype='float64'")
-        object.__setattr__(self, "ridge", float(self.ridge))
-        if self.fit_on not in ("all", "target_class"):
-            raise InvalidData(f"fit_on must be 'all' or 'target_class', not {self.fit_on!r}")
-        if self.dtype not in ("float64", "float32"):
-            raise InvalidData(f"dtype must be 'float64' or 'float32', not {self.dtype!r}")
         for name in ("conv_bias", "local"):
             if not isinstance(getattr(self, name), bool):
-                raise InvalidData(f"{name} must be True or False, not {getattr(self, name)!r}")
+                raise InvalidData(f"{name} must be True or False, not {shown(getattr(self, name))}")
         if self.input_mask is not None and not isinstance(self.input_mask, bool):
-            raise InvalidData(f"input_mask must be None, True or False, not {self.input_mask!r}")
+            raise InvalidData(f"input_mask must be None, True or False, not {shown(self.input_mask)}")

@@ -11,7 +11,7 @@ from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
@@ -86,7 +86,7 @@ def explained(method: Method, net: Network, at: str | None) -> str:
     """The tensor that a user means. Raises InvalidData where the network has none of that name."""
     if at is None:
         return method.default_at(net)
-    return net.logits if at == net.output else net.tensor(at)
+    return net.logits if isinstance(at, str) and at == net.output else net.tensor(at)
 
 
 def checked_targets(net: Network, target: Any, samples: int) -> Ints:
@@ -97,7 +97,10 @@ def checked_targets(net: Network, target: Any, samples: int) -> Ints:
     if isinstance(target, str) or not hasattr(target, "__len__") or np.ndim(target) == 0:
         one = target.item() if isinstance(target, np.ndarray) else target
         return np.full(samples, net.check_target(one), np.int64)
-    given = np.asarray(target)
+    try:
+        given = np.asarray(target)
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"targets must be integer class indices [{samples}], not {shown(target)}") from error
     if given.shape != (samples,):
         raise InvalidData(f"target must be one class or one for each of the {samples} samples, not {given.shape}")
     if given.dtype.kind not in "iu":

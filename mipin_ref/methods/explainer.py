@@ -13,6 +13,8 @@ from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.attribute import attribute
 from mipin_ref.methods.registry import make_method
+from mipin_ref.options import checked_choice
+from mipin_ref.reading import reason
 
 ARGUMENTS = frozenset(signature(attribute).parameters)
 Explain = Callable[..., Array]
@@ -28,15 +30,18 @@ def explain_func(
     model, such as a randomisation of its weights, do not fit.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
     """
-    if kind not in ("contribution", "attribution"):
-        raise InvalidData(f"kind must be 'contribution' or 'attribution', not {kind!r}")
+    checked_choice("kind", kind, ("contribution", "attribution"))
     if net.tensor(given.get("at", net.input)) != net.input:
         raise InvalidData("Quantus compares attributions with inputs: explain the input")
     given = {**given, "at": net.input}
     make_method(method, {name: value for name, value in given.items() if name not in ARGUMENTS})
 
     def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Array:
-        found = attribute(net, np.asarray(inputs), np.asarray(targets), method, **given)
+        try:
+            x, wanted = np.asarray(inputs), np.asarray(targets)
+        except Exception as error:  # whatever an object of the user's raises
+            raise InvalidData(f"inputs and targets must be arrays ({reason(error)})") from error
+        found = attribute(net, x, wanted, method, **given)
         return np.asarray(getattr(found, kind))
 
     return explain

@@ -15,8 +15,9 @@ from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.averages import weighted_sum
 from mipin_ref.methods.method import Found, Method
-from mipin_ref.methods.options import baseline_of, checked_integer
+from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.sweep import Ints, Sweep
+from mipin_ref.options import checked_integer
 
 
 @dataclass(frozen=True)

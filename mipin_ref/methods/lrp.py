@@ -11,9 +11,9 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Layer
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.method import Method
-from mipin_ref.methods.options import checked_number
 from mipin_ref.methods.rules import Rule
 from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
+from mipin_ref.options import checked_number
 
 
 @dataclass(frozen=True)

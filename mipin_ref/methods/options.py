@@ -1,31 +1,14 @@
-"""Checks that the options of several methods share."""
+"""The option that several methods share."""
 
 from __future__ import annotations
 
-import math
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
-
-
-def checked_integer(name: str, value: object, low: int = 1) -> int:
-    """Raises InvalidData unless value is an integer of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
-        raise InvalidData(f"{name} must be an integer of at least {low}, not {value!r}")
-    return int(value)
-
-
-def checked_number(name: str, value: object, low: float = -math.inf) -> float:
-    """Raises InvalidData unless value is a finite number of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < low:
-        least = "" if low == -math.inf else f" of at least {low:g}"
-        raise InvalidData(f"{name} must be a finite number{least}, not {value!r}")
-    return float(value)
 
 
 def baseline_of(net: Network, given: Any) -> Array:
@@ -35,8 +18,8 @@ def baseline_of(net: Network, given: Any) -> Array:
     """
     try:
         value = np.asarray(0.0 if given is None else given, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidData(f"baseline must be a number or one sample, not {given!r}") from error
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"baseline must be a number or one sample, not {shown(given)}") from error
     if value.ndim and value.shape != net.input_shape:
         raise InvalidData(f"baseline has shape {value.shape}; one sample has {net.input_shape}")
     if not np.isfinite(value).all():

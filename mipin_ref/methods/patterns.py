@@ -22,6 +22,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
+from mipin_ref.reading import path_of, regular_file
 from mipin_ref.store import PATTERNS, read, write
 
 
@@ -61,7 +62,7 @@ class Patterns:
             "calibration": None if self.calibration is None else self.calibration.header(),
         }
         tensors = {} if self.calibration is None else self.calibration.tensors()
-        write(path, header, tensors | {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
+        write(path_of(path), header, tensors | {str(i): a for i, a in enumerate(self.weights.values())}, PATTERNS)
 
 
 def fit_patterns(
@@ -123,7 +124,7 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, no file of patterns, of another
     version or another network.
     """
-    path = Path(path)
+    path = regular_file(path, "a file of patterns")
     header, tensors = read(path, PATTERNS)
     if header.get("model_sha256") != net.sha256 or header.get("output") != net.output:
         raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.methods.deep_taylor import DeepTaylor
 from mipin_ref.methods.deeplift import DeepLIFT
 from mipin_ref.methods.excitation import ExcitationBackprop
@@ -50,7 +50,7 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
 
     Raises InvalidData for an unknown name, with the nearest ones, and for options that are not the method's.
     """
-    if name in METHODS:
+    if isinstance(name, str) and name in METHODS:
         kind = METHODS[name]
         return kind(kind.checked(options))
     raise unknown_method(name, METHODS)
@@ -58,8 +58,8 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
 
 def unknown_method(name: object, known: Collection[str]) -> InvalidData:
     """The error for a name that is not among those known, with the nearest ones."""
-    near = get_close_matches(str(name), known, n=3)
+    near = get_close_matches(name if isinstance(name, str) else "", known, n=3)
     return InvalidData(
-        f"there is no method {name!r}; "
+        f"there is no method {shown(name)}; "
         + (f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}")
     )

@@ -10,8 +10,8 @@ import numpy as np
 from mipin_ref.graph.layer import Array
 from mipin_ref.methods.averages import weighted_sum
 from mipin_ref.methods.method import Found, Method
-from mipin_ref.methods.options import checked_integer, checked_number
 from mipin_ref.methods.sweep import Ints, Sweep
+from mipin_ref.options import checked_integer, checked_number
 
 
 @dataclass(frozen=True)

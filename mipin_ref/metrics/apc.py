@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.network import Network
 from mipin_ref.table import format_table
@@ -49,6 +49,8 @@ def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
     results: class c -> the attribution, explained down to the network's input, of samples of class c for target c.
     Raises InvalidData where a result explains another class or an inner tensor, or a class has no sample left.
     """
+    if not isinstance(results, Mapping):
+        raise InvalidData(f"APC needs attributions by class, not {shown(results)}")
     return summary({target: changes(net, target, res) for target, res in results.items()})
 
 
@@ -57,6 +59,9 @@ def changes(net: Network, target: int, res: Attribution) -> Floats:
 
     Raises InvalidData where the result explains another class or an inner tensor.
     """
+    target = net.check_target(target)
+    if not isinstance(res, Attribution):
+        raise InvalidData(f"APC of class {target} needs an Attribution, not {shown(res)}")
     if not isinstance(res.target, int) or res.target != target or res.tensor != net.input:
         raise InvalidData(
             f"APC needs attributions of class {target} at the input {net.input!r}, "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
 
 PERCENT = 33
@@ -124,5 +124,5 @@ def inside_of(metric: str, box: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
 def _listed(values: Any, what: str) -> list[Any]:
     try:
         return list(values)
-    except TypeError as error:
-        raise InvalidData(f"box accuracy: {what} must be one for each image, not {values!r}") from error
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"box accuracy: {what} must be one for each image, not {shown(values)}") from error

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.network import Network
+from mipin_ref.options import check_size
 
 Maps = npt.NDArray[np.floating[Any]]
 
@@ -16,9 +17,11 @@ Maps = npt.NDArray[np.floating[Any]]
 def as_array(metric: str, values: npt.ArrayLike, wanted: str) -> npt.NDArray[Any]:
     """Raises InvalidData where the values are no array; wanted: what they must be."""
     try:
-        return np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise InvalidData(f"{metric}: {wanted} ({error})") from error
+        found = np.asarray(values)
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"{metric}: {wanted} ({shown(str(error))})") from error
+    check_size(metric, found.size)
+    return found
 
 
 def checked_maps(metric: str, maps: npt.ArrayLike, name: str = "maps", axes: str = "N, H, W") -> Maps:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from scipy.special import softmax
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps, checked_targets
+from mipin_ref.options import checked_choice, checked_integer
 from mipin_ref.table import format_table
 
 OUTPUTS = ("probability", "logit")
@@ -113,11 +113,8 @@ def _curve(
     x = np.asarray(x, net.dtype)
     if not len(x) or not np.isfinite(x).all():
         raise InvalidData(f"{kind}: the data {'hold NaN or Inf' if len(x) else 'hold no sample'}")
-    if output not in OUTPUTS:
-        raise InvalidData(f"{kind}: output must be 'probability' or 'logit', not {output!r}")
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise InvalidData(f"{kind}: {name} must be an integer of at least 1, not {value!r}")
+    checked_choice(f"{kind}: output", output, OUTPUTS)
+    steps, batch_size = checked_integer(f"{kind}: steps", steps), checked_integer(f"{kind}: batch_size", batch_size)
     targets = checked_targets(kind, net, target, len(x))
     if output == "probability" and net.classes == 1:
         raise InvalidData(f"{kind}: the softmax over one logit is always 1; pass output='logit'")
@@ -128,6 +125,7 @@ def _curve(
         raise InvalidData(f"{kind}: every map has the same score at all its pixels, so that nothing is ranked")
     filler = _Fill(kind, fill, x, axis)
     pixels = scores.shape[1]
+    steps = min(steps, pixels)
     counts = np.unique(np.arange(steps + 1) * pixels // steps)
     recorder = Recorder(net, [net.logits])
     found = np.empty((len(x), len(counts)))
@@ -182,7 +180,7 @@ class _Fill:
         if isinstance(fill, str):
             if fill != "blur" or len(_spatial(x.shape[1:], axis)) < 2:
                 raise InvalidData(
-                    f"{kind}: fill must be a number, a value a channel, or, for images, 'blur', not {fill!r}"
+                    f"{kind}: fill must be a number, a value a channel, or, for images, 'blur', not {shown(fill)}"
                 )
             self._told = "blur"
             return

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.metrics.checks import as_array
+from mipin_ref.metrics.pointing import LARGEST_GRID
+from mipin_ref.options import checked_integer
 
 
 def arranged_mosaics(
@@ -18,9 +21,15 @@ def arranged_mosaics(
 
     labels: [N] the class of each image. Every image is used about equally often, and placed at random. targets: mosaic
     i holds an image of class targets[i % len(targets)].
-    Raises InvalidData where the images have fewer than grid² classes, or none of a target.
+    Raises InvalidData where the images have fewer than grid² classes, or none of a target, and for what
+    is no such number.
     """
-    classes = np.asarray(labels)
+    count = checked_integer("mosaics: count", count, 0)
+    grid = checked_integer("mosaics: grid", grid, 1, LARGEST_GRID)
+    classes = _integers("labels", labels)
+    targets = _integers("targets", targets).tolist()
+    if not isinstance(rng, np.random.Generator):
+        raise InvalidData(f"mosaics: rng must be a numpy.random.Generator, not {shown(rng)}")
     known = set(classes.tolist())
     if len(known) < grid**2:
         raise InvalidData(f"a {grid}×{grid} mosaic needs images of {grid**2} classes; there are {len(known)}")
@@ -40,7 +49,22 @@ def arranged_mosaics(
 
 
 def tiled(cells: npt.ArrayLike, grid: int) -> npt.NDArray[Any]:
-    """Cells [grid², ..., h, w], row by row, side by side [..., grid h, grid w]."""
-    parts = np.asarray(cells)
+    """Cells [grid², ..., h, w], row by row, side by side [..., grid h, grid w].
+
+    Raises InvalidData for another shape.
+    """
+    grid = checked_integer("mosaics: grid", grid, 1, LARGEST_GRID)
+    parts = as_array("mosaics", cells, "cells must be one array [grid², ..., h, w]")
+    if parts.ndim < 3 or len(parts) != grid**2:
+        raise InvalidData(
+            f"mosaics: {grid}×{grid} cells must have shape [{grid**2}, ..., h, w], not {list(parts.shape)}"
+        )
     rows = [np.concatenate(list(parts[i : i + grid]), axis=-1) for i in range(0, len(parts), grid)]
     return np.asarray(np.concatenate(rows, axis=-2))
+
+
+def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    found = as_array("mosaics", values, f"{name} must be integers [N]")
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise InvalidData(f"mosaics: {name} must be integers [N], not {found.dtype} of shape {list(found.shape)}")
+    return found

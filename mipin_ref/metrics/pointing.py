@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics.checks import as_array, checked_maps
+from mipin_ref.options import checked_integer
+
+LARGEST_GRID = 1000
+"""Cells along a side, at most: they are counted one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +41,8 @@ def grid_pointing_game(maps: npt.ArrayLike, cells: npt.ArrayLike, grid: int = 2)
     the area it covers there, so that a 7×7 map scores as its nearest-neighbour enlargement does.
     Raises InvalidData for another shape or dtype, no map at all, NaN, Inf, a cell out of range or a grid below 2.
     """
-    if not isinstance(grid, Integral) or grid < 2:
-        raise InvalidData(f"grid pointing game: grid must be an integer of at least 2, not {grid!r}")
-    values, targets = checked_maps("grid pointing game", maps), _checked_cells(cells, int(grid))
+    grid = checked_integer("grid pointing game: grid", grid, 2, LARGEST_GRID)
+    values, targets = checked_maps("grid pointing game", maps), _checked_cells(cells, grid)
     if len(values) != len(targets):
         raise InvalidData(f"grid pointing game: there are {len(targets)} cells for {len(values)} maps")
     positive = np.maximum(values, 0).astype(np.result_type(values, np.float64))

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.errors import BackendUnavailable, InvalidData
+from mipin_ref.errors import BackendUnavailable, InvalidData, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.redraw import redraw, redrawable
 from mipin_ref.metrics.checks import checked_targets
+from mipin_ref.options import checked_choice, checked_flag, checked_integer
 from mipin_ref.table import format_table
 
 Explain = Callable[[Network, npt.NDArray[Any], int], Attribution]
@@ -91,14 +92,19 @@ def randomization(
     Raises InvalidData for data, targets, tensors or explanations that do not fit, and where all original maps are equal
     everywhere; BackendUnavailable where scikit-image is missing.
     """
+    checked_flag("randomization: ssim", ssim)
     similarity = _structural_similarity() if ssim else None
-    if kind not in ("contribution", "attribution"):
-        raise InvalidData(f"randomization: kind must be 'contribution' or 'attribution', not {kind!r}")
+    checked_choice("randomization: kind", kind, ("contribution", "attribution"))
+    checked_integer("randomization: seed", seed, 0)
+    if not callable(explain):
+        raise InvalidData(f"randomization: explain must be a function, not {shown(explain)}")
     check_batch(net, x)
     if not len(x):
         raise InvalidData("randomization: the data hold no sample")
     targets = checked_targets("randomization", net, target, len(x))
     order = redrawable(net)
+    if tensors is not None and (isinstance(tensors, str) or not isinstance(tensors, Collection)):
+        raise InvalidData(f"randomization: tensors must be several names, not {shown(tensors)}")
     stops = set(order if tensors is None else map(net.tensor, tensors))
     if not stops or not stops <= set(order):
         raise InvalidData(f"randomization: tensors must be among the outputs of layers with weights, {list(order)}")
@@ -155,6 +161,8 @@ def _maps(net: Network, explain: Explain, x: npt.NDArray[Any], targets: npt.NDAr
     for target in np.unique(targets).tolist():
         rows = np.flatnonzero(targets == target)
         res = explain(net, x[rows], target)
+        if not isinstance(res, Attribution):
+            raise InvalidData(f"randomization: explain must return an Attribution, not {shown(res)}")
         one = _signed_maps(res, kind)
         if found is None:
             found = np.empty((len(x), *one.shape[1:]))

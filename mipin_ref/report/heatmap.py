@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.options import check_size
 
 
 def heatmap(a: npt.ArrayLike) -> npt.NDArray[np.uint8]:
@@ -30,7 +31,11 @@ def heatmap(a: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 def as_finite(values: npt.ArrayLike, where: str) -> npt.NDArray[np.float64]:
     """values as float64. Raises InvalidData, naming `where`, for what is not a real number, NaN and Inf."""
-    array: npt.NDArray[Any] = np.asarray(values)
+    try:
+        array: npt.NDArray[Any] = np.asarray(values)
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"{where}: {shown(values)} is no array") from error
+    check_size(where, array.size)
     if array.dtype.kind not in "fiub":
         raise InvalidData(f"{where}: values of dtype {array.dtype} are not real numbers")
     floats = array.astype(np.float64)

@@ -9,9 +9,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.options import checked_choice
 
 Map = npt.NDArray[np.floating[Any]]
+
+LARGEST_MAP = 1 << 28
+"""Pixels, a gigabyte in single precision."""
 
 
 def saliency(
@@ -26,12 +30,12 @@ def saliency(
     covered area where the map shrinks; None keeps the tensor's own.
     Raises InvalidData for an unknown kind, a tensor without two spatial axes, a size below 1, NaN or Inf.
     """
-    if kind == "attribution":
-        values = res.attribution
-    elif kind == "contribution":
-        values = res.contribution
-    else:
-        raise InvalidData(f"saliency: kind must be 'attribution' or 'contribution', not {kind!r}")
+    if not isinstance(res, Attribution):
+        raise InvalidData(f"saliency: needs an Attribution, not {shown(res)}")
+    checked_choice("saliency: kind", kind, ("attribution", "contribution"))
+    if not isinstance(positive, bool):
+        raise InvalidData(f"saliency: positive must be True or False, not {shown(positive)}")
+    values = res.attribution if kind == "attribution" else res.contribution
     _check_image(res, values)
     if not np.isfinite(values).all():
         raise InvalidData(f"saliency: the {kind} of tensor {res.tensor!r} holds NaN or Inf")
@@ -46,10 +50,12 @@ def resize_maps(maps: Map, size: tuple[int, int]) -> Map:
     """Maps [N, h, w] resized to [N, *size], as saliency does it; the dtype stays."""
     try:
         height, width = (int(axis) for axis in size)
-    except (TypeError, ValueError):
+    except Exception:  # whatever an object of the user's raises
         height = width = 0
     if height < 1 or width < 1:
-        raise InvalidData(f"saliency: size must be (height, width) in pixels, at least 1 each, not {size}")
+        raise InvalidData(f"saliency: size must be (height, width) in pixels, at least 1 each, not {shown(size)}")
+    if height * width > LARGEST_MAP:
+        raise InvalidData(f"saliency: size {shown(size)} is more than the {LARGEST_MAP} pixels that a map may have")
     if maps.shape[1:] == (height, width):
         return maps
     resized = np.empty((len(maps), height, width), dtype=maps.dtype)

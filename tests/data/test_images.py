@@ -59,7 +59,7 @@ def test_only_the_images_sliced_are_decoded(tmp_path: Path) -> None:
     (folder / "c.png").write_bytes(b"\x89PNG broken")
     samples = open_data(folder, preprocessing=Preprocessing(shape=(3, 6, 8)))
     assert samples[:2].shape == (2, 3, 6, 8)
-    with pytest.raises(InvalidData, match=r"c\.png: not a readable PNG or JPEG image"):
+    with pytest.raises(CorruptFile, match=r"c\.png: not a readable PNG or JPEG image"):
         samples[2:]
 
 
@@ -158,7 +158,7 @@ def test_sixteen_bit_images_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(40), b"not an image"])
 def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(InvalidData, match=r"bad\.png: not a readable PNG or JPEG image"):
+    with pytest.raises(CorruptFile, match=r"bad\.png: not a readable PNG or JPEG image"):
         open_data(tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_truncated_image_is_named(tmp_path: Path) -> None:
     path = write_image(tmp_path / "bad.png", RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:4000])
     samples = open_data(tmp_path)
-    with pytest.raises(InvalidData, match=r"bad\.png: not a readable PNG or JPEG image"):
+    with pytest.raises(CorruptFile, match=r"bad\.png: not a readable PNG or JPEG image"):
         samples[:]
 
 

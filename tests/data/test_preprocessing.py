@@ -163,7 +163,7 @@ def test_only_what_is_sliced_is_read() -> None:
     ("options", "message"),
     [
         ({"scale": 0}, "scale must be finite and not 0"),
-        ({"scale": math.nan}, "scale must be finite and not 0"),
+        ({"scale": math.nan}, "scale must be a finite number, not nan"),
         ({"mean": math.inf}, "mean must hold finite numbers"),
         ({"mean": []}, "mean must hold finite numbers"),
         ({"mean": "abc"}, "mean must be a number or a sequence of numbers"),

@@ -165,7 +165,7 @@ DAMAGED = {
 def test_a_damaged_safetensors_candidate(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "candidate.safetensors"
     path.write_bytes(DAMAGED[damage])
-    refused(path, "is not a safetensors file, or is damaged", CorruptFile)
+    refused(path, "is not a safetensors file, or is truncated", CorruptFile)
 
 
 def test_a_safetensors_dtype_that_numpy_lacks(tmp_path: Path) -> None:
