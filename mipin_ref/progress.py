@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mipin_ref.text import printable
+
 Advance = Callable[[int], None]
 
 
@@ -26,7 +28,7 @@ def progress_bar(enabled: bool) -> Iterator[Callable[[str, int], Advance]]:
             with Progress(*columns, console=console) as bar:
 
                 def start(text: str, total: int) -> Advance:
-                    task = bar.add_task(text, total=total)
+                    task = bar.add_task(printable(text), total=total)
                     return lambda n: bar.advance(task, n)
 
                 yield start

@@ -10,33 +10,34 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"errors", "window", "table", "files", "progress", "threads"}
+GROUND = {"text", "errors", "window", "table", "files", "progress", "threads"}
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "text": set(),
+    "errors": {"text"},
     "window": set(),
-    "table": set(),
-    "files": set(),
-    "progress": set(),
+    "table": {"text"},
+    "files": {"errors", "text"},
+    "progress": {"text"},
     "threads": set(),
     "memory": {"errors"},
     "store": {"errors", "files"},
     "attribution": {"errors"},
     "backend": {"errors", "threads"},
-    "data": {"errors"},
+    "data": {"text", "errors"},
     "graph": GROUND,
     "layers": {"errors", "window", "backend", "graph"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
     "methods": {"errors", "window", "progress", "memory", "store", "attribution", "backend", "data", "graph", "layers"},
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
-    "report": {"errors", "files", "attribution"},
+    "report": {"text", "errors", "files", "attribution"},
     "metrics": {"errors", "table", "attribution", "graph"},
-    "golden": {"errors", "window", "files", "store", "backend", "data", "graph", "layers", "inverse"},
+    "golden": {"text", "errors", "window", "files", "store", "backend", "data", "graph", "layers", "inverse"},
     "cli": GROUND
     | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
     | {"panel", "golden", ""},
     "__main__": {"cli"},
-    "": {"errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},
+    "": {"text", "errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},
 }
 """Room -> rooms it may import; "" is the package itself, the public names."""
 

@@ -119,6 +119,8 @@ def parsed_options(given: Sequence[str]) -> dict[str, Any]:
             raise InvalidData(f"--option {name} is given twice")
         try:
             found[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except RecursionError as error:
+            raise InvalidData(f"--option {name}: its value is nested too deeply") from error
+        except ValueError:  # no JSON, or a number of thousands of digits
             found[name] = value
     return found

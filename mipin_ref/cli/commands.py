@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,11 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.compare import compare as compare
-from mipin_ref.cli.evaluate.command import evaluate as evaluate
-from mipin_ref.cli.explain import explain as explain
+from mipin_ref.cli.arguments import integers
 from mipin_ref.cli.files import file_to_write, folder, open_samples
-from mipin_ref.cli.golden import golden as golden
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
@@ -116,8 +113,8 @@ def _targets(text: str, classes: int) -> list[int]:
     if text == "all":
         return list(range(classes))
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
+        return integers(text)
+    except ArgumentTypeError:
         raise InvalidData(
             f"--target must be a class index, several separated by commas, or 'all', not {text!r}"
         ) from None

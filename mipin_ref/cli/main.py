@@ -4,41 +4,58 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, names, positive
+from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, index, names, number, positive
 from mipin_ref.cli.evaluate.arguments import add_evaluate
+from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion
+from mipin_ref.cli.streams import guarded_output
 from mipin_ref.errors import MipinError
+from mipin_ref.text import one_line
 
-USAGE_ERROR = 2
+MODULES = {
+    "demo": "commands",
+    "inspect": "commands",
+    "fit": "commands",
+    "patterns": "commands",
+    "explain": "explain",
+    "compare": "compare",
+    "evaluate": "evaluate.command",
+    "golden": "golden",
+}
+"""Where each command lives: the others are not imported."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0 when done, 1 where a check failed, 2 on a usage or input error, told in one line."""
-    parser = _parser()
-    options = parser.parse_args(argv)
-    # Heavy imports wait until a command is known to run.
-    from mipin_ref.cli import commands
-
-    try:
-        return getattr(commands, options.command)(options) or 0
-    except MipinError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted; files already complete are kept, no partial file is left")
-    except OSError as error:
-        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+def run(argv: Sequence[str], ready: Callable[[], object] = lambda: None) -> int:
+    """Run one command. Returns as `main` does; ready: called when its libraries are imported and the work begins."""
+    with guarded_output() as output:
+        options = _parser().parse_args(argv)
+        command = getattr(import_module(f"mipin_ref.cli.{MODULES[options.command]}"), options.command)
+        ready()
+        try:
+            code = command(options) or 0
+            if output is not None:
+                output.flush()
+        except MipinError as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            return _fail("interrupted; files already complete are kept, no partial file is left")
+        except OSError as error:
+            return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        if output is not None and output.failure is not None:
+            return _fail(f"standard output: {output.failure.strerror}; the files are complete")
+        return int(code)
 
 
 def _fail(message: str) -> int:
-    print("mipin: " + " ".join(message.split()), file=sys.stderr)
+    print(f"mipin: {one_line(message)}", file=sys.stderr)
     return USAGE_ERROR
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mipin", description="MIP-IN attribution of ONNX classifiers")
-    parser.add_argument("--version", action="version", version=version("mipin_ref"))
+def _parser() -> Parser:
+    parser = Parser(prog="mipin", description="MIP-IN attribution of ONNX classifiers")
+    parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="fit, explain and draw the built-in digits")
@@ -56,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", required=True, metavar="FILE", help="three.mipin; for several classes name-{target}.mipin"
     )
     fit.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    fit.add_argument("--ridge", type=float, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
+    fit.add_argument("--ridge", type=number, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
     fit.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
     fit.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
     fit.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
@@ -97,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--at", metavar="TENSOR", help="explain this inner tensor; an inverse must reach it")
     explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
     explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
-    explain.add_argument("--target", type=int, metavar="C", help="the class; an inverse of another is refused")
+    explain.add_argument("--target", type=index, metavar="C", help="the class; an inverse of another is refused")
     explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
     explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
@@ -152,15 +169,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_golden(parser: argparse.ArgumentParser) -> None:
+def _add_golden(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="make|verify")
     make = commands.add_parser("make", help="write the golden values of one class of a model into a folder")
     make.add_argument("model", metavar="MODEL")
     make.add_argument("data", metavar="DATA", help="few samples, as for fit")
-    make.add_argument("--target", type=int, required=True, metavar="C", help="class index")
+    make.add_argument("--target", type=index, required=True, metavar="C", help="class index")
     make.add_argument("-o", "--out", required=True, metavar="DIR")
     make.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    make.add_argument("--ridge", type=float, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
+    make.add_argument("--ridge", type=number, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
     make.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
     make.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
     make.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
