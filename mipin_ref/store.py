@@ -43,7 +43,7 @@ def packages() -> dict[str, str]:
 def write(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, Array], kind: Kind = INVERSE) -> None:
     """Write a file, whole or not at all; format, version and package versions are added to the header.
 
-    Raises OSError where the disk refuses.
+    Raises InvalidData, naming the path, where it cannot be written.
     """
     full = {"format": kind.format, "version": kind.version, "packages": packages(), **header}
     # safetensors writes the buffer as it lies, whatever the strides.

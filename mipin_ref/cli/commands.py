@@ -11,10 +11,12 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.cli.arguments import integers
-from mipin_ref.cli.files import file_to_write, folder, open_samples
+from mipin_ref.cli.files import open_samples
+from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
+from mipin_ref.files import check_folder, make_folder
 from mipin_ref.inverse.candidates import candidates
 from mipin_ref.inverse.checkpoint import discard
 from mipin_ref.inverse.cluster import connect
@@ -27,6 +29,7 @@ DEMO_SAMPLES = 1000
 
 def demo(options: Namespace) -> None:
     """Fit all ten classes of the built-in digit network on the embedded sample, explain one digit a class, show APC."""
+    out = claim_folder(options, options.out, PICTURES, pictures=True)
     found = builtin("mnist_cnn")
     net = mr.load(found.model)
     print(net)
@@ -39,7 +42,7 @@ def demo(options: Namespace) -> None:
     results = {c: inv.attribute(x_test[y_test == c]) for c, inv in inverses.items()}
     print(f"\nAPC of {len(x_test)} test digits, each explained for its own class (paper, Eq. 10 and 11):")
     print(mr.metrics.apc(net, results))
-    out = folder(options.out)
+    make_folder(out)
     firsts = [res[:1] for res in results.values()]
     paths = write_heatmaps(np.concatenate([Maps().of(res) for res in firsts]), out)
     for path in [*paths, *write_pages(net, firsts, out, [f"digit {c}" for c in results])]:
@@ -58,10 +61,16 @@ def inspect(options: Namespace) -> None:
 
 def fit(options: Namespace) -> None:
     """Fit and save one inverse a class."""
+    targets = _targets(options.target)
+    # Of all classes there are the names only when the network is read.
+    paths = claim_files(options, _inverse_paths(options.out, [0, 1] if targets is None else targets))
+    if options.checkpoint is not None:
+        check_folder(options.checkpoint, ())
     net = mr.load(options.model, output=options.output)
-    targets = _targets(options.target, net.classes)
-    paths = _inverse_paths(options.out, targets)
-    beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint") if options.resume else None
+    if targets is None:
+        targets = list(range(net.classes))
+        paths = claim_files(options, _inverse_paths(options.out, targets))
+    beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint")
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
     with nullcontext() if options.dask is None else connect(options.dask) as client:
@@ -80,7 +89,7 @@ def fit(options: Namespace) -> None:
             dtype=options.dtype,
             batch_size=options.batch_size,
             memory=options.memory,
-            checkpoint=beside or options.checkpoint,
+            checkpoint=beside if options.resume else options.checkpoint,
             progress=True,
             client=client,
         )
@@ -88,13 +97,14 @@ def fit(options: Namespace) -> None:
         inverses[target].save(path)
         print(f"class {target}: {path}")
         print(inverses[target].report)
-    if beside is not None:
-        discard(beside)
+    # Of no more use, whether this fit went on from it or one that was killed left it there.
+    discard(beside)
 
 
 def patterns(options: Namespace) -> None:
     """Fit and save the patterns of PatternNet and PatternAttribution."""
-    net, path = mr.load(options.model, output=options.output), file_to_write(options.out)
+    path = claim_file(options, options.out)
+    net = mr.load(options.model, output=options.output)
     found = mr.fit_patterns(
         net,
         open_samples(options, options.data, net),
@@ -109,9 +119,10 @@ def patterns(options: Namespace) -> None:
     print(f"patterns of {len(found.weights)} layers down to {found.at!r}, from {found.samples} samples: {path}")
 
 
-def _targets(text: str, classes: int) -> list[int]:
+def _targets(text: str) -> list[int] | None:
+    """The classes; None for all."""
     if text == "all":
-        return list(range(classes))
+        return None
     try:
         return integers(text)
     except ArgumentTypeError:
@@ -120,8 +131,8 @@ def _targets(text: str, classes: int) -> list[int]:
         ) from None
 
 
-def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[Path]:
+def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[str]:
     """One path a class."""
     if len(targets) > 1 and "{target}" not in pattern:
         raise InvalidData("for several classes the file name must hold {target}, as in name-{target}.mipin")
-    return [file_to_write(pattern.replace("{target}", str(target))) for target in targets]
+    return [pattern.replace("{target}", str(target)) for target in targets]

@@ -15,7 +15,8 @@ from scipy.special import softmax
 import mipin_ref as mr
 from mipin_ref.cli.compare_input import make_panel, read_class_names, read_images
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
-from mipin_ref.cli.files import file_to_write, labels_of
+from mipin_ref.cli.files import labels_of
+from mipin_ref.cli.outputs import claim_file
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
@@ -35,7 +36,7 @@ PICTURE = 128
 
 def compare(options: Namespace) -> None:
     """Write the page, print its metrics and the methods that fail."""
-    page, out = ComparePage(), file_to_write(options.out)
+    page, out = ComparePage(), claim_file(options, options.out)
     net = mr.load(options.model, output=options.output)
     size = image_size(net, net.input)
     if size is None:

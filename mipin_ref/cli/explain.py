@@ -13,13 +13,16 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.cli.attributor import by_inverse, by_method
-from mipin_ref.cli.files import folder, open_samples
+from mipin_ref.cli.files import open_samples
+from mipin_ref.cli.outputs import PICTURES, claim_folder
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
 from mipin_ref.cli.spool import npz_in_batches
 from mipin_ref.errors import InvalidData
+from mipin_ref.files import make_folder
 from mipin_ref.graph.layer import Array
 from mipin_ref.progress import progress_bar
 
+ARRAYS = "attribution.npz"
 LARGEST_MAP = 2048
 BATCH_BYTES = 256 << 20
 PAGES = 10
@@ -28,16 +31,17 @@ PAGES = 10
 
 def explain(options: Namespace) -> None:
     """Write attribution.npz and, where the explained tensor has an image shape, pictures, batch by batch."""
+    out = claim_folder(options, options.out, (ARRAYS, *PICTURES), pictures=True)
     net = mr.load(options.model, output=options.output)
     way = by_inverse(net, options) if options.method is None else by_method(net, options)
     tensor = way.tensor
     maps = _maps(net, tensor, options)
     data = open_samples(options, options.images, net)
-    out = folder(options.out)
+    make_folder(out)
     header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
     if maps is not None:
         header["map"] = asdict(maps)
-    arrays, pictures = out / "attribution.npz", list[Path]()
+    arrays, pictures = out / ARRAYS, list[Path]()
     size = _batch(net, tensor, maps, np.dtype(way.dtype).itemsize)
     with (
         npz_in_batches(arrays, header=json.dumps(header)) as append,

@@ -1,9 +1,8 @@
-"""Where commands read from and write to."""
+"""Where commands read from."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -63,20 +62,3 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
 
 def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
     return Preprocessing(options.scale, options.mean, options.std, net.input_shape)
-
-
-def folder(path: str) -> Path:
-    """The folder `path`, made where it is missing."""
-    out = Path(path)
-    out.mkdir(parents=True, exist_ok=True)
-    return out
-
-
-def file_to_write(path: str) -> Path:
-    """The path of a file, whose folder exists: long work must not end with nowhere to go."""
-    out = Path(path)
-    if not out.parent.is_dir():
-        raise InvalidData(f"there is no folder {str(out.parent)!r} to write to")
-    if out.is_dir():
-        raise InvalidData(f"{str(out)!r} is a folder")
-    return out

@@ -1,4 +1,4 @@
-"""An argument parser whose errors are one line, and that takes no option twice."""
+"""An argument parser whose errors are one line, and an option that may be given once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.given: set[str] = set()
-        self.register("action", None, StoreOnce)
-        self.register("action", "store", StoreOnce)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.given = set()
@@ -56,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class StoreOnce(argparse.Action):
-    """Keeps an option's value. A second one is an error: the first would be lost without a word."""
+    """Keeps the value of an option that means work. A second one is an error: the first would be lost in silence."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None

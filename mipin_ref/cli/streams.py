@@ -39,7 +39,7 @@ class Guarded(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+        return str(getattr(self._stream, "encoding", "utf-8"))
 
     def _attempt(self, action: Any) -> None:
         if not self._open:

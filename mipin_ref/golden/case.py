@@ -14,7 +14,7 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.files import written_whole
+from mipin_ref.files import make_folder, written_whole
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.open import open_model
 
@@ -108,11 +108,13 @@ def read_case(folder: str | Path) -> Case:
 
 
 def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write the two files, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the two files, each whole or not at all. Raises InvalidData where they cannot be written."""
+    make_folder(folder)
     store.write(folder / ARRAYS, {}, arrays, KIND)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with written_whole(folder / MANIFEST) as file:
-        file.write((json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        # A path that is not UTF-8 holds lone surrogates: what comes out for them here are JSON's own escapes.
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _check_version(path: Path, manifest: Any) -> None:

@@ -73,6 +73,9 @@ def _from_path(path: Path) -> Opened:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidData(f"{what} cannot be read: {error.strerror}") from error
+    if not _is_utf8(path):
+        # Neither onnx nor onnxruntime opens such a path.
+        return _from_bytes(data, what)
     digest = hashlib.sha256(data)
     proto = _parse(data, what)
     del data
@@ -94,6 +97,14 @@ def _from_path(path: Path) -> Opened:
             while block := file.read(1 << 20):
                 digest.update(block)
     return Opened(_inlined(proto, what), path, True, digest.hexdigest())
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse(data: bytes, what: str) -> ModelProto:
@@ -182,3 +193,12 @@ def _entry(tensor: TensorProto, key: str) -> str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def external_files(source: str | Path) -> list[Path]:
+    """The files beside a model that hold its weights; none where it cannot be read, of which `open_model` tells why."""
+    try:
+        proto = onnx.load_model(source, load_external_data=False)
+    except (OSError, ValueError, DecodeError):
+        return []
+    return [Path(source).parent / place for place in sorted({_entry(t, "location") for t in _tensors(proto)} - {""})]

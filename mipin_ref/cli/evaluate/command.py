@@ -20,7 +20,8 @@ from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.randomization import RandomizationMeasure
 from mipin_ref.cli.evaluate.sensitivity import SensitivityMeasure
 from mipin_ref.cli.evaluate.study import Study, fit_options, make_study
-from mipin_ref.cli.files import file_to_write, preprocessing_of
+from mipin_ref.cli.files import preprocessing_of
+from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.methods.registry import make_method
@@ -41,7 +42,7 @@ MEASURES: dict[str, Callable[[Study], Measure]] = {
 
 def evaluate(options: Namespace) -> None:
     """Raises MipinError where nothing can be measured, after telling why each method failed."""
-    out = None if options.out is None else file_to_write(options.out)
+    out = None if options.out is None else claim_file(options, options.out)
     study = make_study(options)
     measure = MEASURES[options.metric](study)
     rows: dict[str, Row] = {}
