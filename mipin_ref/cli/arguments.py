@@ -16,6 +16,9 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", type=number, metavar="S", help="divide by S (default 255 for bytes, else 1)")
     parser.add_argument("--mean", type=numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
     parser.add_argument("--std", type=numbers, metavar="S[,S...]", help="then divide, one number or one a channel")
+    parser.add_argument(
+        "--no-exif", dest="exif", action="store_false", help="do not turn image files as their EXIF orientation says"
+    )
 
 
 def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:

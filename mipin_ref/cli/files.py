@@ -61,4 +61,4 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
 
 
 def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
-    return Preprocessing(options.scale, options.mean, options.std, net.input_shape)
+    return Preprocessing(options.scale, options.mean, options.std, net.input_shape, options.exif)

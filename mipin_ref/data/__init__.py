@@ -6,7 +6,7 @@ from mipin_ref.data.embedded import Builtin, builtin, builtin_names
 from mipin_ref.data.preprocessing import Preprocessing
 from mipin_ref.data.readers import open_data, open_labels
 from mipin_ref.data.shared import SharedFile
-from mipin_ref.data.view import Samples, first
+from mipin_ref.data.view import Samples, first, left_out_of, names_of, turned_of
 
 __all__ = [
     "Builtin",
@@ -17,7 +17,10 @@ __all__ = [
     "builtin",
     "builtin_names",
     "first",
+    "left_out_of",
+    "names_of",
     "open_boxes",
     "open_data",
     "open_labels",
+    "turned_of",
 ]
