@@ -71,7 +71,7 @@ def check_writable(path: str | os.PathLike[str], *, probe: bool = True) -> None:
         with suppress(FileNotFoundError):
             mode = path.lstat().st_mode
             if path.is_dir():
-                raise InvalidData(f"{str(path)!r} cannot be written: it is a folder")
+                raise InvalidData(f"{str(path)!r} is a folder, and cannot be written as a file")
             if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
                 raise InvalidData(f"{str(path)!r} cannot be written: it is no regular file")
         if probe:

@@ -11,7 +11,7 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.cli.arguments import integers
-from mipin_ref.cli.files import open_samples
+from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
@@ -93,6 +93,8 @@ def fit(options: Namespace) -> None:
             progress=True,
             client=client,
         )
+    for line in told_of_turned(options.data, data):
+        print(line)
     for target, path in zip(targets, paths, strict=True):
         inverses[target].save(path)
         print(f"class {target}: {path}")
@@ -105,9 +107,10 @@ def patterns(options: Namespace) -> None:
     """Fit and save the patterns of PatternNet and PatternAttribution."""
     path = claim_file(options, options.out)
     net = mr.load(options.model, output=options.output)
+    data = open_samples(options, options.data, net)
     found = mr.fit_patterns(
         net,
-        open_samples(options, options.data, net),
+        data,
         at=options.at,
         backend=options.backend,
         dtype=options.dtype,
@@ -116,6 +119,8 @@ def patterns(options: Namespace) -> None:
         progress=True,
     )
     found.save(path)
+    for line in told_of_turned(options.data, data):
+        print(line)
     print(f"patterns of {len(found.weights)} layers down to {found.at!r}, from {found.samples} samples: {path}")
 
 

@@ -6,7 +6,7 @@ import json
 from argparse import Namespace
 
 import mipin_ref as mr
-from mipin_ref.cli.files import open_samples
+from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.data import open_labels
 from mipin_ref.golden.case import ARRAYS, MANIFEST
@@ -37,6 +37,8 @@ def _make(options: Namespace) -> int:
         local=options.local,
         fit_on=options.fit_on,
     )
+    for line in told_of_turned(options.data, data):
+        print(line)
     print(f"{options.out}: {len(case.tensors)} tensors of {case.manifest['samples']} samples")
     return 0
 

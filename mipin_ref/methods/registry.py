@@ -66,10 +66,10 @@ def unknown_method(name: object, known: Collection[str]) -> InvalidData:
 
 
 def _nearest(name: str, known: Collection[str]) -> list[str]:
-    """The known names that are like a name, whatever its case and whatever stands between its words."""
+    """The known names that are like a name as it stands, or else whatever its case and what stands between words."""
     plain = {_plain(one): one for one in known}
-    near = get_close_matches(_plain(name), plain, n=3)
-    return [plain[one] for one in near]
+    near = get_close_matches(name, known, n=3)
+    return near or [plain[one] for one in get_close_matches(_plain(name), plain, n=3)]
 
 
 def _plain(name: str) -> str:

@@ -32,7 +32,7 @@ STORED: dict[int, Callable[[Pixels], Pixels]] = {
 }
 """Orientation -> how an upright picture is stored, by what row 0 and column 0 are (EXIF 2.32, 4.6.4, tag 0x0112):
 SIDES says which."""
-SIDES = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "LT", 6: "RT", 7: "RB", 8: "LB"}
+SIDES = dict(zip(range(1, 9), map(tuple, ("TL", "TR", "BR", "BL", "LT", "RT", "RB", "LB")), strict=True))
 
 
 def tagged(orientation: Any) -> Image.Exif:
