@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mipin_ref as mr
-from mipin_ref.cli.files import open_calibration
+from mipin_ref.cli.files import open_calibration, told_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.methods.attribute import explained
@@ -83,6 +83,8 @@ def _patterns(net: mr.Network, options: Namespace, dtype: str) -> mr.Patterns:
     calibration = open_calibration(options, net)
     if calibration is None:
         return mr.load_patterns(options.patterns, net)
+    for line in told_of(options.calibration, calibration):
+        print(line, flush=True)
     return mr.fit_patterns(net, calibration, at=options.at, backend=options.backend, dtype=dtype, progress=True)
 
 

@@ -49,9 +49,12 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
         if name not in FIT_OPTIONS:
             raise InvalidData(f"method {MIPIN!r} has no option {name!r}; its options are {', '.join(FIT_OPTIONS)}")
     Options(**fit_options, dtype=options.dtype)
+    calibration = open_calibration(options, net)
+    for line in [] if calibration is None else told_of(options.calibration, calibration):
+        print(line, flush=True)
     return mr.Panel(
         net,
-        open_calibration(options, net),
+        calibration,
         names=options.methods,
         fit_options=FitOptions(**fit_options),  # type: ignore[typeddict-item]
         method_options=by_method,

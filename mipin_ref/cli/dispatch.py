@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, index, names, number, positive
 from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
-from mipin_ref.cli.streams import guarded_output
+from mipin_ref.cli.streams import guarded_output, tell_error
 from mipin_ref.errors import MipinError
 from mipin_ref.text import one_line
 
@@ -49,7 +48,7 @@ def run(argv: Sequence[str], ready: Callable[[], object] = lambda: None) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"mipin: {one_line(message)}", file=sys.stderr)
+    tell_error(f"mipin: {one_line(message)}")
     return USAGE_ERROR
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mipin_ref as mr
+from mipin_ref.cli.streams import tell_error
 from mipin_ref.data import (
     Preprocessing,
     Samples,
@@ -39,11 +39,13 @@ def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
     preprocessing = preprocessing_of(options, net)
     print(f"{path}: {preprocessing.describe()}", flush=True)
     if getattr(options, "dask", None) is not None:
-        return SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
-    data = open_data(path, key=options.key, preprocessing=preprocessing)
+        data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
+    else:
+        data = open_data(path, key=options.key, preprocessing=preprocessing)
+        data = data if options.limit is None else first(data, options.limit)
     for line in told_of(path, data):
         print(line, flush=True)
-    return data if options.limit is None else first(data, options.limit)
+    return data
 
 
 def told_of(path: str, data: Samples) -> list[str]:
@@ -101,8 +103,8 @@ def tell_broken(failures: Sequence[str], images: int) -> int:
         more = "" if images == 1 else f"; nor can the other {images - 1} images be read"
         raise InvalidData(failures[0] + more)
     for reason in failures:
-        print(f"mipin: {one_line(reason)}; left out", file=sys.stderr)
-    print(f"mipin: {len(failures)} of {images} images left out", file=sys.stderr)
+        tell_error(f"mipin: {one_line(reason)}; left out")
+    tell_error(f"mipin: {len(failures)} of {images} images left out")
     return SOME_BROKEN
 
 

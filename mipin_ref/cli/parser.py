@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, NoReturn
 
+from mipin_ref.cli.streams import tell_error
 from mipin_ref.text import one_line
 
 USAGE_ERROR = 2
@@ -30,11 +30,11 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
+        self.exit(USAGE_ERROR, one_line(f"{self.prog}: {message}; see {self.prog} --help"))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         if message:
-            print(message, end="", file=sys.stderr)
+            tell_error(message)
         raise SystemExit(status)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -73,6 +73,12 @@ def guarded_output() -> Iterator[Guarded | None]:
             guarded.flush()
 
 
+def tell_error(line: str) -> None:
+    """Print a line to standard error, which nobody may read any more."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def _drop(stream: IO[str]) -> None:
     """Send to nowhere what the stream still holds, which the interpreter would complain of as it ends."""
     with contextlib.suppress(OSError, ValueError):

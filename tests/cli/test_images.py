@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from PIL import Image
@@ -20,6 +22,7 @@ from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 PICTURES = np.random.default_rng(1).integers(0, 256, (23, 8, 8, 3), np.uint8)
 NAMES = [f"{'cat' if number < 9 else 'dog/summer'}/{number:02d}.png" for number in range(23)]
 EXPLAIN = ("explain", "net.onnx", "photos", "--method", "gradient", "--target", "1", "-o", "out")
+PATTERNS = ("--method", "patternnet", "--calibration", "photos", "--target", "1")
 
 
 @pytest.fixture
@@ -39,12 +42,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def save(picture: np.ndarray, path: str, **options: object) -> None:
+def save(picture: npt.NDArray[np.uint8], path: str, **options: Any) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path, **options)
 
 
-def stored(path: str = "out/attribution.npz") -> dict[str, np.ndarray]:
+def stored(path: str = "out/attribution.npz") -> dict[str, npt.NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -153,11 +156,15 @@ def test_images_turned_by_exif_are_explained_upright(folder: Path, capsys: pytes
         ("fit", "net.onnx", "photos", "--target", "1", "-o", "a.mipin"),
         ("patterns", "net.onnx", "photos", "-o", "a.patterns"),
         ("compare", "net.onnx", "photos", "--methods", "gradient", "-o", "r.html"),
+        ("compare", "net.onnx", "x.npy", "--methods", "patternnet", "--calibration", "photos", "-o", "r.html"),
+        ("explain", "net.onnx", "x.npy", *PATTERNS, "-o", "out"),
+        ("evaluate", "sensitivity", "net.onnx", "x.npy", "--methods", "patternnet", "--calibration", "photos"),
         ("evaluate", "sensitivity", "net.onnx", "photos", "--methods", "gradient"),
         ("golden", "make", "net.onnx", "photos", "--target", "1", "--limit", "3", "-o", "case"),
     ],
 )
 def test_what_is_left_out_is_said(arguments: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("x.npy", PICTURES.transpose(0, 3, 1, 2))
     Path("photos/cat/notes.txt").write_text("")
     Path("photos/cat/.DS_Store").write_text("")
     assert main(list(arguments)) == 0

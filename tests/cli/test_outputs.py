@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -298,14 +297,3 @@ def test_a_golden_case_of_a_model_whose_path_is_not_utf8(folder: Path) -> None:
     made = mr.golden.make(name, np.load("x.npy"), 1, "case")
     assert mr.golden.read_case("case").model.samefile(name)
     assert made.model.samefile(name)
-
-
-def test_ctrl_c_is_not_the_only_signal(folder: Path) -> None:
-    """A process that is asked to end leaves what the next run clears, as one that is killed does."""
-    process = subprocess.Popen([*COMMAND, *COMMANDS["explain"], "-o", "out"], env=environment(), stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert main([*COMMANDS["explain"], "-o", "out"]) == 0
-    assert not [name for name in os.listdir("out") if name.startswith(".")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -46,6 +47,32 @@ def test_names_of_a_model_are_shown_and_not_obeyed(folder: Path) -> None:
         done = mipin(*arguments)
         assert "\x1b" not in done.stdout + done.stderr
         assert r"\x1b[31mred\x1b[2J" in done.stdout + done.stderr
+
+
+def test_names_in_a_progress_bar_are_no_commands(folder: Path) -> None:
+    """Neither to the terminal nor to the library that draws the bar, which has commands of its own."""
+    model = onnx.load("net.onnx")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"[red]{LOUD}" if name == LOUD else name for name in names]
+    onnx.save(model, "marked.onnx")
+    arguments = ["explain", "marked.onnx", "x.npy", "--method", "gradient", "--target", "0", "--at", f"[red]{LOUD}"]
+    terminal, end = pty.openpty()
+    done = mipin(*arguments, "-o", "out", stderr=end, env={"TERM": "xterm", "COLUMNS": "200"})
+    os.close(end)
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+    assert done.returncode == 0
+    assert r"[red]map\x1b[31mred\x1b[2J" in shown
+    assert LOUD not in shown
+
+
+def test_errors_nobody_reads(folder: Path) -> None:
+    for arguments in (["explian"], ["inspect", "no.onnx"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        assert mipin(*arguments, stdout=writing, stderr=writing).returncode == 2
+        os.close(writing)
 
 
 def test_a_reader_that_goes_away_ends_no_work(folder: Path) -> None:

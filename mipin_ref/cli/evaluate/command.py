@@ -83,6 +83,8 @@ def _told(study: Study) -> list[str]:
     options = study.options
     lines = [f"{options.data}: {preprocessing_of(options, study.net).describe()}"]
     lines += [*told_of(options.data, study.data), *told_of_turned(options.data, study.data)]
+    if study.calibrated is not None:
+        lines += told_of(options.calibration, study.calibrated)
     if MIPIN in study.panel.names and study.calibrated is not None:
         lines.append(
             f"{MIPIN} fitted on {len(study.calibrated)} samples of {options.calibration}: ridge {options.ridge:g}, "
