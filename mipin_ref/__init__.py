@@ -1,28 +1,37 @@
-"""MIP-IN attribution of exported ONNX classifiers: which parts of an input carry the information of its prediction."""
+"""MIP-IN attribution of exported ONNX classifiers: which parts of an input carry the information of its prediction.
 
-from mipin_ref import golden, metrics
-from mipin_ref.attribution import Attribution
-from mipin_ref.errors import (
-    BackendUnavailable,
-    ClusterError,
-    CorruptFile,
-    InputRangeWarning,
-    InvalidData,
-    MipinError,
-    UnsupportedModel,
-)
-from mipin_ref.graph.load import load
-from mipin_ref.graph.network import Network
-from mipin_ref.inverse.fit import fit
-from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.load import load_inverse
-from mipin_ref.methods.attribute import attribute
-from mipin_ref.methods.explainer import explain_func
-from mipin_ref.methods.patterns import Patterns, fit_patterns, load_patterns
-from mipin_ref.methods.registry import methods
-from mipin_ref.panel import Panel
-from mipin_ref.report.heatmap import heatmap
-from mipin_ref.report.saliency import saliency
+What is public is imported where it is first used: `mipin --help` needs none of it, and a plain `load` no metrics.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mipin_ref import golden, metrics
+    from mipin_ref.attribution import Attribution
+    from mipin_ref.errors import (
+        BackendUnavailable,
+        ClusterError,
+        CorruptFile,
+        InputRangeWarning,
+        InvalidData,
+        MipinError,
+        UnsupportedModel,
+    )
+    from mipin_ref.graph.load import load
+    from mipin_ref.graph.network import Network
+    from mipin_ref.inverse.fit import fit
+    from mipin_ref.inverse.inverse import Inverse
+    from mipin_ref.inverse.load import load_inverse
+    from mipin_ref.methods.attribute import attribute
+    from mipin_ref.methods.explainer import explain_func
+    from mipin_ref.methods.patterns import Patterns, fit_patterns, load_patterns
+    from mipin_ref.methods.registry import methods
+    from mipin_ref.panel import Panel
+    from mipin_ref.report.heatmap import heatmap
+    from mipin_ref.report.saliency import saliency
 
 __all__ = [
     "Attribution",
@@ -50,3 +59,53 @@ __all__ = [
     "metrics",
     "saliency",
 ]
+
+_ROOMS = {"golden", "metrics"}
+"""Public names that are modules."""
+_PLACES = {
+    "attribution": ("Attribution",),
+    "errors": (
+        *("BackendUnavailable", "ClusterError", "CorruptFile", "InputRangeWarning", "InvalidData", "MipinError"),
+        "UnsupportedModel",
+    ),
+    "graph.load": ("load",),
+    "graph.network": ("Network",),
+    "inverse.fit": ("fit",),
+    "inverse.inverse": ("Inverse",),
+    "inverse.load": ("load_inverse",),
+    "methods.attribute": ("attribute",),
+    "methods.explainer": ("explain_func",),
+    "methods.patterns": ("Patterns", "fit_patterns", "load_patterns"),
+    "methods.registry": ("methods",),
+    "panel": ("Panel",),
+    "report.heatmap": ("heatmap",),
+    "report.saliency": ("saliency",),
+}
+"""Module -> the public names that it defines."""
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported now (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"mipin_ref.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'mipin_ref' has no attribute {name!r}")
+    value = getattr(import_module(f"mipin_ref.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """This package, whose function `methods` is named as a room is: importing the room leaves the function in place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

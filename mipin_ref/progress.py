@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mipin_ref.options import checked_flag
+from mipin_ref.text import printable
 
 Advance = Callable[[int], None]
 
@@ -29,7 +30,7 @@ def progress_bar(enabled: bool) -> Iterator[Callable[[str, int], Advance]]:
             with Progress(*columns, console=console) as bar:
 
                 def start(text: str, total: int) -> Advance:
-                    task = bar.add_task(text, total=total)
+                    task = bar.add_task(printable(text), total=total)
                     return lambda n: bar.advance(task, n)
 
                 yield start

@@ -85,7 +85,7 @@ def write(
     """Write a file, whole or not at all; format, version, package versions and checksums are added to the header.
 
     beside: what is kept in the header but not signed by the digest, such as the time something took.
-    Raises OSError where the disk refuses.
+    Raises InvalidData, naming the path, where it cannot be written.
     """
     full = {"format": kind.format, "version": kind.version, "packages": packages(), **header}
     # safetensors writes the buffer as it lies, whatever the strides.

@@ -10,14 +10,14 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"errors", "window", "table", "files", "progress", "threads", "options", "reading"}
+GROUND = {"text", "errors", "window", "table", "files", "progress", "threads", "options", "reading"}
 ALLOWED: dict[str, set[str]] = {
     "text": set(),
     "errors": {"text"},
     "window": set(),
-    "table": set(),
-    "files": {"errors"},
-    "progress": {"errors", "options"},
+    "table": {"text"},
+    "files": {"errors", "text"},
+    "progress": {"errors", "options", "text"},
     "threads": set(),
     "options": {"errors"},
     "reading": {"errors"},
@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "files", "reading", "seal"},
     "attribution": {"errors"},
     "backend": {"errors", "threads", "options"},
-    "data": {"errors", "options", "reading"},
+    "data": {"text", "errors", "options", "reading"},
     "graph": GROUND,
     "layers": {"errors", "window", "backend", "graph"},
     "solve": {"errors", "window", "backend"},
@@ -34,9 +34,10 @@ ALLOWED: dict[str, set[str]] = {
     "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
     | {"data", "graph", "layers"},
     "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
-    "report": {"errors", "files", "options", "attribution"},
+    "report": {"text", "errors", "files", "options", "attribution"},
     "metrics": {"errors", "table", "options", "attribution", "graph"},
     "golden": {
+        "text",
         "errors",
         "window",
         "files",
@@ -54,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
     | {"panel", "golden", ""},
     "__main__": {"cli"},
-    "": {"errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},
+    "": {"text", "errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},
 }
 """Room -> rooms it may import; "" is the package itself, the public names."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -11,9 +13,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
-    parser.add_argument("--scale", type=float, metavar="S", help="divide by S (default 255 for bytes, else 1)")
+    parser.add_argument("--scale", type=number, metavar="S", help="divide by S (default 255 for bytes, else 1)")
     parser.add_argument("--mean", type=numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
     parser.add_argument("--std", type=numbers, metavar="S[,S...]", help="then divide, one number or one a channel")
+    parser.add_argument(
+        "--no-exif", dest="exif", action="store_false", help="do not turn image files as their EXIF orientation says"
+    )
 
 
 def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
@@ -23,22 +28,44 @@ def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--calibration-limit", type=positive, metavar="N", help="only the first N of them")
 
 
+DIGITS = 18
+"""Of a whole number: what is counted here fits into 64 bits."""
+
+
+def index(text: str) -> int:
+    """A whole number of at most DIGITS digits; whether there is such a class is for the network to say."""
+    if not re.fullmatch(rf"[+-]?[0-9]{{1,{DIGITS}}}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at most {DIGITS} digits, not {text!r}")
+    return int(text)
+
+
 def positive(text: str) -> int:
-    value = int(text)
+    value = index(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
 
 
 def not_negative(text: str) -> int:
-    value = int(text)
+    value = index(text)
     if value < 0:
         raise argparse.ArgumentTypeError("must be at least 0")
     return value
 
 
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {text!r}")
+    return value
+
+
 def numbers(text: str) -> float | tuple[float, ...]:
-    values = tuple(float(part) for part in text.split(","))
+    values = tuple(number(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values
 
 
@@ -47,4 +74,4 @@ def names(text: str) -> list[str]:
 
 
 def integers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    return [index(part) for part in text.split(",")]

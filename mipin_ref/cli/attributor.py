@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mipin_ref as mr
-from mipin_ref.cli.files import Fitted, open_calibration
+from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.methods.attribute import explained
@@ -95,6 +95,8 @@ def _patterns(net: mr.Network, options: Namespace, dtype: str) -> mr.Patterns:
     calibration = open_calibration(options, net)
     if calibration is None:
         return mr.load_patterns(options.patterns, net)
+    for line in told_of(options.calibration, calibration):
+        print(line, flush=True)
     return mr.fit_patterns(net, calibration, at=options.at, backend=options.backend, dtype=dtype, progress=True)
 
 
@@ -131,6 +133,8 @@ def parsed_options(given: Sequence[str]) -> dict[str, Any]:
             raise InvalidData(f"--option {name} is given twice")
         try:
             found[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except RecursionError as error:
+            raise InvalidData(f"--option {name}: its value is nested too deeply") from error
+        except ValueError:  # no JSON, or a number of thousands of digits
             found[name] = value
     return found

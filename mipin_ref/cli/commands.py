@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.compare import compare as compare
-from mipin_ref.cli.evaluate.command import evaluate as evaluate
-from mipin_ref.cli.explain import explain as explain
-from mipin_ref.cli.files import file_to_write, folder, open_samples
-from mipin_ref.cli.golden import golden as golden
+from mipin_ref.cli.arguments import integers
+from mipin_ref.cli.files import open_samples, told_of_turned
+from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
+from mipin_ref.files import check_folder, make_folder
 from mipin_ref.inverse.candidates import candidates
 from mipin_ref.inverse.checkpoint import discard
 from mipin_ref.inverse.cluster import connect
@@ -30,6 +29,7 @@ DEMO_SAMPLES = 1000
 
 def demo(options: Namespace) -> None:
     """Fit all ten classes of the built-in digit network on the embedded sample, explain one digit a class, show APC."""
+    out = claim_folder(options, options.out, PICTURES, pictures=True)
     found = builtin("mnist_cnn")
     net = mr.load(found.model)
     print(net)
@@ -42,7 +42,7 @@ def demo(options: Namespace) -> None:
     results = {c: inv.attribute(x_test[y_test == c]) for c, inv in inverses.items()}
     print(f"\nAPC of {len(x_test)} test digits, each explained for its own class (paper, Eq. 10 and 11):")
     print(mr.metrics.apc(net, results))
-    out = folder(options.out)
+    make_folder(out)
     firsts = [res[:1] for res in results.values()]
     paths = write_heatmaps(np.concatenate([Maps().of(res) for res in firsts]), out)
     for path in [*paths, *write_pages(net, firsts, out, [f"digit {c}" for c in results])]:
@@ -61,10 +61,16 @@ def inspect(options: Namespace) -> None:
 
 def fit(options: Namespace) -> None:
     """Fit and save one inverse a class."""
+    targets = _targets(options.target)
+    # Of all classes there are the names only when the network is read.
+    paths = claim_files(options, _inverse_paths(options.out, [0, 1] if targets is None else targets))
+    if options.checkpoint is not None:
+        check_folder(options.checkpoint, ())
     net = mr.load(options.model, output=options.output)
-    targets = _targets(options.target, net.classes)
-    paths = _inverse_paths(options.out, targets)
-    beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint") if options.resume else None
+    if targets is None:
+        targets = list(range(net.classes))
+        paths = claim_files(options, _inverse_paths(options.out, targets))
+    beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint")
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
     with nullcontext() if options.dask is None else connect(options.dask) as client:
@@ -83,24 +89,28 @@ def fit(options: Namespace) -> None:
             dtype=options.dtype,
             batch_size=options.batch_size,
             memory=options.memory,
-            checkpoint=beside or options.checkpoint,
+            checkpoint=beside if options.resume else options.checkpoint,
             progress=True,
             client=client,
         )
+    for line in told_of_turned(options.data, data):
+        print(line)
     for target, path in zip(targets, paths, strict=True):
         inverses[target].save(path)
         print(f"class {target}: {path}")
         print(inverses[target].report)
-    if beside is not None:
-        discard(beside)
+    # Of no more use, whether this fit went on from it or one that was killed left it there.
+    discard(beside)
 
 
 def patterns(options: Namespace) -> None:
     """Fit and save the patterns of PatternNet and PatternAttribution."""
-    net, path = mr.load(options.model, output=options.output), file_to_write(options.out)
+    path = claim_file(options, options.out)
+    net = mr.load(options.model, output=options.output)
+    data = open_samples(options, options.data, net)
     found = mr.fit_patterns(
         net,
-        open_samples(options, options.data, net),
+        data,
         at=options.at,
         backend=options.backend,
         dtype=options.dtype,
@@ -109,22 +119,25 @@ def patterns(options: Namespace) -> None:
         progress=True,
     )
     found.save(path)
+    for line in told_of_turned(options.data, data):
+        print(line)
     print(f"patterns of {len(found.weights)} layers down to {found.at!r}, from {found.samples} samples: {path}")
 
 
-def _targets(text: str, classes: int) -> list[int]:
+def _targets(text: str) -> list[int] | None:
+    """The classes; None for all."""
     if text == "all":
-        return list(range(classes))
+        return None
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
+        return integers(text)
+    except ArgumentTypeError:
         raise InvalidData(
             f"--target must be a class index, several separated by commas, or 'all', not {text!r}"
         ) from None
 
 
-def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[Path]:
+def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[str]:
     """One path a class."""
     if len(targets) > 1 and "{target}" not in pattern:
         raise InvalidData("for several classes the file name must hold {target}, as in name-{target}.mipin")
-    return [file_to_write(pattern.replace("{target}", str(target))) for target in targets]
+    return [pattern.replace("{target}", str(target)) for target in targets]

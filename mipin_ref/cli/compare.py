@@ -13,9 +13,10 @@ from PIL import Image
 from scipy.special import softmax
 
 import mipin_ref as mr
-from mipin_ref.cli.compare_input import make_panel, read_class_names, read_images
+from mipin_ref.cli.compare_input import Shown, make_panel, read_class_names, read_images
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
-from mipin_ref.cli.files import file_to_write, labels_of
+from mipin_ref.cli.files import labels_of
+from mipin_ref.cli.outputs import claim_file
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
@@ -33,9 +34,9 @@ PICTURE = 128
 """Pixels that the longer side of an input has in the page at most."""
 
 
-def compare(options: Namespace) -> None:
-    """Write the page, print its metrics and the methods that fail."""
-    page, out = ComparePage(), file_to_write(options.out)
+def compare(options: Namespace) -> int:
+    """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
+    page, out = ComparePage(), claim_file(options, options.out)
     net = mr.load(options.model, output=options.output)
     size = image_size(net, net.input)
     if size is None:
@@ -44,10 +45,11 @@ def compare(options: Namespace) -> None:
         )
     class_names = read_class_names(options.class_names, net.classes)
     panel = make_panel(options, net)
-    x, count = read_images(options, net)
-    labels = labels_of(options, net, count if options.limit is None else len(x))
-    if len(x) < count:
-        print(f"showing the first {len(x)} of {count} images (--limit)", flush=True)
+    images = read_images(options, net)
+    x, count = images.x, images.count
+    labels = labels_of(options, net, count if options.limit is None else min(options.limit, count))
+    if images.first < count:
+        print(f"showing the first {images.first} of {count} images (--limit)", flush=True)
     if options.calibration is None:
         for name in (MIPIN, *FITTED):
             if name in panel.names:
@@ -64,19 +66,20 @@ def compare(options: Namespace) -> None:
         facts=_facts(options, net, len(x), count),
         methods=[one.name for one in found],
         failures=failures,
-        rows=_rows(seen, found, scores, class_names, labels),
+        rows=_rows(seen, found, scores, class_names, labels, images),
         factor=factor,
         metrics=metrics_table(found),
         notes=metrics_notes(found, seen),
     )
     with written_whole(out) as file:
-        file.write(page.render(shown).encode())
+        file.write(page.render(shown).encode("utf-8"))
     print(format_table(*shown.metrics))
     for name, reason in failures:
         print(f"{name} fails: {reason}")
     if factor > 1:
         print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
     print(out)
+    return images.code
 
 
 def whole_factor(maps: int, size: tuple[int, int]) -> int:
@@ -88,13 +91,19 @@ def whole_factor(maps: int, size: tuple[int, int]) -> int:
 
 
 def _rows(
-    seen: Seen, found: Sequence[Compared], scores: Array, class_names: Sequence[str], labels: Array | None
+    seen: Seen,
+    found: Sequence[Compared],
+    scores: Array,
+    class_names: Sequence[str],
+    labels: Array | None,
+    shown: Shown,
 ) -> list[Row]:
     images = channels_last(seen.x, seen.net.channel_axis(seen.net.input), "images")
     shares = softmax(scores.astype(np.float64), axis=1)
     rows = []
     for number, (image, targets) in enumerate(zip(images, seen.targets, strict=True)):
-        label = None if labels is None else int(labels[number])
+        position = shown.positions[number]
+        label = None if labels is None else int(labels[position])
         classes = [
             # One logit alone has no probability.
             ShownClass(
@@ -103,7 +112,7 @@ def _rows(
             for c in targets
         ]
         row = Row(
-            title=f"image {number}",
+            title=f"image {position}" + ("" if shown.names is None else f": {shown.names[number]}"),
             picture=_picture(image),
             classes=classes,
             maps={one.name: one.maps[number] for one in found},

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.cli.attributor import method_options
-from mipin_ref.cli.files import open_calibration, preprocessing_of
-from mipin_ref.data import open_data
+from mipin_ref.cli.files import (
+    open_calibration,
+    preprocessing_of,
+    read_readable,
+    tell_broken,
+    told_of,
+    told_of_turned,
+)
+from mipin_ref.data import names_of, open_data
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
 from mipin_ref.panel import MIPIN
 from mipin_ref.reading import read_json, regular_file
+from mipin_ref.text import printable
 
 LIMIT = 20
 MOST = 200
@@ -40,9 +50,12 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
         if name not in FIT_OPTIONS:
             raise InvalidData(f"method {MIPIN!r} has no option {name!r}; its options are {', '.join(FIT_OPTIONS)}")
     Options(**fit_options, dtype=options.dtype)
+    calibration = open_calibration(options, net)
+    for line in [] if calibration is None else told_of(options.calibration, calibration):
+        print(line, flush=True)
     return mr.Panel(
         net,
-        open_calibration(options, net),
+        calibration,
         names=options.methods,
         fit_options=FitOptions(**fit_options),  # type: ignore[typeddict-item]
         method_options=by_method,
@@ -53,8 +66,25 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
     )
 
 
-def read_images(options: Namespace, net: mr.Network) -> tuple[Array, int]:
-    """The images to show [n, *input_shape], `--limit` of them at most, and how many there are.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The images to show.
+
+    x: [n, *input_shape]; positions: [n] of them in the data; count: how many there are in the data; first: of how many
+    of them those that can be read are shown; names: [n] of their files, None of arrays; code: 1 where image files were
+    left out that could not be read.
+    """
+
+    x: Array
+    positions: Sequence[int]
+    count: int
+    first: int
+    names: Sequence[str] | None
+    code: int
+
+
+def read_images(options: Namespace, net: mr.Network) -> Shown:
+    """The images to show, among the first `--limit`, and a line on what was done to them.
 
     Raises InvalidData for a limit above what a page may show, NaN and Inf.
     """
@@ -64,11 +94,18 @@ def read_images(options: Namespace, net: mr.Network) -> tuple[Array, int]:
     preprocessing = preprocessing_of(options, net)
     print(f"{options.images}: {preprocessing.describe()}", flush=True)
     data = open_data(options.images, key=options.key, preprocessing=preprocessing)
-    x = data[:limit]
-    for number, one in enumerate(x):
+    for line in told_of(options.images, data):
+        print(line, flush=True)
+    read = read_readable(data, 0, limit)
+    code = tell_broken(read.failures, min(limit, len(data)))
+    for line in told_of_turned(options.images, data):
+        print(line, flush=True)
+    for number, one in zip(read.positions, read.x, strict=True):
         if not np.isfinite(one).all():
             raise InvalidData(f"{options.images}: image {number} holds NaN or Inf")
-    return x, len(data)
+    names = names_of(data)
+    named = None if names is None else [names[i] for i in read.positions]
+    return Shown(read.x, read.positions, len(data), min(limit, len(data)), named, code)
 
 
 def read_class_names(path: str | None, classes: int) -> list[str]:
@@ -88,14 +125,4 @@ def read_class_names(path: str | None, classes: int) -> list[str]:
     for number, name in enumerate(map(str, names)):
         if len(name) > NAME_LENGTH:
             raise InvalidData(f"{path}: name {number} has {len(name)} characters; give one of {NAME_LENGTH} at most")
-        if not _is_text(name):
-            raise InvalidData(f"{path}: name {number}, {name!a}, holds half a character (a lone surrogate)")
-    return [str(name) for name in names]
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return [printable(str(name)) for name in names]

@@ -5,41 +5,52 @@ from __future__ import annotations
 import json
 import re
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.cli.attributor import by_inverse, by_method
-from mipin_ref.cli.files import folder, open_samples
+from mipin_ref.cli.files import open_samples, read_readable, tell_broken, told_of_turned
+from mipin_ref.cli.outputs import PICTURES, claim_folder
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
 from mipin_ref.cli.spool import npz_in_batches
+from mipin_ref.data import names_of
 from mipin_ref.errors import InvalidData
+from mipin_ref.files import make_folder
 from mipin_ref.graph.layer import Array
 from mipin_ref.progress import progress_bar
 
+ARRAYS = "attribution.npz"
 LARGEST_MAP = 2048
 BATCH_BYTES = 256 << 20
 PAGES = 10
 """The most pages in one batch."""
 
 
-def explain(options: Namespace) -> None:
-    """Write attribution.npz and, where the explained tensor has an image shape, pictures, batch by batch."""
+def explain(options: Namespace) -> int:
+    """Write attribution.npz and, where the explained tensor has an image shape, pictures, batch by batch.
+
+    Broken image files are named and left out. Returns 1 where there are such.
+    """
+    out = claim_folder(options, options.out, (ARRAYS, *PICTURES), pictures=True)
     net = mr.load(options.model, output=options.output)
     way = by_inverse(net, options) if options.method is None else by_method(net, options)
     tensor = way.tensor
     maps = _maps(net, tensor, options)
     data = open_samples(options, options.images, net, way.fitted)
-    out = folder(options.out)
+    make_folder(out)
     header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
     if data.source.preprocessing is not None:
         header["preprocessing"] = data.source.preprocessing.as_record()
     if maps is not None:
         header["map"] = asdict(maps)
-    arrays, pictures = out / "attribution.npz", list[Path]()
+    arrays, pictures, failures = out / ARRAYS, list[Path](), list[str]()
+    names = None if names_of(data) is None else np.array(names_of(data))
     size = _batch(net, tensor, maps, np.dtype(way.dtype).itemsize)
     with (
         npz_in_batches(arrays, header=json.dumps(header)) as append,
@@ -47,23 +58,40 @@ def explain(options: Namespace) -> None:
     ):
         advance = begin(f"{tensor}, class {way.target}", len(data))
         for start in range(0, len(data), size):
-            x = data[start : start + size]
+            read = read_readable(data, start, start + size)
+            failures += read.failures
+            advance(len(read.failures))
+            if not len(read.x):
+                continue
             try:
-                res = way.attribute(x)
+                res = way.attribute(read.x)
             except InvalidData as error:
                 # Samples are counted within the batch.
                 raise InvalidData(f"counted from image {start}: {error}" if start else str(error)) from error
-            append(**_arrays(res))
+            positions = list(read.positions)
+            append(**_arrays(res), **({} if names is None else {"names": names[positions]}))
             if maps is not None:
                 drawn = maps.of(res)
                 append(map=drawn)
-                pictures += _drawn(net, res, x, maps, drawn, out, start)
-            advance(len(x))
+                titles = [_title(number, names, res) for number in positions]
+                pictures += _drawn(net, res, read.x, maps, drawn, out, positions, titles)
+            advance(len(read.x))
+        # Nothing is written where nothing was read.
+        code = tell_broken(failures, len(data))
     print(arrays)
     if maps is None:
         print(f"tensor {tensor!r} of shape {list(net.shapes[tensor])} has no image shape: no pictures")
     for path in pictures:
         print(path)
+    for line in told_of_turned(options.images, data):
+        print(line)
+    return code
+
+
+def _title(number: int, names: npt.NDArray[np.str_] | None, res: mr.Attribution) -> str:
+    """Of an image in pictures: its number, its file, its class."""
+    named = "" if names is None else f" {names[number]}"
+    return f"#{number}{named}, class {res.target}"
 
 
 def _arrays(res: mr.Attribution) -> dict[str, Array]:
@@ -109,11 +137,18 @@ def _batch(net: mr.Network, tensor: str, maps: Maps | None, itemsize: int) -> in
 
 
 def _drawn(
-    net: mr.Network, res: mr.Attribution, x: Array, maps: Maps, drawn: Array, out: Path, start: int
+    net: mr.Network,
+    res: mr.Attribution,
+    x: Array,
+    maps: Maps,
+    drawn: Array,
+    out: Path,
+    positions: Sequence[int],
+    titles: Sequence[str],
 ) -> list[Path]:
-    """The pictures of a batch that begins at image `start`, which begins a page."""
-    titles = [f"#{start + i}, class {res.target}" for i in range(len(res))]
-    paths = write_heatmaps(drawn, out, start)
+    """The pictures of a batch. positions: of its images among all; the first page is that of the first image."""
+    start = positions[0]
+    paths = write_heatmaps(drawn, out, positions)
     paths += write_pages(net, [res], out, titles, start // ROWS)
     if maps.positive and maps.size is not None and maps.size == image_size(net, net.input):
         paths += write_overlays(net, res, x, drawn, maps.kind, out, titles, start // ROWS)

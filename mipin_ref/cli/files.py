@@ -1,19 +1,34 @@
-"""Where commands read from and write to."""
+"""Where commands read from."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import mipin_ref as mr
-from mipin_ref.data import Preprocessing, Samples, SharedFile, first, open_data, open_labels
+from mipin_ref.cli.streams import tell_error
+from mipin_ref.data import (
+    Preprocessing,
+    Samples,
+    SharedFile,
+    first,
+    left_out_of,
+    names_of,
+    open_data,
+    open_labels,
+    turned_of,
+)
 from mipin_ref.errors import InvalidData
+from mipin_ref.text import one_line
 
 Ints = npt.NDArray[np.int64]
+SOME_BROKEN = 1
+"""Exit code where some of the images could not be read, and the others were explained."""
 
 
 def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted | None = None) -> Samples:
@@ -27,9 +42,73 @@ def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted 
         preprocessing, told = fitted.preprocessing_of(preprocessing), f"; as {fitted.told}"
     print(f"{path}: {preprocessing.describe()}{told}", flush=True)
     if getattr(options, "dask", None) is not None:
-        return SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
-    data = open_data(path, key=options.key, preprocessing=preprocessing)
-    return data if options.limit is None else first(data, options.limit)
+        data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
+    else:
+        data = open_data(path, key=options.key, preprocessing=preprocessing)
+        data = data if options.limit is None else first(data, options.limit)
+    for line in told_of(path, data):
+        print(line, flush=True)
+    return data
+
+
+def told_of(path: str, data: Samples) -> list[str]:
+    """What to say of data as they are opened: what their folder holds besides."""
+    return [f"{path}: {left_out_of(data)}"] if left_out_of(data) else []
+
+
+def told_of_turned(path: str, data: Samples) -> list[str]:
+    """What to say of data once they are read: how many images were turned."""
+    count = turned_of(data)
+    if not count:
+        return []
+    were = "image was" if count == 1 else "images were"
+    return [f"{path}: {count} {were} turned upright, as EXIF says (--no-exif takes them as they are stored)"]
+
+
+@dataclass(frozen=True)
+class Readable:
+    """The samples of a batch that can be read.
+
+    x: [n, *input_shape]; positions: [n] of them in the data; failures: why each of the others cannot be.
+    """
+
+    x: npt.NDArray[Any]
+    positions: Sequence[int]
+    failures: Sequence[str]
+
+
+def read_readable(data: Samples, start: int, stop: int) -> Readable:
+    """The samples start to stop, less image files that are broken.
+
+    Raises InvalidData where data of another kind cannot be read.
+    """
+    positions = range(start, min(stop, len(data)))
+    try:
+        return Readable(data[start:stop], positions, [])
+    except InvalidData:
+        if names_of(data) is None:
+            raise
+    parts, found, failures = [data[:0]], [], []
+    for position in positions:
+        try:
+            parts.append(data[position : position + 1])
+            found.append(position)
+        except InvalidData as error:
+            failures.append(str(error))
+    return Readable(np.concatenate(parts), found, failures)
+
+
+def tell_broken(failures: Sequence[str], images: int) -> int:
+    """Name the images that could not be read. Returns the exit code; raises InvalidData where none could be read."""
+    if not failures:
+        return 0
+    if len(failures) == images:
+        more = "" if images == 1 else f"; nor can the other {images - 1} images be read"
+        raise InvalidData(failures[0] + more)
+    for reason in failures:
+        tell_error(f"mipin: {one_line(reason)}; left out")
+    tell_error(f"mipin: {len(failures)} of {images} images left out")
+    return SOME_BROKEN
 
 
 def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
@@ -66,7 +145,7 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
 
 
 def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
-    return Preprocessing(options.scale, options.mean, options.std, net.input_shape)
+    return Preprocessing(options.scale, options.mean, options.std, net.input_shape, options.exif)
 
 
 @dataclass(frozen=True)
@@ -90,20 +169,3 @@ class Fitted:
             )
         scale = self.preprocessing.scale if given.scale is None else given.scale
         return replace(self.preprocessing, scale=scale, shape=given.shape)
-
-
-def folder(path: str) -> Path:
-    """The folder `path`, made where it is missing."""
-    out = Path(path)
-    out.mkdir(parents=True, exist_ok=True)
-    return out
-
-
-def file_to_write(path: str) -> Path:
-    """The path of a file, whose folder exists: long work must not end with nowhere to go."""
-    out = Path(path)
-    if not out.parent.is_dir():
-        raise InvalidData(f"there is no folder {str(out.parent)!r} to write to")
-    if out.is_dir():
-        raise InvalidData(f"{str(out)!r} is a folder")
-    return out

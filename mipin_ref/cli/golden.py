@@ -6,8 +6,10 @@ import json
 from argparse import Namespace
 
 import mipin_ref as mr
-from mipin_ref.cli.files import open_samples
+from mipin_ref.cli.files import open_samples, told_of_turned
+from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.data import open_labels
+from mipin_ref.golden.case import ARRAYS, MANIFEST
 
 CHECK_FAILED = 1
 
@@ -18,6 +20,7 @@ def golden(options: Namespace) -> int:
 
 
 def _make(options: Namespace) -> int:
+    claim_folder(options, options.out, (MANIFEST, ARRAYS), pictures=False)
     net = mr.load(options.model, output=options.output)
     data = open_samples(options, options.data, net)
     case = mr.golden.make(
@@ -34,11 +37,13 @@ def _make(options: Namespace) -> int:
         local=options.local,
         fit_on=options.fit_on,
     )
+    for line in told_of_turned(options.data, data):
+        print(line)
     print(f"{options.out}: {len(case.tensors)} tensors of {case.manifest['samples']} samples")
     return 0
 
 
 def _verify(options: Namespace) -> int:
     found = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
-    print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False) if options.json else found)
+    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
     return 0 if found.ok else CHECK_FAILED

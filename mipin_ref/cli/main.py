@@ -1,181 +1,47 @@
-"""Parsing, dispatch, and the one place where errors become a line and an exit code."""
+"""The door of the command line: what must be so before anything heavy is imported."""
 
 from __future__ import annotations
 
-import argparse
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Any
 
-from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, names, positive
-from mipin_ref.cli.evaluate.arguments import add_evaluate
-from mipin_ref.cli.warned import warned_in_a_line
-from mipin_ref.errors import MipinError
-
-USAGE_ERROR = 2
+INTERRUPTED = 2
+_TOLD = b"mipin: interrupted\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0 when done, 1 where a check failed, 2 on a usage or input error, told in one line."""
-    parser = _parser()
-    options = parser.parse_args(argv)
-    # Heavy imports wait until a command is known to run.
-    from mipin_ref.cli import commands
+    """Run one command: of `argv`, or, as the process `mipin`, of the process's arguments.
+
+    Returns 0 when done, 1 where a check failed or some of the images were unreadable, 2 on a usage or input error or
+    after Ctrl-C, told in one line. The parser leaves by SystemExit: with 0 after --help, with 2 on a usage error.
+    """
+    if argv is not None:
+        from mipin_ref.cli.dispatch import run
+
+        return run(argv)
+    # Ctrl-C may come while libraries are imported, and would show a traceback through them; nothing is lost then.
+    _on_interrupt(_leave)
+    from mipin_ref.cli.dispatch import run
 
     try:
-        with warned_in_a_line():
-            return getattr(commands, options.command)(options) or 0
-    except MipinError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted; files already complete are kept, no partial file is left")
-    except OSError as error:
-        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        return run(sys.argv[1:], ready=lambda: _on_interrupt(signal.default_int_handler))
+    finally:
+        # What is left is the interpreter's own end, which another Ctrl-C ends silently.
+        _on_interrupt(signal.SIG_DFL)
 
 
-def _fail(message: str) -> int:
-    print("mipin: " + " ".join(message.split()), file=sys.stderr)
-    return USAGE_ERROR
+def _on_interrupt(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    # A process that was started deaf to Ctrl-C, as by nohup, stays so.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mipin", description="MIP-IN attribution of ONNX classifiers")
-    parser.add_argument("--version", action="version", version=version("mipin_ref"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    demo = commands.add_parser("demo", help="fit, explain and draw the built-in digits")
-    demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
-
-    inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
-    inspect.add_argument("model", metavar="MODEL")
-    add_output(inspect)
-
-    fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
-    fit.add_argument("model", metavar="MODEL")
-    fit.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
-    fit.add_argument("--target", required=True, metavar="C[,C...]", help="class index, several, or 'all'")
-    fit.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help="three.mipin; for several classes name-{target}.mipin"
-    )
-    fit.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    fit.add_argument("--ridge", type=float, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
-    fit.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
-    fit.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
-    fit.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
-    fit.add_argument("--global", dest="local", action="store_false", help="no masks: class-level source signal")
-    fit.add_argument("--fit-on", choices=("all", "target_class"), default="all")
-    fit.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    fit.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    fit.add_argument("--memory", default="2GB", help="what the fit may hold (default 2GB), or each thread of a worker")
-    fit.add_argument("--batch-size", type=positive, metavar="N")
-    fit.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler whose workers do it, as tcp://host:8786")
-    fit.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    again = fit.add_mutually_exclusive_group()
-    again.add_argument(
-        "--resume",
-        action="store_true",
-        help="keep finished passes in a hidden folder beside FILE until it is saved, and go on from those found there",
-    )
-    again.add_argument(
-        "--checkpoint", metavar="DIR", help="the same in a folder that you name; fits may share it, and it stays"
-    )
-    add_output(fit)
-    add_preprocessing(fit)
-
-    explain = commands.add_parser("explain", help="attributions and heatmaps of images, by MIP-IN or another method")
-    explain.add_argument("model", metavar="MODEL")
-    explain.add_argument("images", metavar="IMAGES", help="data as for fit")
-    how = explain.add_mutually_exclusive_group(required=True)
-    how.add_argument("--inverse", metavar="FILE", help="MIP-IN: what fit wrote")
-    how.add_argument("--method", metavar="NAME", help="another method, such as guided-backprop")
-    explain.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the method, as samples=50; may be given several times",
-    )
-    explain.add_argument("-o", "--out", required=True, metavar="DIR")
-    explain.add_argument("--at", metavar="TENSOR", help="explain this inner tensor; an inverse must reach it")
-    explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
-    explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
-    explain.add_argument("--target", type=int, metavar="C", help="the class; an inverse of another is refused")
-    explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
-    explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
-    explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
-    add_calibration(explain, "these two")
-    add_output(explain)
-    add_preprocessing(explain)
-
-    patterns = commands.add_parser("patterns", help="fit the patterns of patternnet and pattern-attribution")
-    patterns.add_argument("model", metavar="MODEL")
-    patterns.add_argument("data", metavar="DATA", help="as for fit")
-    patterns.add_argument("-o", "--out", required=True, metavar="FILE")
-    patterns.add_argument("--at", metavar="TENSOR", help="down to this inner tensor instead of the input")
-    patterns.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    patterns.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    patterns.add_argument("--memory", default="2GB", help="what sums and batches may hold (default 2GB)")
-    patterns.add_argument("--batch-size", type=positive, metavar="N")
-    patterns.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    add_output(patterns)
-    add_preprocessing(patterns)
-
-    add_evaluate(commands)
-
-    compare = commands.add_parser("compare", help="a web page of the maps of several methods side by side")
-    compare.add_argument("model", metavar="MODEL")
-    compare.add_argument("images", metavar="IMAGES", help="data as for fit")
-    compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
-    add_calibration(compare, "MIP-IN and the pattern methods")
-    compare.add_argument("--methods", type=names, metavar="M[,M...]", help="mip-in and others (default all)")
-    compare.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="METHOD.NAME=VALUE",
-        help="as smoothgrad.samples=100 or mip-in.ridge=10; may be given several times",
-    )
-    compare.add_argument("--labels", metavar="FILE", help="true classes of IMAGES")
-    compare.add_argument("--label-key", metavar="NAME", help="their array in an .npz (default y, else y_train)")
-    compare.add_argument(
-        "--class-names", metavar="FILE", help="JSON: a list of names, or an object with class_names such as a card.json"
-    )
-    compare.add_argument(
-        "--limit", type=positive, metavar="N", help="only the first N images (default 20, at most 200)"
-    )
-    compare.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    compare.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
-    add_output(compare)
-    add_preprocessing(compare)
-
-    _add_golden(commands.add_parser("golden", help="golden values, for other implementations to check themselves by"))
-    return parser
-
-
-def _add_golden(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="action", required=True, metavar="make|verify")
-    make = commands.add_parser("make", help="write the golden values of one class of a model into a folder")
-    make.add_argument("model", metavar="MODEL")
-    make.add_argument("data", metavar="DATA", help="few samples, as for fit")
-    make.add_argument("--target", type=int, required=True, metavar="C", help="class index")
-    make.add_argument("-o", "--out", required=True, metavar="DIR")
-    make.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    make.add_argument("--ridge", type=float, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
-    make.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
-    make.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
-    make.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
-    make.add_argument("--global", dest="local", action="store_false", help="no masks: class-level source signal")
-    make.add_argument("--fit-on", choices=("all", "target_class"), default="all")
-    make.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    add_output(make)
-    add_preprocessing(make)
-    verify = commands.add_parser(
-        "verify", help="compare arrays of another implementation; exit code 1 where one is off"
-    )
-    verify.add_argument("case", metavar="CASE", help="the folder of a case")
-    verify.add_argument("candidate", metavar="CANDIDATE", help=".npz or .safetensors under the manifest's names")
-    verify.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be given several times")
-    verify.add_argument("--dtype", choices=("float64", "float32"), help="computed in (default: each array's dtype)")
-    verify.add_argument("--json", action="store_true", help="print everything as JSON")
+def _leave(number: int, frame: FrameType | None) -> None:
+    with suppress(OSError):
+        os.write(2, _TOLD)
+    os._exit(INTERRUPTED)

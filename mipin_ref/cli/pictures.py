@@ -44,9 +44,9 @@ def image_size(net: mr.Network, tensor: str) -> tuple[int, int] | None:
     return (size[0], size[1]) if len(size) == 2 else None
 
 
-def write_heatmaps(maps: Array, out: Path, first: int = 0) -> list[Path]:
-    """heatmap_#####.png of each of the maps [N, H, W], counted from `first`."""
-    paths = [out / f"heatmap_{first + number:05d}.png" for number in range(len(maps))]
+def write_heatmaps(maps: Array, out: Path, numbers: Sequence[int] | None = None) -> list[Path]:
+    """heatmap_#####.png of each of the maps [N, H, W]; numbers: those in the files' names, by default from 0."""
+    paths = [out / f"heatmap_{number:05d}.png" for number in numbers or range(len(maps))]
     for one, path in zip(maps, paths, strict=True):
         save_png(mr.heatmap(one), path)
     return paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from mipin_ref.files import written_whole
+from mipin_ref.files import temporary_folder, written_whole
 from mipin_ref.graph.layer import Array
 
 
@@ -41,22 +40,22 @@ def npz_in_batches(path: Path, **others: Array | str) -> Iterator[Append]:
     """An .npz at `path`, whole or not at all, of arrays that come batch by batch, and of `others` as they are.
 
     The batches lie in a hidden folder beside it until the block ends well, so the disk holds everything twice for a
-    moment. Raises OSError as the system gives it.
+    moment. Raises InvalidData, naming `path`, where it cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with temporary_folder(path) as folder:
         arrays: dict[str, _Growing] = {}
         with ExitStack() as files:
 
             def append(**parts: Array) -> None:
                 for name, part in parts.items():
                     if name not in arrays:
-                        file = files.enter_context((Path(folder) / name).open("xb"))
+                        file = files.enter_context((folder / name).open("xb"))
                         arrays[name] = _Growing(file, part.dtype, part.shape[1:])
                     arrays[name].extend(part)
 
             yield append
         held: dict[str, Any] = dict(others)
         for name, one in arrays.items():
-            held[name] = np.memmap(Path(folder) / name, one.dtype, "r", shape=(one.count, *one.shape))
+            held[name] = np.memmap(folder / name, one.dtype, "r", shape=(one.count, *one.shape))
         with written_whole(path) as file:
             np.savez(file, **held)

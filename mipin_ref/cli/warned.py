@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from mipin_ref.cli.streams import tell_error
 from mipin_ref.errors import InputRangeWarning
+from mipin_ref.text import one_line
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def warned_in_a_line() -> Iterator[None]:
             usual(message, category, filename, lineno, file, line)
         elif not told:
             told = True
-            print("warning: " + " ".join(str(message).split()), file=sys.stderr, flush=True)
+            tell_error(f"warning: {one_line(str(message))}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputRangeWarning)

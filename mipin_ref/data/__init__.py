@@ -8,7 +8,7 @@ from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.readers import open_data, open_labels
 from mipin_ref.data.seen import Seen
 from mipin_ref.data.shared import SharedFile
-from mipin_ref.data.view import Samples, first
+from mipin_ref.data.view import Samples, first, left_out_of, names_of, turned_of
 
 __all__ = [
     "Builtin",
@@ -22,7 +22,10 @@ __all__ = [
     "builtin",
     "builtin_names",
     "first",
+    "left_out_of",
+    "names_of",
     "open_boxes",
     "open_data",
     "open_labels",
+    "turned_of",
 ]

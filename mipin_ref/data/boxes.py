@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.data import images
+from mipin_ref.data.folders import find_images
 from mipin_ref.data.numpy_files import open_npy, open_npz
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.errors import CorruptFile, InvalidData, shown
@@ -28,12 +29,14 @@ def open_boxes(
     samples: int,
     shape: Sequence[int],
     key: str | None = None,
+    exif: bool = True,
 ) -> list[Boxes]:
     """The boxes [k, 4] of each of the first `samples` samples of `data`: x0, y0, x1, y1, ends excluded.
 
     From .npz (array `key`, else "box", else "boxes") and .npy, [N, 4] or [N, k, 4], in pixels of the network's input;
     N may be larger. From .json, {"file name": [x0, y0, x1, y1]} or several such, for a folder of images: the name is
-    that of the file, or its path in the folder with "/", and pixels are those of the file; each box is moved with its
+    that of the file, or its path in the folder with "/", and pixels are those of the file, turned upright by EXIF
+    unless `exif` is False; each box is moved with its
     image to the network's input of per-sample `shape` (see ImageFiles), where it covers every pixel that it touches
     and loses what the crop cuts off.
     Raises InvalidData where a sample has no box, values are no integers, or a box of an image is empty, leaves it, or
@@ -44,7 +47,7 @@ def open_boxes(
     if place.suffix.lower() == ".json":
         if key is not None:
             raise InvalidData(f"{path}: only a .npz archive has keys; leave out {shown(key)}")
-        return _of_images(place, folder, samples, shape)
+        return _of_images(place, folder, samples, shape, exif)
     if place.suffix.lower() not in (".npz", ".npy"):
         raise InvalidData(f"{path}: boxes are read from .npz, .npy and .json")
     if place.suffix.lower() == ".npy" and key is not None:
@@ -59,7 +62,7 @@ def open_boxes(
     return [np.array(one, np.int64).reshape(-1, 4) for one in stored[:samples]]
 
 
-def _of_images(place: Path, folder: Path, samples: int, shape: Sequence[int]) -> list[Boxes]:
+def _of_images(place: Path, folder: Path, samples: int, shape: Sequence[int], exif: bool) -> list[Boxes]:
     told = read_json(place)
     if not isinstance(told, dict):
         raise CorruptFile(f"{place}: must be an object of boxes by file name, not a {type(told).__name__}")
@@ -67,12 +70,12 @@ def _of_images(place: Path, folder: Path, samples: int, shape: Sequence[int]) ->
         raise InvalidData(f"{place}: boxes by file name are for a folder of images, which {folder} is not")
     geometry = image_geometry(shape)
     found = []
-    for file in images.find_images(folder)[0][:samples]:
+    for file in find_images(folder).files[:samples]:
         inner = file.relative_to(folder).as_posix()
         if inner not in told and file.name not in told:
             raise InvalidData(f"{place}: there is no box of {inner}")
         boxes = _checked(told.get(inner, told.get(file.name)), f"{place}, {inner}")
-        width, height = images.size_of(file)
+        width, height = images.size_of(file, exif=exif)
         for x0, y0, x1, y1 in boxes.tolist():
             if x0 >= x1 or y0 >= y1:
                 raise InvalidData(f"{place}, {inner}: box ({x0}, {y0}, {x1}, {y1}) is empty")

@@ -12,16 +12,27 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.errors import InvalidData
 from mipin_ref.reading import decoding
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
 MAGICS = (b"\x89PNG", b"\xff\xd8\xff")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the image upright (EXIF 2.32, tag 0x0112); 1 and anything else is upright."""
+ACROSS = {TURNS[number] for number in (5, 6, 7, 8)}
+"""Those that swap height and width."""
 
 
 class ImageFiles:
@@ -30,14 +41,25 @@ class ImageFiles:
     wanted: per-sample shape of the network's input. Where it has an image geometry, each image is converted to RGB or
     grayscale, its shorter side resized (Pillow, bilinear, antialiased) and its centre cropped to that geometry; crop
     and resize are one step, so the crop may fall between pixels. Otherwise all images must have the size of the first,
-    which is checked at once from their headers. Transparency is dropped and an EXIF rotation is not applied, as in the
-    usual training pipelines.
+    which is checked at once from their headers, but for unreadable ones. Transparency is dropped.
+    exif: whether images are turned as their EXIF orientation says, as people see them, or taken as they are stored;
+    names: of the images, to be shown; left_out: what the folder holds besides, in words.
     Raises CorruptFile naming the file where one is damaged, InvalidData where it is too large, 16-bit, or of another
     size.
     """
 
-    def __init__(self, files: Sequence[Path], wanted: Sequence[int] | None) -> None:
-        self._files = tuple(files)
+    def __init__(
+        self,
+        files: Sequence[Path],
+        wanted: Sequence[int] | None,
+        *,
+        exif: bool = True,
+        names: Sequence[str] | None = None,
+        left_out: str = "",
+    ) -> None:
+        self._files, self._exif, self.left_out = tuple(files), exif, left_out
+        self._turned: set[Path] = set()
+        self.names = tuple(file.name for file in files) if names is None else tuple(names)
         geometry = None if wanted is None else image_geometry(wanted)
         self._resized = geometry is not None
         if geometry is None:
@@ -52,6 +74,11 @@ class ImageFiles:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.uint8)
 
+    @property
+    def turned(self) -> int:
+        """How many of the images decoded so far were turned upright."""
+        return len(self._turned)
+
     def __getitem__(self, index: slice | npt.NDArray[np.integer[Any]], /) -> npt.NDArray[np.uint8]:
         """The images [n, channels, height, width] at a slice or at a 1-D array of positions >= 0."""
         files = self._files[index] if isinstance(index, slice) else [self._files[i] for i in index]
@@ -61,12 +88,15 @@ class ImageFiles:
         return pixels
 
     def _common_geometry(self, wanted: Sequence[int] | None) -> tuple[int, int, int]:
-        width, height, mode = _header(self._files[0])
-        for path in self._files[1:]:
-            other = _header(path)[:2]
+        first, (width, height, mode) = self._first_readable()
+        for path in self._files[first + 1 :]:
+            try:
+                other = _header(path, self._exif)[:2]
+            except InvalidData:  # which is told when its pixels are asked for
+                continue
             if other != (width, height):
                 raise InvalidData(
-                    f"{path}: {other[0]} x {other[1]} pixels, but {self._files[0].name} has {width} x {height}; "
+                    f"{path}: {other[0]} x {other[1]} pixels, but {self._files[first].name} has {width} x {height}; "
                     "images of several sizes need the height and width of the network's input"
                 )
         if wanted is None:
@@ -75,45 +105,39 @@ class ImageFiles:
             if math.prod(wanted) == channels * height * width:
                 return channels, height, width
         raise InvalidData(
-            f"{self._files[0]}: an image of {width} x {height} pixels does not fit the network's input {list(wanted)}"
+            f"{self._files[first]}: an image of {width} x {height} pixels does not fit the network's input "
+            f"{list(wanted)}"
         )
+
+    def _first_readable(self) -> tuple[int, tuple[int, int, str]]:
+        """The place and the header of the first image that has one. Raises InvalidData where none has."""
+        reason: InvalidData | None = None
+        for number, path in enumerate(self._files):
+            try:
+                return number, _header(path, self._exif)
+            except InvalidData as error:
+                reason = reason or error
+        assert reason is not None
+        raise reason
 
     def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
         """One image [channels, height, width]."""
         with _readable(path), Image.open(path, formats=FORMATS) as image:
             _refuse_deep(image, path)
             image.load()
+            turn = _turn(image) if self._exif else None
             # Pillow warns where a palette's transparency is lost in one step.
             opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
             converted = opaque.convert("L" if self._channels == 1 else "RGB")
+            if turn is not None:
+                converted = converted.transpose(turn)
+                self._turned.add(path)
             if self._resized:
                 converted = resized_to_cover(converted, self._height, self._width)
             pixels = np.asarray(converted)
         if pixels.shape[:2] != (self._height, self._width):
             raise InvalidData(f"{path}: the image changed its size while it was in use")
         return np.moveaxis(pixels.reshape(self._height, self._width, self._channels), -1, 0)
-
-
-def find_images(folder: Path) -> tuple[list[Path], list[int] | None]:
-    """The PNG and JPEG files of a folder sorted by name, and their classes.
-
-    With sub-folders, one per class: sorted by class, then name; classes are the places of the sub-folders' names in
-    sorted order, those without images included. Without: classes is None. Hidden files are passed over.
-    Raises InvalidData where there is no image, or images lie both in the folder and in its sub-folders.
-    """
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    direct = [entry for entry in entries if _is_image(entry)]
-    files: list[Path] = []
-    classes: list[int] = []
-    for number, subfolder in enumerate(entry for entry in entries if entry.is_dir()):
-        found = sorted(entry for entry in subfolder.iterdir() if _is_image(entry))
-        files.extend(found)
-        classes.extend([number] * len(found))
-    if direct and files:
-        raise InvalidData(f"{folder}: holds images both directly and in sub-folders; keep one of the two")
-    if not direct and not files:
-        raise InvalidData(f"{folder}: holds no PNG or JPEG image and no CIFAR-10 batch")
-    return (direct, None) if direct else (files, classes)
 
 
 def resized_to_cover(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -144,20 +168,27 @@ def moved_to_cover(
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of an image file in pixels. Raises CorruptFile where it is damaged."""
-    return _header(path)[:2]
+def size_of(path: Path, *, exif: bool = True) -> tuple[int, int]:
+    """Width and height of an image file in pixels, turned upright or as stored. Raises CorruptFile where damaged."""
+    return _header(path, exif)[:2]
 
 
-def _is_image(entry: Path) -> bool:
-    return entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-
-
-def _header(path: Path) -> tuple[int, int, str]:
-    """Width, height and Pillow mode, without decoding the pixels."""
+def _header(path: Path, exif: bool) -> tuple[int, int, str]:
+    """Width, height and Pillow mode; decodes no pixels but those of a PNG, behind which its EXIF block may lie."""
     with _readable(path), Image.open(path, formats=FORMATS) as image:
         _refuse_deep(image, path)
+        if exif and _turn(image) in ACROSS:
+            return image.height, image.width, image.mode
         return image.width, image.height, image.mode
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright; None where it is, and where its EXIF block cannot be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # what a parser raises on a damaged block; the image itself may be whole
+        return None
+    return TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _refuse_deep(image: Image.Image, path: Path) -> None:

@@ -19,7 +19,8 @@ class Preprocessing:
 
     scale: divisor of every stored value; None means 255 for uint8 and 1 for floating-point values;
     mean, std: one number, or one per channel (axis 1; the last axis where only that one holds the channels);
-    shape: per-sample shape of the network's input; None keeps the stored one.
+    shape: per-sample shape of the network's input; None keeps the stored one;
+    exif: whether image files are turned as their EXIF orientation says, or taken as they are stored.
     Floating-point values are left alone, dtype included, where scale, mean and std are all None.
     Raises InvalidData where a number is not finite, scale is 0, or std or an axis of shape is not positive.
     """
@@ -28,6 +29,7 @@ class Preprocessing:
     mean: float | Sequence[float] | None = None
     std: float | Sequence[float] | None = None
     shape: Sequence[int] | None = None
+    exif: bool = True
 
     def __post_init__(self) -> None:
         if self.scale is not None:
@@ -107,9 +109,10 @@ class Preprocessing:
             geometry = image_geometry(self.shape)
             if geometry is not None:
                 channels, height, width = geometry
+                turned = "" if self.exif else "not turned by EXIF, "
                 line += (
-                    f"; image files as {'RGB' if channels == 3 else 'grayscale'}, shorter side resized (bilinear, "
-                    f"antialiased) and centre crop to {height} x {width} pixels"
+                    f"; image files {turned}as {'RGB' if channels == 3 else 'grayscale'}, shorter side resized "
+                    f"(bilinear, antialiased) and centre crop to {height} x {width} pixels"
                 )
         return line
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.data import cifar, idx, images, numpy_files
+from mipin_ref.data import cifar, folders, idx, images, numpy_files
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.view import Samples, Stored, View
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.reading import path_of
+from mipin_ref.text import printable
 
 DATA_KEYS = ("x", "x_train")
 LABEL_KEYS = ("y", "y_train")
@@ -29,7 +30,8 @@ def open_data(
     """Samples [N, ...] of a file or folder, read and preprocessed on access.
 
     Formats: .npy; .npz (array `key`, else "x", else "x_train"); IDX, also gzipped; CIFAR-10 binary batches, one file
-    or a folder of them; a PNG or JPEG file, or a folder of them sorted by name, flat or one sub-folder per class.
+    or a folder of them; a PNG or JPEG file, or a folder of them sorted by name, flat or one sub-folder per class, which
+    may have sub-folders of its own.
     All are memory-mapped or decoded on access, but for gzipped IDX files and compressed .npz members, which are
     decompressed into memory once.
     Raises InvalidData and CorruptFile, naming the file.
@@ -94,9 +96,13 @@ def _open_stored(place: Path, key: str | None, preprocessing: Preprocessing) -> 
     if form == "cifar":
         return cifar.open_images(_batches(place)), True
     if form == "images":
-        return images.ImageFiles(images.find_images(place)[0], preprocessing.shape), True
+        found = folders.find_images(place)
+        return images.ImageFiles(
+            found.files, preprocessing.shape, exif=preprocessing.exif, names=found.names, left_out=found.told()
+        ), True
     if form == "image":
-        return images.ImageFiles([place], preprocessing.shape), True
+        names = [printable(place.name)]
+        return images.ImageFiles([place], preprocessing.shape, exif=preprocessing.exif, names=names), True
     opener = numpy_files.open_npy if form == "npy" else idx.open_idx
     return opener(place), False
 
@@ -109,7 +115,7 @@ def _open_stored_labels(place: Path, key: str | None) -> npt.NDArray[Any]:
     if form == "cifar":
         return cifar.open_labels(_batches(place))
     if form == "images":
-        classes = images.find_images(place)[1]
+        classes = folders.find_images(place).classes
         if classes is None:
             raise InvalidData(f"{place}: images without labels; put those of each class in a sub-folder of its name")
         return np.asarray(classes)
@@ -146,6 +152,6 @@ def _format_of(place: Path) -> str:
         return "idx"
     if head.startswith(images.MAGICS):
         return "image"
-    if suffix in (".npy", ".npz", ".gz", *images.SUFFIXES) or "-idx" in place.name or ".idx" in place.name:
+    if suffix in (".npy", ".npz", ".gz", *folders.SUFFIXES) or "-idx" in place.name or ".idx" in place.name:
         raise CorruptFile(f"{place}: not what its name says, it starts with {head!r}")
     raise InvalidData(f"{place}: unknown format; known are {KNOWN}")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
-from mipin_ref.data.view import Index, Samples, first
+from mipin_ref.data.view import Index, Samples, first, left_out_of, names_of
 from mipin_ref.errors import InvalidData
 
 
@@ -35,6 +35,14 @@ class SharedFile:
         self._key, self._preprocessing, self._limit = key, preprocessing, limit
         opened = self._open()
         self._shape, self._dtype = opened.shape, opened.dtype
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        return names_of(self._open())
+
+    @property
+    def left_out(self) -> str:
+        return left_out_of(self._open())
 
     @property
     def shape(self) -> tuple[int, ...]:

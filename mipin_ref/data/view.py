@@ -84,6 +84,21 @@ class View:
         self._std = self._statistic("std", preprocessing.std)
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of image files, fit to print; None of samples that have none."""
+        return getattr(self._stored, "names", None)
+
+    @property
+    def left_out(self) -> str:
+        """What a folder of images holds besides, in words; "" for nothing."""
+        return getattr(self._stored, "left_out", "")
+
+    @property
+    def turned(self) -> int:
+        """How many images were turned upright so far."""
+        return getattr(self._stored, "turned", 0)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return (int(self._stored.shape[0]), *self._sample)
 
@@ -218,6 +233,19 @@ class _Part:
         self._samples, self._start, self._count = samples, start, stop - start
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        found = names_of(self._samples)
+        return None if found is None else found[self._start : self._start + self._count]
+
+    @property
+    def left_out(self) -> str:
+        return left_out_of(self._samples)
+
+    @property
+    def turned(self) -> int:
+        return turned_of(self._samples)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return (self._count, *self._samples.shape[1:])
 
@@ -237,6 +265,21 @@ class _Part:
             start, stop, _ = index.indices(self._count)
             return self._samples[self._start + start : self._start + max(start, stop)]
         return self._samples[self._start + np.arange(self._count)[index]]
+
+
+def names_of(samples: Samples) -> tuple[str, ...] | None:
+    """The names of the files that samples come from, one each and fit to print; None where they are not images."""
+    return getattr(samples, "names", None)
+
+
+def left_out_of(samples: Samples) -> str:
+    """What the folder that samples come from holds besides, in words; "" for nothing."""
+    return str(getattr(samples, "left_out", ""))
+
+
+def turned_of(samples: Samples) -> int:
+    """How many of the images that were read so far were turned upright, as their EXIF orientation says."""
+    return int(getattr(samples, "turned", 0))
 
 
 def part(samples: Samples, start: int, stop: int) -> Samples:

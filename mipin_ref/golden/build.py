@@ -13,7 +13,8 @@ import numpy as np
 from mipin_ref import store
 from mipin_ref.data import as_samples
 from mipin_ref.errors import MipinError
-from mipin_ref.golden.case import KIND, STAGES, Case, read_case, write_case
+from mipin_ref.files import check_folder
+from mipin_ref.golden.case import ARRAYS, KIND, MANIFEST, STAGES, Case, read_case, write_case
 from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, SAFETY, SEEDS, Golden, changes, signals, solved
@@ -55,11 +56,13 @@ def make(
     model: path of the ONNX file, which the manifest names relative to the folder; x: few samples [N, *input_shape],
     which are calibration set and explained samples at once; labels: [N]; the other options as in `fit`, in float64.
     Everything is kept and every fit is written out a row a location, so that this is for small samples.
-    Raises InvalidData as `fit` does, where rows take too much memory, and where the engine does not agree with the fit
-    written out; CorruptFile, UnsupportedModel as `load` does.
+    Raises InvalidData as `fit` does, where the folder cannot be written (before anything is computed), where rows take
+    too much memory, and where the engine does not agree with the fit written out; CorruptFile, UnsupportedModel as
+    `load` does.
     """
     path_of(model, "the model of a case")
     folder = path_of(folder, "a case")
+    check_folder(folder, (MANIFEST, ARRAYS))
     net = load(model, output=output)
     data = as_samples(x)
     batch = np.ascontiguousarray(data[0 : len(data)])

@@ -15,7 +15,7 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.errors import CorruptFile, InvalidData, shown
-from mipin_ref.files import written_whole
+from mipin_ref.files import make_folder, written_whole
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.open import open_model
 from mipin_ref.reading import parse_json, path_of, read_bytes, regular_file
@@ -120,8 +120,11 @@ def read_case(folder: str | Path) -> Case:
 
 
 def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write the two files, each whole or not at all, and into the manifest the checksums of both."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the two files, each whole or not at all, and into the manifest the checksums of both.
+
+    Raises InvalidData where they cannot be written.
+    """
+    make_folder(folder)
     store.write(folder / ARRAYS, {}, arrays, KIND)
     write_manifest(folder, manifest)
 
@@ -132,7 +135,8 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     full = {"seal": OPEN, **{name: value for name, value in manifest.items() if name != "seal"}, "arrays": beside}
     text = json.dumps(full, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with written_whole(folder / MANIFEST) as file:
-        file.write(sealed(text.encode()))
+        # A path that is not UTF-8 holds lone surrogates: what comes out for them here are JSON's own escapes.
+        file.write(sealed(text.encode("utf-8", "backslashreplace")))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -44,12 +44,12 @@ def _check_extents(tensors: Sequence[TensorProto], folder: Path, what: str) -> N
     """Raises ValueError where a tensor's part of its file is not as long as its shape says."""
     used: dict[str, int] = {}
     for tensor in tensors:
-        location, length = _entry(tensor, "location"), _length(tensor)
+        location, length = entry(tensor, "location"), _length(tensor)
         file = folder / location
         if not location or not file.is_file():
             raise CorruptFile(f"external data file {location!r} of {what} is missing (it holds {tensor.name!r})")
-        present = file.stat().st_size - int(_entry(tensor, "offset") or 0)
-        told = int(_entry(tensor, "length") or present)
+        present = file.stat().st_size - int(entry(tensor, "offset") or 0)
+        told = int(entry(tensor, "length") or present)
         # Types below a byte are packed: their length is at most one byte an element.
         if not 0 <= told <= present or told > length:
             raise ValueError(
@@ -71,6 +71,6 @@ def _length(tensor: TensorProto) -> int:
     return size * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
-def _entry(tensor: TensorProto, key: str) -> str:
+def entry(tensor: TensorProto, key: str) -> str:
     # Of several the last counts, as in onnx.
     return next((entry.value for entry in reversed(tensor.external_data) if entry.key == key), "")

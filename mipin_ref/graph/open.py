@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, checker
 
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.external import is_external, read_external
+from mipin_ref.graph.external import entry, is_external, read_external
 from mipin_ref.graph.functions import check_expansion, inlined, subgraphs
 from mipin_ref.graph.presentable import presentable, tidy
 from mipin_ref.graph.text import first_line
@@ -89,7 +89,17 @@ def _opened(data: bytes, what: str, path: Path | None) -> Opened:
         same, proto, external = False, small, [tensor for tensor in _tensors(small) if is_external(tensor)]
     if external and path is not None:
         read_external(external, path.parent, what, digest)
-    return Opened(proto, path if same else None, bool(external), digest.hexdigest())
+    # onnxruntime opens no path that is not UTF-8.
+    opened = path is not None and same and _is_utf8(path)
+    return Opened(proto, path if opened else None, bool(external), digest.hexdigest())
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse(data: bytes, what: str) -> ModelProto:
@@ -149,3 +159,12 @@ def _node_tensors(node: NodeProto) -> Iterator[TensorProto]:
         yield from attribute.tensors
         for graph in subgraphs(attribute):
             yield from _graph_tensors(graph)
+
+
+def external_files(source: str | Path) -> list[Path]:
+    """The files beside a model that hold its weights; none where it cannot be read, of which `open_model` tells why."""
+    try:
+        proto = onnx.load_model(source, load_external_data=False)
+    except (OSError, ValueError, DecodeError):
+        return []
+    return [Path(source).parent / place for place in sorted({entry(t, "location") for t in _tensors(proto)} - {""})]

@@ -23,7 +23,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, Seen
 from mipin_ref.data.calibration import seen_of, seen_tensors
 from mipin_ref.errors import CorruptFile, InvalidData, shown
-from mipin_ref.files import locked, written_whole
+from mipin_ref.files import check_folder, locked, written_whole
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import Weights
@@ -68,7 +68,7 @@ class Checkpoint:
     def save(self, wave: int, group: int, steps: Sequence[Step], found: Mapping[int, Finished]) -> None:
         """Write what the pass of a wave of steps and a group of targets found, whole or not at all.
 
-        Raises OSError where the disk refuses.
+        Raises InvalidData where the disk refuses.
         """
         tensors: dict[str, Array] = {}
         for target, part in found.items():
@@ -152,7 +152,10 @@ class Checkpoint:
 
 
 def checked_directory(checkpoint: Any) -> Path | None:
-    """The directory as a path, or None. Raises InvalidData where it is no path, or one of a file."""
+    """The directory as a path, or None.
+
+    Raises InvalidData where it is no path, one of a file, or nothing can be written there.
+    """
     if checkpoint is None:
         return None
     path = path_of(checkpoint, "the folder of checkpoints")
@@ -161,6 +164,7 @@ def checked_directory(checkpoint: Any) -> Path | None:
             raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
     except OSError as error:
         raise InvalidData(f"checkpoint {shown(str(path))} cannot be a folder: {error.strerror or error}") from error
+    check_folder(path, ())
     return path
 
 
@@ -206,7 +210,7 @@ def opened(directory: Path, identity: Mapping[str, Any], plan: Plan) -> Iterator
     """The checkpoint, below `directory`, of the fit that `identity` tells from all others.
 
     A folder in which no pass was finished is taken away again. Raises InvalidData where another process fits the same
-    into it, OSError where the disk refuses.
+    into it, and where the disk refuses.
     """
     note = {"format": PASS.format, "version": PASS.version, **identity}
     key = hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()[:32]
@@ -218,6 +222,8 @@ def opened(directory: Path, identity: Mapping[str, Any], plan: Plan) -> Iterator
             raise InvalidData(
                 f"another process is at this very fit in {str(folder)!r}; wait for it or name another checkpoint folder"
             ) from error
+        except OSError as error:
+            raise InvalidData(f"checkpoint {str(directory)!r} cannot be written: {error.strerror or error}") from error
         for left_over in folder.glob(_TEMPORARY):
             left_over.unlink()
         with written_whole(folder / _NOTE) as file:

@@ -140,7 +140,7 @@ class Inverse:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write to a .mipin file, whole or not at all. Raises OSError where the disk refuses."""
+        """Write to a .mipin file, whole or not at all. Raises InvalidData where it cannot be written."""
         header = {
             "model_sha256": self.net.sha256,
             "output": self.net.output,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import prod
@@ -12,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from mipin_ref.errors import InvalidData
 from mipin_ref.graph.layer import Array
 
 DISK_SHARE, MOST_FILES = 0.4, 200
@@ -70,7 +72,8 @@ class KeptRows:
         if disk:
             files = [kept for kept in self._kept.values() if kept.file is not None]
             written = sum(kept.written for kept in files)
-            free = shutil.disk_usage(tempfile.gettempdir()).free + written
+            with _on_disk():
+                free = shutil.disk_usage(tempfile.gettempdir()).free + written
             return len(files) < MOST_FILES and size + sum(kept.size for kept in files) <= DISK_SHARE * free
         return self.held + size <= self._memory
 
@@ -81,7 +84,8 @@ class KeptRows:
         kept = _Kept(shape, kind, samples * prod(shape) * kind.itemsize)
         if disk:
             # It has no name, so that it is gone with the process, however that ends.
-            kept.file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by drop)
+            with _on_disk():
+                kept.file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by drop)
         else:
             self.held += kept.size
         self._kept[key] = kept
@@ -94,7 +98,8 @@ class KeptRows:
             # A view would hold all that it is a part of.
             kept.chunks.append(rows if rows.base is None else rows.copy())
         else:
-            kept.file.write(rows.data)
+            with _on_disk():
+                kept.file.write(rows.data)
             kept.written += rows.nbytes
 
     def read(self, key: Hashable, start: int, stop: int) -> Array:
@@ -102,8 +107,9 @@ class KeptRows:
         kept = self._kept[key]
         if kept.file is not None:
             each = prod(kept.shape) * kept.dtype.itemsize
-            kept.file.seek(start * each)
-            flat = np.frombuffer(kept.file.read((stop - start) * each), kept.dtype)
+            with _on_disk():
+                kept.file.seek(start * each)
+                flat = np.frombuffer(kept.file.read((stop - start) * each), kept.dtype)
             return flat.reshape(stop - start, *kept.shape)
         parts = []
         ends = accumulate(len(chunk) for chunk in kept.chunks)
@@ -120,8 +126,21 @@ class KeptRows:
             if kept.file is None:
                 self.held -= kept.size
             else:
-                kept.file.close()
+                # What the buffer holds is not wanted either, should the disk be full.
+                with suppress(OSError):
+                    kept.file.close()
 
     def close(self) -> None:
         """Let go of everything."""
         self.drop(lambda key: True)
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidData(
+            f"the folder for temporary files cannot be used: {error.strerror or error}; give more memory, or make room "
+            "there, or set TMPDIR to another"
+        ) from error

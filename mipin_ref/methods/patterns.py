@@ -52,7 +52,7 @@ class Patterns:
         return None if self.calibration is None else self.calibration.seen
 
     def save(self, path: str | Path) -> None:
-        """Write to a file, whole or not at all. Raises OSError where the disk refuses."""
+        """Write to a file, whole or not at all. Raises InvalidData where it cannot be written."""
         header = {
             "model_sha256": self.net.sha256,
             "output": self.net.output,

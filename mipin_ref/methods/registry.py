@@ -58,8 +58,19 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
 
 def unknown_method(name: object, known: Collection[str]) -> InvalidData:
     """The error for a name that is not among those known, with the nearest ones."""
-    near = get_close_matches(name if isinstance(name, str) else "", known, n=3)
+    near = _nearest(name if isinstance(name, str) else "", known)
     return InvalidData(
         f"there is no method {shown(name)}; "
         + (f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}")
     )
+
+
+def _nearest(name: str, known: Collection[str]) -> list[str]:
+    """The known names that are like a name as it stands, or else whatever its case and what stands between words."""
+    plain = {_plain(one): one for one in known}
+    near = get_close_matches(name, known, n=3)
+    return near or [plain[one] for one in get_close_matches(_plain(name), plain, n=3)]
+
+
+def _plain(name: str) -> str:
+    return "".join(one for one in name.lower() if one.isalnum())

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 from scipy.special import softmax
 
 from mipin_ref.errors import InvalidData, shown
@@ -204,6 +203,9 @@ class _Fill:
         """Of one sample, broadcastable to its shape."""
         if self._values is not None:
             return self._values
+        # Seldom needed, and slow to import.
+        from scipy.ndimage import gaussian_filter
+
         one = self._x[number]
         axes = [a for a in range(one.ndim) if self._axis is None or a != self._axis - 1]
         blurred: npt.NDArray[Any] = gaussian_filter(one, BLUR, axes=axes, radius=BLUR)

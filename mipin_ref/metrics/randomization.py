@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.errors import BackendUnavailable, InvalidData, shown
@@ -135,6 +134,9 @@ def randomization(
 def _compared(
     tensor: str, kind: str, original: Floats, found: Floats, similarity: Callable[..., Any] | None
 ) -> RandomizationStep:
+    # Seldom needed, and slow to import.
+    from scipy.stats import spearmanr
+
     signed, absolute, alike = [], [], []
     for first, second in zip(original, found, strict=True):
         a, b = np.abs(first), np.abs(second)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mipin_ref.errors import BackendUnavailable, InvalidData
 from mipin_ref.report.signed_png import SignedPng
+from mipin_ref.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -77,7 +78,7 @@ class ComparePage:
         """The page. Raises InvalidData where there is no row or no method, or a row lacks maps."""
         _check(shown)
         first = shown.rows[0].maps[shown.methods[0]][0]
-        return self._template.render(
+        page = self._template.render(
             shown=shown,
             ranks=RANKS[: len(shown.rows[0].classes)],
             cell=_cell(first.size),
@@ -86,6 +87,8 @@ class ComparePage:
             # Only this script runs in the page, whatever a class is called, and nothing is fetched.
             script_hash=b64encode(hashlib.sha256(self._script.encode()).digest()).decode(),
         )
+        # Names of files, methods and classes may hold what no encoding takes and what turns the text behind it.
+        return printable(page, keep="\n\t")
 
 
 def scale_text(one: SignedPng) -> str:

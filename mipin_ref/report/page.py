@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.report.heatmap import heatmap
+from mipin_ref.text import printable
 
 Picture = npt.NDArray[np.uint8]
 
@@ -125,7 +126,7 @@ def _band(inner: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _text_band(text: str, font: Font, ink: tuple[int, int, int], inner: int) -> Image.Image:
-    lines = text.split("\n")
+    lines = printable(text, keep="\n").split("\n")
     band, draw = _band(inner, font.line * len(lines))
     for number, line in enumerate(lines):
         draw.text((FRAME_WIDTH, number * font.line), _fitted(line, font, inner), ink, font.face)

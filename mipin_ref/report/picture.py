@@ -99,11 +99,8 @@ def save_png(array: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None
     """
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or array.size == 0:
         raise InvalidData(f"{path}: a picture must be uint8 [H, W] or [H, W, 3], not {array.dtype} {list(array.shape)}")
-    try:
-        with written_whole(path) as file:
-            Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG")
-    except (OSError, ValueError) as error:
-        raise InvalidData(f"{path}: cannot be written ({error})") from error
+    with written_whole(path, clear=False) as file:
+        Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG")
 
 
 def channels_last(array: npt.ArrayLike, channel_axis: int | None, name: str) -> npt.NDArray[np.float64]:

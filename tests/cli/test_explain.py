@@ -272,7 +272,7 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
     with run("--at", "inside", prelude=prelude, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         _, error = process.communicate(timeout=120)
     assert process.returncode == 2, error
-    assert error == "mipin: File too large\n"
+    assert error == "mipin: 'out/attribution.npz' cannot be written: File too large\n"
     assert not [name for name in os.listdir("out") if "attribution" in name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,31 @@ def test_rows_come_back_in_any_cut(disk: bool, tmp_path: Path, monkeypatch: pyte
     assert kept.held == 0
     kept.close()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_full_disk_for_temporary_files_is_told(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of files stands for it: few rows meet it when they are read, many when they are written."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept, rows = KeptRows(1000), np.ones((count, 100))
+
+    def write_and_read() -> None:
+        kept.append("a", rows)
+        kept.read("a", 0, 1)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        kept.open("a", count, (100,), np.float64, disk=True)
+        with pytest.raises(mr.InvalidData, match=r"temporary files cannot be used: File too large; .*TMPDIR"):
+            write_and_read()
+        kept.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    for ask in (lambda: kept.room(1, disk=True), lambda: kept.open("a", 1, (1,), np.float64, disk=True)):
+        with pytest.raises(mr.InvalidData, match="temporary files cannot be used: No such file"):
+            ask()
 
 
 @on_every_backend

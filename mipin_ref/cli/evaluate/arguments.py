@@ -9,9 +9,11 @@ from mipin_ref.cli.arguments import (
     add_calibration,
     add_output,
     add_preprocessing,
+    index,
     integers,
     names,
     not_negative,
+    number,
     numbers,
     positive,
 )
@@ -39,13 +41,15 @@ def add_evaluate(commands: Any) -> None:
 
     sensitivity = metrics.add_parser("sensitivity", help="how far apart the maps of two classes lie")
     _add_common(sensitivity)
-    sensitivity.add_argument("--target", type=int, metavar="A", help="a class for all (default each sample's highest)")
-    sensitivity.add_argument("--against", type=int, metavar="B", help="the other (default each sample's second)")
+    sensitivity.add_argument(
+        "--target", type=index, metavar="A", help="a class for all (default each sample's highest)"
+    )
+    sensitivity.add_argument("--against", type=index, metavar="B", help="the other (default each sample's second)")
     _add_maps(sensitivity)
 
     grid = metrics.add_parser("grid", help="whether maps point at the target's cell of a mosaic")
     _add_common(grid)
-    grid.add_argument("--grid", type=int, default=2, metavar="K", help="cells along each side (default 2)")
+    grid.add_argument("--grid", type=index, default=2, metavar="K", help="cells along each side (default 2)")
     grid.add_argument("--mosaics", type=positive, default=100, metavar="N", help="how many (default 100)")
     _add_seed(grid)
     _add_maps(grid, signed=False)
@@ -90,7 +94,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="of a method, as smoothgrad.samples=100; may be given several times",
     )
     add_calibration(parser, "mip-in and the pattern methods")
-    parser.add_argument("--ridge", type=float, default=1e-3, help="of mip-in: λ, absolute, on sums (default 1e-3)")
+    parser.add_argument("--ridge", type=number, default=1e-3, help="of mip-in: λ, absolute, on sums (default 1e-3)")
     parser.add_argument("--conv-bias", action="store_true", help="of mip-in: an intercept in convolutional inverses")
     parser.add_argument(
         "--fit-on", choices=("all", "target_class"), default="all", help="of mip-in: classes as predicted"

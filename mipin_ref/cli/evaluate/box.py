@@ -22,7 +22,12 @@ class BoxMeasure:
     def __init__(self, study: Study) -> None:
         options, size = study.options, study.size
         boxes = open_boxes(
-            options.boxes, options.data, key=options.box_key, samples=len(study.data), shape=study.net.input_shape
+            options.boxes,
+            options.data,
+            key=options.box_key,
+            samples=len(study.data),
+            shape=study.net.input_shape,
+            exif=options.exif,
         )
         # Boxes of samples that are not used are checked too: they tell of a wrong file as well.
         inside = (inside_of(f"{options.boxes}, sample {i}", box, size) for i, box in enumerate(boxes))

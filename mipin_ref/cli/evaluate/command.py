@@ -20,7 +20,8 @@ from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.randomization import RandomizationMeasure
 from mipin_ref.cli.evaluate.sensitivity import SensitivityMeasure
 from mipin_ref.cli.evaluate.study import Study, fit_options, make_study
-from mipin_ref.cli.files import file_to_write, preprocessing_of
+from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
+from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.methods.registry import make_method
@@ -41,7 +42,7 @@ MEASURES: dict[str, Callable[[Study], Measure]] = {
 
 def evaluate(options: Namespace) -> None:
     """Raises MipinError where nothing can be measured, after telling why each method failed."""
-    out = None if options.out is None else file_to_write(options.out)
+    out = None if options.out is None else claim_file(options, options.out)
     study = make_study(options)
     measure = MEASURES[options.metric](study)
     rows: dict[str, Row] = {}
@@ -81,6 +82,9 @@ def _told(study: Study) -> list[str]:
     """What the numbers of every metric depend on."""
     options = study.options
     lines = [f"{options.data}: {preprocessing_of(options, study.net).describe()}"]
+    lines += [*told_of(options.data, study.data), *told_of_turned(options.data, study.data)]
+    if study.calibrated is not None:
+        lines += told_of(options.calibration, study.calibrated)
     if MIPIN in study.panel.names and study.calibrated is not None:
         lines.append(
             f"{MIPIN} fitted on {len(study.calibrated)} samples of {options.calibration}: ridge {options.ridge:g}, "
