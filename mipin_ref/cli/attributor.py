@@ -41,7 +41,8 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
             f"--at: tensor {options.at!r} is not between the logits and {inverse.plan.explained!r}, where the inverse "
             f"{options.inverse!r} ends"
         )
-    return Attributor(lambda x: inverse.attribute(x, at=tensor), tensor, inverse.target, inverse.options.dtype)
+    header = {"follows_logit": inverse.follows_logit}
+    return Attributor(lambda x: inverse.attribute(x, at=tensor), tensor, inverse.target, inverse.options.dtype, header)
 
 
 def by_method(net: mr.Network, options: Namespace) -> Attributor:
@@ -56,7 +57,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
         _refuse_patterns(options)
     method = make_method(options.method, given)
     tensor, target = explained(method, net, options.at), _target(net, options)
-    header["method"] = method.name
+    header |= {"method": method.name, "follows_logit": method.follows_logit}
 
     def attribute(x: Array) -> mr.Attribution:
         return mr.attribute(net, x, target, method.name, at=tensor, backend=backend, dtype=dtype, **given)

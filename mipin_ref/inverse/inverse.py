@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -38,6 +38,9 @@ class Inverse:
 
     weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used.
     """
+
+    follows_logit: ClassVar[bool] = True
+    """Whether A is y_c times something that does not know its sign: it is y_c pushed through what is linear."""
 
     net: Network
     target: int
@@ -109,7 +112,9 @@ class Inverse:
                 s[rows], a[rows] = reached[:count], reached[count:]
             output[rows] = logits.reshape(len(logits), -1)[:, self.target]
         return {
-            tensor: Attribution(value, s, a, output, self.target, tensor, net.channel_axis(tensor))
+            tensor: Attribution(
+                value, s, a, output, self.target, tensor, net.channel_axis(tensor), follows_logit=self.follows_logit
+            )
             for tensor, (value, s, a) in parts.items()
         }
 

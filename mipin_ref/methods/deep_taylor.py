@@ -42,6 +42,7 @@ class DeepTaylor(Method):
 
     name = "deep-taylor"
     multiplier = False
+    follows_logit = True
     logit = True
     Options = DeepTaylorOptions
     rules = relevance_rules(Shares((POSITIVE,)), None)

@@ -23,7 +23,7 @@ def explain_func(
 ) -> Explain:
     """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
 
-    kind: which field of the Attribution is handed out; given: further arguments of `attribute`, options of the method
+    kind: which field of the Attribution is handed out, turned as maps are (`Attribution.oriented`); given: further arguments of `attribute`, options of the method
     among them. The model that Quantus hands on is not looked at: what is explained is `net`. So metrics that change the
     model, such as a randomisation of its weights, do not fit.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
@@ -37,6 +37,6 @@ def explain_func(
 
     def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Array:
         found = attribute(net, np.asarray(inputs), np.asarray(targets), method, **given)
-        return np.asarray(getattr(found, kind))
+        return np.asarray(getattr(found.oriented, kind))
 
     return explain

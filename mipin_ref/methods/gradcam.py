@@ -21,6 +21,7 @@ class GradCAM(Method):
 
     name = "grad-cam"
     multiplier = True
+    follows_logit = False
 
     def default_at(self, net: Network) -> str:
         maps = [name for name in net.shapes if _has_map(net, name)]

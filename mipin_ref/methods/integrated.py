@@ -42,6 +42,7 @@ class IntegratedGradients(Method):
 
     name = "integrated-gradients"
     multiplier = False
+    follows_logit = False
     completes = True
     Options = IntegratedGradientsOptions
 

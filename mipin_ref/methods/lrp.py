@@ -32,6 +32,7 @@ class LrpEpsilon(Method):
 
     name = "lrp-epsilon"
     multiplier = False
+    follows_logit = False
     logit = True
     Options = EpsilonOptions
 
@@ -67,6 +68,7 @@ class LrpAlphaBeta(Method):
 
     name = "lrp-alpha-beta"
     multiplier = False
+    follows_logit = True
     logit = True
     Options = AlphaBetaOptions
 

@@ -1,7 +1,7 @@
 """What a method is: its options, its rules, and what it makes of one or more sweeps.
 
-A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` (see
-Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer, most of them from
+A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` and
+`follows_logit` (see Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer, most of them from
 GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule depends on more than
 the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do, `explain`.
 """
@@ -41,6 +41,8 @@ class Method:
 
     name: ClassVar[str]
     multiplier: ClassVar[bool]
+    follows_logit: ClassVar[bool]
+    """Whether the signal is y_c times something that does not know its sign; of each method its own, never inherited."""
     Options: ClassVar[type[Any]] = NoOptions
     rules: ClassVar[Rules] = GRADIENT
     logit: ClassVar[bool] = False
@@ -48,6 +50,12 @@ class Method:
     """Whether the result has a `delta`."""
     signals: ClassVar[bool] = False
     """Whether the result has a source signal."""
+
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError for a method that does not say itself whether it follows the logit's sign."""
+        super().__init_subclass__()
+        if "name" in cls.__dict__ and not isinstance(cls.__dict__.get("follows_logit"), bool):
+            raise TypeError(f"method {cls.name!r} must state follows_logit, True or False, in its own class")
 
     def __init__(self, options: Any) -> None:
         self.options = options

@@ -72,6 +72,7 @@ class PatternNet(Method):
 
     name = "patternnet"
     multiplier = False
+    follows_logit = True
     logit = True
     signals = True
     Options = PatternOptions
@@ -110,6 +111,7 @@ class PatternAttribution(PatternNet):
     """What of the target logit each value accounts for: (w ⊙ a)ᵀ back through every layer."""
 
     name = "pattern-attribution"
+    follows_logit = False
     signals = False
 
     def rule(self, net: Network, layer: Layer) -> Rule:
