@@ -78,8 +78,8 @@ class Attribution:
     def oriented(self) -> Attribution:
         """The same, with A as maps show it: turned where it follows the logit and the logit is negative.
 
-        Positive is then where the tensor agrees with the pattern of the class, whatever the logit's sign. Saliency maps,
-        pictures, pages and metrics on maps are of this; `attribution` and `contribution` of the result itself are not.
+        Positive is then where the tensor agrees with the pattern of the class, whatever the logit's sign. Saliency
+        maps, pictures, pages and metrics on maps are of this; `attribution` and `contribution` of the result are not.
         """
         if not self.follows_logit:
             return self

@@ -30,7 +30,7 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.
-        as_it_is = needed is opened.proto and (opened.external or net.removed_softmax is None)
+        as_it_is = needed is opened.proto and (opened.external or net.removed is None)
         original = opened.path if as_it_is and opened.path is not None else needed
         del opened, needed
         verify(net, original)
@@ -50,5 +50,5 @@ def _network(opened: Opened, found: Read) -> Network:
         aliases=rewritten.aliases,
         folded=rewritten.folded,
         sha256=opened.sha256,
-        removed_softmax=rewritten.removed_softmax,
+        removed=rewritten.head,
     )

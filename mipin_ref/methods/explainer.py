@@ -23,9 +23,9 @@ def explain_func(
 ) -> Explain:
     """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
 
-    kind: which field of the Attribution is handed out, turned as maps are (`Attribution.oriented`); given: further arguments of `attribute`, options of the method
-    among them. The model that Quantus hands on is not looked at: what is explained is `net`. So metrics that change the
-    model, such as a randomisation of its weights, do not fit.
+    kind: which field of the Attribution is handed out, turned as maps are (`Attribution.oriented`); given: further
+    arguments of `attribute`, options of the method among them. The model that Quantus hands on is not looked at: what
+    is explained is `net`. So metrics that change the model, such as a randomisation of its weights, do not fit.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
     """
     if kind not in ("contribution", "attribution"):

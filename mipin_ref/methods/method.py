@@ -1,9 +1,10 @@
 """What a method is: its options, its rules, and what it makes of one or more sweeps.
 
 A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` and
-`follows_logit` (see Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer, most of them from
-GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule depends on more than
-the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do, `explain`.
+`follows_logit` (see Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer,
+most of them from GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule
+depends on more than the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do,
+`explain`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Method:
     name: ClassVar[str]
     multiplier: ClassVar[bool]
     follows_logit: ClassVar[bool]
-    """Whether the signal is y_c times something that does not know its sign; of each method its own, never inherited."""
+    """Whether the signal is y_c times something that does not know its sign; each method's own, never inherited."""
     Options: ClassVar[type[Any]] = NoOptions
     rules: ClassVar[Rules] = GRADIENT
     logit: ClassVar[bool] = False

@@ -82,8 +82,9 @@ def randomization(
 
     explain: (net, x [n, *input_shape], class) -> Attribution of a tensor with two spatial axes; it is asked anew for
     each redrawn network, so a method with inverses must fit them there. x: [N, *input_shape]; target: a class, or [N].
-    Maps are signed: the sum over channels of A * X (kind="contribution") or the mean of A (kind="attribution"), both with
-    the logit's sign as in `saliency`; A * X keeps the outline of the input whatever the weights are. How layers are redrawn says mipin_ref.graph.redraw.
+    Maps are signed: the sum over channels of A * X (kind="contribution") or the mean of A (kind="attribution"), both
+    with the logit's sign as in `saliency`; A * X keeps the outline of the input whatever the weights are. How layers
+    are redrawn says mipin_ref.graph.redraw.
     tensors: outputs of those layers at which maps are compared; all above them are redrawn too; all where None.
     ssim: needs scikit-image, extra `metrics`; each map is divided by its largest absolute value first, the window is
     uniform, 7×7 or as large as the map allows. seed: of the draws. on_step: gets each step when it is done, so that
