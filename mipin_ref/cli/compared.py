@@ -174,8 +174,8 @@ def metrics_notes(found: Sequence[Compared], seen: Seen) -> list[str]:
     told = "" if seen.net.probability is None else f" ({seen.net.probability})"
     notes = [
         f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as pixels go, "
-        "replaced by 0 in the scale of the network's input, or come back to a blurred image, in the order of the map in "
-        f"{STEPS} steps; "
+        "replaced by 0 in the scale of the network's input, or come back to a blurred image, in the order of the map "
+        f"in {STEPS} steps; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
         "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "

@@ -13,18 +13,8 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.head import Head, Kind, probabilities
-from mipin_ref.graph.layer import (
-    Array,
-    AveragePool,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Reshape,
-    Shape,
-    Transpose,
-)
+from mipin_ref.graph.kinds import AXES
+from mipin_ref.graph.layer import Array, Layer, Shape, Transpose
 from mipin_ref.table import format_table
 
 
@@ -167,13 +157,13 @@ class Network:
     def _channel_axes(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for layer in self.layers:
-            if isinstance(layer, Conv | MaxPool | AveragePool | GlobalAveragePool):
+            if AXES.of(layer) == "named":
                 found.update({layer.input: 1, layer.output: 1})
         known = -1
         while known < len(found):
             known = len(found)
             for layer in self.layers:
-                if isinstance(layer, Reshape | Dense):
+                if AXES.of(layer) == "lost":
                     continue
                 perm = layer.perm if isinstance(layer, Transpose) else tuple(range(len(layer.out_shape) + 1))
                 for name in layer.inputs:

@@ -42,7 +42,7 @@ class LrpEpsilon(Method):
         self._rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
 
     def rule(self, net: Network, layer: Layer) -> Rule:
-        return self._rules[type(layer)]
+        return self.rule_in(self._rules, layer)
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,4 @@ class LrpAlphaBeta(Method):
         self._rules = relevance_rules(Shares(sums), "whole")
 
     def rule(self, net: Network, layer: Layer) -> Rule:
-        return self._rules[type(layer)]
+        return self.rule_in(self._rules, layer)

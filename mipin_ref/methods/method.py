@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array, Layer
+from mipin_ref.graph.layer import Array, Layer, unknown_kind
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.rules import GRADIENT, Rule, Rules
 from mipin_ref.methods.sweep import Ints, Sweep
@@ -73,7 +73,13 @@ class Method:
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         """The rule of one layer of a network. Raises UnsupportedModel where the method has none."""
-        return self.rules[type(layer)]
+        return self.rule_in(self.rules, layer)
+
+    def rule_in(self, rules: Rules, layer: Layer) -> Rule:
+        """The rule of a table for a layer. Raises UnsupportedModel, naming method and layer, where it has none."""
+        if type(layer) not in rules:
+            raise unknown_kind(layer, f"method {self.name!r}")
+        return rules[type(layer)]
 
     def default_at(self, net: Network) -> str:
         """The tensor that is explained where the user names none."""

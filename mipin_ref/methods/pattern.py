@@ -15,7 +15,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer
+from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, unknown_kind
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.network import Network
 from mipin_ref.layers.average import covering_mean
@@ -64,6 +64,8 @@ class Spread:
         layer = site.layer
         if isinstance(layer, AveragePool):
             return covering_mean(site.backend, signal, layer.window, layer.in_shape[1:])
+        if not isinstance(layer, GlobalAveragePool):
+            raise unknown_kind(layer, "the pattern of an average")
         return site.backend.xp.broadcast_to(signal, (signal.shape[0], *layer.in_shape))
 
 
@@ -91,7 +93,7 @@ class PatternNet(Method):
         if isinstance(layer, AveragePool | GlobalAveragePool):
             return Spread()
         pattern = self._pattern(layer)
-        return GRADIENT[type(layer)] if pattern is None else Patterned(pattern)
+        return self.rule_in(GRADIENT, layer) if pattern is None else Patterned(pattern)
 
     def _pattern(self, layer: Layer) -> HostArray | None:
         if isinstance(layer, Affine):
@@ -116,4 +118,4 @@ class PatternAttribution(PatternNet):
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)
-        return GRADIENT[type(layer)] if pattern is None else Patterned(constant_of(layer) * pattern)
+        return self.rule_in(GRADIENT, layer) if pattern is None else Patterned(constant_of(layer) * pattern)
