@@ -21,7 +21,7 @@ def memory_bytes(memory: str | int) -> int:
             raise InvalidData(f"memory must look like '2GB' or '512MiB', not {memory!r}")
         size = int(float(match[1]) * UNITS[match[2].upper()])
     if size < 64 * 10**6:
-        raise InvalidData(f"memory={memory!r} is below the 64 MB that the smallest fit needs")
+        raise InvalidData(f"a memory of {memory!r} is below the 64 MB that the smallest fit needs")
     return size
 
 

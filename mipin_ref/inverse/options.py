@@ -33,7 +33,7 @@ class Options:
             raise InvalidData(f"ridge must be a number >= 0, not {self.ridge!r}")
         if self.ridge == 0 and self.dtype == "float32":
             # Rounding of single-precision products fills the directions that a minimum-norm solution must leave out.
-            raise InvalidData("ridge=0, the minimum-norm solution, needs dtype='float64'")
+            raise InvalidData("a ridge of 0, the minimum-norm solution, needs dtype 'float64'")
         object.__setattr__(self, "ridge", float(self.ridge))
         if self.fit_on not in ("all", "target_class"):
             raise InvalidData(f"fit_on must be 'all' or 'target_class', not {self.fit_on!r}")

@@ -35,7 +35,7 @@ class PatternOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.patterns, Patterns):
-            raise InvalidData("pass patterns=, what fit_patterns found of this network or load_patterns has read")
+            raise InvalidData("it needs patterns, what fit_patterns found of this network or load_patterns has read")
 
 
 class Patterned:
@@ -86,7 +86,7 @@ class PatternNet(Method):
             raise InvalidData("the patterns were fitted on another network (or another output of this one)")
         for layer in weighted_layers(net, at):
             if layer.output not in patterns.weights:
-                raise InvalidData(f"the patterns lead down to {patterns.at!r}; fit them with at={at!r} or without at=")
+                raise InvalidData(f"the patterns lead down to {patterns.at!r}; fit them down to {at!r} or to the input")
         return super().sweep(net, backend, at)
 
     def rule(self, net: Network, layer: Layer) -> Rule:

@@ -108,7 +108,7 @@ def randomization(
         raise InvalidData("randomization: every map of the network as it is has the same score at all its pixels")
     if similarity is not None and min(original.shape[1:]) < 3:
         raise InvalidData(
-            f"randomization: SSIM needs maps of 3×3 pixels or more, not {list(original.shape[1:])}; pass ssim=False"
+            f"randomization: SSIM needs maps of 3×3 pixels or more, not {list(original.shape[1:])}; leave SSIM out"
         )
     kinds, steps = {layer.output: layer.kind for layer in net.layers}, []
     for number, tensor in enumerate(order):
@@ -197,7 +197,7 @@ def _structural_similarity() -> Callable[..., Any]:
         from skimage.metrics import structural_similarity
     except ImportError as error:
         raise BackendUnavailable(
-            "SSIM needs scikit-image: pip install 'mipin_ref[metrics]', or pass ssim=False"
+            "SSIM needs scikit-image: pip install 'mipin_ref[metrics]', or leave SSIM out"
         ) from error
     found: Callable[..., Any] = structural_similarity
     return found
