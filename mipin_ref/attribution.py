@@ -26,6 +26,9 @@ class Attribution:
     channel_axis: the axis of X, counted with the batch, that holds channels; None where X has none;
     method: its name; multiplier: whether A is what each value counts for (a gradient, say), so that A * X is its
     contribution, or A is that contribution itself (relevance, in the units of y_c);
+    follows_logit: whether A is y_c times something that does not know its sign, so that maps of A are turned where the
+    logit is negative (see `oriented`), or says for and against already, as a gradient does; every method of this
+    package states it, and where nothing is stated nothing is turned;
     delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None.
     """
 
@@ -38,6 +41,7 @@ class Attribution:
     channel_axis: int | None
     method: str = "mip-in"
     multiplier: bool = True
+    follows_logit: bool = False
     delta: Floats | None = None
 
     def __len__(self) -> int:
@@ -69,3 +73,15 @@ class Attribution:
     def contribution(self) -> Floats:
         """[N, ...]: what each value contributes, A * X of a multiplier, and relevance as it is."""
         return self.attribution * self.value if self.multiplier else self.attribution
+
+    @property
+    def oriented(self) -> Attribution:
+        """The same, with A as maps show it: turned where it follows the logit and the logit is negative.
+
+        Positive is then where the tensor agrees with the pattern of the class, whatever the logit's sign. Saliency
+        maps, pictures, pages and metrics on maps are of this; `attribution` and `contribution` of the result are not.
+        """
+        if not self.follows_logit:
+            return self
+        sign = np.where(self.output < 0, -1, 1).astype(self.attribution.dtype)
+        return replace(self, attribution=self.attribution * sign.reshape(-1, *(1,) * (self.attribution.ndim - 1)))

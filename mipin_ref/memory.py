@@ -24,9 +24,9 @@ def memory_bytes(memory: str | int) -> int:
             raise InvalidData(f"memory must look like '2GB' or '512MiB', not {shown(memory)}")
         size = float(match[1]) * UNITS[match[2].upper()]
     if size < 64 * 10**6:
-        raise InvalidData(f"memory={shown(memory)} is below the 64 MB that the smallest fit needs")
+        raise InvalidData(f"a memory of {shown(memory)} is below the 64 MB that the smallest fit needs")
     if size > LARGEST:
-        raise InvalidData(f"memory={shown(memory)} is more than any machine has")
+        raise InvalidData(f"a memory of {shown(memory)} is more than any machine has")
     return int(size)
 
 

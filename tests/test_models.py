@@ -35,7 +35,7 @@ def test_card_and_files_agree(name: str) -> None:
     net = mr.load(found.model)
     assert hashlib.sha256(found.model.read_bytes()).hexdigest() == found.card["model_sha256"] == net.sha256
     assert found.calibration.stat().st_size <= 410_000
-    assert net.removed_softmax == "Softmax"
+    assert net.head == "softmax"
     with np.load(found.calibration, allow_pickle=False) as data:
         x, y, x_test, y_test = (data[key] for key in ("x", "y", "x_test", "y_test"))
     assert x.dtype == x_test.dtype == np.uint8
@@ -74,7 +74,7 @@ def test_card_and_files_of_a_clutter_network_agree(name: str) -> None:
     assert hashlib.sha256(found.calibration.read_bytes()).hexdigest() == card["calibration"]["sha256"]
     assert found.model.stat().st_size <= 1_000_000
     assert found.calibration.stat().st_size <= 710_000
-    assert net.removed_softmax == "Softmax"
+    assert net.head == "softmax"
     assert len([layer for layer in net.layers if layer.kind == "Conv"]) >= 8
     assert card["class_names"] == clutter.CLASS_NAMES
     assert len(card["class_names"]) == net.classes

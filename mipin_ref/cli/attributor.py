@@ -50,6 +50,7 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
         tensor,
         inverse.target,
         inverse.options.dtype,
+        {"follows_logit": inverse.follows_logit},
         fitted=None if known is None else Fitted(options.inverse, known, "the inverse was fitted"),
     )
 
@@ -68,7 +69,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
         _refuse_patterns(options)
     method = make_method(options.method, given)
     tensor, target = explained(method, net, options.at), _target(net, options)
-    header["method"] = method.name
+    header |= {"method": method.name, "follows_logit": method.follows_logit}
 
     def attribute(x: Array) -> mr.Attribution:
         return mr.attribute(net, x, target, method.name, at=tensor, backend=backend, dtype=dtype, **given)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.special import softmax
 
 import mipin_ref as mr
 from mipin_ref.cli.compare_input import Shown, make_panel, read_class_names, read_images
@@ -99,16 +98,13 @@ def _rows(
     shown: Shown,
 ) -> list[Row]:
     images = channels_last(seen.x, seen.net.channel_axis(seen.net.input), "images")
-    shares = softmax(scores.astype(np.float64), axis=1)
+    shares = None if seen.net.probability is None else seen.net.probabilities(scores)
     rows = []
     for number, (image, targets) in enumerate(zip(images, seen.targets, strict=True)):
         position = shown.positions[number]
         label = None if labels is None else int(labels[position])
         classes = [
-            # One logit alone has no probability.
-            ShownClass(
-                class_names[c], _percent(shares[number, c]) if len(shares[0]) > 1 else f"{scores[number, c]:.3g}"
-            )
+            ShownClass(class_names[c], f"{scores[number, c]:.3g}" if shares is None else _percent(shares[number, c]))
             for c in targets
         ]
         row = Row(
@@ -143,7 +139,8 @@ def _facts(options: Namespace, net: mr.Network, shown: int, count: int) -> list[
     if options.key is not None:
         images += f", {options.key}"
     facts = [("images", images), ("input", "×".join(map(str, net.input_shape)))]
-    facts += [("classes", str(net.classes)), ("model SHA-256", net.sha256[:16])]
+    facts += [("classes", str(net.classes)), ("score", net.probability or "the logit")]
+    facts.append(("model SHA-256", net.sha256[:16]))
     if options.calibration is not None:
         facts.append(("calibration", Path(options.calibration).name))
     facts += [("option", text) for text in options.option]

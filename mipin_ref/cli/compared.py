@@ -40,7 +40,7 @@ class Seen:
     @property
     def output(self) -> Literal["logit", "probability"]:
         """What curves are of."""
-        return "logit" if self.net.classes == 1 else "probability"
+        return "logit" if self.net.probability is None else "probability"
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +171,11 @@ def metrics_table(found: Sequence[Compared]) -> tuple[Sequence[str], list[list[s
 
 def metrics_notes(found: Sequence[Compared], seen: Seen) -> list[str]:
     """What the columns are, and why a value is missing."""
+    told = "" if seen.net.probability is None else f" ({seen.net.probability})"
     notes = [
-        f"Deletion and insertion: mean area under the {seen.output} of the predicted class as pixels go, replaced by 0 "
-        "in the scale of the network's input, or come back to a blurred image, in the order of the map in "
-        f"{STEPS} steps; "
+        f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as pixels go, "
+        "replaced by 0 in the scale of the network's input, or come back to a blurred image, in the order of the map "
+        f"in {STEPS} steps; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
         "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "

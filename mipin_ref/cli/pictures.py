@@ -61,7 +61,7 @@ def write_pages(
     number of the first page.
     """
     value, attribution, output = (
-        np.concatenate([getattr(res, name) for res in results]) for name in ("value", "attribution", "output")
+        np.concatenate([getattr(res.oriented, name) for res in results]) for name in ("value", "attribution", "output")
     )
     inner = results[0].tensor != net.input
     source = of_source = None

@@ -176,7 +176,7 @@ def _conversion(
     if stored.kind in "iub":
         if preprocessing.scale is None:
             raise InvalidData(
-                f"{origin}: values of dtype {stored} have no agreed scale; give one (scale=...) or store floats"
+                f"{origin}: values of dtype {stored} have no agreed scale; give one, option 'scale', or store floats"
             )
         return np.dtype(np.float64), single, preprocessing.scale
     raise InvalidData(f"{origin}: values of dtype {stored} are not real numbers; store float32, float64 or uint8")

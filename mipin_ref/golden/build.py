@@ -19,7 +19,8 @@ from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, SAFETY, SEEDS, Golden, changes, signals, solved
 from mipin_ref.golden.regression import Array, Inverted
-from mipin_ref.graph.layer import Conv, Dense
+from mipin_ref.graph.kinds import INVERTED
+from mipin_ref.graph.layer import Conv, Dense, unknown_kind
 from mipin_ref.graph.load import load
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
@@ -243,6 +244,8 @@ class _Book:
             return ["in", "out"]
         if isinstance(layer, Conv):
             return ["out", "in / groups", *(f"kernel axis {i}" for i in range(rank - 2))]
+        if INVERTED.of(layer).weights == "shared":
+            raise unknown_kind(layer, "the axes of golden weights")
         return [_channel(self.golden, tensor)]
 
 

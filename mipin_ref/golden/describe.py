@@ -11,15 +11,21 @@ import numpy as np
 from mipin_ref.golden.regression import Array
 from mipin_ref.graph.layer import (
     Activation,
+    Add,
+    Affine,
     AveragePool,
     Concat,
     Conv,
+    Dense,
+    GlobalAveragePool,
     Layer,
     MaxPool,
     Pad,
+    Reshape,
     Slice,
     Transpose,
     parameters,
+    unknown_kind,
 )
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Plan
@@ -71,6 +77,8 @@ def _fields(layer: Layer) -> dict[str, Any]:
         found["value"] = _number(layer.value)
     if isinstance(layer, Transpose):
         found["perm"] = list(layer.perm)
+    if not found and not isinstance(layer, Dense | GlobalAveragePool | Affine | Add | Reshape):
+        raise unknown_kind(layer, "the golden manifest")
     return found
 
 

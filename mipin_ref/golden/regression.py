@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Conv, Dense
+from mipin_ref.graph.layer import Conv, Dense, unknown_kind
 from mipin_ref.inverse.blocks import block_shapes
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
@@ -78,6 +78,8 @@ class Regression:
                     parts.append(signal[:, None, :])
                 elif isinstance(layer, Conv):
                     parts.append(_shifted(layer, self._group(layer, channels[0]), signal, step.shape[1:]))
+                elif branch.shared:
+                    raise unknown_kind(layer, "the rows of a golden fit")
                 else:
                     pulled = own[step.own.index(branch)]
                     parts.append(pulled[:, channels[0]].reshape(n, -1, 1))
@@ -165,8 +167,10 @@ class Regression:
             layer, size = branch.layer, 1
             if isinstance(layer, Conv):
                 size = layer.weight.shape[0] // layer.groups * layer.window.taps
-            elif isinstance(layer, Dense) and not self.column:
-                size = layer.out_shape[0]
+            elif isinstance(layer, Dense):
+                size = 1 if self.column else layer.out_shape[0]
+            elif branch.shared:
+                raise unknown_kind(layer, "the rows of a golden fit")
             owner += [number] * size
         return np.equal.outer(owner, owner).astype(np.float64)
 
@@ -186,6 +190,8 @@ class Regression:
                 found.append((taps[first : first + outputs, local[0] : local[-1] + 1], True))
             elif isinstance(layer, Dense):
                 found.append((block[channels[0] : channels[-1] + 1], False))
+            elif branch.shared:
+                raise unknown_kind(layer, "the weights of a golden fit")
             else:
                 found.append((block[channels[0] : channels[-1] + 1, None], False))
         return found

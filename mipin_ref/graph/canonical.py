@@ -1,16 +1,18 @@
-"""Draft layers -> canonical layers: paddings and constants dissolve into neighbours, the final Softmax goes."""
+"""Draft layers -> canonical layers: paddings and constants dissolve into neighbours, the head goes."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.draft import Softmax
+from mipin_ref.graph.draft import Log, Softmax
+from mipin_ref.graph.head import Head
 from mipin_ref.graph.layer import Layer
 from mipin_ref.graph.read import Read
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
+from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
-from mipin_ref.graph.rewrites.softmax import final_softmax, flatten_logits, remove_softmax
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.graph.two_class import OP as TWO_CLASS
 
@@ -23,7 +25,7 @@ class Canonical:
     aliases: dict[str, str]
     folded: frozenset[str]
     logits: str
-    removed_softmax: str | None
+    head: Head | None
 
 
 def canonical(found: Read) -> Canonical:
@@ -33,7 +35,7 @@ def canonical(found: Read) -> Canonical:
     handled, naming all of them, and where there is nothing between input and output.
     """
     if found.problems:
-        raise UnsupportedModel(CANNOT, [*found.problems, *_misplaced(found.layers, _end(found))])
+        raise UnsupportedModel(CANNOT, [*found.problems, *_misplaced(found.layers, _head(found))])
     assert found.logits is not None
     wiring = Wiring(list(found.layers), found.logits, found.names)
     wiring.drop_dead()
@@ -43,8 +45,8 @@ def canonical(found: Read) -> Canonical:
         before = len(wiring.layers)
         dissolve_pads(wiring)
         fold_affines(wiring)
-    removed = remove_softmax(wiring)
-    left = _misplaced(wiring.layers, None)
+    head = remove_head(wiring)
+    left = _misplaced(wiring.layers, ())
     if left:
         raise UnsupportedModel(CANNOT, left)
     if wiring.logits == found.input:
@@ -55,25 +57,28 @@ def canonical(found: Read) -> Canonical:
     aliases = {name: target for name, target in found.aliases.items() if target in kept}
     gone = {name for name, target in found.aliases.items() if target in wiring.folded}
     folded = frozenset(wiring.folded & found.names | gone)
-    return Canonical(tuple(wiring.layers), aliases, folded, wiring.logits, removed)
+    return Canonical(tuple(wiring.layers), aliases, folded, wiring.logits, head)
 
 
 CANNOT = "the network has nodes that cannot be inverted"
 
 
-def _end(found: Read) -> Softmax | None:
-    return None if found.logits is None else final_softmax(Wiring(found.layers, found.logits, found.names))
+def _head(found: Read) -> list[Layer]:
+    return [] if found.logits is None else head_layers(Wiring(found.layers, found.logits, found.names))
 
 
-def _misplaced(layers: list[Layer] | tuple[Layer, ...], final: Softmax | None) -> list[str]:
+def _misplaced(layers: Iterable[Layer], head: Collection[Layer]) -> list[str]:
+    """One entry a layer that only a head has, and that is in none."""
     return [
-        f"{layer.function} {layer.name!r} ({_why_misplaced(layer)})"
+        f"{layer.kind if isinstance(layer, Log) else layer.function} {layer.name!r} ({_why_misplaced(layer)})"
         for layer in layers
-        if isinstance(layer, Softmax) and layer is not final
+        if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
     ]
 
 
-def _why_misplaced(softmax: Softmax) -> str:
-    if softmax.function == TWO_CLASS:
+def _why_misplaced(layer: Softmax | Log) -> str:
+    if isinstance(layer, Log):
+        return "before the end, where it belongs to no head, no inverse is known for this operator"
+    if layer.function == TWO_CLASS:
         return "two classes are read only at the end, from one output of a dense layer"
     return "before the end it is no element-wise activation"

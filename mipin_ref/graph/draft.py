@@ -29,6 +29,13 @@ class Softmax(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Log(Layer):
+    """The natural logarithm, which belongs to the head that it stands behind."""
+
+    kind = "Log"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(Layer):
     """Where a refused node stood: reading goes on behind it, so that every other problem is found too."""
 

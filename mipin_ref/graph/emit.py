@@ -26,6 +26,7 @@ from mipin_ref.graph.layer import (
     Reshape,
     Slice,
     Transpose,
+    unknown_kind,
 )
 from mipin_ref.graph.network import Network
 from mipin_ref.window import Window
@@ -170,7 +171,7 @@ def _append(
         slope = () if layer.slope is None else [weight("slope", layer.slope)]
         node(layer.function, *slope, **layer.options)
     else:
-        raise AssertionError(f"layer kind {layer.kind} has no ONNX form")
+        raise unknown_kind(layer, "the writer of ONNX models")
 
 
 def _geometry(window: Window) -> dict[str, tuple[int, ...]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.window import Window
 
 Array = npt.NDArray[Any]
@@ -268,6 +269,24 @@ def parameters(layer: Layer) -> dict[str, Array]:
         return {"weight": layer.weight, "bias": layer.bias}
     if isinstance(layer, Affine):
         return {"scale": layer.scale, "shift": layer.shift}
-    if isinstance(layer, Activation) and layer.slope is not None:
-        return {"slope": layer.slope}
-    return {}
+    if isinstance(layer, Activation):
+        return {} if layer.slope is None else {"slope": layer.slope}
+    if isinstance(layer, MaxPool | AveragePool | GlobalAveragePool | Add | Concat | Slice | Pad | Reshape | Transpose):
+        return {}
+    raise unknown_kind(layer, "the list of trained arrays")
+
+
+def disjoint(slices: Sequence[Slice]) -> bool:
+    """Whether no two of the boxes meet."""
+    for i, a in enumerate(slices):
+        for b in slices[:i]:
+            axes = zip(a.begin, a.end, b.begin, b.end, strict=True)
+            if all(begin < other_end and other_begin < end for begin, end, other_begin, other_end in axes):
+                return False
+    return True
+
+
+def unknown_kind(layer: Layer, step: str) -> UnsupportedModel:
+    """The error of a step, named as in "the plan of inverses", that knows nothing of a layer's kind."""
+    kind = layer.kind or type(layer).__name__
+    return UnsupportedModel(f"{step} does not know layer {layer.name!r} of kind {kind}")

@@ -66,7 +66,7 @@ def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: 
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.
-        as_it_is = needed is opened.proto and (opened.external or net.removed_softmax is None)
+        as_it_is = needed is opened.proto and (opened.external or net.removed is None)
         original = opened.path if as_it_is and opened.path is not None else needed
         if found.file_batch is not None and samples < found.file_batch:
             original = needed
@@ -90,5 +90,5 @@ def _network(opened: Opened, found: Read) -> Network:
         aliases=rewritten.aliases,
         folded=rewritten.folded,
         sha256=opened.sha256,
-        removed_softmax=rewritten.removed_softmax,
+        removed=rewritten.head,
     )

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.layer import AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool, Reshape, Shape, Transpose
+from mipin_ref.graph.head import Head, Kind, probabilities
+from mipin_ref.graph.kinds import AXES
+from mipin_ref.graph.layer import Array, Layer, Shape, Transpose
 from mipin_ref.table import format_table
 
 
@@ -22,9 +24,10 @@ class Network:
 
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
-    output itself or, where a final Softmax was removed, that Softmax's input; axes of length one beside the classes
-    are taken off. aliases: names of the file whose tensor survives under another name; folded: names of the file whose
-    values a rewrite took away. sha256: of the file, followed by its external data in order of file name.
+    output itself or, where a head was removed, what stands in front of it; axes of length one beside the classes are
+    taken off, and an output [N] has the one class 0. removed: the head, a final Softmax or Sigmoid. aliases: names of
+    the file whose tensor survives under another name; folded: names of the file whose values a rewrite took away.
+    sha256: of the file, followed by its external data in order of file name.
     """
 
     layers: tuple[Layer, ...]
@@ -37,7 +40,54 @@ class Network:
     aliases: Mapping[str, str]
     folded: frozenset[str]
     sha256: str
-    removed_softmax: str | None = None
+    removed: Head | None = None
+
+    @property
+    def head(self) -> Kind | None:
+        """What was removed behind the logits: "softmax", "sigmoid" (of each class by itself), or None."""
+        return None if self.removed is None else self.removed.kind
+
+    @property
+    def probability(self) -> str | None:
+        """What a probability of this network is, in words; None where it has none: one logit without a head."""
+        if self.head == "sigmoid":
+            return "the sigmoid of the class's logit"
+        if self.head == "softmax":
+            return "the softmax over the classes"
+        if self.classes > 1:
+            return "the softmax over the classes, of logits that have no head in the file"
+        return None
+
+    def probabilities(self, logits: Array) -> Array:
+        """The probabilities of logits [N, classes], float64 of the same shape.
+
+        Softmax over the classes for a softmax head, and for logits without a head in a file of two or more outputs; the
+        sigmoid of each class by itself for a sigmoid head. Raises InvalidData where the network has no probability (one
+        logit without a head), and for logits of another shape.
+        """
+        values = np.asarray(logits)
+        if values.ndim != 2 or values.shape[1] != prod(self.shapes[self.logits]) or values.dtype.kind != "f":
+            raise InvalidData(
+                f"logits must be floats [N, {prod(self.shapes[self.logits])}], not {values.dtype} of shape "
+                f"{list(values.shape)}"
+            )
+        if self.probability is None:
+            raise InvalidData(
+                f"output {self.output!r} is one number without a Softmax or Sigmoid behind it: it has no probability"
+            )
+        return probabilities(self.head or "softmax", values)
+
+    def predict(self, x: Array, *, batch_size: int = 256) -> tuple[Array, Array]:
+        """The probabilities [N, classes] of x [N, *input_shape], float64, and the logits [N, classes].
+
+        What a probability is, says `probabilities`; of a single sigmoid output it is that of class 1 against class 0.
+        Raises InvalidData where x is empty or does not fit, and where the network has no probability.
+        """
+        # The recorder imports this module.
+        from mipin_ref.graph.forward import logits
+
+        found = logits(self, x, batch_size=batch_size)
+        return self.probabilities(found), found
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -107,13 +157,13 @@ class Network:
     def _channel_axes(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for layer in self.layers:
-            if isinstance(layer, Conv | MaxPool | AveragePool | GlobalAveragePool):
+            if AXES.of(layer) == "named":
                 found.update({layer.input: 1, layer.output: 1})
         known = -1
         while known < len(found):
             known = len(found)
             for layer in self.layers:
-                if isinstance(layer, Reshape | Dense):
+                if AXES.of(layer) == "lost":
                     continue
                 perm = layer.perm if isinstance(layer, Transpose) else tuple(range(len(layer.out_shape) + 1))
                 for name in layer.inputs:
@@ -161,7 +211,7 @@ class Network:
             head.append(extra[0])
             rows = [[*row, cell] for row, cell in zip(rows, extra[1], strict=True)]
         total = sum(layer.parameters for layer in self.layers)
-        removed = f" (final {self.removed_softmax} removed)" if self.removed_softmax else ""
+        removed = f" (final {', '.join(self.removed.operators)} removed)" if self.removed else ""
         return (
             f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "

@@ -59,7 +59,9 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     if not scores:
         raise UnsupportedModel(f"none of the network's outputs ({', '.join(names)}) is a floating-point tensor")
     if len(scores) > 1:
-        raise InvalidData(f"the network has {len(scores)} outputs ({', '.join(scores)}): choose one with output=")
+        raise InvalidData(
+            f"the network has {len(scores)} outputs ({', '.join(scores)}): name the one to explain, option 'output'"
+        )
     return str(scores[0])
 
 

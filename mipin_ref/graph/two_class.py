@@ -1,4 +1,4 @@
-"""scikit-learn's binary classifiers end in [1 - sigmoid(z), sigmoid(z)]: a Softmax over [-z, z] / 2, written out."""
+"""scikit-learn's binary classifiers end in [1 - sigmoid(z), sigmoid(z)]: the Sigmoids of [-z, z], written out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from mipin_ref.graph.node import Node
 
 OP = "TwoClassSigmoid"
 
-PASSING = {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "ZipMap"}
+PASSING = {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "ZipMap", "Log", "Clip"}
 """Operators that may follow the end of a classifier."""
+
+ASKING = {"Shape", "Size"}
+"""Operators that read no value."""
 
 
 def join_two_class(nodes: list[Node], constants: Mapping[str, Array]) -> list[Node]:
@@ -29,10 +32,12 @@ def join_two_class(nodes: list[Node], constants: Mapping[str, Array]) -> list[No
         if complement.inputs[1] != sigmoid.outputs[0] or one is None or not np.all(one == 1):
             continue
         readers = [n for n in nodes if {sigmoid.outputs[0], complement.outputs[0]}.intersection(n.inputs)]
-        if any(n is not complement and n is not concat for n in readers) or not _ends(nodes, concat):
+        others = [n for n in readers if n is not complement and n is not concat]
+        if any(n.op not in ASKING for n in others) or not _ends(nodes, concat):
             continue
         joined = replace(concat, op=OP, inputs=sigmoid.inputs)
-        return [joined if n is concat else n for n in nodes if n is not complement and n is not sigmoid]
+        gone = [] if others else [complement, sigmoid]
+        return [joined if n is concat else n for n in nodes if not any(n is one for one in gone)]
     return nodes
 
 
@@ -41,6 +46,8 @@ def _ends(nodes: list[Node], last: Node) -> bool:
     behind = set(last.outputs)
     for node in nodes:
         if behind.intersection(node.inputs):
+            if node.op in ASKING:
+                continue
             if node.op not in PASSING:
                 return False
             behind.update(node.outputs)

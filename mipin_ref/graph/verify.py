@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, helper
 from onnxruntime import InferenceSession
-from scipy.special import expit, log_softmax, softmax
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.forward import logits, runtime_reason, session
-from mipin_ref.graph.layer import Array, Reshape
+from mipin_ref.graph.forward import Recorder, runtime_reason, session
+from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
-from mipin_ref.graph.two_class import OP as TWO_CLASS
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
 """Of the largest output: folding batch norms and padding reorders sums, nothing more."""
 
 
 def verify(net: Network, original: Path | ModelProto, *, seed: int = 0, samples: int = 3) -> float:
-    """The largest difference between the outputs of file and network, relative to the largest output.
+    """The largest difference between the tensors of file and network, relative to the largest value of each.
 
+    Compared are the output and, behind a head, the logits themselves where the file has them: where a Softmax or a
+    Sigmoid saturates, different logits look alike. A file with external data is run as it is, for its output alone.
     original: the file, or the part of it that the output needs; samples: of the run, where it leaves the batch free.
-    Raises UnsupportedModel where the difference exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the
-    original.
+    Raises UnsupportedModel where a difference exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the original.
     """
+    sources = [] if isinstance(original, Path) else _sources(net, original)
     try:
-        wanted, runtime = _session(net, original)
+        runtime = session(str(original)) if isinstance(original, Path) else _session(original, sources)
         given = next(value for value in runtime.get_inputs() if value.name == net.input)
         batch = given.shape[0] if isinstance(given.shape[0], int) else samples
         kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
         x = np.random.default_rng(seed).standard_normal((batch, *net.input_shape), np.float32).astype(kind)
-        (expected,) = runtime.run([wanted], {net.input: x})
+        expected, *in_front = runtime.run([net.output, *sources], {net.input: x})
     except UnsupportedModel as failure:
         raise UnsupportedModel(str(failure).replace("cannot run the network", "cannot run the file")) from failure
     except Exception as failure:  # onnxruntime's own classes have no common base of their own.
@@ -40,17 +41,31 @@ def verify(net: Network, original: Path | ModelProto, *, seed: int = 0, samples:
     if isinstance(expected, list):  # ZipMap's list of {class: score}
         expected = np.array([list(row.values()) for row in expected])
     del runtime
-    actual = logits(net, x.astype(net.dtype))
-    if wanted == net.output:
-        actual = _through_softmax(net, actual)
+    actual = Recorder(net, [net.logits, *sources])(x.astype(net.dtype)).values
+    scores = actual[net.logits].reshape(batch, -1)
+    output = scores if net.removed is None else net.removed.output(scores)
+    allowed = 2e-2 if kind is np.float16 else RELATIVE_TOLERANCE[net.dtype]
     expected = np.asarray(expected)
+    if net.removed is not None and output is not None and "Log" in net.removed.operators:
+        # The logarithm of a probability that underflows has few digits or none.
+        output, expected = np.exp(output), np.exp(expected)
+    errors = [] if output is None else [_error(output, expected, allowed)]
+    errors += [_error(actual[name], np.asarray(one), allowed) for name, one in zip(sources, in_front, strict=True)]
+    if not errors:
+        raise UnsupportedModel(
+            "the parts of the output end in different operators, and their logits are not in the file: nothing tells "
+            "whether it is read right"
+        )
+    return max(errors)
+
+
+def _error(actual: Array, expected: Array, allowed: float) -> float:
     if expected.size != actual.size:
         raise UnsupportedModel(
             f"the file computes {expected.size} outputs where the canonical network has {actual.size}"
         )
     expected = expected.reshape(actual.shape)
     error = float(np.max(np.abs(actual - expected)) / max(float(np.max(np.abs(expected))), 1e-30))
-    allowed = 2e-2 if kind is np.float16 else RELATIVE_TOLERANCE[net.dtype]
     if not error <= allowed:
         raise UnsupportedModel(
             f"the canonical network differs from the file by {error:.1e} of the largest output (allowed {allowed:.0e})"
@@ -58,36 +73,18 @@ def verify(net: Network, original: Path | ModelProto, *, seed: int = 0, samples:
     return error
 
 
-def _session(net: Network, original: Path | ModelProto) -> tuple[str, InferenceSession]:
-    """The original with the tensor to compare: the logits themselves where the file has them, else its output.
-
-    Behind a Softmax that saturates, different logits look alike. A file with external data is run as it is.
-    """
-    if isinstance(original, Path):
-        return net.output, session(str(original))
+def _sources(net: Network, original: ModelProto) -> list[str]:
+    """What the head read, as far as file and network both have it."""
     made = {name for node in original.graph.node for name in node.output}
-    scores = net.logits
-    for layer in reversed(net.layers):
-        # A Reshape at the end may be our own.
-        if layer.output == scores and scores not in made and isinstance(layer, Reshape):
-            scores = layer.input
-    removed = net.removed_softmax in ("Softmax", "LogSoftmax")
-    if not removed or scores not in made:
-        return net.output, session(original.SerializeToString())
+    return [] if net.removed is None else [name for name in net.removed.sources if name in made and name in net.shapes]
+
+
+def _session(original: ModelProto, sources: Sequence[str]) -> InferenceSession:
+    """The original with further tensors among its outputs."""
     told = list(original.graph.output)
-    del original.graph.output[:]
-    original.graph.output.append(helper.make_empty_tensor_value_info(scores))
+    names = {value.name for value in told}
+    original.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in sources if name not in names)
     shown = original.SerializeToString()
     del original.graph.output[:]
     original.graph.output.extend(told)
-    return scores, session(shown)
-
-
-def _through_softmax(net: Network, scores: Array) -> Array:
-    if net.removed_softmax == "Softmax":
-        return np.asarray(softmax(scores, axis=-1))
-    if net.removed_softmax == "LogSoftmax":
-        return np.asarray(log_softmax(scores, axis=-1))
-    if net.removed_softmax == TWO_CLASS:
-        return np.asarray(expit(scores))
-    return scores
+    return session(shown)

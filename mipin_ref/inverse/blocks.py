@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Conv, Dense
+from mipin_ref.graph.layer import Conv, Dense, unknown_kind
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
 from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
@@ -48,8 +48,10 @@ def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
             shapes.append((step.shape[0], 1 if column else layer.out_shape[0]))
         elif isinstance(layer, Conv):
             shapes.append(layer.weight.shape)
-        else:
+        elif not branch.shared:
             shapes.append(step.shape[:1])
+        else:
+            raise unknown_kind(layer, "the shapes of an inverse's weights")
     return shapes
 
 
@@ -215,6 +217,8 @@ def reconstruct(
             part = signals[layer.output] @ block.T
         elif isinstance(layer, Conv):
             part = conv_adjoint(backend, signals[layer.output], block, layer.window, layer.groups, step.shape[1:])
+        elif branch.shared:
+            raise unknown_kind(layer, "the reconstruction of a signal")
         else:
             part = pull(backend, branch, signals, taps) * xp.reshape(block, per_channel)
         found = part if found is None else found + part

@@ -6,17 +6,33 @@ from collections import Counter
 from collections.abc import Mapping
 from math import prod
 
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool
+from mipin_ref.graph.kinds import KindTable
+from mipin_ref.graph.layer import (
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import block_shapes
-from mipin_ref.inverse.plan import Branch, Plan, Step
+from mipin_ref.inverse.plan import Plan, Step
 
 
 def block_name(step: Step) -> str:
     """What kind of inverse a tensor has: one block, or several in one least-squares problem."""
     if len(step.branches) == 1:
-        return _alone(step.branches[0])
-    parts = Counter(_together(branch) for branch in step.branches)
+        return ALONE.of(step.branches[0].layer)
+    parts = Counter(TOGETHER.of(branch.layer) for branch in step.branches)
     return "joint, " + " + ".join(f"{count} {part}" if count > 1 else part for part, count in parts.items())
 
 
@@ -48,18 +64,32 @@ def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) ->
     return f"{block_name(step)}: {unknowns + step.shape[0] * step.intercept:,}"
 
 
-def _alone(branch: Branch) -> str:
-    layer = branch.layer
-    if isinstance(layer, Dense):
-        return "ridge, Eq. 6"
-    if isinstance(layer, Conv):
-        return "adjoint conv, Eq. 7"
-    if isinstance(layer, MaxPool):
-        return "unpooling, Eq. 8"
-    if isinstance(layer, GlobalAveragePool | AveragePool):
-        return "spread over the map"
-    return "a weight a channel" if isinstance(layer, Affine) else "passes"
+ALONE: KindTable[str] = KindTable(
+    "the words for an inverse",
+    {
+        Dense: "ridge, Eq. 6",
+        Conv: "adjoint conv, Eq. 7",
+        MaxPool: "unpooling, Eq. 8",
+        **dict.fromkeys((AveragePool, GlobalAveragePool), "spread over the map"),
+        Affine: "a weight a channel",
+        **dict.fromkeys((Activation, Add, Concat, Slice, Pad, Reshape, Transpose), "passes"),
+    },
+)
+"""The inverse of a tensor that one layer reads."""
 
-
-def _together(branch: Branch) -> str:
-    return {"Dense": "ridge", "Conv": "conv"}.get(branch.layer.kind, branch.layer.kind)
+TOGETHER: KindTable[str] = KindTable(
+    "the words for a part of a joint inverse",
+    {
+        Dense: "ridge",
+        Conv: "conv",
+        **{
+            kind: kind.kind
+            for kinds in (
+                (MaxPool, AveragePool, GlobalAveragePool, Affine, Activation),
+                (Add, Concat, Slice, Pad, Reshape, Transpose),
+            )
+            for kind in kinds
+        },
+    },
+)
+"""The part of one layer among several."""

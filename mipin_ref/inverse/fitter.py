@@ -155,8 +155,8 @@ class Fitter:
         first = self._bytes(ready[:1], state)
         if first > LARGEST_SHARE * self._memory:
             raise InvalidData(
-                f"memory={self._memory / 1e9:.2g} GB is too small: the sums of tensor {ready[0].tensor!r} "
-                f"take {first / 1e9:.2g} GB a target; pass memory= of {first / LARGEST_SHARE / 1e9:.2g} GB or more"
+                f"a memory of {self._memory / 1e9:.2g} GB is too small: the sums of tensor {ready[0].tensor!r} "
+                f"take {first / 1e9:.2g} GB a target; allow {first / LARGEST_SHARE / 1e9:.2g} GB or more"
             )
         count = 1
         while count < len(ready) and self._bytes(ready[: count + 1], state) <= SUMS_SHARE * self._memory:
@@ -298,7 +298,8 @@ class Fitter:
     def _check_target(self, target: int, found: _Target, runner: Runner) -> None:
         if found.samples < 2:
             raise InvalidData(
-                f"fit_on='target_class' leaves {found.samples} calibration samples of class {target}; 2 are needed"
+                f"fitting on the target class alone leaves {found.samples} calibration samples of class {target}; "
+                "2 are needed"
             )
         # Equal inputs reach equal logits up to the rounding of the forward pass.
         rounding = 16 * float(np.finfo(self._net.dtype).eps) * max(abs(found.low), abs(found.high))

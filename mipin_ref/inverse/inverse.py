@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class Inverse:
     weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used; calibration:
     their preprocessing and range.
     """
+
+    follows_logit: ClassVar[bool] = True
+    """Whether A is y_c times something that does not know its sign: it is y_c pushed through what is linear."""
 
     net: Network
     target: int
@@ -135,7 +138,9 @@ class Inverse:
             output[rows] = logits.reshape(len(logits), -1)[:, self.target]
         watch.tell(stacklevel=3)
         return {
-            tensor: Attribution(value, s, a, output, self.target, tensor, net.channel_axis(tensor))
+            tensor: Attribution(
+                value, s, a, output, self.target, tensor, net.channel_axis(tensor), follows_logit=self.follows_logit
+            )
             for tensor, (value, s, a) in parts.items()
         }
 

@@ -35,7 +35,7 @@ class Options:
             raise InvalidData(f"at must be a tensor's name or None, not {shown(self.at)}")
         if self.ridge == 0 and self.dtype == "float32":
             # Rounding of single-precision products fills the directions that a minimum-norm solution must leave out.
-            raise InvalidData("ridge=0, the minimum-norm solution, needs dtype='float64'")
+            raise InvalidData("a ridge of 0, the minimum-norm solution, needs dtype 'float64'")
         for name in ("conv_bias", "local"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidData(f"{name} must be True or False, not {shown(getattr(self, name))}")

@@ -7,22 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import (
-    Activation,
-    Affine,
-    AveragePool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Shape,
-    Slice,
-    Transpose,
-)
+from mipin_ref.graph.kinds import INVERTED, REARRANGES, keeps_zero
+from mipin_ref.graph.layer import Dense, Layer, Shape, Slice, disjoint
 from mipin_ref.graph.network import Network
 
 
@@ -49,12 +35,12 @@ class Branch:
     @property
     def shared(self) -> bool:
         """Whether its regressors serve all channels of the tensor (a Dense, a Conv) or each one its own."""
-        return isinstance(self.layer, Dense | Conv)
+        return INVERTED.of(self.layer).weights == "shared"
 
     @property
     def parametric(self) -> bool:
         """Whether the inverse has weights even where it is the tensor's only branch."""
-        return isinstance(self.layer, Dense | Conv | AveragePool | GlobalAveragePool | Affine)
+        return INVERTED.of(self.layer).weights != "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +122,8 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
     A tensor is masked at every step (method of the paper, Eq. 9) except where the mask could change nothing: behind a
     layer that gives zero for zero, a masked output has already silenced what is zero at the input. A tensor that is
     the input reshaped or transposed counts as the input. Layers that do not lead from `at` to the logits take no part.
-    Raises InvalidData where `at` is no tensor between input and logits.
+    Raises InvalidData where `at` is no tensor between input and logits, UnsupportedModel for a layer of an unknown
+    kind.
     """
     explained = net.input if at is None else net.tensor(at)
     if explained == net.logits:
@@ -152,8 +139,8 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         branches = _branches(net, name, between)
         wanted = local and (mask_explained if name in like_explained else True)
         (first, *others) = branches
-        implied = not others and all(_keeps_zero(x) and x.output in masked for x in first.layers)
-        intercept = conv_bias or any(b.parametric and not isinstance(b.layer, Conv) for b in branches)
+        implied = not others and all(keeps_zero(x) and x.output in masked for x in first.layers)
+        intercept = conv_bias or any(INVERTED.of(b.layer).intercept for b in branches)
         step = Step(name, net.shapes[name], branches, intercept, wanted and not (implied and not first.parametric))
         steps.append(step)
         if wanted:
@@ -179,7 +166,7 @@ def _reshaped(net: Network, start: str) -> set[str]:
     """`start` and every tensor that holds the same values in another shape or order."""
     found = {start}
     for layer in net.layers:
-        if isinstance(layer, Reshape | Transpose) and layer.input in found:
+        if layer.input in found and REARRANGES.of(layer):
             found.add(layer.output)
     return found
 
@@ -187,7 +174,7 @@ def _reshaped(net: Network, start: str) -> set[str]:
 def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch, ...]:
     readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between]
     slices = [layer for layer, _ in readers if isinstance(layer, Slice)]
-    together = _disjoint(slices)
+    together = disjoint(slices)
     found = []
     for layer, slot in readers:
         if together and isinstance(layer, Slice):
@@ -196,19 +183,3 @@ def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch
         else:
             found.append(Branch((layer,), slot))
     return tuple(found)
-
-
-def _disjoint(slices: list[Slice]) -> bool:
-    """Whether no two boxes meet."""
-    for i, a in enumerate(slices):
-        for b in slices[:i]:
-            axes = zip(a.begin, a.end, b.begin, b.end, strict=True)
-            if all(begin < other_end and other_begin < end for begin, end, other_begin, other_end in axes):
-                return False
-    return True
-
-
-def _keeps_zero(layer: Layer) -> bool:
-    if isinstance(layer, Activation):
-        return layer.keeps_zero
-    return isinstance(layer, MaxPool | Reshape | Transpose | Concat | Slice | Pad)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import AveragePool, GlobalAveragePool, Layer, MaxPool
+from mipin_ref.graph.layer import Activation, Affine, AveragePool, GlobalAveragePool, Layer, MaxPool
 from mipin_ref.inverse.plan import Branch
 from mipin_ref.layers.average import covering_mean
 from mipin_ref.layers.moves import moved_back
@@ -32,4 +32,7 @@ def _pull(backend: Backend, layer: Layer, slot: int, signal: Array, taps: Mappin
         return covering_mean(backend, signal, layer.window, shape[1:])
     if isinstance(layer, GlobalAveragePool):
         return backend.xp.broadcast_to(signal, (signal.shape[0], *shape))
+    if isinstance(layer, Activation | Affine):
+        # Element-wise: the signal passes, and what an Affine scales is in its fitted weights.
+        return signal
     return moved_back(backend, layer, slot, signal)

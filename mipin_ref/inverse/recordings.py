@@ -8,6 +8,7 @@ from math import prod
 from mipin_ref.data import Samples
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.kinds import INVERTED
 from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
@@ -117,4 +118,5 @@ def operations(layer: Layer) -> float:
         return 2.0 * layer.weight.size
     if isinstance(layer, Conv):
         return 2.0 * layer.weight.size * prod(layer.out_shape[1:])
+    INVERTED.of(layer)
     return float(prod(layer.out_shape))

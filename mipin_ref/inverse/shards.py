@@ -39,7 +39,7 @@ DATA_SHARE, KEPT_SHARE = 1 / 16, 1 / 32
 """Of the memory, for the data of one shard, and each for the signals and the recordings that it keeps."""
 
 
-def bounds(data: Samples, memory: int) -> list[tuple[int, int]]:
+def bounds(data: Samples | npt.NDArray[Any], memory: int) -> list[tuple[int, int]]:
     """[start, stop) of every shard, equal but for one sample. They depend on the data and `memory` alone."""
     samples, each = len(data), max(1, prod(data.shape[1:]) * data.dtype.itemsize)
     size = min(LARGEST, max(1, int(DATA_SHARE * memory) // each), max(SMALLEST, -(-samples // FEWEST)))

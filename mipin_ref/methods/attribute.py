@@ -77,8 +77,9 @@ def attribute(
         raise InvalidData(f"method {way.name!r}: the attribution of {tensor!r} holds NaN or Inf")
     watch.tell()
     told = int(targets[0]) if np.ndim(target) == 0 else targets
+    axis = net.channel_axis(tensor)
     return Attribution(
-        value, signal, found, output, told, tensor, net.channel_axis(tensor), way.name, way.multiplier, delta
+        value, signal, found, output, told, tensor, axis, way.name, way.multiplier, way.follows_logit, delta
     )
 
 

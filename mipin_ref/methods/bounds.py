@@ -7,7 +7,25 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Add, Affine, Array, Concat, Layer, Pad, Reshape, Slice, Transpose
+from mipin_ref.graph.kinds import KindTable
+from mipin_ref.graph.layer import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+    unknown_kind,
+)
 from mipin_ref.graph.network import Network
 
 Bounds = tuple[Array, Array]
@@ -18,7 +36,7 @@ def first_tensors(net: Network) -> tuple[str, ...]:
     """The input, and the tensors behind it that only moves and affines lie before, in execution order."""
     found = [net.input]
     for layer in net.layers:
-        if not isinstance(layer, Add) and _carries(layer) and all(name in found for name in layer.inputs):
+        if CARRIES.of(layer) and all(name in found for name in layer.inputs):
             found.append(layer.output)
     return tuple(found)
 
@@ -46,8 +64,14 @@ def carried(net: Network, bounds: Bounds) -> dict[str, Bounds]:
     return found
 
 
-def _carries(layer: Layer) -> bool:
-    return isinstance(layer, Affine | Concat | Pad | Reshape | Slice | Transpose)
+CARRIES: KindTable[bool] = KindTable(
+    "the bounds of the input",
+    {
+        **dict.fromkeys((Affine, Concat, Pad, Reshape, Slice, Transpose), True),
+        **dict.fromkeys((Dense, Conv, MaxPool, AveragePool, GlobalAveragePool, Activation, Add), False),
+    },
+)
+"""Whether a layer moves or scales single values."""
 
 
 def _moved(layer: Layer, values: list[Array]) -> Array:
@@ -62,4 +86,6 @@ def _moved(layer: Layer, values: list[Array]) -> Array:
         return value[tuple(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True))]
     if isinstance(layer, Transpose):
         return np.transpose(value, [axis - 1 for axis in layer.perm[1:]])
-    return value.reshape(layer.out_shape)
+    if isinstance(layer, Reshape):
+        return value.reshape(layer.out_shape)
+    raise unknown_kind(layer, "the bounds of the input")

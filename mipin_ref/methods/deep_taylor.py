@@ -29,7 +29,9 @@ class DeepTaylorOptions:
     def __post_init__(self) -> None:
         if (self.low is None) != (self.high is None):
             given, missing = ("high", "low") if self.low is None else ("low", "high")
-            raise InvalidData(f"{given}= bounds the input on one side alone: give {missing}= too, or neither")
+            raise InvalidData(
+                f"option {given!r} bounds the input on one side alone: give option {missing!r} too, or neither"
+            )
 
 
 class DeepTaylor(Method):
@@ -42,6 +44,7 @@ class DeepTaylor(Method):
 
     name = "deep-taylor"
     multiplier = False
+    follows_logit = True
     logit = True
     Options = DeepTaylorOptions
     rules = relevance_rules(Shares((POSITIVE,)), None)
@@ -57,7 +60,9 @@ class DeepTaylor(Method):
             self._input = input_bounds(net, self.options.low, self.options.high)
             self._bounds = carried(net, self._input)
             if at not in self._bounds:
-                raise InvalidData(f"low= and high= bound the input, but the explained tensor {at!r} lies behind it")
+                raise InvalidData(
+                    f"options 'low' and 'high' bound the input, but the explained tensor {at!r} lies behind it"
+                )
         return super().sweep(net, backend, at)
 
     def rule(self, net: Network, layer: Layer) -> Rule:
@@ -77,7 +82,7 @@ class DeepTaylor(Method):
             outside = ~((x >= low) & (x <= high)).reshape(len(x), -1).all(axis=1)
             if outside.any() and np.isfinite(x).all():
                 sample = first + int(np.argmax(outside))
-                raise InvalidData(f"sample {sample} of the data lies outside the bounds low= and high=")
+                raise InvalidData(f"sample {sample} of the data lies outside the bounds of options 'low' and 'high'")
         return super().explain(sweep, x, targets, rows, first)
 
 

@@ -99,6 +99,7 @@ class DeepLIFT(Method):
 
     name = "deeplift"
     multiplier = False
+    follows_logit = False
     completes = True
     Options = DeepLIFTOptions
     rules: ClassVar[Rules] = {**GRADIENT, Activation: Rescale(), MaxPool: CrossMaximum()}

@@ -7,11 +7,14 @@ from mipin_ref.methods.shares import POSITIVE, Shares, relevance_rules
 
 
 class ExcitationBackprop(Method):
-    """The probability that a winner-take-all walk from the target ends at a value: shares as in the z⁺-rule.
+    """The probability that a winner-take-all walk from the target ends at a value, times the target logit: shares as in
+    the z⁺-rule, of y_c. Divided by `output` it is the probability of the paper, which starts as 1 at the target.
 
-    It starts as 1 at the target, not as its logit. Biases have no share.
+    Biases have no share.
     """
 
     name = "excitation-backprop"
     multiplier = False
+    logit = True
+    follows_logit = True
     rules = relevance_rules(Shares((POSITIVE,)), None)

@@ -25,9 +25,9 @@ def explain_func(
 ) -> Explain:
     """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
 
-    kind: which field of the Attribution is handed out; given: further arguments of `attribute`, options of the method
-    among them. The model that Quantus hands on is not looked at: what is explained is `net`. So metrics that change the
-    model, such as a randomisation of its weights, do not fit.
+    kind: which field of the Attribution is handed out, turned as maps are (`Attribution.oriented`); given: further
+    arguments of `attribute`, options of the method among them. The model that Quantus hands on is not looked at: what
+    is explained is `net`. So metrics that change the model, such as a randomisation of its weights, do not fit.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
     """
     checked_choice("kind", kind, ("contribution", "attribution"))
@@ -42,6 +42,6 @@ def explain_func(
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"inputs and targets must be arrays ({reason(error)})") from error
         found = attribute(net, x, wanted, method, **given)
-        return np.asarray(getattr(found, kind))
+        return np.asarray(getattr(found.oriented, kind))
 
     return explain

@@ -6,6 +6,7 @@ from math import prod
 
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.method import Found, Method
@@ -16,17 +17,22 @@ class GradCAM(Method):
     """The mean of ∂y_c / ∂X over the map of each channel, the same at every location (Selvaraju et al., Grad-CAM,
     2017): the positive channel sum of A * X, `saliency` of the result, is the map of the paper.
 
-    By default the last tensor with a map is explained.
+    By default the last feature map is explained, the first that `feature_maps` proposes.
     """
 
     name = "grad-cam"
     multiplier = True
+    follows_logit = False
 
     def default_at(self, net: Network) -> str:
-        maps = [name for name in net.shapes if _has_map(net, name)]
+        """The last feature map. Raises InvalidData where the network has none."""
+        maps = feature_maps(net)
         if not maps:
-            raise InvalidData("grad-cam needs a tensor with a map, and this network has none")
-        return maps[-1]
+            raise InvalidData(
+                "grad-cam explains the last feature map, a tensor of channels with two axes of places behind a Conv or "
+                "a pool, and this network has none; name a tensor with channels and a map to explain that"
+            )
+        return maps[0]
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         if not _has_map(net, at):

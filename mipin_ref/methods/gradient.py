@@ -12,6 +12,7 @@ class Gradient(Method):
 
     name = "gradient"
     multiplier = True
+    follows_logit = False
 
 
 class InputTimesGradient(Method):
@@ -19,6 +20,7 @@ class InputTimesGradient(Method):
 
     name = "input-x-gradient"
     multiplier = False
+    follows_logit = False
 
     def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
         found = super().explain(sweep, x, targets, rows, first)

@@ -43,6 +43,7 @@ class IntegratedGradients(Method):
 
     name = "integrated-gradients"
     multiplier = False
+    follows_logit = False
     completes = True
     Options = IntegratedGradientsOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer
+from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, unknown_kind
 from mipin_ref.layers.average import average, average_adjoint
 from mipin_ref.layers.conv import conv_adjoint
 from mipin_ref.layers.conv_forward import conv_forward
@@ -17,6 +17,7 @@ def linear_forward(backend: Backend, layer: Layer, x: Array, weight: Array) -> A
     """x [n, *in_shape] -> [n, *out_shape] without the bias; weight: `Site.weight`, or another of its shape.
 
     Averages have no weight: an AveragePool's is its window counts, a GlobalAveragePool's is not looked at.
+    Raises UnsupportedModel for a layer that is not one of LINEAR.
     """
     if isinstance(layer, Dense):
         return x @ weight
@@ -28,7 +29,7 @@ def linear_forward(backend: Backend, layer: Layer, x: Array, weight: Array) -> A
         return backend.xp.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
     if isinstance(layer, Affine):
         return x * weight
-    raise TypeError(f"layer {layer.name!r} ({layer.kind}) is not linear")
+    raise unknown_kind(layer, "the arithmetic of linear layers")
 
 
 def linear_adjoint(backend: Backend, layer: Layer, s: Array, weight: Array) -> Array:
@@ -44,4 +45,4 @@ def linear_adjoint(backend: Backend, layer: Layer, s: Array, weight: Array) -> A
         return xp.broadcast_to(s / prod(shape[1:]), (s.shape[0], *shape))
     if isinstance(layer, Affine):
         return s * weight
-    raise TypeError(f"layer {layer.name!r} ({layer.kind}) is not linear")
+    raise unknown_kind(layer, "the arithmetic of linear layers")

@@ -32,6 +32,7 @@ class LrpEpsilon(Method):
 
     name = "lrp-epsilon"
     multiplier = False
+    follows_logit = False
     logit = True
     Options = EpsilonOptions
 
@@ -41,7 +42,7 @@ class LrpEpsilon(Method):
         self._rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
 
     def rule(self, net: Network, layer: Layer) -> Rule:
-        return self._rules[type(layer)]
+        return self.rule_in(self._rules, layer)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class LrpAlphaBeta(Method):
 
     name = "lrp-alpha-beta"
     multiplier = False
+    follows_logit = True
     logit = True
     Options = AlphaBetaOptions
 
@@ -78,4 +80,4 @@ class LrpAlphaBeta(Method):
         self._rules = relevance_rules(Shares(sums), "whole")
 
     def rule(self, net: Network, layer: Layer) -> Rule:
-        return self._rules[type(layer)]
+        return self.rule_in(self._rules, layer)

@@ -1,9 +1,10 @@
 """What a method is: its options, its rules, and what it makes of one or more sweeps.
 
-A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` (see
-Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer, most of them from
-GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule depends on more than
-the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do, `explain`.
+A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` and
+`follows_logit` (see Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer,
+most of them from GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule
+depends on more than the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do,
+`explain`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 from mipin_ref.backend import Backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array, Layer
+from mipin_ref.graph.layer import Array, Layer, unknown_kind
 from mipin_ref.graph.network import Network
 from mipin_ref.methods.rules import GRADIENT, Rule, Rules
 from mipin_ref.methods.sweep import Ints, Sweep
@@ -42,6 +43,8 @@ class Method:
 
     name: ClassVar[str]
     multiplier: ClassVar[bool]
+    follows_logit: ClassVar[bool]
+    """Whether the signal is y_c times something that does not know its sign; each method's own, never inherited."""
     Options: ClassVar[type[Any]] = NoOptions
     rules: ClassVar[Rules] = GRADIENT
     logit: ClassVar[bool] = False
@@ -49,6 +52,12 @@ class Method:
     """Whether the result has a `delta`."""
     signals: ClassVar[bool] = False
     """Whether the result has a source signal."""
+
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError for a method that does not say itself whether it follows the logit's sign."""
+        super().__init_subclass__()
+        if "name" in cls.__dict__ and not isinstance(cls.__dict__.get("follows_logit"), bool):
+            raise TypeError(f"method {cls.name!r} must state follows_logit, True or False, in its own class")
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -70,7 +79,13 @@ class Method:
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         """The rule of one layer of a network. Raises UnsupportedModel where the method has none."""
-        return self.rules[type(layer)]
+        return self.rule_in(self.rules, layer)
+
+    def rule_in(self, rules: Rules, layer: Layer) -> Rule:
+        """The rule of a table for a layer. Raises UnsupportedModel, naming method and layer, where it has none."""
+        if type(layer) not in rules:
+            raise unknown_kind(layer, f"method {self.name!r}")
+        return rules[type(layer)]
 
     def default_at(self, net: Network) -> str:
         """The tensor that is explained where the user names none."""

@@ -16,7 +16,7 @@ import numpy as np
 from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer
+from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, unknown_kind
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.network import Network
 from mipin_ref.layers.average import covering_mean
@@ -36,7 +36,7 @@ class PatternOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.patterns, Patterns):
-            raise InvalidData("pass patterns=, what fit_patterns found of this network or load_patterns has read")
+            raise InvalidData("it needs patterns, what fit_patterns found of this network or load_patterns has read")
 
 
 class Patterned:
@@ -65,6 +65,8 @@ class Spread:
         layer = site.layer
         if isinstance(layer, AveragePool):
             return covering_mean(site.backend, signal, layer.window, layer.in_shape[1:])
+        if not isinstance(layer, GlobalAveragePool):
+            raise unknown_kind(layer, "the pattern of an average")
         return site.backend.xp.broadcast_to(signal, (signal.shape[0], *layer.in_shape))
 
 
@@ -73,6 +75,7 @@ class PatternNet(Method):
 
     name = "patternnet"
     multiplier = False
+    follows_logit = True
     logit = True
     signals = True
     Options = PatternOptions
@@ -89,14 +92,14 @@ class PatternNet(Method):
             raise InvalidData("the patterns were fitted on another network (or another output of this one)")
         for layer in weighted_layers(net, at):
             if layer.output not in patterns.weights:
-                raise InvalidData(f"the patterns lead down to {patterns.at!r}; fit them with at={at!r} or without at=")
+                raise InvalidData(f"the patterns lead down to {patterns.at!r}; fit them down to {at!r} or to the input")
         return super().sweep(net, backend, at)
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         if isinstance(layer, AveragePool | GlobalAveragePool):
             return Spread()
         pattern = self._pattern(layer)
-        return GRADIENT[type(layer)] if pattern is None else Patterned(pattern)
+        return self.rule_in(GRADIENT, layer) if pattern is None else Patterned(pattern)
 
     def _pattern(self, layer: Layer) -> HostArray | None:
         if isinstance(layer, Affine):
@@ -116,8 +119,9 @@ class PatternAttribution(PatternNet):
     """What of the target logit each value accounts for: (w ⊙ a)ᵀ back through every layer."""
 
     name = "pattern-attribution"
+    follows_logit = False
     signals = False
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)
-        return GRADIENT[type(layer)] if pattern is None else Patterned(constant_of(layer) * pattern)
+        return self.rule_in(GRADIENT, layer) if pattern is None else Patterned(constant_of(layer) * pattern)

@@ -17,6 +17,7 @@ from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
+from mipin_ref.graph.kinds import INVERTED
 from mipin_ref.graph.layer import Activation, Array, Conv, Dense
 from mipin_ref.graph.network import Network
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
@@ -148,8 +149,12 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
 
 
 def weighted_layers(net: Network, at: str) -> list[Dense | Conv]:
-    """The Dense and Conv layers on the ways from a tensor to the logits, in execution order."""
-    return [layer for layer in net.behind(at) if isinstance(layer, Dense | Conv)]
+    """The Dense and Conv layers on the ways from a tensor to the logits, in execution order.
+
+    Raises UnsupportedModel for a layer of an unknown kind on them.
+    """
+    found = [layer for layer in net.behind(at) if INVERTED.of(layer).weights == "shared"]
+    return [layer for layer in found if isinstance(layer, Dense | Conv)]
 
 
 def _rectified(net: Network, layer: Dense | Conv) -> bool:

@@ -47,6 +47,7 @@ class DeconvNet(Method):
 
     name = "deconvnet"
     multiplier = True
+    follows_logit = False
     rules: ClassVar[Rules] = {**GRADIENT, Activation: Deconvolved()}
 
 
@@ -57,4 +58,5 @@ class GuidedBackprop(Method):
 
     name = "guided-backprop"
     multiplier = True
+    follows_logit = False
     rules: ClassVar[Rules] = {**GRADIENT, Activation: Guided()}

@@ -15,7 +15,19 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Activation, Add, Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool
+from mipin_ref.graph.kinds import KindTable
+from mipin_ref.graph.layer import (
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    unknown_kind,
+)
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.layers.moves import MOVES
 from mipin_ref.methods.linear import linear_adjoint, linear_forward
@@ -89,12 +101,12 @@ class Shares:
         x = site.inputs[0][: signal.shape[0], ...]
         found: Array = None
         for one in self.sums:
-            terms = [term for term in one.terms if not (term.weight == "negative" and averages(layer))]
+            terms = [term for term in one.terms if not (term.weight == "negative" and AVERAGES.of(layer))]
             inputs = [term.input(backend, x) for term in terms]
             z: Array = 0.0
             for term, modified in zip(terms, inputs, strict=True):
                 z = z + linear_forward(backend, layer, modified, _weight(site, term.weight))
-                if term.bias is not None and not averages(layer):
+                if term.bias is not None and not AVERAGES.of(layer):
                     z = z + _bias(site, term.bias)
             s = signal / stabilised(backend, z, self.stabiliser)
             for term, modified in zip(terms, inputs, strict=True):
@@ -137,15 +149,18 @@ def stabilised(backend: Backend, z: Array, by: float) -> Array:
     return z + by * (2 * backend.xp.astype(z >= 0, z.dtype) - 1)
 
 
-def averages(layer: Layer) -> bool:
-    return isinstance(layer, AveragePool | GlobalAveragePool)
+AVERAGES: KindTable[bool] = KindTable(
+    "the shares of relevance",
+    {**dict.fromkeys((AveragePool, GlobalAveragePool), True), **dict.fromkeys((Dense, Conv, Affine), False)},
+)
+"""Of the linear layers, whether all weights are positive and nothing is added."""
 
 
 def _weight(site: Site, part: Part) -> Any:
     """The part of a weight; of an average the whole: of one window all weights are equal, and so are their squares."""
     if isinstance(site.layer, GlobalAveragePool):
         return None
-    if part == "whole" or averages(site.layer):
+    if part == "whole" or AVERAGES.of(site.layer):
         return site.weight
     return site.made(part, PARTS[part])
 
@@ -155,14 +170,14 @@ def _bias(site: Site, part: Part) -> Array:
 
 
 def bias_of(layer: Layer) -> HostArray:
-    """The constant that a layer adds, as it is broadcast to its output. Raises TypeError for a layer without."""
+    """The constant that a layer adds, as it is broadcast to its output. Raises UnsupportedModel for a layer without."""
     if isinstance(layer, Conv):
         return layer.bias.reshape(-1, *(1,) * (len(layer.out_shape) - 1))
     if isinstance(layer, Dense):
         return layer.bias
     if isinstance(layer, Affine):
         return layer.shift
-    raise TypeError(f"layer {layer.name!r} ({layer.kind}) has no bias")
+    raise unknown_kind(layer, "the list of layers with a bias")
 
 
 def proportional(bias: Part | None, stabiliser: float = STABILISER) -> Shares:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, Layer
+from mipin_ref.graph.layer import Activation, Affine, AveragePool, Conv, Dense, Layer, unknown_kind
 from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.layers.average import window_counts
 from mipin_ref.methods.weights import LayerWeights
@@ -45,7 +45,7 @@ class Site:
 
 
 def constant_of(layer: Layer) -> HostArray:
-    """See `Site.weight`. Raises TypeError for a layer that has none."""
+    """See `Site.weight`. Raises UnsupportedModel for a layer that has none."""
     if isinstance(layer, Dense | Conv):
         return layer.weight
     if isinstance(layer, Affine):
@@ -53,7 +53,6 @@ def constant_of(layer: Layer) -> HostArray:
     if isinstance(layer, AveragePool):
         counts = window_counts(layer.window, layer.out_shape[1:], layer.in_shape[1:], pads=layer.count_include_pad)
         return counts.astype("float64")
-    slope: HostArray | None = getattr(layer, "slope", None)
-    if slope is None:
-        raise TypeError(f"layer {layer.name!r} ({layer.kind}) has no constant")
-    return slope
+    if isinstance(layer, Activation) and layer.slope is not None:
+        return layer.slope
+    raise unknown_kind(layer, "the list of layers with a constant")

@@ -36,6 +36,7 @@ class SmoothGrad(Method):
 
     name = "smoothgrad"
     multiplier = True
+    follows_logit = False
     Options = SmoothGradOptions
 
     def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
+from scipy.ndimage import gaussian_filter
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder, check_batch
@@ -26,7 +26,8 @@ BLUR = 5
 
 @dataclass(frozen=True, eq=False)
 class PixelCurve:
-    """kind: "deletion" or "insertion"; output: "probability" or "logit"; fill: what stands for a missing pixel;
+    """kind: "deletion" or "insertion"; output: "probability" or "logit"; of: what that is of this network, in words;
+    fill: what stands for a missing pixel;
     fractions: [S + 1] share of the pixels that are deleted, or inserted, from 0 to 1; scores: [N, S + 1] the target's
     output there; auc: [N] area under each curve; curve: [S + 1] and mean: the means of scores and auc over samples;
     flat: maps that are equal everywhere, whose pixels went in pixel order.
@@ -34,6 +35,7 @@ class PixelCurve:
 
     kind: str
     output: str
+    of: str
     fill: str
     fractions: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -46,7 +48,7 @@ class PixelCurve:
         shown = np.unique(np.linspace(0, len(self.fractions) - 1, 11).round().astype(int))
         done = "deleted" if self.kind == "deletion" else "inserted"
         rows = [[f"{self.fractions[i]:.1%}", f"{self.curve[i]:.4f}"] for i in shown]
-        line = f"{self.kind} AUC {self.mean:.4f} (mean of {len(self.auc)} samples, {self.output}, fill {self.fill}"
+        line = f"{self.kind} AUC {self.mean:.4f} (mean of {len(self.auc)} samples, {self.of}, fill {self.fill}"
         line += f", {self.flat} maps equal everywhere, taken in pixel order)" if self.flat else ")"
         return f"{format_table([done, self.output], rows)}\n{line}"
 
@@ -70,8 +72,8 @@ def deletion(
     fill: what replaces a pixel, in the scale of x: a number, a value for each channel, or "blur" for x itself behind a
     Gaussian of 5 pixels cut off at 11×11, its edges mirrored. 0 means a grey or black pixel only where x is scaled so.
     steps: into which the pixels are divided evenly, fewer where there are not so many pixels; pixels of equal score go
-    in pixel order, row by row from the top. output: the softmax over the logits, or the logit. batch_size: altered
-    images that are held and run at once.
+    in pixel order, row by row from the top. output: the target's "probability" as `Network.probabilities` gives it, by
+    the head of the file, or its "logit". batch_size: altered images that are held and run at once.
     Raises InvalidData for NaN or Inf, shapes that do not fit, a target out of range, an option's value, and where all
     maps are equal everywhere, so that nothing is ranked.
     """
@@ -115,8 +117,11 @@ def _curve(
     checked_choice(f"{kind}: output", output, OUTPUTS)
     steps, batch_size = checked_integer(f"{kind}: steps", steps), checked_integer(f"{kind}: batch_size", batch_size)
     targets = checked_targets(kind, net, target, len(x))
-    if output == "probability" and net.classes == 1:
-        raise InvalidData(f"{kind}: the softmax over one logit is always 1; pass output='logit'")
+    if output == "probability" and net.probability is None:
+        raise InvalidData(
+            f"{kind}: one logit without a Softmax or Sigmoid behind it has no probability; measure the logit instead"
+        )
+    of = "the logit" if output == "logit" or net.probability is None else f"probability: {net.probability}"
     axis = net.channel_axis(net.input)
     scores = _fitting(kind, maps, x, axis)
     flat = (scores == scores[:, :1]).all(axis=1)
@@ -139,12 +144,12 @@ def _curve(
             if axis is not None:
                 changed = np.expand_dims(changed, axis)
             logits = recorder(np.where(changed, after, before)).values[net.logits].reshape(len(done), -1)
-            values = softmax(logits.astype(np.float64), axis=1) if output == "probability" else logits
+            values = net.probabilities(logits) if output == "probability" else logits
             found[number, first : first + len(done)] = values[:, targets[number]]
     fractions = counts / pixels
     auc = np.trapezoid(found, fractions, axis=1)
     return PixelCurve(
-        kind, output, str(filler), fractions, found, auc, found.mean(axis=0), float(auc.mean()), int(flat.sum())
+        kind, output, of, str(filler), fractions, found, auc, found.mean(axis=0), float(auc.mean()), int(flat.sum())
     )
 
 
@@ -204,7 +209,6 @@ class _Fill:
         if self._values is not None:
             return self._values
         # Seldom needed, and slow to import.
-        from scipy.ndimage import gaussian_filter
 
         one = self._x[number]
         axes = [a for a in range(one.ndim) if self._axis is None or a != self._axis - 1]

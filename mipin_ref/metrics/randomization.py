@@ -82,8 +82,9 @@ def randomization(
 
     explain: (net, x [n, *input_shape], class) -> Attribution of a tensor with two spatial axes; it is asked anew for
     each redrawn network, so a method with inverses must fit them there. x: [N, *input_shape]; target: a class, or [N].
-    Maps are signed: the sum over channels of A * X (kind="contribution") or the mean of A (kind="attribution"); A * X
-    keeps the outline of the input whatever the weights are. How layers are redrawn says mipin_ref.graph.redraw.
+    Maps are signed: the sum over channels of A * X (kind="contribution") or the mean of A (kind="attribution"), both
+    with the logit's sign as in `saliency`; A * X keeps the outline of the input whatever the weights are. How layers
+    are redrawn says mipin_ref.graph.redraw.
     tensors: outputs of those layers at which maps are compared; all above them are redrawn too; all where None.
     ssim: needs scikit-image, extra `metrics`; each map is divided by its largest absolute value first, the window is
     uniform, 7×7 or as large as the map allows. seed: of the draws. on_step: gets each step when it is done, so that
@@ -112,7 +113,7 @@ def randomization(
         raise InvalidData("randomization: every map of the network as it is has the same score at all its pixels")
     if similarity is not None and min(original.shape[1:]) < 3:
         raise InvalidData(
-            f"randomization: SSIM needs maps of 3×3 pixels or more, not {list(original.shape[1:])}; pass ssim=False"
+            f"randomization: SSIM needs maps of 3×3 pixels or more, not {list(original.shape[1:])}; leave SSIM out"
         )
     kinds, steps = {layer.output: layer.kind for layer in net.layers}, []
     for number, tensor in enumerate(order):
@@ -179,7 +180,7 @@ def _maps(net: Network, explain: Explain, x: npt.NDArray[Any], targets: npt.NDAr
 
 
 def _signed_maps(res: Attribution, kind: str) -> Floats:
-    values = res.contribution if kind == "contribution" else res.attribution
+    values = res.oriented.contribution if kind == "contribution" else res.oriented.attribution
     if not np.isfinite(values).all():
         raise InvalidData(f"randomization: the {kind} of tensor {res.tensor!r} holds NaN or Inf")
     if values.ndim != (3 if res.channel_axis is None else 4):
@@ -206,7 +207,7 @@ def _structural_similarity() -> Callable[..., Any]:
         from skimage.metrics import structural_similarity
     except ImportError as error:
         raise BackendUnavailable(
-            "SSIM needs scikit-image: pip install 'mipin_ref[metrics]', or pass ssim=False"
+            "SSIM needs scikit-image: pip install 'mipin_ref[metrics]', or leave SSIM out"
         ) from error
     found: Callable[..., Any] = structural_similarity
     return found

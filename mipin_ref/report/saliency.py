@@ -25,7 +25,9 @@ def saliency(
 
     kind "attribution": the mean of A over channels (paper, 6.1.2), right where the values are not negative;
     kind "contribution": the sum of A * X over channels, right where they are signed too.
-    A tensor [N, H, W] without channels is used as it is. positive: negative values become 0, before any resize.
+    A tensor [N, H, W] without channels is used as it is. Of methods that follow the logit's sign (`follows_logit`:
+    MIP-IN, PatternNet, Deep Taylor, LRP-αβ, Excitation Backprop) A is multiplied by that sign first, sample by sample.
+    positive: negative values become 0, before any resize.
     size: (H, W) to resize to, by Pillow's BILINEAR on 32-bit floats: half-pixel centres, and averaging over the
     covered area where the map shrinks; None keeps the tensor's own.
     Raises InvalidData for an unknown kind, a tensor without two spatial axes, a size below 1, NaN or Inf.
@@ -35,7 +37,7 @@ def saliency(
     checked_choice("saliency: kind", kind, ("attribution", "contribution"))
     if not isinstance(positive, bool):
         raise InvalidData(f"saliency: positive must be True or False, not {shown(positive)}")
-    values = res.attribution if kind == "attribution" else res.contribution
+    values = res.oriented.attribution if kind == "attribution" else res.oriented.contribution
     _check_image(res, values)
     if not np.isfinite(values).all():
         raise InvalidData(f"saliency: the {kind} of tensor {res.tensor!r} holds NaN or Inf")

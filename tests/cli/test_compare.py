@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from PIL import Image
 
@@ -26,6 +27,7 @@ from mipin_ref.cli.compare import whole_factor
 from mipin_ref.report.compare_page import ComparePage, Comparison, Row, ShownClass
 from mipin_ref.report.signed_png import LEVELS, block_means, png_bytes, signed_png
 from tests.cli.test_explain import residual
+from tests.graph.sketch import Sketch
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, Op, Reshape
 from tests.report.test_compare_page import Document, decoded
@@ -129,6 +131,27 @@ def test_a_map_of_zeros_is_shown_as_such(capsys: pytest.CaptureFixture[str]) -> 
     assert not scales.any()
     assert capsys.readouterr().out.count("–  ") == 6
     assert any("every map has the same score" in text for text in document.text("p"))
+
+
+@pytest.mark.parametrize(("head", "classes"), [("Sigmoid", 3), ("Sigmoid", 1), ("Softmax", 3), (None, 3), (None, 1)])
+def test_classes_are_shown_with_the_probability_of_the_head(head: str | None, classes: int) -> None:
+    """What the file itself gives: of a sigmoid head they do not add up to one, and one sigmoid output has one."""
+    sketch = Sketch(3, 8, 8)
+    pooled = sketch.node("GlobalAveragePool", sketch.node("Relu", sketch.conv("x", 3, 6)))
+    scores = sketch.dense(sketch.node("Flatten", pooled), 6, classes)
+    model = sketch.model(scores if head is None else sketch.node(head, scores))
+    onnx.save(model, "net.onnx")
+    assert compare("--methods", "gradient", "--limit", "4") == 0
+    (told,) = ort.InferenceSession("net.onnx").run(None, {"x": np.load("x.npy")[:4]})
+    if head is None and classes > 1:
+        told = np.exp(told) / np.exp(told).sum(axis=1, keepdims=True)
+    form = "{:.3g}" if head is None and classes == 1 else "{:.1%}"
+    expected = [form.format(one) for one in -np.sort(-told.astype(np.float64), axis=1).ravel()]
+    document = page()
+    assert [text.split()[-1] for text in document.text("option")] == expected
+    notes = " ".join(document.text("p"))
+    assert ("the sigmoid of the class" in notes) == (head == "Sigmoid")
+    assert ("no head in the file" in notes) == (head is None and classes > 1)
 
 
 def test_labels_and_class_names() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,6 +19,7 @@ from mipin_ref.cli import main
 from mipin_ref.data import Preprocessing, open_data
 from tests.cli.evaluated import CALIBRATION, SAMPLES, as_json, evaluate, one_by_one, stored, write_files
 from tests.cli.test_explain import residual
+from tests.graph.sketch import Sketch
 from tests.networks import to_onnx
 
 METHODS = ("mip-in", "gradient", "lrp-epsilon", "grad-cam", "patternnet", "pattern-attribution")
@@ -265,3 +268,26 @@ def test_options_of_mip_in_reach_its_fit(capsys: pytest.CaptureFixture[str]) -> 
     for options in several:
         other = mr.metrics.apc(net, {3: mr.fit(net, stored("fit"), 3, **options).attribute(x[y == 3])})
         assert abs(other.apc - expected.apc) > 1e-4
+
+
+def test_the_probability_of_deletion_follows_the_head(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One Sigmoid and several: what is measured is what the file gives; the class is the one target 0 of one output."""
+    shutil.copy(made / "data.npz", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for classes in (1, 3):
+        sketch = Sketch(2, 8, 8)
+        flat = sketch.node("Flatten", sketch.node("Relu", sketch.conv("x", 2, 3)))
+        model = sketch.model(sketch.node("Sigmoid", sketch.dense(flat, 108, classes)))
+        onnx.save(model, "net.onnx")
+        found = as_json(capsys, "deletion", "--methods", "gradient", "--limit", "3", "--steps", "4")
+        x = stored("x")[:3]
+        (told,) = ort.InferenceSession("net.onnx").run(None, {"x": x})
+        (gone,) = ort.InferenceSession("net.onnx").run(None, {"x": x * 0})
+        best = told.argmax(axis=1)
+        curve = found["methods"]["gradient"]["deletion"]["curve"]
+        assert curve[0] == pytest.approx(told.max(axis=1).mean(), rel=1e-5)
+        assert curve[-1] == pytest.approx(gone[np.arange(3), best].mean(), rel=1e-5)
+        assert evaluate("deletion", "--methods", "gradient", "--limit", "3", "--steps", "4") == 0
+        assert "the sigmoid of the class's logit" in capsys.readouterr().out.replace("\n  ", " ")

@@ -86,6 +86,20 @@ def test_pages_show_multipliers_and_relevance() -> None:
     assert widths[0] > widths[1] + 140
 
 
+@pytest.mark.parametrize("method", ["lrp-alpha-beta", "lrp-epsilon"])
+def test_pictures_and_the_stored_map_are_turned_where_the_method_follows_the_logit(method: str) -> None:
+    target = int(np.argmin(mr.load("net.onnx").predict(np.load("x.npy")[:1])[1]))
+    assert explain("--method", method, "--target", str(target), "--limit", "1") == 0
+    found, page = stored(), np.asarray(Image.open("out/page_000.png"))
+    assert found["output"][0] < 0
+    sign = -1 if method == "lrp-alpha-beta" else 1
+    relevance = found["contribution"][0].sum(axis=0)
+    assert np.array_equal(found["map"][0], sign * relevance)
+    assert shows(page, mr.heatmap(sign * relevance))
+    assert not shows(page, mr.heatmap(-sign * relevance))
+    assert json.loads(str(found["header"]))["follows_logit"] == (sign < 0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -31,7 +31,9 @@ def activated(name: str, opset: int, options: dict[str, Any], inputs: tuple[str,
     sketch = Sketch(3, 4, 4, opset=opset, ir=10)
     slope = [sketch.const([[[0.2]], [[-0.5]], [[1.5]]])] if name == "PRelu" else []
     hidden = sketch.conv("x", 3, 3)
-    return assert_keeps_values(sketch.model(sketch.node(name, hidden, *slope, *inputs, out="fired", **options)))
+    fired = sketch.node(name, hidden, *slope, *inputs, out="fired", **options)
+    # At the end a Sigmoid would be a head.
+    return assert_keeps_values(sketch.model(sketch.node("Relu", fired)))
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
@@ -47,7 +49,7 @@ def test_keeps_zero_is_true(name: str) -> None:
     """The table's claim about f(0), against the operator itself."""
     sketch = Sketch(3, 4, opset=OPSET.get(name, 17), ir=10)
     slope = [sketch.const([[0.2], [-0.5], [1.5]])] if name == "PRelu" else []
-    net = mr.load(sketch.model(sketch.node(name, "x", *slope, out="fired")))
+    net = mr.load(sketch.model(sketch.node("Relu", sketch.node(name, "x", *slope, out="fired"))))
     at_zero = Recorder(net, ["fired"])(np.zeros((1, 3, 4), np.float32)).values["fired"]
     assert np.all(at_zero == 0) == ACTIVATIONS[name]
 

@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import expit, softmax
 
 import mipin_ref as mr
-from mipin_ref.graph.forward import logits
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 torch = pytest.importorskip("torch")
@@ -32,6 +30,29 @@ def mlp() -> Any:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(48, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 4), nn.Softmax(1)
     )
+
+
+def detectors() -> Any:
+    """Three detectors of one class each, joined."""
+    nn = torch.nn
+
+    class Detectors(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU())
+            self.ends = nn.ModuleList(nn.Sequential(nn.Linear(16, 1), nn.Sigmoid()) for _ in range(3))
+
+        def forward(self, x: Any) -> Any:
+            x = self.body(x)
+            return torch.cat([end(x) for end in self.ends], dim=1)
+
+    return Detectors()
+
+
+def sigmoid() -> Any:
+    """One output [N]."""
+    nn = torch.nn
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid(), nn.Flatten(0))
 
 
 def cnn() -> Any:
@@ -77,7 +98,7 @@ def branching() -> Any:
     return Branching()
 
 
-@pytest.mark.parametrize("make", [mlp, cnn, branching])
+@pytest.mark.parametrize("make", [mlp, cnn, branching, detectors, sigmoid])
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize("free_batch", [False, True])
 def test_torch(make: Any, dynamo: bool, free_batch: bool, tmp_path: Path) -> None:
@@ -104,8 +125,9 @@ def test_torch(make: Any, dynamo: bool, free_batch: bool, tmp_path: Path) -> Non
     data = np.random.default_rng(0).standard_normal((5, 3, 4, 4)).astype(np.float32)
     with torch.no_grad():
         expected = network(torch.from_numpy(data)).numpy()
-    scores = logits(net, data)
-    np.testing.assert_allclose(softmax(scores, axis=1) if make is mlp else scores, expected, atol=1e-5)
+    assert net.head == {mlp: "softmax", detectors: "sigmoid", sigmoid: "sigmoid"}.get(make)
+    chances, scores = net.predict(data)
+    np.testing.assert_allclose(scores if net.head is None else chances, expected.reshape(5, -1), atol=1e-5)
 
 
 def test_torch_writes_to_memory() -> None:
@@ -129,11 +151,26 @@ def test_scikit_learn(classes: int, zipmap: bool, activation: str) -> None:
         model.fit(x, labels)
         proto = skl2onnx.to_onnx(model, x[:1], options={"zipmap": zipmap})
     net = mr.load(proto)
-    scores = logits(net, x)
+    chances, scores = net.predict(x)
     assert scores.shape == (60, classes)
-    actual = expit(scores) if classes == 2 else softmax(scores, axis=1)
-    np.testing.assert_allclose(actual, model.predict_proba(x), atol=1e-5)
+    # The Sigmoid of one output is written out as [1 - p, p].
+    assert net.head == ("sigmoid" if classes == 2 else "softmax")
+    np.testing.assert_allclose(chances, model.predict_proba(x), atol=1e-5)
     assert "label" in net.output_names[0]
+
+
+def test_scikit_learn_multi_label() -> None:
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    skl2onnx = pytest.importorskip("skl2onnx")
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((60, 5)).astype(np.float32), rng.integers(0, 2, (60, 3))
+    model = neural_network.MLPClassifier((7, 4), max_iter=5, random_state=0)
+    with exporter_warnings_ignored():
+        model.fit(x, labels)
+        proto = skl2onnx.to_onnx(model, x[:1], options={"zipmap": False})
+    net = mr.load(proto)
+    assert net.head == "sigmoid"
+    np.testing.assert_allclose(net.predict(x)[0], model.predict_proba(x), atol=1e-5)
 
 
 def test_scikit_learn_name_of_the_single_logit_is_not_kept() -> None:

@@ -312,7 +312,8 @@ def test_many_constants_of_moderate_size(monkeypatch: pytest.MonkeyPatch) -> Non
         sketch = Sketch(4)
         grown = sketch.node("ConstantOfShape", sketch.ints(1 << 16), out="grown")
         for number in range(20):
-            grown = sketch.node(op, grown, out=f"grown{number}", **({"axis": 0} if op == "Concat" else {}))
+            options: dict[str, Any] = {"axis": 0} if op == "Concat" else {}
+            grown = sketch.node(op, grown, out=f"grown{number}", **options)
         bias = sketch.node("Mul", sketch.normal(3), sketch.node("ReduceSum", grown, keepdims=1))
         with pytest.raises(mr.UnsupportedModel, match=r"'the_grown\d+' \(asks for .* with all constants up to here"):
             mr.load(with_bias(sketch, bias))

@@ -194,7 +194,7 @@ def test_two_inputs() -> None:
 def test_two_float_outputs_need_a_choice() -> None:
     sketch = Sketch(4)
     model = sketch.model(sketch.node("Relu", "x", out="a"), sketch.node("Tanh", "x", out="b"))
-    with pytest.raises(mr.InvalidData, match=r"2 outputs \(a, b\): choose one with output="):
+    with pytest.raises(mr.InvalidData, match=r"2 outputs \(a, b\): name the one to explain, option 'output'"):
         mr.load(model)
     with pytest.raises(mr.InvalidData, match="no output 'c'; its outputs are a, b"):
         mr.load(model, output="c")

@@ -29,7 +29,7 @@ def saturated() -> onnx.ModelProto:
 def test_a_wrong_weight_behind_a_saturated_softmax_is_seen() -> None:
     model = saturated()
     net = mr.load(model)
-    assert net.removed_softmax == "Softmax"
+    assert net.head == "softmax"
     assert verify(net, model) < 1e-6
     (layer,) = net.layers
     assert isinstance(layer, Dense)

@@ -48,7 +48,7 @@ def assert_layers_of(net: mr.Network, model: ModelProto) -> None:
     assert {kind: layers[kind] for kind in KIND.values()} == {kind: nodes[op] for op, kind in KIND.items()}
     assert layers["Activation"] == nodes["Relu"] + nodes["LRN"]
     assert layers["Pad"] == layers["Slice"] == 0
-    assert net.removed_softmax == ("Softmax" if nodes["Softmax"] else None)
+    assert net.head == ("softmax" if nodes["Softmax"] else None)
     assert net.classes == 1000
 
 
@@ -132,5 +132,6 @@ def test_exported_operators_in_a_newer_opset() -> None:
             outcomes[outcome(newer)] += 1
     print(dict(outcomes))
     assert outcomes.total() >= 112
-    assert outcomes["loaded"] >= 66
+    # A Sigmoid alone is a head in front of which there is nothing.
+    assert outcomes["loaded"] >= 65
     assert set(outcomes) == {"loaded", "unsupported"}

@@ -59,7 +59,7 @@ def with_value(value: float) -> np.ndarray:
         (X, {"target": [1, 1]}, "one or more distinct classes"),
         (X, {"ridge": -1.0}, "ridge must be a number >= 0"),
         (X, {"ridge": float("nan")}, "ridge must be a number >= 0"),
-        (X, {"ridge": 0, "dtype": "float32"}, "needs dtype='float64'"),
+        (X, {"ridge": 0, "dtype": "float32"}, "needs dtype 'float64'"),
         (X, {"input_mask": 1}, "input_mask must be"),
         (X, {"at": 5}, "named by a string"),
         (X, {"at": "conv", "target": 7}, "out of range"),
@@ -100,7 +100,7 @@ def test_a_constant_logit_is_refused(name: str) -> None:
 def test_nothing_to_fit_is_refused() -> None:
     ops: list[Op] = [
         Dense(("input",), "scores", np.ones((36, 3))),
-        Activation(("scores",), "chances", "Sigmoid"),
+        Activation(("scores",), "chances", "Tanh"),
     ]
     net = mr.load(to_onnx(ops, (36,)))
     with pytest.raises(mr.InvalidData, match="no layer with weights stands between tensor 'scores' and the target"):
@@ -132,7 +132,7 @@ def test_memory_too_small_for_the_sums() -> None:
     ]
     net = mr.load(to_onnx(ops, (4,)))
     x = rng.standard_normal((5000, 4)).astype(np.float32)
-    with pytest.raises(mr.InvalidData, match=r"memory=0\.1 GB is too small: the sums of tensor 'input' take"):
+    with pytest.raises(mr.InvalidData, match=r"memory of 0\.1 GB is too small: the sums of tensor 'input' take"):
         mr.fit(net, x, 0, memory="100MB")
 
 

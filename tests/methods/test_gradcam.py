@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mipin_ref as mr
+from mipin_ref.inverse.candidates import candidates
 from tests.backends import PICKS, backend, on_drawn_backend, picked, relative_error
 from tests.methods.recorded import Case
 from tests.networks import Network, graphs
 from tests.oracles.autograd import Twin
-from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, MaxPool, Reshape, Transpose
+from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape, Transpose
 
 
 @on_drawn_backend
@@ -68,6 +69,18 @@ def test_the_last_map_is_explained_by_default() -> None:
     assert np.ptp(early.attribution, axis=(2, 3)).max() == 0
 
 
+@pytest.mark.parametrize("reshapes", [1, 2])
+def test_a_pooled_vector_in_another_shape_is_no_map(reshapes: int) -> None:
+    """Behind the pool [C, 1, 1] -> [1, 1, C] -> [C]: what `inspect` proposes is explained."""
+    ops: list[Op] = list(network().ops[:4])
+    for number in range(reshapes):
+        shape = (3,) if number == reshapes - 1 else (1, 1, 3)
+        ops.append(Reshape((ops[-1].output,), f"r{number}", shape))
+    case = Case.of(Network((*ops, replace(network().ops[-1], inputs=(ops[-1].output,))), (2, 8, 8)), 0)
+    res = mr.attribute(case.net, case.x, 1, "grad-cam")
+    assert res.tensor == "p" == candidates(case.net)[0].tensor
+
+
 def test_channels_may_come_last() -> None:
     """An input [H, W, C]: the mean over H and W, each channel its own."""
     ops = (Transpose(("input",), "first", (0, 3, 1, 2)), *(replace(op, inputs=("first",)) for op in network().ops[:1]))
@@ -85,5 +98,7 @@ def test_what_has_no_map_is_refused() -> None:
         with pytest.raises(mr.InvalidData, match=f"grad-cam needs a tensor with channels and a map; '{name}'"):
             mr.attribute(case.net, case.x, 1, "grad-cam", at=name)
     vectors = Case.of(Network((Dense(("input",), "y", np.ones((4, 3))),), (4,)), 0)
-    with pytest.raises(mr.InvalidData, match="this network has none"):
-        mr.attribute(vectors.net, vectors.x, 1, "grad-cam")
+    pixels = (Reshape(("input",), "f", (32,)), Dense(("f",), "y", np.ones((32, 3))))
+    for one in (vectors, Case.of(Network(pixels, (2, 4, 4)), 0)):
+        with pytest.raises(mr.InvalidData, match="this network has none"):
+            mr.attribute(one.net, one.x, 1, "grad-cam")

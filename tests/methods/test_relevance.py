@@ -65,10 +65,10 @@ def expected_rule(method: str, ops: tuple[Op, ...], options: dict[str, Any]) -> 
     return rule, by
 
 
-def seed(method: str, logits: Array, targets: Any) -> Array:
+def seed(logits: Array, targets: Any) -> Array:
     rows = np.arange(len(logits))
     found = np.zeros(logits.shape)
-    found[rows, targets] = 1 if method == "excitation-backprop" else logits[rows, targets]
+    found[rows, targets] = logits[rows, targets]
     return found
 
 
@@ -97,7 +97,7 @@ def check(network: Network, name: str, number: int, *, tensors: bool = True) -> 
     for method, options in cases:
         rule, by = expected_rule(method, network.ops, options)
         logits = values[network.ops[-1].output].reshape(3, -1)
-        expected = relevance(network.ops, values, seed(method, logits, targets), rule, by)
+        expected = relevance(network.ops, values, seed(logits, targets), rule, by)
         scale = max(float(np.max(np.abs(part))) for part in expected.values())
         inner = list(net.shapes) if tensors and method != "deep-taylor" else [net.input]
         for at in inner:
@@ -192,7 +192,7 @@ def test_relevance_is_conserved_without_bias(name: str, method: str, number: int
         for at in ("input", "r"):
             options: dict[str, Any] = {"epsilon": 1e-9} if method == "lrp-epsilon" else {}
             res = mr.attribute(net, x, target, method, at=at, backend=backend(name), **options)
-            start = np.ones(4) if method == "excitation-backprop" else res.output.astype(float)
+            start = res.output.astype(float)
             flat = res.attribution.reshape(4, -1)
             # Each layer loses 1e-9 of its denominators; the Add's shares are of sums in single precision.
             assert np.max(np.abs(flat.sum(axis=1) - start) / np.abs(flat).sum(axis=1)) < 1e-5, (target, at)

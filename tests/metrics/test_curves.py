@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
+from tests.graph.sketch import Sketch
 from tests.inverse.test_bad_input import X, small
 from tests.networks import to_onnx
 from tests.oracles.curves import blurred, pixel_curve
@@ -162,8 +163,8 @@ def test_flat_maps_are_counted() -> None:
     assert head.split() == ["deleted", "probability"]
     assert rows[1].split() == ["33.3%", f"{found.curve[1]:.4f}"]
     assert last == (
-        f"deletion AUC {found.mean:.4f} (mean of 4 samples, probability, fill 0, "
-        "2 maps equal everywhere, taken in pixel order)"
+        f"deletion AUC {found.mean:.4f} (mean of 4 samples, probability: the softmax over the classes, of logits that "
+        "have no head in the file, fill 0, 2 maps equal everywhere, taken in pixel order)"
     )
     in_order = np.tile(-np.arange(30.0).reshape(SIZE), (4, 1, 1))
     same = mr.metrics.deletion(coloured(), IMAGES, in_order, TARGETS, steps=3)
@@ -218,10 +219,37 @@ def test_bad_input_is_refused_in_one_sentence(kind: str, changed: dict[str, Any]
     assert "\n" not in str(caught.value)
 
 
-def test_the_softmax_over_one_logit_is_refused() -> None:
+@pytest.mark.parametrize("kind", ["deletion", "insertion"])
+@pytest.mark.parametrize("head", ["Softmax", "Sigmoid", None])
+@pytest.mark.parametrize("classes", [1, 4])
+def test_the_probability_follows_the_head(kind: str, head: str | None, classes: int) -> None:
+    """Against the file's own output, image by image."""
+    sketch = Sketch(2, 5, 6)
+    flat = sketch.node("Flatten", sketch.node("Relu", sketch.conv("x", 2, 3)))
+    out = sketch.dense(flat, 36, classes)
+    model = sketch.model(out if head is None else sketch.node(head, out))
+    net = mr.load(model)
+    x, target = RNG.standard_normal((2, 2, *SIZE)).astype(np.float32), classes - 1
+    if head is None and classes == 1:
+        with pytest.raises(mr.InvalidData, match="has no probability; measure the logit"):
+            measure(kind)(net, x, MAPS[:2], target)
+        return
+    found = measure(kind)(net, x, MAPS[:2], target, fill=0.0, steps=30)
+    runtime = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for number, image in enumerate(x):
+        order = np.argsort(-MAPS[number].ravel(), kind="stable")
+        for done in range(31):
+            gone = np.isin(np.arange(30), order[:done]).reshape(SIZE) ^ (kind == "insertion")
+            (told,) = runtime.run(None, {"x": np.where(gone, 0, image)[None].astype(np.float32)})
+            chance = told if head is not None else softmax(told.astype(np.float64), axis=1)
+            assert found.scores[number, done] == pytest.approx(float(chance[0, target]), rel=2e-5, abs=1e-7)
+    assert ("sigmoid of the class" in str(found)) == (head == "Sigmoid")
+
+
+def test_the_probability_of_one_logit_is_refused() -> None:
     net = mr.load(to_onnx([Dense(("input",), "score", np.ones((3, 1)))], (3,)))
     x, maps = np.ones((1, 3), np.float32), np.array([[1.0, 2.0, 3.0]])
-    with pytest.raises(mr.InvalidData, match="softmax over one logit"):
+    with pytest.raises(mr.InvalidData, match="one logit without a Softmax or Sigmoid behind it has no probability"):
         mr.metrics.deletion(net, x, maps, 0)
     assert mr.metrics.deletion(net, x, maps, 0, output="logit").mean == pytest.approx(1.5)
     with pytest.raises(mr.InvalidData, match="for images, 'blur'"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from scipy.special import expit, softmax
 
 import mipin_ref as mr
 from fuzzing import protobuf
@@ -89,15 +90,13 @@ def _compare(net: mr.Network, path: Path, x: Any) -> None:
 
 
 def _behind_head(net: mr.Network, z: Any) -> Any:
-    """What the file gives for logits z; None for a head that is not known here."""
-    head = getattr(net, "head", None) or net.removed_softmax
-    if not head:
+    """What the file gives for logits z; None for a head whose operators behind it are not written out here."""
+    if net.removed is None:
         return z
-    shifted = z - z.max(axis=-1, keepdims=True)
-    log = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    if net.removed_softmax == "LogSoftmax":
-        return log
-    return np.exp(log) if str(head).lower() == "softmax" else None
+    p = expit(z.astype(np.float64)) if net.head == "sigmoid" else softmax(z.astype(np.float64), axis=-1)
+    if net.removed.behind == ():
+        return p
+    return np.log(np.maximum(p, 1e-300)) if net.removed.behind == (None,) else None
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

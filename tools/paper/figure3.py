@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
         alike = {"X": likeness(mine)}
         for name, local in (("global", False), ("local", True)):
             res = mr.fit(net, x, options.digit, local=local, dtype="float32").attribute(mine)
-            for letter, values in (("S", res.source), ("A", res.attribution)):
+            for letter, values in (("S", res.source), ("A", res.oriented.attribution)):
                 columns.append([heat(one[0]) for one in values[: options.shown]])
                 alike[f"{letter}, {name}"] = likeness(values)
         return {"columns": columns, "likeness": alike}

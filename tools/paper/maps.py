@@ -28,10 +28,11 @@ def signed_map(res: mr.Attribution, kind: str, size: tuple[int, int] | None = No
         values = np.abs(mr.saliency(res, positive=False))
     elif kind == "magnitude":
         # The magnitude of every channel first, so that channels of two signs do not cancel.
-        values = mr.saliency(replace(res, attribution=np.abs(res.attribution), multiplier=False), positive=False)
+        sizes = replace(res, attribution=np.abs(res.attribution), multiplier=False, follows_logit=False)
+        values = mr.saliency(sizes, positive=False)
     else:
         raise ValueError(f"there is no kind of map {kind!r}; there are {', '.join(KINDS)}")
-    of = replace(res, attribution=values, multiplier=False, channel_axis=None)
+    of = replace(res, attribution=values, multiplier=False, channel_axis=None, follows_logit=False)
     return mr.saliency(of, positive=False, size=size)
 
 

@@ -34,8 +34,9 @@ class DeletionMeasure:
         }
         self.title = (
             f"deletion and insertion of {len(study.rows)} samples in {options.steps} steps: mean area under the "
-            f"{options.score} of the class as {study.named}; deletion fill {_told(self._fills['deletion'])}, insertion "
-            f"fill {_told(self._fills['insertion'])}; {study.described(False)} at {self._size[0]}×{self._size[1]}; "
+            f"{options.score}{_of(study, options.score)} of the class as {study.named}; "
+            f"deletion fill {_told(self._fills['deletion'])}, insertion fill {_told(self._fills['insertion'])}; "
+            f"{study.described(False)} at {self._size[0]}×{self._size[1]}; "
             "deletion better lower, insertion higher"
         )
         # What is wrong with a fill or a score is no method's failure.
@@ -82,6 +83,11 @@ def _as_row(found: PixelCurve) -> Row:
         "fractions": found.fractions,
         "curve": found.curve,
     }
+
+
+def _of(study: Study, score: str) -> str:
+    """What the probability is, where it is one."""
+    return f" ({study.net.probability})" if score == "probability" and study.net.probability is not None else ""
 
 
 def _told(fill: Any) -> str:

@@ -1,10 +1,10 @@
-"""Activations, local response normalisation, the final Softmax, and nodes that hand their input on."""
+"""Activations, local response normalisation, what only a head has, and nodes that hand their input on."""
 
 from __future__ import annotations
 
 from math import prod
 
-from mipin_ref.graph.draft import BATCH, Draft, Refused, Softmax, readable
+from mipin_ref.graph.draft import BATCH, Draft, Log, Refused, Softmax, readable
 from mipin_ref.graph.layer import Activation
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
@@ -112,6 +112,21 @@ def softmax(node: Node, draft: Draft) -> None:
             out_shape=x.sample,
             function=node.op,
         )
+    )
+
+
+@handles("Log")
+def log(node: Node, draft: Draft) -> None:
+    x = draft.signal(node, batch_first=False)
+    draft.add(
+        Log(
+            name=layer_name(node),
+            inputs=(x.name,),
+            output=node.outputs[0],
+            in_shapes=(x.sample,),
+            out_shape=x.sample,
+        ),
+        axis=x.axis,
     )
 
 

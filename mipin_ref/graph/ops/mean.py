@@ -6,7 +6,7 @@ from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.layer import GlobalAveragePool, Reshape, Shape, Transpose
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.graph.ops.shape import resolved_axes
+from mipin_ref.graph.ops.shape import reshaped, resolved_axes
 
 
 @handles("GlobalAveragePool")
@@ -19,7 +19,7 @@ def global_average_pool(node: Node, draft: Draft) -> None:
 
 @handles("ReduceMean")
 def reduce_mean(node: Node, draft: Draft) -> None:
-    """One axis besides the batch may stay: it holds the channels, wherever it is."""
+    """One axis besides the batch may stay: it holds the channels, wherever it is. A mean of one element is no mean."""
     x = draft.signal(node)
     axes = draft.option(node, "axes", 1)
     if axes is None or not axes.size:
@@ -31,6 +31,10 @@ def reduce_mean(node: Node, draft: Draft) -> None:
     if 0 in averaged:
         raise Refused("it averages over the batch")
     kept = [axis for axis in range(1, len(x.shape)) if axis not in averaged]
+    if len(kept) != 1 and all(x.shape[axis] == 1 for axis in averaged):
+        keeps = bool(node.attributes.get("keepdims", 1))
+        reshaped(node, draft, x, x.shape if keeps else (x.shape[0], *(x.shape[a] for a in kept)), 0)
+        return
     if len(kept) != 1:
         raise Refused(f"it averages over axes {sorted(averaged)} of {readable(x.shape)}, not over all axes of a map")
     channel = kept[0]

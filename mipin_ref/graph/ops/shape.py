@@ -58,7 +58,7 @@ def flatten(node: Node, draft: Draft) -> None:
     axis = axis + len(x.shape) if axis < 0 else axis
     if axis == 0 or prod(x.shape[1:axis]) != 1:
         raise Refused(f"axis {axis} would fold features into the batch")
-    _reshaped(node, draft, x, (BATCH, prod(x.sample)), 0)
+    reshaped(node, draft, x, (BATCH, prod(x.sample)), 0)
 
 
 @handles("Reshape")
@@ -71,7 +71,7 @@ def reshape(node: Node, draft: Draft) -> None:
     if not node.attributes.get("allowzero", 0):
         target = [x.shape[i] if d == 0 and i < len(x.shape) else d for i, d in enumerate(target)]
     resolved, axis = _place_batch(target, prod(x.sample), draft.file_batch)
-    _reshaped(node, draft, x, resolved, axis)
+    reshaped(node, draft, x, resolved, axis)
 
 
 def _place_batch(target: list[int], features: int, file_batch: int | None) -> tuple[Shape, int]:
@@ -111,7 +111,7 @@ def squeeze(node: Node, draft: Draft) -> None:
     if x.axis in dropped or any(x.shape[i] != 1 for i in dropped):
         raise Refused(f"axes {sorted(dropped)} of {readable(x.shape)} are not all of length one")
     kept = [i for i in range(rank) if i not in dropped]
-    _reshaped(node, draft, x, tuple(x.shape[i] for i in kept), kept.index(x.axis))
+    reshaped(node, draft, x, tuple(x.shape[i] for i in kept), kept.index(x.axis))
 
 
 @handles("Unsqueeze")
@@ -124,10 +124,11 @@ def unsqueeze(node: Node, draft: Draft) -> None:
     added = resolved_axes(axes, rank)
     rest = iter(x.shape)
     shape = tuple(1 if i in added else next(rest) for i in range(rank))
-    _reshaped(node, draft, x, shape, shape.index(BATCH))
+    reshaped(node, draft, x, shape, shape.index(BATCH))
 
 
-def _reshaped(node: Node, draft: Draft, x: Signal, shape: Shape, axis: int) -> None:
+def reshaped(node: Node, draft: Draft, x: Signal, shape: Shape, axis: int) -> None:
+    """Draft the node as a Reshape to a shape of the file, which has the batch at `axis`."""
     sample = shape[:axis] + shape[axis + 1 :]
     if sample == x.sample:
         draft.alias(node.outputs[0], x, shape, axis)
