@@ -2,7 +2,15 @@
 
 from mipin_ref import golden, metrics
 from mipin_ref.attribution import Attribution
-from mipin_ref.errors import BackendUnavailable, ClusterError, CorruptFile, InvalidData, MipinError, UnsupportedModel
+from mipin_ref.errors import (
+    BackendUnavailable,
+    ClusterError,
+    CorruptFile,
+    InvalidData,
+    MipinError,
+    PrecisionWarning,
+    UnsupportedModel,
+)
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.fit import fit
@@ -27,6 +35,7 @@ __all__ = [
     "Network",
     "Panel",
     "Patterns",
+    "PrecisionWarning",
     "UnsupportedModel",
     "attribute",
     "explain_func",

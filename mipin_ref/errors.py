@@ -31,3 +31,7 @@ class CorruptFile(MipinError):
 
 class ClusterError(MipinError):
     """The cluster cannot be reached, lost a part of the work, or differs from this machine."""
+
+
+class PrecisionWarning(UserWarning):
+    """A fit asked for in float32 is made in float64, because float32 would give other results."""
