@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         InputRangeWarning,
         InvalidData,
         MipinError,
+        PrecisionWarning,
         UnsupportedModel,
     )
     from mipin_ref.graph.load import load
@@ -45,6 +46,7 @@ __all__ = [
     "Network",
     "Panel",
     "Patterns",
+    "PrecisionWarning",
     "UnsupportedModel",
     "attribute",
     "explain_func",
@@ -66,7 +68,7 @@ _PLACES = {
     "attribution": ("Attribution",),
     "errors": (
         *("BackendUnavailable", "ClusterError", "CorruptFile", "InputRangeWarning", "InvalidData", "MipinError"),
-        "UnsupportedModel",
+        *("PrecisionWarning", "UnsupportedModel"),
     ),
     "graph.load": ("load",),
     "graph.network": ("Network",),

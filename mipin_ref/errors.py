@@ -45,6 +45,10 @@ class ClusterError(MipinError):
     """The cluster cannot be reached, lost a part of the work, or differs from this machine."""
 
 
+class PrecisionWarning(UserWarning):
+    """A fit asked for in float32 is made in float64, because float32 would give other results."""
+
+
 def shown(value: object, length: int = 200) -> str:
     """A value as a message shows it: as `repr` does, cut short, or its type where it has no such text.
 

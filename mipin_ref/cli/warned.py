@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from mipin_ref.cli.streams import tell_error
-from mipin_ref.errors import InputRangeWarning
+from mipin_ref.errors import InputRangeWarning, PrecisionWarning
 from mipin_ref.text import one_line
+
+TOLD: tuple[type[Warning], ...] = (InputRangeWarning, PrecisionWarning)
 
 
 @contextmanager
 def warned_in_a_line() -> Iterator[None]:
-    """The first InputRangeWarning of a command is a line on stderr; what further batches repeat is not told again.
+    """The first of each of TOLD in a command is a line on stderr; what further batches repeat is not told again.
 
     Warnings of other kinds are shown as ever.
     """
-    usual, told = warnings.showwarning, False
+    usual, told = warnings.showwarning, set[type[Warning]]()
 
     def show(
         message: Warning | str,
@@ -28,14 +30,14 @@ def warned_in_a_line() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        nonlocal told
-        if not issubclass(category, InputRangeWarning):
+        if category not in TOLD:
             usual(message, category, filename, lineno, file, line)
-        elif not told:
-            told = True
+        elif category not in told:
+            told.add(category)
             tell_error(f"warning: {one_line(str(message))}")
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", InputRangeWarning)
+        for category in TOLD:
+            warnings.simplefilter("always", category)
         warnings.showwarning = show
         yield

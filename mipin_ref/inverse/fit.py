@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, TypedDict, Unpack, overload
 
@@ -14,12 +16,12 @@ import numpy.typing as npt
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
-from mipin_ref.errors import InvalidData, MipinError, shown
+from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.checkpoint import checked_directory, identity_of, opened
 from mipin_ref.inverse.cluster import ClusterData, ClusterRunner
-from mipin_ref.inverse.fitter import Fitter
+from mipin_ref.inverse.fitter import Fitter, RoundedTooMuch
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options
 from mipin_ref.inverse.plan import make_plan
@@ -99,6 +101,11 @@ def fit(
     a pass is written its weights twice. Each fit has a folder of its own in there, which stays until it is deleted;
     whatever differs, an option, a sample, a version of a package, makes another fit.
 
+    With dtype="float32", signals and products are rounded to single precision. How far that may move source signals and
+    attributions is estimated for every tensor once its sums are there (see `mipin_ref.solve.rounding`); where it may be
+    more than 1e-3 of the largest entry, PrecisionWarning says so in one line and the whole fit is made in float64
+    instead, and so is all that the inverse computes.
+
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small, or
     another process at the same fit in the same checkpoint), CorruptFile for a damaged checkpoint, BackendUnavailable,
     ClusterError; OSError where the disk refuses.
@@ -117,23 +124,31 @@ def fit(
     _check_data(net, data)
     known = checked_labels(labels, len(data), net)
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)
-    runner = None if shared is None else ClusterRunner(client, net, plan, device, shared, limit)
-    fitter = Fitter(net, plan, options, device, data, known, limit, size, runner)
-    with progress_bar(progress) as start, ExitStack() as stack:
-        finished = None
-        if directory is not None:
-            advance = start("reading the data for the checkpoint", len(data))
-            identity = identity_of(net, data, known, targets, options, device, limit, size, advance)
-            if shared is not None:
-                # Sums of shards differ from those of one process in their rounding.
-                identity["shards"] = True
-            try:
-                finished = stack.enter_context(opened(directory, identity, plan))
-            except OSError as error:
-                raise InvalidData(
-                    f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
-                ) from error
-        found = fitter.run(targets, start, finished)
+
+    def fitted(device: Backend, options: Options) -> dict[int, Inverse]:
+        runner = None if shared is None else ClusterRunner(client, net, plan, device, shared, limit)
+        fitter = Fitter(net, plan, options, device, data, known, limit, size, runner)
+        with progress_bar(progress) as start, ExitStack() as stack:
+            finished = None
+            if directory is not None:
+                advance = start("reading the data for the checkpoint", len(data))
+                identity = identity_of(net, data, known, targets, options, device, limit, size, advance)
+                if shared is not None:
+                    # Sums of shards differ from those of one process in their rounding.
+                    identity["shards"] = True
+                try:
+                    finished = stack.enter_context(opened(directory, identity, plan))
+                except OSError as error:
+                    raise InvalidData(
+                        f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
+                    ) from error
+            return fitter.run(targets, start, finished)
+
+    try:
+        found = fitted(device, options)
+    except RoundedTooMuch as told:
+        warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
+        found = fitted(device.in_double(), replace(options, dtype="float64"))
     return found[targets[0]] if asked is None else found
 
 

@@ -29,6 +29,7 @@ from mipin_ref.inverse.propagate import needs
 from mipin_ref.inverse.recordings import Key, operations
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
 from mipin_ref.progress import Advance
+from mipin_ref.solve.rounding import UNIT, too_far
 
 SUMS_SHARE, SIGNALS_SHARE, RECORDINGS_SHARE = 0.5, 0.03, 0.03
 """Of the memory: for sums, for signals and for recordings kept between passes. The rest is for the batch in hand.
@@ -42,6 +43,14 @@ OPERATIONS, ELEMENTS = 2e10, 1e8
 
 LARGEST_SHARE = 0.8
 """Of the memory, for the sums of one tensor and one target where they take more than SUMS_SHARE."""
+
+
+class RoundedTooMuch(Exception):
+    """Single precision cannot fit a tensor; told to `fit`, which goes on in double precision."""
+
+    def __init__(self, tensor: str, amplification: float) -> None:
+        self.tensor, self.moved = tensor, amplification * UNIT
+        super().__init__(f"tensor {tensor!r}: rounding may move the results by {self.moved:.1g} of their largest entry")
 
 
 @dataclass
@@ -80,7 +89,10 @@ class Fitter:
     def run(
         self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
     ) -> dict[int, Inverse]:
-        """One Inverse a target; start: opens a progress bar; checkpoint: where finished passes come from and go to."""
+        """One Inverse a target; start: opens a progress bar; checkpoint: where finished passes come from and go to.
+
+        Raises RoundedTooMuch where the options ask for single precision and a tensor needs double.
+        """
         state = {target: _Target(rows=self._known_rows(target)) for target in targets}
         budget = self._budget(state)
         self._size = self._batch_size or budget.batch_size
@@ -196,6 +208,9 @@ class Fitter:
             self._check_target(target, found, runner)
             for step in wave:
                 weights, solutions = sums[target].pop(step.tensor).solve(self._options.ridge)
+                amplification = max(s.amplification for s in solutions)
+                if self._options.dtype == "float32" and too_far(amplification):
+                    raise RoundedTooMuch(step.tensor, amplification)
                 found.weights[step.tensor] = weights
                 seconds = (time.perf_counter() - began) / (len(state) * len(wave))
                 found.report.append(

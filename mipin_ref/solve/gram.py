@@ -9,6 +9,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.joint import Moments, Solution, eliminate, inner, mixed
 from mipin_ref.solve.ridge import Factor, factorise
+from mipin_ref.solve.rounding import of_rows
 
 
 class Accumulator(Protocol):
@@ -195,13 +196,13 @@ class Rows:
         if columns is not None:
             z = xp.take(z, columns, axis=1)
         y = xp.reshape(y, (self.rows, parts, -1))[:, :, channels]
-        mean_z, mean_y = xp.mean(z, axis=0), xp.mean(y, axis=0)
+        mean_z, mean_y, second = xp.mean(z, axis=0), xp.mean(y, axis=0), xp.sum(z * z, axis=0)
         spread = xp.sum((y[:, 0, :] - mean_y[0, :]) ** 2)
         if self._intercept:
             z, y = z - mean_z, y - mean_y
         if ridge == 0 and parts > 1:
             weights, mix, factor = self._minimum_norm(z, y)
-            condition, rank = factor.condition, factor.rank
+            condition, rank, amplification = factor.condition, factor.rank, float("inf")
         else:
             flat = xp.reshape(y, (self.rows, -1))
             factor = factorise(self._backend, z @ z.T, ridge)
@@ -211,6 +212,10 @@ class Rows:
             own = eliminate(self._backend, schur, products, ridge, z.shape[1])
             mix, condition, rank = own.mix, max(factor.condition, own.condition), factor.rank + own.rank
             weights = mixed(self._backend, xp.reshape(solved, (1, -1, *y.shape[1:])), mix)[0, ...]
+            about = xp.sum(y[:, 0, :] ** 2, axis=0)
+            amplification = of_rows(
+                self._backend, second[None, :], weights[None, ...], about[None, :], self.rows, ridge
+            )
         residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
         intercept = xp.sum(mix[0, ...] * mean_y, axis=0) - mean_z @ weights if self._intercept else None
         return Solution(
@@ -223,6 +228,7 @@ class Rows:
             rank,
             float(xp.sum(residual * residual)),
             float(spread),
+            amplification,
         )
 
     def _minimum_norm(self, z: Array, y: Array) -> tuple[Array, Array, Factor]:

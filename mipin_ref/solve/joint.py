@@ -13,6 +13,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.solve.ridge import Factor, Solver, factorise, factorise_stack
+from mipin_ref.solve.rounding import of_products, relative
 
 BLOCK_BYTES = 64 << 20
 """Of right sides solved at a time: many enough for the speed of products, few beside the memory of a fit."""
@@ -26,7 +27,8 @@ class Solution:
     """weights [groups, f, d], own [groups, r, d] and intercept [groups, d] or None, float64 on the device.
 
     condition: of the worst system solved; rank: directions kept in the least determined group, own regressors included;
-    squared_error: of the calibration rows; spread: Σ(x - mean)² over them.
+    squared_error: of the calibration rows; spread: Σ(x - mean)² over them; amplification: by how many units of
+    roundoff what the weights give may move where signals and products are rounded (see solve.rounding).
     """
 
     weights: Array
@@ -38,6 +40,7 @@ class Solution:
     rank: int
     squared_error: float
     spread: float
+    amplification: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,8 @@ class Moments:
 
     zz: [groups, f, f]; zy: [groups, f, 1 + r, d]; yy: [groups, 1 + r, 1 + r, d]; mean_z: [groups, f];
     mean_y: [groups, 1 + r, d]. y_0 is the value x, y_1.. the own regressors. With an intercept zy is centred by
-    sum_z [groups, f] times centre_y [groups, 1 + r, d], the sums of Z and the means of y as they stand in zy.
+    sum_z [groups, f] times centre_y [groups, 1 + r, d], the sums of Z and the means of y as they stand in zy. noise: of
+    single-precision products, in units of those of `solve.rounding`.
     """
 
     rows: int
@@ -57,6 +61,7 @@ class Moments:
     mean_y: Array
     sum_z: Array | None = None
     centre_y: Array | None = None
+    noise: float = 1.0
 
     @property
     def centred(self) -> bool:
@@ -74,7 +79,7 @@ class Moments:
         factor = factorise_stack(backend, xp.asarray(self.zz, copy=True), ridge) if f else NONE_SHARED
         weights, mix = backend.zeros((groups, d, f), xp.float64), xp.ones_like(self.yy[:, 0, :, :])
         step = max(1, BLOCK_BYTES // (8 * groups * parts * max(f, 1)))
-        conditions, ranks, error = [factor.condition], [], 0.0
+        conditions, ranks, error, moved = [factor.condition], [], 0.0, []
         for start in range(0, d, step):
             some = slice(start, min(start + step, d))
             zy, yy = self._cross(some), self.yy[..., some]
@@ -85,11 +90,16 @@ class Moments:
             weights[:, some, :], mix[:, :, some] = xp.matrix_transpose(one), own.mix
             conditions.append(own.condition)
             ranks.append(own.rank)
+            if parts > 1:
+                moved.append(self._moved_by_own(backend, own, some, ridge))
         # In memory a channel's weights lie side by side: so a Dense stores them, and so a factorisation gives them.
         shared = xp.matrix_transpose(weights)
-        return self._solution(
-            backend, shared, mix, factor.solver, max(conditions), factor.rank + min(ranks, default=0), error
-        )
+        spread = self.yy[:, 0, 0, :]
+        amplification = relative(backend, xp.concat(moved, axis=1), spread, self.rows) if moved else 0.0
+        if f:
+            amplification = max(amplification, self._amplified(backend, factor, shared, mix))
+        rank = factor.rank + min(ranks, default=0)
+        return self._solution(backend, shared, mix, factor.solver, max(conditions), rank, error, amplification)
 
     def _cross(self, channels: slice) -> Array:
         """zy of some channels, centred."""
@@ -97,6 +107,39 @@ class Moments:
         if self.sum_z is None or self.centre_y is None:
             return zy
         return zy - self.sum_z[:, :, None, None] * self.centre_y[:, None, :, channels]
+
+    def _second_moments(self) -> list[Array]:
+        """Σy² [groups, d] of the value and each own regressor, not centred."""
+        squares = [self.yy[:, a, a, :] for a in range(self.yy.shape[1])]
+        if not self.centred:
+            return squares
+        return [square + self.rows * self.mean_y[:, a, :] ** 2 for a, square in enumerate(squares)]
+
+    def _amplified(self, backend: Backend, factor: Factor, weights: Array, mix: Array) -> float:
+        """The estimate of solve.rounding for the shared regressors."""
+        xp = backend.xp
+        second = xp.stack([xp.linalg.diagonal(zz) for zz in (self.zz[g, ...] for g in range(self.zz.shape[0]))])
+        if self.centred:
+            second = second + self.rows * self.mean_z**2
+        left = sum(square * mix[:, a, :] ** 2 for a, square in enumerate(self._second_moments()))
+        moved = of_products(backend, factor.solve, second, weights, left, self.yy[:, 0, 0, :], self.rows)
+        return self.noise * moved
+
+    def _moved_by_own(self, backend: Backend, own: Own, channels: slice, ridge: float) -> Array:
+        """The same for some channels' own regressors [groups, d].
+
+        Sums of theirs alone are exact; single-precision products with shared ones leave their rounding in what is left
+        when those are eliminated.
+        """
+        xp = backend.xp
+        squares = xp.stack([square[:, channels] for square in self._second_moments()[1:]])
+        given = xp.sum(xp.permute_dims(own.mix[:, 1:, :], (1, 0, 2)) ** 2 * squares, axis=0)
+        moved = xp.sqrt(given / self.rows)
+        if backend.dtype == "float64" or own.least is None or not self.zz.shape[1]:
+            return moved
+        least, largest = own.least, xp.max(squares, axis=0) + ridge
+        ratio = xp.where(least > 0, largest / xp.where(least > 0, least, xp.ones_like(least)), xp.inf)
+        return moved + ratio * xp.sqrt(self.yy[:, 0, 0, channels] / self.rows)
 
     def _squared_error(self, backend: Backend, weights: Array, mix: Array, zy: Array, yy: Array) -> float:
         """Σ(x - x̂)² over the rows of some channels, whose zy and yy are given."""
@@ -106,7 +149,15 @@ class Moments:
         return float(square - 2 * xp.sum(weights * cross) + xp.sum(weights * (self.zz @ weights)))
 
     def _solution(
-        self, backend: Backend, weights: Array, mix: Array, solver: Solver, condition: float, rank: int, error: float
+        self,
+        backend: Backend,
+        weights: Array,
+        mix: Array,
+        solver: Solver,
+        condition: float,
+        rank: int,
+        error: float,
+        amplification: float,
     ) -> Solution:
         xp = backend.xp
         spread = xp.sum(self.yy[:, 0, 0, :])
@@ -126,6 +177,7 @@ class Moments:
             rank,
             max(error, 0.0),
             max(float(spread), 0.0),
+            amplification,
         )
 
     def _minimum_norm(self, backend: Backend) -> Solution:
@@ -148,18 +200,21 @@ class Moments:
         condition, rank = max(s.condition for s in factors), min(s.rank for s in factors)
         solver: Solver = "eigh" if any(s.solver == "eigh" for s in factors) else "cholesky"
         error = self._squared_error(backend, weights, mix, zy, self.yy)
-        return self._solution(backend, weights, mix, solver, condition, rank, error)
+        # Single precision has no minimum-norm solution: what it would lose is not estimated.
+        return self._solution(backend, weights, mix, solver, condition, rank, error, float("inf"))
 
 
 @dataclass(frozen=True, eq=False)
 class Own:
     """mix: [groups, 1 + r, d], one for the value and -v for its own regressors: what is left for the shared ones is
-    the mixture Σ mix_a y_a; condition and rank: of the worst channel's small system.
+    the mixture Σ mix_a y_a; condition and rank: of the worst channel's small system; least: the smallest eigenvalue of
+    each channel's [groups, d], None where there is no own regressor.
     """
 
     mix: Array
     condition: float
     rank: int
+    least: Array | None
 
 
 def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: int) -> Own:
@@ -173,7 +228,7 @@ def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: i
     parts = yy.shape[1]
     first = xp.ones_like(yy[:, 0, :1, :])
     if parts == 1:
-        return Own(first, 1.0, 0)
+        return Own(first, 1.0, 0, None)
     left = xp.permute_dims(schur[:, 1:, 1:, :], (0, 3, 1, 2))
     left = 0.5 * (left + xp.matrix_transpose(left)) + ridge * xp.eye(parts - 1, dtype=left.dtype, device=backend.device)
     right = xp.permute_dims(schur[:, 1:, 0, :], (0, 2, 1))
@@ -187,7 +242,7 @@ def eliminate(backend: Backend, schur: Array, yy: Array, ridge: float, shared: i
     mix = xp.concat([first, -xp.permute_dims(v[..., 0], (0, 2, 1))], axis=1)
     condition = xp.max(xp.where(kept, largest / safe, xp.ones_like(values)))
     rank = xp.min(xp.sum(xp.astype(kept, xp.int64), axis=2))
-    return Own(mix, float(condition), int(rank))
+    return Own(mix, float(condition), int(rank), values[..., 0])
 
 
 def inner(backend: Backend, a: Array, b: Array) -> Array:
