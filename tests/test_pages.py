@@ -10,6 +10,8 @@ parsed by its own program.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import os
 import re
@@ -262,6 +264,25 @@ def test_every_method_is_named() -> None:
 
     cells = [line.split("|")[1] for line in TEXTS["mipin_ref/methods/README.md"].splitlines() if line.startswith("|")]
     assert set(mr.methods()) <= set(re.findall(r"`([a-z-]+)`", "\n".join(cells)))
+
+
+def test_options_of_a_fit_are_named_with_their_defaults() -> None:
+    import mipin_ref as mr
+
+    table = [line for line in TEXTS["mipin_ref/inverse/README.md"].splitlines() if line.startswith("| `")]
+    stated = re.findall(r"`(\w+)` \(([^)]+)\)", "\n".join(line.split("|")[1] for line in table))
+    options = inspect.signature(mr.fit).parameters
+    assert len(stated) > 10
+    for name, default in stated:
+        assert options[name].default == ast.literal_eval(default), name
+
+
+def test_shares_of_memory_are_stated_by_constants_alone() -> None:
+    """A number in a sentence outlives the constant that it repeats."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "mipin_ref").rglob("*.py")}
+    share = re.compile(r"(\d ?%|\d/\d+|half|third|quarter|tenth) of\s+`{0,2}memory\b")
+    stated = [str(place) for place, text in [*sources.items(), *TEXTS.items()] if share.search(text)]
+    assert not stated
 
 
 def test_the_readme_begins_with_a_picture_of_the_project() -> None:
