@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
@@ -38,6 +39,7 @@ from tests.pages import (
     marked,
     name_of,
     pages,
+    prose,
 )
 
 LONGEST_README, LONGEST = 150, 300
@@ -214,6 +216,14 @@ def test_pages_are_short(name: str) -> None:
     assert len(TEXTS[name].splitlines()) <= (LONGEST_README if name == "README.md" else LONGEST)
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_tables_have_as_many_cells_in_every_row(name: str) -> None:
+    numbered = [(line, re.sub(r"`[^`]*`", "", row)) for line, row in prose(TEXTS[name])]
+    cells = {line: len(re.findall(r"(?<!\\)\|", row)) for line, row in numbered if row.startswith("|")}
+    uneven = [f"{name}:{line}" for line, count in cells.items() if cells.get(line - 1, count) != count]
+    assert not uneven
+
+
 def anchors(text: str) -> set[str]:
     """Of a page's headings, as repositories show them."""
     heads = (re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()) for line in text.splitlines() if line[:1] == "#")
@@ -283,6 +293,12 @@ def test_shares_of_memory_are_stated_by_constants_alone() -> None:
     share = re.compile(r"(\d ?%|\d/\d+|half|third|quarter|tenth) of\s+`{0,2}memory\b")
     stated = [str(place) for place, text in [*sources.items(), *TEXTS.items()] if share.search(text)]
     assert not stated
+
+
+def test_the_version_is_one_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert re.search(rf"^version: {re.escape(version)}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
+    assert re.findall(r"^## (.*)$", TEXTS["CHANGELOG.md"], re.M)[:2] == ["Unreleased", version]
 
 
 def test_the_readme_begins_with_a_picture_of_the_project() -> None:
