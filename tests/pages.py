@@ -60,6 +60,10 @@ def pages() -> list[Path]:
     return sorted(found, key=lambda path: (path != README, path))
 
 
+TEXTS = {name_of(page): page.read_text(encoding="utf-8") for page in pages()}
+"""All pages by their path from the root."""
+
+
 def blocks(text: str) -> list[Block]:
     """The fenced blocks of a page, in order.
 
