@@ -11,8 +11,8 @@ solved it, and goes on likewise; to know the data again, the client reads all of
 argument: the scheduler is sent each once and keeps it, a worker gets it once, from the scheduler or from another
 worker. (Scattered data would be gone with the last worker that holds them.) Data too large for the scheduler come as a
 path that every worker sees, read there batch by batch, or as a Dask array, whose chunks stay on the cluster. Between
-passes a shard keeps signals and recordings, each in up to 1/32 of `memory`; what goes beyond is computed again, from
-the logits and by a forward pass.
+passes a shard keeps signals and recordings, each in up to KEPT_SHARE of `memory` (see shards.py); what goes beyond is
+computed again, from the logits and by a forward pass.
 
 **Memory.** `memory` is what one thread of a worker may hold while it adds up a shard. A merge holds three sets of sums,
 up to 1.5 times `memory`, and results that wait for their neighbours come on top; Dask writes them to the worker's disk

@@ -90,10 +90,10 @@ def fit(
     inverse, as are range and mean of what the network saw.
 
     Costs one pass over the data for every set of tensors whose regressors are known together (per group of targets
-    whose sums fit into half of `memory`): the network forward up to those tensors, the signals down the few steps from
-    the last pass's tensors to these, and the normal equations. The signals that the next passes start from are kept,
-    and so are the activations that they will need, each in up to 15 % of `memory` and beyond that in temporary files,
-    where writing them is estimated to cost less than computing them again.
+    whose sums fit into SUMS_SHARE of `memory`, see fitter.py): the network forward up to those tensors, the signals
+    down the few steps from the last pass's tensors to these, and the normal equations. The signals that the next passes
+    start from are kept, and so are the activations that they will need, in SIGNALS_SHARE and RECORDINGS_SHARE of
+    `memory` and beyond that in temporary files, where writing them is estimated to cost less than computing them again.
 
     With `checkpoint`, a fit that was interrupted in whatever way and is called again with the same arguments goes on
     behind the last finished pass, to the same result bit for bit (on the same machine, with as many threads); one that

@@ -26,6 +26,9 @@ from mipin_ref.progress import progress_bar
 from mipin_ref.reading import path_of, regular_file
 from mipin_ref.store import PATTERNS, read, write
 
+SUMS_SHARE = 0.5
+"""Of the memory, for the sums of one pass."""
+
 
 @dataclass(frozen=True, eq=False)
 class Patterns:
@@ -84,7 +87,7 @@ def fit_patterns(
     batch; dtype: of products, sums are in float64; memory: what sums and batches may hold; the patterns come on top;
     preprocess: of x, as in `fit`.
     A neuron is rectified (see pattern_sums) where activations are all that reads its layer. Makes one pass over the
-    data where the sums of all layers, twice the weights in float64, fit into half of `memory`, more where not.
+    data where the sums of all layers, twice the weights in float64, fit into SUMS_SHARE of `memory`, more where not.
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
     """
     device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
@@ -163,12 +166,12 @@ def _rectified(net: Network, layer: Dense | Conv) -> bool:
 
 
 def _passes(layers: Sequence[Dense | Conv], limit: int) -> list[list[Dense | Conv]]:
-    """The layers in groups whose sums fit into half of the memory, one at least each."""
+    """The layers in groups whose sums fit into SUMS_SHARE of the memory, one at least each."""
     found: list[list[Dense | Conv]] = []
     held = 0
     for layer in layers:
         size = 2 * 8 * layer.weight.size
-        if not found or held + size > limit // 2:
+        if not found or held + size > int(SUMS_SHARE * limit):
             found.append([])
             held = 0
         found[-1].append(layer)

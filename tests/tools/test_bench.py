@@ -111,7 +111,7 @@ def test_each_run_begins_with_what_it_ran_on(capsys: pytest.CaptureFixture[str],
     assert f"onnxruntime {onnxruntime.__version__}" in first
     assert len(blas) == len([one for one in threadpool_info() if one["user_api"] == "blas"])
     assert not any("/" in line for line in blas)
-    # The README's table is of this form.
+    # The page's table is of this form.
     assert head == ["network", "classes", "samples", "dtype", "memory=", "wall", "peak resident"]
     assert [row[:5] for row in rows] == [["mnist_mlp", "3", "20", "float64", "1GB"]]
 

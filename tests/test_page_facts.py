@@ -1,0 +1,54 @@
+"""What the pages state of the code is so: operators, methods, options, shares of memory, the version."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import tomllib
+
+import mipin_ref as mr
+from mipin_ref.graph.ops import HANDLERS
+from tests.pages import README, ROOT, TEXTS
+
+
+def test_every_operator_that_loads_is_named() -> None:
+    table = TEXTS["mipin_ref/graph/README.md"]
+    first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"[A-Z][A-Za-z]+", first_cells))
+    operators = {op.split(".")[-1] for op in HANDLERS} - {"TwoClassSigmoid"}
+    assert operators <= named
+
+
+def test_every_method_is_named() -> None:
+    cells = [line.split("|")[1] for line in TEXTS["mipin_ref/methods/README.md"].splitlines() if line.startswith("|")]
+    assert set(mr.methods()) <= set(re.findall(r"`([a-z-]+)`", "\n".join(cells)))
+
+
+def test_options_of_a_fit_are_named_with_their_defaults() -> None:
+    table = [line for line in TEXTS["mipin_ref/inverse/README.md"].splitlines() if line.startswith("| `")]
+    stated = re.findall(r"`(\w+)` \(([^)]+)\)", "\n".join(line.split("|")[1] for line in table))
+    options = inspect.signature(mr.fit).parameters
+    assert len(stated) > 10
+    for name, default in stated:
+        assert options[name].default == ast.literal_eval(default), name
+
+
+def test_shares_of_memory_are_stated_by_constants_alone() -> None:
+    """A number in a sentence outlives the constant that it repeats."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "mipin_ref").rglob("*.py")}
+    share = re.compile(r"(\d ?%|\d/\d+|half|third|quarter|tenth) of\s+`{0,2}memory\b")
+    stated = [str(place) for place, text in [*sources.items(), *TEXTS.items()] if share.search(text)]
+    assert not stated
+
+
+def test_the_version_is_one_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert re.search(rf"^version: {re.escape(version)}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
+    assert re.findall(r"^## (.*)$", TEXTS["CHANGELOG.md"], re.M)[:2] == ["Unreleased", version]
+
+
+def test_the_readme_begins_with_a_picture_of_the_project() -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert shown
+    assert (ROOT / shown[0]).read_bytes().startswith(b"\x89PNG")
