@@ -130,4 +130,5 @@ def difference(a: mr.Inverse, b: mr.Inverse) -> float:
 
 
 def same_bits(a: mr.Inverse, b: mr.Inverse) -> bool:
-    return difference(a, b) == 0.0
+    seen = [(one.seen.low.tobytes(), one.seen.high.tobytes(), one.seen.mean.tobytes()) for one in (a, b)]
+    return difference(a, b) == 0.0 and seen[0] == seen[1]

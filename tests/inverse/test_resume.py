@@ -97,7 +97,8 @@ def content(inv: mr.Inverse) -> tuple[Any, ...]:
         for tensor, w in inv.weights.items()
     }
     rows = [{k: repr(v) for k, v in row.items() if k != "seconds"} for row in inv.report.as_rows()]
-    return inv.target, inv.samples, inv.options, weights, rows
+    seen = [a.tobytes() for a in (inv.seen.low, inv.seen.high, inv.seen.mean)]
+    return inv.target, inv.samples, inv.options, weights, rows, seen
 
 
 def same(found: dict[int, mr.Inverse], expected: dict[int, mr.Inverse]) -> bool:
