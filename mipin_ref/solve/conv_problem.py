@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from math import prod
 from typing import Literal
@@ -83,7 +84,7 @@ class ConvProblem:
         lags = prod(len(axis.lags) + sum(max(map(len, e.rows)) ** 2 for e in axis.edges) for axis in self._axes)
         return self.groups * (8 * (lags * outputs**2 + self.features * self.width) + plain)
 
-    @property
+    @cached_property
     def _axes(self) -> list[Axis]:
         return axes_of([part.window for part in self.parts], [part.locations for part in self.parts], self.size)
 

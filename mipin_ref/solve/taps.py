@@ -48,8 +48,8 @@ class Axis:
     @cached_property
     def lags(self) -> list[int]:
         """All lags at which taps meet, in order; symmetric."""
-        found = (self.lag(a, b) for a in self.taps for b in self.taps)
-        return sorted({lag for lag in found if lag is not None})
+        apart = {a - b for first in self.starts for second in self.starts for a in first for b in second}
+        return sorted(found // self.stride for found in apart if found % self.stride == 0)
 
     def phase(self, tap: Tap) -> tuple[int, int]:
         """Which of the input's `stride` interleaved parts a tap reads, and how far ahead of j."""
@@ -62,8 +62,14 @@ class Axis:
 
     def phase_lags(self, phase: int) -> list[int]:
         """Lags between signals and one of these parts, in order."""
-        found = (self.phase(tap) for tap in self.taps)
-        return sorted({lag for other, lag in found if other == phase})
+        return self._phase_lags.get(phase, [])
+
+    @cached_property
+    def _phase_lags(self) -> dict[int, list[int]]:
+        found: dict[int, set[int]] = {}
+        for phase, lag in map(self.phase, self.taps):
+            found.setdefault(phase, set()).add(lag)
+        return {phase: sorted(lags) for phase, lags in found.items()}
 
     def inside(self, tap: Tap) -> slice:
         """The output locations that a tap takes into the input."""
@@ -76,8 +82,7 @@ class Axis:
         """Locations on a circle on which no lag that is asked for meets another."""
         most = max(self.locations)
         needed = [most + self.lags[-1]]
-        for phase in {self.phase(tap)[0] for tap in self.taps}:
-            lags = self.phase_lags(phase)
+        for phase, lags in self._phase_lags.items():
             needed += [most + lags[-1], self.phase_size(phase) - lags[0]]
         return max(needed)
 
@@ -98,11 +103,12 @@ class Axis:
             tuple(sorted({j for found in reaching.values() for (part, _), j in found if part == number}))
             for number in range(len(self.starts))
         )
+        places = [{j: place for place, j in enumerate(found)} for found in rows]
         meetings: dict[tuple[Tap, Tap], list[tuple[int, int]]] = {}
         for found in reaching.values():
             for a, j in found:
                 for b, other in found:
-                    meetings.setdefault((a, b), []).append((rows[a[0]].index(j), rows[b[0]].index(other)))
+                    meetings.setdefault((a, b), []).append((places[a[0]][j], places[b[0]][other]))
         return Edge(rows, meetings)
 
     def _location(self, tap: Tap, i: int) -> int | None:

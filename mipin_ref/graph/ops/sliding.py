@@ -17,7 +17,7 @@ MAX_EXTENT = 1 << 20
 MAX_TAPS = 1 << 14
 """Locations under one window: each is a step of its own."""
 
-MAX_AXIS_TAPS = 1 << 12
+MAX_AXIS_TAPS = 1 << 11
 """The same along one axis of a convolution, where every two meet."""
 
 MAX_MEETINGS = 1 << 22
