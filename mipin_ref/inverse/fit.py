@@ -79,7 +79,8 @@ def fit(
 
     net: from `load`; x: calibration samples [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with
     len() and slicing, read batch by batch; target: class index, or several (the result is then a dict by class);
-    labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent); options: see `Options`;
+    labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent, the class of the highest
+    logit, which in a network of one output is always its one class 0); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
     memory: what the passes may hold beyond interpreter and network; the fitted weights come on top, and for a moment
     the solution of a system, up to 2.4 times its sums; checkpoint: a folder, made where it is missing, that takes what

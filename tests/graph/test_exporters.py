@@ -130,6 +130,33 @@ def test_torch(make: Any, dynamo: bool, free_batch: bool, tmp_path: Path) -> Non
     np.testing.assert_allclose(scores if net.head is None else chances, expected.reshape(5, -1), atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [detectors, sigmoid, mlp])
+def test_gradients_are_those_in_front_of_the_head(make: Any, tmp_path: Path) -> None:
+    """torch's own, of log-odds, and of log-probabilities but for what all classes share."""
+    torch.manual_seed(1)
+    network, x = make().eval().double(), torch.randn(4, 3, 4, 4, dtype=torch.float64)
+    with exporter_warnings_ignored():
+        torch.onnx.export(
+            network,
+            (x[:1],),
+            str(tmp_path / "model.onnx"),
+            dynamo=False,
+            dynamic_axes={"x": {0: "n"}},
+            input_names=["x"],
+        )
+    net = mr.load(tmp_path / "model.onnx")
+    given = x.clone().requires_grad_(True)
+    chances = network(given).reshape(4, -1)
+    scores = torch.logit(chances) if net.head == "sigmoid" else torch.log(chances)
+    reference = scores[:, 0] if net.head == "softmax" else 0 * scores[:, 0]
+    for target in range(1 if net.head == "softmax" else 0, net.classes):
+        (wanted,) = torch.autograd.grad((scores[:, target] - reference).sum(), given, retain_graph=True)
+        found = mr.attribute(net, x.numpy(), target, "gradient").attribution
+        if net.head == "softmax":
+            found = found - mr.attribute(net, x.numpy(), 0, "gradient").attribution
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-7, atol=1e-9)
+
+
 def test_torch_writes_to_memory() -> None:
     buffer = io.BytesIO()
     with exporter_warnings_ignored():
