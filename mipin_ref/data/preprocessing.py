@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.options import checked_number
+from mipin_ref.options import check_size, checked_number
 
 UINT8_SCALE = 255.0
 
@@ -52,6 +52,7 @@ class Preprocessing:
                 raise InvalidData(f"preprocessing: shape must hold whole numbers, got {shown(self.shape)}") from error
             if not shape or min(shape) < 1:
                 raise InvalidData(f"preprocessing: every axis of shape must be at least 1, got {shown(list(shape))}")
+            check_size("preprocessing: shape", math.prod(shape))
             object.__setattr__(self, "shape", shape)
 
     @property
