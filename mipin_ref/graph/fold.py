@@ -94,8 +94,17 @@ def _spend(node: Node, inputs: list[Array | None], spent: Spent) -> None:
         spent.multiply(slow * size * (known[0].shape[-1] if known[0].ndim else 1))
     spent.multiply(ELEMENT * size * max(1, len(known)))
     if node.op not in HANDING_ON:
-        widest = max((value.dtype.itemsize for value in known), default=8)
-        spent.check_compute(size * (8 if node.op in ("Cast", "ConstantOfShape") else widest))
+        spent.check_compute(size * _itemsize(node, known))
+
+
+def _itemsize(node: Node, known: list[Array]) -> int:
+    """Bytes of an element of the result, at most."""
+    if node.op == "ConstantOfShape":
+        told = [attribute.t.data_type for attribute in node.proto.attribute if attribute.name == "value"]
+        return int(helper.tensor_dtype_to_np_dtype(told[0] if told else TensorProto.FLOAT).itemsize)
+    if node.op == "Cast":
+        return int(helper.tensor_dtype_to_np_dtype(node.attributes["to"]).itemsize)
+    return max((value.dtype.itemsize for value in known), default=8)
 
 
 def _result_size(node: Node, known: list[Array]) -> int:

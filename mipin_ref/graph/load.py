@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
@@ -68,12 +68,20 @@ def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: 
         # weights need not be held once more.
         as_it_is = needed is opened.proto and (opened.external or net.removed is None)
         original = opened.path if as_it_is and opened.path is not None else needed
-        if found.file_batch is not None and samples < found.file_batch:
+        batch = found.file_batch
+        if batch is not None and samples < batch:
             original = needed
             free_batch(needed)
             samples = min(samples, SAMPLES)
         del opened, needed, found
-        verify(net, original, samples=samples)
+        try:
+            verify(net, original, samples=samples)
+        except UnsupportedModel as error:
+            if batch is None or isinstance(original, Path) or samples >= batch:
+                raise
+            raise UnsupportedModel(
+                f"the file fixes its batch at {batch:,}, which is too much to check it with, and at {samples} {error}"
+            ) from error
     return net
 
 

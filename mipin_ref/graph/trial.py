@@ -14,6 +14,12 @@ from mipin_ref.graph.read import Read
 SAMPLES = 3
 """Where file, memory and time leave the choice: an error that mixes samples shows."""
 
+FIXED = 4
+"""How much more work a run may be where the file fixes the batch: often no other size can stand for it."""
+
+SPARED = 8
+"""How much less it should be where more than one sample is a matter of choice."""
+
 
 def samples_that_fit(found: Read) -> int:
     """How many samples one run may have, SAMPLES at most where the file leaves the batch free.
@@ -40,7 +46,10 @@ def samples_that_fit(found: Read) -> int:
             f"running the network on one sample takes about {work:.1e} operations; for a file of this size "
             f"{spent.work():.1e} are allowed. {slowest.kind} {slowest.name!r} takes most"
         )
-    return min(found.file_batch or SAMPLES, room // max(bytes_, 1), spent.work() // max(work, 1))
+    fitting = room // max(bytes_, 1)
+    if found.file_batch is not None:
+        return min(found.file_batch, fitting, FIXED * spent.work() // max(work, 1))
+    return max(1, min(SAMPLES, fitting, spent.work() // (SPARED * max(work, 1))))
 
 
 def _largest(layers: Sequence[Layer]) -> str:

@@ -289,6 +289,17 @@ def test_sources_that_are_no_model(source: object) -> None:
         mr.load(source)  # type: ignore[arg-type]
 
 
+def test_a_path_that_does_not_say_where() -> None:
+    """What nobody foresaw is still a MipinError."""
+
+    class Odd(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return 3  # type: ignore[return-value]
+
+    with pytest.raises(mr.CorruptFile, match="cannot be read: TypeError"):
+        mr.load(Odd())  # type: ignore[arg-type]
+
+
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(plain().SerializeToString())
