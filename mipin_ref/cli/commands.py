@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -99,8 +100,9 @@ def fit(options: Namespace) -> None:
         inverses[target].save(path)
         print(f"class {target}: {path}")
         print(inverses[target].report)
-    # Of no more use, whether this fit went on from it or one that was killed left it there.
-    discard(beside)
+    if os.path.isdir(beside):
+        # Of no more use, whether this fit went on from it or one that was killed left it there.
+        discard(beside)
 
 
 def patterns(options: Namespace) -> None:

@@ -266,6 +266,9 @@ def test_two_at_once_keep_out_of_each_others_way(folder: Path) -> None:
 
 
 def test_names_of_any_length_that_the_system_takes(folder: Path) -> None:
+    assert main([*COMMANDS["fit"], "-o", "n" * 255]) == 0
+    assert mr.load_inverse("n" * 255, mr.load("net.onnx")).target == 1
+    os.unlink("n" * 255)
     for name in ("n" * 255, "é" * 127):
         with written_whole(name) as file:
             file.write(b"1")
