@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster
 
 import mipin_ref as mr
 from mipin_ref.cli import main
+from mipin_ref.data import as_samples
 from mipin_ref.inverse import cluster as plumbing
 from mipin_ref.inverse import fit as fitting
 from mipin_ref.inverse import shards
@@ -225,7 +226,7 @@ def test_progress_counts_samples(client: Client, monkeypatch: pytest.MonkeyPatch
     assert len(seen) == len(inv.report)
     for done in seen.values():
         assert done[-1] == len(X)
-        assert len(set(done)) == len(shards.bounds(X, 2 * 10**9)) == 5
+        assert len(set(done)) == len(shards.bounds(as_samples(X), 2 * 10**9)) == 5
 
 
 def assert_nothing_is_left(client: Client) -> None:

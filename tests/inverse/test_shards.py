@@ -14,7 +14,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mipin_ref as mr
-from mipin_ref.data import Preprocessing, SharedFile
+from mipin_ref.data import Preprocessing, SharedFile, as_samples
 from mipin_ref.errors import ClusterError
 from mipin_ref.graph import forward
 from mipin_ref.inverse import shards
@@ -174,7 +174,7 @@ def test_bounds() -> None:
     """Whole, in order, nearly equal, of no more than the memory takes, and the same for any cluster."""
     for count in (2, 3, 63, 64, 65, 1000, 1024, 1025, 20_000, 100_001):
         x = np.broadcast_to(np.float32(0), (count, 28, 28))
-        edges = bounds(x, 2 * 10**9)
+        edges = bounds(as_samples(x), 2 * 10**9)
         assert [a for a, _ in edges] == [0, *(b for _, b in edges[:-1])]
         assert edges[-1][1] == count
         sizes = {b - a for a, b in edges}
@@ -182,7 +182,7 @@ def test_bounds() -> None:
         assert max(sizes) <= 1024
         assert len(edges) >= min(16, -(-count // 64))
     large = np.broadcast_to(np.float32(0), (10_000, 3, 224, 224))
-    assert max(b - a for a, b in bounds(large, 2 * 10**9)) <= 207
+    assert max(b - a for a, b in bounds(as_samples(large), 2 * 10**9)) <= 207
 
 
 def test_a_dead_layer_is_named() -> None:
