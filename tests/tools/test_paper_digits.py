@@ -139,7 +139,10 @@ def test_sensitivity_is_the_distance_of_maps_divided_by_their_largest(
         for kind in ("attribution", "contribution", "positive part"):
             distances = []
             for i in range(6):
-                a, b = (getattr(res, kind.replace("positive part", "attribution"))[i, 0].astype(float) for res in pair)
+                a, b = (
+                    getattr(res.oriented, kind.replace("positive part", "attribution"))[i, 0].astype(float)
+                    for res in pair
+                )
                 if kind == "positive part":
                     a, b = a.clip(min=0), b.clip(min=0)
                 distances.append(np.linalg.norm(a / np.abs(a).max() - b / np.abs(b).max()))
