@@ -24,7 +24,7 @@ class Network:
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
     output itself or, where a final Softmax was removed, that Softmax's input; axes of length one beside the classes
     are taken off. aliases: names of the file whose tensor survives under another name; folded: names of the file whose
-    values a rewrite took away. sha256: of the file, followed by its external data in order of file name.
+    values a rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names them.
     """
 
     layers: tuple[Layer, ...]
