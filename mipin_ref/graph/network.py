@@ -27,7 +27,7 @@ class Network:
     output itself or, where a head was removed, what stands in front of it; axes of length one beside the classes are
     taken off, and an output [N] has the one class 0. removed: the head, a final Softmax or Sigmoid. aliases: names of
     the file whose tensor survives under another name; folded: names of the file whose values a rewrite took away.
-    sha256: of the file, followed by its external data in order of file name.
+    sha256: of the file, followed by the weights that lie beside it, as it names them.
     """
 
     layers: tuple[Layer, ...]

@@ -308,12 +308,12 @@ def test_enormous_sizes(make: Callable[[], ModelProto]) -> None:
 def test_many_constants_of_moderate_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where none is larger than what it is made of."""
     monkeypatch.setattr("mipin_ref.graph.limits.COMPUTED", 1 << 21)
-    for op in ("Neg", "Concat"):
+    for joins in (False, True):
         sketch = Sketch(4)
         grown = sketch.node("ConstantOfShape", sketch.ints(1 << 16), out="grown")
         for number in range(20):
-            options: dict[str, Any] = {"axis": 0} if op == "Concat" else {}
-            grown = sketch.node(op, grown, out=f"grown{number}", **options)
+            name = f"grown{number}"
+            grown = sketch.node("Concat", grown, out=name, axis=0) if joins else sketch.node("Neg", grown, out=name)
         bias = sketch.node("Mul", sketch.normal(3), sketch.node("ReduceSum", grown, keepdims=1))
         with pytest.raises(mr.UnsupportedModel, match=r"'the_grown\d+' \(asks for .* with all constants up to here"):
             mr.load(with_bias(sketch, bias))

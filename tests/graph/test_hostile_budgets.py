@@ -338,3 +338,14 @@ def test_a_network_whose_weights_are_all_computed() -> None:
     """The VGG19 that comes with onnx: a few kilobytes, and 575 MB of weights."""
     found = load_limited(Path(onnx.__file__).parent / "backend/test/data/light/light_vgg19.onnx")
     assert found.message.startswith("loaded")
+
+
+def test_thousands_of_layers(tmp_path: Path) -> None:
+    """Every second is a scale that folds into the one before."""
+    sketch = Sketch(4, 6, 6)
+    weight, scale, out = sketch.normal(4, 4, 1, 1), sketch.const(np.full((4, 1, 1), 0.5)), "x"
+    for number in range(3000):
+        out = sketch.node("Mul", sketch.node("Conv", out, weight, out=f"conv{number}"), scale, out=f"mul{number}")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(sketch.model(sketch.node("Flatten", out), check=False).SerializeToString())
+    assert load_limited(path).message == "loaded 3001 layers"
