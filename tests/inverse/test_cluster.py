@@ -125,9 +125,17 @@ def test_options(options: dict[str, Any], client: Client) -> None:
         assert difference(found[target], expected[target]) < 1e-12
 
 
+@pytest.mark.usefixtures("stays_single")
 def test_single_precision(client: Client) -> None:
     chosen = {**FIT, "dtype": "float32"}
     assert difference(mr.fit(NET, X, 1, client=client, **chosen), mr.fit(NET, X, 1, **chosen)) < 1e-4
+
+
+def test_single_precision_falls_back(client: Client) -> None:
+    with pytest.warns(mr.PrecisionWarning, match="'flat'"):
+        found = mr.fit(NET, X, 1, client=client, **{**FIT, "dtype": "float32"})
+    assert found.options.dtype == "float64"
+    assert difference(found, mr.fit(NET, X, 1, client=client, **FIT)) == 0
 
 
 @contextmanager
