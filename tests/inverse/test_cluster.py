@@ -21,7 +21,7 @@ from mipin_ref.cli import main
 from mipin_ref.data import as_samples
 from mipin_ref.inverse import cluster as plumbing
 from mipin_ref.inverse import fit as fitting
-from mipin_ref.inverse import shards
+from mipin_ref.inverse import fitter, shards
 from tests.inverse.sharded import branching_network, difference, same_bits, samples
 
 NET = branching_network()
@@ -126,9 +126,17 @@ def test_options(options: dict[str, Any], client: Client) -> None:
         assert difference(found[target], expected[target]) < 1e-12
 
 
-def test_single_precision(client: Client) -> None:
+def test_single_precision(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitter, "too_far", lambda amplification: False)
     chosen = {**FIT, "dtype": "float32"}
     assert difference(mr.fit(NET, X, 1, client=client, **chosen), mr.fit(NET, X, 1, **chosen)) < 1e-4
+
+
+def test_single_precision_falls_back(client: Client) -> None:
+    with pytest.warns(mr.PrecisionWarning, match="'flat'"):
+        found = mr.fit(NET, X, 1, client=client, **{**FIT, "dtype": "float32"})
+    assert found.options.dtype == "float64"
+    assert difference(found, mr.fit(NET, X, 1, client=client, **FIT)) == 0
 
 
 @contextmanager

@@ -31,6 +31,8 @@ from tests.inverse.test_passes import deep_network
 from tests.networks import Network, chains, graphs, onnx_values, random_chain, sample_inputs, seeded, to_onnx
 from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
 
+pytestmark = pytest.mark.usefixtures("stays_single")
+
 KILLS = (1, 2, 3, 4, 1, 2, 3, 4)
 """How often a fit is killed before it is let come to its end: twenty times together."""
 

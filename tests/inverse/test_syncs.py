@@ -22,6 +22,8 @@ from tests.networks import sample_inputs, to_onnx
 from tests.recording import Log, recording
 from tests.solve.test_conv_gram import SAME, STRIDED, Parts, problem_of, random_sample
 
+pytestmark = pytest.mark.usefixtures("stays_single")
+
 
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
