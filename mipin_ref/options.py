@@ -49,7 +49,7 @@ def checked_flag(name: str, value: object) -> bool:
 def check_size(name: str, size: int) -> None:
     """Raises InvalidData for an array of more values than can be worked on, as one that is repeated without end."""
     if size > LARGEST_ARRAY:
-        raise InvalidData(f"{name}: {size} values are more than memory can hold")
+        raise InvalidData(f"{name}: {shown(size)} values are more than memory can hold")
 
 
 def _float(value: Real) -> float:
