@@ -13,9 +13,9 @@ from mipin_ref.cli.attributor import method_options
 from mipin_ref.cli.files import open_calibration, preprocessing_of
 from mipin_ref.data import open_data
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.layer import Array
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.panel import MIPIN
 
 LIMIT = 20

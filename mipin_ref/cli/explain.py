@@ -17,7 +17,7 @@ from mipin_ref.cli.files import folder, open_samples
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
 from mipin_ref.cli.spool import npz_in_batches
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.progress import progress_bar
 
 LARGEST_MAP = 2048

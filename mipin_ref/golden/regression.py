@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.inverse.blocks import block_shapes
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
+from mipin_ref.layers import Conv, Dense
 from mipin_ref.layers.padding import padded
 
 Array = npt.NDArray[Any]

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Softmax
-from mipin_ref.graph.layer import Layer
 from mipin_ref.graph.read import Read
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.softmax import final_softmax, flatten_logits, remove_softmax
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.graph.two_class import OP as TWO_CLASS
+from mipin_ref.layers import Layer, Wired
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,15 @@ def canonical(found: Read) -> Canonical:
     aliases = {name: target for name, target in found.aliases.items() if target in kept}
     gone = {name for name, target in found.aliases.items() if target in wiring.folded}
     folded = frozenset(wiring.folded & found.names | gone)
-    return Canonical(tuple(wiring.layers), aliases, folded, wiring.logits, removed)
+    return Canonical(_settled(wiring.layers), aliases, folded, wiring.logits, removed)
+
+
+def _settled(layers: list[Wired]) -> tuple[Layer, ...]:
+    """The layers, all of which are of a kind that answers what is asked of it."""
+    settled = tuple(layer for layer in layers if isinstance(layer, Layer))
+    if len(settled) < len(layers):
+        raise UnsupportedModel(CANNOT, [f"{one.name!r} (no kind of layer)" for one in layers if one not in settled])
+    return settled
 
 
 CANNOT = "the network has nodes that cannot be inverted"
@@ -65,7 +73,7 @@ def _end(found: Read) -> Softmax | None:
     return None if found.logits is None else final_softmax(Wiring(found.layers, found.logits, found.names))
 
 
-def _misplaced(layers: list[Layer] | tuple[Layer, ...], final: Softmax | None) -> list[str]:
+def _misplaced(layers: list[Wired] | tuple[Wired, ...], final: Softmax | None) -> list[str]:
     return [
         f"{layer.function} {layer.name!r} ({_why_misplaced(layer)})"
         for layer in layers

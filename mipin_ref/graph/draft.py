@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
-from mipin_ref.graph.layer import Array, Layer, Shape
 from mipin_ref.graph.node import MAX_ELEMENTS, Node
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Shape, Wired
 
 BATCH = 1_000_003
 """Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
@@ -19,7 +20,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Softmax(Layer):
+class Softmax(Wired):
     """Softmax, LogSoftmax, or the two-class [1 - sigmoid(z), sigmoid(z)] ("TwoClassSigmoid")."""
 
     kind = "Softmax"
@@ -27,7 +28,7 @@ class Softmax(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Gap(Layer):
+class Gap(Wired):
     """Where a refused node stood: reading goes on behind it, so that every other problem is found too."""
 
     kind = "Gap"
@@ -63,7 +64,7 @@ class Draft:
     names: frozenset[str] = frozenset()
     constants: dict[str, Array] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     behind: set[str] = field(default_factory=set)
     grown: int = 0
@@ -110,7 +111,7 @@ class Draft:
             name += "'"
         return name
 
-    def add(self, layer: Layer, *, axis: int = 0) -> None:
+    def add(self, layer: Wired, *, axis: int = 0) -> None:
         """Append a layer whose output has the batch at `axis` in the file."""
         shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
         if prod(layer.out_shape) > MAX_ELEMENTS:

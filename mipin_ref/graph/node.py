@@ -11,7 +11,7 @@ import numpy as np
 from onnx import AttributeProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 
 MAX_ELEMENTS = 1 << 28
 """No constant of a classifier is larger (VGG19's largest weight has 1e8 elements); a hostile file asks for 2**40."""

@@ -10,10 +10,11 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper, 
 
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal
-from mipin_ref.graph.layer import Array, Layer, Shape
 from mipin_ref.graph.node import FOLDABLE, MAX_ELEMENTS, Node, TooLarge, fold, record
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.two_class import join_two_class
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Shape, Wired
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
@@ -26,7 +27,7 @@ class Read:
     names: of all tensors of the file. problems: one entry a node that cannot be handled; a Gap stands in its place.
     """
 
-    layers: list[Layer]
+    layers: list[Wired]
     aliases: dict[str, str]
     input: str
     input_shape: Shape

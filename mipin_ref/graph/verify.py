@@ -11,9 +11,10 @@ from scipy.special import expit, log_softmax, softmax
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward import logits, session
-from mipin_ref.graph.layer import Array, Reshape
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.two_class import OP as TWO_CLASS
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Reshape
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
 """Of the largest output: folding batch norms and padding reorders sums, nothing more."""

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from math import inf
 from typing import Literal
 
-import numpy as np
-
-from mipin_ref.graph.layer import (
-    Activation,
-    Affine,
-    AveragePool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Shape,
-    Slice,
-    Transpose,
-)
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Plan, make_plan
-
-NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softplus")
+from mipin_ref.layers import Shape
 
 
 @dataclass(frozen=True)
@@ -56,7 +35,7 @@ def candidates(net: Network) -> list[Candidate]:
     plan = make_plan(net, at=None, local=True, input_mask=None)
     every_way, input_like = _on_every_way(net), _input_like(net)
     floored, activated = _signs(net)
-    rearranged = {layer.output for layer in net.layers if isinstance(layer, Reshape | Transpose)}
+    rearranged = {layer.output for layer in net.layers if layer.rearranges}
     best: dict[Shape, tuple[tuple[bool, bool, int], str]] = {}
     for depth, step in enumerate(plan.steps):
         name, size = step.tensor, _resolution(net, step.tensor)
@@ -82,7 +61,7 @@ def _reconstructed(plan: Plan, name: str) -> bool:
         step = plan.step_of[name]
         if step.fitted:
             return True
-        if not isinstance(step.branches[0].layer, Reshape | Transpose):
+        if not step.branches[0].layer.rearranges:
             return False
         (name,) = step.reads
     return False
@@ -103,7 +82,7 @@ def _input_like(net: Network) -> set[str]:
     """The input and what is made of it without a weighted sum or a pool over locations."""
     found = {net.input}
     for layer in net.layers:
-        if not isinstance(layer, Dense | Conv | MaxPool | AveragePool | GlobalAveragePool):
+        if not layer.mixes:
             found.update([layer.output] if found.issuperset(layer.inputs) else [])
     return found
 
@@ -113,27 +92,8 @@ def _signs(net: Network) -> tuple[set[str], set[str]]:
     floored: set[str] = set()
     activated: set[str] = set()
     for layer in net.layers:
-        if _is_floored(layer, floored):
+        if layer.never_negative(floored.issuperset(layer.inputs)):
             floored.add(layer.output)
-        fires = isinstance(layer, Activation) and layer.function != "LRN"
-        carries = isinstance(layer, Activation | MaxPool | AveragePool | GlobalAveragePool | Concat | Slice | Pad)
-        if fires or layer.output in floored or (carries and activated.issuperset(layer.inputs)):
+        if layer.fires or layer.output in floored or (layer.carries and activated.issuperset(layer.inputs)):
             activated.add(layer.output)
     return floored, activated
-
-
-def _is_floored(layer: Layer, floored: Collection[str]) -> bool:
-    """Whether a layer's output cannot be negative, given the tensors that cannot."""
-    inputs = all(name in floored for name in layer.inputs)
-    if isinstance(layer, Dense | Conv):
-        return False
-    if isinstance(layer, Activation):
-        options = layer.options
-        if layer.function == "Clip":
-            return float(options.get("min", -inf)) >= 0 or (inputs and float(options.get("max", inf)) >= 0)
-        if layer.function == "ThresholdedRelu":
-            return inputs or float(options.get("alpha", 1.0)) >= 0
-        return inputs or layer.function in NEVER_NEGATIVE
-    if isinstance(layer, Affine):
-        return inputs and bool(np.all(layer.scale >= 0) and np.all(layer.shift >= 0))
-    return inputs and not (isinstance(layer, Pad) and layer.value < 0)

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from math import prod
 
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, MaxPool
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import block_shapes
-from mipin_ref.inverse.plan import Branch, Plan, Step
+from mipin_ref.inverse.plan import Plan, Step
+from mipin_ref.layers import Layer
 
 
 def block_name(step: Step) -> str:
     """What kind of inverse a tensor has: one block, or several in one least-squares problem."""
     if len(step.branches) == 1:
-        return _alone(step.branches[0])
-    parts = Counter(_together(branch) for branch in step.branches)
+        return step.branches[0].layer.inverse_name
+    parts = Counter(branch.layer.joint_name for branch in step.branches)
     return "joint, " + " + ".join(f"{count} {part}" if count > 1 else part for part, count in parts.items())
 
 
@@ -46,20 +46,3 @@ def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) ->
         return block_name(step)
     unknowns = sum(prod(shape) for shape in block_shapes(step, column=plan.is_column(step)))
     return f"{block_name(step)}: {unknowns + step.shape[0] * step.intercept:,}"
-
-
-def _alone(branch: Branch) -> str:
-    layer = branch.layer
-    if isinstance(layer, Dense):
-        return "ridge, Eq. 6"
-    if isinstance(layer, Conv):
-        return "adjoint conv, Eq. 7"
-    if isinstance(layer, MaxPool):
-        return "unpooling, Eq. 8"
-    if isinstance(layer, GlobalAveragePool | AveragePool):
-        return "spread over the map"
-    return "a weight a channel" if isinstance(layer, Affine) else "passes"
-
-
-def _together(branch: Branch) -> str:
-    return {"Dense": "ridge", "Conv": "conv"}.get(branch.layer.kind, branch.layer.kind)

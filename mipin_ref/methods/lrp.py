@@ -8,11 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Layer
-from mipin_ref.graph.network import Network
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.options import checked_number
-from mipin_ref.methods.rules import Rule
 from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
 
 
@@ -38,10 +35,7 @@ class LrpEpsilon(Method):
     def __init__(self, options: EpsilonOptions) -> None:
         super().__init__(options)
         epsilon = float(options.epsilon)
-        self._rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
-
-    def rule(self, net: Network, layer: Layer) -> Rule:
-        return self._rules[type(layer)]
+        self.rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,4 @@ class LrpAlphaBeta(Method):
         positive = (Term(above, "positive", "positive"), Term(below, "negative"))
         negative = (Term(above, "negative", "negative"), Term(below, "positive"))
         sums = (Sum(positive, float(options.alpha)), Sum(negative, -float(options.beta)))
-        self._rules = relevance_rules(Shares(sums), "whole")
-
-    def rule(self, net: Network, layer: Layer) -> Rule:
-        return self._rules[type(layer)]
+        self.rules = relevance_rules(Shares(sums), "whole")

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array, Layer
 from mipin_ref.graph.network import Network
-from mipin_ref.methods.rules import GRADIENT, Rule, Rules
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Layer
+from mipin_ref.methods.rules import GRADIENT, Rule, Rules, rule_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -42,7 +43,7 @@ class Method:
     name: ClassVar[str]
     multiplier: ClassVar[bool]
     Options: ClassVar[type[Any]] = NoOptions
-    rules: ClassVar[Rules] = GRADIENT
+    rules: Rules = GRADIENT
     logit: ClassVar[bool] = False
     completes: ClassVar[bool] = False
     """Whether the result has a `delta`."""
@@ -64,7 +65,7 @@ class Method:
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         """The rule of one layer of a network. Raises UnsupportedModel where the method has none."""
-        return self.rules[type(layer)]
+        return rule_of(self.rules, layer, self.name)
 
     def default_at(self, net: Network) -> str:
         """The tensor that is explained where the user names none."""

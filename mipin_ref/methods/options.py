@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
 
 
 def checked_integer(name: str, value: object, low: int = 1) -> int:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, Layer
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.layers.average import window_counts
+from mipin_ref.layers import Activation, HostArray, Layer, Linear
 from mipin_ref.methods.weights import LayerWeights
 
 Read = Literal["inputs", "output", "fired", "taps"]
@@ -36,7 +34,7 @@ class Site:
 
     @property
     def weight(self) -> Array:
-        """The layer's own constant on the device: weight, scale, PRelu's slope, or the counts of an average pool."""
+        """The layer's own constant on the device: weight, scale, PRelu's slope, or the counts of an average."""
         return self.weights.of(self.layer, "", constant_of)
 
     def made(self, name: str, make: Callable[[HostArray], HostArray]) -> Array:
@@ -46,14 +44,6 @@ class Site:
 
 def constant_of(layer: Layer) -> HostArray:
     """See `Site.weight`. Raises TypeError for a layer that has none."""
-    if isinstance(layer, Dense | Conv):
-        return layer.weight
-    if isinstance(layer, Affine):
-        return layer.scale
-    if isinstance(layer, AveragePool):
-        counts = window_counts(layer.window, layer.out_shape[1:], layer.in_shape[1:], pads=layer.count_include_pad)
-        return counts.astype("float64")
-    slope: HostArray | None = getattr(layer, "slope", None)
-    if slope is None:
-        raise TypeError(f"layer {layer.name!r} ({layer.kind}) has no constant")
-    return slope
+    if isinstance(layer, Linear | Activation):
+        return layer.constant
+    raise TypeError(f"layer {layer.name!r} ({layer.kind}) has no constant")

@@ -8,9 +8,9 @@ from math import prod
 import numpy as np
 
 from mipin_ref.graph.draft import Softmax
-from mipin_ref.graph.layer import Dense, Reshape, Transpose
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.graph.two_class import OP as TWO_CLASS
+from mipin_ref.layers import Dense, Reshape, Transpose
 
 
 def final_softmax(wiring: Wiring) -> Softmax | None:

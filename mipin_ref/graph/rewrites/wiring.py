@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mipin_ref.graph.layer import Layer, Shape
+from mipin_ref.layers import Shape, Wired
 
 
 @dataclass
@@ -14,21 +14,21 @@ class Wiring:
     names: of all tensors of the file; folded: names whose tensor is gone, or would hold other values than in the file.
     """
 
-    layers: list[Layer]
+    layers: list[Wired]
     logits: str
     names: frozenset[str]
     folded: set[str] = field(default_factory=set)
 
-    def maker(self, tensor: str) -> Layer | None:
+    def maker(self, tensor: str) -> Wired | None:
         """The layer that computes a tensor; None for the network's input."""
         return next((layer for layer in self.layers if layer.output == tensor), None)
 
-    def sole_reader(self, tensor: str) -> Layer | None:
+    def sole_reader(self, tensor: str) -> Wired | None:
         """The layer that reads a tensor, where it is the only one."""
         readers = [layer for layer in self.layers if tensor in layer.inputs]
         return readers[0] if len(readers) == 1 else None
 
-    def replace(self, layer: Layer) -> None:
+    def replace(self, layer: Wired) -> None:
         """Put a layer in the place of the one with the same output."""
         self.layers[self._place(layer.output)] = layer
 
