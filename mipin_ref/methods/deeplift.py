@@ -98,6 +98,9 @@ class CrossMaximum:
         return slopes(backend, gained, x, reference, put_back(signal, won))
 
 
+RESCALED: Rules = {**GRADIENT, Activation: Rescale(), ResponseNorm: MeanJacobian(), MaxPool: CrossMaximum()}
+
+
 class DeepLIFT(Method):
     """(X - X') ⊙ M, the multipliers M of y_c by the rescale rule (Shrikumar, Greenside, Kundaje, Learning Important
     Features Through Propagating Activation Differences, 2017): relevance whose sum is y_c(X) - y_c(X').
@@ -107,7 +110,7 @@ class DeepLIFT(Method):
     multiplier = False
     completes = True
     Options = DeepLIFTOptions
-    rules: Rules = {**GRADIENT, Activation: Rescale(), ResponseNorm: MeanJacobian(), MaxPool: CrossMaximum()}
+    rules = RESCALED
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
         n = len(x)

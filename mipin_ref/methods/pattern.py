@@ -62,6 +62,9 @@ class Spread:
         return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
 
 
+SPREAD: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
+
+
 class PatternNet(Method):
     """The signal in X that the target logit answers to: aᵀ back through every layer. `source` is the same array."""
 
@@ -70,7 +73,7 @@ class PatternNet(Method):
     logit = True
     signals = True
     Options = PatternOptions
-    rules: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
+    rules = SPREAD
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         """Raises InvalidData for patterns of another network, or of layers that end before `at`."""
@@ -104,7 +107,7 @@ class PatternAttribution(PatternNet):
 
     name = "pattern-attribution"
     signals = False
-    rules: Rules = GRADIENT
+    rules = GRADIENT
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)

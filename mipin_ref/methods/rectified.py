@@ -36,6 +36,9 @@ class Guided(Derivative):
         return positive(site, found) if rectifies(site.layer) else found
 
 
+DECONVOLVED: Rules = {**GRADIENT, Activation: Deconvolved()}
+
+
 class DeconvNet(Method):
     """The gradient, but rectifiers rectify the signal (Zeiler and Fergus, Visualizing and Understanding Convolutional
     Networks, 2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient, and max-pools
@@ -44,7 +47,10 @@ class DeconvNet(Method):
 
     name = "deconvnet"
     multiplier = True
-    rules: Rules = {**GRADIENT, Activation: Deconvolved()}
+    rules = DECONVOLVED
+
+
+GUIDED: Rules = {**GRADIENT, Activation: Guided()}
 
 
 class GuidedBackprop(Method):
@@ -54,4 +60,4 @@ class GuidedBackprop(Method):
 
     name = "guided-backprop"
     multiplier = True
-    rules: Rules = {**GRADIENT, Activation: Guided()}
+    rules = GUIDED
