@@ -14,10 +14,10 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import as_samples
 from mipin_ref.errors import InvalidData, MipinError, shown
 from mipin_ref.graph.forward import check_batch
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.attribute import attribute, checked_targets
 from mipin_ref.methods.patterns import Patterns, fit_patterns
 from mipin_ref.methods.registry import make_method, methods, unknown_method

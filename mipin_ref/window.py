@@ -104,6 +104,16 @@ class Window:
         """The input itself within the padded input."""
         return tuple(slice(b, b + n) for b, n in zip(self.begin, size, strict=True))
 
+    @property
+    def attributes(self) -> dict[str, tuple[int, ...]]:
+        """The geometry as ONNX's attributes."""
+        return {
+            "kernel_shape": self.kernel,
+            "strides": self.strides,
+            "pads": self.begin + self.end,
+            "dilations": self.dilations,
+        }
+
     def describe(self) -> str:
         """The geometry as a table cell, defaults left out."""
         parts = ["×".join(map(str, self.kernel))]

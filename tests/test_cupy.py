@@ -14,12 +14,11 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend, NotPositiveDefinite, get_backend
-from mipin_ref.graph.layer import GlobalAveragePool
-from mipin_ref.layers.activation import FUNCTIONS, activated
-from mipin_ref.layers.average import average, window_counts
-from mipin_ref.layers.conv_forward import conv_forward
-from mipin_ref.layers.norm import response_norm
-from mipin_ref.methods.linear import linear_forward
+from mipin_ref.layers import GlobalAveragePool
+from mipin_ref.layers.activation import FUNCTIONS
+from mipin_ref.layers.averages import average, window_counts
+from mipin_ref.layers.conv.forward import conv_forward
+from mipin_ref.layers.response_norm import response_norm
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import Form
 from mipin_ref.solve.gram import Gram, Rows
@@ -73,12 +72,11 @@ def explain(log: Log, dtype: str) -> None:
         for method in set(mr.methods()) - {"patternnet", "pattern-attribution"}:
             mr.attribute(net, x, [0, 1, 2], method, backend=device, dtype=dtype)
     x = device.put(rng.standard_normal((2, 4, 6, 5)))
-    for function in FUNCTIONS:
-        activated(device.xp, function, x, {})
-    activated(device.xp, "Gelu", x, {"approximate": "tanh"})
-    activated(device.xp, "Clip", x, {"min": 0.0})
-    activated(device.xp, "Clip", x, {"max": 1.0})
-    activated(device.xp, "PRelu", x, {}, device.put(rng.standard_normal((4, 1, 1))))
+    for function in FUNCTIONS.values():
+        function.pair(device.xp, x, {"slope": device.put(rng.standard_normal((4, 1, 1)))})
+    FUNCTIONS["Gelu"].pair(device.xp, x, {"approximate": "tanh"})
+    FUNCTIONS["Clip"].pair(device.xp, x, {"min": 0.0})
+    FUNCTIONS["Clip"].pair(device.xp, x, {"max": 1.0})
     response_norm(device, x, {"size": 3, "alpha": 1.0, "beta": 0.75, "bias": 1.0})
     window = Window((3, 2), (2, 1), (1, 0), (1, 1), (1, 1))
     locations = window.output_size((6, 5))
@@ -87,7 +85,12 @@ def explain(log: Log, dtype: str) -> None:
     counts = window_counts(window, locations, (6, 5), pads=True).astype(np.float64)
     average(device, x, window, device.put(counts))
     shapes: Any = {"in_shapes": ((4, 6, 5),), "out_shape": (4, 1, 1)}
-    linear_forward(device, GlobalAveragePool(name="m", inputs=("x",), output="m", **shapes), x, None)
+    for seed in range(12):
+        network = random_graph(seeded(seed), ranks=(2,))
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        for layer in net.layers:
+            layer.forward(device, [device.put(rng.standard_normal((2, *shape))) for shape in layer.in_shapes])
+    GlobalAveragePool(name="m", inputs=("x",), output="m", **shapes).forward(device, [x])
 
 
 def share_out(log: Log, dtype: str) -> None:

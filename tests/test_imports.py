@@ -27,13 +27,13 @@ ALLOWED: dict[str, set[str]] = {
     "attribution": {"errors"},
     "backend": {"errors", "threads", "options"},
     "data": {"text", "errors", "options", "reading"},
-    "graph": GROUND,
-    "layers": {"errors", "window", "backend", "graph"},
+    "graph": GROUND | {"layers"},
+    "layers": {"errors", "window", "backend"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
     "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
     | {"data", "graph", "layers"},
-    "panel": {"errors", "attribution", "backend", "data", "graph", "inverse", "methods"},
+    "panel": {"errors", "attribution", "backend", "data", "graph", "layers", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution"},
     "metrics": {"errors", "table", "options", "attribution", "graph"},
     "golden": {
@@ -52,7 +52,19 @@ ALLOWED: dict[str, set[str]] = {
         "inverse",
     },
     "cli": GROUND
-    | {"memory", "store", "backend", "attribution", "data", "graph", "inverse", "methods", "report", "metrics"}
+    | {
+        "memory",
+        "store",
+        "backend",
+        "attribution",
+        "data",
+        "graph",
+        "layers",
+        "inverse",
+        "methods",
+        "report",
+        "metrics",
+    }
     | {"panel", "golden", ""},
     "__main__": {"cli"},
     "": {"text", "errors", "attribution", "golden", "graph", "inverse", "methods", "report", "metrics", "panel"},

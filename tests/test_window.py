@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipin_ref.layers.average import window_counts
+from mipin_ref.layers.averages import window_counts
 from mipin_ref.solve.taps import axes_of
 from mipin_ref.window import LONG, Window
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from mipin_ref.graph.layer import Conv
+from mipin_ref.layers import Conv
 
 Floats = NDArray[np.floating[Any]]
 

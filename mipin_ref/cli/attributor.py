@@ -11,7 +11,7 @@ from typing import Any
 import mipin_ref as mr
 from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.attribute import explained
 from mipin_ref.methods.registry import make_method
 from mipin_ref.panel import FITTED, MIPIN

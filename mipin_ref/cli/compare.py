@@ -20,7 +20,7 @@ from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.forward import logits
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.panel import FITTED, MIPIN
 from mipin_ref.report.compare_page import RANKS, ComparePage, Comparison, Row, ShownClass
 from mipin_ref.report.picture import channels_last, to_picture

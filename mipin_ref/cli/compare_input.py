@@ -20,9 +20,9 @@ from mipin_ref.cli.files import (
 )
 from mipin_ref.data import names_of, open_data
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.panel import MIPIN
 from mipin_ref.reading import read_json, regular_file
 from mipin_ref.text import printable

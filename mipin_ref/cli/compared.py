@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.errors import InvalidData, MipinError
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.panel import FITTED, MIPIN
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.saliency import saliency

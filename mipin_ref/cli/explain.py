@@ -22,7 +22,7 @@ from mipin_ref.cli.spool import npz_in_batches
 from mipin_ref.data import names_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import make_folder
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.progress import progress_bar
 
 ARRAYS = "attribution.npz"

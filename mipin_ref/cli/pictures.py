@@ -11,7 +11,7 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import logits
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.report.overlay import overlay_page
 from mipin_ref.report.picture import explanation_page, save_png
 from mipin_ref.report.saliency import saliency

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from mipin_ref.files import temporary_folder, written_whole
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 
 
 class Append(Protocol):

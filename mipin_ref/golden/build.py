@@ -19,11 +19,10 @@ from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, SAFETY, SEEDS, Golden, changes, signals, solved
 from mipin_ref.golden.regression import Array, Inverted
-from mipin_ref.graph.kinds import INVERTED
-from mipin_ref.graph.layer import Conv, Dense, unknown_kind
 from mipin_ref.graph.load import load
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.layers import Shared
 from mipin_ref.reading import path_of
 
 PARAMETER_LIMIT = 2 << 20
@@ -240,12 +239,8 @@ class _Book:
             names = ["sample", _channel(self.golden, tensor)]
             return [*names, *(f"axis {i}" for i in range(2, rank))][:rank]
         layer = self.golden.material.plan.step_of[tensor].branches[block].layer
-        if isinstance(layer, Dense):
-            return ["in", "out"]
-        if isinstance(layer, Conv):
-            return ["out", "in / groups", *(f"kernel axis {i}" for i in range(rank - 2))]
-        if INVERTED.of(layer).weights == "shared":
-            raise unknown_kind(layer, "the axes of golden weights")
+        if isinstance(layer, Shared):
+            return list(layer.block_axes)
         return [_channel(self.golden, tensor)]
 
 

@@ -15,13 +15,13 @@ from mipin_ref.golden.case import Case, Tensor
 from mipin_ref.golden.material import Material, pools
 from mipin_ref.golden.perturb import Golden, solved
 from mipin_ref.golden.regression import Array, Inverted, Mistake
-from mipin_ref.graph.layer import AveragePool, Concat, Conv, Dense, Layer, MaxPool, Reshape
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Step, make_plan
-from mipin_ref.layers.average import average, window_counts
-from mipin_ref.layers.conv_forward import conv_forward
-from mipin_ref.layers.pool import unpool
+from mipin_ref.layers import AveragePool, Concat, Conv, Dense, Layer, MaxPool, Reshape
+from mipin_ref.layers.averages import average, window_counts
+from mipin_ref.layers.conv.forward import conv_forward
+from mipin_ref.layers.max_pool import unpool
 from mipin_ref.reading import decoding
 
 DEFAULT_RIDGE = 1e-3

@@ -9,24 +9,6 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.golden.regression import Array
-from mipin_ref.graph.layer import (
-    Activation,
-    Add,
-    Affine,
-    AveragePool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Slice,
-    Transpose,
-    parameters,
-    unknown_kind,
-)
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.report import Report
@@ -40,7 +22,7 @@ def describe_layers(net: Network, keep: Keep) -> list[dict[str, Any]]:
     """The field `layers`."""
     found = []
     for number, layer in enumerate(net.layers):
-        kept = {name: keep(f"layer/{number}/{name}", value) for name, value in parameters(layer).items()}
+        kept = {name: keep(f"layer/{number}/{name}", value) for name, value in layer.arrays.items()}
         found.append(
             {
                 "kind": layer.kind,
@@ -50,41 +32,20 @@ def describe_layers(net: Network, keep: Keep) -> list[dict[str, Any]]:
                 "in_shapes": [list(shape) for shape in layer.in_shapes],
                 "out_shape": list(layer.out_shape),
                 "parameters": kept,
-                **_fields(layer),
+                **{name: _plain(value) for name, value in layer.details().items()},
             }
         )
     return found
 
 
-def _fields(layer: Layer) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if isinstance(layer, Conv | MaxPool | AveragePool):
-        found["window"] = _window(layer.window)
-    if isinstance(layer, Conv):
-        found["groups"] = layer.groups
-    if isinstance(layer, MaxPool | AveragePool):
-        found["ceil_mode"] = layer.ceil_mode
-    if isinstance(layer, AveragePool):
-        found["count_include_pad"] = layer.count_include_pad
-    if isinstance(layer, Activation):
-        found["function"] = layer.function
-        found["options"] = {name: _number(value) for name, value in layer.options.items()}
-    if isinstance(layer, Concat):
-        found["axis"] = layer.axis
-    if isinstance(layer, Slice | Pad):
-        found["begin"], found["end"] = list(layer.begin), list(layer.end)
-    if isinstance(layer, Pad):
-        found["value"] = _number(layer.value)
-    if isinstance(layer, Transpose):
-        found["perm"] = list(layer.perm)
-    if not found and not isinstance(layer, Dense | GlobalAveragePool | Affine | Add | Reshape):
-        raise unknown_kind(layer, "the golden manifest")
-    return found
-
-
-def _window(window: Window) -> dict[str, list[int]]:
-    names = ("kernel", "strides", "begin", "end", "dilations")
-    return {name: [int(n) for n in getattr(window, name)] for name in names}
+def _plain(value: Any) -> Any:
+    """A detail of a layer as JSON has it."""
+    if isinstance(value, Window):
+        names = ("kernel", "strides", "begin", "end", "dilations")
+        return {name: [int(n) for n in getattr(value, name)] for name in names}
+    if isinstance(value, dict):
+        return {name: _number(one) for name, one in value.items()}
+    return list(value) if isinstance(value, tuple) else _number(value)
 
 
 def _number(value: Any) -> Any:

@@ -10,12 +10,11 @@ import numpy as np
 from mipin_ref.backend import get_backend
 from mipin_ref.golden.regression import Array, Arrays, Inverted, Noise, Regression, exactly
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import MaxPool
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import DeviceWeights, Weights
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import Batch, descend, seed
-from mipin_ref.layers.pool import winning_taps
+from mipin_ref.layers import Switched, switched
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class Material:
     def __post_init__(self) -> None:
         taps = {
             # Indices within a map are flat indices of its first sample and channel: the tap is the same.
-            layer.output: winning_taps(self.switches[layer.output], layer.window, layer.in_shape)
+            layer.output: layer.taps(self.switches[layer.output])
             for layer in pools(self.net)
         }
         object.__setattr__(self, "taps", taps)
@@ -96,8 +95,8 @@ class Material:
         s[step.tensor], a[step.tensor] = found[:n], found[n:]  # type: ignore[index]
 
 
-def pools(net: Network) -> list[MaxPool]:
-    return [layer for layer in net.layers if isinstance(layer, MaxPool)]
+def pools(net: Network) -> list[Switched]:
+    return list(switched(net.layers).values())
 
 
 def recorded(net: Network, plan: Plan, target: int, x: Array) -> Material:

@@ -10,9 +10,9 @@ import numpy as np
 
 from mipin_ref.golden.material import Material, pools, recorded
 from mipin_ref.golden.regression import Array, Inverted
-from mipin_ref.graph.layer import Layer, parameters
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Step
+from mipin_ref.layers import Layer
 
 SEEDS = 4
 SAFETY = 16.0
@@ -175,5 +175,5 @@ def _noisy(net: Network, rounding: Callable[[Array], Array]) -> Network:
 
 
 def _noisy_layer(layer: Layer, rounding: Callable[[Array], Array]) -> Layer:
-    found: dict[str, Any] = {name: rounding(value) for name, value in parameters(layer).items()}
+    found: dict[str, Any] = {name: rounding(value) for name, value in layer.arrays.items()}
     return replace(layer, **found)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Conv, Dense, unknown_kind
 from mipin_ref.inverse.blocks import block_shapes
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
+from mipin_ref.layers import Conv, as_kind
 from mipin_ref.layers.padding import padded
 
 Array = npt.NDArray[Any]
@@ -74,15 +74,14 @@ class Regression:
             parts: list[Array] = []
             for branch in step.branches:
                 layer, signal = branch.layer, signals[branch.layer.output]
-                if isinstance(layer, Dense):
-                    parts.append(signal[:, None, :])
-                elif isinstance(layer, Conv):
-                    parts.append(_shifted(layer, self._group(layer, channels[0]), signal, step.shape[1:]))
-                elif branch.shared:
-                    raise unknown_kind(layer, "the rows of a golden fit")
-                else:
+                if not branch.shared:
                     pulled = own[step.own.index(branch)]
                     parts.append(pulled[:, channels[0]].reshape(n, -1, 1))
+                elif layer.sample_rows:
+                    parts.append(signal[:, None, :])
+                else:
+                    conv = as_kind(layer, Conv)
+                    parts.append(_shifted(conv, self._group(conv, channels[0]), signal, step.shape[1:]))
             size = sum(part.size for part in parts) * 8
             if size > ROWS_BYTES:
                 raise InvalidData(
@@ -154,7 +153,7 @@ class Regression:
         channels = range(self.step.shape[0])
         if self.step.own:
             return [(m,) for m in channels]
-        convs = [branch.layer for branch in self.step.shared if isinstance(branch.layer, Conv)]
+        convs = self.step.convolutions
         found: dict[tuple[int, ...], list[int]] = {}
         for m in channels:
             found.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)
@@ -165,12 +164,11 @@ class Regression:
         owner: list[int] = []
         for number, branch in enumerate(self.step.branches):
             layer, size = branch.layer, 1
-            if isinstance(layer, Conv):
-                size = layer.weight.shape[0] // layer.groups * layer.window.taps
-            elif isinstance(layer, Dense):
+            if branch.shared and layer.sample_rows:
                 size = 1 if self.column else layer.out_shape[0]
             elif branch.shared:
-                raise unknown_kind(layer, "the rows of a golden fit")
+                conv = as_kind(layer, Conv)
+                size = conv.weight.shape[0] // conv.groups * conv.window.taps
             owner += [number] * size
         return np.equal.outer(owner, owner).astype(np.float64)
 
@@ -182,18 +180,17 @@ class Regression:
         found = []
         for branch, block in zip(self.step.branches, blocks, strict=True):
             layer = branch.layer
-            if isinstance(layer, Conv):
-                outputs, within = layer.weight.shape[0] // layer.groups, layer.weight.shape[1]
-                first = self._group(layer, channels[0]) * outputs
+            if not branch.shared:
+                found.append((block[channels[0] : channels[-1] + 1, None], False))
+            elif layer.sample_rows:
+                found.append((block[channels[0] : channels[-1] + 1], False))
+            else:
+                conv = as_kind(layer, Conv)
+                outputs, within = conv.weight.shape[0] // conv.groups, conv.weight.shape[1]
+                first = self._group(conv, channels[0]) * outputs
                 local = [m % within for m in channels]
                 taps = block.reshape(*block.shape[:2], -1)
                 found.append((taps[first : first + outputs, local[0] : local[-1] + 1], True))
-            elif isinstance(layer, Dense):
-                found.append((block[channels[0] : channels[-1] + 1], False))
-            elif branch.shared:
-                raise unknown_kind(layer, "the weights of a golden fit")
-            else:
-                found.append((block[channels[0] : channels[-1] + 1, None], False))
         return found
 
     def _store(self, blocks: list[Array], channels: tuple[int, ...], weights: Array) -> None:

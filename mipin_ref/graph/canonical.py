@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Head
-from mipin_ref.graph.layer import Layer
 from mipin_ref.graph.read import Read
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.graph.two_class import OP as TWO_CLASS
+from mipin_ref.layers import Layer, Wired
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,25 @@ def canonical(found: Read) -> Canonical:
     aliases = {name: target for name, target in found.aliases.items() if target in kept}
     gone = {name for name, target in found.aliases.items() if target in wiring.folded}
     folded = frozenset(wiring.folded & found.names | gone)
-    return Canonical(tuple(wiring.layers), aliases, folded, wiring.logits, head)
+    return Canonical(settled(wiring.layers), aliases, folded, wiring.logits, head)
+
+
+def settled(layers: list[Wired]) -> tuple[Layer, ...]:
+    """The layers, all of which are of a kind that answers what is asked of it."""
+    settled = tuple(layer for layer in layers if isinstance(layer, Layer))
+    if len(settled) < len(layers):
+        raise UnsupportedModel(CANNOT, [f"{one.name!r} (no kind of layer)" for one in layers if one not in settled])
+    return settled
 
 
 CANNOT = "the network has nodes that cannot be inverted"
 
 
-def _head(found: Read) -> list[Layer]:
+def _head(found: Read) -> list[Wired]:
     return [] if found.logits is None else head_layers(Wiring(found.layers, found.logits, found.names))
 
 
-def _misplaced(layers: Iterable[Layer], head: Collection[Layer]) -> list[str]:
+def _misplaced(layers: Iterable[Wired], head: Collection[Wired]) -> list[str]:
     """One entry a layer that only a head has, and that is in none."""
     return [
         f"{layer.kind if isinstance(layer, Log) else layer.function} {layer.name!r} ({_why_misplaced(layer)})"

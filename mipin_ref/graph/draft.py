@@ -8,9 +8,10 @@ from math import prod
 
 import numpy as np
 
-from mipin_ref.graph.layer import Array, Layer, Shape, parameters
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Shape, Wired
 
 BATCH = 1_000_003
 """Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
@@ -20,8 +21,23 @@ class Refused(Exception):
     """Why a node cannot be handled; becomes one entry of UnsupportedModel."""
 
 
+class _Passing(Wired):
+    """What stands in the draft alone, as no layer of a network is of its kind."""
+
+    room = 0
+    columns = 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        return {}
+
+    @property
+    def work(self) -> int:
+        return self.touched
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Softmax(Layer):
+class Softmax(_Passing):
     """Softmax, LogSoftmax, or the two-class [1 - sigmoid(z), sigmoid(z)] ("TwoClassSigmoid")."""
 
     kind = "Softmax"
@@ -29,14 +45,14 @@ class Softmax(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Log(Layer):
+class Log(_Passing):
     """The natural logarithm, which belongs to the head that it stands behind."""
 
     kind = "Log"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Gap(Layer):
+class Gap(_Passing):
     """Where a refused node stood: reading goes on behind it, so that every other problem is found too."""
 
     kind = "Gap"
@@ -73,7 +89,7 @@ class Draft:
     names: frozenset[str] = frozenset()
     constants: dict[str, Array] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     behind: set[str] = field(default_factory=set)
     sparse: set[str] = field(default_factory=set)
@@ -124,7 +140,7 @@ class Draft:
             name += "'"
         return name
 
-    def add(self, layer: Layer, *, axis: int = 0) -> None:
+    def add(self, layer: Wired, *, axis: int = 0) -> None:
         """Append a layer whose output has the batch at `axis` in the file."""
         shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
         if prod(layer.out_shape) > TENSOR:
@@ -132,7 +148,7 @@ class Draft:
         if layer.room > TENSOR:
             raise Refused(f"its input has {layer.room:,} elements a sample once it is padded")
         # Weights that are the constants themselves take nothing more.
-        self.spent.hold(sum(array.nbytes for array in parameters(layer).values() if id(array) not in self._shared))
+        self.spent.hold(sum(array.nbytes for array in layer.arrays.values() if id(array) not in self._shared))
         self.layers.append(layer)
         self.signals[layer.output] = Signal(layer.output, shape, axis)
 

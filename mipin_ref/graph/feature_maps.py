@@ -2,53 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from math import inf
-from typing import Literal
-
-import numpy as np
-
-from mipin_ref.graph.kinds import INVERTED, REARRANGES, KindTable
-from mipin_ref.graph.layer import (
-    Activation,
-    Add,
-    Affine,
-    AveragePool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Shape,
-    Slice,
-    Transpose,
-    disjoint,
-    unknown_kind,
-)
 from mipin_ref.graph.network import Network
-
-NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softplus")
-
-WEIGHS: KindTable[bool] = KindTable(
-    "the search for feature maps",
-    {
-        **dict.fromkeys((Dense, Conv, MaxPool, AveragePool, GlobalAveragePool), True),
-        **dict.fromkeys((Affine, Activation, Add, Concat, Slice, Pad, Reshape, Transpose), False),
-    },
-)
-"""Whether a layer is a weighted sum or a pool over locations, behind which a tensor is no more the input rescaled."""
-
-CARRIES: KindTable[bool] = KindTable(
-    "the search for activated tensors",
-    {
-        **dict.fromkeys((Activation, MaxPool, AveragePool, GlobalAveragePool, Concat, Slice, Pad), True),
-        **dict.fromkeys((Dense, Conv, Affine, Add, Reshape, Transpose), False),
-    },
-)
-"""Whether what comes out of activations is still such behind a layer."""
+from mipin_ref.layers import Layer, Shape
+from mipin_ref.layers.kind import disjoint
 
 
 def feature_maps(net: Network) -> list[str]:
@@ -62,7 +18,7 @@ def feature_maps(net: Network) -> list[str]:
     """
     every_way, input_like = _on_every_way(net), _input_like(net)
     _, activated = signs(net)
-    rearranged = {layer.output for layer in net.layers if REARRANGES.of(layer)}
+    rearranged = {layer.output for layer in net.layers if layer.rearranges}
     best: dict[Shape, tuple[tuple[bool, bool, int], str]] = {}
     for depth, name in enumerate(name for name in reversed(net.shapes) if name != net.logits):
         size = _resolution(net, name)
@@ -78,33 +34,11 @@ def signs(net: Network) -> tuple[set[str], set[str]]:
     floored: set[str] = set()
     activated: set[str] = set()
     for layer in net.layers:
-        if is_floored(layer, floored):
+        if layer.never_negative(floored.issuperset(layer.inputs)):
             floored.add(layer.output)
-        fires = isinstance(layer, Activation) and layer.function != "LRN"
-        if fires or layer.output in floored or (CARRIES.of(layer) and activated.issuperset(layer.inputs)):
+        if layer.fires or layer.output in floored or (layer.carries and activated.issuperset(layer.inputs)):
             activated.add(layer.output)
     return floored, activated
-
-
-def is_floored(layer: Layer, floored: Collection[str]) -> bool:
-    """Whether a layer's output cannot be negative, given the tensors that cannot."""
-    inputs = all(name in floored for name in layer.inputs)
-    if isinstance(layer, Dense | Conv):
-        return False
-    if isinstance(layer, Activation):
-        options = layer.options
-        if layer.function == "Clip":
-            return float(options.get("min", -inf)) >= 0 or (inputs and float(options.get("max", inf)) >= 0)
-        if layer.function == "ThresholdedRelu":
-            return inputs or float(options.get("alpha", 1.0)) >= 0
-        return inputs or layer.function in NEVER_NEGATIVE
-    if isinstance(layer, Affine):
-        return inputs and bool(np.all(layer.scale >= 0) and np.all(layer.shift >= 0))
-    if isinstance(layer, Pad):
-        return inputs and layer.value >= 0
-    if isinstance(layer, MaxPool | AveragePool | GlobalAveragePool | Add | Concat | Slice | Reshape | Transpose):
-        return inputs
-    raise unknown_kind(layer, "the search for tensors that cannot be negative")
 
 
 def _resolution(net: Network, name: str) -> Shape:
@@ -118,19 +52,18 @@ def _reconstructed(net: Network, name: str) -> bool:
     """Whether the signal of a tensor comes out of a fit: its own, or that of the same values in another shape."""
     while name != net.logits:
         readers = [layer for layer, _ in net.consumers[name]]
-        slices = [layer for layer in readers if isinstance(layer, Slice)]
-        # Slices of disjoint boxes are one Split.
-        ways: Literal["one", "several"] = "one" if len(readers) == 1 or _is_split(readers, slices) else "several"
-        if ways == "several" or INVERTED.of(readers[0]).weights != "none":
+        if not (len(readers) == 1 or _is_split(readers)) or readers[0].inverse != "passes":
             return True
-        if not REARRANGES.of(readers[0]):
+        if not readers[0].rearranges:
             return False
         name = readers[0].output
     return False
 
 
-def _is_split(readers: list[Layer], slices: list[Slice]) -> bool:
-    return len(slices) == len(readers) and disjoint(slices)
+def _is_split(readers: list[Layer]) -> bool:
+    """Whether all readers cut out parts that do not meet: together they are one Split."""
+    boxes = [layer.cut for layer in readers if layer.cut is not None]
+    return len(boxes) == len(readers) and disjoint(boxes)
 
 
 def _on_every_way(net: Network) -> set[str]:
@@ -148,6 +81,6 @@ def _input_like(net: Network) -> set[str]:
     """The input and what is made of it without a weighted sum or a pool over locations."""
     found = {net.input}
     for layer in net.layers:
-        if not WEIGHS.of(layer):
+        if not layer.mixes:
             found.update([layer.output] if found.issuperset(layer.inputs) else [])
     return found

@@ -9,9 +9,9 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from mipin_ref.graph.draft import BATCH, Refused
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.node import Node
+from mipin_ref.layers import HostArray as Array
 
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Where", "Expand"}
 BROADCASTING |= {"Equal", "Greater", "Less", "And", "Or"}

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 
 Kind = Literal["softmax", "sigmoid"]
 

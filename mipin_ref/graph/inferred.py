@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, helper, shape_inference
 
-from mipin_ref.graph.layer import Shape
+from mipin_ref.layers import Shape
 
 LARGE = 1 << 16
 """Bytes of a weight whose values say nothing about shapes."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.head import Head, Kind, probabilities
-from mipin_ref.graph.kinds import AXES
-from mipin_ref.graph.layer import Array, Layer, Shape, Transpose
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Layer, Shape
 from mipin_ref.table import format_table
 
 
@@ -157,20 +157,19 @@ class Network:
     def _channel_axes(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for layer in self.layers:
-            if AXES.of(layer) == "named":
-                found.update({layer.input: 1, layer.output: 1})
+            if layer.channels is not None:
+                found.update({layer.input: layer.channels, layer.output: layer.channels})
         known = -1
         while known < len(found):
             known = len(found)
             for layer in self.layers:
-                if AXES.of(layer) == "lost":
+                if (axes := layer.axes) is None:
                     continue
-                perm = layer.perm if isinstance(layer, Transpose) else tuple(range(len(layer.out_shape) + 1))
                 for name in layer.inputs:
                     if name in found:
-                        found.setdefault(layer.output, perm.index(found[name]))
+                        found.setdefault(layer.output, axes.index(found[name]))
                     elif layer.output in found:
-                        found[name] = perm[found[layer.output]]
+                        found[name] = axes[found[layer.output]]
         return found
 
     def check_target(self, target: object) -> int:

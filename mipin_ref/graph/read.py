@@ -12,12 +12,13 @@ from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
-from mipin_ref.graph.layer import Array, Layer, Shape
 from mipin_ref.graph.limits import CONSTANT, TENSOR, Spent, TooLarge
 from mipin_ref.graph.node import Node, record
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.two_class import join_two_class
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Shape, Wired
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
@@ -31,7 +32,7 @@ class Read:
     file_batch: the batch size that the file fixes, None where it is free; spent: what constants and weights take.
     """
 
-    layers: list[Layer]
+    layers: list[Wired]
     aliases: dict[str, str]
     input: str
     input_shape: Shape

@@ -12,8 +12,8 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.emit import emit
-from mipin_ref.graph.layer import Layer, parameters
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import Layer
 
 PURPOSE = int.from_bytes(b"redraw")
 """Part of every seed: a network that was itself drawn with a plain seed must not get its own weights again."""
@@ -38,7 +38,7 @@ def redrawable(net: Network) -> tuple[str, ...]:
     return tuple(
         layer.output
         for layer in reversed(net.layers)
-        if any(np.ptp(weights) > 0 for weights in parameters(layer).values() if weights.size)
+        if any(np.ptp(weights) > 0 for weights in layer.arrays.values() if weights.size)
     )
 
 
@@ -72,5 +72,5 @@ def _drawn(layer: Layer, rng: np.random.Generator) -> dict[str, Any]:
         role: rng.normal(weights.mean(dtype=np.float64), weights.std(dtype=np.float64), weights.shape).astype(
             weights.dtype
         )
-        for role, weights in parameters(layer).items()
+        for role, weights in layer.arrays.items()
     }

@@ -8,8 +8,8 @@ from math import prod
 from onnx import ModelProto
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.layer import Conv, Layer
 from mipin_ref.graph.read import Read
+from mipin_ref.layers import Wired
 
 SAMPLES = 3
 """Where file, memory and time leave the choice: an error that mixes samples shows."""
@@ -52,7 +52,7 @@ def samples_that_fit(found: Read) -> int:
     return max(1, min(SAMPLES, fitting, spent.work() // (SPARED * max(work, 1))))
 
 
-def _largest(layers: Sequence[Layer]) -> str:
+def _largest(layers: Sequence[Wired]) -> str:
     largest = max(layers, key=lambda layer: prod(layer.out_shape))
     return f"The largest is {largest.output!r} of {'×'.join(map(str, largest.out_shape))}"
 
@@ -67,7 +67,7 @@ def live_bytes(found: Read) -> int:
         held[layer.output] = itemsize * prod(layer.out_shape)
         now += held[layer.output]
         # In float64 a convolution writes its input out once for every tap.
-        beside = itemsize * layer.columns if isinstance(layer, Conv) and itemsize == 8 else 0
+        beside = itemsize * layer.columns if itemsize == 8 else 0
         most = max(most, now + beside)
         for name in {*layer.inputs, layer.output}:
             if last.get(name, -1) <= place and layer.output != found.logits:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.node import Node
+from mipin_ref.layers import HostArray as Array
 
 OP = "TwoClassSigmoid"
 

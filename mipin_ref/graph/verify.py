@@ -11,8 +11,8 @@ from onnxruntime import InferenceSession
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward import Recorder, runtime_reason, session
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
 """Of the largest output: folding batch norms and padding reorders sums, nothing more."""

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Conv, Dense, unknown_kind
 from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.pull import pull
-from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
+from mipin_ref.layers import Shared
 from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
@@ -41,18 +40,10 @@ class Weights:
 
 def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
     """The shape of each of a step's blocks of weights; column: the target's output is the only regressor."""
-    shapes: list[tuple[int, ...]] = []
-    for branch in step.branches:
-        layer = branch.layer
-        if isinstance(layer, Dense):
-            shapes.append((step.shape[0], 1 if column else layer.out_shape[0]))
-        elif isinstance(layer, Conv):
-            shapes.append(layer.weight.shape)
-        elif not branch.shared:
-            shapes.append(step.shape[:1])
-        else:
-            raise unknown_kind(layer, "the shapes of an inverse's weights")
-    return shapes
+    return [
+        branch.layer.block_shape(column=column) if isinstance(branch.layer, Shared) else step.shape[:1]
+        for branch in step.branches
+    ]
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Problem:
         step, backend, own = self.step, self.backend, len(self.step.own)
         if not step.shared:
             return Sums(self, OwnGram(backend, step.shape[0], own=own, intercept=step.intercept))
-        if isinstance(step.shared[0].layer, Conv):
+        if not step.dense:
             return Sums(self, ConvGram(backend, self._conv, self._conv.form))
         made = make_accumulator(
             backend, self._features, step.shape[0], own=own, intercept=step.intercept, rows=self.samples
@@ -95,7 +86,7 @@ class Problem:
         parts = 1 + len(self.step.own)
         if not self.step.shared:
             return 8 * self.step.shape[0] * parts * (parts + 1)
-        if isinstance(self.step.shared[0].layer, Conv):
+        if not self.step.dense:
             return self._conv.bytes_of(self._conv.form)
         return accumulator_bytes(self._features, parts * self.step.shape[0], self.samples)
 
@@ -105,11 +96,9 @@ class Problem:
 
     @property
     def _conv(self) -> ConvProblem:
-        layers = [branch.layer for branch in self.step.shared]
         parts = tuple(
             ConvPart(layer.window, layer.out_shape[1:], layer.out_shape[0], layer.groups)
-            for layer in layers
-            if isinstance(layer, Conv)
+            for layer in self.step.convolutions
         )
         channels, *size = self.step.shape
         return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
@@ -213,12 +202,8 @@ def reconstruct(
     found: Array = None
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
-        if isinstance(layer, Dense):
-            part = signals[layer.output] @ block.T
-        elif isinstance(layer, Conv):
-            part = conv_adjoint(backend, signals[layer.output], block, layer.window, layer.groups, step.shape[1:])
-        elif branch.shared:
-            raise unknown_kind(layer, "the reconstruction of a signal")
+        if isinstance(layer, Shared):
+            part = layer.weigh_back(backend, signals[layer.output], block)
         else:
             part = pull(backend, branch, signals, taps) * xp.reshape(block, per_channel)
         found = part if found is None else found + part
@@ -237,11 +222,5 @@ def sample_bytes(steps: Sequence[Step], fetched: Sequence[tuple[int, ...]], item
 
 def workspace_bytes(backend: Backend, steps: Sequence[Step]) -> int:
     """Rough memory that the way back needs besides, however many the samples."""
-    convolutions = [layer for step in steps for layer in step.layers if isinstance(layer, Conv)]
-    return max(
-        (
-            adjoint_bytes(backend, c.weight.shape, c.out_shape[1:], c.window, c.groups, c.in_shape[1:])
-            for c in convolutions
-        ),
-        default=0,
-    )
+    layers = (layer for step in steps for layer in step.layers)
+    return max((layer.workspace_bytes(backend) for layer in layers if isinstance(layer, Shared)), default=0)

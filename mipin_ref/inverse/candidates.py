@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mipin_ref.graph.feature_maps import feature_maps, signs
-from mipin_ref.graph.layer import Shape
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import Shape
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ from mipin_ref.data import Samples, Seen
 from mipin_ref.data.calibration import seen_of, seen_tensors
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import check_folder, locked, written_whole
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import Weights
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.packed import packed, unpacked
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.report import TensorReport, timed_rows
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.progress import Advance
 from mipin_ref.reading import path_of
 from mipin_ref.store import Kind, packages, read, write

@@ -6,33 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from math import prod
 
-from mipin_ref.graph.kinds import KindTable
-from mipin_ref.graph.layer import (
-    Activation,
-    Add,
-    Affine,
-    AveragePool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Slice,
-    Transpose,
-)
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.blocks import block_shapes
 from mipin_ref.inverse.plan import Plan, Step
+from mipin_ref.layers import Layer
 
 
 def block_name(step: Step) -> str:
     """What kind of inverse a tensor has: one block, or several in one least-squares problem."""
     if len(step.branches) == 1:
-        return ALONE.of(step.branches[0].layer)
-    parts = Counter(TOGETHER.of(branch.layer) for branch in step.branches)
+        return step.branches[0].layer.inverse_name
+    parts = Counter(branch.layer.joint_name for branch in step.branches)
     return "joint, " + " + ".join(f"{count} {part}" if count > 1 else part for part, count in parts.items())
 
 
@@ -62,34 +46,3 @@ def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) ->
         return block_name(step)
     unknowns = sum(prod(shape) for shape in block_shapes(step, column=plan.is_column(step)))
     return f"{block_name(step)}: {unknowns + step.shape[0] * step.intercept:,}"
-
-
-ALONE: KindTable[str] = KindTable(
-    "the words for an inverse",
-    {
-        Dense: "ridge, Eq. 6",
-        Conv: "adjoint conv, Eq. 7",
-        MaxPool: "unpooling, Eq. 8",
-        **dict.fromkeys((AveragePool, GlobalAveragePool), "spread over the map"),
-        Affine: "a weight a channel",
-        **dict.fromkeys((Activation, Add, Concat, Slice, Pad, Reshape, Transpose), "passes"),
-    },
-)
-"""The inverse of a tensor that one layer reads."""
-
-TOGETHER: KindTable[str] = KindTable(
-    "the words for a part of a joint inverse",
-    {
-        Dense: "ridge",
-        Conv: "conv",
-        **{
-            kind: kind.kind
-            for kinds in (
-                (MaxPool, AveragePool, GlobalAveragePool, Affine, Activation),
-                (Add, Concat, Slice, Pad, Reshape, Transpose),
-            )
-            for kind in kinds
-        },
-    },
-)
-"""The part of one layer among several."""

@@ -26,7 +26,7 @@ from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes import Known, LocalRunner, Pass, Runner
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import needs
-from mipin_ref.inverse.recordings import Key, operations
+from mipin_ref.inverse.recordings import Key
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
 from mipin_ref.progress import Advance
 from mipin_ref.solve.rounding import UNIT, too_far
@@ -341,7 +341,7 @@ def _title(wave: Sequence[Step], targets: Collection[int]) -> str:
 
 def _operations(step: Step) -> float:
     """Multiplications and additions a sample that a step's signal takes."""
-    return sum(operations(layer) for layer in step.layers)
+    return sum(layer.operations for layer in step.layers)
 
 
 def _elements(step: Step) -> int:

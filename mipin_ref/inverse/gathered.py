@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import MaxPool
 from mipin_ref.inverse.blocks import Sums
+from mipin_ref.layers import switched
 from mipin_ref.solve.channel_sums import ChannelSums
 
 
@@ -40,7 +40,7 @@ class Gathered:
     def __init__(self, sums: Sums, size: int, values: Values) -> None:
         self._sums, self._size, self._values, step = sums, size, values, sums.problem.step
         self._reads = tuple(dict.fromkeys(step.reads))
-        self._pools = tuple({layer.output for layer in step.layers if isinstance(layer, MaxPool)})
+        self._pools = tuple(switched(step.layers))
         self._held: list[tuple[Array, ...]] = []
         self._x: list[Array] = []
         self._count = 0

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 
 DISK_SHARE, MOST_FILES = 0.4, 200
 """Of the space that is free where temporary files lie, for each of the two stores of a fit; and how many files."""

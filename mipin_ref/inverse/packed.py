@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mipin_ref.errors import CorruptFile
-from mipin_ref.graph.layer import Array
 from mipin_ref.inverse.blocks import Weights, block_shapes
 from mipin_ref.inverse.plan import Step
+from mipin_ref.layers import HostArray as Array
 
 
 def packed(prefix: str, weights: Weights) -> dict[str, Array]:

@@ -14,8 +14,6 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Samples
 from mipin_ref.data.seen import Extent
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import MaxPool
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.ahead import batches
 from mipin_ref.inverse.blocks import DeviceWeights, Problem, Sums
@@ -24,6 +22,7 @@ from mipin_ref.inverse.kept_rows import KeptRows
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.propagate import Recorded, descend, needs, seed, to_device
 from mipin_ref.inverse.recordings import Key, Recordings
+from mipin_ref.layers import HostArray, Switched
 from mipin_ref.progress import Advance
 from mipin_ref.solve.channel_sums import ChannelSums
 
@@ -67,7 +66,7 @@ class Pass:
     gathered: int
     looks: bool = False
 
-    def needs(self, plan: Plan, state: Mapping[int, Known]) -> tuple[list[str], dict[str, MaxPool]]:
+    def needs(self, plan: Plan, state: Mapping[int, Known]) -> tuple[list[str], dict[str, Switched]]:
         """What it must have recorded: tensors, and max-pools by output."""
         tensors, pools = needs(self.path, self.fitted)
         if self.seeded or any(known.rows is None for known in state.values()):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.kinds import INVERTED, REARRANGES, keeps_zero
-from mipin_ref.graph.layer import Dense, Layer, Shape, Slice, disjoint
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import Conv, Layer, Shape
+from mipin_ref.layers.kind import disjoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class Branch:
     @property
     def shared(self) -> bool:
         """Whether its regressors serve all channels of the tensor (a Dense, a Conv) or each one its own."""
-        return INVERTED.of(self.layer).weights == "shared"
+        return self.layer.inverse == "shared"
 
     @property
     def parametric(self) -> bool:
         """Whether the inverse has weights even where it is the tensor's only branch."""
-        return INVERTED.of(self.layer).weights != "none"
+        return self.layer.inverse != "passes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,12 @@ class Step:
     @property
     def dense(self) -> bool:
         """Whether a sample is one row of the fit."""
-        return any(isinstance(branch.layer, Dense) for branch in self.shared)
+        return any(branch.layer.sample_rows for branch in self.shared)
+
+    @property
+    def convolutions(self) -> tuple[Conv, ...]:
+        """The layers of the shared branches where locations are rows of the fit."""
+        return tuple(branch.layer for branch in self.shared if isinstance(branch.layer, Conv))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -139,8 +144,8 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         branches = _branches(net, name, between)
         wanted = local and (mask_explained if name in like_explained else True)
         (first, *others) = branches
-        implied = not others and all(keeps_zero(x) and x.output in masked for x in first.layers)
-        intercept = conv_bias or any(INVERTED.of(b.layer).intercept for b in branches)
+        implied = not others and all(x.keeps_zero and x.output in masked for x in first.layers)
+        intercept = conv_bias or any(b.layer.intercept for b in branches)
         step = Step(name, net.shapes[name], branches, intercept, wanted and not (implied and not first.parametric))
         steps.append(step)
         if wanted:
@@ -150,7 +155,7 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
             f"no layer with weights stands between tensor {explained!r} and the target: nothing is to be fitted"
         )
     producer = next(layer for layer in net.layers if layer.output == net.logits)
-    return Plan(tuple(steps), net.logits, explained, isinstance(producer, Dense))
+    return Plan(tuple(steps), net.logits, explained, producer.sample_rows)
 
 
 def _between(net: Network, start: str) -> set[str]:
@@ -166,18 +171,18 @@ def _reshaped(net: Network, start: str) -> set[str]:
     """`start` and every tensor that holds the same values in another shape or order."""
     found = {start}
     for layer in net.layers:
-        if layer.input in found and REARRANGES.of(layer):
+        if layer.rearranges and layer.input in found:
             found.add(layer.output)
     return found
 
 
 def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch, ...]:
     readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between]
-    slices = [layer for layer, _ in readers if isinstance(layer, Slice)]
-    together = disjoint(slices)
+    slices = [layer for layer, _ in readers if layer.cut is not None]
+    together = disjoint([layer.cut for layer in slices if layer.cut is not None])
     found = []
     for layer, slot in readers:
-        if together and isinstance(layer, Slice):
+        if together and layer.cut is not None:
             if layer is slices[0]:
                 found.append(Branch(tuple(slices), 0))
         else:

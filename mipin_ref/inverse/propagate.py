@@ -9,11 +9,9 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.forward import Record
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import Layer, MaxPool
 from mipin_ref.inverse.blocks import DeviceWeights, reconstruct
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.layers.pool import winning_taps
+from mipin_ref.layers import HostArray, Layer, Switched, switched
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +50,20 @@ class Recorded:
     taps: Mapping[str, HostArray]
 
 
-def recorded(record: Record, pools: Mapping[str, MaxPool]) -> Recorded:
+def recorded(record: Record, pools: Mapping[str, Switched]) -> Recorded:
     """A record whose switches are told as taps of their windows."""
-    taps = {name: winning_taps(record.switches[name], pool.window, pool.in_shape) for name, pool in pools.items()}
+    taps = {name: pool.taps(record.switches[name]) for name, pool in pools.items()}
     return Recorded(record.values, taps)
 
 
-def needs(path: Sequence[Step], fitted: Sequence[Step] = ()) -> tuple[list[str], dict[str, MaxPool]]:
+def needs(path: Sequence[Step], fitted: Sequence[Step] = ()) -> tuple[list[str], dict[str, Switched]]:
     """What to record for signals to go down `path`, and on to the sums of `fitted`.
 
     Returns tensors, for their masks and for the values to fit, and max-pools by output, for their taps.
     """
     tensors = [step.tensor for step in path if step.mask] + [step.tensor for step in fitted]
     layers: list[Layer] = [layer for step in (*path, *fitted) for layer in step.layers]
-    return tensors, {layer.output: layer for layer in layers if isinstance(layer, MaxPool)}
+    return tensors, switched(layers)
 
 
 def to_device(backend: Backend, path: Sequence[Step], found: Recorded) -> Batch:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Activation, Affine, AveragePool, GlobalAveragePool, Layer, MaxPool
 from mipin_ref.inverse.plan import Branch
-from mipin_ref.layers.average import covering_mean
-from mipin_ref.layers.moves import moved_back
-from mipin_ref.layers.pool import unpool
+from mipin_ref.layers import Layer, Unweighted, as_kind
 
 
 def pull(backend: Backend, branch: Branch, signals: Mapping[str, Array], taps: Mapping[str, Array]) -> Array:
@@ -25,14 +22,4 @@ def pull(backend: Backend, branch: Branch, signals: Mapping[str, Array], taps: M
 
 
 def _pull(backend: Backend, layer: Layer, slot: int, signal: Array, taps: Mapping[str, Array]) -> Array:
-    shape = layer.in_shapes[slot]
-    if isinstance(layer, MaxPool):
-        return unpool(backend, signal, taps[layer.output], layer.window, shape[1:])
-    if isinstance(layer, AveragePool):
-        return covering_mean(backend, signal, layer.window, shape[1:])
-    if isinstance(layer, GlobalAveragePool):
-        return backend.xp.broadcast_to(signal, (signal.shape[0], *shape))
-    if isinstance(layer, Activation | Affine):
-        # Element-wise: the signal passes, and what an Affine scales is in its fitted weights.
-        return signal
-    return moved_back(backend, layer, slot, signal)
+    return as_kind(layer, Unweighted).pull_back(backend, signal, slot, taps)

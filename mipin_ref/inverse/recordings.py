@@ -8,11 +8,10 @@ from math import prod
 from mipin_ref.data import Samples
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.kinds import INVERTED
-from mipin_ref.graph.layer import Conv, Dense, Layer, MaxPool
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.kept_rows import KeptRows, worth_keeping
 from mipin_ref.inverse.propagate import Recorded, recorded
+from mipin_ref.layers import Layer, switched
 
 FORWARD = 2e10
 """A rough rate: operations of the network a second."""
@@ -41,12 +40,12 @@ class Recordings:
         self._recorder = recorder or (lambda net, values, taps: Recorder(net, values, taps))
         self._axis = channels_of(net.input_shape, net.channel_axis(net.input))[0]
         self.extent: Extent | None = None
-        self._pools = {layer.output: layer for layer in net.layers if isinstance(layer, MaxPool)}
+        self._pools = switched(net.layers)
         self._cost = {net.input: 0.0}
         behind: dict[str, frozenset[Layer]] = {net.input: frozenset()}
         for layer in net.layers:
             behind[layer.output] = frozenset([layer]).union(*(behind[name] for name in layer.inputs))
-            self._cost[layer.output] = sum(operations(needed) for needed in behind[layer.output])
+            self._cost[layer.output] = sum(needed.operations for needed in behind[layer.output])
 
     @property
     def held(self) -> int:
@@ -93,7 +92,7 @@ class Recordings:
             if (kind, name) in self._kept or name == self._net.input:
                 continue
             shape = self._net.shapes[name]
-            dtype = self._net.dtype if kind == "value" else self._pools[name].window.tap_dtype
+            dtype = self._net.dtype if kind == "value" else self._pools[name].tap_dtype
             size = samples * prod(shape) * dtype.itemsize
             disk = not self._kept.room(size, disk=False)
             worth = worth_keeping(size, samples * self._cost[name] / FORWARD)
@@ -110,13 +109,3 @@ class Recordings:
     def close(self) -> None:
         """Let go of everything."""
         self._kept.close()
-
-
-def operations(layer: Layer) -> float:
-    """Multiplications and additions a sample of a layer, or of its adjoint."""
-    if isinstance(layer, Dense):
-        return 2.0 * layer.weight.size
-    if isinstance(layer, Conv):
-        return 2.0 * layer.weight.size * prod(layer.out_shape[1:])
-    INVERTED.of(layer)
-    return float(prod(layer.out_shape))

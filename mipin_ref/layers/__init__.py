@@ -1,0 +1,61 @@
+"""What a layer is: one class a kind, which answers all that is asked of it; no file and no network is known here."""
+
+from mipin_ref.layers.activation import Activation
+from mipin_ref.layers.affine import Affine
+from mipin_ref.layers.averages import AveragePool, GlobalAveragePool
+from mipin_ref.layers.conv import Conv
+from mipin_ref.layers.dense import Dense
+from mipin_ref.layers.join import Add, Concat
+from mipin_ref.layers.kind import (
+    HostArray,
+    Layer,
+    Linear,
+    Shape,
+    Shared,
+    States,
+    Switched,
+    Unweighted,
+    Wired,
+    Writer,
+    as_kind,
+    switched,
+)
+from mipin_ref.layers.max_pool import MaxPool
+from mipin_ref.layers.moves import Pad, Reshape, Slice, Transpose
+from mipin_ref.layers.response_norm import ResponseNorm
+
+KINDS: tuple[type[Layer], ...] = (
+    *(Dense, Conv, MaxPool, AveragePool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Concat),
+    *(Slice, Pad, Reshape, Transpose),
+)
+"""Every kind of layer."""
+
+__all__ = [
+    "KINDS",
+    "Activation",
+    "Add",
+    "Affine",
+    "AveragePool",
+    "Concat",
+    "Conv",
+    "Dense",
+    "GlobalAveragePool",
+    "HostArray",
+    "Layer",
+    "Linear",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "ResponseNorm",
+    "Shape",
+    "Shared",
+    "Slice",
+    "States",
+    "Switched",
+    "Transpose",
+    "Unweighted",
+    "Wired",
+    "Writer",
+    "as_kind",
+    "switched",
+]

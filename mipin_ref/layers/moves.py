@@ -1,36 +1,190 @@
-"""Signals back through the layers that only move values: reshaped, cut out, put back in their place, or handed on."""
+"""Layers that only move values: another shape or order, a part of them, or more around them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Add, Concat, Layer, Pad, Reshape, Slice, Transpose, unknown_kind
-
-MOVES = (Add, Concat, Pad, Reshape, Slice, Transpose)
+from mipin_ref.layers.kind import Box, HostArray, States, Unweighted, Writer
 
 
-def moved_back(backend: Backend, layer: Layer, slot: int, signal: Array) -> Array:
-    """The adjoint of one of MOVES: of the signal at its output [n, *out_shape] the part at input `slot`.
+class _Move(Unweighted, group=True):
+    inverse = "passes"
+    inverse_name = "passes"
+    intercept = False
+    mixes = False
+    carries = True
+    channels = None
+    fires = False
+    keeps_zero = True
+    room = 0
+    columns = 0
 
-    Raises UnsupportedModel for a layer of any other kind.
-    """
-    xp, shape = backend.xp, layer.in_shapes[slot]
-    if isinstance(layer, Transpose):
-        return xp.permute_dims(signal, tuple(int(i) for i in np.argsort(layer.perm)))
-    if isinstance(layer, Reshape):
-        return xp.reshape(signal, (signal.shape[0], *shape))
-    if isinstance(layer, Concat):
-        axis = layer.axis - 1
-        before = sum(other[axis] for other in layer.in_shapes[:slot])
-        return signal[(slice(None),) * layer.axis + (slice(before, before + shape[axis]), ...)]
-    if isinstance(layer, Pad):
-        inside = (slice(b, b + n) for b, n in zip(layer.begin, shape, strict=True))
-        return signal[(slice(None), *inside)]
-    if isinstance(layer, Slice):
-        whole = xp.zeros((signal.shape[0], *shape), dtype=signal.dtype, device=backend.device)
-        whole[(slice(None), *(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True)))] = signal
+    @property
+    def arrays(self) -> dict[str, HostArray]:
+        return {}
+
+    @property
+    def operations(self) -> float:
+        return float(prod(self.out_shape))
+
+    @property
+    def work(self) -> int:
+        return self.touched
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reshape(_Move):
+    """The same values in the same order in another shape."""
+
+    kind = "Reshape"
+    joint_name = "Reshape"
+    cut = None
+    rearranges = True
+    axes = None
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs
+
+    def describe(self) -> str:
+        return ""
+
+    def details(self) -> dict[str, Any]:
+        return {}
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        return backend.xp.reshape(inputs[0], (inputs[0].shape[0], *self.out_shape))
+
+    def emit(self, writer: Writer) -> None:
+        writer.node("Reshape", writer.whole("shape", -1, *self.out_shape))
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return backend.xp.reshape(signal, (signal.shape[0], *self.in_shape))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Transpose(_Move):
+    """The axes in another order. perm: the batched permutation, perm[0] == 0."""
+
+    kind = "Transpose"
+    joint_name = "Transpose"
+    cut = None
+    rearranges = True
+    perm: tuple[int, ...]
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return self.perm
+
+    def describe(self) -> str:
+        return f"perm {self.perm}"
+
+    def details(self) -> dict[str, Any]:
+        return {"perm": self.perm}
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        return backend.xp.permute_dims(inputs[0], self.perm)
+
+    def emit(self, writer: Writer) -> None:
+        writer.node("Transpose", perm=self.perm)
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return backend.xp.permute_dims(signal, tuple(int(i) for i in np.argsort(self.perm)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Slice(_Move):
+    """The box [begin, end) of the sample, one entry per axis of the per-sample shape; also one output of a Split."""
+
+    kind = "Slice"
+    joint_name = "Slice"
+    rearranges = False
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(len(self.out_shape) + 1))
+
+    @property
+    def cut(self) -> Box:
+        return self.begin, self.end
+
+    def describe(self) -> str:
+        cut = zip(self.begin, self.end, self.in_shape, strict=True)
+        return ", ".join(f"{b}:{e}" if (b, e) != (0, n) else ":" for b, e, n in cut)
+
+    def details(self) -> dict[str, Any]:
+        return {"begin": self.begin, "end": self.end}
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """The part of the batched input that is kept."""
+        return (slice(None), *(slice(b, e) for b, e in zip(self.begin, self.end, strict=True)))
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        return inputs[0][self.box]
+
+    def emit(self, writer: Writer) -> None:
+        axes = writer.whole("axes", *range(1, len(self.begin) + 1))
+        writer.node("Slice", writer.whole("begin", *self.begin), writer.whole("end", *self.end), axes)
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        whole = backend.zeros((signal.shape[0], *self.in_shape), signal.dtype)
+        whole[self.box] = signal
         return whole
-    if isinstance(layer, Add):
-        return signal
-    raise unknown_kind(layer, "the way back through layers that move values")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pad(_Move):
+    """A constant around the sample; begin and end have one entry per axis of the per-sample shape."""
+
+    kind = "Pad"
+    joint_name = "Pad"
+    cut = None
+    rearranges = False
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    value: float = 0.0
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs and not self.value < 0
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(len(self.out_shape) + 1))
+
+    def describe(self) -> str:
+        around = ", ".join(f"{b}+{e}" for b, e in zip(self.begin, self.end, strict=True))
+        return around + (f" of {self.value:g}" if self.value else "")
+
+    def details(self) -> dict[str, Any]:
+        return {"begin": self.begin, "end": self.end, "value": self.value}
+
+    @property
+    def _inside(self) -> tuple[slice, ...]:
+        return (slice(None), *(slice(b, b + n) for b, n in zip(self.begin, self.in_shape, strict=True)))
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        (x,) = inputs
+        whole = backend.xp.full((x.shape[0], *self.out_shape), self.value, dtype=x.dtype, device=backend.device)
+        whole[self._inside] = x
+        return whole
+
+    def emit(self, writer: Writer) -> None:
+        pads = writer.whole("pads", 0, *self.begin, 0, *self.end)
+        writer.node("Pad", pads, writer.weight("value", self.value))
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return signal[self._inside]

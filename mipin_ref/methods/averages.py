@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from mipin_ref.backend import Array
-from mipin_ref.graph.layer import Array as HostArray
+from mipin_ref.layers import HostArray
 from mipin_ref.methods.sweep import Ints, Sweep
 
 

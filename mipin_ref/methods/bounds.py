@@ -6,27 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.kinds import KindTable
-from mipin_ref.graph.layer import (
-    Activation,
-    Add,
-    Affine,
-    Array,
-    AveragePool,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Slice,
-    Transpose,
-    unknown_kind,
-)
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import Affine, Concat, Layer, Pad, Reshape, Slice, Transpose
+from mipin_ref.layers import HostArray as Array
+
+SCALED_OR_MOVED: tuple[type[Layer], ...] = (Affine, Concat, Pad, Reshape, Slice, Transpose)
+"""Kinds whose outputs are each one input's value, scaled and shifted at most, or a constant."""
 
 Bounds = tuple[Array, Array]
 """low and high of a tensor, [*shape] each."""
@@ -36,7 +23,7 @@ def first_tensors(net: Network) -> tuple[str, ...]:
     """The input, and the tensors behind it that only moves and affines lie before, in execution order."""
     found = [net.input]
     for layer in net.layers:
-        if CARRIES.of(layer) and all(name in found for name in layer.inputs):
+        if type(layer) in SCALED_OR_MOVED and all(name in found for name in layer.inputs):
             found.append(layer.output)
     return tuple(found)
 
@@ -55,37 +42,10 @@ def input_bounds(net: Network, low: Any, high: Any) -> Bounds:
 def carried(net: Network, bounds: Bounds) -> dict[str, Bounds]:
     """The bounds of each of `first_tensors`; a padding is bounded by its own value on both sides."""
     found = {net.input: bounds}
-    first = first_tensors(net)
+    first, host = first_tensors(net), get_backend()
     for layer in net.layers:
         if layer.output in first:
-            low, high = (_moved(layer, [found[name][side] for name in layer.inputs]) for side in (0, 1))
+            low, high = (layer.forward(host, [found[name][side][None] for name in layer.inputs])[0] for side in (0, 1))
             # A negative scale has turned them round.
             found[layer.output] = np.minimum(low, high), np.maximum(low, high)
     return found
-
-
-CARRIES: KindTable[bool] = KindTable(
-    "the bounds of the input",
-    {
-        **dict.fromkeys((Affine, Concat, Pad, Reshape, Slice, Transpose), True),
-        **dict.fromkeys((Dense, Conv, MaxPool, AveragePool, GlobalAveragePool, Activation, Add), False),
-    },
-)
-"""Whether a layer moves or scales single values."""
-
-
-def _moved(layer: Layer, values: list[Array]) -> Array:
-    value = values[0]
-    if isinstance(layer, Affine):
-        return np.asarray(value * layer.scale + layer.shift)
-    if isinstance(layer, Concat):
-        return np.concatenate(values, axis=layer.axis - 1)
-    if isinstance(layer, Pad):
-        return np.pad(value, list(zip(layer.begin, layer.end, strict=True)), constant_values=layer.value)
-    if isinstance(layer, Slice):
-        return value[tuple(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True))]
-    if isinstance(layer, Transpose):
-        return np.transpose(value, [axis - 1 for axis in layer.perm[1:]])
-    if isinstance(layer, Reshape):
-        return value.reshape(layer.out_shape)
-    raise unknown_kind(layer, "the bounds of the input")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Activation, Layer, MaxPool
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.layers.activation import activated
-from mipin_ref.layers.norm import response_norm_adjoint
-from mipin_ref.layers.pool import unpool
+from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, as_kind
+from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.rules import GRADIENT, Rules
@@ -41,28 +38,38 @@ def slopes(backend: Backend, above: Array, x: Array, reference: Array, instead: 
 
 
 class Rescale:
-    """(f(x) - f(x')) / (x - x') ⊙ s; of a local response normalisation, which mixes channels, the mean Jacobian along
-    the line from x' to x, which for one variable is the same.
+    """(f(x) - f(x')) / (x - x') ⊙ s of an activation."""
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return frozenset({"inputs"})
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        layer, backend, n = as_kind(site.layer, Activation), site.backend, signal.shape[0]
+        assert site.inputs is not None
+        x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
+        slope = None if layer.slope is None else site.weight
+        value, derivative = layer.pair(backend.xp, x, slope)
+        before, _ = layer.pair(backend.xp, reference, slope)
+        return signal * slopes(backend, value - before, x, reference, derivative)
+
+
+class MeanJacobian:
+    """Of a local response normalisation, which mixes channels, the mean Jacobian along the line from x' to x, which for
+    one variable is the rescale rule.
     """
 
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, backend, n = site.layer, site.backend, signal.shape[0]
-        assert isinstance(layer, Activation)
+        options, backend, n = as_kind(site.layer, ResponseNorm).options, site.backend, signal.shape[0]
         assert site.inputs is not None
         x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
-        if layer.function == "LRN":
-            total = backend.zeros(signal.shape, signal.dtype)
-            for node, weight in _nodes():
-                point = reference + node * (x - reference)
-                total += weight * response_norm_adjoint(backend, signal, point, layer.options)
-            return total
-        slope = None if layer.slope is None else site.weight
-        value, derivative = activated(backend.xp, layer.function, x, layer.options, slope)
-        before, _ = activated(backend.xp, layer.function, reference, layer.options, slope)
-        return signal * slopes(backend, value - before, x, reference, derivative)
+        total = backend.zeros(signal.shape, signal.dtype)
+        for node, weight in _nodes():
+            point = reference + node * (x - reference)
+            total += weight * response_norm_adjoint(backend, signal, point, options)
+        return total
 
 
 class CrossMaximum:
@@ -74,8 +81,7 @@ class CrossMaximum:
         return frozenset({"inputs", "output", "taps"})
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, backend, n = site.layer, site.backend, signal.shape[0]
-        assert isinstance(layer, MaxPool)
+        layer, backend, n = as_kind(site.layer, Switched), site.backend, signal.shape[0]
         assert site.inputs is not None
         assert site.output is not None
         assert site.taps is not None
@@ -85,11 +91,14 @@ class CrossMaximum:
         won, won_before = site.taps[:n, ...], xp.broadcast_to(site.taps[n:, ...], y.shape)
 
         def put_back(s: Array, taps: Array) -> Array:
-            return unpool(backend, s, taps, layer.window, layer.in_shape[1:], overlaps="sum")
+            return layer.adjoint(backend, s, taps)
 
         larger = xp.maximum(y, before + xp.zeros_like(y))
         gained = put_back(signal * (larger - before), won) + put_back(signal * (y - larger), won_before)
         return slopes(backend, gained, x, reference, put_back(signal, won))
+
+
+RESCALED: Rules = {**GRADIENT, Activation: Rescale(), ResponseNorm: MeanJacobian(), MaxPool: CrossMaximum()}
 
 
 class DeepLIFT(Method):
@@ -102,7 +111,7 @@ class DeepLIFT(Method):
     follows_logit = False
     completes = True
     Options = DeepLIFTOptions
-    rules: ClassVar[Rules] = {**GRADIENT, Activation: Rescale(), MaxPool: CrossMaximum()}
+    rules = RESCALED
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
         n = len(x)

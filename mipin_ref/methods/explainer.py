@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.attribute import attribute
 from mipin_ref.methods.registry import make_method
 from mipin_ref.options import checked_choice

@@ -7,8 +7,8 @@ from math import prod
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.feature_maps import feature_maps
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.sweep import Ints, Sweep
 

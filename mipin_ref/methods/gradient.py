@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.sweep import Ints, Sweep
 

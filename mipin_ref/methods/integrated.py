@@ -11,8 +11,8 @@ import numpy as np
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.averages import weighted_sum
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.options import baseline_of

@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Layer
-from mipin_ref.graph.network import Network
 from mipin_ref.methods.method import Method
-from mipin_ref.methods.rules import Rule
 from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
 from mipin_ref.options import checked_number
 
@@ -39,10 +36,7 @@ class LrpEpsilon(Method):
     def __init__(self, options: EpsilonOptions) -> None:
         super().__init__(options)
         epsilon = float(options.epsilon)
-        self._rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
-
-    def rule(self, net: Network, layer: Layer) -> Rule:
-        return self.rule_in(self._rules, layer)
+        self.rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,4 @@ class LrpAlphaBeta(Method):
         positive = (Term(above, "positive", "positive"), Term(below, "negative"))
         negative = (Term(above, "negative", "negative"), Term(below, "positive"))
         sums = (Sum(positive, float(options.alpha)), Sum(negative, -float(options.beta)))
-        self._rules = relevance_rules(Shares(sums), "whole")
-
-    def rule(self, net: Network, layer: Layer) -> Rule:
-        return self.rule_in(self._rules, layer)
+        self.rules = relevance_rules(Shares(sums), "whole")

@@ -16,9 +16,10 @@ from typing import Any, ClassVar
 from mipin_ref.backend import Backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Array, Layer, unknown_kind
 from mipin_ref.graph.network import Network
-from mipin_ref.methods.rules import GRADIENT, Rule, Rules
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Layer
+from mipin_ref.methods.rules import GRADIENT, Rule, Rules, rule_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -46,7 +47,7 @@ class Method:
     follows_logit: ClassVar[bool]
     """Whether the signal is y_c times something that does not know its sign; each method's own, never inherited."""
     Options: ClassVar[type[Any]] = NoOptions
-    rules: ClassVar[Rules] = GRADIENT
+    rules: Rules = GRADIENT
     logit: ClassVar[bool] = False
     completes: ClassVar[bool] = False
     """Whether the result has a `delta`."""
@@ -79,13 +80,7 @@ class Method:
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         """The rule of one layer of a network. Raises UnsupportedModel where the method has none."""
-        return self.rule_in(self.rules, layer)
-
-    def rule_in(self, rules: Rules, layer: Layer) -> Rule:
-        """The rule of a table for a layer. Raises UnsupportedModel, naming method and layer, where it has none."""
-        if type(layer) not in rules:
-            raise unknown_kind(layer, f"method {self.name!r}")
-        return rules[type(layer)]
+        return rule_of(self.rules, layer, self.name)
 
     def default_at(self, net: Network) -> str:
         """The tensor that is explained where the user names none."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.layer import Array
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
 
 
 def baseline_of(net: Network, given: Any) -> Array:

@@ -8,6 +8,7 @@ window (the mean where windows overlap) and relevance is shared out equally; of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +17,11 @@ import numpy as np
 from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.layer import Affine, AveragePool, Conv, Dense, GlobalAveragePool, Layer, unknown_kind
-from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.network import Network
-from mipin_ref.layers.average import covering_mean
-from mipin_ref.methods.linear import linear_adjoint
+from mipin_ref.layers import Affine, AveragePool, GlobalAveragePool, HostArray, Layer, Linear, Unweighted, as_kind
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.patterns import Patterns, weighted_layers
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule
+from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule, Rules
 from mipin_ref.methods.site import Read, Site, constant_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -52,7 +50,7 @@ class Patterned:
     def back(self, site: Site, signal: Array, slot: int) -> Array:
         if self._on_device is None:
             self._on_device = site.backend.put(self._weight)
-        return linear_adjoint(site.backend, site.layer, signal, self._on_device)
+        return as_kind(site.layer, Linear).adjoint(site.backend, signal, self._on_device)
 
 
 class Spread:
@@ -62,12 +60,10 @@ class Spread:
         return NOTHING
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer = site.layer
-        if isinstance(layer, AveragePool):
-            return covering_mean(site.backend, signal, layer.window, layer.in_shape[1:])
-        if not isinstance(layer, GlobalAveragePool):
-            raise unknown_kind(layer, "the pattern of an average")
-        return site.backend.xp.broadcast_to(signal, (signal.shape[0], *layer.in_shape))
+        return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
+
+
+SPREAD: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
 
 
 class PatternNet(Method):
@@ -79,6 +75,7 @@ class PatternNet(Method):
     logit = True
     signals = True
     Options = PatternOptions
+    rules = SPREAD
 
     @property
     def calibration(self) -> Calibration | None:
@@ -96,19 +93,16 @@ class PatternNet(Method):
         return super().sweep(net, backend, at)
 
     def rule(self, net: Network, layer: Layer) -> Rule:
-        if isinstance(layer, AveragePool | GlobalAveragePool):
-            return Spread()
         pattern = self._pattern(layer)
-        return self.rule_in(GRADIENT, layer) if pattern is None else Patterned(pattern)
+        return super().rule(net, layer) if pattern is None else Patterned(pattern)
 
     def _pattern(self, layer: Layer) -> HostArray | None:
-        if isinstance(layer, Affine):
-            scale = layer.scale.astype(np.float64)
+        """Its pattern, that of a weight fitted or of a scale its inverse; None of kinds that have none."""
+        if type(layer) is Affine:
+            scale = as_kind(layer, Affine).scale.astype(np.float64)
             return np.asarray(np.where(scale == 0, 0.0, 1 / np.where(scale == 0, 1.0, scale)))
-        if isinstance(layer, Dense | Conv):
-            found: HostArray = self.options.patterns.weights[layer.output]
-            return found
-        return None
+        weights: Mapping[str, HostArray] = self.options.patterns.weights
+        return weights.get(layer.output)
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
         found = super().explain(sweep, x, targets, rows, first)
@@ -121,7 +115,8 @@ class PatternAttribution(PatternNet):
     name = "pattern-attribution"
     follows_logit = False
     signals = False
+    rules = GRADIENT
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)
-        return self.rule_in(GRADIENT, layer) if pattern is None else Patterned(constant_of(layer) * pattern)
+        return super(PatternNet, self).rule(net, layer) if pattern is None else Patterned(constant_of(layer) * pattern)

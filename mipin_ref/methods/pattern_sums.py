@@ -18,15 +18,13 @@ from math import prod
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import Conv, Dense
-from mipin_ref.layers.padding import padded
+from mipin_ref.layers import HostArray, Shared
 
 
 class PatternSums:
     """The sums of one layer, in float64 on the device, around its first batch's mean of y."""
 
-    def __init__(self, backend: Backend, layer: Dense | Conv, *, rectified: bool) -> None:
+    def __init__(self, backend: Backend, layer: Shared, *, rectified: bool) -> None:
         self._backend, self._layer, self._rectified = backend, layer, rectified
         double = backend.xp.float64
         self._x, self._xy = (backend.zeros(layer.weight.shape, double) for _ in range(2))
@@ -45,13 +43,13 @@ class PatternSums:
         y = y - xp.reshape(xp.astype(self._shift, y.dtype), alone)
         self._all += y.shape[0] * prod(y.shape[2:])
         self._y += xp.sum(xp.astype(y, double), axis=axes)
-        self._x += correlated(self._backend, self._layer, x, inside)
-        self._xy += correlated(self._backend, self._layer, x, inside * y)
+        self._x += self._layer.correlate(self._backend, x, inside)
+        self._xy += self._layer.correlate(self._backend, x, inside * y)
 
     def pattern(self) -> HostArray:
         """a, of the weight's shape; zero for a neuron that is constant or was never in its regime."""
         layer, get = self._layer, self._backend.get
-        axis = 1 if isinstance(layer, Dense) else 0
+        axis = layer.output_axis
         alone = [1] * layer.weight.ndim
         alone[axis] = -1
         mean, shift = (a.reshape(alone) for a in (get(self._y) / self._all, get(self._shift)))
@@ -64,24 +62,3 @@ class PatternSums:
         noise = 64 * np.finfo(self._backend.dtype).eps * np.sum(terms, axis=others, keepdims=True)
         alive = np.abs(length) > noise
         return np.asarray(np.where(alive, found / np.where(alive, length, 1.0), 0.0))
-
-
-def correlated(backend: Backend, layer: Dense | Conv, x: Array, s: Array) -> Array:
-    """Σ over samples, and locations of a Conv, of x times s, an entry a weight, in float64.
-
-    x: [n, *in_shape]; s: [n, *out_shape]; products are in their dtype, sums of batches in float64.
-    """
-    xp = backend.xp
-    if isinstance(layer, Dense):
-        return xp.astype(x.T @ s, xp.float64)
-    window, groups, locations = layer.window, layer.groups, tuple(layer.out_shape[1:])
-    n, (o, m, *_) = x.shape[0], layer.weight.shape
-    canvas = padded(backend, x, window, locations)
-    left = xp.permute_dims(xp.reshape(s, (n, groups, o // groups, prod(locations))), (1, 2, 0, 3))
-    left = xp.reshape(left, (groups, o // groups, -1))
-    found = backend.zeros((window.taps, o, m), xp.float64)
-    for tap, offset in enumerate(window.offsets):
-        cut = xp.reshape(canvas[(..., *window.spread(offset, locations))], (n, groups, m, prod(locations)))
-        right = xp.reshape(xp.permute_dims(cut, (1, 0, 3, 2)), (groups, -1, m))
-        found[tap, ...] = xp.astype(xp.reshape(left @ right, (o, m)), xp.float64)
-    return xp.reshape(xp.permute_dims(found, (1, 2, 0)), layer.weight.shape)

@@ -17,9 +17,9 @@ from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
-from mipin_ref.graph.kinds import INVERTED
-from mipin_ref.graph.layer import Activation, Array, Conv, Dense
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Shared
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
@@ -151,23 +151,19 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
     return Patterns(net, at, weights, samples, calibration)
 
 
-def weighted_layers(net: Network, at: str) -> list[Dense | Conv]:
-    """The Dense and Conv layers on the ways from a tensor to the logits, in execution order.
-
-    Raises UnsupportedModel for a layer of an unknown kind on them.
-    """
-    found = [layer for layer in net.behind(at) if INVERTED.of(layer).weights == "shared"]
-    return [layer for layer in found if isinstance(layer, Dense | Conv)]
+def weighted_layers(net: Network, at: str) -> list[Shared]:
+    """The layers with a weight matrix or kernel on the ways from a tensor to the logits, in execution order."""
+    return [layer for layer in net.behind(at) if isinstance(layer, Shared)]
 
 
-def _rectified(net: Network, layer: Dense | Conv) -> bool:
+def _rectified(net: Network, layer: Shared) -> bool:
     readers = net.consumers[layer.output]
-    return bool(readers) and all(isinstance(reader, Activation) for reader, _ in readers)
+    return bool(readers) and all(reader.fires for reader, _ in readers)
 
 
-def _passes(layers: Sequence[Dense | Conv], limit: int) -> list[list[Dense | Conv]]:
+def _passes(layers: Sequence[Shared], limit: int) -> list[list[Shared]]:
     """The layers in groups whose sums fit into SUMS_SHARE of the memory, one at least each."""
-    found: list[list[Dense | Conv]] = []
+    found: list[list[Shared]] = []
     held = 0
     for layer in layers:
         size = 2 * 8 * layer.weight.size
@@ -179,7 +175,7 @@ def _passes(layers: Sequence[Dense | Conv], limit: int) -> list[list[Dense | Con
     return found
 
 
-def _sample_bytes(net: Network, backend: Backend, layers: Sequence[Dense | Conv]) -> int:
+def _sample_bytes(net: Network, backend: Backend, layers: Sequence[Shared]) -> int:
     """Rough memory of a sample: what is recorded, and on the device the largest layer's values and products."""
     recorded = {name for layer in layers for name in (layer.input, layer.output)}
     largest = max(3 * prod(layer.in_shape) + 6 * prod(layer.out_shape) for layer in layers)

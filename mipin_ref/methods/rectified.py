@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from mipin_ref.backend import Array
-from mipin_ref.graph.layer import Activation, Layer
+from mipin_ref.layers import Activation, Layer, as_kind
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.rules import GRADIENT, NOTHING, Derivative, Rules
 from mipin_ref.methods.site import Read, Site
@@ -13,8 +11,7 @@ from mipin_ref.methods.site import Read, Site
 
 def rectifies(layer: Layer) -> bool:
     """Whether an activation is a Relu, perhaps one with an upper bound."""
-    assert isinstance(layer, Activation)
-    return layer.function == "Relu" or (layer.function == "Clip" and layer.options.get("min") == 0)
+    return as_kind(layer, Activation).rectifies
 
 
 def positive(site: Site, signal: Array) -> Array:
@@ -39,6 +36,9 @@ class Guided(Derivative):
         return positive(site, found) if rectifies(site.layer) else found
 
 
+DECONVOLVED: Rules = {**GRADIENT, Activation: Deconvolved()}
+
+
 class DeconvNet(Method):
     """The gradient, but rectifiers rectify the signal (Zeiler and Fergus, Visualizing and Understanding Convolutional
     Networks, 2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient, and max-pools
@@ -48,7 +48,10 @@ class DeconvNet(Method):
     name = "deconvnet"
     multiplier = True
     follows_logit = False
-    rules: ClassVar[Rules] = {**GRADIENT, Activation: Deconvolved()}
+    rules = DECONVOLVED
+
+
+GUIDED: Rules = {**GRADIENT, Activation: Guided()}
 
 
 class GuidedBackprop(Method):
@@ -59,4 +62,4 @@ class GuidedBackprop(Method):
     name = "guided-backprop"
     multiplier = True
     follows_logit = False
-    rules: ClassVar[Rules] = {**GRADIENT, Activation: Guided()}
+    rules = GUIDED

@@ -10,12 +10,29 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mipin_ref.backend import Array
-from mipin_ref.graph.layer import Activation, GlobalAveragePool, Layer, MaxPool
-from mipin_ref.layers.activation import activated, passes_between
-from mipin_ref.layers.moves import MOVES, moved_back
-from mipin_ref.layers.norm import response_norm_adjoint
-from mipin_ref.layers.pool import unpool
-from mipin_ref.methods.linear import LINEAR, linear_adjoint
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.layers import (
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+    MaxPool,
+    Pad,
+    Reshape,
+    ResponseNorm,
+    Slice,
+    Switched,
+    Transpose,
+    Unweighted,
+    as_kind,
+)
+from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.site import Read, Site
 
 
@@ -32,6 +49,17 @@ class Rule(Protocol):
 Rules = Mapping[type[Layer], Rule]
 NOTHING: frozenset[Read] = frozenset()
 
+MOVES: tuple[type[Layer], ...] = (Add, Concat, Pad, Reshape, Slice, Transpose)
+LINEAR: tuple[type[Layer], ...] = (Dense, Conv, AveragePool, GlobalAveragePool, Affine)
+
+
+def rule_of(rules: Rules, layer: Layer, method: str) -> Rule:
+    """The rule of a layer's kind. Raises UnsupportedModel, naming layer and method, where the method has none."""
+    rule = rules.get(type(layer))
+    if rule is None:
+        raise UnsupportedModel(f"method {method!r} has no rule for layer {layer.name!r} ({type(layer).__name__})")
+    return rule
+
 
 class Move:
     """Values that only move take their signals with them; an Add hands its signal to every input."""
@@ -40,7 +68,7 @@ class Move:
         return NOTHING
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return moved_back(site.backend, site.layer, slot, signal)
+        return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
 
 
 class Adjoint:
@@ -50,8 +78,7 @@ class Adjoint:
         return NOTHING
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        weight = None if isinstance(site.layer, GlobalAveragePool) else site.weight
-        return linear_adjoint(site.backend, site.layer, signal, weight)
+        return as_kind(site.layer, Linear).adjoint(site.backend, signal, site.weight)
 
 
 class Switches:
@@ -61,30 +88,35 @@ class Switches:
         return frozenset({"taps"})
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer = site.layer
-        assert isinstance(layer, MaxPool)
-        return unpool(site.backend, signal, site.taps, layer.window, layer.in_shape[1:], overlaps="sum")
+        return as_kind(site.layer, Switched).adjoint(site.backend, signal, site.taps)
 
 
 class Derivative:
-    """f'(x) ⊙ s, and Jᵀ s of a local response normalisation."""
+    """f'(x) ⊙ s of an activation."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
-        assert isinstance(layer, Activation)
         # A derivative of 0 or 1 takes a byte a neuron.
-        return frozenset({"inputs" if passes_between(layer.function, layer.options) is None else "fired"})
+        return frozenset({"inputs" if as_kind(layer, Activation).passes_between is None else "fired"})
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, xp = site.layer, site.backend.xp
-        assert isinstance(layer, Activation)
+        layer, xp = as_kind(site.layer, Activation), site.backend.xp
         if site.fired is not None:
             return signal * xp.astype(site.fired, signal.dtype)
         assert site.inputs is not None
-        x = site.inputs[0]
-        if layer.function == "LRN":
-            return response_norm_adjoint(site.backend, signal, x, layer.options)
         slope = None if layer.slope is None else site.weight
-        return signal * activated(xp, layer.function, x, layer.options, slope)[1]
+        return signal * layer.pair(xp, site.inputs[0], slope)[1]
+
+
+class Jacobian:
+    """Jᵀ s of a local response normalisation."""
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return frozenset({"inputs"})
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        assert site.inputs is not None
+        options = as_kind(site.layer, ResponseNorm).options
+        return response_norm_adjoint(site.backend, signal, site.inputs[0], options)
 
 
 GRADIENT: Rules = {
@@ -92,4 +124,5 @@ GRADIENT: Rules = {
     **dict.fromkeys(LINEAR, Adjoint()),
     MaxPool: Switches(),
     Activation: Derivative(),
+    ResponseNorm: Jacobian(),
 }

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.kinds import KindTable
-from mipin_ref.graph.layer import (
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.layers import (
     Activation,
     Add,
     Affine,
@@ -24,14 +24,14 @@ from mipin_ref.graph.layer import (
     Conv,
     Dense,
     GlobalAveragePool,
+    HostArray,
     Layer,
+    Linear,
     MaxPool,
-    unknown_kind,
+    ResponseNorm,
+    as_kind,
 )
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.layers.moves import MOVES
-from mipin_ref.methods.linear import linear_adjoint, linear_forward
-from mipin_ref.methods.rules import NOTHING, Move, Rule, Rules, Switches
+from mipin_ref.methods.rules import MOVES, NOTHING, Move, Rule, Rules, Switches
 from mipin_ref.methods.site import Read, Site
 
 STABILISER = 1e-9
@@ -96,21 +96,21 @@ class Shares:
         return frozenset({"inputs"})
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
-        backend, layer = site.backend, site.layer
+        backend, layer = site.backend, as_kind(site.layer, Linear)
         assert site.inputs is not None
         x = site.inputs[0][: signal.shape[0], ...]
         found: Array = None
         for one in self.sums:
-            terms = [term for term in one.terms if not (term.weight == "negative" and AVERAGES.of(layer))]
+            terms = [term for term in one.terms if not (term.weight == "negative" and layer.averages)]
             inputs = [term.input(backend, x) for term in terms]
             z: Array = 0.0
             for term, modified in zip(terms, inputs, strict=True):
-                z = z + linear_forward(backend, layer, modified, _weight(site, term.weight))
-                if term.bias is not None and not AVERAGES.of(layer):
+                z = z + layer.product(backend, modified, _weight(site, term.weight))
+                if term.bias is not None and not layer.averages:
                     z = z + _bias(site, term.bias)
             s = signal / stabilised(backend, z, self.stabiliser)
             for term, modified in zip(terms, inputs, strict=True):
-                back = linear_adjoint(backend, layer, s, _weight(site, term.weight))
+                back = layer.adjoint(backend, s, _weight(site, term.weight))
                 share = one.factor * (modified * back)
                 found = share if found is None else found + share
         return found
@@ -149,18 +149,9 @@ def stabilised(backend: Backend, z: Array, by: float) -> Array:
     return z + by * (2 * backend.xp.astype(z >= 0, z.dtype) - 1)
 
 
-AVERAGES: KindTable[bool] = KindTable(
-    "the shares of relevance",
-    {**dict.fromkeys((AveragePool, GlobalAveragePool), True), **dict.fromkeys((Dense, Conv, Affine), False)},
-)
-"""Of the linear layers, whether all weights are positive and nothing is added."""
-
-
 def _weight(site: Site, part: Part) -> Any:
     """The part of a weight; of an average the whole: of one window all weights are equal, and so are their squares."""
-    if isinstance(site.layer, GlobalAveragePool):
-        return None
-    if part == "whole" or AVERAGES.of(site.layer):
+    if part == "whole" or as_kind(site.layer, Linear).averages:
         return site.weight
     return site.made(part, PARTS[part])
 
@@ -171,13 +162,10 @@ def _bias(site: Site, part: Part) -> Array:
 
 def bias_of(layer: Layer) -> HostArray:
     """The constant that a layer adds, as it is broadcast to its output. Raises UnsupportedModel for a layer without."""
-    if isinstance(layer, Conv):
-        return layer.bias.reshape(-1, *(1,) * (len(layer.out_shape) - 1))
-    if isinstance(layer, Dense):
-        return layer.bias
-    if isinstance(layer, Affine):
-        return layer.shift
-    raise unknown_kind(layer, "the list of layers with a bias")
+    offset = as_kind(layer, Linear).offset
+    if offset is None:
+        raise UnsupportedModel(f"layer {layer.name!r} ({layer.kind}) has no bias")
+    return offset
 
 
 def proportional(bias: Part | None, stabiliser: float = STABILISER) -> Shares:
@@ -204,4 +192,5 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
         Add: Summands(stabiliser),
         MaxPool: Switches(),
         Activation: Pass(),
+        ResponseNorm: Pass(),
     }

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Activation, Affine, AveragePool, Conv, Dense, Layer, unknown_kind
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.layers.average import window_counts
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.layers import Activation, HostArray, Layer, Linear
 from mipin_ref.methods.weights import LayerWeights
 
 Read = Literal["inputs", "output", "fired", "taps"]
@@ -36,7 +35,7 @@ class Site:
 
     @property
     def weight(self) -> Array:
-        """The layer's own constant on the device: weight, scale, PRelu's slope, or the counts of an average pool."""
+        """The layer's own constant on the device: weight, scale, PRelu's slope, or the counts of an average."""
         return self.weights.of(self.layer, "", constant_of)
 
     def made(self, name: str, make: Callable[[HostArray], HostArray]) -> Array:
@@ -46,13 +45,6 @@ class Site:
 
 def constant_of(layer: Layer) -> HostArray:
     """See `Site.weight`. Raises UnsupportedModel for a layer that has none."""
-    if isinstance(layer, Dense | Conv):
-        return layer.weight
-    if isinstance(layer, Affine):
-        return layer.scale
-    if isinstance(layer, AveragePool):
-        counts = window_counts(layer.window, layer.out_shape[1:], layer.in_shape[1:], pads=layer.count_include_pad)
-        return counts.astype("float64")
-    if isinstance(layer, Activation) and layer.slope is not None:
-        return layer.slope
-    raise unknown_kind(layer, "the list of layers with a constant")
+    if isinstance(layer, Linear | Activation):
+        return layer.constant
+    raise UnsupportedModel(f"layer {layer.name!r} ({layer.kind}) has no constant")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mipin_ref.graph.layer import Array
+from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.averages import weighted_sum
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.sweep import Ints, Sweep

@@ -12,11 +12,8 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.forward import Record, Recorder
-from mipin_ref.graph.layer import Activation, Layer, MaxPool
-from mipin_ref.graph.layer import Array as HostArray
 from mipin_ref.graph.network import Network
-from mipin_ref.layers.activation import passes_between
-from mipin_ref.layers.pool import winning_taps
+from mipin_ref.layers import Activation, HostArray, Layer, Switched, as_kind, switched
 from mipin_ref.methods.rules import Rule
 from mipin_ref.methods.site import Read, Site
 from mipin_ref.methods.weights import weights_of
@@ -66,9 +63,7 @@ class Sweep:
         self._rules = {layer.output: rule(layer) for layer in way}
         self._reads = {layer.output: self._rules[layer.output].reads(layer) for layer in way}
         self._values, self._fired = self._wanted("inputs", "output"), self._wanted("fired")
-        self._pools = {
-            layer.output: layer for layer in way if isinstance(layer, MaxPool) and "taps" in self._reads[layer.output]
-        }
+        self._pools = switched(layer for layer in way if "taps" in self._reads[layer.output])
         self._last = {name: layer.output for layer in self.way for name in self._names(layer)}
         self._recorder = Recorder(net, [*self._values, *self._fired, at, net.logits], list(self._pools), keep=True)
         self._weights = weights_of(net, backend)
@@ -153,7 +148,7 @@ class Sweep:
 class _Held:
     """Recorded tensors on the device: each is put there once, when it is first read."""
 
-    def __init__(self, backend: Backend, record: Record, pools: dict[str, MaxPool]) -> None:
+    def __init__(self, backend: Backend, record: Record, pools: dict[str, Switched]) -> None:
         self._backend, self._record, self._pools = backend, record, pools
         self._values: dict[str, Array] = {}
 
@@ -163,16 +158,14 @@ class _Held:
         return self._values[name]
 
     def fired(self, layer: Layer) -> Array:
-        assert isinstance(layer, Activation)
-        bounds = passes_between(layer.function, layer.options)
+        bounds = as_kind(layer, Activation).passes_between
         assert bounds is not None
         value, (low, high) = self._record.values[layer.output], bounds
         above = value > low
         return self._backend.put(above if high == np.inf else above & (value < high))
 
     def taps(self, name: str) -> Array:
-        pool = self._pools[name]
-        return self._backend.put(winning_taps(self._record.switches[name], pool.window, pool.in_shape))
+        return self._backend.put(self._pools[name].taps(self._record.switches[name]))
 
     def let_go(self, names: Any) -> None:
         for name in names:

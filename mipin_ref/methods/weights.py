@@ -8,9 +8,8 @@ from threading import Lock
 from weakref import ref
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.layer import Array as HostArray
-from mipin_ref.graph.layer import Layer
 from mipin_ref.graph.network import Network
+from mipin_ref.layers import HostArray, Layer
 
 
 @dataclass(eq=False)

@@ -9,8 +9,8 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import Activation
-from mipin_ref.graph.ops.elementwise import ACTIVATIONS
+from mipin_ref.layers import Activation, ResponseNorm
+from mipin_ref.layers.activation import FUNCTIONS
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 OPSET = {"Celu": 12, "HardSwish": 14, "Mish": 18, "Gelu": 20, "Swish": 24}
@@ -24,7 +24,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "Gelu": [{"approximate": "tanh"}],
     "Swish": [{"alpha": 1.7}],
 }
-CASES = [(name, options) for name in sorted(ACTIVATIONS) for options in [{}, *OPTIONS.get(name, [])]]
+CASES = [(name, options) for name in sorted({*FUNCTIONS} - {"Clip"}) for options in [{}, *OPTIONS.get(name, [])]]
 
 
 def activated(name: str, opset: int, options: dict[str, Any], inputs: tuple[str, ...] = ()) -> mr.Network:
@@ -44,14 +44,14 @@ def test_activation(name: str, options: dict[str, Any]) -> None:
     assert layer.function == name
 
 
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS} - {"Clip"}))
 def test_keeps_zero_is_true(name: str) -> None:
     """The table's claim about f(0), against the operator itself."""
     sketch = Sketch(3, 4, opset=OPSET.get(name, 17), ir=10)
     slope = [sketch.const([[0.2], [-0.5], [1.5]])] if name == "PRelu" else []
     net = mr.load(sketch.model(sketch.node("Relu", sketch.node(name, "x", *slope, out="fired"))))
     at_zero = Recorder(net, ["fired"])(np.zeros((1, 3, 4), np.float32)).values["fired"]
-    assert np.all(at_zero == 0) == ACTIVATIONS[name]
+    assert np.all(at_zero == 0) == FUNCTIONS[name].keeps_zero({})
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-0.5, 0.5), (0.1, None), (None, 0.2), (None, None)])
@@ -85,8 +85,8 @@ def test_prelu_slope_per_feature() -> None:
 def test_local_response_normalisation(opset: int, given: dict[str, Any]) -> None:
     sketch = Sketch(6, 4, 4, opset=opset)
     layer = assert_keeps_values(sketch.model(sketch.node("LRN", sketch.conv("x", 6, 6), **given))).layers[1]
-    assert isinstance(layer, Activation)
-    assert (layer.function, layer.keeps_zero) == ("LRN", True)
+    assert isinstance(layer, ResponseNorm)
+    assert layer.keeps_zero
     assert layer.options == pytest.approx({"alpha": 1e-4, "beta": 0.75, "bias": 1.0} | given)
     assert isinstance(layer.options["size"], int)
 

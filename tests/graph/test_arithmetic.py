@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Add, Affine
+from mipin_ref.layers import Add, Affine
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 

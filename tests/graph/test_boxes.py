@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import AveragePool, Concat, Pad, Slice
+from mipin_ref.layers import AveragePool, Concat, Pad, Slice
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 INT64 = np.iinfo(np.int64)

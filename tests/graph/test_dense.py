@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Dense
+from mipin_ref.layers import Dense
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 TRANSPOSED = [(0, 0), (0, 1), (1, 0), (1, 1)]

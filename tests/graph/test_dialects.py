@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
-from mipin_ref.graph.layer import Dense
+from mipin_ref.layers import Dense
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Affine, Conv
+from mipin_ref.layers import Affine, Conv
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 OPERATORS = ["Add", "Sub", "Mul", "Div"]

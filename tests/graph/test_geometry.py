@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.graph.layer import AveragePool, Conv, MaxPool
+from mipin_ref.layers import AveragePool, Conv, MaxPool
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 SIZES = {1: (9,), 2: (8, 7), 3: (5, 6, 4)}

@@ -13,8 +13,8 @@ import pytest
 from onnx import ModelProto, TensorProto
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.verify import verify
+from mipin_ref.layers import Dense
 from tests.graph.sketch import Sketch, assert_consistent
 from tests.oracles.heads import probabilities
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Conv
+from mipin_ref.layers import Conv
 from tests.graph.limited import load_limited
 from tests.graph.sketch import Sketch
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import GlobalAveragePool
+from mipin_ref.layers import GlobalAveragePool
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 

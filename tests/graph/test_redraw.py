@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
-from mipin_ref.graph.layer import Activation, Affine, Conv, Dense
 from mipin_ref.graph.redraw import redraw, redrawable, written
+from mipin_ref.layers import Activation, Affine, Conv, Dense
 from tests.graph.sketch import Sketch
 from tests.inverse.test_bad_input import X, small
 from tests.networks import Network, graphs, sample_inputs, to_onnx

@@ -10,8 +10,8 @@ import pytest
 from onnx import helper
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.graph.verify import verify
+from mipin_ref.layers import Conv, Dense
 from tests.graph.sketch import Sketch
 from tests.networks import to_onnx
 from tests.oracles.spec import Dense as DenseOp

@@ -46,7 +46,7 @@ def assert_layers_of(net: mr.Network, model: ModelProto) -> None:
     layers = Counter(layer.kind for layer in net.layers)
     nodes = Counter(node.op_type for node in model.graph.node)
     assert {kind: layers[kind] for kind in KIND.values()} == {kind: nodes[op] for op, kind in KIND.items()}
-    assert layers["Activation"] == nodes["Relu"] + nodes["LRN"]
+    assert (layers["Activation"], layers["ResponseNorm"]) == (nodes["Relu"], nodes["LRN"])
     assert layers["Pad"] == layers["Slice"] == 0
     assert net.head == ("softmax" if nodes["Softmax"] else None)
     assert net.classes == 1000

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import MaxPool
 from mipin_ref.inverse import budget, fitter
 from mipin_ref.inverse.blocks import Problem, Sums
 from mipin_ref.inverse.budget import gathered_samples
 from mipin_ref.inverse.gathered import Gathered, Values
 from mipin_ref.inverse.plan import make_plan
+from mipin_ref.layers import MaxPool
 from tests.backends import backend, on_every_backend
 from tests.inverse.test_graphs import loaded
 from tests.inverse.test_resume import X, chain

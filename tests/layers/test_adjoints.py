@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mipin_ref.backend import Backend
-from mipin_ref.layers import conv
-from mipin_ref.layers.conv import adjoint_bytes, conv_adjoint
-from mipin_ref.layers.phases import make_phases
-from mipin_ref.layers.pool import unpool, winning_taps
+from mipin_ref.layers.conv import adjoint as conv
+from mipin_ref.layers.conv.adjoint import adjoint_bytes, conv_adjoint
+from mipin_ref.layers.conv.phases import make_phases
+from mipin_ref.layers.max_pool import unpool, winning_taps
 from mipin_ref.window import Window
 from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.solve.test_conv_gram import geometries

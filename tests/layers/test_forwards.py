@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mipin_ref.backend import Backend
-from mipin_ref.layers.average import average, average_adjoint, window_counts
-from mipin_ref.layers.conv_forward import conv_forward
+from mipin_ref.layers.averages import average, average_adjoint, window_counts
+from mipin_ref.layers.conv.forward import conv_forward
 from mipin_ref.window import Window
 from tests.backends import PICKS, backend, on_drawn_backend, picked, relative_error
 from tests.layers.test_adjoints import CONV, pools

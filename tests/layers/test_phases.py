@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipin_ref.layers.phases import Phases, make_phases
+from mipin_ref.layers.conv.phases import Phases, make_phases
 from mipin_ref.window import Window
 from tests.solve.test_conv_gram import geometries
 

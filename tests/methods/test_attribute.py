@@ -12,7 +12,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
-from mipin_ref.graph.layer import Conv
+from mipin_ref.layers import Conv
 from mipin_ref.methods.rules import GRADIENT
 from mipin_ref.methods.sweep import Sweep
 from mipin_ref.methods.weights import weights_of

@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import mipin_ref as mr
 from mipin_ref.graph import forward
-from mipin_ref.graph.layer import Conv, Dense
 from mipin_ref.inverse.blocks import Problem, Sums
+from mipin_ref.layers import Conv, Dense
 
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
-from mipin_ref.graph.layer import Conv
-from mipin_ref.layers.conv import conv_adjoint
+from mipin_ref.layers import Conv
+from mipin_ref.layers.conv.adjoint import conv_adjoint
 from mipin_ref.window import Window
 from tests.networks import to_onnx
 from tests.oracles import spec

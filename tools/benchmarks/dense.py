@@ -18,7 +18,7 @@ from benchmarks.data import add_mnist, add_repeats, add_threads, digits, model_p
 from benchmarks.signals import Floats, Regression, in_memory, regression, solve, steps
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import interleaved, threads
-from mipin_ref.graph.layer import Dense
+from mipin_ref.layers import Dense
 
 RIVAL, OURS = "scikit-learn", "mipin_ref"
 

@@ -19,7 +19,7 @@ from benchmarks.data import add_backend, add_mnist, add_repeats, add_threads, di
 from benchmarks.signals import Regression, Solved, regression, solve, steps
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import interleaved, threads
-from mipin_ref.graph.layer import Conv
+from mipin_ref.layers import Conv
 
 RECIPE = "recipe"
 DTYPES = ("float32", "float64")

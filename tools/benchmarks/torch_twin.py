@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mipin_ref as mr
-from mipin_ref.graph.layer import (
+from mipin_ref.layers import (
     Activation,
     Add,
     Affine,

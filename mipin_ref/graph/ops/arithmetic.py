@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
-from mipin_ref.graph.layer import Add
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import add_affine, per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.layers import Add
 
 
 @handles("Add", "Sum")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, check_batch_first, readable
-from mipin_ref.graph.layer import Array, Concat, Pad, Shape, Slice
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import resolved_axes
+from mipin_ref.layers import Concat, Pad, Shape, Slice
+from mipin_ref.layers import HostArray as Array
 
 
 @handles("Concat")

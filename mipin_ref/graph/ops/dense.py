@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, readable
-from mipin_ref.graph.layer import Dense
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.layers import Dense
 
 
 @handles("Gemm")

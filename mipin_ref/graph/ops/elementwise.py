@@ -5,41 +5,20 @@ from __future__ import annotations
 from math import prod
 
 from mipin_ref.graph.draft import BATCH, Draft, Log, Refused, Softmax, readable
-from mipin_ref.graph.layer import Activation
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.two_class import OP as TWO_CLASS
-
-ACTIVATIONS: dict[str, bool] = {
-    "Relu": True,
-    "LeakyRelu": True,
-    "PRelu": True,
-    "ThresholdedRelu": True,
-    "Elu": True,
-    "Selu": True,
-    "Celu": True,
-    "Tanh": True,
-    "Softsign": True,
-    "HardSwish": True,
-    "Gelu": True,
-    "Mish": True,
-    "Swish": True,
-    "Sigmoid": False,
-    "HardSigmoid": False,
-    "Softplus": False,
-}
-"""ONNX activation -> whether f(0) = 0, so that a neuron that fires had an input that was not zero."""
-
+from mipin_ref.layers import Activation, ResponseNorm
+from mipin_ref.layers.activation import FUNCTIONS
 
 UNBOUNDED = 3.4e38
 """Exporters write the largest float32, about 3.4028e38, for a bound that is not there."""
 
 
-@handles(*ACTIVATIONS, "Clip")
+@handles(*FUNCTIONS)
 def activation(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
-    keeps_zero = ACTIVATIONS.get(node.op, True)
     options: dict[str, float | str] = {
         key: value if isinstance(value, str) else float(value) for key, value in node.attributes.items()
     }
@@ -52,7 +31,6 @@ def activation(node: Node, draft: Draft) -> None:
                 raise Refused(f"its {key} has shape {bound.shape}")
             if bound is not None and abs(bound.item()) < UNBOUNDED:
                 options[key] = float(bound.item())
-        keeps_zero = float(options.get("min", 0)) <= 0 <= float(options.get("max", 0))
     if node.op == "PRelu":
         slope = per_sample(draft.weight(node.inputs[1]), x)
     draft.add(
@@ -65,7 +43,6 @@ def activation(node: Node, draft: Draft) -> None:
             function=node.op,
             options=options,
             slope=slope,
-            keeps_zero=keeps_zero,
         ),
         axis=x.axis,
     )
@@ -77,17 +54,16 @@ def local_response_normalization(node: Node, draft: Draft) -> None:
     size = int(node.attributes["size"])
     if len(x.shape) != 4 or size < 1 or size % 2 == 0:
         raise Refused(f"size {size} on {readable(x.shape)}; onnxruntime takes odd sizes on [N, C, H, W]")
-    options: dict[str, float | int | str] = {"size": size}
+    options: dict[str, float | int] = {"size": size}
     for key, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)):
         options[key] = float(node.attributes.get(key, default))
     draft.add(
-        Activation(
+        ResponseNorm(
             name=layer_name(node),
             inputs=(x.name,),
             output=node.outputs[0],
             in_shapes=(x.sample,),
             out_shape=x.sample,
-            function="LRN",
             options=options,
         )
     )

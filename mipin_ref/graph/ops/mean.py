@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
-from mipin_ref.graph.layer import GlobalAveragePool, Reshape, Shape, Transpose
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import reshaped, resolved_axes
+from mipin_ref.layers import GlobalAveragePool, Reshape, Shape, Transpose
 
 
 @handles("GlobalAveragePool")

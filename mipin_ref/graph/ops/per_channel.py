@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
-from mipin_ref.graph.layer import Affine, Array
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.layers import Affine
+from mipin_ref.layers import HostArray as Array
 
 
 def per_sample(value: Array, x: Signal) -> Array:

@@ -7,9 +7,10 @@ from math import prod
 import numpy as np
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
-from mipin_ref.graph.layer import Array, Reshape, Shape, Transpose
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Reshape, Shape, Transpose
 
 
 @handles("Shape")

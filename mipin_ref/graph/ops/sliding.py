@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal
-from mipin_ref.graph.layer import AveragePool, Conv, MaxPool, Shape
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.mean import add_mean
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.layers import AveragePool, Conv, MaxPool, Shape
 from mipin_ref.window import Window
 
 MAX_EXTENT = 1 << 20

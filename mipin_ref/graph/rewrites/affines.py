@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.graph.layer import Affine, Array, Conv, Dense, Layer, Reshape, Shape, Transpose
 from mipin_ref.graph.rewrites.wiring import Wiring
+from mipin_ref.layers import Affine, Conv, Dense, Reshape, Shape, Transpose, Wired
+from mipin_ref.layers import HostArray as Array
 
 
 def fold_affines(wiring: Wiring) -> None:
@@ -76,7 +77,7 @@ def _fold_down(wiring: Wiring, tensor: str) -> None:
             return
 
 
-def _scaled_output(layer: Layer, scale: Array, shift: Array) -> Layer | None:
+def _scaled_output(layer: Wired, scale: Array, shift: Array) -> Wired | None:
     """The layer whose output is `scale` times that of `layer`, plus `shift`; None where its kind cannot say so."""
     if isinstance(layer, Dense):
         a, b = (np.broadcast_to(v, layer.out_shape) for v in (scale, shift))
@@ -92,7 +93,7 @@ def _scaled_output(layer: Layer, scale: Array, shift: Array) -> Layer | None:
     return None
 
 
-def _scaled_input(layer: Layer, scale: Array, shift: Array) -> Layer | None:
+def _scaled_input(layer: Wired, scale: Array, shift: Array) -> Wired | None:
     """The layer that computes from x what `layer` does from x · scale + shift; None where its kind cannot say so."""
     if isinstance(layer, Dense):
         a, b = (np.broadcast_to(v, layer.in_shape) for v in (scale, shift))
@@ -135,6 +136,6 @@ def _times(weight: Array, factor: Array) -> Array:
     return weight if np.all(factor == 1) else weight * factor
 
 
-def _weighted(layer: Conv | Dense, weight: Array, bias: Array) -> Layer:
+def _weighted(layer: Conv | Dense, weight: Array, bias: Array) -> Wired:
     dtype = layer.weight.dtype
     return replace(layer, weight=weight.astype(dtype, copy=False), bias=bias.astype(dtype, copy=False))

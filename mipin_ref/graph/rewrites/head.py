@@ -15,9 +15,9 @@ import numpy as np
 
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Behind, Head, Kind
-from mipin_ref.graph.layer import Activation, Concat, Dense, GlobalAveragePool, Layer, Reshape, Slice, Transpose
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.graph.two_class import OP as TWO_CLASS
+from mipin_ref.layers import Activation, Concat, Dense, GlobalAveragePool, Reshape, Slice, Transpose, Wired
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Tail:
     behind: tuple[Behind, ...] | None = ()
 
 
-def head_layers(wiring: Wiring) -> list[Layer]:
+def head_layers(wiring: Wiring) -> list[Wired]:
     """The layers of the head, in execution order: its ends and all between them and the output; none without a head."""
     tails = _tails(wiring)
     wanted = {wiring.logits} & tails.keys()
@@ -81,7 +81,7 @@ def _tails(wiring: Wiring) -> dict[str, _Tail]:
     return found
 
 
-def _begins(wiring: Wiring, layer: Layer) -> _Tail | None:
+def _begins(wiring: Wiring, layer: Wired) -> _Tail | None:
     if isinstance(layer, Softmax):
         if layer.function == TWO_CLASS:
             before = wiring.maker(layer.input)
@@ -92,7 +92,7 @@ def _begins(wiring: Wiring, layer: Layer) -> _Tail | None:
     return None
 
 
-def _continued(layer: Layer, tails: Sequence[_Tail | None]) -> _Tail | None:
+def _continued(layer: Wired, tails: Sequence[_Tail | None]) -> _Tail | None:
     """The tail of a layer's output, given those of its inputs: only what moves or bounds values goes on with it."""
     known = [tail for tail in tails if tail is not None]
     if len(known) < len(tails):
@@ -119,11 +119,11 @@ def _followed(tail: _Tail, operator: str, step: Behind) -> _Tail:
     return replace(tail, operators=(*tail.operators, operator), behind=behind)
 
 
-def _is_two_class(layer: Layer) -> bool:
+def _is_two_class(layer: Wired) -> bool:
     return isinstance(layer, Softmax) and layer.function == TWO_CLASS
 
 
-def _split_logit(wiring: Wiring, end: Layer) -> str:
+def _split_logit(wiring: Wiring, end: Wired) -> str:
     """sigmoid([-z, z]) = [1 - p, p]: both classes get a logit of their own, from the Dense that z comes from."""
     before = wiring.maker(end.input)
     assert isinstance(before, Dense)

@@ -4,13 +4,13 @@ times.
 
 from __future__ import annotations
 
-from mipin_ref.graph.layer import Layer
+from mipin_ref.layers import Wired
 
 
 class Index:
     """Of a list of layers, which it changes in place."""
 
-    def __init__(self, layers: list[Layer]) -> None:
+    def __init__(self, layers: list[Wired]) -> None:
         self._layers = layers
         self._outputs = [layer.output for layer in layers]
         self._made = {layer.output: layer for layer in layers}
@@ -19,11 +19,11 @@ class Index:
         for layer in layers:
             self._enter(layer)
 
-    def covers(self, layers: list[Layer]) -> bool:
+    def covers(self, layers: list[Wired]) -> bool:
         """Whether it is of this list, and nothing was appended since."""
         return layers is self._layers and len(layers) == len(self._outputs)
 
-    def maker(self, tensor: str) -> Layer | None:
+    def maker(self, tensor: str) -> Wired | None:
         """The layer whose output is `tensor`."""
         return self._made.get(tensor)
 
@@ -31,14 +31,14 @@ class Index:
         """The outputs of the layers that read a tensor."""
         return list(self._readers.get(tensor, ()))
 
-    def put(self, output: str, layer: Layer) -> None:
+    def put(self, output: str, layer: Wired) -> None:
         """Put a layer in the place of the one that makes `output`."""
         place = self._outputs.index(output)
         self._leave(self._made.pop(output))
         self._layers[place], self._outputs[place], self._made[layer.output] = layer, layer.output, layer
         self._enter(layer)
 
-    def remove(self, output: str) -> Layer:
+    def remove(self, output: str) -> Wired:
         """Take out the layer that makes `output`, and return it."""
         place = self._outputs.index(output)
         del self._layers[place], self._outputs[place]
@@ -46,10 +46,10 @@ class Index:
         self._leave(gone)
         return gone
 
-    def _enter(self, layer: Layer) -> None:
+    def _enter(self, layer: Wired) -> None:
         for name in layer.inputs:
             self._readers.setdefault(name, {})[layer.output] = None
 
-    def _leave(self, layer: Layer) -> None:
+    def _leave(self, layer: Wired) -> None:
         for name in layer.inputs:
             self._readers.get(name, {}).pop(layer.output, None)

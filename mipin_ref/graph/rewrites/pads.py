@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mipin_ref.graph.layer import AveragePool, Conv, Layer, Pad, Shape, Transpose
 from mipin_ref.graph.rewrites.wiring import Wiring
+from mipin_ref.layers import AveragePool, Conv, Pad, Shape, Transpose, Wired
 from mipin_ref.window import Window
 
 
@@ -41,7 +41,7 @@ def _turned(values: Shape, turn: Transpose) -> Shape:
     return tuple(values[p - 1] for p in turn.perm[1:])
 
 
-def _widened(layer: Layer, begin: Shape, end: Shape) -> Layer | None:
+def _widened(layer: Wired, begin: Shape, end: Shape) -> Wired | None:
     """The layer with so much more padding of its own; None where that would be another function."""
     if isinstance(layer, Conv):
         return replace(layer, window=_more(layer.window, begin, end))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mipin_ref.graph.layer import Layer, Shape
 from mipin_ref.graph.rewrites.index import Index
+from mipin_ref.layers import Shape, Wired
 
 
 @dataclass
@@ -16,23 +16,23 @@ class Wiring:
     names: of all tensors of the file; folded: names whose tensor is gone, or would hold other values than in the file.
     """
 
-    layers: list[Layer]
+    layers: list[Wired]
     logits: str
     names: frozenset[str]
     folded: set[str] = field(default_factory=set)
     _index: Index | None = None
 
-    def maker(self, tensor: str) -> Layer | None:
+    def maker(self, tensor: str) -> Wired | None:
         """The layer that computes a tensor; None for the network's input."""
         return self._known().maker(tensor)
 
-    def sole_reader(self, tensor: str) -> Layer | None:
+    def sole_reader(self, tensor: str) -> Wired | None:
         """The layer that reads a tensor, where it is the only one."""
         index = self._known()
         readers = index.readers(tensor)
         return index.maker(readers[0]) if len(readers) == 1 else None
 
-    def replace(self, layer: Layer) -> None:
+    def replace(self, layer: Wired) -> None:
         """Put a layer in the place of the one with the same output."""
         self._known().put(layer.output, layer)
 
@@ -75,7 +75,7 @@ class Wiring:
                 needed.update(layer.inputs)
         self.layers = kept[::-1]
 
-    def _made(self, tensor: str) -> Layer:
+    def _made(self, tensor: str) -> Wired:
         layer = self.maker(tensor)
         assert layer is not None
         return layer

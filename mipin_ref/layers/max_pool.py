@@ -1,15 +1,99 @@
-"""Max-pools backwards: recorded switches put each value back where it came from (paper, Eq. 8)."""
+"""The max-pool: recorded switches put each value back where it came from (paper, Eq. 8)."""
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, prod
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.kind import TAP, HostArray, States, Switched, Writer
 from mipin_ref.window import Window
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaxPool(Switched):
+    """x [n, C, *map] -> the maximum of each window."""
+
+    kind = "MaxPool"
+    inverse = "passes"
+    inverse_name = "unpooling, Eq. 8"
+    joint_name = "MaxPool"
+    intercept = False
+    cut = None
+    columns = 0
+    rearranges = False
+    mixes = True
+    carries = True
+    channels = 1
+    fires = False
+    keeps_zero = True
+    window: Window
+    ceil_mode: bool
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(len(self.out_shape) + 1))
+
+    @property
+    def arrays(self) -> dict[str, HostArray]:
+        return {}
+
+    @property
+    def operations(self) -> float:
+        return float(prod(self.out_shape))
+
+    @property
+    def work(self) -> int:
+        return self.touched + TAP * prod(self.out_shape) * self.window.taps
+
+    @property
+    def room(self) -> int:
+        return self.in_shape[0] * prod(self.window.padded(self.out_shape[1:], self.in_shape[1:]))
+
+    def describe(self) -> str:
+        return self.window.describe() + (", ceil" if self.ceil_mode else "")
+
+    def details(self) -> dict[str, Any]:
+        return {"window": self.window, "ceil_mode": self.ceil_mode}
+
+    def emit(self, writer: Writer) -> None:
+        writer.node("MaxPool", ceil_mode=int(self.ceil_mode), **self.window.attributes)
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        xp, locations = backend.xp, self.out_shape[1:]
+        canvas = xp.full(
+            (*inputs[0].shape[:2], *self.window.padded(locations, self.in_shape[1:])),
+            -inf,
+            dtype=inputs[0].dtype,
+            device=backend.device,
+        )
+        canvas[(..., *self.window.crop(self.in_shape[1:]))] = inputs[0]
+        cuts = [canvas[(..., *self.window.spread(offset, locations))] for offset in self.window.offsets]
+        most = cuts[0]
+        for cut in cuts[1:]:
+            most = xp.maximum(most, cut)
+        return most
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return unpool(backend, signal, states[self.output], self.window, self.in_shape[1:])
+
+    @property
+    def tap_dtype(self) -> np.dtype[Any]:
+        return self.window.tap_dtype
+
+    def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
+        return unpool(backend, signal, taps, self.window, self.in_shape[1:], overlaps="sum")
+
+    def taps(self, switches: npt.NDArray[np.int64]) -> npt.NDArray[np.integer[Any]]:
+        return winning_taps(switches, self.window, self.in_shape)
 
 
 def winning_taps(

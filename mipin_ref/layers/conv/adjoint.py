@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.phases import Phases, make_phases
+from mipin_ref.layers.conv.phases import Phases, make_phases
 from mipin_ref.window import Window
 
 CHUNK_COLUMNS = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.conv import CHUNK_COLUMNS
+from mipin_ref.layers.conv.adjoint import CHUNK_COLUMNS
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 

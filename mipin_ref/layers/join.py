@@ -1,0 +1,101 @@
+"""Layers of several inputs: their sum, and their values side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.kind import HostArray, States, Unweighted, Writer
+
+
+class _Join(Unweighted, group=True):
+    """A layer without weights that hands its signal to several tensors."""
+
+    inverse = "passes"
+    inverse_name = "passes"
+    intercept = False
+    cut = None
+    room = 0
+    columns = 0
+    rearranges = False
+    mixes = False
+    channels = None
+    fires = False
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(len(self.out_shape) + 1))
+
+    @property
+    def arrays(self) -> dict[str, HostArray]:
+        return {}
+
+    @property
+    def operations(self) -> float:
+        return float(prod(self.out_shape))
+
+    @property
+    def work(self) -> int:
+        return self.touched
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Add(_Join):
+    """The sum of two or more tensors of one shape."""
+
+    kind = "Add"
+    joint_name = "Add"
+    carries = False
+    keeps_zero = False
+
+    def describe(self) -> str:
+        return ""
+
+    def details(self) -> dict[str, Any]:
+        return {}
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        total = inputs[0]
+        for other in inputs[1:]:
+            total = total + other
+        return total
+
+    def emit(self, writer: Writer) -> None:
+        writer.node("Sum")
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return signal
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Concat(_Join):
+    """The inputs side by side. axis: counted with the batch, so never 0."""
+
+    kind = "Concat"
+    joint_name = "Concat"
+    carries = True
+    keeps_zero = True
+    axis: int
+
+    def describe(self) -> str:
+        return f"axis {self.axis}"
+
+    def details(self) -> dict[str, Any]:
+        return {"axis": self.axis}
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        return backend.xp.concat(list(inputs), axis=self.axis)
+
+    def emit(self, writer: Writer) -> None:
+        writer.node("Concat", axis=self.axis)
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        before = sum(shape[self.axis - 1] for shape in self.in_shapes[:slot])
+        part = slice(before, before + self.in_shapes[slot][self.axis - 1])
+        return signal[(slice(None),) * self.axis + (part, ...)]

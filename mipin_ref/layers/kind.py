@@ -1,0 +1,343 @@
+"""What a layer is: the record of where it stands, and the questions that every kind of layer answers.
+
+A kind is one class in this folder. It answers every question below, itself or through one of the groups `Shared`,
+`Unweighted` and `Linear`; what it leaves open is an error where the class is defined, never a default.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.errors import UnsupportedModel
+
+HostArray = npt.NDArray[Any]
+Shape = tuple[int, ...]
+ELEMENT, TAP = 64, 32
+"""Multiply-adds of a matrix product that take onnxruntime as long as an element that is read or written, and as one
+location under a window of a pool."""
+Inverse = Literal["shared", "own", "passes"]
+Box = tuple[tuple[int, ...], tuple[int, ...]]
+"""The first entry and the one behind the last of a part of a sample, an entry an axis."""
+States = Mapping[str, Array]
+"""What was recorded of layers whose inverse depends on the sample, by the tensor that they make."""
+
+
+def disjoint(boxes: Sequence[Box]) -> bool:
+    """Whether no two boxes meet."""
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            axes = zip(*a, *b, strict=True)
+            if all(begin < other_end and other_begin < end for begin, end, other_begin, other_end in axes):
+                return False
+    return True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Wired(ABC):
+    """One step from tensors `inputs` to tensor `output`; shapes are per sample, the batch is always the first axis.
+
+    kind: what it is called in tables, messages and manifests.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    in_shapes: tuple[Shape, ...]
+    out_shape: Shape
+
+    @property
+    def input(self) -> str:
+        """The first input; of all layers but joins the only one."""
+        return self.inputs[0]
+
+    @property
+    def in_shape(self) -> Shape:
+        """The shape of `input`."""
+        return self.in_shapes[0]
+
+    @property
+    def touched(self) -> int:
+        """What reading all inputs and writing the output takes a sample, in the units of `work`."""
+        return ELEMENT * (prod(self.out_shape) + sum(map(prod, self.in_shapes)))
+
+    @property
+    @abstractmethod
+    def arrays(self) -> dict[str, HostArray]:
+        """What was trained, by name."""
+
+    @property
+    @abstractmethod
+    def work(self) -> int:
+        """What running it takes a sample, in multiply-adds of a large matrix product."""
+
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """Elements a sample of its input once it is padded; 0 where that is the input itself."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> int:
+        """Elements a sample that onnxruntime writes out besides (im2col), in float64 and one group at a time."""
+
+
+class Writer(Protocol):
+    """Takes the ONNX form of one layer."""
+
+    def weight(self, role: str, value: npt.ArrayLike) -> str:
+        """Store a constant in the network's dtype and return its name."""
+        ...
+
+    def whole(self, role: str, *values: int) -> str:
+        """Store a vector of int64 and return its name."""
+        ...
+
+    def inner(self, role: str) -> str:
+        """Name a tensor between the nodes of the layer."""
+        ...
+
+    def append(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
+        """Append a node."""
+        ...
+
+    def node(self, operator: str, *constants: str, **attributes: Any) -> None:
+        """Append the node that reads all inputs of the layer, then the constants, and makes its output."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Layer(Wired):
+    """One layer of a network, of a kind that answers what is asked of it.
+
+    Facts of the kind:
+    inverse: "shared" where one block of weights serves all channels of the input, "own" where there is one weight a
+    channel, "passes" where a lone reader's signal needs no weight;
+    inverse_name, joint_name: what the inverse is called where the layer is the only reader, and among several;
+    intercept: whether its block has an intercept whatever `conv_bias` says (method, section 2);
+    sample_rows: whether a sample is one row of the fit, not each location;
+    rearranges: whether the output holds just the input's values, in another shape or order;
+    mixes: whether an output is made of several features or locations;
+    carries: whether an output that comes out of values behind an activation still counts as one;
+    channels: the axis, counted with the batch, on which this kind has channels, at input and output; None where the
+    kind does not say.
+    """
+
+    inverse: ClassVar[Inverse]
+    inverse_name: ClassVar[str]
+    joint_name: ClassVar[str]
+    intercept: ClassVar[bool]
+    sample_rows: ClassVar[bool]
+    rearranges: ClassVar[bool]
+    mixes: ClassVar[bool]
+    carries: ClassVar[bool]
+    channels: ClassVar[int | None]
+
+    def __init_subclass__(cls, *, group: bool = False) -> None:
+        """group: whether the class is no kind but what several kinds have in common."""
+        super().__init_subclass__()
+        missing = [] if group else unanswered(cls)
+        if missing:
+            raise TypeError(f"layer kind {cls.__name__} does not answer: {', '.join(missing)}")
+
+    @property
+    @abstractmethod
+    def fires(self) -> bool:
+        """Whether the output tells which neurons fired: an activation."""
+
+    @property
+    @abstractmethod
+    def keeps_zero(self) -> bool:
+        """Whether an input that is zero makes only outputs that are zero, so that their mask is the input's too."""
+
+    @property
+    @abstractmethod
+    def cut(self) -> Box | None:
+        """The part of the input that is read, where the layer cuts it out; None where it reads all."""
+
+    @abstractmethod
+    def never_negative(self, inputs: bool) -> bool:
+        """Whether no output can be negative. inputs: whether no input can be."""
+
+    @property
+    @abstractmethod
+    def axes(self) -> tuple[int, ...] | None:
+        """For each axis of the output, batch included, the input's axis that it is; None where axes are not kept."""
+
+    @property
+    @abstractmethod
+    def operations(self) -> float:
+        """Multiplications and additions a sample of the layer, or of its adjoint."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What a reader of the layer table wants to know beyond kind and shapes."""
+
+    @abstractmethod
+    def details(self) -> dict[str, Any]:
+        """What a manifest holds beyond kind, names, shapes and arrays: plain values, tuples and windows."""
+
+    @abstractmethod
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        """The value [n, *out_shape] of inputs [n, *in_shape], in the array namespace."""
+
+    @abstractmethod
+    def emit(self, writer: Writer) -> None:
+        """Write the layer as ONNX."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(array.size for array in self.arrays.values())
+
+
+QUESTIONS = (
+    *("kind", "inverse", "inverse_name", "joint_name", "intercept", "sample_rows", "rearranges", "mixes"),
+    *(
+        "carries",
+        "channels",
+        "fires",
+        "keeps_zero",
+        "cut",
+        "never_negative",
+        "axes",
+        "arrays",
+        "work",
+        "room",
+        "columns",
+        "operations",
+        "describe",
+    ),
+    *("details", "forward", "emit"),
+)
+"""What every kind answers."""
+
+
+def unanswered(cls: type[Layer]) -> list[str]:
+    """The questions that a class leaves open: those of QUESTIONS, and whatever its groups ask."""
+    asked = dict.fromkeys(QUESTIONS)
+    for base in cls.__mro__:
+        asked.update(dict.fromkeys(name for name, value in vars(base).items() if _is_open(value)))
+    return [name for name in asked if not hasattr(cls, name) or _is_open(getattr(cls, name))]
+
+
+def _is_open(value: object) -> bool:
+    return bool(getattr(value, "__isabstractmethod__", False))
+
+
+class Shared(Layer, group=True):
+    """A kind whose inverse has one block of weights for all channels of its input (paper, Eq. 6 and 7).
+
+    weight, bias: what was trained; output_axis: that of the weight which counts outputs.
+    """
+
+    inverse = "shared"
+    cut = None
+    output_axis: ClassVar[int]
+    weight: HostArray
+    bias: HostArray
+
+    @abstractmethod
+    def block_shape(self, *, column: bool) -> Shape:
+        """The shape of the block of weights. column: whether one output alone is a regressor."""
+
+    @property
+    @abstractmethod
+    def block_axes(self) -> tuple[str, ...]:
+        """What the axes of the block are called."""
+
+    @abstractmethod
+    def weigh_back(self, backend: Backend, signal: Array, block: Array) -> Array:
+        """The signal [n, *in_shape] that a block of weights makes of that at the output [n, *out_shape]."""
+
+    @abstractmethod
+    def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
+        """Sum x [n, *in_shape] times signal [n, *out_shape] over samples and locations, an entry a weight, in float64.
+
+        Products are in the dtype of x and signal, sums of batches in float64.
+        """
+
+    @abstractmethod
+    def workspace_bytes(self, backend: Backend) -> int:
+        """What `weigh_back` holds beside signal and result, however many the samples."""
+
+
+class Unweighted(Layer, group=True):
+    """A kind whose signal comes back without weights, or before it gets one weight a channel."""
+
+    sample_rows = False
+
+    @abstractmethod
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        """The signal at input `slot` [n, *in_shapes[slot]] of that at the output [n, *out_shape]."""
+
+
+class Switched(Unweighted, group=True):
+    """A kind that hands each value on from the place that won, which is recorded."""
+
+    @property
+    @abstractmethod
+    def tap_dtype(self) -> np.dtype[Any]:
+        """The smallest integers that count the places that may win."""
+
+    @abstractmethod
+    def taps(self, switches: npt.NDArray[np.int64]) -> npt.NDArray[np.integer[Any]]:
+        """Which place won each output [n, *out_shape], counted from 0; switches: as onnxruntime tells it."""
+
+    @abstractmethod
+    def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
+        """The gradient: signal [n, *out_shape] -> [n, *in_shape], added up where one place won several outputs."""
+
+
+K = TypeVar("K", bound=Layer)
+
+
+def as_kind(layer: Wired, kind: type[K]) -> K:
+    """The layer as one of a kind or group. Raises UnsupportedModel, naming it, where it is none."""
+    if not isinstance(layer, kind):
+        raise UnsupportedModel(f"layer {layer.name!r} ({type(layer).__name__}) is no {kind.__name__}")
+    return layer
+
+
+def switched(layers: Iterable[Layer]) -> dict[str, Switched]:
+    """Those of the layers whose switches are to be recorded, by output."""
+    return {layer.output: layer for layer in layers if isinstance(layer, Switched)}
+
+
+class Linear(Layer, group=True):
+    """A kind that is linear in its one input, but for what it adds.
+
+    averages: whether its weights are those of a mean: all positive, and of one window equal.
+    """
+
+    averages: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def constant(self) -> HostArray:
+        """What `product` takes as the layer's own weight."""
+
+    @property
+    @abstractmethod
+    def offset(self) -> HostArray | None:
+        """What is added, as it broadcasts to the output; None where nothing is."""
+
+    @abstractmethod
+    def product(self, backend: Backend, x: Array, weight: Array) -> Array:
+        """x [n, *in_shape] -> [n, *out_shape] without the offset. weight: `constant`, or another of its shape."""
+
+    @abstractmethod
+    def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
+        """signal [n, *out_shape] -> [n, *in_shape], the adjoint of `product` with the same weight."""
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        y = self.product(backend, inputs[0], backend.put(self.constant))
+        return y if self.offset is None else y + backend.put(self.offset)

@@ -1,0 +1,187 @@
+"""Every kind of layer answers what is asked of it, and only kinds themselves are asked what they are."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.golden.describe import describe_layers
+from mipin_ref.graph.canonical import settled
+from mipin_ref.graph.draft import Gap
+from mipin_ref.graph.forward import Recorder, logits
+from mipin_ref.inverse.candidates import candidates
+from mipin_ref.layers import KINDS, Dense, Layer, Linear, Reshape, Shared, Unweighted, Wired, as_kind
+from mipin_ref.layers.kind import QUESTIONS, unanswered
+from mipin_ref.methods.registry import METHODS, make_method
+from mipin_ref.methods.rules import rule_of
+from tests.backends import backend, on_every_backend
+from tests.layers.made_up import SHAPE, negation, network, unchanged
+from tests.networks import random_graph, sample_inputs, seeded, to_onnx
+
+ROOT = Path(mr.__file__).parent
+FACTS = [
+    question for question in QUESTIONS if question not in ("never_negative", "describe", "details", "forward", "emit")
+]
+
+
+@cache
+def recorded(seed: int) -> tuple[mr.Network, dict[str, np.ndarray[Any, Any]]]:
+    """A random network and all its values for three samples."""
+    network = random_graph(seeded(seed), ranks=(2,))
+    net = mr.load(to_onnx(network.ops, network.input_shape))
+    x = sample_inputs(network.input_shape, 3, seed).astype(np.float32)
+    return net, dict(Recorder(net, list(net.shapes))(x).values)
+
+
+X = np.random.default_rng(0).normal(size=(9, *SHAPE)).astype(np.float32)
+
+
+def layers() -> list[tuple[Layer, dict[str, np.ndarray[Any, Any]]]]:
+    return [(layer, values) for seed in range(60) for net, values in [recorded(seed)] for layer in net.layers]
+
+
+def subclasses(kind: type[Any]) -> set[type[Any]]:
+    return {kind}.union(*(subclasses(one) for one in kind.__subclasses__()))
+
+
+def test_the_random_networks_hold_every_kind() -> None:
+    assert {type(layer) for layer, _ in layers()} == set(KINDS)
+
+
+def test_every_class_that_can_be_made_is_a_kind_of_the_list() -> None:
+    found = {one for one in subclasses(Layer) if one.__module__.startswith("mipin_ref") and not unanswered(one)}
+    assert found == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_question_is_answered(kind: type[Layer]) -> None:
+    assert not unanswered(kind)
+    assert issubclass(kind, Shared) == (kind.inverse == "shared")
+    assert issubclass(kind, Shared | Unweighted)
+    layer = next(layer for layer, _ in layers() if type(layer) is kind)
+    for fact in FACTS:
+        getattr(layer, fact)
+    assert isinstance(layer.never_negative(True), bool)
+    assert isinstance(layer.describe(), str)
+    assert isinstance(layer.details(), dict)
+
+
+def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() -> None:
+    with pytest.raises(TypeError, match=r"layer kind Negation does not answer: .*mixes.*pull_back"):
+
+        class Negation(Unweighted):
+            kind = "Negation"
+            inverse: ClassVar[Any] = "passes"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_rule_for_every_kind(name: str, kind: type[Layer]) -> None:
+    layer = next(layer for layer, _ in layers() if type(layer) is kind)
+    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
+    assert rule_of(table, layer, name) is not None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_refuses_a_kind_that_it_has_no_rule_for(name: str) -> None:
+    """Before anything is computed, naming itself, the layer and its kind."""
+    net = network(negation())
+    options = {"patterns": mr.fit_patterns(net, X)} if "pattern" in name else {}
+    with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd' \\(Negation\\)"):
+        mr.attribute(net, X, 0, name, at="t", **options)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_takes_an_heir_of_a_kind_for_the_kind(name: str) -> None:
+    class Heir(Reshape):
+        kind = "Heir"
+
+    layer = Heir(name="odd", inputs=("t",), output="u", in_shapes=(SHAPE,), out_shape=SHAPE)
+    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
+    with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd'"):
+        rule_of(table, layer, name)
+
+
+def test_a_made_up_kind_is_inverted_as_it_says() -> None:
+    """S and A of -x in front of a Dense are those of the Dense with -W: the engine asks the kind alone."""
+    turned = mr.fit(network(negation()), X, 1).attribute(X)
+    plain = mr.fit(network(unchanged(), sign=-1.0), X, 1).attribute(X)
+    np.testing.assert_array_equal(turned.output, plain.output)
+    # Sums of turned values round alike, but for the sign of what is exactly between two numbers.
+    for found, expected in ((turned.source, plain.source), (turned.attribution, plain.attribution)):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.max(np.abs(expected)))
+    assert np.corrcoef(turned.source.ravel(), -plain.source.ravel())[0, 1] < 0
+
+
+def test_a_made_up_kind_is_shown_and_written() -> None:
+    net = network(negation())
+    assert "Negation" in str(net)
+    assert candidates(net)[-1].tensor == "t"
+    np.testing.assert_allclose(logits(net, X), -logits(network(unchanged()), X), rtol=1e-6)
+    (first, *_) = describe_layers(net, lambda name, array: name)
+    assert first["kind"] == "Negation"
+
+
+def test_what_is_no_kind_is_no_layer_of_a_network() -> None:
+    """Softmax, Log and Gap stand in the draft alone."""
+    drafted = {one for one in subclasses(Wired) if not issubclass(one, Layer)} - {Wired}
+    assert {one.__name__ for one in drafted} == {"_Passing", "Softmax", "Log", "Gap"}
+    gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,))
+    with pytest.raises(mr.UnsupportedModel, match=r"'odd' \(no kind of layer\)"):
+        settled([gap])
+
+
+@on_every_backend
+def test_forward_is_what_onnxruntime_computes(name: str) -> None:
+    device = backend(name)
+    seen = set()
+    for layer, values in layers():
+        y = device.get(layer.forward(device, [device.put(values[one]) for one in layer.inputs]))
+        expected = values[layer.output]
+        terms = max((array.size for array in layer.arrays.values()), default=1) + 64
+        largest = max(float(np.max(np.abs(values[one]), initial=1.0)) for one in (*layer.inputs, layer.output))
+        # A sum of so many rounded products; powers and exponentials are good to a few units in the last place.
+        weight = max((float(np.max(np.abs(array), initial=0.0)) for array in layer.arrays.values()), default=1.0)
+        assert np.max(np.abs(y - expected)) <= 8 * terms * np.finfo(np.float32).eps * largest * max(weight, 1.0), layer
+        seen.add(type(layer))
+    assert seen == set(KINDS)
+
+
+@on_every_backend
+def test_linear_kinds_keep_inner_products(name: str) -> None:
+    """⟨W x, s⟩ = ⟨x, Wᵀ s⟩."""
+    device, rng = backend(name), np.random.default_rng(0)
+    for layer, _ in layers():
+        if not isinstance(layer, Linear):
+            continue
+        x, s = rng.standard_normal((2, *layer.in_shape)), rng.standard_normal((2, *layer.out_shape))
+        weight = device.put(layer.constant)
+        y = device.get(layer.product(device, device.put(x), weight))
+        back = device.get(layer.adjoint(device, device.put(s), weight))
+        assert abs(np.sum(y * s) - np.sum(x * back)) <= 1e-12 * max(np.sum(np.abs(y * s)), np.sum(np.abs(x * back)))
+
+
+def test_a_layer_of_another_kind_is_refused_by_name() -> None:
+    layer = next(layer for layer, _ in layers() if not isinstance(layer, Dense))
+    with pytest.raises(mr.UnsupportedModel, match=r"is no Dense"):
+        as_kind(layer, Dense)
+
+
+KIND_NAMES = "|".join(kind.__name__ for kind in KINDS)
+
+
+def test_nobody_asks_a_layer_what_kind_it_is() -> None:
+    """But the reader's rewrites, the method tables, and the golden cases' explicit twin of the fit."""
+    asking = re.compile(rf"isinstance\([^,()]+(?:\[[^\]]*\])?, *\(?(?:{KIND_NAMES})\b")
+    counts = {
+        str(path.relative_to(ROOT)): len(asking.findall(path.read_text()))
+        for path in sorted(ROOT.rglob("*.py"))
+        if "rewrites" not in path.parts
+    }
+    assert {file: count for file, count in counts.items() if count} == {"golden/causes.py": 7, "inverse/plan.py": 1}
