@@ -92,7 +92,7 @@ def test_every_method_has_a_rule_for_every_kind(name: str, kind: type[Layer]) ->
 def test_every_method_refuses_a_kind_that_it_has_no_rule_for(name: str) -> None:
     """Before anything is computed, naming itself, the layer and its kind."""
     net = network(negation())
-    options = {"patterns": mr.fit_patterns(net, X)} if "pattern" in name else {}
+    options: dict[str, Any] = {"patterns": mr.fit_patterns(net, X)} if "pattern" in name else {}
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd' \\(Negation\\)"):
         mr.attribute(net, X, 0, name, at="t", **options)
 
