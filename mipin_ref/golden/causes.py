@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,21 +15,16 @@ from mipin_ref.golden.case import Case, Tensor
 from mipin_ref.golden.material import Material, pools
 from mipin_ref.golden.perturb import Golden, solved
 from mipin_ref.golden.regression import Array, Inverted, Mistake
+from mipin_ref.golden.slips import Explained, forward_slips
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Step, make_plan
-from mipin_ref.layers import AveragePool, Concat, Conv, Dense, Layer, MaxPool, Reshape
-from mipin_ref.layers.averages import average, window_counts
-from mipin_ref.layers.conv.forward import conv_forward
-from mipin_ref.layers.max_pool import unpool
+from mipin_ref.layers import Layer, MaxPool, as_kind, switched
 from mipin_ref.reading import decoding
 
 DEFAULT_RIDGE = 1e-3
 CLOSER = 1e-2
 """A mistake explains a deviation when it leaves at most this part of it."""
-
-Explained = Iterator[tuple[str, Callable[[], Array]]]
-"""A cause, and what the golden values are by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +78,7 @@ class Causes:
 
     def _computed(self, tensor: Tensor, kind: str, golden: Array) -> Explained:
         if tensor.stage == "forward":
-            yield from self._forward(tensor.tensor, golden)
+            yield from forward_slips(self._layer(tensor.tensor), self._golden.material.values, golden)
         elif tensor.stage == "solve":
             yield from self._solved(tensor)
         elif kind in "SA":
@@ -131,37 +126,6 @@ class Causes:
             "the index counts in Fortran order",
             lambda: np.ravel_multi_index(np.unravel_index(golden.astype(np.int64), size), size, order="F"),
         )
-
-    def _forward(self, output: str, golden: Array) -> Explained:
-        layer = self._layer(output)
-        if isinstance(layer, Conv | Dense):
-            bias = layer.bias.reshape(-1, *(1,) * (golden.ndim - 2)).astype(np.float64)
-            yield "the bias is missing", lambda: golden - bias
-        if isinstance(layer, Conv):
-            axes = tuple(range(2, layer.weight.ndim))
-            x = self._golden.material.values[layer.input].astype(np.float64)
-            flipped = np.flip(layer.weight, axes).astype(np.float64)
-            size = layer.out_shape[1:]
-            yield (
-                "the kernel is flipped in space: ONNX's Conv is a cross-correlation",
-                lambda: conv_forward(get_backend(), x, flipped, layer.window, layer.groups, size) + bias,
-            )
-        values = self._golden.material.values
-        if isinstance(layer, Concat):
-            parts = [values[name].astype(np.float64) for name in reversed(layer.inputs)]
-            yield "the inputs are joined in reverse order", lambda: np.concatenate(parts, axis=layer.axis)
-        if isinstance(layer, Reshape) and len(layer.in_shape) > 1:
-            last = np.moveaxis(values[layer.input].astype(np.float64), 1, -1)
-            yield "channels run last where a map is flattened", lambda: last.reshape(golden.shape)
-        if isinstance(layer, AveragePool):
-            other = window_counts(
-                layer.window, layer.out_shape[1:], layer.in_shape[1:], pads=not layer.count_include_pad
-            )
-            x = self._golden.material.values[layer.input].astype(np.float64)
-            yield (
-                "padding counts in the mean, or not, against count_include_pad",
-                lambda: average(get_backend(), x, layer.window, other),
-            )
 
     def _solved(self, tensor: Tensor) -> Explained:
         golden = self._golden
@@ -256,21 +220,11 @@ class Causes:
                 "the kernel is flipped in space",
                 lambda: material.predict(step, above, _flipped(inverted), affine=kind == "S") * mask,
             )
-        layer = step.branches[0].layer
-        if inverted is None and isinstance(layer, MaxPool):
+        pool = switched(step.layers[:1]).get(step.layers[0].output)
+        if inverted is None and pool is not None:
             yield (
                 "where several windows chose a location their values are added, not averaged",
-                lambda: (
-                    unpool(
-                        get_backend(),
-                        above[layer.output],
-                        material.taps[layer.output],
-                        layer.window,
-                        layer.in_shape[1:],
-                        overlaps="sum",
-                    )
-                    * mask
-                ),
+                lambda: pool.adjoint(get_backend(), above[pool.output], material.taps[pool.output]) * mask,
             )
         x = material.values[tensor.tensor]
         if kind == "A":
@@ -337,8 +291,7 @@ def _flipped(inverted: Inverted) -> Inverted:
 
 def _last_maximum(golden: Golden, layer: Layer) -> Array:
     """The switches of a pool whose ties go to the last of equal values."""
-    assert isinstance(layer, MaxPool)
-    window, locations, size = layer.window, layer.out_shape[1:], layer.in_shape[1:]
+    window, locations, size = as_kind(layer, MaxPool).window, layer.out_shape[1:], layer.in_shape[1:]
     x = golden.material.values[layer.input].astype(np.float64)
     shape = (*x.shape[:2], *window.padded(locations, size))
     canvas: Any = np.full(shape, -np.inf)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Conv, Layer, Shape
+from mipin_ref.layers import Conv, Layer, Shape, as_kind
 from mipin_ref.layers.kind import disjoint
 
 
@@ -78,7 +78,7 @@ class Step:
     @property
     def convolutions(self) -> tuple[Conv, ...]:
         """The layers of the shared branches where locations are rows of the fit."""
-        return tuple(branch.layer for branch in self.shared if isinstance(branch.layer, Conv))
+        return () if self.dense else tuple(as_kind(branch.layer, Conv) for branch in self.shared)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
