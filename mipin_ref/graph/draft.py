@@ -131,8 +131,9 @@ class Draft:
             raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample")
         if layer.room > TENSOR:
             raise Refused(f"its input has {layer.room:,} elements a sample once it is padded")
-        # Weights that are the constants themselves take nothing more.
-        self.spent.hold(sum(array.nbytes for array in parameters(layer).values() if id(array) not in self._shared))
+        # What stands in a draft alone has no arrays; weights that are the constants themselves take nothing more.
+        arrays = {} if isinstance(layer, Softmax | Log | Gap) else parameters(layer)
+        self.spent.hold(sum(array.nbytes for array in arrays.values() if id(array) not in self._shared))
         self.layers.append(layer)
         self.signals[layer.output] = Signal(layer.output, shape, axis)
 
