@@ -111,8 +111,8 @@ def read_images(options: Namespace, net: mr.Network) -> Shown:
 def read_class_names(path: str | None, classes: int) -> list[str]:
     """The names in a JSON file, a list or an object with `class_names`; the numbers where there is no file.
 
-    Raises CorruptFile where it is no such JSON, InvalidData where there is not one name a class, or one is longer than
-    a page has room for or no text.
+    What a page cannot show of a name, such as half a character, is escaped. Raises CorruptFile where it is no such
+    JSON, InvalidData where there is not one name a class, or one is longer than a page has room for.
     """
     if path is None:
         return [str(number) for number in range(classes)]

@@ -23,7 +23,7 @@ from mipin_ref.data import (
     open_labels,
     turned_of,
 )
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.text import one_line
 
 Ints = npt.NDArray[np.int64]
@@ -80,12 +80,12 @@ class Readable:
 def read_readable(data: Samples, start: int, stop: int) -> Readable:
     """The samples start to stop, less image files that are broken.
 
-    Raises InvalidData where data of another kind cannot be read.
+    Raises InvalidData or CorruptFile where data of another kind cannot be read.
     """
     positions = range(start, min(stop, len(data)))
     try:
         return Readable(data[start:stop], positions, [])
-    except InvalidData:
+    except (InvalidData, CorruptFile):
         if names_of(data) is None:
             raise
     parts, found, failures = [data[:0]], [], []
@@ -93,7 +93,7 @@ def read_readable(data: Samples, start: int, stop: int) -> Readable:
         try:
             parts.append(data[position : position + 1])
             found.append(position)
-        except InvalidData as error:
+        except (InvalidData, CorruptFile) as error:
             failures.append(str(error))
     return Readable(np.concatenate(parts), found, failures)
 

@@ -115,10 +115,10 @@ def test_a_method_that_fails_on_the_network_is_told(capsys: pytest.CaptureFixtur
     assert compare("--methods", "grad-cam,gradient", "--option", "gradient.=1") == 2
     capsys.readouterr()
     assert compare("--methods", "grad-cam,gradient") == 0
-    assert "grad-cam fails: grad-cam needs a tensor with a map" in capsys.readouterr().out
+    assert "grad-cam fails: grad-cam explains the last feature map" in capsys.readouterr().out
     assert page().text("b") == ["grad-cam"]
     assert compare("--methods", "grad-cam") == 2
-    assert "every method fails: grad-cam: grad-cam needs" in capsys.readouterr().err
+    assert "every method fails: grad-cam: grad-cam explains the last feature map" in capsys.readouterr().err
 
 
 def test_a_map_of_zeros_is_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,7 +256,7 @@ def test_the_largest_page_stays_below_ten_megabytes() -> None:
         (["--option", "samples=3"], "--option must look like smoothgrad.samples=50, not 'samples=3'"),
         (["--option", "smoothgrad.samples"], "--option must look like smoothgrad.samples=50"),
         (["--option", "mip-in.memory=3"], "method 'mip-in' has no option 'memory'; its options are ridge"),
-        (["--option", "mip-in.ridge=-1"], "ridge must be a number >= 0"),
+        (["--option", "mip-in.ridge=-1"], "ridge must be a finite number of at least 0, not -1"),
         (["--option", "patternnet.patterns=3"], "patterns come from --calibration"),
         (["--methods", "gradient", "--option", "mip-in.ridge=1"], "mip-in is not among the --methods"),
         (["--methods", "gradient", "--option", "smoothgrad.samples=4"], "smoothgrad is not among the --methods"),
