@@ -155,7 +155,9 @@ def checked_directory(checkpoint: Any) -> Path | None:
     """The directory as a path, or None. Raises InvalidData where it is no path, or one of a file."""
     if checkpoint is None:
         return None
-    path = path_of(checkpoint, "the folder of checkpoints")
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise InvalidData(f"checkpoint must be the path of a folder or None, not {shown(checkpoint)}")
+    path = path_of(checkpoint)
     try:
         if path.exists() and not path.is_dir():
             raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
