@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.options import check_size, checked_number
 
 UINT8_SCALE = 255.0
+MOST_AXES = 32
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class Preprocessing:
             object.__setattr__(self, name, numbers[0] if len(numbers) == 1 else numbers)
         if self.shape is not None:
             try:
-                shape = tuple(int(axis) for axis in self.shape)
+                shape = tuple(int(axis) for axis in islice(self.shape, MOST_AXES + 1))
             except Exception as error:  # whatever an object of the user's raises
                 raise InvalidData(f"preprocessing: shape must hold whole numbers, got {shown(self.shape)}") from error
+            if len(shape) > MOST_AXES:
+                raise InvalidData(f"preprocessing: shape has more than {MOST_AXES} axes")
             if not shape or min(shape) < 1:
                 raise InvalidData(f"preprocessing: every axis of shape must be at least 1, got {shown(list(shape))}")
             check_size("preprocessing: shape", math.prod(shape))

@@ -61,6 +61,7 @@ def make(
     path_of(model, "the model of a case")
     folder = path_of(folder, "a case")
     net = load(model, output=output)
+    target = net.check_target(target)
     data = as_samples(x)
     batch = np.ascontiguousarray(data[0 : len(data)])
     known = checked_labels(labels, len(data), net)
