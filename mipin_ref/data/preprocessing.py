@@ -13,6 +13,7 @@ from mipin_ref.options import check_size, checked_number
 
 UINT8_SCALE = 255.0
 MOST_AXES = 32
+MOST_CHANNELS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,17 @@ def image_geometry(shape: Sequence[int]) -> tuple[int, int, int] | None:
 
 def _numbers(name: str, value: float | Sequence[float]) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(v) for v in value) if not isinstance(value, (int, float)) else (float(value),)
+        numbers = (
+            tuple(float(v) for v in islice(value, MOST_CHANNELS + 1))
+            if not isinstance(value, (int, float))
+            else (float(value),)
+        )
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(
             f"preprocessing: {name} must be a number or a sequence of numbers, got {shown(value)}"
         ) from error
+    if len(numbers) > MOST_CHANNELS:
+        raise InvalidData(f"preprocessing: {name} has more than {MOST_CHANNELS} values")
     if not numbers or not all(math.isfinite(v) for v in numbers):
         raise InvalidData(f"preprocessing: {name} must hold finite numbers, got {shown(value)}")
     return numbers

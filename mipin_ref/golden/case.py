@@ -121,7 +121,10 @@ def read_case(folder: str | Path) -> Case:
 
 def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Write the two files, each whole or not at all, and into the manifest the checksums of both."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidData(f"{str(folder)!r} cannot be made: {error.strerror or error}") from error
     store.write(folder / ARRAYS, {}, arrays, KIND)
     write_manifest(folder, manifest)
 

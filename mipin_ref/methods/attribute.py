@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.registry import make_method
 from mipin_ref.methods.sweep import Ints
+from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
 
 
@@ -56,6 +58,7 @@ def attribute(
     sweep = way.sweep(net, device, tensor)
     rows = batch_rows(size, limit, sweep.sample_bytes)
     count, shape = len(data), net.shapes[tensor]
+    check_size("x", count * prod(shape))
     value, found = (np.empty((count, *shape), device.dtype) for _ in range(2))
     signal = np.empty((count, *shape), device.dtype) if way.signals else None
     output = np.empty(count, device.dtype)
