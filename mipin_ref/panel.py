@@ -56,6 +56,11 @@ class Panel:
         for what, given in (("fit_options", fit_options), ("method_options", method_options)):
             if given is not None and not isinstance(given, Mapping):
                 raise InvalidData(f"{what} must be options by name, not {shown(given)}")
+        for name in fit_options or {}:
+            if name not in FitOptions.__annotations__:
+                raise InvalidData(
+                    f"a fit has no option {shown(name)}; its options are {', '.join(FitOptions.__annotations__)}"
+                )
         self.failures: dict[str, str] = {}
         self._calibration = calibration
         self._given: dict[str, Any] = {"backend": backend, "dtype": dtype, "memory": memory}
@@ -106,10 +111,12 @@ class Panel:
     def prepare(self, classes: Iterable[int]) -> None:
         """Fit the inverses of these classes, those that are still missing in the same passes over the data."""
         try:
-            each = iter(classes)
+            wanted = {self.net.check_target(c) for c in classes}
+        except MipinError:
+            raise
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"classes must be several indices, not {shown(classes)}") from error
-        missing = sorted({self.net.check_target(c) for c in each} - self._inverses.keys())
+        missing = sorted(wanted - self._inverses.keys())
         if missing:
             given = {**self._given, "progress": self._progress, **self._fit_options}
             self._inverses |= fit(self.net, self._needed(MIPIN), missing, **given)

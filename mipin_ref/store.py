@@ -25,7 +25,7 @@ import safetensors.numpy
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.files import written_whole
-from mipin_ref.reading import parse_json, reason, regular_file
+from mipin_ref.reading import decoding, parse_json, reason, regular_file
 from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
 Array = npt.NDArray[Any]
@@ -130,7 +130,8 @@ def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Ar
     """
     regular_file(path)
     if kind.sealed:
-        _check_head(path, kind)
+        with decoding(path, kind.noun):
+            _check_head(path, kind)
     with opened(path, kind.noun) as file:
         told = (file.metadata() or {}).get(kind.format)
         if told is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.options import check_size, checked_number
 
 UINT8_SCALE = 255.0
+MOST_AXES = 32
+MOST_CHANNELS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,11 @@ class Preprocessing:
             object.__setattr__(self, name, numbers[0] if len(numbers) == 1 else numbers)
         if self.shape is not None:
             try:
-                shape = tuple(int(axis) for axis in self.shape)
+                shape = tuple(int(axis) for axis in islice(self.shape, MOST_AXES + 1))
             except Exception as error:  # whatever an object of the user's raises
                 raise InvalidData(f"preprocessing: shape must hold whole numbers, got {shown(self.shape)}") from error
+            if len(shape) > MOST_AXES:
+                raise InvalidData(f"preprocessing: shape has more than {MOST_AXES} axes")
             if not shape or min(shape) < 1:
                 raise InvalidData(f"preprocessing: every axis of shape must be at least 1, got {shown(list(shape))}")
             check_size("preprocessing: shape", math.prod(shape))
@@ -173,11 +178,17 @@ def image_geometry(shape: Sequence[int]) -> tuple[int, int, int] | None:
 
 def _numbers(name: str, value: float | Sequence[float]) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(v) for v in value) if not isinstance(value, (int, float)) else (float(value),)
+        numbers = (
+            tuple(float(v) for v in islice(value, MOST_CHANNELS + 1))
+            if not isinstance(value, (int, float))
+            else (float(value),)
+        )
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(
             f"preprocessing: {name} must be a number or a sequence of numbers, got {shown(value)}"
         ) from error
+    if len(numbers) > MOST_CHANNELS:
+        raise InvalidData(f"preprocessing: {name} has more than {MOST_CHANNELS} values")
     if not numbers or not all(math.isfinite(v) for v in numbers):
         raise InvalidData(f"preprocessing: {name} must hold finite numbers, got {shown(value)}")
     return numbers

@@ -64,6 +64,7 @@ def make(
     folder = path_of(folder, "a case")
     check_folder(folder, (MANIFEST, ARRAYS))
     net = load(model, output=output)
+    target = net.check_target(target)
     data = as_samples(x)
     batch = np.ascontiguousarray(data[0 : len(data)])
     known = checked_labels(labels, len(data), net)

@@ -96,7 +96,7 @@ def chosen(case: Case, candidate: Candidate, stages: Collection[str] | None, dty
     Raises InvalidData for names that the case does not have, stages that are not there, and a stage with tensors
     missing.
     """
-    if stages is not None and (isinstance(stages, str) or not isinstance(stages, Collection)):
+    if stages is not None and not isinstance(stages, list | tuple | set | frozenset):
         raise InvalidData(f"stages must be several of {', '.join(STAGES)}, not {shown(stages)}")
     for stage in () if stages is None else stages:
         if not isinstance(stage, str) or stage not in STAGES:

@@ -158,7 +158,7 @@ def logits(net: Network, x: Array, *, batch_size: int = 256) -> Array:
 def check_batch(net: Network, x: Any) -> None:
     """Raises InvalidData where x is no floating-point array [n, *input_shape]."""
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
-    if shape is None or dtype is None:
+    if not isinstance(shape, tuple) or not isinstance(dtype, np.dtype):
         raise InvalidData(f"data must be arrays, not {type(x).__name__}")
     if tuple(shape[1:]) != net.input_shape:
         raise InvalidData(

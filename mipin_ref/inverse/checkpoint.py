@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -158,7 +159,9 @@ def checked_directory(checkpoint: Any) -> Path | None:
     """
     if checkpoint is None:
         return None
-    path = path_of(checkpoint, "the folder of checkpoints")
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise InvalidData(f"checkpoint must be the path of a folder or None, not {shown(checkpoint)}")
+    path = path_of(checkpoint)
     try:
         if path.exists() and not path.is_dir():
             raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")

@@ -114,6 +114,8 @@ def fit(
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
     several = isinstance(target, Sequence) or (isinstance(target, np.ndarray) and target.ndim > 0)
+    if several and len(target) > net.classes:  # type: ignore[arg-type]
+        raise InvalidData(f"there are {len(target)} targets; the network has {net.classes} classes")  # type: ignore[arg-type]
     asked = list(target) if several else None  # type: ignore[arg-type]
     targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, overload
 
@@ -26,6 +27,7 @@ from mipin_ref.inverse.propagate import Recorded, descend, needs, recorded, seed
 from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.resident import Resident
 from mipin_ref.memory import checked_batch_size
+from mipin_ref.options import check_size
 from mipin_ref.reading import path_of
 from mipin_ref.store import write
 
@@ -105,6 +107,7 @@ class Inverse:
         path, _ = plan.path(tensors)
         masks, pools = needs(path)
         fetched = [*masks, *tensors, plan.logits]
+        check_size("x", len(data) * max(prod(net.shapes[tensor]) for tensor in tensors))
         recorder = Recorder(net, fetched, list(pools), keep=True)
         if size is None:
             each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)

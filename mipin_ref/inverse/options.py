@@ -28,11 +28,12 @@ class Options:
     dtype: Dtype = "float64"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ridge", checked_number("ridge", self.ridge, 0.0))
+        try:
+            object.__setattr__(self, "ridge", checked_number("ridge", self.ridge, 0.0))
+        except InvalidData as error:
+            raise InvalidData(f"ridge must be a number >= 0, not {shown(self.ridge)}") from error
         checked_choice("fit_on", self.fit_on, ("all", "target_class"))
         checked_choice("dtype", self.dtype, ("float64", "float32"))
-        if self.at is not None and not isinstance(self.at, str):
-            raise InvalidData(f"at must be a tensor's name or None, not {shown(self.at)}")
         if self.ridge == 0 and self.dtype == "float32":
             # Rounding of single-precision products fills the directions that a minimum-norm solution must leave out.
             raise InvalidData("a ridge of 0, the minimum-norm solution, needs dtype 'float64'")

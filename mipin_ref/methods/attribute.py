@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.registry import make_method
 from mipin_ref.methods.sweep import Ints
+from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
 
 
@@ -56,6 +58,7 @@ def attribute(
     sweep = way.sweep(net, device, tensor)
     rows = batch_rows(size, limit, sweep.sample_bytes)
     count, shape = len(data), net.shapes[tensor]
+    check_size("x", count * prod(shape))
     value, found = (np.empty((count, *shape), device.dtype) for _ in range(2))
     signal = np.empty((count, *shape), device.dtype) if way.signals else None
     output = np.empty(count, device.dtype)
@@ -95,13 +98,18 @@ def checked_targets(net: Network, target: Any, samples: int) -> Ints:
 
     Raises InvalidData for another count, for what is no integer, and for a class out of range.
     """
-    if isinstance(target, str) or not hasattr(target, "__len__") or np.ndim(target) == 0:
-        one = target.item() if isinstance(target, np.ndarray) else target
-        return np.full(samples, net.check_target(one), np.int64)
     try:
-        given = np.asarray(target)
+        several = not isinstance(target, str) and hasattr(target, "__len__") and np.ndim(target) > 0
+        if several and len(target) != samples:
+            raise InvalidData(f"target must be one class or one for each of the {samples} samples, not {len(target)}")
+        given = np.asarray(target) if several else np.empty(0)
+    except InvalidData:
+        raise
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(f"targets must be integer class indices [{samples}], not {shown(target)}") from error
+    if not several:
+        one = target.item() if isinstance(target, np.ndarray) else target
+        return np.full(samples, net.check_target(one), np.int64)
     if given.shape != (samples,):
         raise InvalidData(f"target must be one class or one for each of the {samples} samples, not {given.shape}")
     if given.dtype.kind not in "iu":

@@ -32,7 +32,7 @@ def input_bounds(net: Network, low: Any, high: Any) -> Bounds:
     """Numbers or arrays that broadcast to the input's shape, as arrays of it. Raises InvalidData unless low < high."""
     try:
         found = [np.broadcast_to(np.asarray(bound, np.float64), net.input_shape) for bound in (low, high)]
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(f"low and high must be numbers that broadcast to {net.input_shape}: {error}") from error
     if not (np.isfinite(found).all() and np.all(found[0] < found[1])):
         raise InvalidData("low and high must be finite, and low below high everywhere")

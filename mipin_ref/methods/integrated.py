@@ -19,6 +19,9 @@ from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import checked_integer
 
+MOST_STEPS = 4096
+"""Points of the quadrature, at most: its nodes are the eigenvalues of a matrix as wide."""
+
 
 @dataclass(frozen=True)
 class IntegratedGradientsOptions:
@@ -30,7 +33,7 @@ class IntegratedGradientsOptions:
     baseline: Any = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", checked_integer("steps", self.steps))
+        object.__setattr__(self, "steps", checked_integer("steps", self.steps, 1, MOST_STEPS))
 
 
 class IntegratedGradients(Method):

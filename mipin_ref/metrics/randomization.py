@@ -103,7 +103,7 @@ def randomization(
         raise InvalidData("randomization: the data hold no sample")
     targets = checked_targets("randomization", net, target, len(x))
     order = redrawable(net)
-    if tensors is not None and (isinstance(tensors, str) or not isinstance(tensors, Collection)):
+    if tensors is not None and not isinstance(tensors, list | tuple | set | frozenset):
         raise InvalidData(f"randomization: tensors must be several names, not {shown(tensors)}")
     stops = set(order if tensors is None else map(net.tensor, tensors))
     if not stops or not stops <= set(order):

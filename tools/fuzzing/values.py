@@ -77,7 +77,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "deletion": ("x", "maps", "target", "steps", "batch_size", "fill", "output"),
     "insertion": ("x", "maps", "target", "steps", "batch_size", "fill", "output"),
     "class_sensitivity": ("maps_a", "maps_b"),
-    "randomization": ("explain", "x", "target", "kind", "tensors", "ssim", "seed"),
+    "randomization": ("x", "target", "kind", "tensors", "ssim", "seed"),
     "arranged_mosaics": ("labels", "count", "grid", "targets"),
     "tiled": ("cells", "grid"),
     "read_case": ("folder",),
