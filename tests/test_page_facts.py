@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 
 import mipin_ref as mr
@@ -46,6 +48,15 @@ def test_the_version_is_one_everywhere() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert re.search(rf"^version: {re.escape(version)}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
     assert re.findall(r"^## (.*)$", TEXTS["CHANGELOG.md"], re.M)[:2] == ["Unreleased", version]
+    assert mr.__version__ == version
+
+
+def test_every_public_name_is_there_without_another_import() -> None:
+    """In a process of its own: what is imported elsewhere becomes an attribute of the package."""
+    told = "import mipin_ref as mr\nfor name in mr.__all__: print(name, getattr(mr, name) is not None, name in dir(mr))"
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:-1] == [f"{name} True True" for name in mr.__all__]
+    assert {"data", "golden", "metrics", "__version__"} <= set(mr.__all__)
 
 
 def test_the_readme_begins_with_a_picture_of_the_project() -> None:
