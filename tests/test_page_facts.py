@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
 import tomllib
 
 import mipin_ref as mr
+from mipin_ref import store
+from mipin_ref.cli.evaluate import command
+from mipin_ref.golden import case
 from mipin_ref.graph.ops import HANDLERS
+from mipin_ref.inverse import checkpoint
+from mipin_ref.layers import KINDS
 from tests.pages import README, ROOT, TEXTS
+from tests.test_imports import ALLOWED, GROUND
 
 
 def test_every_operator_that_loads_is_named() -> None:
@@ -25,6 +32,31 @@ def test_every_operator_that_loads_is_named() -> None:
 def test_every_method_is_named() -> None:
     cells = [line.split("|")[1] for line in TEXTS["mipin_ref/methods/README.md"].splitlines() if line.startswith("|")]
     assert set(mr.methods()) <= set(re.findall(r"`([a-z-]+)`", "\n".join(cells)))
+
+
+def test_every_kind_of_layer_is_in_the_golden_format() -> None:
+    schema = json.loads((ROOT / "mipin_ref/golden/manifest.schema.json").read_text(encoding="utf-8"))
+    page = TEXTS["mipin_ref/golden/FORMAT.md"]
+    table = page[page.index("### layers") : page.index("### steps")]
+    kinds = {kind.kind for kind in KINDS}
+    assert set(schema["$defs"]["layer"]["properties"]["kind"]["enum"]) == kinds
+    assert set(re.findall(r"^\| ([A-Z]\w+) \|", table, re.M)) == kinds
+
+
+def test_the_table_of_imports_is_the_one_that_is_tested() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (–|(?:[`*]\w+[`*](?:, )?)+) \|$", TEXTS["CONTRIBUTING.md"], re.M)
+    told = {room: set(re.findall(r"[`*](\w+)[`*]", known)) for room, known in rows}
+    assert "first nine rooms" in TEXTS["CONTRIBUTING.md"]
+    assert {room for room, _ in rows[:9]} == GROUND
+    spelt = {room: known - {"ground"} | (GROUND if "ground" in known else set()) for room, known in told.items()}
+    package = "mipin_ref"
+    assert spelt == {room or package: {name or package for name in known} for room, known in ALLOWED.items()}
+
+
+def test_formats_are_stated_with_their_versions() -> None:
+    told = dict(re.findall(r"\| `(mipin-\w+)` (\d+) \|", TEXTS["CONTRIBUTING.md"]))
+    kinds = {kind.format: str(kind.version) for kind in (store.INVERSE, store.PATTERNS, checkpoint.PASS, case.KIND)}
+    assert told == kinds | {command.FORMAT: str(command.VERSION)}
 
 
 def test_options_of_a_fit_are_named_with_their_defaults() -> None:
