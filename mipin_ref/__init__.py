@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mipin_ref import golden, metrics
+    from mipin_ref import data, golden, metrics
     from mipin_ref.attribution import Attribution
     from mipin_ref.errors import (
         BackendUnavailable,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mipin_ref.report.heatmap import heatmap
     from mipin_ref.report.saliency import saliency
 
+    __version__: str
+
 __all__ = [
     "Attribution",
     "BackendUnavailable",
@@ -48,7 +50,9 @@ __all__ = [
     "Patterns",
     "PrecisionWarning",
     "UnsupportedModel",
+    "__version__",
     "attribute",
+    "data",
     "explain_func",
     "fit",
     "fit_patterns",
@@ -62,7 +66,7 @@ __all__ = [
     "saliency",
 ]
 
-_ROOMS = {"golden", "metrics"}
+_ROOMS = {"data", "golden", "metrics"}
 """Public names that are modules."""
 _PLACES = {
     "attribution": ("Attribution",),
@@ -91,9 +95,12 @@ def __getattr__(name: str) -> Any:
     """A public name, imported now (PEP 562)."""
     if name in _ROOMS:
         return import_module(f"mipin_ref.{name}")
-    if name not in _MODULE_OF:
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("mipin_ref")
+    elif name in _MODULE_OF:
+        value = getattr(import_module(f"mipin_ref.{_MODULE_OF[name]}"), name)
+    else:
         raise AttributeError(f"module 'mipin_ref' has no attribute {name!r}")
-    value = getattr(import_module(f"mipin_ref.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 
