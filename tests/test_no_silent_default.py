@@ -282,6 +282,8 @@ ASKING = {
     "methods/pattern.py: back",
     "methods/shares.py: bias_of",
     "methods/site.py: constant_of",
+    # Drafts have no arrays; `parameters` is asked of all others.
+    "graph/draft.py: add",
     # Behind a check that refuses what is unknown.
     "golden/build.py: _axes",
     "golden/regression.py: groups",
@@ -298,6 +300,7 @@ ASKING = {
     "graph/feature_maps.py: signs",
     "graph/feature_maps.py: _reconstructed",
     "graph/network.py: _channel_axes",
+    "graph/trial.py: live_bytes",
     "golden/causes.py: _forward",
     "golden/causes.py: _propagated",
     "golden/material.py: pools",
