@@ -1,15 +1,25 @@
-"""Hypothesis for all tests: how long an example takes is the machine's business, and never a failure."""
+"""What tests share; Hypothesis for all: how long an example takes is the machine's business, and never a failure."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from mipin_ref.errors import BackendUnavailable
+from mipin_ref.inverse import fitter
 from tests.backends import backend
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="module")
+def stays_single() -> Iterator[None]:
+    """float32 fits stay float32 whatever rounding does: for tests of how passes are made, not of what comes out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitter, "too_far", lambda amplification: False)
+        yield
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

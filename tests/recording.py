@@ -167,7 +167,7 @@ class Namespace:
         found, path = getattr(self._module, name), self._path + name
         if isinstance(found, ModuleType):
             return Namespace(self._log, found, f"{path}.")
-        if isinstance(found, type):
+        if isinstance(found, type | float):
             self._log.note(path)
             return found
 

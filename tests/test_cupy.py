@@ -14,6 +14,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend, NotPositiveDefinite, get_backend
+from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.layers import GlobalAveragePool
 from mipin_ref.layers.activation import FUNCTIONS
 from mipin_ref.layers.averages import average, window_counts
@@ -44,7 +45,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def log() -> Log:
+def log(stays_single: None) -> Log:
     """What fits, attributions and methods of many kinds have asked for."""
     found = Log()
     for seed in range(12):
@@ -70,7 +71,9 @@ def explain(log: Log, dtype: str) -> None:
         net = mr.load(to_onnx(network.ops, network.input_shape))
         x = sample_inputs(network.input_shape, 3, seed)
         for method in set(mr.methods()) - {"patternnet", "pattern-attribution"}:
-            mr.attribute(net, x, [0, 1, 2], method, backend=device, dtype=dtype)
+            # Without a feature map Grad-CAM asks which tensor is meant.
+            at = net.input if method == "grad-cam" and not feature_maps(net) else None
+            mr.attribute(net, x, [0, 1, 2], method, at=at, backend=device, dtype=dtype)
     x = device.put(rng.standard_normal((2, 4, 6, 5)))
     for function in FUNCTIONS.values():
         function.pair(device.xp, x, {"slope": device.put(rng.standard_normal((4, 1, 1)))})

@@ -88,7 +88,7 @@ def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Pr
         return None
     source = getattr(x, "source", None)
     if isinstance(source, Source) and source.preprocessing is not None:
-        raise InvalidData("x is preprocessed already; leave preprocess= out, or give the path")
+        raise InvalidData("x is preprocessed already; leave option 'preprocess' out, or give the path")
     if not isinstance(preprocess, Preprocessing):
         raise InvalidData(f"preprocess must be None or a Preprocessing(scale, mean, std), not {preprocess!r}")
     if preprocess.shape not in (None, shape):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from mipin_ref.data.preprocessing import image_geometry
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.reading import decoding
 
 FORMATS = ("PNG", "JPEG")
@@ -92,7 +92,7 @@ class ImageFiles:
         for path in self._files[first + 1 :]:
             try:
                 other = _header(path, self._exif)[:2]
-            except InvalidData:  # which is told when its pixels are asked for
+            except (InvalidData, CorruptFile):  # which is told when its pixels are asked for
                 continue
             if other != (width, height):
                 raise InvalidData(
@@ -110,12 +110,12 @@ class ImageFiles:
         )
 
     def _first_readable(self) -> tuple[int, tuple[int, int, str]]:
-        """The place and the header of the first image that has one. Raises InvalidData where none has."""
-        reason: InvalidData | None = None
+        """The place and the header of the first image that has one. Raises what is wrong with the first where none has."""
+        reason: InvalidData | CorruptFile | None = None
         for number, path in enumerate(self._files):
             try:
                 return number, _header(path, self._exif)
-            except InvalidData as error:
+            except (InvalidData, CorruptFile) as error:
                 reason = reason or error
         assert reason is not None
         raise reason

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
 from mipin_ref.data.view import Index, Samples, first, left_out_of, names_of
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData
 
 
 class SharedFile:
@@ -62,8 +62,9 @@ class SharedFile:
     def __getitem__(self, index: Index, /) -> npt.NDArray[Any]:
         try:
             opened = self._open()
-        except InvalidData as error:
-            raise InvalidData(f"{error}, on machine {socket.gethostname()!r}; every machine must see it") from error
+        except (InvalidData, CorruptFile) as error:
+            there = f"on machine {socket.gethostname()!r}; every machine must see it"
+            raise type(error)(f"{error}, {there}") from error
         if (opened.shape, opened.dtype) != (self._shape, self._dtype):
             raise InvalidData(
                 f"{self._path}: machine {socket.gethostname()!r} sees {opened.dtype} {list(opened.shape)} there, "

@@ -89,7 +89,9 @@ class ClusterData:
         self._collection = given if _is_dask_array(given) else None
         if self._collection is not None:
             if preprocessing is not None:
-                raise InvalidData("preprocess= is for files and arrays in memory; preprocess a Dask array with Dask")
+                raise InvalidData(
+                    "option 'preprocess' is for files and arrays in memory; preprocess a Dask array with Dask"
+                )
             self.samples: Samples = as_samples(_Computed(client, given))
         else:
             self.samples = self._file or as_samples(given, preprocessing)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mipin_ref.data import Preprocessing, left_out_of, names_of, open_boxes, open_data, open_labels, turned_of
 from mipin_ref.data.folders import find_images
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData
 from tests.data.formats import write_image
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
@@ -180,9 +180,9 @@ def test_a_broken_image_stops_none_of_the_others(tmp_path: Path) -> None:
         samples = open_data(tmp_path, preprocessing=Preprocessing(shape=shape))
         assert len(samples[np.array([1, 3, 4])]) == 3
         for number, name in ((0, "0.png"), (2, "b.png")):
-            with pytest.raises(InvalidData, match=name):
+            with pytest.raises(CorruptFile, match=name):
                 samples[number : number + 1]
     for name in ("a", "b", "c", "d"):
         (tmp_path / f"{name}.png").unlink()
-    with pytest.raises(InvalidData, match=r"0\.png"):
+    with pytest.raises(CorruptFile, match=r"0\.png"):
         open_data(tmp_path)
