@@ -40,6 +40,8 @@ def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted 
     preprocessing, told = preprocessing_of(options, net), ""
     if fitted is not None:
         preprocessing, told = fitted.preprocessing_of(preprocessing), f"; as {fitted.told}"
+        if fitted.preprocessing.exif and not preprocessing.exif:
+            told += ", but images as they are stored (--no-exif)"
     print(f"{path}: {preprocessing.describe()}{told}", flush=True)
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
@@ -168,4 +170,6 @@ class Fitted:
                 f"--{name} {there}: {self.file!r} was fitted with {name} {here}; leave --{name} out, or fit again"
             )
         scale = self.preprocessing.scale if given.scale is None else given.scale
-        return replace(self.preprocessing, scale=scale, shape=given.shape)
+        # How a picture is held is no matter of values: who asks for it as stored gets it so, and is told.
+        exif = self.preprocessing.exif and given.exif
+        return replace(self.preprocessing, scale=scale, shape=given.shape, exif=exif)

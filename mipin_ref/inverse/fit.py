@@ -26,6 +26,7 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.memory import checked_batch_size, memory_bytes
+from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
 from mipin_ref.reading import reason
 
@@ -158,6 +159,7 @@ def fit(
 def _check_data(net: Network, data: Samples) -> None:
     if len(data) < 2:
         raise InvalidData(f"a fit needs at least 2 calibration samples; there are {len(data)}")
+    check_size("x", len(data))
     check_batch(net, data[0:1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, overload
@@ -88,9 +89,11 @@ class Inverse:
         data, plan = samples_like(self.calibration, x), self.plan
         if at is not None and not isinstance(at, str | Sequence):
             raise InvalidData(f"at must be a tensor's name or several, not {shown(at)}")
-        asked = [plan.explained] if at is None else [at] if isinstance(at, str) else list(at)
-        if not asked:
-            raise InvalidData("at names no tensor")
+        asked = (
+            [plan.explained] if at is None else [at] if isinstance(at, str) else list(islice(at, len(plan.steps) + 1))
+        )
+        if not 1 <= len(asked) <= len(plan.steps):
+            raise InvalidData("at names no tensor" if not asked else "at names more tensors than are on the way")
         named = {name: self._tensor(name) for name in asked}
         found = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
         results = {name: found[tensor] for name, tensor in named.items()}

@@ -51,6 +51,7 @@ def attribute(
     way = make_method(method, options)
     data, device = samples_like(way.calibration, x), get_backend(backend, dtype)
     watch = Watch(None if way.calibration is None else way.calibration.seen, "the patterns were fitted")
+    check_size("x", len(data))
     targets = checked_targets(net, target, len(data))
     tensor = explained(way, net, at)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
@@ -58,6 +59,7 @@ def attribute(
     sweep = way.sweep(net, device, tensor)
     rows = batch_rows(size, limit, sweep.sample_bytes)
     count, shape = len(data), net.shapes[tensor]
+    check_size("x", count * prod(shape))
     check_size("x", count * prod(shape))
     value, found = (np.empty((count, *shape), device.dtype) for _ in range(2))
     signal = np.empty((count, *shape), device.dtype) if way.signals else None

@@ -13,6 +13,8 @@ from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import checked_integer, checked_number
 
+MOST_SAMPLES = 10_000
+
 
 @dataclass(frozen=True)
 class SmoothGradOptions:
@@ -26,7 +28,7 @@ class SmoothGradOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", checked_integer("samples", self.samples))
+        object.__setattr__(self, "samples", checked_integer("samples", self.samples, 1, MOST_SAMPLES))
         object.__setattr__(self, "noise", checked_number("noise", self.noise, 0.0))
         object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
 

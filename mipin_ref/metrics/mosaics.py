@@ -13,6 +13,9 @@ from mipin_ref.metrics.checks import as_array
 from mipin_ref.metrics.pointing import LARGEST_GRID
 from mipin_ref.options import checked_integer
 
+MOST = 10**6
+"""Mosaics that one call arranges, at most."""
+
 
 def arranged_mosaics(
     labels: npt.ArrayLike, count: int, rng: np.random.Generator, grid: int = 2, targets: Sequence[int] = ()
@@ -24,7 +27,7 @@ def arranged_mosaics(
     Raises InvalidData where the images have fewer than grid² classes, or none of a target, and for what
     is no such number.
     """
-    count = checked_integer("mosaics: count", count, 0)
+    count = checked_integer("mosaics: count", count, 0, MOST)
     grid = checked_integer("mosaics: grid", grid, 1, LARGEST_GRID)
     classes = _integers("labels", labels)
     targets = _integers("targets", targets).tolist()

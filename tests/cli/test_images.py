@@ -149,6 +149,24 @@ def test_images_turned_by_exif_are_explained_upright(folder: Path, capsys: pytes
     np.testing.assert_array_equal(found["turned", ("--no-exif",)][0], np.rot90(found["upright", ()][0], 1, (1, 2)))
 
 
+def test_an_inverse_explains_images_as_they_are_stored_where_that_is_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(PICTURES[0], "upright/a.png")
+    save(np.rot90(PICTURES[0], 1), "turned/a.png", exif=exif)
+    assert main(["fit", "net.onnx", "photos", "--target", "0", "-o", "a.mipin"]) == 0
+    found = {}
+    for name, options in (("upright", ()), ("turned", ()), ("turned", ("--no-exif",))):
+        capsys.readouterr()
+        assert main(["explain", "net.onnx", name, "--inverse", "a.mipin", "-o", "OUT", *options]) == 0
+        assert ("but images as they are stored (--no-exif)" in capsys.readouterr().out) == bool(options)
+        found[name, options] = stored("OUT/attribution.npz")["value"]
+    np.testing.assert_array_equal(found["turned", ()], found["upright", ()])
+    np.testing.assert_array_equal(found["turned", ("--no-exif",)][0], np.rot90(found["upright", ()][0], 1, (1, 2)))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
