@@ -39,7 +39,8 @@ def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted 
     """
     preprocessing, told = preprocessing_of(options, net), ""
     if fitted is not None:
-        preprocessing, told = fitted.preprocessing_of(preprocessing), f"; as {fitted.told}"
+        preprocessing = fitted.preprocessing_of(preprocessing)
+        told = f"; as {fitted.told}" + ("" if preprocessing.exif == fitted.preprocessing.exif else ", but for EXIF")
     print(f"{path}: {preprocessing.describe()}{told}", flush=True)
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
@@ -157,7 +158,8 @@ class Fitted:
     told: str
 
     def preprocessing_of(self, given: Preprocessing) -> Preprocessing:
-        """That of the calibration data, for samples as the options describe them.
+        """That of the calibration data, for samples as the options describe them: image files that are not to be turned
+        are not, as calibration data that are arrays say nothing of it.
 
         Raises InvalidData, with both values, where the options state another number.
         """
@@ -168,4 +170,4 @@ class Fitted:
                 f"--{name} {there}: {self.file!r} was fitted with {name} {here}; leave --{name} out, or fit again"
             )
         scale = self.preprocessing.scale if given.scale is None else given.scale
-        return replace(self.preprocessing, scale=scale, shape=given.shape)
+        return replace(self.preprocessing, scale=scale, shape=given.shape, exif=self.preprocessing.exif and given.exif)
