@@ -166,7 +166,7 @@ def refused(call: Call) -> str | None:
         function = reduce(getattr, call.path.split("."), array_api_compat.cupy)
     except AttributeError as error:
         return str(error)
-    if isinstance(function, type):
+    if isinstance(function, type | float):
         return None
     if isinstance(function, cupy.ufunc):
         return mismatched(function, call)

@@ -39,9 +39,8 @@ def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted 
     """
     preprocessing, told = preprocessing_of(options, net), ""
     if fitted is not None:
-        preprocessing, told = fitted.preprocessing_of(preprocessing), f"; as {fitted.told}"
-        if fitted.preprocessing.exif and not preprocessing.exif:
-            told += ", but images as they are stored (--no-exif)"
+        preprocessing = fitted.preprocessing_of(preprocessing)
+        told = f"; as {fitted.told}" + ("" if preprocessing.exif == fitted.preprocessing.exif else ", but for EXIF")
     print(f"{path}: {preprocessing.describe()}{told}", flush=True)
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
@@ -159,7 +158,8 @@ class Fitted:
     told: str
 
     def preprocessing_of(self, given: Preprocessing) -> Preprocessing:
-        """That of the calibration data, for samples as the options describe them.
+        """That of the calibration data, for samples as the options describe them: image files that are not to be turned
+        are not, as calibration data that are arrays say nothing of it.
 
         Raises InvalidData, with both values, where the options state another number.
         """
@@ -170,6 +170,4 @@ class Fitted:
                 f"--{name} {there}: {self.file!r} was fitted with {name} {here}; leave --{name} out, or fit again"
             )
         scale = self.preprocessing.scale if given.scale is None else given.scale
-        # How a picture is held is no matter of values: who asks for it as stored gets it so, and is told.
-        exif = self.preprocessing.exif and given.exif
-        return replace(self.preprocessing, scale=scale, shape=given.shape, exif=exif)
+        return replace(self.preprocessing, scale=scale, shape=given.shape, exif=self.preprocessing.exif and given.exif)

@@ -110,10 +110,7 @@ class ImageFiles:
         )
 
     def _first_readable(self) -> tuple[int, tuple[int, int, str]]:
-        """The place and the header of the first image that has one.
-
-        Raises what is wrong with the first where none has.
-        """
+        """The place and header of the first image that has one. Raises what is wrong with the first where none has."""
         reason: InvalidData | CorruptFile | None = None
         for number, path in enumerate(self._files):
             try:

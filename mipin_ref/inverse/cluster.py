@@ -89,9 +89,7 @@ class ClusterData:
         self._collection = given if _is_dask_array(given) else None
         if self._collection is not None:
             if preprocessing is not None:
-                raise InvalidData(
-                    "option 'preprocess' is for files and arrays in memory; preprocess a Dask array with Dask"
-                )
+                raise InvalidData("a Dask array takes no option 'preprocess'; preprocess it with Dask")
             self.samples: Samples = as_samples(_Computed(client, given))
         else:
             self.samples = self._file or as_samples(given, preprocessing)

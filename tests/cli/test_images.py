@@ -134,6 +134,25 @@ def test_compare_leaves_broken_images_out_too(folder: Path, capsys: pytest.Captu
     assert labels == ["0", "2", "0"]
 
 
+@pytest.mark.parametrize("fitted", [(), ("--no-exif",)])
+def test_images_are_turned_as_they_were_for_the_fit(
+    fitted: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is said to be left as stored is, and the first line says where the fit did otherwise."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(PICTURES[0], "turned/a.png", exif=exif)
+    assert main(["fit", "net.onnx", "photos", "--target", "1", "-o", "saved.mipin", *fitted]) == 0
+    for options in ((), ("--no-exif",)):
+        capsys.readouterr()
+        assert main(["explain", "net.onnx", "turned", "--inverse", "saved.mipin", "-o", "out", *options]) == 0
+        line = capsys.readouterr().out.splitlines()[0]
+        assert ("not turned by EXIF" in line) == bool(fitted or options)
+        assert line.endswith("as the inverse was fitted" + (", but for EXIF" if options and not fitted else ""))
+        pixels = PICTURES[0] if fitted or options else np.rot90(PICTURES[0], -1)
+        np.testing.assert_array_equal(stored()["value"][0], np.moveaxis(pixels, -1, 0) / np.float32(255))
+
+
 def test_images_turned_by_exif_are_explained_upright(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -161,7 +180,7 @@ def test_an_inverse_explains_images_as_they_are_stored_where_that_is_asked(
     for name, options in (("upright", ()), ("turned", ()), ("turned", ("--no-exif",))):
         capsys.readouterr()
         assert main(["explain", "net.onnx", name, "--inverse", "a.mipin", "-o", "OUT", *options]) == 0
-        assert ("but images as they are stored (--no-exif)" in capsys.readouterr().out) == bool(options)
+        assert ("; as the inverse was fitted, but for EXIF" in capsys.readouterr().out) == bool(options)
         found[name, options] = stored("OUT/attribution.npz")["value"]
     np.testing.assert_array_equal(found["turned", ()], found["upright", ()])
     np.testing.assert_array_equal(found["turned", ("--no-exif",)][0], np.rot90(found["upright", ()][0], 1, (1, 2)))

@@ -202,6 +202,7 @@ def test_the_record_says_all_that_was_done(tmp_path: Path) -> None:
         "mean": [0.5, 1.0, 2.0],
         "std": [1.0, 2.0, 3.0],
         "shape": [3, 6, 8],
+        "exif": True,
         "images": {
             "channels": "RGB",
             "layout": "CHW",
@@ -211,6 +212,7 @@ def test_the_record_says_all_that_was_done(tmp_path: Path) -> None:
         },
     }
     assert Preprocessing.of_record(record) == given
+    assert not Preprocessing.of_record(record | {"exif": False}).exif
     assert Preprocessing(shape=(6, 8, 3)).as_record()["images"]["layout"] == "HWC"
     assert Preprocessing(shape=(6, 8)).as_record()["images"]["layout"] == "HW"
     with pytest.raises(mr.InvalidData, match="in a way that this version does not have"):
