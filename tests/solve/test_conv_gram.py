@@ -208,7 +208,7 @@ def rounding_of_sums(dtype: str, rows: int) -> float:
     The largest of many errors is within four standard deviations, and the difference of two forms √2 times one's. How
     BLAS blocks a sum decides how much of this is reached: with OpenBLAS's kernels 5 % to 25 %.
     """
-    return 4 * np.sqrt(2) * float(np.finfo(dtype).eps) / 2 * np.sqrt(rows)
+    return float(4 * np.sqrt(2) * (np.finfo(dtype).eps / 2) * np.sqrt(rows))
 
 
 @on_every_backend
