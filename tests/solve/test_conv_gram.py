@@ -199,16 +199,16 @@ def test_a_skip_that_the_convolution_explains_already(name: str, form: str) -> N
         assert_equals_explicit_design(found, parts, problem, [s], y, ridge)
 
 
-def rounding_of_sums(dtype: str, rows: int) -> float:
+def rounding_of_sums(dtype: str, rows: int, condition: float) -> float:
     """How far two solutions from differently rounded sums over so many rows may be apart, of the largest weight.
 
-    Of an entry Σzy of Z'Y the rounding of products and partial sums leaves some u·√(Σz² Σy²) (u: the unit roundoff).
-    Where y has nothing to do with z, as here, the entry itself measures √(Σz² Σy²) / √rows: so its relative error is
-    u·√rows. The inverse of Z'Z, the same for both, stretches entries and errors alike, being drawn in all directions.
-    The largest of many errors is within four standard deviations, and the difference of two forms √2 times one's. How
-    BLAS blocks a sum decides how much of this is reached: with OpenBLAS's kernels 5 % to 25 %.
+    Of an entry Σzy of Z'Y, random products, rounding leaves some u·√(Σz² Σy²) (u: the unit roundoff), and the entry
+    itself, y having nothing to do with z, measures √(Σz² Σy²) / √rows: a relative error of u·√rows. Entries of Z'Z are
+    sums of one sign, in which rounding walks randomly to u·√rows of them; on the weights this acts as a random matrix,
+    of a norm √f times its entries, over the smallest eigenvalue: √condition, as the largest eigenvalue is f times the
+    entries. The largest of many errors is within four standard deviations; of two solutions that differ, √2 times it.
     """
-    return float(4 * np.sqrt(2) * float(np.finfo(dtype).eps) / 2 * np.sqrt(rows))
+    return float(4 * np.sqrt(2) * (float(np.finfo(dtype).eps) / 2) * np.sqrt(rows) * (1 + np.sqrt(condition)))
 
 
 @on_every_backend
@@ -224,8 +224,8 @@ def test_correlation_equals_im2col_at_real_size(name: str, pad: int, own: int, s
     s = np.maximum(rng.standard_normal((40, 72, 14, 14)), 0)
     y = rng.standard_normal((40, 8 * (1 + own), *size))
     for dtype in ("float64", "float32"):
-        tolerance = rounding_of_sums(dtype, 40 * prod(size))
         a, b = (solved_in(name, dtype, form, problem, s, y) for form in ("im2col", "correlation"))
+        tolerance = rounding_of_sums(dtype, 40 * prod(size), a.solutions[0].condition)
         assert relative_error(b.kernels[0], a.kernels[0]) < tolerance
         if own:
             assert relative_error(b.own, a.own) < tolerance
