@@ -183,7 +183,7 @@ class Network:
             raise InvalidData(f"target must be an integer class index, not {shown(target)}")
         if not 0 <= target < self.classes:
             raise InvalidData(
-                f"target {shown(target)} is out of range: output {self.output!r} has classes 0..{self.classes - 1}"
+                f"target {shown(int(target))} is out of range: output {self.output!r} has classes 0..{self.classes - 1}"
             )
         return int(target)
 
