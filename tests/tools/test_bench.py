@@ -154,6 +154,7 @@ def test_vgg(capsys: pytest.CaptureFixture[str]) -> None:
     assert spent[3] == pytest.approx(sum(in_seconds(row[3]) for row in products[1:]), rel=0.03)
 
 
+@pytest.mark.usefixtures("stays_single")
 def test_rate(capsys: pytest.CaptureFixture[str]) -> None:
     _, (shares, passes) = run(capsys, "rate")
     tensors = ["/relu2/Relu_output_0", "/relu1/Relu_output_0", "/flatten/Flatten_output_0", "all"]
@@ -173,6 +174,7 @@ def test_rate(capsys: pytest.CaptureFixture[str]) -> None:
     agree(column(passes, "a call a target ÷ one call"), [s / o for s, o in zip(several, one, strict=True)])
 
 
+@pytest.mark.usefixtures("stays_single")
 def test_dtype(capsys: pytest.CaptureFixture[str]) -> None:
     _, (table,) = run(capsys, "dtype")
     assert column(table, "dtype") == ["float64", "float32"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from mipin_ref.golden.case import write_manifest
 from tests.golden.arrays import NAMES, PATHS, copied, read
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
@@ -41,6 +43,7 @@ def test_check_tells_the_same_from_another(
         metadata, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     arrays["solve/weight/relu1/0"][0, 0] *= 1 + 1e-9
     safetensors.numpy.save_file(arrays, folder / "arrays.safetensors", metadata)
+    write_manifest(folder, json.loads((folder / "manifest.json").read_bytes()))
     capsys.readouterr()
     assert make_golden.main(["--check", "golden_mlp"]) == 1
     assert "'solve/weight/relu1/0' (stage solve) is off by" in capsys.readouterr().out

@@ -71,7 +71,7 @@ def test_figure3_shows_signals_with_and_without_masks(
     mine = images(data, "test")[3::10][:4]
     for column, key, local in ((1, "global", False), (3, "local", True)):
         res = mr.fit(net, images(data, "train", 60), 3, local=local, dtype="float32").attribute(mine)
-        for offset, letter, values in ((0, "S", res.source), (1, "A", res.attribution)):
+        for offset, letter, values in ((0, "S", res.source), (1, "A", res.oriented.attribution)):
             shown = picture(result["columns"][column + offset][1])
             np.testing.assert_allclose(shown.astype(int), mr.heatmap(values[1, 0]).astype(int), atol=1)
             flat = values.reshape(4, -1).astype(np.float64)
