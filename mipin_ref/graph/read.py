@@ -16,7 +16,6 @@ from mipin_ref.graph.limits import CONSTANT, TENSOR, Spent, TooLarge
 from mipin_ref.graph.node import Node, record
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.two_class import join_two_class
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.layers import Shape, Wired
 
@@ -72,7 +71,7 @@ def read(proto: ModelProto, output: str) -> Read:
     Raises UnsupportedModel where the input is not one tensor of fixed sample shape.
     """
     constants = _initializers(proto)
-    nodes = join_two_class([record(node) for node in proto.graph.node], constants)
+    nodes = [record(node) for node in proto.graph.node]
     data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
     shape, file_batch, dtype = _input_shape(data)
     names = frozenset([data.name, *constants, *(name for node in nodes for name in node.outputs)])

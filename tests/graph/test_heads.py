@@ -248,6 +248,55 @@ def test_the_two_classes_of_one_sigmoid(one: tuple[int, ...], tail: tuple[str, .
     np.testing.assert_allclose(scores[:, 0], -scores[:, 1])
 
 
+def complement(sketch: Sketch, p: str) -> str:
+    return sketch.node("Sub", sketch.const(1.0), p)
+
+
+@pytest.mark.parametrize("source", ["dense", "pooled", "reshaped", "conv"])
+@pytest.mark.parametrize("end", ["first", "last", "each its own", "alone", "squeezed", "clipped", "thrice"])
+def test_one_minus_p_is_the_sigmoid_of_the_negative_logit(source: str, end: str) -> None:
+    """Whoever wrote it, in whatever order, and wherever z comes from. The twin has -z written out as layers."""
+    found = []
+    for head in (True, False):
+        ended = Ended(1, map_ends=source in ("pooled", "conv"))
+        sketch, (z,) = ended.sketch, ended.logits
+        if source == "conv":
+            z = sketch.conv(sketch.node("Relu", sketch.conv("x", 2, 3, (4, 4))), 3, 1, (2, 2))
+        elif source == "reshaped":
+            z = sketch.node("Reshape", z, sketch.ints(0, 1, 1))
+        p = sketch.node("Sigmoid", z) if head else z
+        again = sketch.node("Sigmoid", z) if head and end == "each its own" else p
+        if end == "squeezed":
+            p = again = sketch.node("Reshape", p, sketch.ints(0, -1))
+        elif end == "clipped" and head:
+            p = again = sketch.node("Clip", p, sketch.const(0.25), sketch.const(0.9))
+        q = complement(sketch, again) if head else sketch.node("Mul", again, sketch.const(-1.0))
+        if end == "thrice":
+            q = complement(sketch, complement(sketch, q)) if head else q
+        parts = {"last": [p, q], "alone": [q]}.get(end, [q, p])
+        found.append(sketch.model(sketch.node("Flatten", sketch.node("Concat", *parts, axis=1))))
+    model, without = found
+    net, plain = mr.load(model), mr.load(without)
+    assert_consistent(net)
+    assert net.head == "sigmoid"
+    chances, scores = net.predict(X)
+    np.testing.assert_allclose(scores, run(without), rtol=1e-5, atol=1e-5)
+    low, high = ([0.1, 0.25], [0.75, 0.9]) if end == "clipped" else (0, 1)
+    np.testing.assert_allclose(run(model), np.clip(chances, low, high), rtol=2e-5, atol=1e-6)
+    for target in range(net.classes):
+        for method in ("gradient", "lrp-epsilon", "mip-in"):
+            a, b = (mr.Panel(one, np.tile(X, (4, 1, 1, 1))).explain(method, X, target) for one in (net, plain))
+            np.testing.assert_allclose(a.output, b.output, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(mr.saliency(a), mr.saliency(b), rtol=1e-3, atol=1e-4)
+
+
+def test_a_complement_of_a_softmax_stays() -> None:
+    ended = Ended(3)
+    out = complement(ended.sketch, ended.sketch.node("Softmax", ended.logits[0]))
+    with pytest.raises(mr.UnsupportedModel, match="before the end it is no element-wise activation"):
+        mr.load(ended.sketch.model(out))
+
+
 def test_a_logarithm_before_the_end_is_refused() -> None:
     ended = Ended(3)
     sketch = ended.sketch
