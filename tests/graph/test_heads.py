@@ -248,6 +248,85 @@ def test_the_two_classes_of_one_sigmoid(one: tuple[int, ...], tail: tuple[str, .
     np.testing.assert_allclose(scores[:, 0], -scores[:, 1])
 
 
+@pytest.mark.parametrize("op", ["Sigmoid", "Softmax", None])
+@pytest.mark.parametrize("behind", ["", "Cast", "Squeeze", "labels", "float"])
+@pytest.mark.parametrize("scores", [False, True])
+def test_an_output_that_names_the_class_stands_for_the_scores(op: str | None, behind: str, scores: bool) -> None:
+    ended = Ended(4)
+    without = ended.without()
+    sketch = ended.sketch
+    p = sketch.node(op, ended.logits[0]) if op else ended.logits[0]
+    end = sketch.node("ArgMax", p, axis=1, keepdims=int(behind == "Squeeze"))
+    if behind == "Cast":
+        end = sketch.node("Cast", end, to=TensorProto.INT32)
+    elif behind == "float":
+        end = sketch.node("Cast", end, to=TensorProto.FLOAT)
+    elif behind == "Squeeze":
+        end = sketch.node("Squeeze", end, sketch.ints(1))
+    elif behind == "labels":
+        end = sketch.node("ArrayFeatureExtractor", sketch.ints(7, 3, 5, 1), end, domain="ai.onnx.ml")
+    model = sketch.model(*[end, p][: 1 + scores])
+    for output in (None, end, p):
+        net = mr.load(model, output=output)
+        assert (net.head, net.classes) == (op.lower() if op else None, 4)
+        np.testing.assert_allclose(net.predict(X)[1], run(without), rtol=1e-5, atol=1e-5)
+        assert net.output_names == tuple([end, p][: 1 + scores])
+
+
+@pytest.mark.parametrize("what", ["samples", "top"])
+def test_other_labels_have_no_scores(what: str) -> None:
+    ended = Ended(4)
+    sketch = ended.sketch
+    p = sketch.node("Sigmoid", ended.logits[0])
+    if what == "top":
+        sketch.node("TopK", p, sketch.ints(1), outputs=2, out="top")
+        outputs = ["top_1"]
+    else:
+        outputs = [sketch.node("ArgMax", p, axis=0)]
+    with pytest.raises(mr.UnsupportedModel, match="none of the network's outputs"):
+        mr.load(sketch.model(*outputs))
+
+
+def test_two_labels_are_a_choice() -> None:
+    ended = Ended(0, parts=(3, 4))
+    sketch = ended.sketch
+    first, second = (sketch.node("ArgMax", z, axis=1) for z in ended.logits)
+    model = sketch.model(first, second)
+    with pytest.raises(mr.InvalidData, match=f"2 outputs .{first}, {second}.: name the one"):
+        mr.load(model)
+    assert (mr.load(model, output=first).classes, mr.load(model, output=second).classes) == (3, 4)
+
+
+@pytest.mark.parametrize("op", ["Sigmoid", "Softmax"])
+@pytest.mark.parametrize("tail", [(), ("Log",)])
+def test_probabilities_in_half_precision(op: str, tail: tuple[str, ...]) -> None:
+    """The probabilities are as coarse as the file writes them, the logits before them are not."""
+    ended = Ended(4)
+    without = ended.without()
+    sketch = ended.sketch
+    half = sketch.node("Cast", ended.behind(sketch.node(op, ended.logits[0]), *tail), to=TensorProto.FLOAT16)
+    for model in (sketch.model(half), sketch.model(sketch.node("Cast", half, to=TensorProto.FLOAT))):
+        net = mr.load(model)
+        assert net.head == op.lower()
+        np.testing.assert_allclose(net.predict(X)[1], run(without), rtol=1e-5, atol=1e-5)
+        wrong = [
+            replace(layer, weight=layer.weight * np.float32(1.001)) if isinstance(layer, Dense) else layer
+            for layer in net.layers
+        ]
+        with pytest.raises(mr.UnsupportedModel, match="differs from the file by"):
+            verify(replace(net, layers=tuple(wrong)), model, half={half, "cast"})
+
+
+def test_classes_before_samples() -> None:
+    """An output [C, N]."""
+    ended = Ended(4)
+    without = ended.without()
+    sketch = ended.sketch
+    net = mr.load(sketch.model(sketch.node("Transpose", sketch.node("Sigmoid", ended.logits[0]), perm=[1, 0])))
+    assert net.head == "sigmoid"
+    np.testing.assert_allclose(net.predict(X)[1], run(without), rtol=1e-5, atol=1e-5)
+
+
 def complement(sketch: Sketch, p: str) -> str:
     return sketch.node("Sub", sketch.const(1.0), p)
 
@@ -288,6 +367,19 @@ def test_one_minus_p_is_the_sigmoid_of_the_negative_logit(source: str, end: str)
             a, b = (mr.Panel(one, np.tile(X, (4, 1, 1, 1))).explain(method, X, target) for one in (net, plain))
             np.testing.assert_allclose(a.output, b.output, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(mr.saliency(a), mr.saliency(b), rtol=1e-3, atol=1e-4)
+
+
+def test_a_wrong_weight_behind_two_saturated_classes_is_seen() -> None:
+    sketch = Sketch(4)
+    p = sketch.node("Sigmoid", sketch.node("MatMul", "x", sketch.const(1000 * sketch.rng.standard_normal((4, 1)))))
+    model = sketch.model(sketch.node("Concat", complement(sketch, p), p, axis=1))
+    net = mr.load(model)
+    wrong = [
+        replace(layer, weight=layer.weight * np.float32(1.01)) if isinstance(layer, Dense) else layer
+        for layer in net.layers
+    ]
+    with pytest.raises(mr.UnsupportedModel, match="differs from the file by"):
+        verify(replace(net, layers=tuple(wrong)), model)
 
 
 def test_a_complement_of_a_softmax_stays() -> None:

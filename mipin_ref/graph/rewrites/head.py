@@ -54,15 +54,18 @@ def remove_head(wiring: Wiring) -> Head | None:
     tail = _tails(wiring)[wiring.logits]
     before = {layer.output for layer in wiring.layers}
     instead: dict[str, str] = {}
-    sources = []
+    sources, copied = dict[str, str](), set[str]()
     for layer in layers:
         if _begins(layer) is not None:
             instead[layer.output] = layer.input
-            sources.append(layer.input)
+            sources[layer.input] = layer.input
         elif isinstance(layer, Activation | Log):
             instead[layer.output] = instead[layer.input]
         elif isinstance(layer, Affine):
-            instead[layer.output] = _negated(wiring, layer, instead[layer.input])
+            negative = _negated(wiring, layer, instead[layer.input])
+            wiring.layers.append(negative)
+            instead[layer.output] = negative.output
+            copied.update([] if isinstance(negative, Affine) else [instead[layer.input]])
         else:
             name = wiring.new_name(layer.output, "logits")
             inputs = tuple(instead[one] for one in layer.inputs)
@@ -70,8 +73,13 @@ def remove_head(wiring: Wiring) -> Head | None:
             instead[layer.output] = name
     wiring.logits = instead[wiring.logits]
     wiring.drop_dead()
+    # Not all that the file computes from it is computed from it here.
+    for name in copied & {layer.output for layer in wiring.layers}:
+        new = wiring.new_name(name, "logits")
+        wiring.rename(name, new)
+        sources.update({name: new} if name in sources else {})
     wiring.folded.update(before - {layer.output for layer in wiring.layers})
-    return Head(tail.kind, tail.operators, tuple(dict.fromkeys(sources)), tail.behind)
+    return Head(tail.kind, tail.operators, sources, tail.behind)
 
 
 def _tails(wiring: Wiring) -> dict[str, _Tail]:
@@ -131,16 +139,14 @@ def _complement(tail: _Tail) -> _Tail | None:
     return replace(tail, behind=tuple((1 - high, 1 - low) for low, high in bounds))
 
 
-def _negated(wiring: Wiring, complement: Affine, logits: str) -> str:
-    """The logits of 1 - p: from the layer that makes those of p where it can say so, as others may read them."""
-    name = wiring.new_name(complement.output, "logits")
-    one = np.ones((1,) * len(complement.out_shape))
+def _negated(wiring: Wiring, complement: Affine, logits: str) -> Wired:
+    """What makes the logits of 1 - p: another layer like the one that makes those of p, where its kind can say so."""
+    name, one = wiring.new_name(complement.output, "logits"), np.ones((1,) * len(complement.out_shape))
     before = wiring.maker(logits)
-    negative = None if before is None else scaled_output(before, -one, 0 * one)
-    if negative is None:
-        negative = replace(complement, name=name, inputs=(logits,), scale=-one, shift=0 * one)
-    wiring.layers.append(replace(negative, output=name))
-    return name
+    copy = None if before is None or isinstance(before, Affine) else scaled_output(before, -one, 0 * one)
+    if copy is None:
+        return replace(complement, name=name, inputs=(logits,), output=name, scale=-one, shift=0 * one)
+    return replace(copy, output=name)
 
 
 def flatten_logits(wiring: Wiring) -> None:
