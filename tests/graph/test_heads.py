@@ -433,6 +433,27 @@ def test_saturated_logits_have_gradients_and_probabilities() -> None:
         assert chances.item() == pytest.approx(1 / (1 + np.exp(-sign * 60)), rel=1e-12)
 
 
+@pytest.mark.parametrize("tail", [(), ("Log",), ("Clip",), ("Cast",), ("Half",)])
+@pytest.mark.parametrize("level", [-15.0, -60.0, -1000.0, 60.0])
+def test_logits_that_are_all_far_from_zero(level: float, tail: tuple[str, ...]) -> None:
+    """onnxruntime's Sigmoid ends at some 1e-8, the probability does not."""
+    sketch = Sketch(4)
+    z = sketch.node("Gemm", "x", sketch.normal(4, 3), sketch.const(np.full(3, level)), out="z")
+    out = sketch.node("Sigmoid", z)
+    if tail == ("Half",):
+        out = sketch.node("Cast", out, to=TensorProto.FLOAT16)
+    elif tail:
+        bounds = [sketch.const(1e-7), sketch.const(1.0)] if tail == ("Clip",) else []
+        options = {"to": TensorProto.DOUBLE} if tail == ("Cast",) else {}
+        out = sketch.node(tail[0], out, *bounds, **options)
+    model = sketch.model(out)
+    net = mr.load(model)
+    assert net.head == "sigmoid"
+    x = np.eye(4, dtype=np.float32)
+    np.testing.assert_allclose(net.predict(x)[1], x @ net.layers[0].weight + level, rtol=1e-6)
+    assert np.abs(mr.attribute(net, x, 0, "gradient").attribution).max() > 0.1
+
+
 def test_one_logit_without_a_head_has_no_probability() -> None:
     net = mr.load(Ended(1).without())
     assert net.probability is None
