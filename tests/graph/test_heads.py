@@ -332,7 +332,7 @@ def complement(sketch: Sketch, p: str) -> str:
 
 
 @pytest.mark.parametrize("source", ["dense", "pooled", "reshaped", "conv"])
-@pytest.mark.parametrize("end", ["first", "last", "each its own", "alone", "squeezed", "clipped", "thrice"])
+@pytest.mark.parametrize("end", ["first", "last", "each its own", "alone", "squeezed", "vector", "clipped", "thrice"])
 def test_one_minus_p_is_the_sigmoid_of_the_negative_logit(source: str, end: str) -> None:
     """Whoever wrote it, in whatever order, and wherever z comes from. The twin has -z written out as layers."""
     found = []
@@ -347,11 +347,15 @@ def test_one_minus_p_is_the_sigmoid_of_the_negative_logit(source: str, end: str)
         again = sketch.node("Sigmoid", z) if head and end == "each its own" else p
         if end == "squeezed":
             p = again = sketch.node("Reshape", p, sketch.ints(0, -1))
+        elif end == "vector" and head:
+            p = again = sketch.node("Reshape", p, sketch.ints(-1))
         elif end == "clipped" and head:
             p = again = sketch.node("Clip", p, sketch.const(0.25), sketch.const(0.9))
         q = complement(sketch, again) if head else sketch.node("Mul", again, sketch.const(-1.0))
         if end == "thrice":
             q = complement(sketch, complement(sketch, q)) if head else q
+        if end == "vector":
+            q, p = (sketch.node("Reshape", one, sketch.ints(-1, 1)) for one in (q, p))
         parts = {"last": [p, q], "alone": [q]}.get(end, [q, p])
         found.append(sketch.model(sketch.node("Flatten", sketch.node("Concat", *parts, axis=1))))
     model, without = found
@@ -444,13 +448,15 @@ def test_logits_that_are_all_far_from_zero(level: float, tail: tuple[str, ...]) 
         out = sketch.node("Cast", out, to=TensorProto.FLOAT16)
     elif tail:
         bounds = [sketch.const(1e-7), sketch.const(1.0)] if tail == ("Clip",) else []
-        options = {"to": TensorProto.DOUBLE} if tail == ("Cast",) else {}
+        options: dict[str, Any] = {"to": TensorProto.DOUBLE} if tail == ("Cast",) else {}
         out = sketch.node(tail[0], out, *bounds, **options)
     model = sketch.model(out)
     net = mr.load(model)
     assert net.head == "sigmoid"
     x = np.eye(4, dtype=np.float32)
-    np.testing.assert_allclose(net.predict(x)[1], x @ net.layers[0].weight + level, rtol=1e-6)
+    (dense,) = net.layers
+    assert isinstance(dense, Dense)
+    np.testing.assert_allclose(net.predict(x)[1], x @ dense.weight + level, rtol=1e-6)
     assert np.abs(mr.attribute(net, x, 0, "gradient").attribution).max() > 0.1
 
 

@@ -62,10 +62,8 @@ def remove_head(wiring: Wiring) -> Head | None:
         elif isinstance(layer, Activation | Log):
             instead[layer.output] = instead[layer.input]
         elif isinstance(layer, Affine):
-            negative = _negated(wiring, layer, instead[layer.input])
-            wiring.layers.append(negative)
-            instead[layer.output] = negative.output
-            copied.update([] if isinstance(negative, Affine) else [instead[layer.input]])
+            instead[layer.output], once = _negated(wiring, layer, instead[layer.input])
+            copied.update(once)
         else:
             name = wiring.new_name(layer.output, "logits")
             inputs = tuple(instead[one] for one in layer.inputs)
@@ -139,14 +137,27 @@ def _complement(tail: _Tail) -> _Tail | None:
     return replace(tail, behind=tuple((1 - high, 1 - low) for low, high in bounds))
 
 
-def _negated(wiring: Wiring, complement: Affine, logits: str) -> Wired:
-    """What makes the logits of 1 - p: another layer like the one that makes those of p, where its kind can say so."""
-    name, one = wiring.new_name(complement.output, "logits"), np.ones((1,) * len(complement.out_shape))
-    before = wiring.maker(logits)
-    copy = None if before is None or isinstance(before, Affine) else scaled_output(before, -one, 0 * one)
-    if copy is None:
-        return replace(complement, name=name, inputs=(logits,), output=name, scale=-one, shift=0 * one)
-    return replace(copy, output=name)
+def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list[str]]:
+    """The logits of 1 - p: from layers like those that make the ones of p, as far back as where a kind takes the sign.
+
+    Returns their name and the tensors that such layers stand beside.
+    """
+    moves, source = list[Reshape | Transpose](), logits
+    while isinstance(layer := wiring.maker(source), Reshape | Transpose):
+        moves.append(layer)
+        source = layer.input
+    shape = moves[-1].in_shape if moves else complement.in_shape
+    one = np.ones((1,) * len(shape))
+    copy = None if layer is None or isinstance(layer, Affine) else scaled_output(layer, -one, 0 * one)
+    first = copy or replace(
+        complement, inputs=(source,), in_shapes=(shape,), out_shape=shape, scale=-one, shift=0 * one
+    )
+    inputs = first.inputs
+    for made in (first, *reversed(moves)):
+        name = wiring.new_name(complement.output, "logits")
+        wiring.layers.append(replace(made, name=name, inputs=inputs, output=name))
+        inputs = (name,)
+    return inputs[0], [*([source] if copy else []), *(move.output for move in moves)]
 
 
 def flatten_logits(wiring: Wiring) -> None:
