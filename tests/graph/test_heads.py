@@ -518,3 +518,22 @@ def test_weights_beside_the_file(tmp_path: Any) -> None:
     net = mr.load(path)
     assert net.head == "sigmoid"
     np.testing.assert_allclose(net.predict(X)[0], np.exp(told), rtol=2e-5, atol=3e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_number_a_sample_that_two_layers_read_is_one_channel(dtype: str, target: int, tmp_path: Any) -> None:
+    """A tensor [N], which has no axis of channels, in a joint fit: as the same tensor [N, 1]."""
+    found = []
+    for vector in (True, False):
+        ended = Ended(1)
+        sketch = ended.sketch
+        z = sketch.node("Reshape", ended.logits[0], sketch.ints(-1)) if vector else ended.logits[0]
+        double = sketch.node("Mul", z, sketch.const(-2.0))
+        parts = [sketch.node("Reshape", one, sketch.ints(-1, 1)) for one in (double, z)]
+        net = mr.load(sketch.model(sketch.node("Concat", *parts, axis=1)))
+        inverse = mr.fit(net, np.tile(X, (4, 1, 1, 1)), target, dtype=dtype)
+        inverse.save(tmp_path / "a.mipin")
+        found.append(mr.load_inverse(tmp_path / "a.mipin", net).attribute(X))
+    np.testing.assert_array_equal(found[0].source, found[1].source)
+    np.testing.assert_array_equal(found[0].attribution, found[1].attribution)
