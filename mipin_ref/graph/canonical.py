@@ -13,7 +13,6 @@ from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.graph.two_class import OP as TWO_CLASS
 from mipin_ref.layers import Layer, Wired
 
 
@@ -87,6 +86,4 @@ def _misplaced(layers: Iterable[Wired], head: Collection[Wired]) -> list[str]:
 def _why_misplaced(layer: Softmax | Log) -> str:
     if isinstance(layer, Log):
         return "before the end, where it belongs to no head, no inverse is known for this operator"
-    if layer.function == TWO_CLASS:
-        return "two classes are read only at the end, from one output of a dense layer"
     return "before the end it is no element-wise activation"

@@ -38,7 +38,7 @@ class _Passing(Wired):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax(_Passing):
-    """Softmax, LogSoftmax, or the two-class [1 - sigmoid(z), sigmoid(z)] ("TwoClassSigmoid")."""
+    """Softmax or LogSoftmax."""
 
     kind = "Softmax"
     function: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,13 +22,14 @@ class Head:
     """What stood between the logits and the file's output, and only there.
 
     kind: of the probabilities, over all classes ("softmax") or of each class by itself ("sigmoid"); operators: of the
-    file, in its order, those that only move values left out; sources: the tensors that it read, under the names of the
-    layer list; behind: the Log and Clip operators after it, in order, None where parts joined by Concat differ in them.
+    file, in its order, those that only move values left out; sources: the tensors that it read in the file -> the same
+    in the layer list, where it has them; behind: the Log and Clip operators after it, in order, None where parts joined
+    by Concat differ in them.
     """
 
     kind: Kind
     operators: tuple[str, ...]
-    sources: tuple[str, ...]
+    sources: Mapping[str, str]
     behind: tuple[Behind, ...] | None = ()
 
     def output(self, logits: Array) -> Array | None:

@@ -15,7 +15,7 @@ from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Read, choose_output, read
 from mipin_ref.graph.text import first_line
 from mipin_ref.graph.trial import SAMPLES, free_batch, samples_that_fit
-from mipin_ref.graph.verify import verify
+from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 
 REFUSED_BY_OTHERS = (
@@ -68,14 +68,14 @@ def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: 
         # weights need not be held once more.
         as_it_is = needed is opened.proto and (opened.external or net.removed is None)
         original = opened.path if as_it_is and opened.path is not None else needed
-        batch = found.file_batch
+        batch, axis, half = found.file_batch, found.batch_axis, half_precision(needed)
         if batch is not None and samples < batch:
             original = needed
             free_batch(needed)
             samples = min(samples, SAMPLES)
         del opened, needed, found
         try:
-            verify(net, original, samples=samples)
+            verify(net, original, half=half, batch_axis=axis, samples=samples)
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
                 raise

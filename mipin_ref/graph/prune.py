@@ -8,7 +8,10 @@ from onnx import GraphProto, ModelProto, NodeProto, helper
 
 
 def pruned(proto: ModelProto, output: str) -> ModelProto:
-    """The model without the nodes, inputs, outputs and weights that `output` does not need; itself where all are."""
+    """The model without the nodes, inputs, outputs and weights that `output` does not need; itself where all are.
+
+    A tensor that is no output becomes one.
+    """
     graph = proto.graph
     needed, nodes = {output}, []
     for node in reversed(graph.node):
@@ -17,6 +20,8 @@ def pruned(proto: ModelProto, output: str) -> ModelProto:
             needed.update(_read_by(node))
     kept_inputs = [value for value in graph.input if value.name in needed]
     kept_outputs = [value for value in graph.output if value.name == output]
+    if not kept_outputs:
+        kept_outputs = [helper.make_empty_tensor_value_info(output)]
     # onnxruntime writes sparse weights out, used or not, and a small file can ask for large ones.
     sparse = [tensor for tensor in graph.sparse_initializer if tensor.values.name in needed]
     kept = (nodes, kept_inputs, kept_outputs, sparse)

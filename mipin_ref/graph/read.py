@@ -12,11 +12,11 @@ from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
+from mipin_ref.graph.label import scores_behind
 from mipin_ref.graph.limits import CONSTANT, TENSOR, Spent, TooLarge
 from mipin_ref.graph.node import Node, record
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.two_class import join_two_class
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.layers import Shape, Wired
 
@@ -27,7 +27,8 @@ FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 class Read:
     """The draft layers of the chosen output, in execution order, still to be canonicalised.
 
-    logits: the tensor of the layers that the output is; None where it lies behind a node that cannot be handled.
+    logits: the tensor of the layers that the output is; None where it lies behind a node that cannot be handled;
+    batch_axis: of the output in the file.
     names: of all tensors of the file. problems: one entry a node that cannot be handled; a Gap stands in its place.
     file_batch: the batch size that the file fixes, None where it is free; spent: what constants and weights take.
     """
@@ -39,6 +40,7 @@ class Read:
     dtype: np.dtype[np.floating]
     output: str
     logits: str | None
+    batch_axis: int
     names: frozenset[str]
     problems: tuple[str, ...]
     file_batch: int | None
@@ -46,24 +48,30 @@ class Read:
 
 
 def choose_output(proto: ModelProto, wanted: str | None) -> str:
-    """The name of the output to explain. Raises InvalidData where the choice is not possible or not clear."""
+    """The name of the tensor to explain: an output, or the scores that one tells the largest of (ArgMax).
+
+    Raises InvalidData where the choice is not possible or not clear.
+    """
     values = list(proto.graph.output)
     names: list[str] = [value.name for value in values]
+    told = {scores_behind(proto, name) for name in names} - {*names}
     if wanted is not None:
-        if wanted not in names:
+        if wanted not in names and wanted not in told:
             raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
-        return wanted
+        return scores_behind(proto, wanted)
     # Class labels (integers, strings) ride along in scikit-learn's exports; they hold no logit to explain.
     scores = [
         v.name for v in values if not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type in (0, *FLOATS)
     ]
-    if not scores:
+    choices = scores or [name for name in names if scores_behind(proto, name) != name]
+    if not choices:
         raise UnsupportedModel(f"none of the network's outputs ({', '.join(names)}) is a floating-point tensor")
-    if len(scores) > 1:
+    chosen = {scores_behind(proto, name) for name in choices}
+    if len(chosen) > 1:
         raise InvalidData(
-            f"the network has {len(scores)} outputs ({', '.join(scores)}): name the one to explain, option 'output'"
+            f"the network has {len(choices)} outputs ({', '.join(choices)}): name the one to explain, option 'output'"
         )
-    return str(scores[0])
+    return chosen.pop()
 
 
 def read(proto: ModelProto, output: str) -> Read:
@@ -72,7 +80,7 @@ def read(proto: ModelProto, output: str) -> Read:
     Raises UnsupportedModel where the input is not one tensor of fixed sample shape.
     """
     constants = _initializers(proto)
-    nodes = join_two_class([record(node) for node in proto.graph.node], constants)
+    nodes = [record(node) for node in proto.graph.node]
     data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
     shape, file_batch, dtype = _input_shape(data)
     names = frozenset([data.name, *constants, *(name for node in nodes for name in node.outputs)])
@@ -93,9 +101,20 @@ def read(proto: ModelProto, output: str) -> Read:
             _leave_gap(node, draft, inferred)
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
-    logits = draft.signals[output].name if output in draft.signals else None
+    found = draft.signals.get(output)
     return Read(
-        draft.layers, draft.aliases, data.name, shape, dtype, output, logits, names, tuple(problems), file_batch, spent
+        layers=draft.layers,
+        aliases=draft.aliases,
+        input=data.name,
+        input_shape=shape,
+        dtype=dtype,
+        output=output,
+        logits=None if found is None else found.name,
+        batch_axis=0 if found is None else found.axis,
+        names=names,
+        problems=tuple(problems),
+        file_batch=file_batch,
+        spent=spent,
     )
 
 

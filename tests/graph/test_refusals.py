@@ -253,13 +253,6 @@ def test_nothing_but_names(op: str) -> None:
     assert "nothing to invert" in str(refusal(sketch, sketch.node(op, "x")))
 
 
-def test_two_classes_without_a_dense_layer() -> None:
-    sketch = Sketch(1)
-    p = sketch.node("Sigmoid", "x")
-    out = sketch.node("Concat", sketch.node("Sub", sketch.const([1.0]), p), p, axis=1, out="both")
-    assert "'the_both' (two classes are read only at the end" in str(refusal(sketch, out))
-
-
 def test_weight_that_does_not_fit() -> None:
     sketch = Sketch(4)
     out = sketch.node("MatMul", "x", sketch.normal(5, 3), out="odd")

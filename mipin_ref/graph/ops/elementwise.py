@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
-from mipin_ref.graph.draft import BATCH, Draft, Log, Refused, Softmax, readable
+from mipin_ref.graph.draft import Draft, Log, Refused, Softmax, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.graph.two_class import OP as TWO_CLASS
 from mipin_ref.layers import Activation, ResponseNorm
 from mipin_ref.layers.activation import FUNCTIONS
 
@@ -103,23 +102,6 @@ def log(node: Node, draft: Draft) -> None:
             out_shape=x.sample,
         ),
         axis=x.axis,
-    )
-
-
-@handles(TWO_CLASS)
-def two_class(node: Node, draft: Draft) -> None:
-    x = draft.signal(node)
-    if x.shape != (BATCH, 1):
-        raise Refused(f"two classes from {readable(x.shape)}; one logit [N, 1] is needed")
-    draft.add(
-        Softmax(
-            name=layer_name(node),
-            inputs=(x.name,),
-            output=node.outputs[0],
-            in_shapes=((1,),),
-            out_shape=(2,),
-            function=TWO_CLASS,
-        )
     )
 
 

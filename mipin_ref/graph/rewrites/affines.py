@@ -45,7 +45,7 @@ def _fold_up(wiring: Wiring, tensor: str) -> None:
             scale, shift = (np.broadcast_to(v, layer.out_shape).reshape(layer.in_shape) for v in (scale, shift))
             changed.append(layer.input)
         else:
-            folded = None if layer is None else _scaled_output(layer, scale, shift)
+            folded = None if layer is None else scaled_output(layer, scale, shift)
             if folded is not None:
                 wiring.replace(folded)
                 wiring.take_out(tensor)
@@ -77,7 +77,7 @@ def _fold_down(wiring: Wiring, tensor: str) -> None:
             return
 
 
-def _scaled_output(layer: Wired, scale: Array, shift: Array) -> Wired | None:
+def scaled_output(layer: Wired, scale: Array, shift: Array) -> Wired | None:
     """The layer whose output is `scale` times that of `layer`, plus `shift`; None where its kind cannot say so."""
     if isinstance(layer, Dense):
         a, b = (np.broadcast_to(v, layer.out_shape) for v in (scale, shift))

@@ -2,7 +2,8 @@
 axis of classes.
 
 A head is a Softmax, a LogSoftmax, or a Sigmoid of all outputs, perhaps of several parts that a Concat joins, behind
-which values are only moved, clipped or taken the logarithm of. A Sigmoid with anything else behind it is an activation.
+which values are only moved, clipped, taken from one or taken the logarithm of. A Sigmoid with anything else behind it
+is an activation. 1 - sigmoid(z) is sigmoid(-z): the two classes [1 - p, p] of one logit have the logits [-z, z].
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Behind, Head, Kind
+from mipin_ref.graph.rewrites.affines import scaled_output
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.graph.two_class import OP as TWO_CLASS
-from mipin_ref.layers import Activation, Concat, Dense, GlobalAveragePool, Reshape, Slice, Transpose, Wired
+from mipin_ref.layers import Activation, Affine, Concat, GlobalAveragePool, Reshape, Slice, Transpose, Wired
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def head_layers(wiring: Wiring) -> list[Wired]:
         if layer.output in wanted:
             found.append(layer)
             # What an end reads is a logit.
-            wanted.update(() if _begins(wiring, layer) is not None else layer.inputs)
+            wanted.update(() if _begins(layer) is not None else layer.inputs)
     return found[::-1]
 
 
@@ -53,13 +54,16 @@ def remove_head(wiring: Wiring) -> Head | None:
     tail = _tails(wiring)[wiring.logits]
     before = {layer.output for layer in wiring.layers}
     instead: dict[str, str] = {}
-    sources = []
+    sources, copied = dict[str, str](), set[str]()
     for layer in layers:
-        if _begins(wiring, layer) is not None:
-            instead[layer.output] = _split_logit(wiring, layer) if _is_two_class(layer) else layer.input
-            sources.append(instead[layer.output])
+        if _begins(layer) is not None:
+            instead[layer.output] = layer.input
+            sources[layer.input] = layer.input
         elif isinstance(layer, Activation | Log):
             instead[layer.output] = instead[layer.input]
+        elif isinstance(layer, Affine):
+            instead[layer.output], once = _negated(wiring, layer, instead[layer.input])
+            copied.update(once)
         else:
             name = wiring.new_name(layer.output, "logits")
             inputs = tuple(instead[one] for one in layer.inputs)
@@ -67,25 +71,27 @@ def remove_head(wiring: Wiring) -> Head | None:
             instead[layer.output] = name
     wiring.logits = instead[wiring.logits]
     wiring.drop_dead()
+    # Not all that the file computes from it is computed from it here.
+    for name in copied & {layer.output for layer in wiring.layers}:
+        new = wiring.new_name(name, "logits")
+        wiring.rename(name, new)
+        sources.update({name: new} if name in sources else {})
     wiring.folded.update(before - {layer.output for layer in wiring.layers})
-    return Head(tail.kind, tail.operators, tuple(dict.fromkeys(sources)), tail.behind)
+    return Head(tail.kind, tail.operators, sources, tail.behind)
 
 
 def _tails(wiring: Wiring) -> dict[str, _Tail]:
     """The tensors that hold nothing but probabilities, as they are, moved, clipped or in logarithms."""
     found: dict[str, _Tail] = {}
     for layer in wiring.layers:
-        tail = _begins(wiring, layer) or _continued(layer, [found.get(name) for name in layer.inputs])
+        tail = _begins(layer) or _continued(layer, [found.get(name) for name in layer.inputs])
         if tail is not None:
             found[layer.output] = tail
     return found
 
 
-def _begins(wiring: Wiring, layer: Wired) -> _Tail | None:
+def _begins(layer: Wired) -> _Tail | None:
     if isinstance(layer, Softmax):
-        if layer.function == TWO_CLASS:
-            before = wiring.maker(layer.input)
-            return _Tail("sigmoid", ("Sigmoid",)) if isinstance(before, Dense) else None
         return _Tail("softmax", (layer.function,), (None,) if layer.function == "LogSoftmax" else ())
     if isinstance(layer, Activation) and layer.function == "Sigmoid":
         return _Tail("sigmoid", ("Sigmoid",))
@@ -103,6 +109,8 @@ def _continued(layer: Wired, tails: Sequence[_Tail | None]) -> _Tail | None:
     if isinstance(layer, Activation) and layer.function == "Clip":
         bounds = float(layer.options.get("min", -inf)), float(layer.options.get("max", inf))
         return _followed(first, "Clip", bounds)
+    if isinstance(layer, Affine):
+        return _complement(first) if np.all(layer.scale == -1) and np.all(layer.shift == 1) else None
     if isinstance(layer, Reshape | Transpose) or (
         isinstance(layer, GlobalAveragePool) and prod(layer.in_shape[1:]) == 1
     ):
@@ -119,24 +127,37 @@ def _followed(tail: _Tail, operator: str, step: Behind) -> _Tail:
     return replace(tail, operators=(*tail.operators, operator), behind=behind)
 
 
-def _is_two_class(layer: Wired) -> bool:
-    return isinstance(layer, Softmax) and layer.function == TWO_CLASS
+def _complement(tail: _Tail) -> _Tail | None:
+    """That of 1 - p: a probability of its own only where each class has one, and no longer one of a logarithm."""
+    if tail.kind != "sigmoid" or tail.behind is None:
+        return None
+    bounds = [step for step in tail.behind if step is not None]
+    if len(bounds) < len(tail.behind):
+        return None
+    return replace(tail, behind=tuple((1 - high, 1 - low) for low, high in bounds))
 
 
-def _split_logit(wiring: Wiring, end: Wired) -> str:
-    """sigmoid([-z, z]) = [1 - p, p]: both classes get a logit of their own, from the Dense that z comes from."""
-    before = wiring.maker(end.input)
-    assert isinstance(before, Dense)
-    name = wiring.new_name(end.input, "logits")
-    both = replace(
-        before,
-        weight=np.concatenate([-before.weight, before.weight], axis=1),
-        bias=np.concatenate([-before.bias, before.bias]),
-        output=name,
-        out_shape=(2,),
+def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list[str]]:
+    """The logits of 1 - p: from layers like those that make the ones of p, as far back as where a kind takes the sign.
+
+    Returns their name and the tensors that such layers stand beside.
+    """
+    moves, source = list[Reshape | Transpose](), logits
+    while isinstance(layer := wiring.maker(source), Reshape | Transpose):
+        moves.append(layer)
+        source = layer.input
+    shape = moves[-1].in_shape if moves else complement.in_shape
+    one = np.ones((1,) * len(shape))
+    copy = None if layer is None or isinstance(layer, Affine) else scaled_output(layer, -one, 0 * one)
+    first = copy or replace(
+        complement, inputs=(source,), in_shapes=(shape,), out_shape=shape, scale=-one, shift=0 * one
     )
-    wiring.layers.append(both)
-    return name
+    inputs = first.inputs
+    for made in (first, *reversed(moves)):
+        name = wiring.new_name(complement.output, "logits")
+        wiring.layers.append(replace(made, name=name, inputs=inputs, output=name))
+        inputs = (name,)
+    return inputs[0], [*([source] if copy else []), *(move.output for move in moves)]
 
 
 def flatten_logits(wiring: Wiring) -> None:
