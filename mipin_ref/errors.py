@@ -18,11 +18,19 @@ class MipinError(Exception):
 
 
 class UnsupportedModel(MipinError):
-    """The network holds nodes that cannot be handled; all of them are listed, before anything is computed."""
+    """The network holds nodes that cannot be handled: `nodes` has all of them, before anything is computed.
+
+    The message lists the first LISTED and counts the others.
+    """
+
+    LISTED = 200
 
     def __init__(self, message: str, nodes: Sequence[str] = ()) -> None:
         self.nodes = tuple(nodes)
-        super().__init__(message if not nodes else f"{message}: {'; '.join(nodes)}")
+        listed = [*self.nodes[: self.LISTED]]
+        if len(self.nodes) > self.LISTED:
+            listed.append(f"and {len(self.nodes) - self.LISTED:,} more")
+        super().__init__(message if not nodes else f"{message}: {'; '.join(listed)}")
 
 
 class InvalidData(MipinError):
