@@ -57,7 +57,8 @@ def _check_extents(tensors: Sequence[TensorProto], folder: Path, what: str) -> N
         if not least <= told <= most:
             needed = f"{most}" if least == most else f"{least} to {most}"
             raise ValueError(
-                f"tensor {tensor.name!r} has shape {list(tensor.dims)}, which takes {needed} bytes, and {told} in {location!r}"
+                f"tensor {tensor.name!r} has shape {list(tensor.dims)}, which takes {needed} bytes, "
+                f"and {told} in {location!r}"
             )
         used[location] = used.get(location, 0) + told
     for location, count in used.items():

@@ -92,9 +92,7 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
 # --- external data ----------------------------------------------------------------------------------------------------
 
 
-def external(
-    folder: Path, location: str, *, length: int | str | None = None, offset: int | str | None = None
-) -> Path:
+def external(folder: Path, location: str, *, length: int | str | None = None, offset: int | str | None = None) -> Path:
     """A model whose one weight [4, 3] is said to lie in `location`."""
     sketch = Sketch(4)
     model = sketch.model(sketch.node("MatMul", "x", sketch.normal(4, 3)))
