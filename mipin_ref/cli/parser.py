@@ -37,6 +37,12 @@ class Parser(argparse.ArgumentParser):
             tell_error(message)
         raise SystemExit(status)
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # Some Pythons take `--option=--` for an end of the options, drop it, and store a list without a word.
+        if action.option_strings and arg_strings == ["--"]:
+            raise argparse.ArgumentError(action, "expected one argument, not '--'")
+        return super()._get_values(action, arg_strings)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto, checker, external_data_helper, helper
 
-from mipin_ref.errors import CorruptFile
+from mipin_ref.errors import CorruptFile, shown
 from mipin_ref.graph.limits import CONSTANT, MiB
 from mipin_ref.graph.text import first_line
 
@@ -44,16 +44,21 @@ def _check_extents(tensors: Sequence[TensorProto], folder: Path, what: str) -> N
     """Raises ValueError where a tensor's part of its file is not as long as its shape says."""
     used: dict[str, int] = {}
     for tensor in tensors:
-        location, length = entry(tensor, "location"), _length(tensor)
+        location, (least, most) = entry(tensor, "location"), _lengths(tensor)
         file = folder / location
         if not location or not file.is_file():
             raise CorruptFile(f"external data file {location!r} of {what} is missing (it holds {tensor.name!r})")
-        present = file.stat().st_size - int(entry(tensor, "offset") or 0)
-        told = int(entry(tensor, "length") or present)
-        # Types below a byte are packed: their length is at most one byte an element.
-        if not 0 <= told <= present or told > length:
+        size, offset = file.stat().st_size, _number(tensor, "offset", 0)
+        told = _number(tensor, "length", size - offset)
+        if min(offset, told) < 0 or offset + told > size:
             raise ValueError(
-                f"tensor {tensor.name!r} has shape {list(tensor.dims)}, its data {min(told, present)} bytes"
+                f"tensor {tensor.name!r} is said to take {told} bytes at {offset} of {location!r}, which has {size}"
+            )
+        if not least <= told <= most:
+            needed = f"{most}" if least == most else f"{least} to {most}"
+            raise ValueError(
+                f"tensor {tensor.name!r} has shape {list(tensor.dims)}, which takes {needed} bytes, "
+                f"and {told} in {location!r}"
             )
         used[location] = used.get(location, 0) + told
     for location, count in used.items():
@@ -63,12 +68,22 @@ def _check_extents(tensors: Sequence[TensorProto], folder: Path, what: str) -> N
             raise ValueError(f"the tensors take {count:,} bytes from {location!r}, of which {written:,} are written")
 
 
-def _length(tensor: TensorProto) -> int:
-    """Bytes of a tensor of the declared shape, a byte an element where several share one."""
+def _lengths(tensor: TensorProto) -> tuple[int, int]:
+    """The fewest and the most bytes of a tensor of the declared shape: of types below a byte several may share one."""
     size = int(prod(tensor.dims))
     if min(tensor.dims, default=0) < 0 or size > CONSTANT:
         raise ValueError(f"tensor {tensor.name!r} asks for shape {list(tensor.dims)}")
-    return size * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    most = size * int(dtype.itemsize)
+    return (0 if dtype.itemsize == 1 else most), most
+
+
+def _number(tensor: TensorProto, key: str, default: int) -> int:
+    text = entry(tensor, key)
+    try:
+        return int(text) if text else default
+    except ValueError:  # not digits, or thousands of them
+        raise ValueError(f"the {key} of tensor {tensor.name!r} is {shown(text)}, and no number of bytes") from None
 
 
 def entry(tensor: TensorProto, key: str) -> str:

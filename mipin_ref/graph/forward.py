@@ -122,7 +122,8 @@ class Recorder:
         """
         net = self._net
         check_batch(net, x)
-        x = np.ascontiguousarray(x, net.dtype)
+        with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
+            x = np.ascontiguousarray(x, net.dtype)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
         outputs = self._run(x)
         values = dict(zip(self._fetched, outputs, strict=True))

@@ -111,7 +111,8 @@ def _curve(
     batch_size: int,
 ) -> PixelCurve:
     check_batch(net, x)
-    x = np.asarray(x, net.dtype)
+    with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
+        x = np.asarray(x, net.dtype)
     if not len(x) or not np.isfinite(x).all():
         raise InvalidData(f"{kind}: the data {'hold NaN or Inf' if len(x) else 'hold no sample'}")
     checked_choice(f"{kind}: output", output, OUTPUTS)

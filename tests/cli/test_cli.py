@@ -132,6 +132,19 @@ def test_input_errors_are_one_line_and_exit_2(
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize("option", ["--target", "--ridge", "--memory", "--labels", "--at", "--checkpoint", "-o"])
+def test_two_dashes_for_a_value(folder: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some Pythons store an empty list for them, on which whoever reads the option fails."""
+    value = f"{option}--" if option == "-o" else f"{option}=--"
+    with pytest.raises(SystemExit) as left:
+        run("fit", "net.onnx", "x.npy", "--target", "1", "-o", "a.mipin", value)
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.startswith("mipin fit: ")
+    assert error.count("\n") == 1
+    assert option in error
+
+
 def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["fly"], ["fit", "a"], ["explain", "a", "b", "--limit", "0", "--inverse", "i", "-o", "o"]):
         with pytest.raises(SystemExit) as stopped:

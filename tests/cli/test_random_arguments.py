@@ -112,7 +112,7 @@ def commands(draw: st.DrawFn) -> list[str]:
         fitting = FITTING.get(name, str(next(iter(action.choices or ["1"]))))
         values = st.sampled_from([*FEW, *WORDS, *OPTIONS]) if name in WORK else TEXTS
         words.append(fitting if draw(st.sampled_from([True] * 4 + [False])) else draw(values))
-    more = st.one_of(TEXTS, st.sampled_from(["--", "--help", "-o"]))
+    more = st.one_of(TEXTS, st.sampled_from(["--", "--help", "-o", "--limit=--", "-o--"]))
     return [*words, *draw(st.lists(more, max_size=draw(st.sampled_from([0, 0, 0, 1]))))]
 
 
@@ -160,7 +160,7 @@ def test_commands_with_random_arguments(folder: Path, arguments: list[str]) -> N
 
 
 WHOLE = st.sampled_from([word for command in COMMANDS for word in command])
-SIGNS = st.sampled_from(["-o", "--out", "--target", "--help", "--inverse", "--", "-", "--x=", "-oo"])
+SIGNS = st.sampled_from(["-o", "--out", "--target", "--help", "--inverse", "--", "-", "--x=", "-oo", "-o--"])
 
 
 @settings(max_examples=300, deadline=None)

@@ -92,7 +92,7 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
 # --- external data ----------------------------------------------------------------------------------------------------
 
 
-def external(folder: Path, location: str, *, length: int | None = None, offset: int | None = None) -> Path:
+def external(folder: Path, location: str, *, length: int | str | None = None, offset: int | str | None = None) -> Path:
     """A model whose one weight [4, 3] is said to lie in `location`."""
     sketch = Sketch(4)
     model = sketch.model(sketch.node("MatMul", "x", sketch.normal(4, 3)))
@@ -145,6 +145,29 @@ def test_external_data_of_the_wrong_length(
     weights(tmp_path / "w.bin", elements)
     with pytest.raises(mr.CorruptFile):
         mr.load(path)
+
+
+@pytest.mark.parametrize(
+    ("elements", "offset", "length", "message"),
+    [
+        (11, None, None, "takes 48 bytes, and 44 in 'w.bin'"),
+        (12, None, 40, "takes 48 bytes, and 40 in 'w.bin'"),
+        (12, 4, None, "takes 48 bytes, and 44 in 'w.bin'"),
+        (12, -8, None, "said to take 56 bytes at -8 of 'w.bin', which has 48"),
+        (12, 400, None, "at 400 of 'w.bin', which has 48"),
+        (12, None, -48, "said to take -48 bytes at 0"),
+        (12, "ten", None, "the offset of tensor '.+' is 'ten', and no number of bytes"),
+        (12, None, "9" * 6000, "the length of tensor '.+' is '999"),
+    ],
+)
+def test_external_data_say_what_is_wrong_with_which_file(
+    elements: int, offset: int | str | None, length: int | str | None, message: str, tmp_path: Path
+) -> None:
+    path = external(tmp_path, "w.bin", offset=offset, length=length)
+    weights(tmp_path / "w.bin", elements)
+    with pytest.raises(mr.CorruptFile, match=f"external data of '.+model.onnx' cannot be read: .*{message}") as told:
+        mr.load(path)
+    assert len(str(told.value)) < 1000
 
 
 def test_external_data_much_longer_than_its_tensor(tmp_path: Path) -> None:

@@ -86,6 +86,15 @@ def test_data_that_are_not_finite(net: mr.Network, bad: float) -> None:
         Recorder(net, ["pooled"])(x, 40)
 
 
+@pytest.mark.filterwarnings("error")
+def test_data_beyond_the_network_s_dtype(net: mr.Network) -> None:
+    """One line, and no warning of NumPy's beside it on the terminal."""
+    with pytest.raises(mr.InvalidData, match=r"the data, samples 0\.\.1, hold NaN or Inf"):
+        Recorder(net, ["pooled"])(np.full((2, 2, 6, 6), 1e300))
+    with pytest.raises(mr.InvalidData, match="hold NaN or Inf"):
+        mr.metrics.deletion(net, np.full((2, 2, 6, 6), 1e300), np.arange(72.0).reshape(2, 6, 6), 0)
+
+
 def test_activation_that_overflows(net: mr.Network) -> None:
     with pytest.raises(mr.InvalidData, match=r"activation 'mixed', samples 7\.\.8, hold NaN or Inf"):
         Recorder(net, ["mixed"])(np.full((2, 2, 6, 6), 3e38, np.float32) * np.sign(images(2)), 7)

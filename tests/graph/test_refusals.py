@@ -80,6 +80,16 @@ def test_custom_domain() -> None:
     assert refusal(sketch, out).nodes == ("com.example.Conv 'the_odd' (no inverse is known for this operator)",)
 
 
+def test_a_message_of_thousands_of_nodes() -> None:
+    """A file of a few kilobytes does not fill the terminal: `nodes` has all of them, the message the first."""
+    sketch, out = Sketch(4), "x"
+    for number in range(1234):
+        out = sketch.node("Erf", out, out=f"odd{number}")
+    error = refusal(sketch, out)
+    assert names(error) == [f"odd{number}" for number in range(1234)]
+    assert str(error).endswith("Erf 'the_odd199' (no inverse is known for this operator); and 1,034 more")
+
+
 def test_unnamed_node_goes_by_its_output() -> None:
     sketch = Sketch(4)
     out = sketch.node("Erf", "x", out="tensor_name")
