@@ -134,6 +134,6 @@ def _inside(value: dict[str, Any] | list[Any]) -> Any:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > JSON_DIGITS:
+    if len(digits.removeprefix("-")) > JSON_DIGITS:
         raise ValueError(f"an integer of {len(digits)} digits")
     return int(digits)

@@ -41,7 +41,7 @@ class Weights:
 def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
     """The shape of each of a step's blocks of weights; column: the target's output is the only regressor."""
     return [
-        branch.layer.block_shape(column=column) if isinstance(branch.layer, Shared) else step.shape[:1]
+        branch.layer.block_shape(column=column) if isinstance(branch.layer, Shared) else (step.channels,)
         for branch in step.branches
     ]
 
@@ -62,11 +62,11 @@ class Problem:
         """Empty sums."""
         step, backend, own = self.step, self.backend, len(self.step.own)
         if not step.shared:
-            return Sums(self, OwnGram(backend, step.shape[0], own=own, intercept=step.intercept))
+            return Sums(self, OwnGram(backend, step.channels, own=own, intercept=step.intercept))
         if not step.dense:
             return Sums(self, ConvGram(backend, self._conv, self._conv.form))
         made = make_accumulator(
-            backend, self._features, step.shape[0], own=own, intercept=step.intercept, rows=self.samples
+            backend, self._features, step.channels, own=own, intercept=step.intercept, rows=self.samples
         )
         return Sums(self, made)
 
@@ -76,7 +76,7 @@ class Problem:
         """
         if not self.step.dense or self.step.own or keeps_rows(self._features, self.samples):
             return None
-        sums = ChannelSums(self.backend, self.step.shape[0], 1)
+        sums = ChannelSums(self.backend, self.step.channels, 1)
         sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))
         return sums
 
@@ -85,10 +85,10 @@ class Problem:
         """What those sums hold at their largest."""
         parts = 1 + len(self.step.own)
         if not self.step.shared:
-            return 8 * self.step.shape[0] * parts * (parts + 1)
+            return 8 * self.step.channels * parts * (parts + 1)
         if not self.step.dense:
             return self._conv.bytes_of(self._conv.form)
-        return accumulator_bytes(self._features, parts * self.step.shape[0], self.samples)
+        return accumulator_bytes(self._features, parts * self.step.channels, self.samples)
 
     @property
     def _features(self) -> int:
@@ -123,6 +123,8 @@ class Sums:
         backend, step = self.problem.backend, self.problem.step
         xp = backend.xp
         own = [pull(backend, branch, signals, taps) for branch in step.own]
+        if not step.shape:
+            x, *own = (xp.reshape(one, (-1, 1)) for one in (x, *own))
         y = xp.concat([x, *own], axis=1) if own else x
         shared = [signals[branch.layer.output] for branch in step.shared]
         if isinstance(self.held, OwnGram):

@@ -45,4 +45,4 @@ def _inverse(plan: Plan, step: Step, layer: Layer, number: Mapping[str, str]) ->
     if not step.fitted:
         return block_name(step)
     unknowns = sum(prod(shape) for shape in block_shapes(step, column=plan.is_column(step)))
-    return f"{block_name(step)}: {unknowns + step.shape[0] * step.intercept:,}"
+    return f"{block_name(step)}: {unknowns + step.channels * step.intercept:,}"

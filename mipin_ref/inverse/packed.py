@@ -30,7 +30,7 @@ def unpacked(path: Path, tensors: Mapping[str, Array], prefix: str, step: Step, 
     shapes = block_shapes(step, column=column)
     blocks, intercept = [tensors[f"{prefix}.{i}"] for i in range(len(shapes))], tensors.get(f"{prefix}.intercept")
     given = [*blocks, *([] if intercept is None else [intercept])]
-    fits = [a.shape for a in given] == [*shapes, *([step.shape[:1]] if step.intercept else [])]
+    fits = [a.shape for a in given] == [*shapes, *([(step.channels,)] if step.intercept else [])]
     if not fits or not all(a.dtype == np.float64 and np.all(np.isfinite(a)) for a in given):
         raise CorruptFile(f"{str(path)!r} holds no finite weights of shapes {shapes} for tensor {step.tensor!r}")
     return Weights(tuple(blocks), intercept)

@@ -54,6 +54,11 @@ class Step:
     mask: bool
 
     @property
+    def channels(self) -> int:
+        """Length of the first axis; a sample that is one number, without an axis, is one channel."""
+        return self.shape[0] if self.shape else 1
+
+    @property
     def fitted(self) -> bool:
         return len(self.branches) > 1 or self.branches[0].parametric
 

@@ -256,7 +256,7 @@ def test_the_largest_page_stays_below_ten_megabytes() -> None:
         (["--option", "samples=3"], "--option must look like smoothgrad.samples=50, not 'samples=3'"),
         (["--option", "smoothgrad.samples"], "--option must look like smoothgrad.samples=50"),
         (["--option", "mip-in.memory=3"], "method 'mip-in' has no option 'memory'; its options are ridge"),
-        (["--option", "mip-in.ridge=-1"], "ridge must be a finite number of at least 0, not -1"),
+        (["--option", "mip-in.ridge=-1"], "ridge must be a number >= 0, not -1"),
         (["--option", "patternnet.patterns=3"], "patterns come from --calibration"),
         (["--methods", "gradient", "--option", "mip-in.ridge=1"], "mip-in is not among the --methods"),
         (["--methods", "gradient", "--option", "smoothgrad.samples=4"], "smoothgrad is not among the --methods"),

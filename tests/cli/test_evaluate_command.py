@@ -238,7 +238,7 @@ BOX = ("--boxes", "data.npz")
         ("apc", ("-o", "nowhere/out.json"), "there is no folder 'nowhere'"),
         ("apc", ("-o", "images"), "'images' is a folder"),
         ("apc", ("--memory", "little"), "memory must look like"),
-        ("apc", ("--ridge", "-1"), "ridge must be a finite number of at least 0, not -1"),
+        ("apc", ("--ridge", "-1"), "ridge must be a number >= 0, not -1"),
         ("apc", ("--backend", "cupy"), "cupy"),
         ("apc", ("--key", "nan", *ONE), "NaN or Inf"),
         ("sensitivity", ("--key", "nan", *ONE, "--labels", "data.npz"), "NaN or Inf"),
