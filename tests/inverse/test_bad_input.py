@@ -61,7 +61,7 @@ def with_value(value: float) -> np.ndarray:
         (X, {"ridge": float("nan")}, "ridge must be a number >= 0"),
         (X, {"ridge": 0, "dtype": "float32"}, "needs dtype 'float64'"),
         (X, {"input_mask": 1}, "input_mask must be"),
-        (X, {"at": 5}, "at must be a tensor's name or None, not 5"),
+        (X, {"at": 5}, "a tensor is named by a string, not by 5"),
         (X, {"at": "conv", "target": 7}, "out of range"),
         (X, {"labels": [[1], [2, 3]]}, "labels must be integers"),
         (X, {"fit_on": "some"}, "fit_on must be"),
