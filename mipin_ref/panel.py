@@ -20,10 +20,9 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.attribute import attribute, checked_targets
 from mipin_ref.methods.patterns import Patterns, fit_patterns
-from mipin_ref.methods.registry import make_method, methods, unknown_method
+from mipin_ref.methods.registry import make_method, methods, needs_patterns, unknown_method
 
 MIPIN = "mip-in"
-FITTED = ("patternnet", "pattern-attribution")
 
 
 class Panel:
@@ -74,6 +73,11 @@ class Panel:
         self._inverses: dict[int, Inverse] = {}
         self._patterns: Patterns | None = None
 
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Those of the methods that need calibration samples."""
+        return tuple(name for name in self.names if name == MIPIN or needs_patterns(name))
+
     def explain(self, name: str, x: Any, target: Any, *, at: str | None = None) -> Attribution:
         """One method's Attribution of x [n, *input_shape] for a class, or one a sample [n]; at: as in `attribute`.
 
@@ -83,7 +87,7 @@ class Panel:
         if name == MIPIN:
             return self._by_inverses(as_samples(x), target, at)
         options = self._options.get(name, {})
-        if name in FITTED and "patterns" not in options:
+        if needs_patterns(name) and "patterns" not in options:
             options = {**options, "patterns": self._fitted_patterns()}
         return attribute(self.net, x, target, name, at=at, **self._given, **options)
 
@@ -126,7 +130,7 @@ class Panel:
         _check_name(name)
         if name == MIPIN:
             self.prepare(classes)
-        elif name in FITTED and "patterns" not in self._options.get(name, {}):
+        elif needs_patterns(name) and "patterns" not in self._options.get(name, {}):
             self._fitted_patterns()
 
     def inverse(self, target: int) -> Inverse:

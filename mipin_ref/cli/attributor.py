@@ -13,8 +13,8 @@ from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.attribute import explained
-from mipin_ref.methods.registry import make_method
-from mipin_ref.panel import FITTED, MIPIN
+from mipin_ref.methods.registry import make_method, needs_patterns
+from mipin_ref.panel import MIPIN
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     given = parsed_options(options.option)
     dtype, backend = options.dtype or "float64", options.backend
     header, fitted = {"options": dict(given), "dtype": dtype}, None
-    if options.method in FITTED:
+    if needs_patterns(options.method):
         given["patterns"] = patterns = _patterns(net, options, dtype)
         if options.patterns is not None and patterns.preprocessing is not None:
             fitted = Fitted(options.patterns, patterns.preprocessing, "the patterns were fitted")

@@ -21,7 +21,6 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.forward import logits
 from mipin_ref.layers import HostArray as Array
-from mipin_ref.panel import FITTED, MIPIN
 from mipin_ref.report.compare_page import RANKS, ComparePage, Comparison, Row, ShownClass
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
@@ -50,9 +49,8 @@ def compare(options: Namespace) -> int:
     if images.first < count:
         print(f"showing the first {images.first} of {count} images (--limit)", flush=True)
     if options.calibration is None:
-        for name in (MIPIN, *FITTED):
-            if name in panel.names:
-                panel.failures[name] = "it must be fitted: give samples with --calibration DATA"
+        told = "it must be fitted: give samples with --calibration DATA"
+        panel.failures.update(dict.fromkeys(panel.fitted, told))
     scores = logits(net, x)
     seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
     factor = whole_factor(len(panel.names) * seen.targets.size, size)

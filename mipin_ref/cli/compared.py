@@ -13,7 +13,8 @@ import numpy.typing as npt
 import mipin_ref as mr
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.layers import HostArray as Array
-from mipin_ref.panel import FITTED, MIPIN
+from mipin_ref.methods.registry import needs_patterns
+from mipin_ref.panel import MIPIN
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.saliency import saliency
 from mipin_ref.report.signed_png import SignedPng, block_means, signed_png
@@ -87,7 +88,7 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
             panel.failures[MIPIN] = str(error)
         taken[MIPIN] = perf_counter() - start
     start = perf_counter()
-    patterned = [name for name in panel.names if name in FITTED and name not in panel.failures]
+    patterned = [name for name in panel.names if needs_patterns(name) and name not in panel.failures]
     if patterned and panel.attempt(patterned[0], seen.x[:1], int(seen.targets[0, 0])) is not None:
         taken |= dict.fromkeys(patterned, perf_counter() - start)
     return taken

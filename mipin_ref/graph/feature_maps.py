@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Layer, Shape
 from mipin_ref.layers.kind import disjoint
@@ -27,6 +28,17 @@ def feature_maps(net: Network) -> list[str]:
         rank = (name in every_way, name in activated, -depth)
         best[size] = max(best.get(size, (rank, name)), (rank, name))
     return [name for _, name in sorted(best.values(), key=lambda one: -one[0][2])]
+
+
+def last_feature_map(net: Network) -> str:
+    """The feature map nearest to the logits. Raises InvalidData where the network has none."""
+    maps = feature_maps(net)
+    if not maps:
+        raise InvalidData(
+            "the last feature map, a tensor of channels with two axes of places behind a Conv or a pool, is to be "
+            "explained, and this network has none; name a tensor with channels and a map to explain that"
+        )
+    return maps[0]
 
 
 def signs(net: Network) -> tuple[set[str], set[str]]:

@@ -6,7 +6,7 @@ from math import prod
 
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.methods.method import Found, Method
@@ -23,16 +23,11 @@ class GradCAM(Method):
     name = "grad-cam"
     multiplier = True
     follows_logit = False
+    even = True
 
     def default_at(self, net: Network) -> str:
         """The last feature map. Raises InvalidData where the network has none."""
-        maps = feature_maps(net)
-        if not maps:
-            raise InvalidData(
-                "grad-cam explains the last feature map, a tensor of channels with two axes of places behind a Conv or "
-                "a pool, and this network has none; name a tensor with channels and a map to explain that"
-            )
-        return maps[0]
+        return last_feature_map(net)
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         if not _has_map(net, at):

@@ -53,6 +53,10 @@ class Method:
     """Whether the result has a `delta`."""
     signals: ClassVar[bool] = False
     """Whether the result has a source signal."""
+    needs_patterns: ClassVar[bool] = False
+    """Whether it is fitted: its option `patterns` is what `fit_patterns` finds on calibration samples."""
+    even: ClassVar[bool] = False
+    """Whether A is the same at every location of a map, so that only the contribution tells locations apart."""
 
     def __init_subclass__(cls) -> None:
         """Raises TypeError for a method that does not say itself whether it follows the logit's sign."""

@@ -74,6 +74,7 @@ class PatternNet(Method):
     follows_logit = True
     logit = True
     signals = True
+    needs_patterns = True
     Options = PatternOptions
     rules = SPREAD
 

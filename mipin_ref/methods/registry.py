@@ -45,6 +45,16 @@ def methods() -> list[str]:
     return list(METHODS)
 
 
+def needs_patterns(name: str) -> bool:
+    """Whether a method must be given patterns; a name that is not of METHODS needs none."""
+    return name in METHODS and METHODS[name].needs_patterns
+
+
+def is_even(name: str) -> bool:
+    """Whether a method's A is the same at every location of a map; of a name that is not of METHODS it is not."""
+    return name in METHODS and METHODS[name].even
+
+
 def make_method(name: str, options: Mapping[str, Any]) -> Method:
     """A method with its options.
 

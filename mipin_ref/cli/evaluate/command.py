@@ -24,8 +24,8 @@ from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
-from mipin_ref.methods.registry import make_method
-from mipin_ref.panel import FITTED, MIPIN
+from mipin_ref.methods.registry import make_method, needs_patterns
+from mipin_ref.panel import MIPIN
 from mipin_ref.store import packages
 
 FORMAT, VERSION = "mipin-evaluation", 1
@@ -127,7 +127,7 @@ def _options_of(study: Study, name: str) -> Any:
     """Options of a method, those that were not given included."""
     if name == MIPIN:
         return fit_options(study.options, study.at)
-    if name in FITTED:
+    if needs_patterns(name):
         return {}
     made = make_method(name, study.method_options.get(name, {})).options
     return asdict(made) if is_dataclass(made) and not isinstance(made, type) else {}

@@ -20,15 +20,15 @@ from mipin_ref.cli.files import labels_of, open_calibration, preprocessing_of
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.data import Samples, first, open_data
 from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward import logits
 from mipin_ref.inverse.options import Options
 from mipin_ref.memory import memory_bytes
-from mipin_ref.methods.registry import make_method
+from mipin_ref.methods.registry import is_even
 from mipin_ref.panel import MIPIN
 from mipin_ref.progress import progress_bar
 
 LAST_MAP = "last-map"
-GRADCAM = "grad-cam"
 BATCH_BYTES = 64 << 20
 LARGEST_BATCH = 64
 """Noise of SmoothGrad depends on a sample's place in its batch, so that batches depend on the network alone."""
@@ -152,16 +152,17 @@ class Study:
         return mr.saliency(res, self.kind(res.method), positive, size)
 
     def kind(self, name: str) -> Any:
-        """Of a method's maps: as asked for by `--map`, but Grad-CAM's A is the same at every location."""
-        return "contribution" if name == GRADCAM else self.options.map
+        """Of a method's maps: as asked for by `--map`, but where A is the same at every location."""
+        return "contribution" if is_even(name) else self.options.map
 
     def described(self, positive: bool) -> str:
         """Which maps are measured, in words."""
         sign = "positive part of the " if positive else "signed "
         of = {"contribution": "channel sum of the contribution", "attribution": "channel mean of A"}
         told = f"maps: {sign}{of[self.options.map]}"
-        if GRADCAM in self.panel.names and self.options.map != self.kind(GRADCAM):
-            told += f" (of {GRADCAM} the {of['contribution']})"
+        others = [name for name in self.panel.names if self.kind(name) != self.options.map]
+        if others:
+            told += f" (of {', '.join(others)} the {of['contribution']})"
         return told if self.at is None else f"{told}, of {MIPIN} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
@@ -240,7 +241,7 @@ def fit_options(options: Namespace, at: str | None) -> Any:
 def _tensor(net: mr.Network, at: str | None) -> str | None:
     if at is None:
         return None
-    found = make_method(GRADCAM, {}).default_at(net) if at == LAST_MAP else net.tensor(at)
+    found = last_feature_map(net) if at == LAST_MAP else net.tensor(at)
     if image_size(net, found) is None:
         raise InvalidData(f"--at: tensor {found!r} of shape {list(net.shapes[found])} has no map")
     return found
