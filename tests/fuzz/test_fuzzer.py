@@ -55,14 +55,14 @@ def worker_index(folder: Path) -> int:
 
 
 def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "CPU_LIMIT", 0.5)
+    monkeypatch.setattr(worker, "CPU_LIMIT", 4)
     batch = worker.Batch(Planted(), 3, 0, FAULTS, tmp_path / "batch")
     (done,) = worker.run(iter([batch]), 1)
     assert [(fault.index, fault.error) for fault in done.faults] == [
         (2, "KeyError"),
         (3, "SIGSEGV"),
         (4, "exit code 7"),
-        (5, "more than 0.5 s"),
+        (5, "more than 4 s"),
         (6, "more than 64 MiB"),
         (7, "MemoryError"),
     ]
@@ -76,9 +76,9 @@ def test_a_wait_without_end_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
         def ask(self, folder: Path) -> None:
             time.sleep(60)
 
-    monkeypatch.setattr(worker, "WALL_LIMIT", 0.5)
+    monkeypatch.setattr(worker, "WALL_LIMIT", 3)
     (done,) = worker.run(iter([worker.Batch(Waiting(), 3, 0, 1, tmp_path / "batch")]), 1)
-    assert [fault.error for fault in done.faults] == ["more than 0.5 s"]
+    assert [fault.error for fault in done.faults] == ["more than 3 s"]
 
 
 @pytest.mark.parametrize("name", [name for name in fuzz.KINDS if name not in ("model", "checkpoint")])
@@ -106,7 +106,7 @@ def test_a_fault_ends_in_exit_code_1_and_a_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(fuzz.KINDS, "planted", Planted)
-    monkeypatch.setattr(worker, "CPU_LIMIT", 0.5)
+    monkeypatch.setattr(worker, "CPU_LIMIT", 4)
     corpus = tmp_path / "corpus"
     assert fuzz.fuzz(["planted"], 3, 60, 3, 1, corpus=corpus) == 1
     assert (corpus / "planted" / "KeyError-3-2" / "input" / "x").read_bytes() == Random("3/planted/2").randbytes(8)

@@ -213,7 +213,7 @@ def test_a_folder_in_which_nothing_was_finished_is_not_left(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("given", [3, True, b"bytes"])
 def test_what_is_no_path_is_refused(given: Any) -> None:
-    with pytest.raises(mr.InvalidData, match="the folder of checkpoints is given by its path, not by"):
+    with pytest.raises(mr.InvalidData, match="checkpoint must be the path of a folder or None, not"):
         mr.fit(small(), X, 0, checkpoint=given)
 
 
