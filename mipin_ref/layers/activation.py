@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import ELEMENT, HostArray, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Unweighted
+from mipin_ref.layers.kind import ELEMENT, HostArray, States, Writer
 
 Options = Mapping[str, Any]
 Pair = tuple[Array, Array]
@@ -252,7 +253,7 @@ FUNCTIONS: dict[str, Function] = {
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Activation(Unweighted):
+class Activation(Unweighted, KeepsAxes):
     """Element-wise function; `function` is the ONNX operator, `options` its attributes, `slope` PRelu's input."""
 
     kind = "Activation"
@@ -282,10 +283,6 @@ class Activation(Unweighted):
 
     def never_negative(self, inputs: bool) -> bool:
         return self._asked.never_negative(self.options, inputs)
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
 
     @property
     def arrays(self) -> dict[str, HostArray]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import HostArray, Linear, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Linear, Unweighted
+from mipin_ref.layers.kind import HostArray, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Affine(Unweighted, Linear):
+class Affine(Unweighted, Linear, KeepsAxes):
     """x -> x · scale + shift; both of the rank of the per-sample shape, with axes of length one where constant."""
 
     kind = "Affine"
@@ -36,10 +37,6 @@ class Affine(Unweighted, Linear):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs and bool(np.all(self.scale >= 0) and np.all(self.shift >= 0))
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
 
     @property
     def arrays(self) -> dict[str, HostArray]:

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import TAP, HostArray, Linear, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
+from mipin_ref.layers.kind import TAP, HostArray, States, Writer
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
 
-class _Average(Unweighted, Linear, group=True):
+class _Average(Unweighted, Linear, KeepsAxes, Untrained, group=True):
     """A mean over locations, whose signal is spread over them before it gets a weight and an intercept a channel."""
 
     inverse = "own"
@@ -34,18 +35,6 @@ class _Average(Unweighted, Linear, group=True):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {}
-
-    @property
-    def operations(self) -> float:
-        return float(prod(self.out_shape))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import HostArray, Linear, Shape, Shared, Writer
+from mipin_ref.layers.groups import Linear, Shared
+from mipin_ref.layers.kind import HostArray, Shape, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

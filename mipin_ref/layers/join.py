@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import HostArray, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
+from mipin_ref.layers.kind import States, Writer
 
 
-class _Join(Unweighted, group=True):
+class _Join(Unweighted, KeepsAxes, Untrained, group=True):
     """A layer without weights that hands its signal to several tensors."""
 
     inverse = "passes"
@@ -27,18 +27,6 @@ class _Join(Unweighted, group=True):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {}
-
-    @property
-    def operations(self) -> float:
-        return float(prod(self.out_shape))
 
     @property
     def work(self) -> int:

@@ -1,18 +1,17 @@
 """What a layer is: the record of where it stands, and the questions that every kind of layer answers.
 
-A kind is one class in this folder. It answers every question below, itself or through one of the groups `Shared`,
-`Unweighted` and `Linear`; what it leaves open is an error where the class is defined, never a default.
+A kind is one class in this folder. It answers every question below, itself or through the groups of groups.py; what it
+leaves open is an error where the class is defined, never a default.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
@@ -233,70 +232,6 @@ def _is_open(value: object) -> bool:
     return bool(getattr(value, "__isabstractmethod__", False))
 
 
-class Shared(Layer, group=True):
-    """A kind whose inverse has one block of weights for all channels of its input (paper, Eq. 6 and 7).
-
-    weight, bias: what was trained; output_axis: that of the weight which counts outputs.
-    """
-
-    inverse = "shared"
-    cut = None
-    output_axis: ClassVar[int]
-    weight: HostArray
-    bias: HostArray
-
-    @abstractmethod
-    def block_shape(self, *, column: bool) -> Shape:
-        """The shape of the block of weights. column: whether one output alone is a regressor."""
-
-    @property
-    @abstractmethod
-    def block_axes(self) -> tuple[str, ...]:
-        """What the axes of the block are called."""
-
-    @abstractmethod
-    def weigh_back(self, backend: Backend, signal: Array, block: Array) -> Array:
-        """The signal [n, *in_shape] that a block of weights makes of that at the output [n, *out_shape]."""
-
-    @abstractmethod
-    def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
-        """Sum x [n, *in_shape] times signal [n, *out_shape] over samples and locations, an entry a weight, in float64.
-
-        Products are in the dtype of x and signal, sums of batches in float64.
-        """
-
-    @abstractmethod
-    def workspace_bytes(self, backend: Backend) -> int:
-        """What `weigh_back` holds beside signal and result, however many the samples."""
-
-
-class Unweighted(Layer, group=True):
-    """A kind whose signal comes back without weights, or before it gets one weight a channel."""
-
-    sample_rows = False
-
-    @abstractmethod
-    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
-        """The signal at input `slot` [n, *in_shapes[slot]] of that at the output [n, *out_shape]."""
-
-
-class Switched(Unweighted, group=True):
-    """A kind that hands each value on from the place that won, which is recorded."""
-
-    @property
-    @abstractmethod
-    def tap_dtype(self) -> np.dtype[Any]:
-        """The smallest integers that count the places that may win."""
-
-    @abstractmethod
-    def taps(self, switches: npt.NDArray[np.int64]) -> npt.NDArray[np.integer[Any]]:
-        """Which place won each output [n, *out_shape], counted from 0; switches: as onnxruntime tells it."""
-
-    @abstractmethod
-    def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
-        """The gradient: signal [n, *out_shape] -> [n, *in_shape], added up where one place won several outputs."""
-
-
 K = TypeVar("K", bound=Layer)
 
 
@@ -305,39 +240,3 @@ def as_kind(layer: Wired, kind: type[K]) -> K:
     if not isinstance(layer, kind):
         raise UnsupportedModel(f"layer {layer.name!r} ({type(layer).__name__}) is no {kind.__name__}")
     return layer
-
-
-def switched(layers: Iterable[Layer]) -> dict[str, Switched]:
-    """Those of the layers whose switches are to be recorded, by output."""
-    return {layer.output: layer for layer in layers if isinstance(layer, Switched)}
-
-
-class Linear(Layer, group=True):
-    """A kind that is linear in its one input, but for what it adds.
-
-    averages: whether its weights are those of a mean: all positive, and of one window equal.
-    """
-
-    averages: ClassVar[bool]
-
-    @property
-    @abstractmethod
-    def constant(self) -> HostArray:
-        """What `product` takes as the layer's own weight."""
-
-    @property
-    @abstractmethod
-    def offset(self) -> HostArray | None:
-        """What is added, as it broadcasts to the output; None where nothing is."""
-
-    @abstractmethod
-    def product(self, backend: Backend, x: Array, weight: Array) -> Array:
-        """x [n, *in_shape] -> [n, *out_shape] without the offset. weight: `constant`, or another of its shape."""
-
-    @abstractmethod
-    def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
-        """signal [n, *out_shape] -> [n, *in_shape], the adjoint of `product` with the same weight."""
-
-    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
-        y = self.product(backend, inputs[0], backend.put(self.constant))
-        return y if self.offset is None else y + backend.put(self.offset)

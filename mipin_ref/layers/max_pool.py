@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import TAP, HostArray, States, Switched, Writer
+from mipin_ref.layers.groups import KeepsAxes, Switched, Untrained
+from mipin_ref.layers.kind import TAP, States, Writer
 from mipin_ref.window import Window
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MaxPool(Switched):
+class MaxPool(Switched, KeepsAxes, Untrained):
     """x [n, C, *map] -> the maximum of each window."""
 
     kind = "MaxPool"
@@ -37,18 +38,6 @@ class MaxPool(Switched):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {}
-
-    @property
-    def operations(self) -> float:
-        return float(prod(self.out_shape))
 
     @property
     def work(self) -> int:

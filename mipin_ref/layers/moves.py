@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import Box, HostArray, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
+from mipin_ref.layers.kind import Box, States, Writer
 
 
-class _Move(Unweighted, group=True):
+class _Move(Unweighted, Untrained, group=True):
     inverse = "passes"
     inverse_name = "passes"
     intercept = False
@@ -24,14 +24,6 @@ class _Move(Unweighted, group=True):
     keeps_zero = True
     room = 0
     columns = 0
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {}
-
-    @property
-    def operations(self) -> float:
-        return float(prod(self.out_shape))
 
     @property
     def work(self) -> int:
@@ -101,7 +93,7 @@ class Transpose(_Move):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Slice(_Move):
+class Slice(_Move, KeepsAxes):
     """The box [begin, end) of the sample, one entry per axis of the per-sample shape; also one output of a Split."""
 
     kind = "Slice"
@@ -112,10 +104,6 @@ class Slice(_Move):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
 
     @property
     def cut(self) -> Box:
@@ -147,7 +135,7 @@ class Slice(_Move):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pad(_Move):
+class Pad(_Move, KeepsAxes):
     """A constant around the sample; begin and end have one entry per axis of the per-sample shape."""
 
     kind = "Pad"
@@ -160,10 +148,6 @@ class Pad(_Move):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs and not self.value < 0
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
 
     def describe(self) -> str:
         around = ", ".join(f"{b}+{e}" for b, e in zip(self.begin, self.end, strict=True))

@@ -8,11 +8,12 @@ from math import prod
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import ELEMENT, HostArray, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
+from mipin_ref.layers.kind import ELEMENT, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ResponseNorm(Unweighted):
+class ResponseNorm(Unweighted, KeepsAxes, Untrained):
     """ONNX's LRN, each value divided by a power of the mean square of the channels around it; its signal passes.
 
     options: alpha, beta, bias and size, an odd number of channels.
@@ -36,18 +37,6 @@ class ResponseNorm(Unweighted):
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {}
-
-    @property
-    def operations(self) -> float:
-        return float(prod(self.out_shape))
 
     @property
     def work(self) -> int:

@@ -46,9 +46,15 @@ def overlay_page(
             f"{list(shown.shape)}, {list(of_input.shape)} and {len(titles)}"
         )
     rows = [(to_picture(x, x), heatmap(one), overlay(x, one)) for x, one in zip(values, shown, strict=True)]
-    lines = [f"{title}\nlogit {logit:.4g}" for title, logit in zip(titles, of_input, strict=True)]
+    told = zip(titles, of_input, shown, strict=True)
+    lines = [f"{title}\nlogit {logit:.4g}, {_largest(one)}" for title, logit, one in told]
     headings = ("input\n", kind, "map over the input\n(in gray)")
     return compose_page(rows, headings, lines, heading=heading, signed=False, cell=cell)
+
+
+def _largest(one: npt.NDArray[np.float64]) -> str:
+    """What full red stands for: each map has its own scale, and a small remainder may look important."""
+    return f"full red {one.max():.3g}" if one.max() > 0 else "nothing speaks for the class"
 
 
 def overlay(image: npt.NDArray[np.float64], one: npt.NDArray[np.float64]) -> Picture:

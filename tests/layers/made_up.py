@@ -10,13 +10,14 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers import Dense, HostArray, Layer, Reshape, States, Unweighted, Writer
+from mipin_ref.layers import Dense, Layer, Reshape, States, Unweighted, Writer
+from mipin_ref.layers.groups import KeepsAxes, Untrained
 
 SHAPE = (3, 4, 4)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Negation(Unweighted):
+class Negation(Unweighted, KeepsAxes, Untrained):
     """x -> -x. Passed on unchanged its signals would have the wrong sign."""
 
     kind = "Negation"
@@ -36,18 +37,6 @@ class Negation(Unweighted):
 
     def never_negative(self, inputs: bool) -> bool:
         return False
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {}
-
-    @property
-    def operations(self) -> float:
-        return float(np.prod(self.out_shape))
 
     @property
     def work(self) -> int:

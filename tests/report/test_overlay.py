@@ -84,6 +84,13 @@ def test_the_colour_bar_of_positive_maps_begins_at_zero(signed: bool) -> None:
     assert [len(positions(page, bar)) for bar in bars] == ([1, 0] if signed else [0, 1])
 
 
+def test_the_scale_of_each_map_is_on_the_page() -> None:
+    """A map of zeros says so; of others the same picture with another scale differs in its words alone."""
+    empty, small = np.zeros_like(M), M / 100
+    pages = [overlay_page(X, maps, LOGITS, TITLES, kind="map") for maps in (M, small, empty)]
+    assert len({page.tobytes() for page in pages}) == 3
+
+
 def test_the_logit_of_a_source_signal_may_be_unknown() -> None:
     values = np.ones((2, 1, 8, 8))
     page = explanation_page(values, values, values, LOGITS, None, TITLES)

@@ -9,7 +9,8 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv.adjoint import adjoint_bytes, conv_adjoint
 from mipin_ref.layers.conv.forward import conv_forward
-from mipin_ref.layers.kind import HostArray, Linear, Shape, Shared, Writer
+from mipin_ref.layers.groups import KeepsAxes, Linear, Shared
+from mipin_ref.layers.kind import HostArray, Shape, Writer
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
@@ -18,7 +19,7 @@ THIN = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conv(Shared, Linear):
+class Conv(Shared, Linear, KeepsAxes):
     """x [n, in, *map] -> cross-correlation with weight [out, in / groups, *kernel], plus bias [out]."""
 
     kind = "Conv"
@@ -41,10 +42,6 @@ class Conv(Shared, Linear):
 
     def never_negative(self, inputs: bool) -> bool:
         return False
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(len(self.out_shape) + 1))
 
     @property
     def arrays(self) -> dict[str, HostArray]:
