@@ -205,7 +205,7 @@ def reconstruct(
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
         if isinstance(layer, Shared):
-            part = layer.weigh_back(backend, signals[layer.output], block)
+            part = layer.adjoint(backend, signals[layer.output], block)
         else:
             part = pull(backend, branch, signals, taps) * xp.reshape(block, per_channel)
         found = part if found is None else found + part

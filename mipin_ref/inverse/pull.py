@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.inverse.plan import Branch
-from mipin_ref.layers import Layer, Unweighted, as_kind
+from mipin_ref.layers import Unweighted, as_kind
 
 
 def pull(backend: Backend, branch: Branch, signals: Mapping[str, Array], taps: Mapping[str, Array]) -> Array:
@@ -14,12 +14,8 @@ def pull(backend: Backend, branch: Branch, signals: Mapping[str, Array], taps: M
 
     signals: by tensor [n, ...]; taps: of max-pools, by output.
     """
-    first, *others = branch.layers
-    found = _pull(backend, first, branch.slot, signals[first.output], taps)
+    first, *others = (as_kind(layer, Unweighted) for layer in branch.layers)
+    found = first.pull_back(backend, signals[first.output], branch.slot, taps)
     for layer in others:
-        found = found + _pull(backend, layer, branch.slot, signals[layer.output], taps)
+        found = found + layer.pull_back(backend, signals[layer.output], branch.slot, taps)
     return found
-
-
-def _pull(backend: Backend, layer: Layer, slot: int, signal: Array, taps: Mapping[str, Array]) -> Array:
-    return as_kind(layer, Unweighted).pull_back(backend, signal, slot, taps)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import Linear, Shared
+from mipin_ref.layers.groups import Shared
 from mipin_ref.layers.kind import HostArray, Shape, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Dense(Shared, Linear):
+class Dense(Shared):
     """x [n, in] -> x @ weight [in, out] + bias [out]."""
 
     kind = "Dense"
@@ -34,13 +34,6 @@ class Dense(Shared, Linear):
     weight: HostArray
     bias: HostArray
 
-    def never_negative(self, inputs: bool) -> bool:
-        return False
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {"weight": self.weight, "bias": self.bias}
-
     @property
     def operations(self) -> float:
         return 2.0 * self.weight.size
@@ -61,18 +54,11 @@ class Dense(Shared, Linear):
     def block_shape(self, *, column: bool) -> Shape:
         return (self.in_shape[0], 1 if column else self.out_shape[0])
 
-    def weigh_back(self, backend: Backend, signal: Array, block: Array) -> Array:
-        return signal @ block.T
-
     def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
         return backend.xp.astype(x.T @ signal, backend.xp.float64)
 
     def workspace_bytes(self, backend: Backend) -> int:
         return 0
-
-    @property
-    def constant(self) -> HostArray:
-        return self.weight
 
     @property
     def offset(self) -> HostArray:

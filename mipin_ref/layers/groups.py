@@ -14,70 +14,6 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.kind import HostArray, Layer, Shape, States
 
 
-class Shared(Layer, group=True):
-    """A kind whose inverse has one block of weights for all channels of its input (paper, Eq. 6 and 7).
-
-    weight, bias: what was trained; output_axis: that of the weight which counts outputs.
-    """
-
-    inverse = "shared"
-    cut = None
-    output_axis: ClassVar[int]
-    weight: HostArray
-    bias: HostArray
-
-    @abstractmethod
-    def block_shape(self, *, column: bool) -> Shape:
-        """The shape of the block of weights. column: whether one output alone is a regressor."""
-
-    @property
-    @abstractmethod
-    def block_axes(self) -> tuple[str, ...]:
-        """What the axes of the block are called."""
-
-    @abstractmethod
-    def weigh_back(self, backend: Backend, signal: Array, block: Array) -> Array:
-        """The signal [n, *in_shape] that a block of weights makes of that at the output [n, *out_shape]."""
-
-    @abstractmethod
-    def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
-        """Sum x [n, *in_shape] times signal [n, *out_shape] over samples and locations, an entry a weight, in float64.
-
-        Products are in the dtype of x and signal, sums of batches in float64.
-        """
-
-    @abstractmethod
-    def workspace_bytes(self, backend: Backend) -> int:
-        """What `weigh_back` holds beside signal and result, however many the samples."""
-
-
-class Unweighted(Layer, group=True):
-    """A kind whose signal comes back without weights, or before it gets one weight a channel."""
-
-    sample_rows = False
-
-    @abstractmethod
-    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
-        """The signal at input `slot` [n, *in_shapes[slot]] of that at the output [n, *out_shape]."""
-
-
-class Switched(Unweighted, group=True):
-    """A kind that hands each value on from the place that won, which is recorded."""
-
-    @property
-    @abstractmethod
-    def tap_dtype(self) -> np.dtype[Any]:
-        """The smallest integers that count the places that may win."""
-
-    @abstractmethod
-    def taps(self, switches: npt.NDArray[np.int64]) -> npt.NDArray[np.integer[Any]]:
-        """Which place won each output [n, *out_shape], counted from 0; switches: as onnxruntime tells it."""
-
-    @abstractmethod
-    def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
-        """The gradient: signal [n, *out_shape] -> [n, *in_shape], added up where one place won several outputs."""
-
-
 class Linear(Layer, group=True):
     """A kind that is linear in its one input, but for what it adds.
 
@@ -107,6 +43,77 @@ class Linear(Layer, group=True):
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         y = self.product(backend, inputs[0], backend.put(self.constant))
         return y if self.offset is None else y + backend.put(self.offset)
+
+
+class Shared(Linear, group=True):
+    """A kind whose inverse is its adjoint with one fitted block of weights for all channels (paper, Eq. 6 and 7).
+
+    weight, bias: what was trained; output_axis: that of the weight which counts outputs.
+    """
+
+    inverse = "shared"
+    cut = None
+    output_axis: ClassVar[int]
+    weight: HostArray
+    bias: HostArray
+
+    def never_negative(self, inputs: bool) -> bool:
+        return False
+
+    @property
+    def arrays(self) -> dict[str, HostArray]:
+        return {"weight": self.weight, "bias": self.bias}
+
+    @property
+    def constant(self) -> HostArray:
+        return self.weight
+
+    @abstractmethod
+    def block_shape(self, *, column: bool) -> Shape:
+        """The shape of the block of weights. column: whether one output alone is a regressor."""
+
+    @property
+    @abstractmethod
+    def block_axes(self) -> tuple[str, ...]:
+        """What the axes of the block are called."""
+
+    @abstractmethod
+    def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
+        """Sum x [n, *in_shape] times signal [n, *out_shape] over samples and locations, an entry a weight, in float64.
+
+        Products are in the dtype of x and signal, sums of batches in float64.
+        """
+
+    @abstractmethod
+    def workspace_bytes(self, backend: Backend) -> int:
+        """What `adjoint` holds beside signal and result, however many the samples."""
+
+
+class Unweighted(Layer, group=True):
+    """A kind whose signal comes back without weights, or before it gets one weight a channel."""
+
+    sample_rows = False
+
+    @abstractmethod
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        """The signal at input `slot` [n, *in_shapes[slot]] of that at the output [n, *out_shape]."""
+
+
+class Switched(Unweighted, group=True):
+    """A kind that hands each value on from the place that won, which is recorded."""
+
+    @property
+    @abstractmethod
+    def tap_dtype(self) -> np.dtype[Any]:
+        """The smallest integers that count the places that may win."""
+
+    @abstractmethod
+    def taps(self, switches: npt.NDArray[np.int64]) -> npt.NDArray[np.integer[Any]]:
+        """Which place won each output [n, *out_shape], counted from 0; switches: as onnxruntime tells it."""
+
+    @abstractmethod
+    def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
+        """The gradient: signal [n, *out_shape] -> [n, *in_shape], added up where one place won several outputs."""
 
 
 class KeepsAxes(Layer, group=True):

@@ -9,7 +9,7 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv.adjoint import adjoint_bytes, conv_adjoint
 from mipin_ref.layers.conv.forward import conv_forward
-from mipin_ref.layers.groups import KeepsAxes, Linear, Shared
+from mipin_ref.layers.groups import KeepsAxes, Shared
 from mipin_ref.layers.kind import HostArray, Shape, Writer
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
@@ -19,7 +19,7 @@ THIN = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conv(Shared, Linear, KeepsAxes):
+class Conv(Shared, KeepsAxes):
     """x [n, in, *map] -> cross-correlation with weight [out, in / groups, *kernel], plus bias [out]."""
 
     kind = "Conv"
@@ -39,13 +39,6 @@ class Conv(Shared, Linear, KeepsAxes):
     bias: HostArray
     window: Window
     groups: int
-
-    def never_negative(self, inputs: bool) -> bool:
-        return False
-
-    @property
-    def arrays(self) -> dict[str, HostArray]:
-        return {"weight": self.weight, "bias": self.bias}
 
     @property
     def operations(self) -> float:
@@ -85,9 +78,6 @@ class Conv(Shared, Linear, KeepsAxes):
     def block_axes(self) -> tuple[str, ...]:
         return ("out", "in / groups", *(f"kernel axis {i}" for i in range(self.weight.ndim - 2)))
 
-    def weigh_back(self, backend: Backend, signal: Array, block: Array) -> Array:
-        return conv_adjoint(backend, signal, block, self.window, self.groups, self.in_shape[1:])
-
     def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
         xp = backend.xp
         window, groups, locations = self.window, self.groups, tuple(self.out_shape[1:])
@@ -106,10 +96,6 @@ class Conv(Shared, Linear, KeepsAxes):
         return adjoint_bytes(
             backend, self.weight.shape, self.out_shape[1:], self.window, self.groups, self.in_shape[1:]
         )
-
-    @property
-    def constant(self) -> HostArray:
-        return self.weight
 
     @property
     def offset(self) -> HostArray:
