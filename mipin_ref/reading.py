@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
+from mipin_ref.text import first_line
 
 JSON_BYTES = 32 << 20
 """Of a JSON file, at most: what it is parsed into may take thirty times as much."""
@@ -81,8 +82,7 @@ def decoding(origin: object, noun: str) -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """The first line of an exception's message, cut short; its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return first_line(error)[:200]
 
 
 def check_unpacking(origin: object, claimed: int, packed: int) -> None:

@@ -1,4 +1,4 @@
-"""Texts from files and models, made safe to print."""
+"""Texts from files, models and libraries, made fit for a message."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def printable(text: str, keep: str = "") -> str:
 def one_line(message: str) -> str:
     """A message in one line: white space collapsed, the rest escaped, words of thousands of characters cut short."""
     return printable(" ".join(map(_shortened, message.split())))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _escaped(one: str) -> str:

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": {"errors", "options", "text"},
     "threads": set(),
     "options": {"errors"},
-    "reading": {"errors"},
+    "reading": {"errors", "text"},
     "memory": {"errors", "options"},
     "seal": set(),
     "store": {"errors", "files", "reading", "seal"},

@@ -11,7 +11,7 @@ from onnx import TensorProto, checker, external_data_helper, helper
 
 from mipin_ref.errors import CorruptFile, shown
 from mipin_ref.graph.limits import CONSTANT, MiB
-from mipin_ref.graph.text import first_line
+from mipin_ref.text import first_line
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -16,8 +16,8 @@ import onnxruntime
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.network import Network
-from mipin_ref.graph.text import first_line
 from mipin_ref.layers import HostArray as Array
+from mipin_ref.text import first_line
 from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2

@@ -10,7 +10,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from mipin_ref.errors import CorruptFile, UnsupportedModel
 from mipin_ref.graph.limits import COMPUTED, NESTING, NODES
-from mipin_ref.graph.text import first_line
+from mipin_ref.text import first_line
 
 _Key = tuple[str, str, str]
 

@@ -13,10 +13,10 @@ from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Read, choose_output, read
-from mipin_ref.graph.text import first_line
 from mipin_ref.graph.trial import SAMPLES, free_batch, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
+from mipin_ref.text import first_line
 
 REFUSED_BY_OTHERS = (
     ArithmeticError,

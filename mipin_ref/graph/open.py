@@ -16,7 +16,7 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.external import entry, is_external, read_external
 from mipin_ref.graph.functions import check_expansion, inlined, subgraphs
 from mipin_ref.graph.presentable import presentable, tidy
-from mipin_ref.graph.text import first_line
+from mipin_ref.text import first_line
 
 MAX_FILE = 1 << 31
 """Bytes: no protobuf message is larger."""
