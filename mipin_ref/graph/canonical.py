@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
+from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
 from mipin_ref.graph.read import Read
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
-from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
+from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Layer, Wired
+from mipin_ref.layers import Shape
 
 
 @dataclass(frozen=True)
 class Canonical:
-    """aliases: file name -> surviving name of a tensor of the same values; folded: names whose values are gone."""
+    """reached: the layers, as far down as they have inverses; aliases: file name -> surviving name of a tensor of the
+    same values; folded: names whose values are gone; target_shape: see Network.
+    """
 
-    layers: tuple[Layer, ...]
+    reached: Frontier
     aliases: dict[str, str]
     folded: frozenset[str]
     logits: str
+    target_shape: Shape
     head: Head | None
 
 
@@ -33,9 +36,9 @@ def canonical(found: Read) -> Canonical:
     Every name that they keep holds the values that it has in the file. Raises UnsupportedModel where a node cannot be
     handled, naming all of them, and where there is nothing between input and output.
     """
-    if found.problems:
-        raise UnsupportedModel(CANNOT, [*found.problems, *_misplaced(found.layers, _head(found))])
-    assert found.logits is not None
+    if found.logits is None:
+        late = [late_problem(layer) for layer in found.layers if isinstance(layer, Softmax | Log)]
+        raise UnsupportedModel(CANNOT, [str(one) for one in (*found.problems, *late)])
     wiring = Wiring(list(found.layers), found.logits, found.names)
     wiring.drop_dead()
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
@@ -45,45 +48,13 @@ def canonical(found: Read) -> Canonical:
         dissolve_pads(wiring)
         fold_affines(wiring)
     head = remove_head(wiring)
-    left = _misplaced(wiring.layers, ())
-    if left:
-        raise UnsupportedModel(CANNOT, left)
     if wiring.logits == found.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, found.dtype)
-    flatten_logits(wiring)
+    target_shape = flatten_logits(wiring)
+    reached = frontier(wiring, found.problems, found.names, found.input)
     kept = {found.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in found.aliases.items() if target in kept}
     gone = {name for name, target in found.aliases.items() if target in wiring.folded}
     folded = frozenset(wiring.folded & found.names | gone)
-    return Canonical(settled(wiring.layers), aliases, folded, wiring.logits, head)
-
-
-def settled(layers: list[Wired]) -> tuple[Layer, ...]:
-    """The layers, all of which are of a kind that answers what is asked of it."""
-    settled = tuple(layer for layer in layers if isinstance(layer, Layer))
-    if len(settled) < len(layers):
-        raise UnsupportedModel(CANNOT, [f"{one.name!r} (no kind of layer)" for one in layers if one not in settled])
-    return settled
-
-
-CANNOT = "the network has nodes that cannot be inverted"
-
-
-def _head(found: Read) -> list[Wired]:
-    return [] if found.logits is None else head_layers(Wiring(found.layers, found.logits, found.names))
-
-
-def _misplaced(layers: Iterable[Wired], head: Collection[Wired]) -> list[str]:
-    """One entry a layer that only a head has, and that is in none."""
-    return [
-        f"{layer.kind if isinstance(layer, Log) else layer.function} {layer.name!r} ({_why_misplaced(layer)})"
-        for layer in layers
-        if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
-    ]
-
-
-def _why_misplaced(layer: Softmax | Log) -> str:
-    if isinstance(layer, Log):
-        return "before the end, where it belongs to no head, no inverse is known for this operator"
-    return "before the end it is no element-wise activation"
+    return Canonical(reached, aliases, folded, wiring.logits, target_shape, head)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.problem import Problem
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.layers import Shape, Wired
 
@@ -18,7 +19,11 @@ BATCH = 1_000_003
 
 
 class Refused(Exception):
-    """Why a node cannot be handled; becomes one entry of UnsupportedModel."""
+    """Why a node has no inverse here; too_large: because it asks for more than the file may."""
+
+    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
 
 
 class _Passing(Wired):
@@ -42,6 +47,8 @@ class Softmax(_Passing):
 
     kind = "Softmax"
     function: str
+    axis: int | None = None
+    """Of a sample, along which it normalises; None for all its entries together."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,21 +60,23 @@ class Log(_Passing):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(_Passing):
-    """Where a refused node stood: reading goes on behind it, so that every other problem is found too."""
+    """Where a refused node stood: what is behind it may have an inverse all the same."""
 
     kind = "Gap"
+    problem: Problem
 
 
 @dataclass(frozen=True)
 class Signal:
     """A tensor that depends on the input.
 
-    name: of its batch-first form; shape: as in the file, with BATCH at `axis`.
+    name: of its batch-first form; shape: as in the file, with BATCH at `axis`; floating: whether it holds such numbers.
     """
 
     name: str
     shape: Shape
     axis: int
+    floating: bool = True
 
     @property
     def sample(self) -> Shape:
@@ -78,8 +87,9 @@ class Signal:
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused; sparse:
-    weights that the file holds as sparse tensors; spent: what the model has asked for up to here.
+    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused, with
+    the signals that each depends on; sparse: weights that the file holds as sparse tensors; spent: what the model has
+    asked for up to here.
     """
 
     opset: int
@@ -91,7 +101,7 @@ class Draft:
     signals: dict[str, Signal] = field(default_factory=dict)
     layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
-    behind: set[str] = field(default_factory=set)
+    behind: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
     _shared: set[int] = field(default_factory=set)
 

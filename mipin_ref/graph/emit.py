@@ -44,14 +44,14 @@ def emit(
         raise UnsupportedModel(
             f"the network has {size:,} bytes of weights; only {MAX_BYTES:,} fit into one model for onnxruntime"
         )
-    element = helper.np_dtype_to_tensor_dtype(net.dtype)
-    outputs = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in wanted if t != net.input]
+    element, starts = helper.np_dtype_to_tensor_dtype(net.dtype), started(net, needed)
+    outputs = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in wanted if t not in starts]
     outputs += [
         helper.make_tensor_value_info(switches_of(t), TensorProto.INT64, ("N", *net.shapes[t])) for t in switches
     ]
-    given = helper.make_tensor_value_info(net.input, element, ("N", *net.input_shape))
+    given = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in starts]
     model = helper.make_model(
-        helper.make_graph([], "canonical", [given], outputs),
+        helper.make_graph([], "canonical", given, outputs),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
@@ -60,6 +60,11 @@ def emit(
         # Into the model itself: a graph given to make_model would hold all weights twice.
         layer.emit(_Writer(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches, beside))
     return model
+
+
+def started(net: Network, needed: Collection[str]) -> list[str]:
+    """Those of the needed tensors that no layer makes: the input and the sources."""
+    return [name for name in (net.input, *net.sources) if name in needed]
 
 
 def switches_of(tensor: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -15,9 +14,10 @@ import onnxruntime
 
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
+from mipin_ref.graph.front import Front
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.layers import HostArray as Array
-from mipin_ref.text import first_line
 from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2
@@ -34,37 +34,6 @@ class Record:
 
     values: Mapping[str, Array]
     switches: Mapping[str, npt.NDArray[np.int64]]
-
-
-def session(
-    model: bytes | str, threads: int | None = None, weights: Mapping[str, Array] | None = None
-) -> onnxruntime.InferenceSession:
-    """An onnxruntime session that computes what is written, in bounded memory.
-
-    threads: as many as BLAS has where None; weights: that the model only names, which must live as long as the session.
-    Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak. So is the
-    log: whatever matters is raised. Raises UnsupportedModel where onnxruntime refuses the model: not every operator
-    exists in every type.
-    """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = BLAS_THREADS.count if threads is None else threads
-    if weights:
-        # Where they lie already: in the model they would be copied once to write it, and again to read it.
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
-        options.add_external_initializers(list(weights), values)
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as failure:  # onnxruntime's own classes have no common base of their own.
-        raise UnsupportedModel(f"onnxruntime cannot run the network: {runtime_reason(failure)}") from failure
-
-
-def runtime_reason(failure: Exception) -> str:
-    """What onnxruntime says, without its own number for it."""
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", first_line(failure))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +78,16 @@ class Recorder:
         self._net = net
         self._wanted = list(dict.fromkeys(wanted))
         self._switches = list(dict.fromkeys(switches))
-        self._fetched = [t for t in self._wanted if t != net.input] + [switches_of(t) for t in self._switches]
-        self._session = None
+        starts = {net.input, *net.sources}
+        self._fetched = [t for t in self._wanted if t not in starts] + [switches_of(t) for t in self._switches]
+        self._session, self._front, read = None, None, starts.intersection(self._wanted)
+        threads = BLAS_THREADS.count if threads is None else threads
         if self._fetched:
-            threads = BLAS_THREADS.count if threads is None else threads
             self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
+            read.update(value.name for value in self._session.runtime.get_inputs())
+        self._started = [name for name in net.shapes if name in read]
+        if net.stem is not None and self._started != [net.input]:
+            self._front = Front(net.stem, [name for name in self._started if name != net.input], threads)
 
     def __call__(self, x: Array, first: int = 0) -> Record:
         """Record one batch x [n, *input_shape]; `first` is its position in the data, for error messages.
@@ -123,25 +97,31 @@ class Recorder:
         net = self._net
         check_batch(net, x)
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
-            x = np.ascontiguousarray(x, net.dtype)
+            x = np.ascontiguousarray(x, net.dtype if net.reads is None else net.reads)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
-        outputs = self._run(x)
+        started = {net.input: x} if self._front is None else {net.input: x} | self._front(x, net.dtype)
+        for name in self._started:
+            if name != net.input:
+                _check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+        outputs = self._run({name: started[name] for name in self._started})
         values = dict(zip(self._fetched, outputs, strict=True))
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
         for name, value in values.items():
             _check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
-        if net.input in self._wanted:
-            values[net.input] = x
+        values.update({name: started[name] for name in self._started if name in self._wanted})
         return Record(values, switches)
 
-    def _run(self, x: Array) -> list[Array]:
+    def _run(self, started: Mapping[str, Array]) -> list[Array]:
         if self._session is None:
             return []
+        wanted = {value.name for value in self._session.runtime.get_inputs()}
+        given = {name: value for name, value in started.items() if name in wanted}
         try:
-            outputs: list[Array] = self._session.runtime.run(self._fetched, {self._net.input: x})
+            outputs: list[Array] = self._session.runtime.run(self._fetched, given)
         except Exception as failure:  # as in `session`
             raise UnsupportedModel(
-                f"onnxruntime cannot run the network on {len(x)} samples: {runtime_reason(failure)}"
+                f"onnxruntime cannot run the network on {len(next(iter(started.values())))} samples: "
+                f"{runtime_reason(failure)}"
             ) from failure
         return outputs
 
@@ -165,11 +145,16 @@ def check_batch(net: Network, x: Any) -> None:
         raise InvalidData(
             f"data have shape {tuple(shape)}; the network takes [N, {', '.join(map(str, net.input_shape))}]"
         )
-    if not np.issubdtype(dtype, np.floating):
+    if net.reads is not None and net.reads.kind != "f":
+        if dtype.kind not in "iu":
+            raise InvalidData(f"data are {dtype}; the network reads integers ({net.reads})")
+    elif not np.issubdtype(dtype, np.floating):
         raise InvalidData(f"data are {dtype}; pass floating point, scaled as in training (for bytes often x / 255)")
 
 
 def _check_finite(a: Array, what: str) -> None:
+    if a.dtype.kind != "f":
+        return
     # Minimum and maximum carry NaN and Inf without a temporary of a's size.
     if a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
         raise InvalidData(f"{what} hold NaN or Inf")

@@ -24,25 +24,38 @@ class Head:
     kind: of the probabilities, over all classes ("softmax") or of each class by itself ("sigmoid"); operators: of the
     file, in its order, those that only move values left out; sources: the tensors that it read in the file -> the same
     in the layer list, where it has them; behind: the Log and Clip operators after it, in order, None where parts joined
-    by Concat differ in them.
+    by Concat differ in them; shape, axis: of a sample and the one of its axes along which a softmax normalises, None for
+    all classes together.
     """
 
     kind: Kind
     operators: tuple[str, ...]
     sources: Mapping[str, str]
     behind: tuple[Behind, ...] | None = ()
+    shape: tuple[int, ...] | None = None
+    axis: int | None = None
 
     def output(self, logits: Array) -> Array | None:
         """What the file gives of logits [N, C]; None where its parts end differently."""
         if self.behind is None:
             return None
         if self.behind[:1] == (None,):
-            value, rest = LOG_PROBABILITIES[self.kind](logits), self.behind[1:]
+            value, rest = self._log_probabilities(logits), self.behind[1:]
         else:
-            value, rest = probabilities(self.kind, logits), self.behind
+            value, rest = self.probabilities(logits), self.behind
         for one in rest:
             value = np.log(value) if one is None else np.clip(value, *one)
         return value
+
+    def probabilities(self, logits: Array) -> Array:
+        """The probabilities of logits [N, C], float64."""
+        return np.asarray(np.exp(self._log_probabilities(logits)))
+
+    def _log_probabilities(self, logits: Array) -> Array:
+        if self.shape is None or self.axis is None:
+            return LOG_PROBABILITIES[self.kind](logits)
+        apart = np.moveaxis(np.reshape(logits, (len(logits), *self.shape)), self.axis + 1, -1)
+        return np.moveaxis(LOG_PROBABILITIES[self.kind](apart), -1, self.axis + 1).reshape(np.shape(logits))
 
 
 def probabilities(kind: Kind, logits: Array) -> Array:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from onnx import ModelProto, helper, shape_inference
 
-from mipin_ref.layers import Shape
+from mipin_ref.graph.bind import FLOATS
+from mipin_ref.graph.measure import Measured
 
 LARGE = 1 << 16
 """Bytes of a weight whose values say nothing about shapes."""
 
 
-def sample_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Shape]:
+def sample_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Measured]:
     """Per-sample shapes of the tensors whose first axis is the batch; file_batch: None where the file leaves it free.
 
     What cannot be inferred is left out: only the completeness of an error message depends on it.
@@ -26,7 +27,8 @@ def sample_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Shape]
     for value in values:
         dims = [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
         if dims and dims[0] == (file_batch or 0) and min(dims[1:], default=1) > 0:
-            found[value.name] = tuple(dims[1:])
+            floating = value.type.tensor_type.elem_type in FLOATS
+            found[value.name] = Measured(tuple(dims[1:]), 0, floating)
     return found
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
+from mipin_ref.graph.bind import Bound, bind
 from mipin_ref.graph.canonical import canonical
+from mipin_ref.graph.conditions import Decided, inlined
+from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.frontier import CANNOT
+from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Read, choose_output, read
-from mipin_ref.graph.trial import SAMPLES, free_batch, samples_that_fit
+from mipin_ref.graph.stem import stem_of
+from mipin_ref.graph.trial import SAMPLES, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 from mipin_ref.text import first_line
@@ -33,19 +41,30 @@ REFUSED_BY_OTHERS = (
 """What the libraries that a file passes through raise on content that none of them foresaw."""
 
 
-def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, check: bool = True) -> Network:
+def load(
+    source: str | Path | bytes | ModelProto,
+    *,
+    output: str | None = None,
+    input_shape: Mapping[str, Sequence[int]] | None = None,
+    given: Mapping[str, Any] | None = None,
+    check: bool = True,
+) -> Network:
     """Read an ONNX classifier into a Network.
 
-    source: path, bytes or ModelProto; output: which of several outputs to explain; check: run the file and the
+    source: path, bytes or ModelProto; output: which of several outputs to explain; input_shape: sizes of a sample, by
+    input, where the file leaves axes open; given: numbers or arrays that the other inputs are bound to, of length one
+    along the samples where they have such an axis, and then meant for every sample; check: run the file and the
     canonical network once on random input and compare, so that a mistaken rewrite cannot go unseen.
-    Raises InvalidData (no such file or output), CorruptFile (not ONNX, truncated, external data outside the model's
-    folder), UnsupportedModel (naming every node that cannot be handled).
+    Only what lies between the explained tensor and the logits needs an inverse: nodes in front that have none are run
+    by onnxruntime as they are, and `blocked` of the network tells what they keep apart (method, section 2).
+    Raises InvalidData (no such file, output or input, values that do not fit), CorruptFile (not ONNX, truncated,
+    external data outside the model's folder), UnsupportedModel (naming every node that cannot be handled).
     """
     if output is not None and not isinstance(output, str):
         raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")
     checked_flag("check", check)
     try:
-        return _loaded(source, output, check)
+        return _loaded(source, output, input_shape, given, check)
     except MipinError:
         raise
     except REFUSED_BY_OTHERS as error:
@@ -54,28 +73,46 @@ def load(source: str | Path | bytes | ModelProto, *, output: str | None = None, 
         raise CorruptFile(f"{name} cannot be read: {type(error).__name__}: {first_line(error)}") from error
 
 
-def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: bool) -> Network:
+def _loaded(
+    source: str | Path | bytes | ModelProto,
+    output: str | None,
+    input_shape: Mapping[str, Sequence[int]] | None,
+    given: Mapping[str, Any] | None,
+    check: bool,
+) -> Network:
     opened = open_model(source)
     chosen = choose_output(opened.proto, output)
     needed = pruned(opened.proto, chosen)
-    found = read(needed, chosen)
-    if found.problems:
-        return _network(opened, found)
-    samples = samples_that_fit(found)
-    net = _network(opened, found)
+    # Names are looked up among all inputs; what the output does not need may be given all the same.
+    read_by_it = {value.name for value in needed.graph.input}
+    bound = bind(opened.proto, read_by_it, input_shape, given)
+    if bound.said:
+        needed = pruned(opened.proto, chosen)
+    needed, drafted = _drafted(needed, chosen, bound)
+    if drafted.too_large:
+        raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
+    apart = None
+    if drafted.problems:
+        measure = Measure(needed, bound)
+        drafted = read(needed, chosen, bound, measure)
+        if drafted.too_large:
+            raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
+        apart = measure.apart
+    net = _network(opened, needed, drafted, apart)
+    samples = samples_that_fit(drafted)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.
-        as_it_is = needed is opened.proto and (opened.external or net.removed is None)
+        as_it_is = needed is opened.proto and (opened.external or net.removed is None) and not bound.said
         original = opened.path if as_it_is and opened.path is not None else needed
-        batch, axis, half = found.file_batch, found.batch_axis, half_precision(needed)
+        batch, axis, half = bound.file_batch, drafted.batch_axis, half_precision(needed)
         if batch is not None and samples < batch:
             original = needed
-            free_batch(needed)
+            free_batch(needed, bound)
             samples = min(samples, SAMPLES)
-        del opened, needed, found
+        del opened, needed, drafted
         try:
-            verify(net, original, half=half, batch_axis=axis, samples=samples)
+            verify(net, original, bound, half=half, batch_axis=axis, samples=samples, apart=apart)
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
                 raise
@@ -85,18 +122,38 @@ def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: 
     return net
 
 
-def _network(opened: Opened, found: Read) -> Network:
-    rewritten = canonical(found)
+def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Read]:
+    """The draft, and the model that it is of: without the Ifs whose condition is known."""
+    while True:
+        try:
+            return proto, read(proto, output, bound)
+        except Decided as decided:
+            proto = pruned(inlined(proto, decided), output)
+
+
+def _network(opened: Opened, needed: ModelProto, drafted: Read, apart: int | None) -> Network:
+    rewritten = canonical(drafted)
+    reached, bound = rewritten.reached, drafted.bound
+    stem = None
+    if reached.sources:
+        axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
+        stem = stem_of(needed, bound, axes, apart, reached.work)
     return Network(
-        layers=rewritten.layers,
-        input=found.input,
-        input_shape=found.input_shape,
-        dtype=np.dtype(found.dtype),
+        layers=reached.layers,
+        input=bound.data,
+        input_shape=bound.shape,
+        dtype=np.dtype(bound.compute),
         output_names=tuple(value.name for value in opened.proto.graph.output),
-        output=found.output,
+        output=drafted.output,
         logits=rewritten.logits,
+        target_shape=rewritten.target_shape,
         aliases=rewritten.aliases,
         folded=rewritten.folded,
-        sha256=opened.sha256,
+        sha256=bound.digest(opened.sha256),
         removed=rewritten.head,
+        sources=reached.sources,
+        stem=stem,
+        blocked=reached.blocked,
+        above=reached.above,
+        reads=bound.dtype if bound.whole else None,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from math import prod
@@ -11,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.errors import InvalidData, shown
+from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.head import Head, Kind, probabilities
+from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.layers import Layer, Shape
 from mipin_ref.table import format_table
@@ -25,9 +28,14 @@ class Network:
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
     output itself or, where a head was removed, what stands in front of it; axes of length one beside the classes are
-    taken off, and an output [N] has the one class 0. removed: the head, a final Softmax or Sigmoid. aliases: names of
+    taken off, and an output [N] has the one class 0; of more axes all are flattened into one. target_shape: of a sample
+    of the output, which a target is an index into: (C,) or, with a tuple as target, more axes. removed: the head, a final Softmax or Sigmoid. aliases: names of
     the file whose tensor survives under another name; folded: names of the file whose values a rewrite took away.
-    sha256: of the file, followed by the weights that lie beside it, as it names them.
+    sha256: of the file, followed by the weights that lie beside it, as it names them, and of what its inputs were bound
+    to.
+    sources: the tensors that layers start from beside the input, with the shape of a sample: what nodes without an
+    inverse make of the inputs, and other inputs; stem: runs these nodes, None where there are none; blocked: tensor ->
+    the nodes without an inverse that lie between it and the logits; above: tensors of the file in front of the sources.
     """
 
     layers: tuple[Layer, ...]
@@ -37,10 +45,17 @@ class Network:
     output_names: tuple[str, ...]
     output: str
     logits: str
+    target_shape: Shape
     aliases: Mapping[str, str]
     folded: frozenset[str]
     sha256: str
     removed: Head | None = None
+    sources: Mapping[str, Shape] = field(default_factory=dict)
+    stem: Stem | None = None
+    blocked: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    above: frozenset[str] = frozenset()
+    reads: np.dtype[Any] | None = None
+    """The type of the file's input, where it is another than `dtype`."""
 
     @property
     def head(self) -> Kind | None:
@@ -75,7 +90,7 @@ class Network:
             raise InvalidData(
                 f"output {self.output!r} is one number without a Softmax or Sigmoid behind it: it has no probability"
             )
-        return probabilities(self.head or "softmax", values)
+        return probabilities("softmax", values) if self.removed is None else self.removed.probabilities(values)
 
     def predict(self, x: Array, *, batch_size: int = 256) -> tuple[Array, Array]:
         """The probabilities [N, classes] of x [N, *input_shape], float64, and the logits [N, classes].
@@ -91,8 +106,9 @@ class Network:
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
-        """Per-sample shape of every tensor, in execution order, the input first."""
-        return {self.input: self.input_shape} | {layer.output: layer.out_shape for layer in self.layers}
+        """Per-sample shape of every tensor, in execution order, the input first, then the sources."""
+        made = {layer.output: layer.out_shape for layer in self.layers}
+        return {self.input: self.input_shape} | dict(self.sources) | made
 
     @cached_property
     def consumers(self) -> dict[str, tuple[tuple[Layer, int], ...]]:
@@ -104,14 +120,19 @@ class Network:
         return {name: tuple(readers) for name, readers in found.items()}
 
     @property
+    def given(self) -> frozenset[str]:
+        """The sources that are inputs of the file, bound to a value."""
+        return frozenset() if self.stem is None else frozenset(self.sources.keys() & self.stem.bound.given.keys())
+
+    @property
     def branches(self) -> bool:
         """Whether some tensor has several readers."""
         return any(len(readers) > 1 for readers in self.consumers.values())
 
     @property
     def classes(self) -> int:
-        """Length of the last axis of the logits."""
-        return self.shapes[self.logits][-1]
+        """How many targets there are: entries of a sample of the output."""
+        return prod(self.shapes[self.logits])
 
     def behind(self, name: str) -> tuple[Layer, ...]:
         """The layers that depend on a tensor, in execution order."""
@@ -132,6 +153,8 @@ class Network:
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
             raise InvalidData(f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it")
+        if resolved in self.above or (resolved in self.blocked and resolved not in self.shapes):
+            raise self.unreached(resolved)
         if resolved not in self.shapes:
             near = get_close_matches(name, [*self.shapes, *self.aliases], n=3)
             raise InvalidData(
@@ -139,6 +162,15 @@ class Network:
                 + (f"; did you mean {', '.join(map(repr, near))}?" if near else "")
             )
         return resolved
+
+    def unreached(self, name: str) -> UnsupportedModel:
+        """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
+        every = dict.fromkeys(problem for some in self.blocked.values() for problem in some)
+        return UnsupportedModel(
+            f"between {name!r} and the logits are nodes that cannot be inverted; with option at='auto' what is behind "
+            "them is explained",
+            [str(problem) for problem in self.blocked.get(name, tuple(every))],
+        )
 
     def channel_axis(self, name: str) -> int | None:
         """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
@@ -173,18 +205,36 @@ class Network:
         return found
 
     def check_target(self, target: object) -> int:
-        """The target as an int. Raises InvalidData where it is not an index into logits [N, classes]."""
-        if prod(self.shapes[self.logits]) != self.classes:
+        """The target as an index into logits [N, classes]: a class, or a tuple of indices where the output has more axes.
+
+        Raises InvalidData where it is neither, or out of range.
+        """
+        shape = self.target_shape
+        indices = target if isinstance(target, tuple) else (target,)
+        if any(isinstance(one, bool | np.bool_) or not isinstance(one, int | np.integer) for one in indices):
+            what = "an integer class index" if len(shape) == 1 else f"a tuple of {len(shape)} integers"
+            raise InvalidData(f"target must be {what}, not {shown(target)}")
+        if len(indices) != len(shape):
             raise InvalidData(
-                f"output {self.output!r} has shape [N, {_dims(self.shapes[self.logits])}]; a target needs [N, classes]"
+                f"target {shown(target)} has {len(indices)} indices; output {self.output!r} [N, {_dims(shape)}] needs "
+                f"{len(shape)}"
             )
-        if isinstance(target, bool | np.bool_) or not isinstance(target, int | np.integer):
-            raise InvalidData(f"target must be an integer class index, not {shown(target)}")
-        if not 0 <= target < self.classes:
+        if any(not 0 <= one < size for one, size in zip(indices, shape, strict=True)):
+            ranges = ", ".join(f"0..{size - 1}" for size in shape)
             raise InvalidData(
-                f"target {shown(int(target))} is out of range: output {self.output!r} has classes 0..{self.classes - 1}"
+                f"target {shown(self._plain(indices))} is out of range: output {self.output!r} has "
+                f"{'classes' if len(shape) == 1 else 'indices'} {ranges}"
             )
-        return int(target)
+        return int(np.ravel_multi_index(tuple(int(one) for one in indices), shape))
+
+    def target(self, index: int) -> int | tuple[int, ...]:
+        """The target that `check_target` took for an index into logits [N, classes]."""
+        return self._plain(np.unravel_index(index, self.target_shape))
+
+    @staticmethod
+    def _plain(indices: Sequence[Any]) -> int | tuple[int, ...]:
+        whole = tuple(int(one) for one in indices)
+        return whole[0] if len(whole) == 1 else whole
 
     def table(self, extra: tuple[str, Sequence[str]] | None = None) -> str:
         """The layers as a readable table; extra: heading and cells, one a layer, of one more column."""
@@ -202,7 +252,8 @@ class Network:
             for i, layer in enumerate(self.layers)
         ]
         if self.branches:
-            number = {self.input: "input"} | {layer.output: str(i) for i, layer in enumerate(self.layers)}
+            number = dict.fromkeys(self.sources, "file") | {self.input: "input"}
+            number |= {layer.output: str(i) for i, layer in enumerate(self.layers)}
             head.insert(1, "from")
             for row, layer in zip(rows, self.layers, strict=True):
                 row.insert(1, " ".join(number[name] for name in layer.inputs))
@@ -214,8 +265,18 @@ class Network:
         return (
             f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters"
+            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters{self._front}"
         )
+
+    @property
+    def _front(self) -> str:
+        """What the table says of the nodes in front of the layers."""
+        if not self.blocked:
+            return ""
+        operators = Counter(problem.operator for problem in self.blocked.get(self.input, ()))
+        told = ", ".join(f"{count} {operator}" for operator, count in operators.most_common())
+        made = ", ".join(f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items())
+        return f"\nthe file's own nodes make {made}: they have no inverse ({told})"
 
     def __str__(self) -> str:
         return self.table()

@@ -1,4 +1,4 @@
-"""What one output of a model needs, and nothing else."""
+"""What some outputs of a model need, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
 
-def pruned(proto: ModelProto, output: str) -> ModelProto:
-    """The model without the nodes, inputs, outputs and weights that `output` does not need; itself where all are.
+def pruned(proto: ModelProto, *outputs: str) -> ModelProto:
+    """The model without the nodes, inputs, outputs and weights that `outputs` do not need; itself where all are needed.
 
     A tensor that is no output becomes one.
     """
     graph = proto.graph
-    needed, nodes = {output}, []
+    needed, nodes = {*outputs}, []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             nodes.append(node)
-            needed.update(_read_by(node))
+            needed.update(read_by(node))
     kept_inputs = [value for value in graph.input if value.name in needed]
-    kept_outputs = [value for value in graph.output if value.name == output]
-    if not kept_outputs:
-        kept_outputs = [helper.make_empty_tensor_value_info(output)]
+    known = {value.name: value for value in graph.output}
+    kept_outputs = [known.get(name) or helper.make_empty_tensor_value_info(name) for name in outputs]
     # onnxruntime writes sparse weights out, used or not, and a small file can ask for large ones.
     sparse = [tensor for tensor in graph.sparse_initializer if tensor.values.name in needed]
     kept = (nodes, kept_inputs, kept_outputs, sparse)
@@ -38,8 +37,8 @@ def pruned(proto: ModelProto, output: str) -> ModelProto:
     return helper.make_model(small, opset_imports=proto.opset_import, ir_version=proto.ir_version)
 
 
-def _read_by(node: NodeProto) -> Iterator[str]:
-    """Names that a node reads, those that its subgraphs may capture from outside included."""
+def read_by(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, those that its subgraphs may capture from outside included."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
@@ -49,4 +48,4 @@ def _read_by(node: NodeProto) -> Iterator[str]:
 def _read_inside(graph: GraphProto) -> Iterator[str]:
     yield from (value.name for value in graph.output)
     for node in graph.node:
-        yield from _read_by(node)
+        yield from read_by(node)

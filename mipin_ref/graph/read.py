@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
 
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
+from mipin_ref.graph.bind import FLOATS, Bound
+from mipin_ref.graph.conditions import Decided
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.label import scores_behind
-from mipin_ref.graph.limits import CONSTANT, TENSOR, Spent, TooLarge
+from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
+from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, record
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
+from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.prune import read_by
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.layers import Shape, Wired
-
-FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
 class Read:
     """The draft layers of the chosen output, in execution order, still to be canonicalised.
 
-    logits: the tensor of the layers that the output is; None where it lies behind a node that cannot be handled;
-    batch_axis: of the output in the file.
-    names: of all tensors of the file. problems: one entry a node that cannot be handled; a Gap stands in its place.
-    file_batch: the batch size that the file fixes, None where it is free; spent: what constants and weights take.
+    logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
+    batch_axis: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
+    in whose place stands a Gap; axes: of the samples in the outputs of these; too_large: whether one of them asks for
+    more than the file may; spent: what constants and weights take.
     """
 
     layers: list[Wired]
     aliases: dict[str, str]
-    input: str
-    input_shape: Shape
-    dtype: np.dtype[np.floating]
+    bound: Bound
     output: str
     logits: str | None
     batch_axis: int
     names: frozenset[str]
-    problems: tuple[str, ...]
-    file_batch: int | None
+    problems: tuple[Problem, ...]
+    axes: dict[str, int]
+    too_large: bool
     spent: Spent
+
+    @property
+    def input(self) -> str:
+        return self.bound.data
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.bound.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        return self.bound.compute
+
+    @property
+    def file_batch(self) -> int | None:
+        """The batch size that the file fixes, None where it is free."""
+        return self.bound.file_batch
 
 
 def choose_output(proto: ModelProto, wanted: str | None) -> str:
@@ -74,48 +94,61 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     return chosen.pop()
 
 
-def read(proto: ModelProto, output: str) -> Read:
+def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None = None) -> Read:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
-    Raises UnsupportedModel where the input is not one tensor of fixed sample shape.
+    bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them.
+    Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant.
     """
     constants = _initializers(proto)
+    constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
     nodes = [record(node) for node in proto.graph.node]
-    data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
-    shape, file_batch, dtype = _input_shape(data)
-    names = frozenset([data.name, *constants, *(name for node in nodes for name in node.outputs)])
+    names = frozenset([bound.data, *bound.given, *constants, *(name for node in nodes for name in node.outputs)])
     spent = Spent(proto.ByteSize())
-    draft = Draft(_opset(proto), file_batch, dtype, spent, names, constants)
-    draft.signals[data.name] = Signal(data.name, (BATCH, *shape), 0)
+    draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
+    draft.signals[bound.data] = Signal(bound.data, (BATCH, *bound.shape), 0, not bound.whole)
+    for name, one in bound.given.items():
+        if one.axis is not None:
+            shape = (*one.value.shape[: one.axis], BATCH, *one.value.shape[one.axis + 1 :])
+            draft.signals[name] = Signal(name, shape, one.axis, one.value.dtype.kind == "f")
     draft.sparse.update(tensor.values.name for tensor in proto.graph.sparse_initializer)
 
-    problems: list[str] = []
-    inferred: dict[str, Shape] | None = None
+    problems: list[Problem] = []
+    axes = {name: one.axis for name, one in bound.given.items() if one.axis is not None}
+    shapes: Callable[[str], Measured | None] | None = measure
+    too_large = False
     for node in nodes:
         try:
             _step(node, draft)
+        except Behind as reason:
+            axes.update(_leave_gap(node, draft, Problem(node.label, str(reason)), shapes or _nothing))
         except Refused as reason:
-            problems.append(f"{node.label} ({without_stand_in(str(reason))})")
-            if inferred is None:
-                inferred = sample_shapes(proto, file_batch)
-            _leave_gap(node, draft, inferred)
+            problem = Problem(node.label, without_stand_in(str(reason)))
+            problems.append(problem)
+            too_large = too_large or reason.too_large
+            if shapes is None:
+                shapes = sample_shapes(proto, bound.file_batch).get
+            axes.update(_leave_gap(node, draft, problem, shapes))
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
-    found = draft.signals.get(output)
+    end = draft.signals.get(output)
     return Read(
         layers=draft.layers,
         aliases=draft.aliases,
-        input=data.name,
-        input_shape=shape,
-        dtype=dtype,
+        bound=bound,
         output=output,
-        logits=None if found is None else found.name,
-        batch_axis=0 if found is None else found.axis,
+        logits=None if end is None or not end.floating else end.name,
+        batch_axis=0 if end is None else end.axis,
         names=names,
         problems=tuple(problems),
-        file_batch=file_batch,
+        axes=axes,
+        too_large=too_large,
         spent=spent,
     )
+
+
+class Behind(Exception):
+    """A node that reads what a node without an inverse made, of which nothing is known."""
 
 
 def _step(node: Node, draft: Draft) -> None:
@@ -125,6 +158,8 @@ def _step(node: Node, draft: Draft) -> None:
     if standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
+    if standard and node.op == "If" and node.inputs[0] in draft.constants:
+        raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
     handler = HANDLERS.get(node.op if standard else f"{node.domain}.{node.op}")
     if handler is None:
         raise Refused(
@@ -133,16 +168,17 @@ def _step(node: Node, draft: Draft) -> None:
     for name in draft.sparse.intersection(unknown):
         raise Refused(f"input {name!r} is a sparse tensor; only dense weights are read")
     if unknown:
-        if not draft.behind.intersection(unknown):
+        if not draft.behind.keys() & {*unknown}:
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
-        draft.behind.update(node.outputs)
-        return
+        raise Behind("it is behind a node without an inverse")
+    if node.op not in ("Shape", "Size") and not all(draft.signals[name].floating for name in dependent):
+        raise Refused("it computes with integers")
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     try:
         handler(node, draft)
     except TooLarge as error:
-        raise Refused(str(error)) from error
+        raise Refused(str(error), too_large=True) from error
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
         # The door checks each node alone; that arrays do not fit together shows only here.
         raise Refused(f"its inputs do not fit together: {error}") from error
@@ -153,27 +189,39 @@ def _fold(node: Node, draft: Draft) -> None:
     try:
         values = fold(node, known, draft.opset, draft.spent)
     except TooLarge as error:
-        raise Refused(str(error)) from error
+        raise Refused(str(error), too_large=True) from error
     draft.constants.update(zip(node.outputs, values, strict=True))
 
 
-def _leave_gap(node: Node, draft: Draft, inferred: dict[str, Shape]) -> None:
-    """Go on behind a refused node where its output's shape can be known, so that every problem is listed at once."""
-    dependent = [name for name in node.inputs if name in draft.signals]
-    for name in node.outputs:
-        if dependent and name in inferred:
-            source = draft.signals[dependent[0]]
+def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str], Measured | None]) -> dict[str, int]:
+    """Go on behind a node without an inverse where its outputs are known. Returns the axis of the samples of each."""
+    read = [name for name in read_by(node.proto) if name in draft.signals or name in draft.behind]
+    parts = [(draft.signals[name].name,) if name in draft.signals else draft.behind[name] for name in read]
+    dependent = tuple(dict.fromkeys(one for part in parts for one in part))
+    samples = {signal.name: signal.sample for signal in draft.signals.values()}
+    axes = {}
+    for name in filter(None, node.outputs):
+        known = shapes(name) if dependent else None
+        if known is not None:
             gap = Gap(
                 name=node.label,
-                inputs=(source.name,),
+                inputs=dependent,
                 output=name,
-                in_shapes=(source.sample,),
-                out_shape=inferred[name],
+                in_shapes=tuple(samples[one] for one in dependent),
+                out_shape=known.sample,
+                problem=problem,
             )
             draft.layers.append(gap)
-            draft.signals[name] = Signal(name, (BATCH, *inferred[name]), 0)
+            shape = (*known.sample[: known.axis], BATCH, *known.sample[known.axis :])
+            draft.signals[name] = Signal(name, shape, known.axis, known.floating)
+            axes[name] = known.axis
         elif name not in draft.signals and name not in draft.constants:
-            draft.behind.add(name)
+            draft.behind[name] = dependent
+    return axes
+
+
+def _nothing(name: str) -> Measured | None:
+    return None
 
 
 def _initializers(proto: ModelProto) -> dict[str, Array]:
@@ -193,31 +241,3 @@ def _opset(proto: ModelProto) -> int:
     if opset < 9:
         raise UnsupportedModel(f"the file uses opset {opset}; opset 9 is the oldest supported")
     return opset
-
-
-def _only_input(values: list[ValueInfoProto], output: str) -> ValueInfoProto:
-    if len(values) > 1:
-        raise UnsupportedModel(f"the network has {len(values)} inputs: {', '.join(v.name for v in values)}")
-    if not values:
-        raise UnsupportedModel(f"output {output!r} does not depend on any input of the network")
-    return values[0]
-
-
-def _input_shape(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[np.floating]]:
-    kind = value.type.tensor_type
-    if kind.elem_type not in FLOATS:
-        raise UnsupportedModel(f"input {value.name!r} is not a floating-point tensor")
-    dims = kind.shape.dim
-    if not kind.HasField("shape") or len(dims) < 2:
-        raise UnsupportedModel(f"input {value.name!r} must have a batch axis and at least one more")
-    free = [i for i, d in enumerate(dims) if i > 0 and d.dim_value <= 0]
-    if free:
-        raise UnsupportedModel(
-            f"input {value.name!r} leaves axis {', '.join(map(str, free))} open: export the network with fixed sizes"
-        )
-    shape = tuple(int(d.dim_value) for d in dims[1:])
-    batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
-    if prod(shape) > TENSOR:
-        raise UnsupportedModel(f"input {value.name!r} has {prod(shape):,} elements a sample ({TENSOR:,} are allowed)")
-    found = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    return shape, batch, np.dtype(np.float64 if found == np.float64 else np.float32)

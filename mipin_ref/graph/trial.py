@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from onnx import ModelProto
-
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.read import Read
 from mipin_ref.layers import Wired
@@ -73,15 +71,3 @@ def live_bytes(found: Read) -> int:
             if last.get(name, -1) <= place and layer.output != found.logits:
                 now -= held.pop(name, 0)
     return most
-
-
-def free_batch(proto: ModelProto) -> None:
-    """Leave the batch of the one input free, and with it whatever shapes the file claims."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    for value in proto.graph.input:
-        if value.name not in weights:
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
-    for value in proto.graph.output:
-        if value.type.HasField("tensor_type"):
-            value.type.tensor_type.ClearField("shape")
-    del proto.graph.value_info[:]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 from onnxruntime import InferenceSession
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.forward import Recorder, runtime_reason, session
+from mipin_ref.graph.bind import Bound
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.limited import run
+from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.runtime import runtime_reason, session
+from mipin_ref.layers import HostArray
 from mipin_ref.layers import HostArray as Array
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
@@ -24,11 +30,13 @@ HALF_TOLERANCE = 2e-2
 def verify(
     net: Network,
     original: Path | ModelProto,
+    bound: Bound,
     *,
     half: Collection[str] = (),
     batch_axis: int = 0,
     seed: int = 0,
     samples: int = 3,
+    apart: int | None = None,
 ) -> float:
     """The largest difference between the tensors of file and network, relative to the largest value of each.
 
@@ -43,9 +51,8 @@ def verify(
         runtime = session(str(original)) if isinstance(original, Path) else _session(original, sources)
         given = next(value for value in runtime.get_inputs() if value.name == net.input)
         batch = given.shape[0] if isinstance(given.shape[0], int) else samples
-        kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
-        x = np.random.default_rng(seed).standard_normal((batch, *net.input_shape), np.float32).astype(kind)
-        expected, *in_front = runtime.run([net.output, *sources], {net.input: x})
+        x = plausible(bound, batch, seed)
+        expected, *in_front = _outputs(runtime, [net.output, *sources], bound, x, apart, batch_axis)
     except UnsupportedModel as failure:
         raise UnsupportedModel(str(failure).replace("cannot run the network", "cannot run the file")) from failure
     except Exception as failure:  # onnxruntime's own classes have no common base of their own.
@@ -53,11 +60,11 @@ def verify(
     if isinstance(expected, list):  # ZipMap's list of {class: score}
         expected = np.array([list(row.values()) for row in expected])
     del runtime
-    actual = Recorder(net, [net.logits, *sources.values()])(x.astype(net.dtype)).values
+    actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else x.astype(net.dtype)).values
     scores = actual[net.logits].reshape(batch, -1)
     output = scores if net.removed is None else net.removed.output(scores)
     allowed = {
-        name: HALF_TOLERANCE if kind is np.float16 or name in half else RELATIVE_TOLERANCE[net.dtype]
+        name: HALF_TOLERANCE if bound.dtype == np.float16 or name in half else RELATIVE_TOLERANCE[net.dtype]
         for name in (net.output, *sources)
     }
     expected = np.moveaxis(np.asarray(expected), batch_axis, 0)
@@ -78,6 +85,16 @@ def verify(
             "whether it is read right"
         )
     return max(errors)
+
+
+def _outputs(
+    runtime: InferenceSession, names: Sequence[str], bound: Bound, x: HostArray, apart: int | None, axis: int
+) -> list[Any]:
+    """What the file computes of x; where it takes so many samples a run and no others, run by run."""
+    if apart is None or apart >= len(x):
+        return run(runtime, names, bound.feed(x))
+    runs = [run(runtime, names, bound.feed(x[i : i + apart])) for i in range(0, len(x), apart)]
+    return [np.concatenate(parts, axis) for parts in zip(*runs, strict=True)]
 
 
 def half_precision(original: ModelProto) -> set[str]:

@@ -26,7 +26,8 @@ def describe_inverses(net: Network, plan: Plan) -> list[str]:
     Tensors are told apart by the number of the layer that they come from, as in the table's column "from". A joint fit
     of a tensor with several readers is told where the last of them stands.
     """
-    number = {net.input: "input"} | {layer.output: str(i) for i, layer in enumerate(net.layers)}
+    number = dict.fromkeys(net.sources, "file") | {net.input: "input"}
+    number |= {layer.output: str(i) for i, layer in enumerate(net.layers)}
     return [_cell(plan, layer, number) for layer in net.layers]
 
 

@@ -17,6 +17,7 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
+from mipin_ref.graph.explained import AUTO, automatic
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.checkpoint import checked_directory, identity_of, opened
@@ -114,14 +115,18 @@ def fit(
     """
     device = get_backend(backend, dtype)
     options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
-    several = isinstance(target, Sequence) or (isinstance(target, np.ndarray) and target.ndim > 0)
+    several = (isinstance(target, Sequence) and not isinstance(target, tuple)) or (
+        isinstance(target, np.ndarray) and target.ndim > 0
+    )
     if several and len(target) > net.classes:  # type: ignore[arg-type]
         raise InvalidData(f"there are {len(target)} targets; the network has {net.classes} classes")  # type: ignore[arg-type]
     asked = list(target) if several else None  # type: ignore[arg-type]
     targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {shown(targets)}")
-    plan = make_plan(net, at=at, local=local, input_mask=input_mask, conv_bias=conv_bias)
+    if at == AUTO:
+        options = replace(options, at=automatic(net))
+    plan = make_plan(net, at=options.at, local=local, input_mask=input_mask, conv_bias=conv_bias)
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing) if shared is None else shared.samples

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Conv, Layer, Shape, as_kind
 from mipin_ref.layers.kind import disjoint
@@ -135,7 +136,7 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
     Raises InvalidData where `at` is no tensor between input and logits, UnsupportedModel for a layer of an unknown
     kind.
     """
-    explained = net.input if at is None else net.tensor(at)
+    explained = explained_tensor(net, at)
     if explained == net.logits:
         raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
     between = _between(net, explained)

@@ -41,11 +41,12 @@ class Recordings:
         self._axis = channels_of(net.input_shape, net.channel_axis(net.input))[0]
         self.extent: Extent | None = None
         self._pools = switched(net.layers)
-        self._cost = {net.input: 0.0}
-        behind: dict[str, frozenset[Layer]] = {net.input: frozenset()}
+        front = 0.0 if net.stem is None else float(net.stem.work)
+        self._cost = {net.input: 0.0} | dict.fromkeys(net.sources, front)
+        behind: dict[str, frozenset[Layer]] = dict.fromkeys((net.input, *net.sources), frozenset())
         for layer in net.layers:
             behind[layer.output] = frozenset([layer]).union(*(behind[name] for name in layer.inputs))
-            self._cost[layer.output] = sum(needed.operations for needed in behind[layer.output])
+            self._cost[layer.output] = front + sum(needed.operations for needed in behind[layer.output])
 
     @property
     def held(self) -> int:

@@ -13,6 +13,7 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
@@ -91,8 +92,8 @@ def attribute(
 def explained(method: Method, net: Network, at: str | None) -> str:
     """The tensor that a user means. Raises InvalidData where the network has none of that name."""
     if at is None:
-        return method.default_at(net)
-    return net.logits if isinstance(at, str) and at == net.output else net.tensor(at)
+        at = method.default_at(net)
+    return net.logits if isinstance(at, str) and at == net.output else explained_tensor(net, at)
 
 
 def checked_targets(net: Network, target: Any, samples: int) -> Ints:
@@ -101,7 +102,7 @@ def checked_targets(net: Network, target: Any, samples: int) -> Ints:
     Raises InvalidData for another count, for what is no integer, and for a class out of range.
     """
     try:
-        several = not isinstance(target, str) and hasattr(target, "__len__") and np.ndim(target) > 0
+        several = not isinstance(target, str | tuple) and hasattr(target, "__len__") and np.ndim(target) > 0
         if several and len(target) != samples:
             raise InvalidData(f"target must be one class or one for each of the {samples} samples, not {len(target)}")
         given = np.asarray(target) if several else np.empty(0)

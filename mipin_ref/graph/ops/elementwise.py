@@ -40,6 +40,7 @@ def activation(node: Node, draft: Draft) -> None:
             in_shapes=(x.sample,),
             out_shape=x.sample,
             function=node.op,
+            axis=None if spanned == features else axis - 1,
             options=options,
             slope=slope,
         ),
@@ -76,7 +77,7 @@ def softmax(node: Node, draft: Draft) -> None:
     features = prod(x.sample)
     # Before opset 13 every axis from `axis` on is normalised together.
     spanned = x.shape[axis] if draft.opset >= 13 else prod(x.shape[axis:])
-    if axis == 0 or spanned != features:
+    if axis == 0 or (spanned != features and spanned != x.shape[axis]):
         raise Refused(f"it normalises over axis {axis} of {readable(x.shape)}, not over all classes")
     draft.add(
         Softmax(
@@ -86,6 +87,7 @@ def softmax(node: Node, draft: Draft) -> None:
             in_shapes=(x.sample,),
             out_shape=x.sample,
             function=node.op,
+            axis=None if spanned == features else axis - 1,
         )
     )
 

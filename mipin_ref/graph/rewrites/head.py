@@ -18,7 +18,7 @@ from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Behind, Head, Kind
 from mipin_ref.graph.rewrites.affines import scaled_output
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Activation, Affine, Concat, GlobalAveragePool, Reshape, Slice, Transpose, Wired
+from mipin_ref.layers import Activation, Affine, Concat, GlobalAveragePool, Reshape, Shape, Slice, Transpose, Wired
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class _Tail:
     kind: Kind
     operators: tuple[str, ...]
     behind: tuple[Behind, ...] | None = ()
+    shape: tuple[int, ...] | None = None
+    axis: int | None = None
 
 
 def head_layers(wiring: Wiring) -> list[Wired]:
@@ -77,7 +79,7 @@ def remove_head(wiring: Wiring) -> Head | None:
         wiring.rename(name, new)
         sources.update({name: new} if name in sources else {})
     wiring.folded.update(before - {layer.output for layer in wiring.layers})
-    return Head(tail.kind, tail.operators, sources, tail.behind)
+    return Head(tail.kind, tail.operators, sources, tail.behind, tail.shape, tail.axis)
 
 
 def _tails(wiring: Wiring) -> dict[str, _Tail]:
@@ -92,7 +94,8 @@ def _tails(wiring: Wiring) -> dict[str, _Tail]:
 
 def _begins(layer: Wired) -> _Tail | None:
     if isinstance(layer, Softmax):
-        return _Tail("softmax", (layer.function,), (None,) if layer.function == "LogSoftmax" else ())
+        behind = (None,) if layer.function == "LogSoftmax" else ()
+        return _Tail("softmax", (layer.function,), behind, None if layer.axis is None else layer.out_shape, layer.axis)
     if isinstance(layer, Activation) and layer.function == "Sigmoid":
         return _Tail("sigmoid", ("Sigmoid",))
     return None
@@ -111,6 +114,9 @@ def _continued(layer: Wired, tails: Sequence[_Tail | None]) -> _Tail | None:
         return _followed(first, "Clip", bounds)
     if isinstance(layer, Affine):
         return _complement(first) if np.all(layer.scale == -1) and np.all(layer.shift == 1) else None
+    if first.axis is not None:
+        # What moves the classes of each place moves them away from their places.
+        return None
     if isinstance(layer, Reshape | Transpose) or (
         isinstance(layer, GlobalAveragePool) and prod(layer.in_shape[1:]) == 1
     ):
@@ -160,16 +166,19 @@ def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list
     return inputs[0], [*([source] if copy else []), *(move.output for move in moves)]
 
 
-def flatten_logits(wiring: Wiring) -> None:
-    """Logits [N, C, 1, 1] become [N, C], and logits [N] become [N, 1]: what the network means is C classes."""
+def flatten_logits(wiring: Wiring) -> Shape:
+    """Logits [N, C, 1, 1] become [N, C], and logits [N] become [N, 1]: what the network means is C classes.
+
+    Returns the shape of a sample that a target is an index into: (C,) there, else that of the logits, which are
+    flattened too.
+    """
     end = wiring.maker(wiring.logits)
     if end is None or len(end.out_shape) == 1:
-        return
-    classes = max(end.out_shape, default=1)
-    if classes != prod(end.out_shape):
-        return
+        return () if end is None else end.out_shape
+    classes = prod(end.out_shape)
     name = wiring.new_name(end.output, "classes")
     wiring.layers.append(
         Reshape(name=name, inputs=(end.output,), output=name, in_shapes=(end.out_shape,), out_shape=(classes,))
     )
     wiring.logits = name
+    return (classes,) if classes == max(end.out_shape, default=1) else end.out_shape

@@ -1,0 +1,203 @@
+"""The inputs of a model: which one is explained, of which sizes, and what the others are bound to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+
+from mipin_ref.errors import InvalidData, UnsupportedModel, shown
+from mipin_ref.graph.limits import TENSOR
+from mipin_ref.layers import HostArray, Shape
+
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+WHOLES = (TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The value that an input is bound to. axis: of length one and repeated for every sample; None: there is none."""
+
+    value: HostArray
+    axis: int | None
+
+    def of(self, samples: int) -> HostArray:
+        """The value for a batch of so many samples."""
+        return self.value if self.axis is None else np.repeat(self.value, samples, self.axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
+    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything.
+    """
+
+    data: str
+    shape: Shape
+    file_batch: int | None
+    dtype: np.dtype[Any]
+    given: Mapping[str, Given] = field(default_factory=dict)
+    said: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the explained input holds integers."""
+        return self.dtype.kind != "f"
+
+    @property
+    def compute(self) -> np.dtype[np.floating]:
+        """The type that the layers compute in."""
+        return np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
+
+    def feed(self, x: HostArray) -> dict[str, HostArray]:
+        """What onnxruntime is given for samples x [n, *shape]."""
+        return {self.data: x} | {name: one.of(len(x)) for name, one in self.given.items()}
+
+    def digest(self, sha256: str) -> str:
+        """The hash of a file and of what was said of its inputs; that of the file where nothing was."""
+        if not self.said:
+            return sha256
+        told = hashlib.sha256(f"{sha256} {self.data} {self.shape}".encode())
+        for name, one in sorted(self.given.items()):
+            told.update(f" {name} {one.value.dtype} {one.value.shape} {one.axis} ".encode())
+            told.update(np.ascontiguousarray(one.value).tobytes())
+        return told.hexdigest()
+
+
+def bind(
+    proto: ModelProto, needed: Collection[str], input_shape: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+) -> Bound:
+    """What the inputs of a model are once the user has said what the file leaves open; the sizes are written into it.
+
+    needed: the inputs that the output depends on. Raises InvalidData for names that are no inputs and values that do
+    not fit; UnsupportedModel, in one message for all inputs, for what is still open.
+    """
+    made = {tensor.name for tensor in proto.graph.initializer}
+    inputs = {value.name: value for value in proto.graph.input}
+    wanted = _named("input_shape", input_shape, inputs)
+    values = _named("given", given, inputs)
+    free = [value for name, value in inputs.items() if name in needed and name not in made and name not in values]
+    open_ = [name for name in needed if name in inputs and name not in made]
+    if not open_:
+        raise UnsupportedModel("the output does not depend on any input of the network")
+    if not free:
+        raise InvalidData("every input is given a value: leave the one free that is to be explained")
+    if len(free) > 1:
+        raise UnsupportedModel(
+            f"the network has {len(free)} inputs: {', '.join(map(_described, free))}; give all but the one to explain "
+            "a value, option 'given'"
+        )
+    data = free[0]
+    _size(data, wanted.get(data.name))
+    shape, batch, dtype = _read(data)
+    param = data.type.tensor_type.shape.dim[0].dim_param
+    bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
+    for name in bound:
+        _drop_default(proto, name)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in wanted)
+
+
+def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:
+    if told is None:
+        return {}
+    if not isinstance(told, Mapping):
+        raise InvalidData(f"{option} must be values by input name, not {shown(told)}")
+    for name in told:
+        if name not in inputs:
+            raise InvalidData(f"{option}: the network has no input {shown(name)}; its inputs are {', '.join(inputs)}")
+    return told
+
+
+def _described(value: ValueInfoProto) -> str:
+    kind = value.type.tensor_type
+    dims = [str(d.dim_value) if d.dim_value > 0 else (d.dim_param or "?") for d in kind.shape.dim]
+    return f"{value.name!r} {TensorProto.DataType.Name(kind.elem_type).lower()} [{', '.join(dims)}]"
+
+
+def _size(value: ValueInfoProto, wanted: Any) -> None:
+    """Write the sizes of a sample into the input."""
+    if wanted is None:
+        return
+    sizes = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else None
+    if sizes is None or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
+        raise InvalidData(f"input_shape of {value.name!r} must be the sizes of a sample, not {shown(wanted)}")
+    kind = value.type.tensor_type
+    dims = kind.shape.dim
+    if not kind.HasField("shape"):
+        dims.add().dim_param = "N"
+        for _ in sizes:
+            dims.add()
+    if len(sizes) != len(dims) - 1:
+        raise InvalidData(
+            f"input_shape of {value.name!r} has {len(sizes)} sizes; a sample of {_described(value)} has {len(dims) - 1}"
+        )
+    for axis, (dim, size) in enumerate(zip(list(dims)[1:], sizes, strict=True), 1):
+        if dim.dim_value > 0 and dim.dim_value != size:
+            raise InvalidData(
+                f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
+            )
+        dim.dim_value = int(size)
+
+
+def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
+    kind = value.type.tensor_type
+    if kind.elem_type not in (*FLOATS, *WHOLES):
+        raise UnsupportedModel(f"input {value.name!r} holds neither floating-point numbers nor integers")
+    dims = kind.shape.dim
+    if not kind.HasField("shape"):
+        raise UnsupportedModel(
+            f"input {value.name!r} has no shape in the file: give that of a sample, option 'input_shape'"
+        )
+    if len(dims) < 2:
+        raise UnsupportedModel(f"input {value.name!r} must have a batch axis and at least one more")
+    free = [f"{i} ({d.dim_param})" if d.dim_param else str(i) for i, d in enumerate(dims) if i > 0 and d.dim_value <= 0]
+    if free:
+        raise UnsupportedModel(
+            f"input {value.name!r} leaves axis {', '.join(free)} open: give the sizes of a sample, option 'input_shape'"
+        )
+    shape = tuple(int(d.dim_value) for d in dims[1:])
+    batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
+    if prod(shape) > TENSOR:
+        raise UnsupportedModel(f"input {value.name!r} has {prod(shape):,} elements a sample ({TENSOR:,} are allowed)")
+    return shape, batch, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+
+
+def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
+    """told: a number or an array; batch: what the file calls the batch axis of the explained input, if anything."""
+    kind = value.type.tensor_type
+    try:
+        array = np.asarray(told)
+    except Exception as error:  # whatever an object of the user's raises
+        raise InvalidData(f"given {value.name!r} must be a number or an array, not {shown(told)}") from error
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    whole = array.dtype.kind in "iub" and dtype.kind in "iubf"
+    if not (whole or (array.dtype.kind == "f" and dtype.kind == "f")):
+        raise InvalidData(f"given {value.name!r} is {array.dtype}; the network reads {dtype}")
+    dims = list(kind.shape.dim)
+    if kind.HasField("shape") and (
+        len(dims) != array.ndim or any(0 < d.dim_value != size for d, size in zip(dims, array.shape, strict=True))
+    ):
+        raise InvalidData(f"given {value.name!r} has shape {list(array.shape)}; the network reads {_described(value)}")
+    if dtype.kind == "f" and not np.all(np.isfinite(array)):
+        raise InvalidData(f"given {value.name!r} holds NaN or Inf")
+    named = [i for i, d in enumerate(dims) if d.dim_param and d.dim_param == batch]
+    alike = [i for i, d in enumerate(dims) if d.dim_value <= 0 and array.shape[i] == 1]
+    axis = next(iter(named or alike), None)
+    if axis is not None and array.shape[axis] != 1:
+        raise InvalidData(
+            f"given {value.name!r} has {array.shape[axis]} entries along the samples; give one, for every sample"
+        )
+    return Given(array.astype(dtype), axis)
+
+
+def _drop_default(proto: ModelProto, name: str) -> None:
+    """Take away the value that the file itself would bind an input to."""
+    for place, tensor in enumerate(proto.graph.initializer):
+        if tensor.name == name:
+            del proto.graph.initializer[place]
+            return

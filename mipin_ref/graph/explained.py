@@ -1,0 +1,54 @@
+"""Which tensor is explained: the one asked for, or as far down as inverses exist."""
+
+from __future__ import annotations
+
+from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.graph.network import Network
+
+AUTO = "auto"
+
+
+def explained(net: Network, at: str | None) -> str:
+    """The surviving name of the tensor to explain. at: a tensor of the file, "auto" (see `automatic`), None: the input.
+
+    Raises InvalidData where the network has no such tensor, and UnsupportedModel, listing them, where nodes without an
+    inverse lie between it and the logits.
+    """
+    if at == AUTO:
+        return automatic(net)
+    name = net.input if at is None else net.tensor(at)
+    if name in net.blocked:
+        raise net.unreached(name)
+    return name
+
+
+def automatic(net: Network) -> str:
+    """The last feature map where the network has one, else the tensor furthest down that inverses reach."""
+    return next((name for name in feature_maps(net) if name not in net.blocked), None) or deepest(net)
+
+
+def deepest(net: Network) -> str:
+    """The first tensor, in execution order, that inverses reach and that all of the input's ways to the logits pass.
+
+    Where there is none but the logits, the first that inverses reach.
+    """
+    position = {name: number for number, name in enumerate(net.shapes)}
+    reached = [name for name in _moved_by(net) if name not in net.blocked and name != net.logits]
+    furthest = 0
+    for name in _moved_by(net):
+        readers = [layer.output for layer, _ in net.consumers[name]]
+        if name == net.input and net.blocked:
+            readers += net.sources
+        if name in reached and furthest <= position[name]:
+            return name
+        furthest = max([furthest, *(position[reader] for reader in readers)])
+    return reached[0] if reached else net.input
+
+
+def _moved_by(net: Network) -> list[str]:
+    """The tensors that depend on the input, in execution order."""
+    moved = {net.input, *(name for name in net.sources if name not in net.given)}
+    for layer in net.layers:
+        if moved.intersection(layer.inputs):
+            moved.add(layer.output)
+    return [name for name in net.shapes if name in moved]

@@ -1,0 +1,72 @@
+"""Runs what stands in front of the layers, batch by batch, and brings the samples to the first axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import onnxruntime
+
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.runtime import runtime_reason, session
+from mipin_ref.graph.stem import Stem
+from mipin_ref.layers import HostArray
+
+_open: WeakKeyDictionary[Stem, dict[int, onnxruntime.InferenceSession]] = WeakKeyDictionary()
+_opening = Lock()
+
+
+class Front:
+    """The tensors `names` in front of the layers, for one batch after another."""
+
+    def __init__(self, stem: Stem, names: Sequence[str], threads: int) -> None:
+        self._stem = stem
+        self._given = [name for name in names if name in stem.bound.given]
+        self._made = [name for name in names if name not in stem.bound.given]
+        self._session = _session(stem, threads) if self._made else None
+
+    def __call__(self, x: HostArray, dtype: np.dtype[Any]) -> dict[str, HostArray]:
+        """The tensors [n, ...] of x [n, *input_shape] in the network's dtype. Raises UnsupportedModel."""
+        values = {name: np.moveaxis(one.of(len(x)), one.axis or 0, 0) for name, one in self._given_of()}
+        values |= dict(zip(self._made, self._run(x), strict=True))
+        return {name: np.ascontiguousarray(value, dtype) for name, value in values.items()}
+
+    def _given_of(self) -> list[tuple[str, Any]]:
+        return [(name, self._stem.bound.given[name]) for name in self._given]
+
+    def _run(self, x: HostArray) -> list[HostArray]:
+        if self._session is None:
+            return []
+        size = self._stem.apart or len(x)
+        parts = []
+        for start in range(0, len(x), size):
+            part = x[start : start + size]
+            # The file has runs of one length only: the last sample stands for those that are missing.
+            full = np.concatenate([part, *[part[-1:]] * (size - len(part))]) if len(part) < size else part
+            made = [np.moveaxis(value, self._stem.tensors[n], 0) for n, value in self._made_of(full)]
+            parts.append([value[: len(part)] for value in made])
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def _made_of(self, x: HostArray) -> list[tuple[str, HostArray]]:
+        assert self._session is not None
+        known = {value.name for value in self._session.get_inputs()}
+        feed = {name: value for name, value in self._stem.bound.feed(x).items() if name in known}
+        try:
+            made = self._session.run(self._made, feed)
+        except Exception as failure:  # onnxruntime's own classes have no common base of their own.
+            raise UnsupportedModel(
+                f"onnxruntime cannot run the first nodes of the file on {len(x)} samples: {runtime_reason(failure)}"
+            ) from failure
+        return list(zip(self._made, made, strict=True))
+
+
+def _session(stem: Stem, threads: int) -> onnxruntime.InferenceSession:
+    with _opening:
+        kept = _open.setdefault(stem, {})
+        if threads not in kept:
+            kept.clear()
+            kept[threads] = session(stem.model, threads)
+        return kept[threads]

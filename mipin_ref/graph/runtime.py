@@ -1,0 +1,44 @@
+"""onnxruntime sessions that compute what is written, in bounded memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import onnxruntime
+
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.layers import HostArray
+from mipin_ref.text import first_line
+from mipin_ref.threads import BLAS_THREADS
+
+
+def session(
+    model: bytes | str, threads: int | None = None, weights: Mapping[str, HostArray] | None = None
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session that computes what is written, in bounded memory.
+
+    threads: as many as BLAS has where None; weights: that the model only names, which must live as long as the session.
+    Optimisations are off: they change intermediates by 1e-6. The arena is off: it would keep its peak. So is the
+    log: whatever matters is raised. Raises UnsupportedModel where onnxruntime refuses the model: not every operator
+    exists in every type.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = BLAS_THREADS.count if threads is None else threads
+    if weights:
+        # Where they lie already: in the model they would be copied once to write it, and again to read it.
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as failure:  # onnxruntime's own classes have no common base of their own.
+        raise UnsupportedModel(f"onnxruntime cannot run the network: {runtime_reason(failure)}") from failure
+
+
+def runtime_reason(failure: Exception) -> str:
+    """What onnxruntime says, without its own number for it."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", first_line(failure))

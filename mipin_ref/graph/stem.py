@@ -1,0 +1,34 @@
+"""What stands in front of the layers: the part of the file that has no inverse, run by onnxruntime as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from mipin_ref.graph.bind import Bound
+from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.prune import pruned
+
+
+@dataclass(frozen=True, eq=False)
+class Stem:
+    """A part of a file. model: as ONNX; bound: its inputs; tensors: that it makes, each with its axis of samples;
+    apart: how many samples each run has, where it can be run on no other number, else None; work: of a sample, in
+    multiply-adds.
+    """
+
+    model: bytes
+    bound: Bound
+    tensors: Mapping[str, int]
+    apart: int | None
+    work: int
+
+
+def stem_of(proto: ModelProto, bound: Bound, tensors: Mapping[str, int], apart: int | None, work: int) -> Stem:
+    """The part of a model that makes some of its tensors."""
+    small = ModelProto()
+    small.CopyFrom(pruned(proto, *tensors))
+    free_batch(small, bound)
+    return Stem(small.SerializeToString(), bound, dict(tensors), apart, work)
