@@ -85,7 +85,7 @@ class Panel:
         """
         _check_name(name)
         if name == MIPIN:
-            return self._by_inverses(as_samples(x), target, at)
+            return self._by_inverses(as_samples(x, whole=self.net.whole), target, at)
         options = self._options.get(name, {})
         if needs_patterns(name) and "patterns" not in options:
             options = {**options, "patterns": self._fitted_patterns()}
@@ -97,7 +97,7 @@ class Panel:
         Raises InvalidData where it is the samples or the targets that fit no method.
         """
         _check_name(name)
-        data = as_samples(x)
+        data = as_samples(x, whole=self.net.whole)
         if not len(data):
             raise InvalidData("there are no samples to explain")
         check_batch(self.net, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from mipin_ref.data.readers import AS_STORED, open_data
 from mipin_ref.data.view import Samples, View
 from mipin_ref.errors import InvalidData
 from mipin_ref.reading import reason
+
+WHOLE = Preprocessing(scale=1.0)
+"""Of what a network reads as integers."""
 
 
 class Sliced:
@@ -61,16 +65,17 @@ class Sliced:
         return values
 
 
-def as_samples(x: Any, preprocessing: Preprocessing | None = None) -> Samples:
+def as_samples(x: Any, preprocessing: Preprocessing | None = None, *, whole: bool = False) -> Samples:
     """x as Samples [N, ...]: a path is opened as by open_data; an array, or anything with len() and slicing, is viewed.
 
     preprocessing: of stored values, a further step for samples that have one already; None where what is in memory is
-    to be taken as it is.
+    to be taken as it is; whole: integers are what the network reads, and are kept, as float32.
     Raises InvalidData for what is none of these, and for integers held in memory unless preprocessing.scale is given:
     whether they are pixels is not known.
     """
     if isinstance(x, (str, os.PathLike)):
-        return open_data(x, preprocessing=AS_STORED if preprocessing is None else preprocessing)
+        stored_as = WHOLE if whole else AS_STORED
+        return open_data(x, preprocessing=stored_as if preprocessing is None else preprocessing)
     source = getattr(x, "source", None)
     source = source if isinstance(source, Source) else UNKNOWN
     if preprocessing is None:
@@ -83,6 +88,8 @@ def as_samples(x: Any, preprocessing: Preprocessing | None = None) -> Samples:
     stored = x if isinstance(x, (np.ndarray, View)) else Sliced(x)
     if isinstance(stored, np.ma.MaskedArray):
         raise InvalidData("x: a masked array; fill its gaps first (x.filled(0.0))")
+    if whole and stored.dtype.kind in "iub" and preprocessing.scale is None:
+        preprocessing = replace(preprocessing, scale=1.0)
     if stored.dtype.kind in "iub" and preprocessing.scale is None:
         raise InvalidData(
             f"x: values of dtype {stored.dtype} have no agreed scale; scale them as in training, "

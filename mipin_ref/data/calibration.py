@@ -96,18 +96,19 @@ def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Pr
     return replace(preprocess, shape=shape)
 
 
-def samples_like(calibration: Calibration | None, x: Any) -> Samples:
+def samples_like(calibration: Calibration | None, x: Any, *, whole: bool = False) -> Samples:
     """x as samples of a network's input: what is still stored is preprocessed as the calibration data were.
 
-    x: as in `as_samples`; a path is opened with their preprocessing where that is known, arrays are taken as they are.
+    x: as in `as_samples`; a path is opened with their preprocessing where that is known, arrays are taken as they are;
+    whole: as there.
     Raises InvalidData as `as_samples` does, and for samples of another preprocessing.
     """
     known = None if calibration is None else calibration.source.preprocessing
     if known is None:
-        return as_samples(x)
+        return as_samples(x, whole=whole)
     if isinstance(x, str | PathLike):
         return as_samples(x, known)
-    data = as_samples(x)
+    data = as_samples(x, whole=whole)
     other = data.source.preprocessing
     if other is not None and not other.does_as(known):
         raise InvalidData(f"x has another preprocessing ({other.describe()}) than what was fitted ({known.describe()})")

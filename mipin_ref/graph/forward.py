@@ -97,7 +97,7 @@ class Recorder:
         net = self._net
         check_batch(net, x)
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
-            x = np.ascontiguousarray(x, net.dtype if net.reads is None else net.reads)
+            x = np.ascontiguousarray(x, net.dtype) if net.reads is None else _integers(x, net.reads)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
         started = {net.input: x} if self._front is None else {net.input: x} | self._front(x, net.dtype)
         for name in self._started:
@@ -145,11 +145,16 @@ def check_batch(net: Network, x: Any) -> None:
         raise InvalidData(
             f"data have shape {tuple(shape)}; the network takes [N, {', '.join(map(str, net.input_shape))}]"
         )
-    if net.reads is not None and net.reads.kind != "f":
-        if dtype.kind not in "iu":
-            raise InvalidData(f"data are {dtype}; the network reads integers ({net.reads})")
-    elif not np.issubdtype(dtype, np.floating):
+    if not (np.issubdtype(dtype, np.floating) or (net.whole and dtype.kind in "iu")):
         raise InvalidData(f"data are {dtype}; pass floating point, scaled as in training (for bytes often x / 255)")
+
+
+def _integers(x: Array, dtype: np.dtype[Any]) -> Array:
+    """Samples as the integers that the network reads. Raises InvalidData where they are none."""
+    whole = np.ascontiguousarray(x, dtype)
+    if x.dtype.kind == "f" and not np.array_equal(whole, x):
+        raise InvalidData(f"the network reads integers ({dtype}), and the data hold other numbers")
+    return whole
 
 
 def _check_finite(a: Array, what: str) -> None:

@@ -24,7 +24,7 @@ class Head:
     kind: of the probabilities, over all classes ("softmax") or of each class by itself ("sigmoid"); operators: of the
     file, in its order, those that only move values left out; sources: the tensors that it read in the file -> the same
     in the layer list, where it has them; behind: the Log and Clip operators after it, in order, None where parts joined
-    by Concat differ in them; shape, axis: of a sample and the one of its axes along which a softmax normalises, None for
+    by Concat differ in them; shape, axis: of a sample, and that of its axes along which a softmax normalises, None for
     all classes together.
     """
 

@@ -17,7 +17,10 @@ SECONDS = 60.0
 def run(
     runtime: onnxruntime.InferenceSession, names: Sequence[str], feed: Mapping[str, HostArray], seconds: float = SECONDS
 ) -> list[Any]:
-    """The outputs `names` of a session, of which it is given what it has inputs for. Raises what onnxruntime raises, also where the time is over."""
+    """The outputs `names` of a session, given of `feed` what it has inputs for.
+
+    Raises what onnxruntime raises, also where the time is over.
+    """
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4
     timer = Timer(seconds, lambda: setattr(options, "terminate", True))

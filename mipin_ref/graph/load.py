@@ -88,16 +88,7 @@ def _loaded(
     bound = bind(opened.proto, read_by_it, input_shape, given)
     if bound.said:
         needed = pruned(opened.proto, chosen)
-    needed, drafted = _drafted(needed, chosen, bound)
-    if drafted.too_large:
-        raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
-    apart = None
-    if drafted.problems:
-        measure = Measure(needed, bound)
-        drafted = read(needed, chosen, bound, measure)
-        if drafted.too_large:
-            raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
-        apart = measure.apart
+    needed, drafted, apart = _drafted(needed, chosen, bound)
     net = _network(opened, needed, drafted, apart)
     samples = samples_that_fit(drafted)
     if check:
@@ -122,11 +113,19 @@ def _loaded(
     return net
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Read]:
-    """The draft, and the model that it is of: without the Ifs whose condition is known."""
+def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Read, int | None]:
+    """The draft, and the model that it is of, without the Ifs whose condition is known; see Stem for the last.
+
+    Nothing is run of a file that asks for more than it may.
+    """
     while True:
         try:
-            return proto, read(proto, output, bound)
+            drafted, measure = read(proto, output, bound), Measure(proto, bound)
+            if drafted.problems and not drafted.too_large:
+                drafted = read(proto, output, bound, measure)
+            if drafted.too_large:
+                raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
+            return proto, drafted, measure.apart if drafted.problems else None
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
 

@@ -29,13 +29,13 @@ class Network:
     output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
     output itself or, where a head was removed, what stands in front of it; axes of length one beside the classes are
     taken off, and an output [N] has the one class 0; of more axes all are flattened into one. target_shape: of a sample
-    of the output, which a target is an index into: (C,) or, with a tuple as target, more axes. removed: the head, a final Softmax or Sigmoid. aliases: names of
-    the file whose tensor survives under another name; folded: names of the file whose values a rewrite took away.
-    sha256: of the file, followed by the weights that lie beside it, as it names them, and of what its inputs were bound
-    to.
-    sources: the tensors that layers start from beside the input, with the shape of a sample: what nodes without an
-    inverse make of the inputs, and other inputs; stem: runs these nodes, None where there are none; blocked: tensor ->
-    the nodes without an inverse that lie between it and the logits; above: tensors of the file in front of the sources.
+    of the output, which a target is an index into; a tuple where several axes are longer than one. removed: the head, a
+    final Softmax or Sigmoid. aliases: names of the file whose tensor survives under another name; folded: names of the
+    file whose values a rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names
+    them, and of what its inputs were bound to. sources: the tensors that layers start from beside the input, with the
+    shape of a sample: what nodes without an inverse make of the inputs, and other inputs; stem: runs these nodes, None
+    where there are none; blocked: tensor -> the nodes without an inverse that lie between it and the logits; above:
+    tensors of the file in front of the sources.
     """
 
     layers: tuple[Layer, ...]
@@ -118,6 +118,11 @@ class Network:
             for slot, name in enumerate(layer.inputs):
                 found[name].append((layer, slot))
         return {name: tuple(readers) for name, readers in found.items()}
+
+    @property
+    def whole(self) -> bool:
+        """Whether the input holds integers."""
+        return self.reads is not None
 
     @property
     def given(self) -> frozenset[str]:
@@ -205,12 +210,15 @@ class Network:
         return found
 
     def check_target(self, target: object) -> int:
-        """The target as an index into logits [N, classes]: a class, or a tuple of indices where the output has more axes.
+        """The target as an index into logits [N, classes]. target: a class; where the output has more axes, a tuple.
 
         Raises InvalidData where it is neither, or out of range.
         """
         shape = self.target_shape
         indices = target if isinstance(target, tuple) else (target,)
+        if len(indices) == 1:
+            # Axes of length one beside the classes need no index.
+            shape = (self.classes,) if max(shape, default=1) == self.classes else shape
         if any(isinstance(one, bool | np.bool_) or not isinstance(one, int | np.integer) for one in indices):
             what = "an integer class index" if len(shape) == 1 else f"a tuple of {len(shape)} integers"
             raise InvalidData(f"target must be {what}, not {shown(target)}")
@@ -228,7 +236,9 @@ class Network:
         return int(np.ravel_multi_index(tuple(int(one) for one in indices), shape))
 
     def target(self, index: int) -> int | tuple[int, ...]:
-        """The target that `check_target` took for an index into logits [N, classes]."""
+        """The target that `check_target` took for an index into logits [N, classes], as short as it can be told."""
+        if max(self.target_shape, default=1) == self.classes:
+            return index
         return self._plain(np.unravel_index(index, self.target_shape))
 
     @staticmethod

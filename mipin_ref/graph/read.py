@@ -33,7 +33,7 @@ class Read:
 
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
     batch_axis: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
-    in whose place stands a Gap; axes: of the samples in the outputs of these; too_large: whether one of them asks for
+    in whose place stands a Gap; axes: of the samples, by tensor of the file; too_large: whether one of them asks for
     more than the file may; spent: what constants and weights take.
     """
 
@@ -114,21 +114,20 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     draft.sparse.update(tensor.values.name for tensor in proto.graph.sparse_initializer)
 
     problems: list[Problem] = []
-    axes = {name: one.axis for name, one in bound.given.items() if one.axis is not None}
     shapes: Callable[[str], Measured | None] | None = measure
     too_large = False
     for node in nodes:
         try:
             _step(node, draft)
         except Behind as reason:
-            axes.update(_leave_gap(node, draft, Problem(node.label, str(reason)), shapes or _nothing))
+            _leave_gap(node, draft, Problem(node.label, str(reason)), shapes or _nothing)
         except Refused as reason:
             problem = Problem(node.label, without_stand_in(str(reason)))
             problems.append(problem)
             too_large = too_large or reason.too_large
             if shapes is None:
                 shapes = sample_shapes(proto, bound.file_batch).get
-            axes.update(_leave_gap(node, draft, problem, shapes))
+            _leave_gap(node, draft, problem, shapes)
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
     end = draft.signals.get(output)
@@ -141,7 +140,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         batch_axis=0 if end is None else end.axis,
         names=names,
         problems=tuple(problems),
-        axes=axes,
+        axes={name: signal.axis for name, signal in draft.signals.items()},
         too_large=too_large,
         spent=spent,
     )
@@ -193,13 +192,12 @@ def _fold(node: Node, draft: Draft) -> None:
     draft.constants.update(zip(node.outputs, values, strict=True))
 
 
-def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str], Measured | None]) -> dict[str, int]:
-    """Go on behind a node without an inverse where its outputs are known. Returns the axis of the samples of each."""
+def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str], Measured | None]) -> None:
+    """Go on behind a node without an inverse where its outputs are known."""
     read = [name for name in read_by(node.proto) if name in draft.signals or name in draft.behind]
     parts = [(draft.signals[name].name,) if name in draft.signals else draft.behind[name] for name in read]
     dependent = tuple(dict.fromkeys(one for part in parts for one in part))
     samples = {signal.name: signal.sample for signal in draft.signals.values()}
-    axes = {}
     for name in filter(None, node.outputs):
         known = shapes(name) if dependent else None
         if known is not None:
@@ -214,10 +212,8 @@ def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str
             draft.layers.append(gap)
             shape = (*known.sample[: known.axis], BATCH, *known.sample[known.axis :])
             draft.signals[name] = Signal(name, shape, known.axis, known.floating)
-            axes[name] = known.axis
         elif name not in draft.signals and name not in draft.constants:
             draft.behind[name] = dependent
-    return axes
 
 
 def _nothing(name: str) -> Measured | None:

@@ -20,7 +20,7 @@ from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.layers import HostArray
 from mipin_ref.layers import HostArray as Array
 
-RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
+RELATIVE_TOLERANCE = {np.dtype(np.float32): 5e-4, np.dtype(np.float64): 1e-9}
 """Of the largest output: folding batch norms and padding reorders sums, nothing more."""
 
 HALF_TOLERANCE = 2e-2

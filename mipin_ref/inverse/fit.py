@@ -129,7 +129,7 @@ def fit(
     plan = make_plan(net, at=options.at, local=local, input_mask=input_mask, conv_bias=conv_bias)
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
-    data = as_samples(x, preprocessing) if shared is None else shared.samples
+    data = as_samples(x, preprocessing, whole=net.whole) if shared is None else shared.samples
     _check_data(net, data)
     known = checked_labels(labels, len(data), net)
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)

@@ -50,7 +50,7 @@ def attribute(
     Warns with InputRangeWarning where x lies far outside the range of the data that its patterns were fitted on.
     """
     way = make_method(method, options)
-    data, device = samples_like(way.calibration, x), get_backend(backend, dtype)
+    data, device = samples_like(way.calibration, x, whole=net.whole), get_backend(backend, dtype)
     watch = Watch(None if way.calibration is None else way.calibration.seen, "the patterns were fitted")
     check_size("x", len(data))
     targets = checked_targets(net, target, len(data))

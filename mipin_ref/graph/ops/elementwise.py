@@ -40,7 +40,6 @@ def activation(node: Node, draft: Draft) -> None:
             in_shapes=(x.sample,),
             out_shape=x.sample,
             function=node.op,
-            axis=None if spanned == features else axis - 1,
             options=options,
             slope=slope,
         ),

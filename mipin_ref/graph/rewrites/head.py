@@ -169,8 +169,7 @@ def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list
 def flatten_logits(wiring: Wiring) -> Shape:
     """Logits [N, C, 1, 1] become [N, C], and logits [N] become [N, 1]: what the network means is C classes.
 
-    Returns the shape of a sample that a target is an index into: (C,) there, else that of the logits, which are
-    flattened too.
+    All others are flattened too. Returns the shape that a sample of them had.
     """
     end = wiring.maker(wiring.logits)
     if end is None or len(end.out_shape) == 1:
@@ -181,4 +180,4 @@ def flatten_logits(wiring: Wiring) -> Shape:
         Reshape(name=name, inputs=(end.output,), output=name, in_shapes=(end.out_shape,), out_shape=(classes,))
     )
     wiring.logits = name
-    return (classes,) if classes == max(end.out_shape, default=1) else end.out_shape
+    return end.out_shape
