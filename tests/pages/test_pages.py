@@ -220,7 +220,7 @@ def test_tables_have_as_many_cells_in_every_row(name: str) -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """Of a page's headings, as repositories show them."""
+    """The anchors of a page's headings, as repositories show them."""
     heads = (re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()) for line in text.splitlines() if line[:1] == "#")
     return {head.replace(" ", "-") for head in heads}
 
