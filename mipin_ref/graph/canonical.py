@@ -8,7 +8,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
-from mipin_ref.graph.read import Read
+from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
@@ -30,16 +30,16 @@ class Canonical:
     head: Head | None
 
 
-def canonical(found: Read) -> Canonical:
+def canonical(drafted: Drafted) -> Canonical:
     """The canonical layers of a draft: those that lead to the logits, in execution order.
 
     Every name that they keep holds the values that it has in the file. Raises UnsupportedModel where a node cannot be
     handled, naming all of them, and where there is nothing between input and output.
     """
-    if found.logits is None:
-        late = [late_problem(layer) for layer in found.layers if isinstance(layer, Softmax | Log)]
-        raise UnsupportedModel(CANNOT, [str(one) for one in (*found.problems, *late)])
-    wiring = Wiring(list(found.layers), found.logits, found.names)
+    if drafted.logits is None:
+        late = [late_problem(layer) for layer in drafted.layers if isinstance(layer, Softmax | Log)]
+        raise UnsupportedModel(CANNOT, [str(one) for one in (*drafted.problems, *late)])
+    wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
@@ -48,13 +48,13 @@ def canonical(found: Read) -> Canonical:
         dissolve_pads(wiring)
         fold_affines(wiring)
     head = remove_head(wiring)
-    if wiring.logits == found.input:
+    if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
-    settle_affines(wiring, found.dtype)
+    settle_affines(wiring, drafted.dtype)
     target_shape = flatten_logits(wiring)
-    reached = frontier(wiring, found.problems, found.names, found.input)
-    kept = {found.input, *(layer.output for layer in wiring.layers)}
-    aliases = {name: target for name, target in found.aliases.items() if target in kept}
-    gone = {name for name, target in found.aliases.items() if target in wiring.folded}
-    folded = frozenset(wiring.folded & found.names | gone)
+    reached = frontier(wiring, drafted.problems, drafted.names, drafted.input)
+    kept = {drafted.input, *(layer.output for layer in wiring.layers)}
+    aliases = {name: target for name, target in drafted.aliases.items() if target in kept}
+    gone = {name for name, target in drafted.aliases.items() if target in wiring.folded}
+    folded = frozenset(wiring.folded & drafted.names | gone)
     return Canonical(reached, aliases, folded, wiring.logits, target_shape, head)

@@ -23,13 +23,13 @@ def sample_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Measur
         values = shape_inference.infer_shapes(_light(proto)).graph.value_info
     except Exception:
         return {}
-    found = {}
+    shapes: dict[str, Measured] = {}
     for value in values:
         dims = [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
         if dims and dims[0] == (file_batch or 0) and min(dims[1:], default=1) > 0:
             floating = value.type.tensor_type.elem_type in FLOATS
-            found[value.name] = Measured(tuple(dims[1:]), 0, floating)
-    return found
+            shapes[value.name] = Measured(tuple(dims[1:]), 0, floating)
+    return shapes
 
 
 def _light(proto: ModelProto) -> ModelProto:

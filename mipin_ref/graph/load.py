@@ -19,7 +19,7 @@ from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
-from mipin_ref.graph.read import Read, choose_output, read
+from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.stem import stem_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
@@ -113,7 +113,7 @@ def _loaded(
     return net
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Read, int | None]:
+def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, int | None]:
     """The draft, and the model that it is of, without the Ifs whose condition is known; see Stem for the last.
 
     Nothing is run of a file that asks for more than it may.
@@ -130,7 +130,7 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
             proto = pruned(inlined(proto, decided), output)
 
 
-def _network(opened: Opened, needed: ModelProto, drafted: Read, apart: int | None) -> Network:
+def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | None) -> Network:
     rewritten = canonical(drafted)
     reached, bound = rewritten.reached, drafted.bound
     stem = None

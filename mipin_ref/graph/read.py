@@ -18,17 +18,16 @@ from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.label import scores_behind
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
-from mipin_ref.graph.node import Node, record
+from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Shape, Wired
+from mipin_ref.layers import HostArray, Shape, Wired
 
 
 @dataclass(frozen=True)
-class Read:
+class Drafted:
     """The draft layers of the chosen output, in execution order, still to be canonicalised.
 
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
@@ -94,7 +93,7 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     return chosen.pop()
 
 
-def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None = None) -> Read:
+def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None = None) -> Drafted:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
     bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them.
@@ -102,7 +101,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     """
     constants = _initializers(proto)
     constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
-    nodes = [record(node) for node in proto.graph.node]
+    nodes = [node_of(node) for node in proto.graph.node]
     names = frozenset([bound.data, *bound.given, *constants, *(name for node in nodes for name in node.outputs)])
     spent = Spent(proto.ByteSize())
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
@@ -131,7 +130,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
     end = draft.signals.get(output)
-    return Read(
+    return Drafted(
         layers=draft.layers,
         aliases=draft.aliases,
         bound=bound,
@@ -151,15 +150,14 @@ class Behind(Exception):
 
 
 def _step(node: Node, draft: Draft) -> None:
-    standard = node.domain in ("", "ai.onnx")
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
-    if standard and not dependent and not unknown and node.op in FOLDABLE:
+    if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
-    if standard and node.op == "If" and node.inputs[0] in draft.constants:
+    if node.standard and node.op == "If" and node.inputs[0] in draft.constants:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
-    handler = HANDLERS.get(node.op if standard else f"{node.domain}.{node.op}")
+    handler = HANDLERS.get(node.qualified)
     if handler is None:
         raise Refused(
             "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"
@@ -220,8 +218,8 @@ def _nothing(name: str) -> Measured | None:
     return None
 
 
-def _initializers(proto: ModelProto) -> dict[str, Array]:
-    values: dict[str, Array] = {}
+def _initializers(proto: ModelProto) -> dict[str, HostArray]:
+    values: dict[str, HostArray] = {}
     for tensor in proto.graph.initializer:
         if prod(tensor.dims) > CONSTANT:
             raise UnsupportedModel(f"initializer {tensor.name!r} asks for {prod(tensor.dims)} elements")
