@@ -19,7 +19,7 @@ from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.descent.batch import Recorded, needs, recorded, to_device
+from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.memory import sample_bytes
 from mipin_ref.inverse.descent.weights import Weights
@@ -113,7 +113,8 @@ class Inverse:
         masks, pools = needs(path)
         fetched = [*masks, *tensors, plan.logits]
         check_size("x", len(data) * max(prod(net.shapes[tensor]) for tensor in tensors))
-        recorder = Recorder(net, fetched, list(pools), keep=True)
+        read, switches = asked(pools.values())
+        recorder = Recorder(net, [*fetched, *read], switches, keep=True)
         if size is None:
             each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
             size = max(1, min(256, BATCH_BYTES // each))

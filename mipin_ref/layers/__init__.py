@@ -5,9 +5,9 @@ from mipin_ref.layers.affine import Affine
 from mipin_ref.layers.averages import AveragePool, GlobalAveragePool
 from mipin_ref.layers.conv import Conv
 from mipin_ref.layers.dense import Dense
-from mipin_ref.layers.groups import Linear, Shared, Switched, Unweighted, switched
+from mipin_ref.layers.groups import Linear, Shared, Stateful, Switched, Unweighted, stateful, switched
 from mipin_ref.layers.join import Add, Concat
-from mipin_ref.layers.kind import HostArray, Layer, Shape, States, Wired, Writer, as_kind
+from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Wired, Writer, as_kind
 from mipin_ref.layers.max_pool import MaxPool
 from mipin_ref.layers.moves import Pad, Reshape, Slice, Transpose
 from mipin_ref.layers.response_norm import ResponseNorm
@@ -33,11 +33,13 @@ __all__ = [
     "Linear",
     "MaxPool",
     "Pad",
+    "Recording",
     "Reshape",
     "ResponseNorm",
     "Shape",
     "Shared",
     "Slice",
+    "Stateful",
     "States",
     "Switched",
     "Transpose",
@@ -45,5 +47,6 @@ __all__ = [
     "Wired",
     "Writer",
     "as_kind",
+    "stateful",
     "switched",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Unweighted
-from mipin_ref.layers.kind import ELEMENT, HostArray, States, Writer
+from mipin_ref.layers.kind import ELEMENT, HostArray, Mask, States, Writer
 from mipin_ref.layers.quadrature import gauss_legendre
 
 Options = Mapping[str, Any]
@@ -189,7 +189,9 @@ class Function:
 
     pair: f(x) and f'(x), where f has a kink f' is that of the flat or left side; keeps_zero: whether f(0) = 0;
     never_negative: whether f(x) >= 0, given whether x >= 0; passes_between: bounds of the outputs at which f' is 1,
-    being 0 at all others, None of functions with another derivative; emit: how it is written as ONNX.
+    being 0 at all others, None of functions with another derivative; emit: how it is written as ONNX; mask: which
+    outputs count as having fired: those of a function that hardly passes anything where it is negative are the positive
+    ones (method, section 3).
     """
 
     pair: Callable[[Any, Array, Options], Pair]
@@ -197,6 +199,7 @@ class Function:
     never_negative: Callable[[Options, bool], bool]
     passes_between: Callable[[Options], tuple[float, float] | None]
     emit: Callable[[Activation, Writer], None] = _as_operator
+    mask: Mask = "nonzero"
 
 
 def _signed(o: Options, inputs: bool) -> bool:
@@ -215,6 +218,12 @@ def _through_zero(pair: Callable[[Any, Array, Options], Pair]) -> Function:
     return Function(pair, _always(True), _signed, _bent)
 
 
+def _gate_like(
+    pair: Callable[[Any, Array, Options], Pair], emit: Callable[[Activation, Writer], None] = _as_operator
+) -> Function:
+    return Function(pair, _always(True), _signed, _bent, emit, "positive")
+
+
 def _above_zero(pair: Callable[[Any, Array, Options], Pair]) -> Function:
     return Function(pair, _always(False), _floored, _bent)
 
@@ -231,10 +240,10 @@ FUNCTIONS: dict[str, Function] = {
     "Celu": _through_zero(_celu),
     "Tanh": _through_zero(_tanh),
     "Softsign": _through_zero(_softsign),
-    "HardSwish": _through_zero(_hard_swish),
-    "Gelu": _through_zero(_gelu),
-    "Mish": _through_zero(_mish),
-    "Swish": Function(_swish, _always(True), _signed, _bent, _spelt_swish),
+    "HardSwish": _gate_like(_hard_swish),
+    "Gelu": _gate_like(_gelu),
+    "Mish": _gate_like(_mish),
+    "Swish": _gate_like(_swish, _spelt_swish),
     "Sigmoid": _above_zero(_logistic),
     "HardSigmoid": _above_zero(_hard_sigmoid),
     "Softplus": _above_zero(_softplus),
@@ -267,6 +276,10 @@ class Activation(Unweighted, KeepsAxes):
     @property
     def _asked(self) -> Function:
         return FUNCTIONS[self.function]
+
+    @property
+    def mask(self) -> Mask:  # type: ignore[override]
+        return self._asked.mask
 
     @property
     def keeps_zero(self) -> bool:

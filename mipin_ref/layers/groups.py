@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import HostArray, Layer, Shape, States
+from mipin_ref.layers.kind import HostArray, Layer, Mask, Recording, Shape, States
 
 
 class Linear(Layer, group=True):
@@ -53,6 +53,8 @@ class Shared(Linear, group=True):
 
     inverse = "shared"
     cut = None
+    paths = (0,)
+    mask = "nonzero"
     output_axis: ClassVar[int]
     weight: HostArray
     bias: HostArray
@@ -93,14 +95,55 @@ class Unweighted(Layer, group=True):
     """A kind whose signal comes back without weights, or before it gets one weight a channel."""
 
     sample_rows = False
+    mask: Mask = "nonzero"
+
+    @property
+    def paths(self) -> tuple[int, ...]:
+        return tuple(range(len(self.inputs)))
 
     @abstractmethod
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         """The signal at input `slot` [n, *in_shapes[slot]] of that at the output [n, *out_shape]."""
 
 
-class Switched(Unweighted, group=True):
+class Stateful(Unweighted, group=True):
+    """A kind whose way back depends on something recorded of the sample: its state."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[Recording, ...]:
+        """What must be recorded for its state."""
+
+    @abstractmethod
+    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
+        """The state [n, *state_shape] of what was recorded."""
+
+    @property
+    @abstractmethod
+    def state_shape(self) -> Shape:
+        """Of a sample."""
+
+    @abstractmethod
+    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
+        """Of the state; values: that of recorded values."""
+
+
+class Switched(Stateful, group=True):
     """A kind that hands each value on from the place that won, which is recorded."""
+
+    @property
+    def reads(self) -> tuple[Recording, ...]:
+        return (("switches", self.output),)
+
+    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
+        return self.taps(recorded["switches", self.output])
+
+    @property
+    def state_shape(self) -> Shape:
+        return self.out_shape
+
+    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
+        return self.tap_dtype
 
     @property
     @abstractmethod
@@ -134,6 +177,11 @@ class Untrained(Layer, group=True):
     @property
     def operations(self) -> float:
         return float(prod(self.out_shape))
+
+
+def stateful(layers: Iterable[Layer]) -> dict[str, Stateful]:
+    """Those of the layers whose state is to be recorded, by output."""
+    return {layer.output: layer for layer in layers if isinstance(layer, Stateful)}
 
 
 def switched(layers: Iterable[Layer]) -> dict[str, Switched]:

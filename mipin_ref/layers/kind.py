@@ -23,10 +23,13 @@ ELEMENT, TAP = 64, 32
 """Multiply-adds of a matrix product that take onnxruntime as long as an element that is read or written, and as one
 location under a window of a pool."""
 Inverse = Literal["shared", "own", "passes"]
+Mask = Literal["nonzero", "positive"]
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 """The first entry and the one behind the last of a part of a sample, an entry an axis."""
 States = Mapping[str, Array]
 """What was recorded of layers whose inverse depends on the sample, by the tensor that they make."""
+Recording = tuple[Literal["value", "switches"], str]
+"""What onnxruntime is asked for: the value of a tensor, or the winning places of the layer that makes it."""
 
 
 def disjoint(boxes: Sequence[Box]) -> bool:
@@ -140,6 +143,16 @@ class Layer(Wired):
     carries: ClassVar[bool]
     channels: ClassVar[int | None]
 
+    @property
+    @abstractmethod
+    def paths(self) -> tuple[int, ...]:
+        """The inputs that signals come back to, by position; the others are state, recorded and frozen."""
+
+    @property
+    @abstractmethod
+    def mask(self) -> Mask:
+        """Which values of the output count as having fired."""
+
     def __init_subclass__(cls, *, group: bool = False) -> None:
         """Refuse a kind that leaves a question open.
 
@@ -218,7 +231,7 @@ QUESTIONS = (
         "operations",
         "describe",
     ),
-    *("details", "forward", "emit"),
+    *("paths", "mask", "details", "forward", "emit"),
 )
 """What every kind answers."""
 

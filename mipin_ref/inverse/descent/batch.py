@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,15 @@ import numpy as np
 from mipin_ref.backend import Array, Backend
 from mipin_ref.graph.forward import Record
 from mipin_ref.inverse.plan import Step
-from mipin_ref.layers import HostArray, Layer, Switched, switched
+from mipin_ref.layers import HostArray, Layer, Recording, Stateful, stateful
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """What steps need of one recorded batch, on the device.
 
-    masks: tensor -> [n, *shape] of ones where the tensor is not zero; taps: max-pool output -> winning kernel taps.
+    masks: tensor -> [n, *shape] of ones where the neuron fired; taps: states of layers, as winning taps of a max-pool,
+    by output.
     """
 
     masks: Mapping[str, Array]
@@ -43,29 +44,36 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A batch as recorded, on the host: values by tensor [n, *shape], winning taps by max-pool output."""
+    """A batch as recorded, on the host: values by tensor [n, *shape], states of layers, as winning taps, by output."""
 
     values: Mapping[str, HostArray]
     taps: Mapping[str, HostArray]
 
 
-def recorded(record: Record, pools: Mapping[str, Switched]) -> Recorded:
-    """A record whose switches are told as taps of their windows."""
-    taps = {name: pool.taps(record.switches[name]) for name, pool in pools.items()}
-    return Recorded(record.values, taps)
+def asked(layers: Iterable[Stateful]) -> tuple[list[str], list[str]]:
+    """What must be recorded for the states of layers: values of tensors, and switches of layers by output."""
+    reads = dict.fromkeys(one for layer in layers for one in layer.reads)
+    return [name for what, name in reads if what == "value"], [name for what, name in reads if what == "switches"]
 
 
-def needs(path: Sequence[Step], fitted: Sequence[Step] = ()) -> tuple[list[str], dict[str, Switched]]:
+def recorded(record: Record, layers: Mapping[str, Stateful]) -> Recorded:
+    """A record with the states of layers, by output."""
+    made: dict[Recording, HostArray] = {("value", name): value for name, value in record.values.items()}
+    made.update({("switches", name): value for name, value in record.switches.items()})
+    return Recorded(record.values, {name: layer.state(made) for name, layer in layers.items()})
+
+
+def needs(path: Sequence[Step], fitted: Sequence[Step] = ()) -> tuple[list[str], dict[str, Stateful]]:
     """What to record for signals to go down `path`, and on to the sums of `fitted`.
 
-    Returns tensors, for their masks and for the values to fit, and max-pools by output, for their taps.
+    Returns tensors, for their masks and for the values to fit, and layers by output, for their states.
     """
     tensors = [step.tensor for step in path if step.mask] + [step.tensor for step in fitted]
     layers: list[Layer] = [layer for step in (*path, *fitted) for layer in step.layers]
-    return tensors, switched(layers)
+    return tensors, stateful(layers)
 
 
 def to_device(backend: Backend, path: Sequence[Step], found: Recorded) -> Batch:
     """What a path needs of a batch, on the device: a byte a neuron, not its value."""
-    masks = {step.tensor: backend.put(found.values[step.tensor] != 0) for step in path if step.mask}
+    masks = {step.tensor: backend.put(step.fired(found.values[step.tensor])) for step in path if step.mask}
     return Batch(masks, {name: backend.put(taps) for name, taps in found.taps.items()})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.inverse.passes.problem import Sums
-from mipin_ref.layers import switched
+from mipin_ref.layers import stateful
 from mipin_ref.solve.channel_sums import ChannelSums
 
 
@@ -40,7 +40,7 @@ class Coalesced:
     def __init__(self, sums: Sums, size: int, values: Values) -> None:
         self._sums, self._size, self._values, step = sums, size, values, sums.problem.step
         self._reads = tuple(dict.fromkeys(step.reads))
-        self._pools = tuple(switched(step.layers))
+        self._pools = tuple(stateful(step.layers))
         self._held: list[tuple[Array, ...]] = []
         self._x: list[Array] = []
         self._count = 0

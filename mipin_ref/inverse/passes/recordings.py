@@ -9,9 +9,9 @@ from mipin_ref.data import Samples
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.descent.batch import Recorded, recorded
+from mipin_ref.inverse.descent.batch import Recorded, asked, recorded
 from mipin_ref.inverse.passes.row_store import RowStore, worth_keeping
-from mipin_ref.layers import Layer, switched
+from mipin_ref.layers import Layer, stateful
 
 FORWARD = 2e10
 """A rough rate: operations of the network a second."""
@@ -40,7 +40,7 @@ class Recordings:
         self._recorder = recorder or (lambda net, values, taps: Recorder(net, values, taps))
         self._axis = channels_of(net.input_shape, net.channel_axis(net.input))[0]
         self.extent: Extent | None = None
-        self._pools = switched(net.layers)
+        self._pools = stateful(net.layers)
         front = 0.0 if net.stem is None else float(net.stem.work)
         self._cost = {net.input: 0.0} | dict.fromkeys(net.sources, front)
         behind: dict[str, frozenset[Layer]] = dict.fromkeys((net.input, *net.sources), frozenset())
@@ -66,8 +66,9 @@ class Recordings:
         forward = any(name != self._net.input for _, name in missing)
         extra = self._open(later) if forward else []
         made = [*missing, *extra]
-        recorder = self._recorder(self._net, [n for k, n in made if k == "value"], [n for k, n in made if k == "taps"])
         chosen = {name: self._pools[name] for kind, name in made if kind == "taps"}
+        values_read, switches_read = asked(chosen.values())
+        recorder = self._recorder(self._net, [*(n for k, n in made if k == "value"), *values_read], switches_read)
         for start in range(0, len(self._data), size):
             stop = min(start + size, len(self._data))
             values, taps = {}, {}
@@ -92,8 +93,9 @@ class Recordings:
         for kind, name in later:
             if (kind, name) in self._kept or name == self._net.input:
                 continue
-            shape = self._net.shapes[name]
-            dtype = self._net.dtype if kind == "value" else self._pools[name].tap_dtype
+            layer = self._pools.get(name) if kind == "taps" else None
+            shape = self._net.shapes[name] if layer is None else layer.state_shape
+            dtype = self._net.dtype if layer is None else layer.state_dtype(self._net.dtype)
             size = samples * prod(shape) * dtype.itemsize
             disk = not self._kept.room(size, disk=False)
             worth = worth_keeping(size, samples * self._cost[name] / FORWARD)

@@ -18,7 +18,7 @@ from mipin_ref.inverse.passes.recordings import Key, Recordings
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.target import TargetState
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.layers import HostArray, Switched
+from mipin_ref.layers import HostArray, Stateful
 from mipin_ref.progress import Advance
 from mipin_ref.solve.channel_sums import ChannelSums
 
@@ -53,7 +53,7 @@ class Pass:
     coalesced: int
     looks: bool = False
 
-    def needs(self, plan: Plan, state: Mapping[int, TargetState]) -> tuple[list[str], dict[str, Switched]]:
+    def needs(self, plan: Plan, state: Mapping[int, TargetState]) -> tuple[list[str], dict[str, Stateful]]:
         """What it must have recorded: tensors, and max-pools by output."""
         tensors, pools = needs(self.path, self.fitted)
         if self.seeded or any(known.rows is None for known in state.values()):

@@ -8,6 +8,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
+from mipin_ref.layers import Layer
 from mipin_ref.layers.kind import disjoint
 
 
@@ -29,14 +30,16 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
     is_input = _reshaped(net, net.input)
     mask_explained = input_mask if input_mask is not None else explained not in is_input
     like_explained = _reshaped(net, explained) | is_input
+    positive = {layer.output for layer in net.layers if layer.mask == "positive"}
     steps, masked = [], {net.logits}
     for name in reversed([name for name in net.shapes if name in between and name != net.logits]):
         branches = _branches(net, name, between)
         wanted = local and (mask_explained if name in like_explained else True)
         (first, *others) = branches
-        implied = not others and all(x.keeps_zero and x.output in masked for x in first.layers)
+        implied = not others and name not in positive and all(x.keeps_zero and x.output in masked for x in first.layers)
         intercept = conv_bias or any(b.layer.intercept for b in branches)
-        step = Step(name, net.shapes[name], branches, intercept, wanted and not (implied and not first.parametric))
+        masks = wanted and not (implied and not first.parametric)
+        step = Step(name, net.shapes[name], branches, intercept, masks, name in positive)
         steps.append(step)
         if wanted:
             masked.add(name)
@@ -49,12 +52,20 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
 
 
 def _between(net: Network, start: str) -> set[str]:
-    """The tensors that depend on `start` and that the logits depend on, both included."""
-    below, above = {start, *(layer.output for layer in net.behind(start))}, {net.logits}
+    """The tensors on a path from `start` to the logits, both included; what enters a layer as state is on none."""
+    below, above = {start}, {net.logits}
+    for layer in net.layers:
+        if below.intersection(_paths(layer)):
+            below.add(layer.output)
     for layer in reversed(net.layers):
         if layer.output in above:
-            above.update(layer.inputs)
+            above.update(_paths(layer))
     return below & above
+
+
+def _paths(layer: Layer) -> list[str]:
+    """The inputs that signals come back to."""
+    return [layer.inputs[slot] for slot in layer.paths]
 
 
 def _reshaped(net: Network, start: str) -> set[str]:
@@ -67,7 +78,7 @@ def _reshaped(net: Network, start: str) -> set[str]:
 
 
 def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch, ...]:
-    readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between]
+    readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between and slot in layer.paths]
     slices = [layer for layer, _ in readers if layer.cut is not None]
     together = disjoint([layer.cut for layer in slices if layer.cut is not None])
     found = []

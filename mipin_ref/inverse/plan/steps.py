@@ -6,7 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from mipin_ref.layers import Conv, Layer, Shape, Shared, as_kind
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.layers import Conv, HostArray, Layer, Shape, Shared, as_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +45,18 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by its non-zeros."""
+    """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by what fired."""
 
     tensor: str
     shape: Shape
     branches: tuple[Branch, ...]
     intercept: bool
     mask: bool
+    positive: bool = False
+
+    def fired(self, values: HostArray) -> npt.NDArray[np.bool_]:
+        """Which values of the tensor fired (Eq. 9): not zero, or, behind a SiLU and its kin, above zero."""
+        return np.greater(values, 0) if self.positive else np.not_equal(values, 0)
 
     @property
     def channels(self) -> int:
