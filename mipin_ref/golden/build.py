@@ -12,7 +12,7 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.data import as_samples
-from mipin_ref.errors import MipinError
+from mipin_ref.errors import MipinError, UnsupportedModel
 from mipin_ref.files import check_folder
 from mipin_ref.golden.case import ARRAYS, KIND, MANIFEST, STAGES, Case, read_case, write_case
 from mipin_ref.golden.describe import describe_layers, describe_steps
@@ -80,6 +80,12 @@ def make(
         local=local,
         fit_on=fit_on,
     )
+    for step in inverse.plan.fitted:
+        if step.axis != 1:
+            raise UnsupportedModel(
+                f"tensor {step.tensor!r} has its channels on axis {step.axis}, and a golden case has them on axis 1; "
+                f"golden cases of such networks cannot be written"
+            )
     material = recorded(net, inverse.plan, inverse.target, batch)
     golden = golden_values(material, inverse, fit_rows(material, inverse, known))
     _agree(golden)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,11 +21,14 @@ from mipin_ref.layers import (
     GlobalAveragePool,
     Layer,
     MaxPool,
+    Norm,
     Pad,
+    Reduce,
     Reshape,
     ResponseNorm,
     Shared,
     Slice,
+    TokenDense,
     Transpose,
     as_kind,
 )
@@ -84,11 +88,25 @@ def _averaged(layer: Layer, values: Arrays, golden: Array) -> Explained:
     )
 
 
+def _without_bias_of_features(layer: Layer, values: Arrays, golden: Array) -> Explained:
+    offset = as_kind(layer, TokenDense).offset.astype(np.float64)
+    yield "the bias is missing", lambda: golden - offset
+
+
+def _normed(layer: Layer, values: Arrays, golden: Array) -> Explained:
+    norm, x = as_kind(layer, Norm), values[layer.input].astype(np.float64)
+    bare = replace(norm, divisor=replace(norm.divisor, epsilon=0.0))
+    yield "epsilon is missing", lambda: bare.forward(get_backend(), [x])
+
+
 SLIPS: Mapping[type[Layer], Slips] = {
     Dense: _without_bias,
     Conv: _convolved,
     Concat: _joined,
     Reshape: _reshaped,
     AveragePool: _averaged,
+    TokenDense: _without_bias_of_features,
+    Norm: _normed,
     **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
+    Reduce: _none,
 }

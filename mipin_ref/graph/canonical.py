@@ -10,6 +10,7 @@ from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
 from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
+from mipin_ref.graph.rewrites.groups import join_groups
 from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -47,6 +48,7 @@ def canonical(drafted: Drafted) -> Canonical:
         before = len(wiring.layers)
         dissolve_pads(wiring)
         fold_affines(wiring)
+        join_groups(wiring)
     head = remove_head(wiring)
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")

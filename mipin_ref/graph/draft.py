@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,14 @@ BATCH = 1_000_003
 
 
 class Refused(Exception):
-    """Why a node has no inverse here; too_large: because it asks for more than the file may."""
+    """Why a node has no inverse here; too_large: because it asks for more than the file may; reads: the tensors of
+    layers that it and the nodes told with it start from, where these are several.
+    """
 
-    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+    def __init__(self, reason: str, *, too_large: bool = False, reads: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.too_large = too_large
+        self.reads = reads
 
 
 class _Passing(Wired):
@@ -88,7 +92,8 @@ class Draft:
 
     names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused, with
     the signals that each depends on; sparse: weights that the file holds as sparse tensors; spent: what the model has
-    asked for up to here.
+    asked for up to here; makers: of tensors; spelled: what tensors are of one that may be normalised (see
+    spelled_norms); absorbed: tensors whose nodes are told as part of another.
     """
 
     opset: int
@@ -102,6 +107,9 @@ class Draft:
     aliases: dict[str, str] = field(default_factory=dict)
     behind: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
+    makers: dict[str, Node] = field(default_factory=dict)
+    spelled: dict[str, Any] = field(default_factory=dict)
+    absorbed: frozenset[str] = frozenset()
     _shared: set[int] = field(default_factory=set)
 
     def constant(self, name: str) -> HostArray | None:

@@ -95,6 +95,10 @@ class LayerList:
             return None
         return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
 
+    def told_axis(self, name: str) -> int | None:
+        """The same as a layer tells it, near or far; None where none does."""
+        return self._channel_axes.get(name)
+
     @cached_property
     def _channel_axes(self) -> dict[str, int]:
         axis_of: dict[str, int] = {}

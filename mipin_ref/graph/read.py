@@ -16,6 +16,7 @@ from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_st
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.label import scores_behind
+from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
@@ -23,6 +24,7 @@ from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
+from mipin_ref.graph.spelled_norms import UNRECOGNISED, spelled, unrecognised
 from mipin_ref.layers import HostArray, Shape, Wired
 
 
@@ -113,23 +115,29 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     draft.sparse.update(tensor.values.name for tensor in proto.graph.sparse_initializer)
 
     problems: list[Problem] = []
+    refused: dict[Problem, Node] = {}
     shapes: Callable[[str], Measured | None] | None = measure
     too_large = False
     for node in nodes:
         try:
+            draft.makers.update(dict.fromkeys(node.outputs, node))
             _step(node, draft)
         except Behind as reason:
             _leave_gap(node, draft, Problem(node.label, str(reason)), shapes or _nothing)
         except Refused as reason:
-            problem = Problem(node.label, without_stand_in(str(reason)))
+            reads = reason.reads or unrecognised(node, draft)
+            told = str(reason) if reason.reads or not reads else UNRECOGNISED
+            problem = Problem(node.label, without_stand_in(told))
             problems.append(problem)
+            refused[problem] = node
             too_large = too_large or reason.too_large
             if shapes is None:
                 shapes = sample_shapes(proto, bound.file_batch).get
-            _leave_gap(node, draft, problem, shapes)
+            _leave_gap(node, draft, problem, shapes, reads)
+    end = draft.signals.get(output)
+    problems = [problem for problem in problems if not _absorbed(refused[problem], draft, end)]
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
-    end = draft.signals.get(output)
     return Drafted(
         layers=draft.layers,
         aliases=draft.aliases,
@@ -157,6 +165,8 @@ def _step(node: Node, draft: Draft) -> None:
         return
     if node.standard and node.op == "If" and node.inputs[0] in draft.constants:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
+    if spelled(node, draft):
+        return
     handler = HANDLERS.get(node.qualified)
     if handler is None:
         raise Refused(
@@ -190,11 +200,26 @@ def _fold(node: Node, draft: Draft) -> None:
     draft.constants.update(zip(node.outputs, values, strict=True))
 
 
-def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str], Measured | None]) -> None:
-    """Go on behind a node without an inverse where its outputs are known."""
+def _absorbed(node: Node, draft: Draft, end: Signal | None) -> bool:
+    """Whether a refused node is told as part of another, and nothing else reads it."""
+    if not draft.absorbed.issuperset(node.outputs):
+        return False
+    if end is None:
+        return True
+    return not {layer.output for layer in leading_to(draft.layers, {end.name})}.intersection(node.outputs)
+
+
+def _leave_gap(
+    node: Node,
+    draft: Draft,
+    problem: Problem,
+    shapes: Callable[[str], Measured | None],
+    reads: tuple[str, ...] = (),
+) -> None:
+    """Go on behind a node without an inverse where its outputs are known; reads: see Refused."""
     read = [name for name in read_by(node.proto) if name in draft.signals or name in draft.behind]
     parts = [(draft.signals[name].name,) if name in draft.signals else draft.behind[name] for name in read]
-    dependent = tuple(dict.fromkeys(one for part in parts for one in part))
+    dependent = reads or tuple(dict.fromkeys(one for part in parts for one in part))
     samples = {signal.name: signal.sample for signal in draft.signals.values()}
     for name in filter(None, node.outputs):
         known = shapes(name) if dependent else None

@@ -5,16 +5,19 @@ from mipin_ref.layers.affine import Affine
 from mipin_ref.layers.averages import AveragePool, GlobalAveragePool
 from mipin_ref.layers.conv import Conv
 from mipin_ref.layers.dense import Dense
-from mipin_ref.layers.groups import Linear, Shared, Stateful, Switched, Unweighted, stateful, switched
+from mipin_ref.layers.groups import Linear, Located, Shared, Stateful, Switched, Unweighted, stateful, switched
 from mipin_ref.layers.join import Add, Concat
 from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Wired, Writer, as_kind
 from mipin_ref.layers.max_pool import MaxPool
 from mipin_ref.layers.moves import Pad, Reshape, Slice, Transpose
+from mipin_ref.layers.norm import Divisor, Norm
+from mipin_ref.layers.reduce import Reduce
 from mipin_ref.layers.response_norm import ResponseNorm
+from mipin_ref.layers.token_dense import TokenDense
 
 KINDS: tuple[type[Layer], ...] = (
     *(Dense, Conv, MaxPool, AveragePool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Concat),
-    *(Slice, Pad, Reshape, Transpose),
+    *(Slice, Pad, Reshape, Transpose, Norm, Reduce, TokenDense),
 )
 """Every kind of layer."""
 
@@ -27,13 +30,17 @@ __all__ = [
     "Concat",
     "Conv",
     "Dense",
+    "Divisor",
     "GlobalAveragePool",
     "HostArray",
     "Layer",
     "Linear",
+    "Located",
     "MaxPool",
+    "Norm",
     "Pad",
     "Recording",
+    "Reduce",
     "Reshape",
     "ResponseNorm",
     "Shape",
@@ -42,6 +49,7 @@ __all__ = [
     "Stateful",
     "States",
     "Switched",
+    "TokenDense",
     "Transpose",
     "Unweighted",
     "Wired",

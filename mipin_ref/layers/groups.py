@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.kind import HostArray, Layer, Mask, Recording, Shape, States
+from mipin_ref.window import Window
 
 
 class Linear(Layer, group=True):
@@ -89,6 +90,25 @@ class Shared(Linear, group=True):
     @abstractmethod
     def workspace_bytes(self, backend: Backend) -> int:
         """What `adjoint` holds beside signal and result, however many the samples."""
+
+
+class Located(Shared, group=True):
+    """A Shared kind that does the same at every location, which are the rows of its fit (paper, Eq. 7).
+
+    groups: of channels, each with weights of its own.
+    """
+
+    sample_rows = False
+    groups: int
+
+    @property
+    @abstractmethod
+    def geometry(self) -> Window:
+        """How its locations meet those of the input, over the axes of the sample but that of the channels."""
+
+    @abstractmethod
+    def block_of(self, kernel: HostArray) -> HostArray:
+        """The block of weights that a kernel [out, in / groups, *geometry.kernel] means."""
 
 
 class Unweighted(Layer, group=True):

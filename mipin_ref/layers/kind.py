@@ -128,9 +128,7 @@ class Layer(Wired):
     sample_rows: whether a sample is one row of the fit, not each location;
     rearranges: whether the output holds just the input's values, in another shape or order;
     mixes: whether an output is made of several features or locations;
-    carries: whether an output that comes out of values behind an activation still counts as one;
-    channels: the axis, counted with the batch, on which this kind has channels, at input and output; None where the
-    kind does not say.
+    carries: whether an output that comes out of values behind an activation still counts as one.
     """
 
     inverse: ClassVar[Inverse]
@@ -141,12 +139,16 @@ class Layer(Wired):
     rearranges: ClassVar[bool]
     mixes: ClassVar[bool]
     carries: ClassVar[bool]
-    channels: ClassVar[int | None]
 
     @property
     @abstractmethod
     def paths(self) -> tuple[int, ...]:
         """The inputs that signals come back to, by position; the others are state, recorded and frozen."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int | None:
+        """The axis, counted with the batch, that holds channels at input and output; None where it does not say."""
 
     @property
     @abstractmethod

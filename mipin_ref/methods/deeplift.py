@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, as_kind
+from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, TokenDense, as_kind
 from mipin_ref.layers.quadrature import gauss_legendre
 from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.options import baseline_of
-from mipin_ref.methods.rules import GRADIENT, Rules
+from mipin_ref.methods.rules import ELEMENTARY, GRADIENT, Rules
 from mipin_ref.methods.site import Read, Site
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -98,7 +98,13 @@ class CrossMaximum:
         return slopes(backend, gained, x, reference, put_back(signal, won))
 
 
-RESCALED: Rules = {**GRADIENT, Activation: Rescale(), ResponseNorm: MeanJacobian(), MaxPool: CrossMaximum()}
+RESCALED: Rules = {
+    **ELEMENTARY,
+    TokenDense: GRADIENT[TokenDense],
+    Activation: Rescale(),
+    ResponseNorm: MeanJacobian(),
+    MaxPool: CrossMaximum(),
+}
 
 
 class DeepLIFT(Method):

@@ -18,10 +18,20 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Affine, AveragePool, GlobalAveragePool, HostArray, Layer, Linear, Unweighted, as_kind
+from mipin_ref.layers import (
+    Affine,
+    AveragePool,
+    GlobalAveragePool,
+    HostArray,
+    Layer,
+    Linear,
+    Reduce,
+    Unweighted,
+    as_kind,
+)
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.patterns import Patterns, weighted_layers
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule, Rules
+from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Rule, Rules
 from mipin_ref.methods.site import Read, Site, constant_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -63,7 +73,19 @@ class Spread:
         return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
 
 
-SPREAD: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
+class SpreadEvenly:
+    """The mean of what was reduced, at each place that it is a mean or a sum of."""
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return NOTHING
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        layer = as_kind(site.layer, Reduce)
+        each = 1 / layer.count if layer.total else 1.0
+        return layer.pull_back(site.backend, signal * each, slot, {})
+
+
+SPREAD: Rules = {**ELEMENTARY, AveragePool: Spread(), GlobalAveragePool: Spread(), Reduce: SpreadEvenly()}
 
 
 class PatternNet(Method):
@@ -116,7 +138,7 @@ class PatternAttribution(PatternNet):
     name = "pattern-attribution"
     follows_logit = False
     signals = False
-    rules = GRADIENT
+    rules = ELEMENTARY
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)

@@ -23,11 +23,14 @@ from mipin_ref.layers import (
     Layer,
     Linear,
     MaxPool,
+    Norm,
     Pad,
+    Reduce,
     Reshape,
     ResponseNorm,
     Slice,
     Switched,
+    TokenDense,
     Transpose,
     Unweighted,
     as_kind,
@@ -50,7 +53,7 @@ Rules = Mapping[type[Layer], Rule]
 NOTHING: frozenset[Read] = frozenset()
 
 MOVES: tuple[type[Layer], ...] = (Add, Concat, Pad, Reshape, Slice, Transpose)
-LINEAR: tuple[type[Layer], ...] = (Dense, Conv, AveragePool, GlobalAveragePool, Affine)
+LINEAR: tuple[type[Layer], ...] = (Dense, Conv, AveragePool, GlobalAveragePool, Affine, Reduce)
 
 
 def rule_of(rules: Rules, layer: Layer, method: str) -> Rule:
@@ -119,10 +122,27 @@ class Jacobian:
         return response_norm_adjoint(site.backend, signal, site.inputs[0], options)
 
 
-GRADIENT: Rules = {
+class NormJacobian:
+    """Jᵀ s of a normalisation."""
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return frozenset({"inputs"})
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        assert site.inputs is not None
+        # Recorded besides may be samples that are not explained.
+        return as_kind(site.layer, Norm).adjoint(site.backend, site.inputs[0][: signal.shape[0], ...], signal)
+
+
+ELEMENTARY: Rules = {
     **dict.fromkeys(MOVES, Move()),
     **dict.fromkeys(LINEAR, Adjoint()),
     MaxPool: Switches(),
     Activation: Derivative(),
     ResponseNorm: Jacobian(),
 }
+"""Rules of the gradient for the kinds that every method has a rule for (method, section 10: those whose rules are made
+for rectifiers or patterns refuse the others by name)."""
+
+GRADIENT: Rules = {**ELEMENTARY, TokenDense: Adjoint(), Norm: NormJacobian()}
+"""Of all kinds."""

@@ -28,6 +28,8 @@ from mipin_ref.layers import (
     Layer,
     Linear,
     MaxPool,
+    Norm,
+    Reduce,
     ResponseNorm,
     as_kind,
 )
@@ -144,6 +146,25 @@ class Pass:
         return signal
 
 
+class Normalised:
+    """The ε-rule of a normalisation whose divisor is a constant: x ⊙ Wᵀ (R / y), W the linear map that is left and y
+    its value with the shift (CP-LRP: Ali et al., XAI for Transformers, 2022).
+    """
+
+    def __init__(self, stabiliser: float) -> None:
+        self._stabiliser = stabiliser
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return frozenset({"inputs", "output"})
+
+    def back(self, site: Site, signal: Array, slot: int) -> Array:
+        assert site.inputs is not None
+        assert site.output is not None
+        x, y = (one[: signal.shape[0], ...] for one in (site.inputs[0], site.output))
+        share = signal / stabilised(site.backend, y, self._stabiliser)
+        return x * as_kind(site.layer, Norm).linear_adjoint(site.backend, x, share)
+
+
 def stabilised(backend: Backend, z: Array, by: float) -> Array:
     """z, further away from zero by `by`; zero counts as positive."""
     return z + by * (2 * backend.xp.astype(z >= 0, z.dtype) - 1)
@@ -187,7 +208,7 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
     shared = proportional(bias, stabiliser)
     return {
         **dict.fromkeys(MOVES, Move()),
-        **dict.fromkeys((AveragePool, GlobalAveragePool, Affine), shared),
+        **dict.fromkeys((AveragePool, GlobalAveragePool, Affine, Reduce), shared),
         **dict.fromkeys((Dense, Conv), weighted),
         Add: Summands(stabiliser),
         MaxPool: Switches(),

@@ -27,11 +27,14 @@ from tests.oracles.spec import (
     GlobalAveragePool,
     Integers,
     MaxPool,
+    Norm,
     Op,
     Pad,
+    Reduce,
     Reshape,
     Shape,
     Slice,
+    TokenDense,
     Transpose,
     element,
 )
@@ -43,9 +46,12 @@ RANK_TOLERANCE = 1e-11
 BLAS = ThreadpoolController()
 
 
+FITTED = (Dense, Conv, GlobalAveragePool, AveragePool, ChannelAffine, TokenDense, Norm, Reduce)
+
+
 def has_parameters(op: Op) -> bool:
     """Whether the op's inverse is fitted (section 2's table); the others pass the signal through."""
-    return isinstance(op, Dense | Conv | GlobalAveragePool | AveragePool | ChannelAffine)
+    return isinstance(op, FITTED)
 
 
 def has_intercept(op: Op, conv_bias: bool) -> bool:
@@ -126,12 +132,15 @@ def covering_mean(op: AveragePool, signal: Array, size: Shape, m: int) -> Array:
     return total / np.maximum(cover, 1)
 
 
-def block_design(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switches: Integers | None, m: int) -> Array:
+def block_design(
+    op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switches: Integers | None, m: int, axis: int = 1
+) -> Array:
     """Regressors that one consumer's signal contributes to channel m of its input number `slot`.
 
-    signal: [N, *output]; shapes: per-sample shapes of the op's inputs; returns [N · locations, unknowns].
+    signal: [N, *output]; shapes: per-sample shapes of the op's inputs; axis: of the channels in that input, counted
+    with the batch; returns [N · locations, unknowns].
     """
-    size = shapes[slot][1:]
+    size = (*shapes[slot][: axis - 1], *shapes[slot][axis:])
     columns = np.zeros((len(signal), *size, 1))
     match op:
         case Dense():
@@ -143,10 +152,17 @@ def block_design(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], swit
                 columns[element(ALL, *p, 0)] = signal[element(ALL, m, *(0 for _ in size))]
         case AveragePool():
             columns[..., 0] = covering_mean(op, signal, size, m)
-        case ChannelAffine():
-            columns[..., 0] = signal[:, m]
+        case TokenDense():
+            columns = np.moveaxis(signal, op.axis, -1)
+        case Reduce():
+            for index in np.ndindex(*shapes[slot]):
+                if index[axis - 1] == m:
+                    kept = tuple(0 if place in op.axes else i for place, i in enumerate(index, 1))
+                    columns[element(ALL, *index[: axis - 1], *index[axis:], 0)] = signal[element(ALL, *kept)]
+        case ChannelAffine() | Norm():
+            columns[..., 0] = signal.take(m, axis)
         case _:
-            columns[..., 0] = pull_back(op, slot, signal, shapes, switches)[:, m]
+            columns[..., 0] = pull_back(op, slot, signal, shapes, switches).take(m, axis)
     return columns.reshape(len(signal) * math.prod(size), -1)
 
 

@@ -24,11 +24,14 @@ from tests.oracles.spec import (
     Dense,
     GlobalAveragePool,
     MaxPool,
+    Norm,
     Op,
     Pad,
+    Reduce,
     Reshape,
     Shape,
     Slice,
+    TokenDense,
     Transpose,
     Window,
     aligned,
@@ -122,9 +125,54 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
                 first = helper.make_node("Mul", [*inputs, weight("scale", aligned(op.scale, shape))], [scaled])
                 inputs, kind = [scaled, weight("shift", aligned(op.shift, shape))], "Add"
                 return [first, helper.make_node(kind, inputs, [op.output], name=op.output)]
+        case TokenDense():
+            rank = len(shape)
+            product = f"{op.output}.product"
+            operands = [inputs[0], weight("weight", op.weight)]
+            if op.axis == rank - 1:
+                operands = [weight("transposed", op.weight.T), inputs[0]]
+            elif op.axis < rank:
+                raise ValueError("a product along an axis in front of the last two")
+            bias = weight("bias", op.bias.reshape(-1, *(1,) * (rank - op.axis)))
+            return [
+                helper.make_node("MatMul", operands, [product], name=product),
+                helper.make_node("Add", [product, bias], [op.output], name=op.output),
+            ]
+        case Norm():
+            return _norm_nodes(op, shape, constant, weight)
+        case Reduce():
+            # ReduceSum takes its axes as an input since opset 13, ReduceMean since 18.
+            kind, attributes = "ReduceMean", {"axes": op.axes, "keepdims": 1}
+            if op.total:
+                kind, attributes = "ReduceSum", {"keepdims": 1}
+                inputs.append(constant("axes", np.asarray(op.axes, dtype=np.int64)))
         case GlobalAveragePool():
             pass
     return [helper.make_node(kind, inputs, [op.output], name=op.output, **attributes)]
+
+
+def _norm_nodes(op: Norm, shape: Shape, constant: Any, weight: Any) -> list[onnx.NodeProto]:
+    """Written out as torch's exporter does; in groups with a Reshape on either side."""
+    nodes: list[onnx.NodeProto] = []
+
+    def node(kind: str, suffix: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{op.output}.{suffix}" if suffix else op.output
+        nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    x, axes = op.inputs[0], list(op.axes)
+    if op.groups:
+        x, axes = node("Reshape", "grouped", x, constant("groups", np.asarray([0, op.groups, -1]))), [2]
+    z = node("Sub", "centred", x, node("ReduceMean", "mean", x, axes=axes, keepdims=1)) if op.centred else x
+    square = node("Pow", "square", z, weight("two", 2.0))
+    variance = node("ReduceMean", "variance", square, axes=axes, keepdims=1)
+    root = node("Sqrt", "root", node("Add", "lifted", variance, weight("epsilon", op.epsilon)))
+    normed = node("Div", "normed", z, root)
+    if op.groups:
+        normed = node("Reshape", "ungrouped", normed, constant("shape", np.asarray([0, *shape])))
+    scaled = node("Mul", "scaled", normed, weight("scale", op.scale))
+    node("Add", "", scaled, weight("shift", op.shift))
+    return nodes
 
 
 def tiled_axis(group: Sequence[Slice], shape: Shape) -> int | None:

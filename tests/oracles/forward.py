@@ -21,10 +21,13 @@ from tests.oracles.spec import (
     GlobalAveragePool,
     Integers,
     MaxPool,
+    Norm,
     Op,
     Pad,
+    Reduce,
     Reshape,
     Slice,
+    TokenDense,
     Transpose,
     aligned,
     element,
@@ -166,6 +169,52 @@ def pad(op: Pad, x: Array) -> Array:
     return y
 
 
+def token_dense(op: TokenDense, x: Array) -> Array:
+    """x: [N, ..., in, ...]; returns [N, ..., out, ...]."""
+    moved = np.moveaxis(x, op.axis, -1)
+    y = np.zeros((*moved.shape[:-1], op.weight.shape[1]))
+    for place in np.ndindex(*moved.shape[1:-1]):
+        for o in range(op.weight.shape[1]):
+            for f in range(op.weight.shape[0]):
+                y[element(ALL, *place, o)] += moved[element(ALL, *place, f)] * op.weight[f, o]
+            y[element(ALL, *place, o)] += op.bias[o]
+    return np.moveaxis(y, -1, op.axis)
+
+
+def norm(op: Norm, x: Array) -> Array:
+    """x: [N, *sample]; returns the same shape: a sum over all entries that share a mean, one by one."""
+    members: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for index in np.ndindex(*x.shape[1:]):
+        if op.groups:
+            key: tuple[int, ...] = (index[0] // (x.shape[1] // op.groups),)
+        else:
+            key = tuple(i for axis, i in enumerate(index, 1) if axis not in op.axes)
+        members.setdefault(key, []).append(index)
+    scale, shift = (np.broadcast_to(value, x.shape[1:]) for value in (op.scale, op.shift))
+    y = np.zeros(x.shape)
+    for indices in members.values():
+        mean = np.zeros(len(x))
+        for index in indices:
+            mean += x[element(ALL, *index)] / len(indices) if op.centred else 0.0
+        square = np.zeros(len(x))
+        for index in indices:
+            square += (x[element(ALL, *index)] - mean) ** 2 / len(indices)
+        for index in indices:
+            normed = (x[element(ALL, *index)] - mean) / np.sqrt(square + op.epsilon)
+            y[element(ALL, *index)] = scale[index] * normed + shift[index]
+    return y
+
+
+def reduce(op: Reduce, x: Array) -> Array:
+    """x: [N, *sample]; returns the reduced axes with length one."""
+    y = np.zeros((len(x), *(1 if axis in op.axes else n for axis, n in enumerate(x.shape[1:], 1))))
+    count = 1 if op.total else int(np.prod([x.shape[axis] for axis in op.axes]))
+    for index in np.ndindex(*x.shape[1:]):
+        kept = tuple(0 if axis in op.axes else i for axis, i in enumerate(index, 1))
+        y[element(ALL, *kept)] += x[element(ALL, *index)] / count
+    return y
+
+
 def apply_op(op: Op, xs: Sequence[Array]) -> Array:
     """One op's output [N, ...] from its inputs [N, ...]."""
     x = xs[0]
@@ -201,6 +250,12 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
             return lrn(op, x)
         case ChannelAffine():
             return channel_affine(op, x)
+        case TokenDense():
+            return token_dense(op, x)
+        case Norm():
+            return norm(op, x)
+        case Reduce():
+            return reduce(op, x)
 
 
 def forward(ops: Sequence[Op], x: Array) -> dict[str, Array]:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tests.oracles.channels import channel_axes
 from tests.oracles.consumers import Consumer, consumers_of, without_copies
 from tests.oracles.design import block_design, has_intercept, has_parameters, pull_back, ridge_fit
 from tests.oracles.forward import all_switches
@@ -35,9 +36,11 @@ from tests.oracles.spec import (
     Op,
     Reshape,
     Shape,
+    TokenDense,
     Transpose,
     input_name,
     output_name,
+    tensor_shapes,
 )
 
 
@@ -83,10 +86,11 @@ class OracleResult:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The values and switches of one batch of samples."""
+    """The values and switches of one batch of samples. axes: of the channels, counted with the batch, by tensor."""
 
     values: Mapping[str, Array]
     switches: Mapping[str, Integers]
+    axes: Mapping[str, int]
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -131,12 +135,13 @@ def fit_tensor(
     if Dense in kinds and Conv in kinds:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
     intercept = conv_bias or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
-    x = samples.values[name]
+    axis = samples.axes.get(name, 1)
+    x = np.moveaxis(samples.values[name], axis, 1)
     channels = x.shape[1]
     columns: list[list[Array]] = [[] for _ in consumers]
     offsets = np.zeros(channels)
     for m in range(channels):
-        designs = designs_of(consumers, samples, source, m)
+        designs = designs_of(consumers, samples, source, m, axis)
         weights, offsets[m] = ridge_fit(np.concatenate(designs, axis=1), x[:, m].reshape(-1), ridge, intercept)
         begin = 0
         for k, design in enumerate(designs):
@@ -145,7 +150,7 @@ def fit_tensor(
     blocks = []
     for consumer, parts in zip(consumers, columns, strict=True):
         op = consumer.op
-        if isinstance(op, Dense):
+        if isinstance(op, Dense | TokenDense):
             weight = np.stack(parts)
         elif isinstance(op, Conv):
             weight = np.zeros(op.weight.shape)
@@ -161,7 +166,9 @@ def fit_tensor(
     return Fit(tuple(blocks), offsets if intercept else None)
 
 
-def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping[str, Array], m: int) -> list[Array]:
+def designs_of(
+    consumers: Sequence[Consumer], samples: Samples, signals: Mapping[str, Array], m: int, axis: int = 1
+) -> list[Array]:
     """The regressors of each consumer, for channel m: [N · locations, unknowns]. Disjoint Slices fill one column."""
     designs = []
     for consumer in consumers:
@@ -173,6 +180,7 @@ def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping
                 [samples.shapes[name] for name in op.inputs],
                 samples.switches.get(op.output),
                 m,
+                axis,
             )
             for op in consumer.parts
         ]
@@ -182,7 +190,7 @@ def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping
 
 def channel_weights(op: Op, weight: Array, m: int) -> Array:
     """The entries of a block's weight that channel m uses, in the order of block_design's columns."""
-    if isinstance(op, Dense):
+    if isinstance(op, Dense | TokenDense):
         return np.asarray(weight[m])
     if isinstance(op, Conv):
         per_group = op.weight.shape[0] // op.groups
@@ -207,14 +215,17 @@ def reconstruct(
             inputs = [samples.shapes[tensor] for tensor in op.inputs]
             result += pull_back(op, consumer.slot, signals[op.output], inputs, samples.switches.get(op.output))
         return result
-    for m in range(result.shape[1]):
-        designs = designs_of(consumers, samples, signals, m)
+    axis = samples.axes.get(name, 1)
+    # A view: what is filled is the result.
+    channels_first = np.moveaxis(result, axis, 1)
+    for m in range(channels_first.shape[1]):
+        designs = designs_of(consumers, samples, signals, m, axis)
         flat = np.zeros(len(designs[0]))
         for consumer, block, design in zip(consumers, fit.blocks, designs, strict=True):
             flat += design @ channel_weights(consumer.op, block.weight, m)
         if fit.intercept is not None and not linear:
             flat += fit.intercept[m]
-        result[:, m] = flat.reshape(result[:, m].shape)
+        channels_first[:, m] = flat.reshape(channels_first[:, m].shape)
     return result
 
 
@@ -257,10 +268,12 @@ def mipin(
     batch = np.asarray(x, dtype=np.float64)
     compute: Callable[[Array], Mapping[str, Array]] = forward or (lambda data: explicit_forward(ops, data))
 
+    axes = channel_axes(kept, tensor_shapes(kept, batch.shape[1:]))
+
     def gather(data: Array, known: Mapping[str, Array] | None) -> Samples:
         found = compute(data) if known is None else known
         exact = {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
-        return Samples(exact, all_switches(ops, exact))
+        return Samples(exact, all_switches(ops, exact), axes)
 
     whole = gather(batch, values)
     everything = np.arange(len(batch))
@@ -270,6 +283,7 @@ def mipin(
     fitting = Samples(
         {name: value[rows] for name, value in whole.values.items()},
         {name: switch[rows] for name, switch in whole.switches.items()},
+        axes,
     )
     if x_apply is None and values_apply is None:
         applied = whole

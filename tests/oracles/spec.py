@@ -272,8 +272,51 @@ class ChannelAffine:
     shift: Array
 
 
+@dataclass(frozen=True, eq=False)
+class TokenDense:
+    """y = x W + b along an axis of the batched tensor, at each location. weight: [in, out]; bias: [out]."""
+
+    inputs: tuple[str]
+    output: str
+    weight: Array
+    bias: Array
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """y = scale · z / sqrt(mean z² + epsilon) + shift, z = x or x - mean x, over axes of the batched tensor.
+
+    groups: > 0 for the means over so many groups of axis 1, with all axes behind; channels: the axis that holds them;
+    scale, shift: as they broadcast against the sample.
+    """
+
+    inputs: tuple[str]
+    output: str
+    axes: Shape
+    scale: Array
+    shift: Array
+    channels: int
+    centred: bool = True
+    epsilon: float = 1e-5
+    groups: int = 0
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """The mean or the sum over axes of the batched tensor, which keep length one."""
+
+    inputs: tuple[str]
+    output: str
+    axes: Shape
+    total: bool = False
+
+
 Op = (
-    Conv
+    TokenDense
+    | Norm
+    | Reduce
+    | Conv
     | Dense
     | MaxPool
     | AveragePool
@@ -371,8 +414,14 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             aligned(op.scale, first)
             aligned(op.shift, first)
             return first
-        case Activation():
+        case Activation() | Norm():
             return first
+        case TokenDense():
+            if first[op.axis - 1] != op.weight.shape[0]:
+                raise ValueError(f"TokenDense {op.output!r}: weight {op.weight.shape} on per-sample shape {first}")
+            return (*first[: op.axis - 1], op.weight.shape[1], *first[op.axis :])
+        case Reduce():
+            return tuple(1 if axis in op.axes else length for axis, length in enumerate(first, 1))
 
 
 def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:

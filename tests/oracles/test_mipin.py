@@ -101,7 +101,7 @@ def test_channels_separate(seed: int, conv_bias: bool) -> None:
         alive = [op for op in without_copies(network.ops)[0] if op.output in result.source]
         consumers = consumers_of(alive, name)
         value = result.values[name]
-        samples = Samples(result.values, result.switches)
+        samples = Samples(result.values, result.switches, {})
         designs = [
             np.concatenate(designs_of(consumers, samples, result.source, m), axis=1) for m in range(value.shape[1])
         ]

@@ -1,6 +1,17 @@
 """One handler an ONNX operator: how its node becomes draft layers, across opsets."""
 
-from mipin_ref.graph.ops import arithmetic, cuts_and_joins, dense, elementwise, mean, per_channel, shape, sliding
+from mipin_ref.graph.ops import (
+    arithmetic,
+    cuts_and_joins,
+    dense,
+    elementwise,
+    maximum,
+    mean,
+    norm,
+    per_channel,
+    shape,
+    sliding,
+)
 from mipin_ref.graph.ops.registry import HANDLERS
 
 __all__ = [
@@ -9,7 +20,9 @@ __all__ = [
     "cuts_and_joins",
     "dense",
     "elementwise",
+    "maximum",
     "mean",
+    "norm",
     "per_channel",
     "shape",
     "sliding",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
-from mipin_ref.graph.draft import Draft, Refused, readable
+from mipin_ref.graph.draft import BATCH, Draft, Refused, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.layers import Dense
+from mipin_ref.graph.ops.shape import reshaped
+from mipin_ref.layers import Dense, TokenDense
 
 
 @handles("Gemm")
@@ -19,7 +22,50 @@ def gemm(node: Node, draft: Draft) -> None:
 
 @handles("MatMul")
 def matmul(node: Node, draft: Draft) -> None:
+    known = [draft.signals[name] for name in node.inputs if name in draft.signals]
+    if len(known) == 1 and len(known[0].shape) > 2:
+        _at_each_location(node, draft)
+        return
     _matrix_product(node, draft, False, False, 1.0, 0.0)
+
+
+def _at_each_location(node: Node, draft: Draft) -> None:
+    """x [N, ..., C] times a matrix, from either side: the axis that is summed over holds the features."""
+    left = node.inputs[0] in draft.signals
+    x = draft.signals[node.inputs[0 if left else 1]]
+    matrix = draft.weight(node.inputs[1 if left else 0])
+    vector = matrix.ndim == 1
+    if any(length != 1 for length in matrix.shape[:-2]):
+        raise Refused(f"a product with {prod(matrix.shape[:-2])} matrices, another one at each place")
+    if matrix.ndim > len(x.shape):
+        raise Refused(f"weight {matrix.shape} does not fit {readable(x.shape)}")
+    matrix = matrix[:, None] if vector else matrix.reshape(matrix.shape[-2:])
+    # Of a matrix on the left rows are outputs; a vector has none.
+    weight = matrix if left or vector else matrix.T
+    place = len(x.shape) - (1 if left else 2)
+    if place == x.axis:
+        raise Refused("it contracts over the batch")
+    axis = place if place < x.axis else place - 1
+    if weight.shape[0] != x.sample[axis]:
+        raise Refused(f"weight {weight.shape} does not fit {x.sample[axis]} features")
+    shape = (*x.sample[:axis], weight.shape[1], *x.sample[axis + 1 :])
+    draft.add(
+        TokenDense(
+            name=layer_name(node),
+            inputs=(x.name,),
+            output=draft.inner_name(node, "column") if vector else node.outputs[0],
+            in_shapes=(x.sample,),
+            out_shape=shape,
+            weight=np.ascontiguousarray(weight),
+            bias=np.zeros(weight.shape[1], weight.dtype),
+            axis=axis + 1,
+        ),
+        axis=x.axis,
+    )
+    if vector:
+        column = draft.signals[draft.layers[-1].output]
+        rest = column.shape[:place] + column.shape[place + 1 :]
+        reshaped(node, draft, column, rest, rest.index(BATCH))
 
 
 def _matrix_product(node: Node, draft: Draft, trans_a: bool, trans_b: bool, alpha: float, beta: float) -> None:

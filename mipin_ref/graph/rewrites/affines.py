@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Affine, Conv, Dense, HostArray, Reshape, Shape, Transpose, Wired
+from mipin_ref.layers import Affine, Conv, Dense, HostArray, Norm, Reshape, Shape, TokenDense, Transpose, Wired
 
 
 def fold_affines(wiring: Wiring) -> None:
@@ -22,9 +22,9 @@ def fold_affines(wiring: Wiring) -> None:
 
 
 def settle_affines(wiring: Wiring, dtype: np.dtype[Any]) -> None:
-    """Bring Affines that stay to the network's dtype, and to length one on every axis along which they do not vary."""
+    """Bring Affines that stay, and Norms, to the network's dtype, of length one on axes where they do not vary."""
     for layer in wiring.layers:
-        if isinstance(layer, Affine):
+        if isinstance(layer, Affine | Norm):
             scale, shift = (_trimmed(value).astype(dtype) for value in (layer.scale, layer.shift))
             wiring.replace(replace(layer, scale=scale, shift=shift))
 
@@ -87,7 +87,13 @@ def scaled_output(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
             return None
         spread = a_channel.reshape(-1, *(1,) * (layer.weight.ndim - 1))
         return _weighted(layer, _times(layer.weight, spread), layer.bias * a_channel + b_channel)
-    if isinstance(layer, Affine):
+    if isinstance(layer, TokenDense):
+        a_channel, b_channel = (_per_channel(v, layer.out_shape, layer.axis) for v in (scale, shift))
+        if a_channel is None or b_channel is None:
+            return None
+        return _weighted(layer, _times(layer.weight, a_channel), layer.bias * a_channel + b_channel)
+    if isinstance(layer, Affine | Norm):
+        # Of a normalisation they are a part (method, section 10).
         return replace(layer, scale=layer.scale * scale, shift=layer.shift * scale + shift)
     return None
 
@@ -98,6 +104,12 @@ def _scaled_input(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
         a, b = (np.broadcast_to(v, layer.in_shape) for v in (scale, shift))
         bias = layer.bias + b @ layer.weight.astype(np.float64)
         return _weighted(layer, _times(layer.weight, a[:, None]), bias)
+    if isinstance(layer, TokenDense):
+        a_channel, b_channel = (_per_channel(v, layer.in_shape, layer.axis) for v in (scale, shift))
+        if a_channel is None or b_channel is None:
+            return None
+        bias = layer.bias + b_channel @ layer.weight.astype(np.float64)
+        return _weighted(layer, _times(layer.weight, a_channel[:, None]), bias)
     if isinstance(layer, Conv):
         a_channel, b_channel = (_per_channel(v, layer.in_shape) for v in (scale, shift))
         padded = any(layer.window.begin) or any(layer.window.end)
@@ -114,12 +126,15 @@ def _scaled_input(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
     return None
 
 
-def _per_channel(value: HostArray, shape: Shape) -> HostArray | None:
-    """A constant of the per-sample shape as one value a channel [C]; None where it varies inside a channel."""
-    value = _trimmed(value)
+def _per_channel(value: HostArray, shape: Shape, axis: int = 1) -> HostArray | None:
+    """A constant of the per-sample shape as one value a channel [C]; None where it varies inside a channel.
+
+    axis: of the channels, counted with the batch.
+    """
+    value = np.moveaxis(_trimmed(value), axis - 1, 0)
     if any(d != 1 for d in value.shape[1:]):
         return None
-    return np.broadcast_to(value.reshape(value.shape[0]), shape[:1])
+    return np.broadcast_to(value.reshape(value.shape[0]), shape[axis - 1 : axis])
 
 
 def _trimmed(value: HostArray) -> HostArray:
@@ -135,6 +150,6 @@ def _times(weight: HostArray, factor: HostArray) -> HostArray:
     return weight if np.all(factor == 1) else weight * factor
 
 
-def _weighted(layer: Conv | Dense, weight: HostArray, bias: HostArray) -> Wired:
+def _weighted(layer: Conv | Dense | TokenDense, weight: HostArray, bias: HostArray) -> Wired:
     dtype = layer.weight.dtype
     return replace(layer, weight=weight.astype(dtype, copy=False), bias=bias.astype(dtype, copy=False))

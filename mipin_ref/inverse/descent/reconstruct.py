@@ -25,18 +25,16 @@ def reconstruct(
     weights: of a fitted step; affine: how many of the n, from the first, take the intercept (source signals); the
     others do not (attributions).
     """
-    xp = backend.xp
     if weights is None:
         return pull_back(backend, step.branches[0], signals, taps)
-    per_channel = (-1,) + (1,) * (len(step.shape) - 1)
     found: Array = None
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
         if isinstance(layer, Shared):
             part = layer.adjoint(backend, signals[layer.output], block)
         else:
-            part = pull_back(backend, branch, signals, taps) * xp.reshape(block, per_channel)
+            part = pull_back(backend, branch, signals, taps) * step.per_channel(backend, block)
         found = part if found is None else found + part
     if affine and weights.intercept is not None:
-        found[:affine, ...] += xp.reshape(weights.intercept, per_channel)
+        found[:affine, ...] += step.per_channel(backend, weights.intercept)
     return found

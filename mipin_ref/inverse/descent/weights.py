@@ -16,7 +16,7 @@ class Weights:
 
     blocks: one array a branch, in the order of the step's: Dense [in, out] (X̂ = W S + b, Eq. 6; one column for the
     layer that holds the target), Conv [o, m / groups, *kernel] (Eq. 7), any other [C], one weight a channel;
-    intercept: [C] or None. C is axis 1 of the tensor, its features where it has no other axis.
+    intercept: [C] or None. C is the tensor's axis of channels (see Step), its features where it has no other axis.
     """
 
     blocks: tuple[npt.NDArray[np.float64], ...]

@@ -71,10 +71,11 @@ class Problem:
     @property
     def _conv(self) -> ConvProblem:
         parts = tuple(
-            ConvPart(layer.window, layer.out_shape[1:], layer.out_shape[0], layer.groups)
-            for layer in self.step.convolutions
+            ConvPart(layer.geometry, made[1:], made[0], layer.groups)
+            for layer in self.step.located
+            for made in [self.step.in_front(layer.out_shape)]
         )
-        channels, *size = self.step.shape
+        channels, *size = self.step.in_front(self.step.shape)
         return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
 
 
@@ -99,8 +100,9 @@ class Sums:
         own = [pull_back(backend, branch, signals, taps) for branch in step.own]
         if not step.shape:
             x, *own = (xp.reshape(one, (-1, 1)) for one in (x, *own))
+        x, *own = (step.channels_first(backend, one) for one in (x, *own))
         y = xp.concat([x, *own], axis=1) if own else x
-        shared = [signals[branch.layer.output] for branch in step.shared]
+        shared = [step.channels_first(backend, signals[branch.layer.output]) for branch in step.shared]
         if isinstance(self.held, OwnGram):
             self.held.update(y)
         elif isinstance(self.held, ConvGram):
@@ -117,7 +119,8 @@ class Sums:
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
             found = self.held.solve(ridge)
-            return _in_order(step, found.kernels, found.own, found.intercept), found.solutions
+            blocks = [layer.block_of(kernel) for layer, kernel in zip(step.located, found.kernels, strict=True)]
+            return _in_order(step, blocks, found.own, found.intercept), found.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []
         for branch in step.shared:

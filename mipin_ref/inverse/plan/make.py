@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
@@ -39,7 +39,8 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         implied = not others and name not in positive and all(x.keeps_zero and x.output in masked for x in first.layers)
         intercept = conv_bias or any(b.layer.intercept for b in branches)
         masks = wanted and not (implied and not first.parametric)
-        step = Step(name, net.shapes[name], branches, intercept, masks, name in positive)
+        axis = _axis(net, name) if others or first.parametric else 1
+        step = Step(name, net.shapes[name], branches, intercept, masks, name in positive, axis)
         steps.append(step)
         if wanted:
             masked.add(name)
@@ -61,6 +62,23 @@ def _between(net: Network, start: str) -> set[str]:
         if layer.output in above:
             above.update(_paths(layer))
     return below & above
+
+
+def _axis(net: Network, name: str) -> int:
+    """The axis of a tensor's channels (method, section 10): as its readers say, else those near it; else the first.
+
+    Raises UnsupportedModel where readers disagree.
+    """
+    if len(net.shapes[name]) < 2:
+        return 1
+    told = {layer.channels: layer for layer, _ in net.consumers[name] if layer.channels is not None}
+    if len(told) > 1:
+        (one, first), (other, second), *_ = told.items()
+        raise UnsupportedModel(
+            f"the readers of tensor {name!r} disagree on its channels: {first.kind} {first.name!r} has them on axis "
+            f"{one}, {second.kind} {second.name!r} on axis {other}; explain a tensor behind it"
+        )
+    return next(iter(told), None) or net.told_axis(name) or 1
 
 
 def _paths(layer: Layer) -> list[str]:

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.layers import Conv, HostArray, Layer, Shape, Shared, as_kind
+from mipin_ref.backend import Array, Backend
+from mipin_ref.layers import HostArray, Layer, Located, Shape, Shared, as_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,9 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by what fired."""
+    """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by what fired;
+    `axis`: that of the channels, counted with the batch.
+    """
 
     tensor: str
     shape: Shape
@@ -53,6 +56,7 @@ class Step:
     intercept: bool
     mask: bool
     positive: bool = False
+    axis: int = 1
 
     def fired(self, values: HostArray) -> npt.NDArray[np.bool_]:
         """Which values of the tensor fired (Eq. 9): not zero, or, behind a SiLU and its kin, above zero."""
@@ -60,8 +64,22 @@ class Step:
 
     @property
     def channels(self) -> int:
-        """Length of the first axis; a sample that is one number, without an axis, is one channel."""
-        return self.shape[0] if self.shape else 1
+        """How many there are; a sample that is one number, without an axis, is one channel."""
+        return self.shape[self.axis - 1] if self.shape else 1
+
+    def in_front(self, shape: Shape) -> Shape:
+        """A per-sample shape that has the channels where the tensor has them, with them first."""
+        return (shape[self.axis - 1], *shape[: self.axis - 1], *shape[self.axis :]) if shape else shape
+
+    def channels_first(self, backend: Backend, x: Array) -> Array:
+        """The same of an array [n, *shape]."""
+        if self.axis == 1:
+            return x
+        return backend.xp.permute_dims(x, (0, self.axis, *(i for i in range(1, x.ndim) if i != self.axis)))
+
+    def per_channel(self, backend: Backend, values: Array) -> Array:
+        """One value a channel [C], as it broadcasts to the tensor."""
+        return backend.xp.reshape(values, (-1,) + (1,) * (len(self.shape) - self.axis))
 
     @property
     def fitted(self) -> bool:
@@ -86,9 +104,9 @@ class Step:
         return any(branch.layer.sample_rows for branch in self.shared)
 
     @property
-    def convolutions(self) -> tuple[Conv, ...]:
+    def located(self) -> tuple[Located, ...]:
         """The layers of the shared branches where locations are rows of the fit."""
-        return () if self.dense else tuple(as_kind(branch.layer, Conv) for branch in self.shared)
+        return () if self.dense else tuple(as_kind(branch.layer, Located) for branch in self.shared)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -1,0 +1,479 @@
+"""Normalisations that a file writes out in several nodes, whatever the spelling.
+
+Each tensor is known by what it is of the tensor that is normalised: its mean, what is left without that, a sum of
+squares, the divisor. A table says what each operator makes of these; the node that divides is the normalisation, and
+the nodes before it are none of the network's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import isclose, prod
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal
+from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.norm import add_norm, inside
+from mipin_ref.graph.ops.per_channel import per_sample
+from mipin_ref.graph.ops.shape import resolved_axes
+from mipin_ref.layers import Divisor, HostArray
+
+
+@dataclass(frozen=True, eq=False)
+class Spelled:
+    """What a tensor is of `of`, the tensor that is normalised.
+
+    what: "itself", "centred" (without its mean), "square" or "absolute" of either, "sum" of either or of these over
+    `over`, "mean²", "divisor" (as Norm has it), "inverse" of a divisor, "shifted mean" (an inverse times the mean,
+    times -1, plus a constant), "unfinished" (an inverse times a tensor from which its mean is to be subtracted);
+    centred: whether squares are of the tensor without its mean; over: axes of the file; factor: of a sum; rooted:
+    whether a divisor's root is drawn; scale: that an inverse is taken times; shift: that is added; whole: whether axes
+    that are summed over are still there, with length one; nodes: that computed it.
+    """
+
+    of: Signal
+    what: str = "itself"
+    over: frozenset[int] = frozenset()
+    term: str = ""
+    factor: float = 1.0
+    centred: bool = False
+    divisor: Divisor = field(default_factory=Divisor)
+    rooted: bool = False
+    scale: HostArray | None = None
+    shift: HostArray | None = None
+    whole: bool = True
+    nodes: frozenset[str] = frozenset()
+
+    @property
+    def count(self) -> int:
+        return prod(self.of.shape[axis] for axis in self.over)
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean itself."""
+        return self.what == "sum" and self.term == "itself" and isclose(self.factor * self.count, 1.0, rel_tol=1e-5)
+
+    def like(self, other: Spelled) -> bool:
+        """Whether both are of one tensor."""
+        return self.of.name == other.of.name
+
+
+Made = Spelled | None
+Operand = Spelled | HostArray
+UNKNOWN = object()
+MOST_NODES = 24
+"""Of a divisor that is written out."""
+
+PASSING = ("Identity", "Cast", "Dropout")
+UNRECOGNISED = (
+    "it divides by a root of a mean or sum of squares, as a LayerNorm, a GroupNorm, an RMSNorm or an L2 normalisation "
+    "does, and which of these it is could not be told"
+)
+
+
+def spelled(node: Node, draft: Draft) -> bool:
+    """Note what a node makes of a tensor that may be normalised, and draft the normalisation where it ends here.
+
+    Returns whether it did. Refused, in one sentence for all of its nodes, where it is one that is not recognised.
+    """
+    if not node.standard or not node.outputs:
+        return False
+    names = node.inputs
+    if node.op in PASSING and names[:1]:
+        known = draft.spelled.get(names[0])
+        if known is not None:
+            draft.spelled[node.outputs[0]] = replace(known, nodes=known.nodes | {node.outputs[0]})
+        return False
+    rule = RULES.get(node.op)
+    if rule is None or not any(name in draft.signals or name in draft.spelled for name in names):
+        return False
+    for operands in _readings(names, draft):
+        made = rule(node, draft, operands)
+        if made is not None:
+            nodes = frozenset(one for part in operands if isinstance(part, Spelled) for one in part.nodes)
+            made = replace(made, nodes=nodes | {node.outputs[0]})
+            if made.what != "normed":
+                draft.spelled[node.outputs[0]] = made
+                return False
+            _draft(node, draft, made)
+            return True
+    return False
+
+
+def _readings(names: Sequence[str], draft: Draft) -> list[list[Any]]:
+    """What the operands may be taken for: what they are known as, else tensors that are normalised themselves.
+
+    An operand that is left out is None.
+    """
+    known: list[Any] = []
+    plain: list[Any] = []
+    for name in names:
+        signal = draft.signals.get(name)
+        itself = Spelled(signal) if signal is not None and signal.floating else UNKNOWN
+        if not name or name in draft.constants:
+            itself = draft.constants[name] if name else None
+        known.append(draft.spelled.get(name, itself))
+        plain.append(itself)
+    # x - mean where x is itself known as something, or x / divisor.
+    mixed = [[plain[0], *known[1:]], [known[0], *plain[1:]]] if len(names) > 1 else []
+    return [one for one in (known, *mixed, plain) if not any(part is UNKNOWN for part in one)]
+
+
+def _draft(node: Node, draft: Draft, made: Spelled) -> None:
+    draft.absorbed |= made.nodes
+    try:
+        over = inside(sorted(made.over), made.of)
+    except Refused as reason:
+        raise Refused(str(reason), reads=(made.of.name,)) from None
+    scale, shift = (None if one is None else per_sample(one, made.of) for one in (made.scale, made.shift))
+    add_norm(node, draft, made.of, over, made.divisor, centred=made.centred, scale=scale, shift=shift)
+
+
+def unrecognised(node: Node, draft: Draft) -> tuple[str, ...]:
+    """The tensors that a refused node normalises in a spelling that is not known; none where it does no such thing.
+
+    The nodes that compute its divisor are then told with it.
+    """
+    if not node.standard or node.op not in ("Div", "Mul") or len(node.inputs) != 2:
+        return ()
+    for divisor, other in (node.inputs[::-1], node.inputs):
+        found = _statistic(divisor, draft)
+        if found is not None:
+            sources, nodes = found
+            centred = draft.makers.get(other)
+            if centred is not None and centred.op == "Sub" and centred.inputs[0] in sources:
+                nodes.add(other)
+            elif other not in sources:
+                continue
+            draft.absorbed |= nodes
+            return tuple(dict.fromkeys(draft.signals[name].name for name in sources if name in draft.signals))
+    return ()
+
+
+def _statistic(tensor: str, draft: Draft) -> tuple[set[str], set[str]] | None:
+    """The tensors whose squares a divisor is the root of, and what lies between; None where it is no such thing."""
+    nodes, sources, stack, rooted = set[str](), set[str](), [tensor], False
+    while stack:
+        name = stack.pop()
+        maker = draft.makers.get(name)
+        if name in draft.constants or name in nodes:
+            continue
+        if maker is None or len(nodes) > MOST_NODES or maker.op not in (*RULES, *PASSING):
+            return None
+        nodes.update(maker.outputs)
+        rooted = rooted or maker.op in ("Sqrt", "ReduceL2", "Pow")
+        if not maker.op.startswith("Reduce"):
+            stack += [one for one in maker.inputs if one]
+            continue
+        square = draft.makers.get(maker.inputs[0])
+        inner = maker.inputs[0]
+        if square is not None and square.op in ("Mul", "Pow", "Abs"):
+            nodes.update(square.outputs)
+            inner = square.inputs[0]
+        centred = draft.makers.get(inner)
+        if centred is not None and centred.op == "Sub":
+            nodes.update(centred.outputs)
+            mean = draft.makers.get(centred.inputs[1])
+            nodes.update(mean.outputs if mean is not None and mean.op.startswith("Reduce") else ())
+            inner = centred.inputs[0]
+        sources.add(inner)
+    return (sources, nodes) if rooted and sources else None
+
+
+def _scalar(value: Any) -> float | None:
+    if value is None or isinstance(value, Spelled) or value.size != 1 or value.dtype.kind not in "fiu":
+        return None
+    found = float(value.reshape(-1)[0])
+    return found if np.isfinite(found) else None
+
+
+def _is_constant(value: Any) -> bool:
+    return (
+        value is not None
+        and not isinstance(value, Spelled)
+        and value.dtype.kind == "f"
+        and bool(np.all(np.isfinite(value)))
+    )
+
+
+def _reduced(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    x = operands[0]
+    if not isinstance(x, Spelled) or not x.whole:
+        return None
+    axes = np.asarray(node.attributes["axes"]) if "axes" in node.attributes else (operands[1:] or [None])[0]
+    rank = len(x.of.shape)
+    over = frozenset(range(rank) if axes is None else resolved_axes(axes, rank))
+    if not over:
+        return None
+    of, whole = x.of, bool(node.attributes.get("keepdims", 1))
+    found = replace(x, over=over, whole=whole, what="sum")
+    count = prod(of.shape[axis] for axis in over)
+    if node.op in ("ReduceMean", "ReduceSum"):
+        factor = 1 / count if node.op == "ReduceMean" else 1.0
+        if x.what == "itself":
+            return replace(found, term="itself", factor=factor)
+        if x.what in ("square", "absolute") and (not x.centred or x.over == over):
+            return replace(found, term=x.what, factor=factor)
+        return None
+    if x.what not in ("itself", "centred") or (x.what == "centred" and x.over != over):
+        return None
+    found = replace(found, centred=x.what == "centred")
+    if node.op == "ReduceSumSquare":
+        return replace(found, term="square", factor=1.0)
+    if node.op == "ReduceL2":
+        return replace(found, what="divisor", rooted=True, divisor=Divisor())
+    return replace(found, what="divisor", rooted=True, divisor=Divisor(order=1))
+
+
+def _times(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    a, b = operands
+    for one, other in ((a, b), (b, a)):
+        if not isinstance(one, Spelled):
+            continue
+        by = _scalar(other)
+        if one.what == "sum" and by is not None and by:
+            return replace(one, factor=one.factor * by)
+        if one.what == "inverse" and _is_constant(other):
+            return replace(one, scale=other if one.scale is None else one.scale * other)
+        if one.what == "shifted mean" and by == -1 and one.shift is None:
+            return replace(one, factor=-one.factor)
+        if not isinstance(other, Spelled) or not one.like(other):
+            continue
+        if one.what == "inverse" and one.whole:
+            if other.what == "itself" and not one.centred:
+                return replace(one, what="normed")
+            if other.what == "centred" and one.centred and other.over == one.over:
+                return replace(one, what="normed")
+            if other.what == "itself":
+                return replace(one, what="unfinished")
+            if other.what == "sum" and other.over == one.over and other.whole and one.centred:
+                sign = 1.0 if other.is_mean else -1.0 if replace(other, factor=-other.factor).is_mean else 0.0
+                return replace(one, what="shifted mean", factor=sign) if sign else None
+    if isinstance(a, Spelled) and isinstance(b, Spelled):
+        return _product_of_like(a, b)
+    return None
+
+
+def _product_of_like(a: Spelled, b: Spelled) -> Made:
+    if not a.like(b) or a.what != b.what:
+        return None
+    if a.what == "itself" or (a.what == "centred" and a.over == b.over):
+        return replace(a, what="square", centred=a.what == "centred")
+    if a.is_mean and b.is_mean and a.over == b.over and a.whole == b.whole:
+        return replace(a, what="mean²")
+    return None
+
+
+def _over(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    a, b = operands
+    if isinstance(a, Spelled):
+        by = _scalar(b)
+        if a.what in ("sum", "shifted mean") and by:
+            return _times(node, draft, [a, np.asarray(1 / by)])
+        divisor = _squares(b)
+        return _times(node, draft, [a, replace(divisor, what="inverse")]) if divisor and divisor.rooted else None
+    divisor = _squares(b)
+    if divisor is not None and divisor.rooted and _is_constant(a):
+        return replace(divisor, what="inverse", scale=None if np.all(a == 1) else a)
+    return None
+
+
+def _power(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    x, exponent = operands[0], _scalar(operands[1])
+    if not isinstance(x, Spelled):
+        return None
+    if exponent == 2:
+        return _product_of_like(x, x)
+    if exponent == 0.5:
+        return _root(node, draft, [x])
+    if exponent == -0.5:
+        drawn = _root(node, draft, [x])
+        return None if drawn is None else replace(drawn, what="inverse")
+    if exponent == -1:
+        return _reciprocal(node, draft, [x])
+    return None
+
+
+def _squares(x: Any) -> Made:
+    """A sum of squares as the divisor that it is before its root is drawn."""
+    if not isinstance(x, Spelled):
+        return None
+    if x.what == "divisor":
+        return x
+    if x.what == "sum" and x.term == "square" and x.factor > 0:
+        return replace(x, what="divisor", divisor=Divisor(factor=x.factor))
+    if x.what == "sum" and x.term == "absolute" and x.factor > 0:
+        return replace(x, what="divisor", rooted=True, divisor=Divisor(order=1, factor=x.factor))
+    return None
+
+
+def _root(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    found = _squares(operands[0])
+    return None if found is None or found.rooted else replace(found, rooted=True)
+
+
+def _reciprocal(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    found = _squares(operands[0])
+    return None if found is None or not found.rooted else replace(found, what="inverse")
+
+
+def _plus(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    if len(operands) != 2:
+        return None
+    a, b = operands
+    for one, other in ((a, b), (b, a)):
+        if not isinstance(one, Spelled):
+            continue
+        by = _scalar(other)
+        if by is not None and by >= 0 and (found := _squares(one)) is not None:
+            return _lifted(found, by)
+        if one.what == "shifted mean" and one.factor == -1 and _is_constant(other):
+            return replace(one, shift=other if one.shift is None else one.shift + other)
+        if isinstance(other, Spelled) and one.like(other):
+            if one.what == "itself" and other.what == "sum" and replace(other, factor=-other.factor).is_mean:
+                return _centred(one, other)
+            if one.what == "unfinished" and other.what == "shifted mean" and other.factor == -1:
+                return _finished(one, other)
+    return None
+
+
+def _lifted(found: Spelled, by: float) -> Made:
+    one = found.divisor
+    if found.rooted and one.order == 2:
+        return replace(found, divisor=replace(one, offset=one.offset + by))
+    if one.floor or one.offset:
+        return None
+    if found.rooted:
+        return replace(found, divisor=replace(one, epsilon=one.epsilon + by))
+    return replace(found, divisor=replace(one, epsilon=one.epsilon + by))
+
+
+def _centred(x: Spelled, mean: Spelled) -> Made:
+    return replace(x, what="centred", over=mean.over, centred=True) if mean.whole else None
+
+
+def _finished(product: Spelled, mean: Spelled) -> Made:
+    """x · inverse - mean · inverse + shift."""
+    same = product.divisor == mean.divisor and product.over == mean.over
+    scales = (product.scale, mean.scale)
+    if not same or (scales[0] is None) != (scales[1] is None):
+        return None
+    if scales[0] is not None and not np.array_equal(scales[0], scales[1]):  # type: ignore[arg-type]
+        return None
+    return replace(product, what="normed", centred=True, shift=mean.shift)
+
+
+def _minus(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    a, b = operands
+    if isinstance(b, Spelled) and b.what == "shifted mean" and b.factor == 1 and b.shift is None and _is_constant(a):
+        return replace(b, factor=-1.0, shift=a)
+    if not isinstance(a, Spelled) or not isinstance(b, Spelled) or not a.like(b):
+        return None
+    if a.what == "itself" and b.is_mean:
+        return _centred(a, b)
+    if a.what == "unfinished" and b.what == "shifted mean" and b.factor == 1 and b.shift is None:
+        return _finished(a, b)
+    squares = a.what == "sum" and a.term == "square" and not a.centred
+    if squares and b.what == "mean²" and a.over == b.over and a.whole == b.whole:
+        # The mean of squares without the square of the mean is that of the squares without it.
+        mean = isclose(a.factor * a.count, 1.0, rel_tol=1e-5)
+        return replace(a, centred=True) if mean else None
+    return None
+
+
+def _negative(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    x = operands[0]
+    if not isinstance(x, Spelled):
+        return None
+    if x.what == "sum" or (x.what == "shifted mean" and x.shift is None):
+        return replace(x, factor=-x.factor)
+    return None
+
+
+def _absolute(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    x = operands[0]
+    if not isinstance(x, Spelled):
+        return None
+    if x.what in ("itself", "centred"):
+        return replace(x, what="absolute", centred=x.what == "centred")
+    # A variance is none the less for it.
+    return x if x.what == "sum" and x.term == "square" else None
+
+
+def _at_least(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    if node.op == "Clip":
+        high = node.attributes.get("max", operands[2] if len(operands) > 2 else None)
+        low = np.asarray(node.attributes["min"]) if "min" in node.attributes else (operands[1:] or [None])[0]
+        if low is None or (high is not None and float(np.asarray(high).reshape(-1)[0]) < 1e30):
+            return None
+        operands = [operands[0], low]
+    if node.op == "Relu":
+        operands = [operands[0], np.zeros((), np.float32)]
+    if len(operands) != 2:
+        return None
+    for one, other in (operands, operands[::-1]):
+        if not isinstance(one, Spelled):
+            continue
+        by, found = _scalar(other), _squares(one)
+        if by is None or found is None:
+            continue
+        if by <= 0:
+            # Sums of squares are not negative.
+            return one
+        if found.divisor.offset or found.divisor.floor:
+            return None
+        floor = by if found.rooted else float(np.sqrt(by))
+        return replace(found, divisor=replace(found.divisor, floor=floor))
+    return None
+
+
+def _spread(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
+    """Axes that a sum has lost come back, or those that it kept are spread."""
+    x = operands[0]
+    if not isinstance(x, Spelled) or x.what not in ("sum", "mean²", "divisor", "inverse", "shifted mean"):
+        return None
+    rank = len(x.of.shape)
+    if node.op == "Unsqueeze":
+        axes = np.asarray(node.attributes["axes"]) if "axes" in node.attributes else operands[1]
+        given = rank if x.whole else rank - len(x.over)
+        if x.whole or given + np.size(axes) != rank or frozenset(resolved_axes(axes, rank)) != x.over:
+            return None
+        return replace(x, whole=True)
+    wanted = [int(d) for d in np.ravel(operands[1])]
+    full = x.of.shape
+    if node.op == "Expand":
+        fits = len(wanted) == rank and all(
+            d in (1, full[axis], -1) or _batch(d, draft) for axis, d in enumerate(wanted)
+        )
+        return x if x.whole and fits else None
+    kept = [1 if axis in x.over else d for axis, d in enumerate(full)]
+    fits = len(wanted) == rank and all(
+        d == k or d in (-1, 0) or (k == BATCH and _batch(d, draft)) for d, k in zip(wanted, kept, strict=True)
+    )
+    return replace(x, whole=True) if fits and all(wanted[axis] == 1 for axis in x.over) else None
+
+
+def _batch(length: int, draft: Draft) -> bool:
+    return length in (BATCH, draft.file_batch)
+
+
+Rule = Callable[[Node, Draft, Sequence[Any]], Made]
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"), _reduced),
+    **dict.fromkeys(("Max", "Clip", "Relu"), _at_least),
+    **dict.fromkeys(("Unsqueeze", "Reshape", "Expand"), _spread),
+    "Mul": _times,
+    "Div": _over,
+    "Pow": _power,
+    "Sqrt": _root,
+    "Reciprocal": _reciprocal,
+    "Add": _plus,
+    "Sum": _plus,
+    "Sub": _minus,
+    "Neg": _negative,
+    "Abs": _absolute,
+}
+"""What an operator makes of its operands; None where that is nothing of a normalisation."""

@@ -1,0 +1,208 @@
+"""Normalisation by what a sample itself holds: LayerNorm, InstanceNorm, GroupNorm, RMSNorm, division by a norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isclose, prod
+from typing import Any, Literal
+
+import numpy as np
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.groups import KeepsAxes, Unweighted
+from mipin_ref.layers.kind import ELEMENT, HostArray, Shape, States, Writer
+
+
+@dataclass(frozen=True)
+class Divisor:
+    """What a normalisation divides by, for z that it takes the statistics of: max(√(factor · Σ z² + epsilon), floor)
+    + offset, with |z| in place of z² and without the root where `order` is 1.
+    """
+
+    order: Literal[1, 2] = 2
+    factor: float = 1.0
+    epsilon: float = 0.0
+    floor: float = 0.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Norm(Unweighted, KeepsAxes):
+    """x -> z / d · scale + shift, z being x or x - mean, d the divisor of z; one inverse: a weight and an intercept a
+    channel (method, section 10).
+
+    split: the sample's shape as the statistics see it, with a GroupNorm's groups and their channels apart; over: the
+    axes of that, counted with the batch, that mean and divisor are taken over; centred: whether the mean is
+    subtracted; axis: of the channels in the sample as it is, counted with the batch; scale, shift: of the rank of the
+    per-sample shape, with axes of length one where constant.
+    """
+
+    kind = "Norm"
+    inverse = "own"
+    inverse_name = "a weight a channel"
+    joint_name = "Norm"
+    intercept = True
+    cut = None
+    room = 0
+    columns = 0
+    rearranges = False
+    mixes = True
+    carries = False
+    fires = False
+    keeps_zero = False
+    split: Shape
+    over: tuple[int, ...]
+    centred: bool
+    axis: int
+    scale: HostArray
+    shift: HostArray
+    divisor: Divisor = field(default_factory=Divisor)
+
+    @property
+    def channels(self) -> int:
+        return self.axis
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs and not self.centred and bool(np.all(self.scale >= 0) and np.all(self.shift >= 0))
+
+    @property
+    def arrays(self) -> dict[str, HostArray]:
+        return {"scale": self.scale, "shift": self.shift}
+
+    @property
+    def operations(self) -> float:
+        return 6.0 * prod(self.out_shape)
+
+    @property
+    def work(self) -> int:
+        return self.touched + 6 * ELEMENT * prod(self.out_shape)
+
+    @property
+    def count(self) -> int:
+        """How many values each statistic is taken of."""
+        return prod(self.split[axis - 1] for axis in self.over)
+
+    def describe(self) -> str:
+        what = "mean and " if self.centred else ""
+        size = "norm 1" if self.divisor.order == 1 else "deviation" if self.centred else "norm 2"
+        where = f"{self.split[0]} groups" if self.split != self.in_shape else f"axes {', '.join(map(str, self.over))}"
+        return f"{what}{size} of {where}, channels on axis {self.axis}"
+
+    def details(self) -> dict[str, Any]:
+        one = self.divisor
+        numbers = {"order": one.order, "factor": one.factor, "epsilon": one.epsilon}
+        rest = {"floor": one.floor, "offset": one.offset, "axis": self.axis}
+        return {"split": self.split, "over": self.over, "centred": self.centred} | numbers | rest
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        xp, x = backend.xp, inputs[0]
+        z, divisor, _ = self.parts(backend, x)
+        normed = xp.reshape(z / divisor, x.shape)
+        return normed * backend.put(self.scale) + backend.put(self.shift)
+
+    def parts(self, backend: Backend, x: Array) -> tuple[Array, Array, Array]:
+        """Of x [n, *in_shape]: z [n, *split], the divisor and what its root is before floor and offset, both with
+        axes of length one where the statistics are taken.
+        """
+        xp, one = backend.xp, self.divisor
+        z = xp.reshape(x, (x.shape[0], *self.split))
+        if self.centred:
+            z = z - xp.mean(z, axis=self.over, keepdims=True)
+        size = xp.sum(xp.abs(z) if one.order == 1 else z * z, axis=self.over, keepdims=True) * one.factor + one.epsilon
+        root = size if one.order == 1 else xp.sqrt(size)
+        divisor = root
+        if one.floor:
+            divisor = xp.maximum(root, xp.full_like(root, one.floor))
+        return z, divisor + one.offset, root
+
+    def linear_adjoint(self, backend: Backend, x: Array, signal: Array) -> Array:
+        """signal [n, *out_shape] -> [n, *in_shape]: the gradient with the divisor as a constant, at x."""
+        xp = backend.xp
+        _, divisor, _ = self.parts(backend, x)
+        back = self._scaled(backend, signal) / divisor
+        return xp.reshape(self._uncentred(backend, back), x.shape)
+
+    def adjoint(self, backend: Backend, x: Array, signal: Array) -> Array:
+        """The gradient: signal [n, *out_shape] -> [n, *in_shape], at x.
+
+        ∂(z_j / d) / ∂z_i = δ_ij / d - z_j / d² · ∂d / ∂z_i, where ∂d / ∂z_i = factor · z_i / root for a root of
+        squares, factor · sign z_i for a sum of absolute values, and 0 where the floor holds.
+        """
+        xp, one = backend.xp, self.divisor
+        z, divisor, root = self.parts(backend, x)
+        scaled = self._scaled(backend, signal)
+        if one.order == 1:
+            slope = one.factor * xp.sign(z)
+        else:
+            # Where the root is zero so is z, and the divisor is at its floor or the value is not defined.
+            slope = one.factor * z / xp.where(root > 0, root, xp.ones_like(root))
+        slope = slope * xp.astype(root >= one.floor, z.dtype)
+        along = xp.sum(scaled * z, axis=self.over, keepdims=True) / divisor**2
+        return xp.reshape(self._uncentred(backend, scaled / divisor - along * slope), x.shape)
+
+    def _scaled(self, backend: Backend, signal: Array) -> Array:
+        scaled = signal * backend.put(self.scale)
+        return backend.xp.reshape(scaled, (signal.shape[0], *self.split))
+
+    def _uncentred(self, backend: Backend, signal: Array) -> Array:
+        if not self.centred:
+            return signal
+        return signal - backend.xp.mean(signal, axis=self.over, keepdims=True)
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return signal
+
+    def emit(self, writer: Writer) -> None:
+        scaled, shifted = bool(np.any(self.scale != 1)), bool(np.any(self.shift != 0))
+        regrouped = self.split != self.in_shape
+        steps = [*(["back"] if regrouped else []), *(["scaled"] if scaled else []), *(["shifted"] if shifted else [])]
+        names = {"normed": writer.inner("normed")} | {step: writer.inner(step) for step in steps}
+        names[(["normed", *steps])[-1]] = self.output
+        source = self.input
+        if regrouped:
+            source = writer.inner("split")
+            writer.append("Reshape", [self.input, writer.whole("split shape", -1, *self.split)], source)
+        self._emit_normed(writer, source, names["normed"])
+        made = names["normed"]
+        if regrouped:
+            writer.append("Reshape", [made, writer.whole("shape", -1, *self.out_shape)], names["back"])
+            made = names["back"]
+        if scaled:
+            writer.append("Mul", [made, writer.weight("scale", self.scale[None])], names["scaled"])
+            made = names["scaled"]
+        if shifted:
+            writer.append("Add", [made, writer.weight("shift", self.shift[None])], names["shifted"])
+
+    def _emit_normed(self, writer: Writer, source: str, output: str) -> None:
+        """Nodes for z / divisor."""
+        one, rank = self.divisor, len(self.split)
+        mean = isclose(one.factor * self.count, 1.0, rel_tol=1e-12)
+        if self.centred and mean and one == Divisor(factor=one.factor, epsilon=one.epsilon) and one.epsilon:
+            axis = min(self.over)
+            if self.over == tuple(range(axis, rank + 1)):
+                ones = writer.weight("ones", np.ones(self.split[axis - 1 :]))
+                writer.append("LayerNormalization", [source, ones], output, axis=axis, epsilon=one.epsilon)
+                return
+        over = writer.whole("over", *self.over)
+
+        def step(operator: str, role: str, *inputs: str, **attributes: Any) -> str:
+            name = writer.inner(role)
+            writer.append(operator, inputs, name, **attributes)
+            return name
+
+        z = source
+        if self.centred:
+            z = step("Sub", "centred", source, step("ReduceMean", "mean", source, over, keepdims=1))
+        size = step("Abs", "absolute", z) if one.order == 1 else step("Mul", "squared", z, z)
+        size = step("ReduceMean" if mean else "ReduceSum", "size", size, over, keepdims=1)
+        if not mean and one.factor != 1:
+            size = step("Mul", "weighted", size, writer.weight("factor", one.factor))
+        if one.epsilon:
+            size = step("Add", "lifted", size, writer.weight("epsilon", one.epsilon))
+        root = size if one.order == 1 else step("Sqrt", "root", size)
+        if one.floor:
+            root = step("Max", "floored", root, writer.weight("floor", one.floor))
+        if one.offset:
+            root = step("Add", "moved", root, writer.weight("offset", one.offset))
+        writer.append("Div", [z, root], output)
