@@ -14,6 +14,11 @@ from mipin_ref.graph.functions import subgraphs
 from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.node import STANDARD
 
+FOREIGN = "com.microsoft"
+UNCHECKED = {"SimplifiedLayerNormalization": range(1, 1000), "GroupNormalization": range(18, 21)}
+"""Operators of the standard domain that onnxruntime runs at these opsets and onnx's checker does not let pass: one of
+onnxruntime's own, and one that onnx has given another meaning since."""
+
 M = TypeVar("M", TensorProto, ValueInfoProto, OperatorSetIdProto)
 
 
@@ -68,28 +73,36 @@ def presentable(proto: ModelProto, external: list[TensorProto]) -> Iterator[Mode
     """The model as the checker wants it, for as long as the context lasts.
 
     A graph may have no name, an input or output no type or shape, an initializer no entry among the inputs in spite of
-    an old IR version, metadata two entries of one key; and the standard domain may be imported twice or not at all.
+    an old IR version, metadata two entries of one key; the standard domain may be imported twice or not at all, and
+    hold operators that onnx does not have there (UNCHECKED).
     external: tensors whose data lie elsewhere, which are checked where they are read.
     """
     told = ModelProto()
     _lay_by(proto, told)
     held = [_copy(tensor) for tensor in external]
+    opset = standard_opset(proto)
+    foreign = [node for node in proto.graph.node if not node.domain and opset in UNCHECKED.get(node.op_type, ())]
     try:
         proto.graph.name = proto.graph.name or "graph"
         proto.ir_version = max(proto.ir_version, 4)
         for value in (*proto.graph.input, *proto.graph.output):
             _give_type(value)
-        opset = OperatorSetIdProto(domain="", version=standard_opset(proto))
         others = {entry.domain: _copy(entry) for entry in proto.opset_import if entry.domain not in STANDARD}
         del proto.opset_import[:]
-        proto.opset_import.extend([opset, *others.values()])
+        proto.opset_import.extend([OperatorSetIdProto(domain="", version=opset), *others.values()])
         del proto.metadata_props[:]
+        for node in foreign:
+            node.domain = FOREIGN
+        if foreign and FOREIGN not in others:
+            proto.opset_import.append(OperatorSetIdProto(domain=FOREIGN, version=1))
         for tensor in external:
             tensor.ClearField("data_location")
             del tensor.external_data[:]
             tensor.dims[:] = [0]
         yield proto
     finally:
+        for node in foreign:
+            node.domain = ""
         for tensor, whole in zip(external, held, strict=True):
             tensor.CopyFrom(whole)
         _lay_by(told, proto)

@@ -82,9 +82,10 @@ def mean_of(count: int, epsilon: float) -> Divisor:
     return Divisor(factor=1 / count, epsilon=epsilon)
 
 
-def _parameters(node: Node, draft: Draft, x: Signal, *indices: int) -> list[HostArray | None]:
-    """Constants as they broadcast to the sample; None where one is left out."""
-    return [per_sample(draft.weight(node.input(i)), x) if node.input(i) else None for i in indices]
+def _parameters(node: Node, draft: Draft, x: Signal, *indices: int | None) -> list[HostArray | None]:
+    """Constants as they broadcast to the sample; None where one is left out, or where there is none."""
+    names = ["" if i is None else node.input(i) for i in indices]
+    return [per_sample(draft.weight(name), x) if name else None for name in names]
 
 
 @handles("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
@@ -105,7 +106,7 @@ def skip_layer_normalization(node: Node, draft: Draft) -> None:
     if x is None or skip is None or (x.shape, x.axis) != (skip.shape, skip.axis):
         raise Refused("its two summands are no tensors of one shape")
     simplified = node.op == "SkipSimplifiedLayerNormalization"
-    scale, shift, bias = _parameters(node, draft, x, 2, *((-1, 3) if simplified else (3, 4)))
+    scale, shift, bias = _parameters(node, draft, x, 2, *((None, 3) if simplified else (3, 4)))
     total = node.outputs[3] if len(node.outputs) > 3 and node.outputs[3] else draft.inner_name(node, "sum")
     summed = total if bias is None else draft.inner_name(node, "summands")
     shapes = (x.sample, skip.sample)
@@ -166,11 +167,6 @@ def mean_variance_normalization(node: Node, draft: Draft) -> None:
     over = inside(resolved_axes(np.asarray(node.attributes.get("axes", (0, 2, 3))), len(x.shape)), x)
     count = prod(x.sample[axis] for axis in over)
     add_norm(node, draft, x, over, Divisor(factor=1 / count, offset=1e-9), centred=True)
-
-
-@handles("GlobalLpPool", "LpPool")
-def lp_pool(node: Node, draft: Draft) -> None:
-    raise Refused("a norm over locations is no mean, and no inverse is known for it")
 
 
 def _map(x: Signal) -> None:

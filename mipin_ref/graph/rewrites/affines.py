@@ -92,10 +92,27 @@ def scaled_output(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
         if a_channel is None or b_channel is None:
             return None
         return _weighted(layer, _times(layer.weight, a_channel), layer.bias * a_channel + b_channel)
-    if isinstance(layer, Affine | Norm):
-        # Of a normalisation they are a part (method, section 10).
+    if isinstance(layer, Norm):
+        # They are a part of it (method, section 10).
+        return replace(
+            layer,
+            scale=layer.scale * scale,
+            shift=layer.shift * scale + shift,
+            axis=_scaled_axis(layer, scale),
+        )
+    if isinstance(layer, Affine):
         return replace(layer, scale=layer.scale * scale, shift=layer.shift * scale + shift)
     return None
+
+
+def _scaled_axis(norm: Norm, scale: HostArray) -> int:
+    """The axis of the channels of a Norm that had no scale, by the one that it gets: normalised over one axis and
+    scaled along another, it is an InstanceNorm and no LayerNorm.
+    """
+    varies = [axis for axis, length in enumerate(_trimmed(scale).shape, 1) if length > 1]
+    if norm.over == (norm.axis,) and norm.scale.size == 1 and len(varies) == 1:
+        return varies[0]
+    return norm.axis
 
 
 def _scaled_input(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | None:
