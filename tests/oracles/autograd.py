@@ -26,10 +26,13 @@ from tests.oracles.spec import (
     Dense,
     GlobalAveragePool,
     MaxPool,
+    Norm,
     Op,
     Pad,
+    Reduce,
     Reshape,
     Slice,
+    TokenDense,
     Transpose,
     aligned,
     input_name,
@@ -115,8 +118,8 @@ def _average(op: AveragePool, x: Tensor) -> Tensor:
     return summed(x) / counts
 
 
-def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
-    """One op's output from its inputs, differentiable."""
+def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = False) -> Tensor:
+    """One op's output from its inputs, differentiable; detached: with divisors of normalisations as constants."""
     x = xs[0]
     match op:
         case Conv():
@@ -162,6 +165,23 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
             shape = tuple(x.shape[1:])
             scale, shift = (torch.tensor(aligned(constant, shape)) for constant in (op.scale, op.shift))
             return x * scale + shift
+        case TokenDense():
+            y = x.movedim(op.axis, -1) @ torch.tensor(op.weight) + torch.tensor(op.bias)
+            return y.movedim(-1, op.axis)
+        case Norm():
+            return _norm(op, x, detached)
+        case Reduce():
+            return x.sum(dim=op.axes, keepdim=True) if op.total else x.mean(dim=op.axes, keepdim=True)
+
+
+def _norm(op: Norm, x: Tensor, detached: bool) -> Tensor:
+    """detached: with the divisor as a constant."""
+    grouped = x.reshape(len(x), op.groups, -1) if op.groups else x
+    axes = (2,) if op.groups else op.axes
+    z = grouped - grouped.mean(dim=axes, keepdim=True) if op.centred else grouped
+    root = ((z * z).mean(dim=axes, keepdim=True) + op.epsilon).sqrt()
+    normed = (z / (root.detach() if detached else root)).reshape(x.shape)
+    return normed * torch.tensor(op.scale) + torch.tensor(op.shift)
 
 
 class Held(torch.autograd.Function):  # type: ignore[misc]
@@ -180,11 +200,13 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
     """The network as a module from its input [n, ...] to the logits [n, classes], in float64.
 
     Activations and max-pools that captum changes backwards are modules of their own. inner: tensors as modules that
-    hand on what they are given, for captum's layer methods. held: values [n, ...] that tensors are held at.
+    hand on what they are given, for captum's layer methods. held: values [n, ...] that tensors are held at; detached:
+    see apply_op.
     """
 
-    def __init__(self, ops: Sequence[Op], inner: Sequence[str] = ()) -> None:
+    def __init__(self, ops: Sequence[Op], inner: Sequence[str] = (), *, detached: bool = False) -> None:
         super().__init__()
+        self.detached = detached
         self.ops = list(ops)
         self.input, self.output = input_name(ops), output_name(ops)
         self.held: Mapping[str, Array] | None = None
@@ -207,7 +229,7 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
             xs = [values[name] for name in op.inputs]
             own = self._own.get(op.output)
             # captum's hooks sit on a module's input, where other readers' gradients must not come in.
-            y = apply_op(op, xs, torch.relu) if own is None else own(xs[0].clone())
+            y = apply_op(op, xs, torch.relu, self.detached) if own is None else own(xs[0].clone())
             if self.held is not None and op.output in self.held:
                 y = Held.apply(y, torch.tensor(np.asarray(self.held[op.output])))
             values[op.output] = self._at[op.output](y) if op.output in self._at else y
@@ -236,12 +258,14 @@ def _module(op: Op) -> Any:
     return made[op.kind]() if op.kind in made else None
 
 
-def gradients(ops: Sequence[Op], values: Mapping[str, Array], target: npt.ArrayLike) -> dict[str, Array]:
+def gradients(
+    ops: Sequence[Op], values: Mapping[str, Array], target: npt.ArrayLike, *, detached: bool = False
+) -> dict[str, Array]:
     """The gradient of the target logit by every tensor that leads to it, at the recorded values [N, ...].
 
-    values: of every tensor but those that are another under a second name.
+    values: of every tensor but those that are another under a second name; detached: see apply_op.
     """
-    twin, kept = Twin(ops), dict[str, Tensor]()
+    twin, kept = Twin(ops, detached=detached), dict[str, Tensor]()
     twin.held = values
     x = torch.tensor(np.asarray(values[twin.input]), requires_grad=True)
     logits = twin(x, kept)
