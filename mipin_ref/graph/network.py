@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -31,8 +32,8 @@ class Network(LayerList):
     of the output, which a target is an index into; a tuple where several axes are longer than one. removed: the head, a
     final Softmax or Sigmoid. aliases: names of the file whose tensor survives under another name; folded: names of the
     file whose values a rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names
-    them, and of what its inputs were bound to. blocked: tensor -> the nodes without an inverse that lie between it and
-    the logits; above: tensors of the file in front of the sources.
+    them, and of what its inputs were bound to. apart: source -> tensor -> the nodes without an inverse that lie
+    between them; above: tensors of the file in front of the sources.
     """
 
     output_names: tuple[str, ...]
@@ -42,7 +43,7 @@ class Network(LayerList):
     folded: frozenset[str]
     sha256: str
     removed: Head | None = None
-    blocked: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, tuple[Problem, ...]]] = field(default_factory=dict)
     above: frozenset[str] = frozenset()
 
     @property
@@ -88,6 +89,15 @@ class Network(LayerList):
         """
         scores = logits(self, x, batch_size=batch_size)
         return self.probabilities(scores), scores
+
+    @cached_property
+    def blocked(self) -> dict[str, tuple[Problem, ...]]:
+        """The tensors that nodes without an inverse keep apart from the logits, each with those nodes."""
+        reasons: dict[str, dict[Problem, None]] = {}
+        for source in self.sources:
+            for name, problems in self.apart.get(source, {}).items():
+                reasons.setdefault(name, {}).update(dict.fromkeys(problems))
+        return {name: tuple(some) for name, some in reasons.items()}
 
     @property
     def classes(self) -> int:

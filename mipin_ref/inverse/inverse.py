@@ -17,6 +17,7 @@ from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.graph.facing import facing
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
@@ -108,7 +109,7 @@ class Inverse:
         return tensor
 
     def _descended(self, data: Samples, tensors: Sequence[str], size: int | None) -> dict[str, Attribution]:
-        net, plan, backend = self.net, self.plan, self.backend
+        (net, target), plan, backend = facing(self.net, self.target), self.plan, self.backend
         path, _ = plan.path(tensors)
         masks, pools = needs(path)
         fetched = [*masks, *tensors, plan.logits]
@@ -137,18 +138,26 @@ class Inverse:
         for rows, found in batches(backend, made):
             batch = to_device(backend, path, found).twice(backend)
             logits = found.values[plan.logits]
-            y, count = seed(backend, plan, logits, self.target), len(logits)
+            y, count = seed(backend, plan, logits, target), len(logits)
             both = {plan.logits: backend.xp.concat([y, y])}
             signals = descend(backend, path, weights, batch, both, affine=count, keep=tensors)
             for tensor, (value, s, a) in parts.items():
                 value[rows] = found.values[tensor]
                 reached = backend.get(signals[tensor])
                 s[rows], a[rows] = reached[:count], reached[count:]
-            output[rows] = logits.reshape(len(logits), -1)[:, self.target]
+            output[rows] = logits.reshape(len(logits), -1)[:, target]
         watch.tell(stacklevel=3)
+        told = self.net.target(self.target)
         return {
             tensor: Attribution(
-                value, s, a, output, self.target, tensor, net.channel_axis(tensor), follows_logit=self.follows_logit
+                value,
+                s,
+                a,
+                output,
+                told,
+                tensor,
+                net.channel_axis(tensor),
+                follows_logit=self.follows_logit,
             )
             for tensor, (value, s, a) in parts.items()
         }
