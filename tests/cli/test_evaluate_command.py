@@ -16,6 +16,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.cli.evaluate.box import BoxMeasure
+from mipin_ref.cli.evaluate.measure import MEASURES
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.store import packages
 from tests.cli.evaluated import CALIBRATION, as_json, boxes, evaluate, write_files
@@ -70,6 +71,10 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_every_metric_is_run_here() -> None:
+    assert list(METRICS) == list(ROWS) == list(MEASURES)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -259,7 +264,7 @@ BOX = ("--boxes", "data.npz")
         ("sensitivity", ("--target", "1", "--against", "5"), "target 5 is out of range"),
         ("grid", (), "grid needs --labels"),
         ("grid", ("--labels", "data.npz", "--grid", "3"), "8×8 pixels has no 3×3 equal cells"),
-        ("grid", ("--labels", "data.npz", "--grid", "1"), "--grid must be at least 2"),
+        ("grid", ("--labels", "data.npz", "--grid", "1"), "--grid must be at least 2, not 1"),
         ("grid", ("--labels", "data.npz", "--grid", "4"), "needs images of 16 classes; there are 5"),
         ("grid", ("--labels", "wrong.npy"), "gets none of the samples right"),
         ("randomization", ("--tensors", "fired"), "'fired' is not the output of a layer with weights"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.methods.registry import METHODS
 from mipin_ref.metrics.apc import APC, TOO_SMALL, Floats, changes, summary
@@ -16,8 +16,10 @@ from mipin_ref.panel import MIPIN
 from mipin_ref.table import format_table
 
 
-class ApcMeasure:
+class ApcMeasure(Measure):
     """APC over classes, each of the samples that are labelled, or predicted, as of that class."""
+
+    arguments = ()
 
     def __init__(self, study: Study) -> None:
         self._study = study

@@ -7,16 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.arguments import numbers, positive
+from mipin_ref.cli.evaluate.argument import AT, MAP, Choice, Value, default_of
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.metrics import PixelCurve, deletion, insertion
+from mipin_ref.metrics.curves import OUTPUTS
 from mipin_ref.table import format_table
 
 CURVES = {"deletion": deletion, "insertion": insertion}
 
 
-class DeletionMeasure:
+def read_fill(text: str) -> str | float | tuple[float, ...]:
+    return text if text == "blur" else numbers(text)
+
+
+class DeletionMeasure(Measure):
     """Both curves, in the order of signed maps, so that what speaks against the class goes last."""
+
+    arguments = (
+        *(
+            Value(
+                f"{kind}_fill",
+                read_fill,
+                "for a missing pixel, in the scale of the network's input",
+                "V[,V...]|blur",
+                default=default_of(curve, "fill"),
+            )
+            for kind, curve in CURVES.items()
+        ),
+        Value("steps", positive, "of each curve", "N", default=default_of(deletion, "steps")),
+        Choice("score", OUTPUTS, default_of(deletion, "output")),
+        MAP,
+        AT,
+    )
 
     def __init__(self, study: Study) -> None:
         options, self._study, self._size = study.options, study, study.size
