@@ -66,14 +66,14 @@ def _shares(length: int, grid: int) -> npt.NDArray[np.float64]:
 
 
 def _checked_cells(cells: npt.ArrayLike, grid: int) -> npt.NDArray[np.int64]:
-    found = as_array("grid pointing game", cells, "cells must be integers [N]")
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+    integers = as_array("grid pointing game", cells, "cells must be integers [N]")
+    if integers.ndim != 1 or not np.issubdtype(integers.dtype, np.integer):
         raise InvalidData(
-            f"grid pointing game: cells must be integers [N], not {found.dtype} of shape {list(found.shape)}"
+            f"grid pointing game: cells must be integers [N], not {integers.dtype} of shape {list(integers.shape)}"
         )
-    if found.size and not (found.min() >= 0 and found.max() < grid**2):
+    if integers.size and not (integers.min() >= 0 and integers.max() < grid**2):
         raise InvalidData(
-            f"grid pointing game: cells run from {found.min()} to {found.max()}; "
+            f"grid pointing game: cells run from {integers.min()} to {integers.max()}; "
             f"a {grid}×{grid} mosaic has cells 0..{grid**2 - 1}"
         )
-    return found.astype(np.int64)
+    return integers.astype(np.int64)

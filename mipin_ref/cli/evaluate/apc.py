@@ -37,15 +37,15 @@ class ApcMeasure(Measure):
             return None
         with study.failing(name):
             study.panel.ready(name, self._classes)
-        found: dict[int, Floats] = {}
+        changed: dict[int, Floats] = {}
         for c in self._classes:
             rows = study.rows[study.targets == c]
             parts = study.explained(name, study.samples(rows), c, self._changes)
             if parts is None:
                 return None
-            found[c] = np.concatenate(parts)
+            changed[c] = np.concatenate(parts)
         with study.failing(name):
-            return _as_row(summary(found))
+            return _as_row(summary(changed))
         return None
 
     def _changes(self, res: Attribution, rows: slice) -> Floats:
@@ -64,13 +64,13 @@ class ApcMeasure(Measure):
         )
 
 
-def _as_row(found: APC) -> Row:
+def _as_row(measured: APC) -> Row:
     keys = ("apc", "positive", "median", "samples")
     return {
-        "apc": found.apc,
-        "positive": found.positive,
-        "median": found.median,
-        "samples": sum(row[3] for row in found.per_class.values()),
-        "left_out": found.left_out,
-        "per_class": {c: dict(zip(keys, row, strict=True)) for c, row in found.per_class.items()},
+        "apc": measured.apc,
+        "positive": measured.positive,
+        "median": measured.median,
+        "samples": sum(row[3] for row in measured.per_class.values()),
+        "left_out": measured.left_out,
+        "per_class": {c: dict(zip(keys, row, strict=True)) for c, row in measured.per_class.items()},
     }

@@ -78,8 +78,8 @@ class BoxMeasure(Measure):
         if parts is None:
             return None
         with study.failing(name):
-            found = box_accuracy(np.concatenate(parts), self._boxes)
-            return {"mean": found.mean, "flat": found.flat, "scores": found.scores}
+            accuracy = box_accuracy(np.concatenate(parts), self._boxes)
+            return {"mean": accuracy.mean, "flat": accuracy.flat, "scores": accuracy.scores}
         return None
 
     def table(self, rows: Mapping[str, Row]) -> str:

@@ -86,8 +86,8 @@ class DeletionMeasure(Measure):
             return None
         with study.failing(name):
             maps = np.concatenate(parts)
-            found = {kind: self._curve(kind, self._x, maps, study.targets, study.options.steps) for kind in CURVES}
-            return {kind: _as_row(curve) for kind, curve in found.items()}
+            curves = {kind: self._curve(kind, self._x, maps, study.targets, study.options.steps) for kind in CURVES}
+            return {kind: _as_row(curve) for kind, curve in curves.items()}
         return None
 
     def table(self, rows: Mapping[str, Row]) -> str:
@@ -98,14 +98,14 @@ class DeletionMeasure(Measure):
         return format_table(["method", "deletion AUC", "insertion AUC", "maps equal everywhere"], cells)
 
 
-def _as_row(found: PixelCurve) -> Row:
+def _as_row(curve: PixelCurve) -> Row:
     return {
-        "mean": found.mean,
-        "fill": found.fill,
-        "flat": found.flat,
-        "auc": found.auc,
-        "fractions": found.fractions,
-        "curve": found.curve,
+        "mean": curve.mean,
+        "fill": curve.fill,
+        "flat": curve.flat,
+        "auc": curve.auc,
+        "fractions": curve.fractions,
+        "curve": curve.curve,
     }
 
 

@@ -89,8 +89,8 @@ class GridMeasure(Measure):
             planes = resize_maps(x.reshape(-1, *x.shape[-2:]), (height, width))
             small.append(planes.reshape(*x.shape[:-2], height, width))
         cells = np.concatenate(small)
-        found = np.stack([tiled(cells[of], grid) for of in where.reshape(chosen.shape)])
-        return found if axis is None else np.ascontiguousarray(np.moveaxis(found, 1, axis))
+        mosaics = np.stack([tiled(cells[of], grid) for of in where.reshape(chosen.shape)])
+        return mosaics if axis is None else np.ascontiguousarray(np.moveaxis(mosaics, 1, axis))
 
     def row(self, name: str) -> Row | None:
         def played(res: Any, rows: slice) -> GridPointingGame:

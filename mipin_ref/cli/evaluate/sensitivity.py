@@ -69,8 +69,8 @@ class SensitivityMeasure(Measure):
         if first is None or second is None:
             return None
         with study.failing(name):
-            found = class_sensitivity(first, second)
-            return {"mean": found.mean, "zero": found.zero, "distances": found.distances}
+            sensitivity = class_sensitivity(first, second)
+            return {"mean": sensitivity.mean, "zero": sensitivity.zero, "distances": sensitivity.distances}
         return None
 
     def _maps(self, name: str, targets: Ints) -> Array | None:
