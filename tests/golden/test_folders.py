@@ -1,4 +1,4 @@
-"""A case is found by its model's folder, is a candidate itself, and names its model from where it lies."""
+"""A case is read by its model's folder, is a candidate itself, and names its model from where it lies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.golden.arrays import PATHS, candidate, read
 CASE = PATHS["golden_mlp"]
 
 
-def test_a_case_is_found_by_its_models_folder() -> None:
+def test_a_case_is_read_by_its_models_folder() -> None:
     found = mr.golden.read_case(CASE.parent)
     assert (found.name, found.folder) == ("golden_mlp", CASE)
     assert mr.golden.verify(CASE.parent, candidate(read("golden_mlp"))).ok

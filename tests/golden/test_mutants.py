@@ -13,7 +13,7 @@ from tests.golden.mutants import MUTANTS, caught
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_fault_is_found_where_it_is(name: str) -> None:
+def test_a_fault_is_named_where_it_is(name: str) -> None:
     mutant = MUTANTS[name]
     found = caught(mutant.fault, mutant.case)
     assert found is not None, f"'{name}' passes {mutant.case}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.golden.regression import Array, Arrays
+from mipin_ref.golden.regression import Arrays
+from mipin_ref.golden.stages.stage import Explained
 from mipin_ref.layers import (
     Activation,
     Add,
@@ -18,6 +19,7 @@ from mipin_ref.layers import (
     Conv,
     Dense,
     GlobalAveragePool,
+    HostArray,
     Layer,
     MaxPool,
     Pad,
@@ -30,13 +32,11 @@ from mipin_ref.layers import (
 )
 from mipin_ref.layers.averages import average, window_counts
 
-Explained = Iterator[tuple[str, Callable[[], Array]]]
-"""A cause, and what the golden values are by it."""
-Slips = Callable[[Layer, Arrays, Array], Explained]
-"""Of a layer, the golden values by tensor, and its own golden value."""
+Slips = Callable[[Layer, Arrays, HostArray], Explained]
+"""Takes a layer, the golden values by tensor, and its own golden value."""
 
 
-def forward_slips(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def forward_slips(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     """The known slips of a layer's kind. Raises UnsupportedModel for a kind that is not among SLIPS."""
     slips = SLIPS.get(type(layer))
     if slips is None:
@@ -44,16 +44,16 @@ def forward_slips(layer: Layer, values: Arrays, golden: Array) -> Explained:
     yield from slips(layer, values, golden)
 
 
-def _none(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def _none(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     yield from ()
 
 
-def _without_bias(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def _without_bias(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     bias = as_kind(layer, Shared).bias.reshape(-1, *(1,) * (golden.ndim - 2)).astype(np.float64)
     yield "the bias is missing", lambda: golden - bias
 
 
-def _convolved(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def _convolved(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     yield from _without_bias(layer, values, golden)
     conv, x = as_kind(layer, Conv), values[layer.input].astype(np.float64)
     flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
@@ -63,19 +63,19 @@ def _convolved(layer: Layer, values: Arrays, golden: Array) -> Explained:
     )
 
 
-def _joined(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def _joined(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     parts = [values[name].astype(np.float64) for name in reversed(layer.inputs)]
     axis = as_kind(layer, Concat).axis
     yield "the inputs are joined in reverse order", lambda: np.concatenate(parts, axis=axis)
 
 
-def _reshaped(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def _reshaped(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     if len(layer.in_shape) > 1:
         last = np.moveaxis(values[layer.input].astype(np.float64), 1, -1)
         yield "channels run last where a map is flattened", lambda: last.reshape(golden.shape)
 
 
-def _averaged(layer: Layer, values: Arrays, golden: Array) -> Explained:
+def _averaged(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     pool, x = as_kind(layer, AveragePool), values[layer.input].astype(np.float64)
     other = window_counts(pool.window, pool.out_shape[1:], pool.in_shape[1:], pads=not pool.count_include_pad)
     yield (
