@@ -24,9 +24,9 @@ from mipin_ref.golden.stages.stage import (
     what,
 )
 from mipin_ref.golden.values import Golden, Named
-from mipin_ref.inverse.blocks import Problem
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.passes.problem import Problem
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers import HostArray, Shared
 
