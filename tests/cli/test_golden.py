@@ -39,8 +39,8 @@ def test_a_wrong_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert told.startswith("golden_mlp: 'solve/weight/relu1/0' (stage solve) is off by ")
     assert told.endswith("likely cause: the sign is wrong\n")
     assert main(["golden", "verify", str(CASE), path, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["first"]["cause"]) == (False, "the sign is wrong")
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["first"]["cause"]) == (False, "the sign is wrong")
     assert main(["golden", "verify", str(CASE), path, "--stage", "forward", "--stage", "end"]) == 0
 
 

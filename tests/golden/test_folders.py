@@ -20,8 +20,8 @@ CASE = PATHS["golden_mlp"]
 
 
 def test_a_case_is_read_by_its_models_folder() -> None:
-    found = mr.golden.read_case(CASE.parent)
-    assert (found.name, found.folder) == ("golden_mlp", CASE)
+    case = mr.golden.read_case(CASE.parent)
+    assert (case.name, case.folder) == ("golden_mlp", CASE)
     assert mr.golden.verify(CASE.parent, candidate(read("golden_mlp"))).ok
 
 
@@ -31,10 +31,10 @@ def test_a_case_is_its_own_candidate(given: Path, capsys: pytest.CaptureFixture[
         with pytest.raises(InvalidData):
             mr.golden.verify(CASE, given)
         return
-    found = mr.golden.verify(CASE, given)
-    assert found.ok
-    assert found.worst == 0
-    assert found.compared == {"forward": 7, "solve": 12, "propagate": 12, "end": 3}
+    verified = mr.golden.verify(CASE, given)
+    assert verified.ok
+    assert verified.worst == 0
+    assert verified.compared == {"forward": 7, "solve": 12, "propagate": 12, "end": 3}
     assert main(["golden", "verify", str(CASE.parent), str(given)]) == 0
     assert "all within tolerance" in capsys.readouterr().out
 
@@ -45,9 +45,9 @@ def test_another_case_of_the_same_model_is_compared(tmp_path: Path) -> None:
     x = case.given("x")
     assert x is not None
     mr.golden.make(case.model, x + np.float32(0.5), 1, tmp_path / "moved")
-    found = mr.golden.verify(CASE, tmp_path / "moved" / "arrays.safetensors")
-    assert found.first is not None
-    assert found.first.name == "forward/value/dense1"
+    verified = mr.golden.verify(CASE, tmp_path / "moved" / "arrays.safetensors")
+    assert verified.first is not None
+    assert verified.first.name == "forward/value/dense1"
     assert mr.golden.verify(tmp_path / "moved", tmp_path / "moved").ok
 
 

@@ -19,10 +19,10 @@ CASES = ("golden_mlp", "golden_cnn", "golden_groups", "golden_stride_pad", "gold
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    found = shutil.which("node")
-    if found is None:
+    program = shutil.which("node")
+    if program is None:
         pytest.fail("Node.js (20 or later) is needed to run the JavaScript that recomputes golden cases.")
-    return found
+    return program
 
 
 def recompute(node: str, case: Path, candidate: Path) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The command: one row a method, kept as soon as it is found, printed as a table or as JSON."""
+"""The command: one row a method, kept as soon as it is there, printed as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def evaluate(options: Namespace) -> None:
             if out is not None:
                 _write(out, _document(study, measure, rows, complete))
     finally:
-        # What was found before an error or Ctrl-C is shown all the same.
+        # What was measured before an error or Ctrl-C is shown all the same.
         if rows or study.panel.failures:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
