@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from paper import photographs
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-photographs = importlib.import_module("photographs")
-pointing = importlib.import_module("pointing")
 
 SIDE = 24
 CLASSES = 16
@@ -48,7 +44,7 @@ def residual(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> bytes:
 
 
 def logits_of(model: Path) -> Any:
-    session = pointing.onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     return lambda x: session.run(None, {"input": x})[0]
 
 
