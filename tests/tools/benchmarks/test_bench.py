@@ -19,7 +19,7 @@ import mipin_ref as mr
 from benchmarks import attribute, data, environment, growth, networks, rate, signals, timing, vgg
 from benchmarks.torch_twin import as_torch
 from mipin_ref.graph import forward
-from mipin_ref.inverse.blocks import Problem, Sums
+from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
 
 TOOLS = Path(__file__).parents[3] / "tools"
