@@ -6,6 +6,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
+import make_golden
 from golden import elsewhere
 
 
@@ -30,3 +33,15 @@ def test_a_run_tells_versions_and_result() -> None:
     code, (_, last) = elsewhere.check(Path(sys.executable), 1, None, ["other"])
     assert code == 2
     assert "no case other" in last
+
+
+def test_the_table_has_a_row_a_run_and_tells_whether_all_come_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(elsewhere, "environment", lambda folder, pins: Path(sys.executable))
+    monkeypatch.setattr(elsewhere, "runs", lambda coretypes: [(1, coretypes[0])])
+    assert make_golden.main(["--elsewhere", str(tmp_path), "--coretype", "Haswell", "golden_mlp"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["| oldest", "| newest"]
+    assert all(row[2:4] == ["1", "Haswell"] and "0 of them off" in row[4] for row in rows)
+    assert not elsewhere.check_elsewhere(tmp_path, ["Haswell"], ["other"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mipin_ref as mr
 from paper import results
 from tests.tools.paper.reading import part_in
 
@@ -69,3 +70,23 @@ def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "one--first.json").write_text(text)
     with pytest.raises(ValueError, match=r"one--first\.json is no result of an experiment"):
         results.Results(tmp_path).read("one", "first")
+
+
+def test_parts_that_are_there_come_by_name_and_of_a_network(tmp_path: Path) -> None:
+    store = results.Results(tmp_path)
+    for network in ("", "net"):
+        store.part("one", results.part_of(network, "first"), {"network": network}, lambda: {"value": 1})
+    assert list(store.parts("one", ["none", "first"])) == ["first"]
+    (part,) = store.parts("one", ["first"], "net").values()
+    assert part.options == {"network": "net"}
+    assert (tmp_path / "one--net--first.json").is_file()
+
+
+def test_a_refusal_is_a_result_and_a_fault_is_not() -> None:
+    def refused() -> dict[str, Any]:
+        raise mr.UnsupportedModel("has no map")
+
+    assert results.or_failed(refused)() == {"failed": "has no map"}
+    assert results.or_failed(lambda: {"value": 1})() == {"value": 1}
+    with pytest.raises(ZeroDivisionError):
+        results.or_failed(lambda: {"value": 1 / 0})()
