@@ -16,8 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import bench
 import mipin_ref as mr
-from benchmarks import attribute, data, environment, growth, networks, rate, signals, timing, vgg
-from benchmarks.torch_twin import as_torch
+from benchmarks import data, environment, growth, networks, rate, signals, timing, vgg
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
@@ -424,6 +423,9 @@ def test_too_few_rows_to_accumulate_are_told() -> None:
 @pytest.mark.parametrize("network", ["mnist_mlp", "mnist_cnn"])
 def test_the_rivals_of_attribute_compute_the_same_network(network: str) -> None:
     import torch
+
+    from benchmarks import attribute
+    from benchmarks.torch_twin import as_torch
 
     x = data.unseen_digits()[:3]
     net = mr.load(data.model_path(network))

@@ -21,7 +21,7 @@ def test_every_command_of_a_card_is_understood(tmp_path: Path) -> None:
     commands = [builtin(name).card["command"] for name in builtin_names()]
     listed.write_text(json.dumps(commands))
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "command_parser.py"), str(listed)],
+        [sys.executable, str(ROOT / "tests" / "pages" / "parser.py"), str(listed)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
