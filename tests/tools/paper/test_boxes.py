@@ -17,8 +17,8 @@ from paper import maps as paper_maps
 from paper import published, scenes, study
 from paper.places import last_map
 from paper.results import Results
-from tests.clutter_data import files
 from tests.tools.paper.reading import rows_of
+from tests.tools.training.clutter_data import files
 from training import clutter
 
 # On so few scenes float32 is not enough, and which of them are looked at is the question here.

@@ -15,7 +15,7 @@ import reproduce_paper
 from paper import depth_table, photographs, places
 from tests.networks import to_onnx
 from tests.oracles.spec import Add, Conv, Dense, GlobalAveragePool, Op, Reshape
-from tests.pointing_data import SIDE, logits_of, recognisable
+from tests.tools.paper.pointing_data import SIDE, logits_of, recognisable
 
 
 @pytest.fixture(scope="module")

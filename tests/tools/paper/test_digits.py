@@ -16,8 +16,8 @@ import mipin_ref as mr
 import reproduce_paper
 from paper import digits, figure3, figure4, figure5, published, sanity, sensitivity, table1
 from paper.results import Results
-from tests.clutter_data import blobs
 from tests.tools.paper.reading import rows_of
+from tests.tools.training.clutter_data import blobs
 
 MODELS = Path(__file__).parents[3] / "models_onnx"
 

@@ -13,7 +13,7 @@ import reproduce_paper
 from paper import grid, photographs
 from paper.maps import batches
 from paper.results import Results
-from tests.pointing_data import SIDE, logits_of, recognisable
+from tests.tools.paper.pointing_data import SIDE, logits_of, recognisable
 from tests.tools.paper.reading import rows_of
 
 

@@ -15,8 +15,8 @@ import reproduce_paper
 from paper import figure8, report, scenes
 from paper.page import heat
 from paper.results import Results
-from tests.clutter_data import files
 from tests.tools.paper.reading import part_in
+from tests.tools.training.clutter_data import files
 from training import clutter
 
 

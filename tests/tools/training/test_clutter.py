@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import train
-from tests.clutter_data import CLASSES, SOURCES, SPLITS, blobs, files
+from tests.tools.training.clutter_data import CLASSES, SOURCES, SPLITS, blobs, files
 from training import clutter, texture
 from training.pixels import in_levels
 

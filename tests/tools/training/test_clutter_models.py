@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import mipin_ref as mr
 import train
 from mipin_ref.graph.forward import logits
-from tests.clutter_data import SOURCES, files
+from tests.tools.training.clutter_data import SOURCES, files
 from training import clutter_models
 from training.clutter import Scenes, Sources, compose, load_sources
 from training.clutter_networks import RECIPES
