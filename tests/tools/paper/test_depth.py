@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_told_in_one_line(
         command(monkeypatch, files, *options)
     assert caught.value.code == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("reproduce_paper.py: error: ")
+    assert last.startswith(("reproduce_paper.py: error: ", "reproduce_paper.py depth: error: "))
     assert message in last
 
 
