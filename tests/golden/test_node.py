@@ -12,7 +12,7 @@ import pytest
 
 import mipin_ref as mr
 
-SCRIPTS = Path(__file__).parents[2] / "tools" / "golden_js"
+SCRIPTS = Path(__file__).parents[2] / "tools" / "golden" / "js"
 FOLDERS = {folder.parent.name: folder for folder in mr.golden.cases()}
 CASES = ("golden_mlp", "golden_cnn", "golden_groups", "golden_stride_pad", "golden_target_class")
 
