@@ -13,8 +13,8 @@ from mipin_ref.solve.regressor_sums import RegressorSums
 from mipin_ref.window import Window
 
 NOISE = 0.5
-"""Noise of single-precision products, beside those of rows: each frequency is rounded by itself, and an entry of the Gram
-is their sum, in which the roundings of all but the mean cancel in part. On `mnist_cnn` a fifth is left.
+"""Noise of single-precision products, beside those of rows: each frequency is rounded by itself, and an entry of the
+Gram is their sum, in which the roundings of all but the mean cancel in part. On `mnist_cnn` a fifth is left.
 """
 
 
