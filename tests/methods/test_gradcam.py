@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -27,6 +26,8 @@ def test_the_positive_contribution_is_captums_map(
     network: Network, names: tuple[str, ...], pick: int, seed: int
 ) -> None:
     """At every tensor [C, H, W] that is a map: the same sum over channels, and its positive part."""
+    import captum.attr
+
     case, device = Case.of(network, seed), backend(picked(names, pick))
     for name, shape in case.net.shapes.items():
         if len(shape) != 3 or case.net.channel_axis(name) != 1 or shape[1:] == (1, 1):

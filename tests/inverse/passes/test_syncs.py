@@ -17,10 +17,10 @@ from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import Form
+from tests.backend.recording import Log, recording
 from tests.inverse.test_against_oracle import living_chain
 from tests.inverse.test_graphs import living_graph
 from tests.networks import sample_inputs, to_onnx
-from tests.recording import Log, recording
 from tests.solve.test_conv_gram import SAME, STRIDED, Parts, problem_of, random_sample
 
 pytestmark = pytest.mark.usefixtures("stays_single")

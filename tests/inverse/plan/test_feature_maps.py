@@ -195,7 +195,7 @@ def test_volumes() -> None:
     ],
 )
 def test_the_kind_of_map(ops: list[Op], kind: str) -> None:
-    """Of a tensor x, the last map of the network."""
+    """The kind of the tensor x, the last map of the network."""
     features = 8 if any(isinstance(op, Concat) for op in ops) else 4
     (first, *_) = proposed([conv("input", "a", (1, 4)), *ops, *head("x", features)], (1, 6, 6))
     assert (first.tensor, first.kind) == ("x", kind)

@@ -25,13 +25,13 @@ from mipin_ref.solve.conv_problem import Form
 from mipin_ref.solve.gram import Gram, Rows
 from mipin_ref.solve.own_gram import OwnGram
 from mipin_ref.window import Window
+from tests.backend.recording import BINARY, COMPARED, Call, Log, recording
+from tests.backend.source import asked_of_xp, calls_of_cupy, signature_in_source
 from tests.inverse.test_against_oracle import living_chain
 from tests.inverse.test_graphs import living_graph
 from tests.methods.recorded import residual
 from tests.networks import random_graph, sample_inputs, seeded, to_onnx
-from tests.recording import BINARY, COMPARED, Call, Log, recording
 from tests.solve.test_conv_gram import DILATED, STRIDED, TOGETHER, Parts, problem_of, random_sample
-from tests.source import asked_of_xp, calls_of_cupy, signature_in_source
 
 OPTIONS: list[dict[str, Any]] = [
     {},

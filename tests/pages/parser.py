@@ -1,4 +1,4 @@
-"""Parses commands with the parsers of the programs themselves, and runs none: `python command_parser.py COMMANDS`.
+"""Parses commands with the parsers of the programs themselves, and runs none: `python parser.py COMMANDS`.
 
 COMMANDS: a JSON list of commands as they are written on a page. Prints a JSON list: for each what is wrong with it, or
 null. A program is run up to the first time that it parses arguments.
@@ -18,7 +18,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Parsed(BaseException):

@@ -17,7 +17,7 @@ from mipin_ref.golden import case
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.inverse.passes import checkpoint
 from mipin_ref.layers import KINDS
-from tests.pages import README, ROOT, TEXTS
+from tests.pages.page import README, ROOT, TEXTS
 from tests.test_imports import ALLOWED, GROUND, INSIDE
 
 

@@ -18,7 +18,7 @@ from mipin_ref.cli import main
 from mipin_ref.cli.evaluate.box import BoxMeasure
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.store import packages
-from tests.cli.evaluated import CALIBRATION, as_json, boxes, evaluate, write_files
+from tests.cli.evaluate.files import CALIBRATION, as_json, boxes, evaluate, write_files
 from tests.networks import to_onnx
 from tests.oracles.spec import Conv, Dense, GlobalAveragePool, Op, Reshape
 

@@ -8,8 +8,7 @@ from mipin_ref.graph.draft import Draft, Refused, Signal, check_batch_first, rea
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import resolved_axes
-from mipin_ref.layers import Concat, Pad, Shape, Slice
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Concat, HostArray, Pad, Shape, Slice
 
 
 @handles("Concat")
@@ -84,7 +83,7 @@ def split(node: Node, draft: Draft) -> None:
         _add_slice(draft, output, output, x, tuple(begin), tuple(end))
 
 
-def _split_lengths(node: Node, draft: Draft, sizes: Array | None, length: int) -> list[int]:
+def _split_lengths(node: Node, draft: Draft, sizes: HostArray | None, length: int) -> list[int]:
     count = len(node.outputs)
     if sizes is not None:
         lengths = [int(size) for size in np.ravel(sizes)]

@@ -17,7 +17,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.data import Preprocessing, open_data
-from tests.cli.evaluated import CALIBRATION, SAMPLES, as_json, evaluate, one_by_one, stored, write_files
+from tests.cli.evaluate.files import CALIBRATION, SAMPLES, as_json, evaluate, one_by_one, stored, write_files
 from tests.cli.test_explain import residual
 from tests.graph.sketch import Sketch
 from tests.networks import to_onnx

@@ -56,7 +56,7 @@ def calls_of_cupy() -> Iterator[tuple[list[str], int, list[str]]]:
 
 
 def signature_in_source(package: Path, name: str) -> inspect.Signature:
-    """Of a function that a package imports from one of its modules, which may need libraries that are not here.
+    """Reads a function that a package imports from one of its modules, which may need libraries that are not here.
 
     Raises LookupError where there is none.
     """

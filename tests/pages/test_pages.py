@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.pages import (
+from tests.pages.page import (
     JSON,
     MARKERS,
     ROOT,
@@ -41,7 +41,7 @@ from tests.pages import (
 LONGEST_README, LONGEST = 150, 300
 """Lines."""
 PROVIDED = ("models_onnx", "tools")
-RUNNER, PARSER = (Path(__file__).with_name(name) for name in ("page_runner.py", "command_parser.py"))
+RUNNER, PARSER = (Path(__file__).with_name(name) for name in ("runner.py", "parser.py"))
 
 
 def environment() -> dict[str, str]:
@@ -220,7 +220,7 @@ def test_tables_have_as_many_cells_in_every_row(name: str) -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """Of a page's headings, as repositories show them."""
+    """The anchors of a page's headings, as repositories show them."""
     heads = (re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()) for line in text.splitlines() if line[:1] == "#")
     return {head.replace(" ", "-") for head in heads}
 

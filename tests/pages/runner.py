@@ -1,4 +1,4 @@
-"""Runs the blocks of one page in order: `python page_runner.py BLOCKS`, a JSON file of [place, language, text].
+"""Runs the blocks of one page in order: `python runner.py BLOCKS`, a JSON file of [place, language, text].
 
 Blocks of Python share one namespace; blocks of commands are run by bash in the current folder. Ends with exit code 1
 at the first that fails, its place in the last line of stderr.
