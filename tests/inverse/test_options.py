@@ -24,7 +24,7 @@ from mipin_ref.inverse.passes.checkpoint import identity_of
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import plan_for
 from tests.inverse.test_bad_input import X, small
-from tests.pages import TEXTS
+from tests.pages.page import TEXTS
 
 OTHERS: dict[str, Any] = {
     "ridge": 0.25,
