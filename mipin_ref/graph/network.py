@@ -159,6 +159,12 @@ class Network(LayerList):
             )
         return int(np.ravel_multi_index(tuple(int(one) for one in indices), shape))
 
+    def known_index(self, index: object) -> int:
+        """An index into logits [N, classes], as saved. Raises InvalidData where it is none."""
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < self.classes:
+            raise InvalidData(f"{shown(index)} is no index into {self.classes} logits")
+        return index
+
     def target(self, index: int) -> int | tuple[int, ...]:
         """The target that `check_target` took for an index into logits [N, classes], as short as it can be told."""
         if max(self.target_shape, default=1) == self.classes:
