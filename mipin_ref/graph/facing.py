@@ -18,8 +18,9 @@ _parts: WeakKeyDictionary[Network, dict[str, Network]] = WeakKeyDictionary()
 def facing(net: Network, target: int) -> tuple[Network, int]:
     """The network whose logits are the last tensor of which a target is an entry, and the target's index there.
 
-    target: an index into the logits [N, classes]. The network itself where its output is not put together by a Concat:
-    what the other parts are made of is on no path to the target, whatever operators it holds (method, section 2).
+    target: an index into the logits [N, classes]. Logits of several axes are flattened there. The network itself where
+    its output has one axis and is not put together by a Concat: what other parts are made of is on no path to the
+    target, whatever operators it holds (method, section 2).
     """
     makers = {layer.output: layer for layer in net.layers}
     name: str = net.logits
@@ -41,13 +42,23 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
         else:
             break
     name, index = end
-    if name == net.logits or name not in makers:
-        return net, target
     shape = net.shapes[name]
+    if name not in makers or (name == net.logits and len(shape) == 1):
+        return net, target
     parts = _parts.setdefault(net, {})
     if name not in parts:
         parts[name] = _cut(net, name)
     return parts[name], int(np.ravel_multi_index(index, shape)) if shape else 0
+
+
+def flattened(net: Network) -> Network:
+    """The network with logits of one axis; itself where they have one."""
+    if len(net.shapes[net.logits]) == 1:
+        return net
+    parts = _parts.setdefault(net, {})
+    if net.logits not in parts:
+        parts[net.logits] = _cut(net, net.logits)
+    return parts[net.logits]
 
 
 def _cut(net: Network, name: str) -> Network:

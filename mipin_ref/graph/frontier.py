@@ -23,13 +23,14 @@ class Frontier:
     """layers: those that lead to the logits and have an inverse; sources: the tensors behind the last nodes without
     one, and other inputs, with the shape of a sample; apart: for each of those that signals would have to go back to,
     which nodes keep it apart from the tensors that it is made of; above: the tensors of the file in front of the
-    sources; work: of what is in front of them.
+    sources; problems: all nodes of the file that have no inverse; work: of what is in front of them.
     """
 
     layers: tuple[Layer, ...]
     sources: Mapping[str, Shape]
     apart: Mapping[str, Apart]
     above: frozenset[str]
+    problems: tuple[Problem, ...]
     work: int
 
 
@@ -69,6 +70,7 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
         {name: _apart(layer, made) for name, layer in sources.items() if name in paths},
         frozenset(made.keys() - remaining),
+        tuple(found),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
     )
 
@@ -88,15 +90,11 @@ def _apart(source: Wired, made: Mapping[str, Wired]) -> Apart:
         if isinstance(layer, Layer):
             inputs = tuple(layer.inputs[slot] for slot in layer.paths)
         else:
-            reasons[_problem(layer)] = None
+            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer),)))
         for one in inputs:
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
     return {name: tuple(reasons) for name, reasons in between.items() if name != source.output}
-
-
-def _problem(layer: Wired) -> Problem:
-    return layer.problem if isinstance(layer, Gap) else late_problem(layer)
 
 
 def late_problem(layer: Wired) -> Problem:

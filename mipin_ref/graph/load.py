@@ -166,5 +166,6 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
         stem=stem,
         apart=reached.apart,
         above=reached.above,
+        problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
     )

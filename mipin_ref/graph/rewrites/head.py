@@ -215,14 +215,16 @@ def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list
 
 
 def flatten_logits(wiring: Wiring) -> Shape:
-    """Logits [N, C, 1, 1] become [N, C], and logits [N] become [N, 1]: what the network means is C classes.
+    """Make logits [N, C, 1, 1] to [N, C], and logits [N] to [N, 1]: what the network means is C classes.
 
-    All others are flattened too. Returns the shape that a sample of them had.
+    Returns the shape that a sample of them had.
     """
     end = wiring.maker(wiring.logits)
     if end is None or len(end.out_shape) == 1:
         return () if end is None else end.out_shape
-    classes = prod(end.out_shape)
+    classes = max(end.out_shape, default=1)
+    if classes != prod(end.out_shape):
+        return end.out_shape
     name = wiring.new_name(end.output, "classes")
     wiring.layers.append(
         Reshape(name=name, inputs=(end.output,), output=name, in_shapes=(end.out_shape,), out_shape=(classes,))
