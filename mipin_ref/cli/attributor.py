@@ -11,7 +11,7 @@ from typing import Any
 import mipin_ref as mr
 from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.errors import InvalidData
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.methods.attribute import explained
 from mipin_ref.methods.registry import make_method, needs_patterns
 from mipin_ref.panel import MIPIN
@@ -23,7 +23,7 @@ class Attributor:
     fitted: the file that was read of it, where the preprocessing of its calibration data is known.
     """
 
-    attribute: Callable[[Array], mr.Attribution]
+    attribute: Callable[[HostArray], mr.Attribution]
     tensor: str
     target: int
     dtype: str
@@ -71,7 +71,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     tensor, target = explained(method, net, options.at), _target(net, options)
     header |= {"method": method.name, "follows_logit": method.follows_logit}
 
-    def attribute(x: Array) -> mr.Attribution:
+    def attribute(x: HostArray) -> mr.Attribution:
         return mr.attribute(net, x, target, method.name, at=tensor, backend=backend, dtype=dtype, **given)
 
     return Attributor(attribute, tensor, target, dtype, header, fitted)
@@ -125,17 +125,17 @@ def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[
 
 def parsed_options(given: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE texts as a dict; a value that is JSON is read as such, any other is a text."""
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise InvalidData(f"--option must look like samples=50, not {text!r}")
-        if name in found:
+        if name in options:
             raise InvalidData(f"--option {name} is given twice")
         try:
-            found[name] = json.loads(value)
+            options[name] = json.loads(value)
         except RecursionError as error:
             raise InvalidData(f"--option {name}: its value is nested too deeply") from error
         except ValueError:  # no JSON, or a number of thousands of digits
-            found[name] = value
-    return found
+            options[name] = value
+    return options

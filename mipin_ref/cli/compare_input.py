@@ -22,7 +22,7 @@ from mipin_ref.data import names_of, open_data
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.panel import MIPIN
 from mipin_ref.reading import read_json, regular_file
 from mipin_ref.text import printable
@@ -75,7 +75,7 @@ class Shown:
     left out that could not be read.
     """
 
-    x: Array
+    x: HostArray
     positions: Sequence[int]
     count: int
     first: int
@@ -116,8 +116,8 @@ def read_class_names(path: str | None, classes: int) -> list[str]:
     """
     if path is None:
         return [str(number) for number in range(classes)]
-    found = read_json(regular_file(path, "a file of class names"))
-    names = found.get("class_names") if isinstance(found, dict) else found
+    stored = read_json(regular_file(path, "a file of class names"))
+    names = stored.get("class_names") if isinstance(stored, dict) else stored
     if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
         raise InvalidData(f"{path}: must be a list of class names, or an object with such a list in class_names")
     if len(names) != classes:

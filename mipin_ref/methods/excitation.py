@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mipin_ref.methods.method import Method
-from mipin_ref.methods.shares import POSITIVE, Shares, relevance_rules
+from mipin_ref.methods.relevance import POSITIVE, RelevanceRule, relevance_rules
 
 
 class ExcitationBackprop(Method):
@@ -17,4 +17,4 @@ class ExcitationBackprop(Method):
     multiplier = False
     logit = True
     follows_logit = True
-    rules = relevance_rules(Shares((POSITIVE,)), None)
+    rules = relevance_rules(RelevanceRule((POSITIVE,)), None)

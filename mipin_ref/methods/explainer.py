@@ -10,14 +10,14 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.methods.attribute import attribute
 from mipin_ref.methods.registry import make_method
 from mipin_ref.options import checked_choice
 from mipin_ref.reading import reason
 
 ARGUMENTS = frozenset(signature(attribute).parameters)
-Explain = Callable[..., Array]
+Explain = Callable[..., HostArray]
 
 
 def explain_func(
@@ -36,12 +36,12 @@ def explain_func(
     given = {**given, "at": net.input}
     make_method(method, {name: value for name, value in given.items() if name not in ARGUMENTS})
 
-    def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Array:
+    def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> HostArray:
         try:
             x, wanted = np.asarray(inputs), np.asarray(targets)
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"inputs and targets must be arrays ({reason(error)})") from error
-        found = attribute(net, x, wanted, method, **given)
-        return np.asarray(getattr(found.oriented, kind))
+        result = attribute(net, x, wanted, method, **given)
+        return np.asarray(getattr(result.oriented, kind))
 
     return explain

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.methods.method import Found, Method
+from mipin_ref.layers import HostArray
+from mipin_ref.methods.method import BatchResult, Method
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -22,6 +22,6 @@ class InputTimesGradient(Method):
     multiplier = False
     follows_logit = False
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
-        found = super().explain(sweep, x, targets, rows, first)
-        return Found(found.value, found.attribution * found.value, found.output)
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
+        gradient = super().explain(sweep, x, targets, rows, first)
+        return BatchResult(gradient.value, gradient.attribution * gradient.value, gradient.output)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.methods.method import Method
-from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
+from mipin_ref.methods.relevance import RelevanceRule, Sum, Term, above, below, proportional, relevance_rules
 from mipin_ref.options import checked_number
 
 
@@ -71,4 +71,4 @@ class LrpAlphaBeta(Method):
         positive = (Term(above, "positive", "positive"), Term(below, "negative"))
         negative = (Term(above, "negative", "negative"), Term(below, "positive"))
         sums = (Sum(positive, float(options.alpha)), Sum(negative, -float(options.beta)))
-        self.rules = relevance_rules(Shares(sums), "whole")
+        self.rules = relevance_rules(RelevanceRule(sums), "whole")

@@ -17,8 +17,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Layer
+from mipin_ref.layers import HostArray, Layer
 from mipin_ref.methods.rules import GRADIENT, Rule, Rules, rule_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -29,14 +28,14 @@ class NoOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class BatchResult:
     """What a batch gives, on the host: see Attribution for the fields."""
 
-    value: Array
-    attribution: Array
-    output: Array
-    signal: Array | None = None
-    delta: Array | None = None
+    value: HostArray
+    attribution: HostArray
+    output: HostArray
+    signal: HostArray | None = None
+    delta: HostArray | None = None
 
 
 class Method:
@@ -69,7 +68,7 @@ class Method:
 
     @property
     def calibration(self) -> Calibration | None:
-        """Of what was fitted for the method; None where nothing was."""
+        """What the method was fitted on; None where nothing was."""
         return None
 
     @classmethod
@@ -94,10 +93,10 @@ class Method:
         """The way back that `explain` takes. Raises InvalidData where the method cannot explain `at`."""
         return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit)
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         """Attribute one batch x [n, *input_shape] to targets [n].
 
         rows: how many samples may be swept at a time, n or more; first: the position of x in the data.
         """
         swept = sweep(x, targets, first=first)
-        return Found(swept.value, sweep.backend.get(swept.signal), swept.output(targets))
+        return BatchResult(swept.value, sweep.backend.get(swept.signal), swept.output(targets))

@@ -18,8 +18,7 @@ from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Shared
+from mipin_ref.layers import HostArray, Shared
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
@@ -27,7 +26,7 @@ from mipin_ref.reading import path_of, regular_file
 from mipin_ref.store import PATTERNS, read, write
 
 SUMS_SHARE = 0.5
-"""Of the memory, for the sums of one pass."""
+"""The share of the memory for the sums of one pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Patterns:
 
     net: Network
     at: str
-    weights: Mapping[str, Array]
+    weights: Mapping[str, HostArray]
     samples: int
     calibration: Calibration | None = None
 
@@ -98,7 +97,7 @@ def fit_patterns(
     if len(data) < 2:
         raise InvalidData(f"patterns need at least 2 calibration samples; there are {len(data)}")
     check_batch(net, data[0:1])
-    found: dict[str, Array] = {}
+    weights: dict[str, HostArray] = {}
     passes = _passes(weighted_layers(net, tensor), limit)
     with progress_bar(progress) as start:
         for number, layers in enumerate(passes):
@@ -117,9 +116,9 @@ def fit_patterns(
                     sums[layer.output].update(device.put(values[layer.input]), device.put(values[layer.output]))
                 advance(stop - first)
             for name in list(sums):
-                found[name] = sums.pop(name).pattern()
+                weights[name] = sums.pop(name).pattern()
     calibration = None if extent is None else Calibration(data.source, extent.seen(axis, each))
-    return Patterns(net, tensor, found, len(data), calibration)
+    return Patterns(net, tensor, weights, len(data), calibration)
 
 
 def load_patterns(path: str | Path, net: Network) -> Patterns:
@@ -163,16 +162,16 @@ def _rectified(net: Network, layer: Shared) -> bool:
 
 def _passes(layers: Sequence[Shared], limit: int) -> list[list[Shared]]:
     """The layers in groups whose sums fit into SUMS_SHARE of the memory, one at least each."""
-    found: list[list[Shared]] = []
+    passes: list[list[Shared]] = []
     held = 0
     for layer in layers:
         size = 2 * 8 * layer.weight.size
-        if not found or held + size > int(SUMS_SHARE * limit):
-            found.append([])
+        if not passes or held + size > int(SUMS_SHARE * limit):
+            passes.append([])
             held = 0
-        found[-1].append(layer)
+        passes[-1].append(layer)
         held += size
-    return found
+    return passes
 
 
 def _sample_bytes(net: Network, backend: Backend, layers: Sequence[Shared]) -> int:

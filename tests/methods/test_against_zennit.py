@@ -14,7 +14,7 @@ from zennit.layer import Sum
 from zennit.rules import AlphaBeta, Epsilon, Norm, Pass, WSquare, ZBox, ZPlus
 
 import mipin_ref as mr
-from mipin_ref.methods.shares import STABILISER
+from mipin_ref.methods.relevance import STABILISER
 from tests.backends import EPS, relative_error
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Array, AveragePool, Conv, Dense, MaxPool, Op, Reshape
