@@ -13,8 +13,7 @@ import numpy.typing as npt
 import mipin_ref as mr
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.layers import HostArray
-from mipin_ref.methods.registry import needs_patterns
-from mipin_ref.panel import MIPIN
+from mipin_ref.panel.registry import METHODS
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.saliency import saliency
 from mipin_ref.report.signed_png import SignedPng, block_means, signed_png
@@ -80,17 +79,15 @@ def run_panel(panel: mr.Panel, seen: Seen, factor: int) -> list[Compared]:
 def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     """Fit what must be fitted, ahead of the maps: each fit has a progress bar of its own. Seconds by method."""
     taken: dict[str, float] = {}
-    if MIPIN in panel.names and MIPIN not in panel.failures:
+    classes = np.unique(seen.targets).tolist()
+    for fitting in dict.fromkeys(METHODS[name].fitting for name in panel.fitted if name not in panel.failures):
+        names = [name for name in panel.fitted if METHODS[name].fitting is fitting]
         start = perf_counter()
         try:
-            panel.prepare(np.unique(seen.targets).tolist())
+            panel.ready(names[0], classes)
         except MipinError as error:
-            panel.failures[MIPIN] = str(error)
-        taken[MIPIN] = perf_counter() - start
-    start = perf_counter()
-    patterned = [name for name in panel.names if needs_patterns(name) and name not in panel.failures]
-    if patterned and panel.attempt(patterned[0], seen.x[:1], int(seen.targets[0, 0])) is not None:
-        taken |= dict.fromkeys(patterned, perf_counter() - start)
+            panel.failures.update(dict.fromkeys(names, str(error)))
+        taken |= dict.fromkeys(names, perf_counter() - start)
     return taken
 
 

@@ -120,7 +120,7 @@ def _parser() -> Parser:
     explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
-    add_calibration(explain, "these two")
+    add_calibration(explain, "the method")
     add_output(explain)
     add_preprocessing(explain)
 

@@ -11,8 +11,8 @@ from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Affine, HostArray, Layer
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.bounds import Bounds, carried, first_tensors, input_bounds
-from mipin_ref.methods.method import BatchResult, Method
 from mipin_ref.methods.relevance import (
     POSITIVE,
     Modified,
@@ -44,7 +44,7 @@ class DeepTaylorOptions:
             )
 
 
-class DeepTaylor(Method):
+class DeepTaylor(BackwardMethod):
     """The z⁺-rule, and at the input the zᴮ-rule where it is bounded, or else the w²-rule.
 
     zᴮ: shares (x_i - l_i) w⁺_ij + (x_i - h_i) w⁻_ij, which are x_i w_ij - l_i w⁺_ij - h_i w⁻_ij; w²: shares

@@ -11,8 +11,8 @@ import numpy as np
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, as_kind
 from mipin_ref.layers.response_norm import response_norm_adjoint
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.layer_context import LayerContext, Read
-from mipin_ref.methods.method import BatchResult, Method
 from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.rules import GRADIENT, Rules
 from mipin_ref.methods.sweep import Ints, Sweep
@@ -101,7 +101,7 @@ class CrossMaximum:
 RESCALED: Rules = {**GRADIENT, Activation: Rescale(), ResponseNorm: MeanJacobian(), MaxPool: CrossMaximum()}
 
 
-class DeepLIFT(Method):
+class DeepLIFT(BackwardMethod):
     """(X - X') ⊙ M, the multipliers M of y_c by the rescale rule (Shrikumar, Greenside, Kundaje, Learning Important
     Features Through Propagating Activation Differences, 2017): relevance whose sum is y_c(X) - y_c(X').
     """

@@ -9,11 +9,11 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray
-from mipin_ref.methods.method import BatchResult, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
-class GradCAM(Method):
+class GradCAM(BackwardMethod):
     """The mean of ∂y_c / ∂X over the map of each channel, the same at every location (Selvaraju et al., Grad-CAM,
     2017): the positive channel sum of A * X, `saliency` of the result, is the map of the paper.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mipin_ref.layers import HostArray
-from mipin_ref.methods.method import BatchResult, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
-class Gradient(Method):
+class Gradient(BackwardMethod):
     """∂y_c / ∂X (Simonyan, Vedaldi, Zisserman, Deep Inside Convolutional Networks, 2013)."""
 
     name = "gradient"
@@ -15,7 +15,7 @@ class Gradient(Method):
     follows_logit = False
 
 
-class InputTimesGradient(Method):
+class InputTimesGradient(BackwardMethod):
     """X ⊙ ∂y_c / ∂X (Shrikumar et al., Not Just a Black Box, 2016): relevance, the first order of y_c around X."""
 
     name = "input-x-gradient"

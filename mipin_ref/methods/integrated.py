@@ -14,7 +14,7 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
-from mipin_ref.methods.method import BatchResult, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import checked_integer
@@ -36,7 +36,7 @@ class IntegratedGradientsOptions:
         object.__setattr__(self, "steps", checked_integer("steps", self.steps, 1, MOST_STEPS))
 
 
-class IntegratedGradients(Method):
+class IntegratedGradients(BackwardMethod):
     """(X - X') ⊙ ∫ ∂y_c / ∂X along the straight line from a baseline X' to X (Sundararajan, Taly, Yan, Axiomatic
     Attribution for Deep Networks, 2017): relevance whose sum is y_c(X) - y_c(X'), but for the error of the quadrature.
 
@@ -73,7 +73,7 @@ class IntegratedGradients(Method):
 class _FromInner(Sweep):
     """A sweep of the part of a network behind an inner tensor, which is that part's input."""
 
-    def __init__(self, net: Network, backend: Backend, at: str, method: Method) -> None:
+    def __init__(self, net: Network, backend: Backend, at: str, method: BackwardMethod) -> None:
         layers = net.behind(at)
         reached = {at, *(layer.output for layer in layers)}
         for layer in layers:

@@ -19,9 +19,9 @@ from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Affine, AveragePool, GlobalAveragePool, HostArray, Layer, Linear, Unweighted, as_kind
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.layer_context import LayerContext, Read, constant_of
-from mipin_ref.methods.method import BatchResult, Method
-from mipin_ref.methods.patterns import Patterns, weighted_layers
+from mipin_ref.methods.patterns import PatternFitting, Patterns, weighted_layers
 from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule, Rules
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -66,7 +66,7 @@ class Spread:
 SPREAD: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
 
 
-class PatternNet(Method):
+class PatternNet(BackwardMethod):
     """The signal in X that the target logit answers to: aᵀ back through every layer. `source` is the same array."""
 
     name = "patternnet"
@@ -74,7 +74,7 @@ class PatternNet(Method):
     follows_logit = True
     logit = True
     signals = True
-    needs_patterns = True
+    fitting = PatternFitting
     Options = PatternOptions
     rules = SPREAD
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,6 +20,7 @@ from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray, Shared
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
+from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
 from mipin_ref.reading import path_of, regular_file
@@ -119,6 +120,23 @@ def fit_patterns(
                 weights[name] = sums.pop(name).pattern()
     calibration = None if extent is None else Calibration(data.source, extent.seen(axis, each))
     return Patterns(net, tensor, weights, len(data), calibration)
+
+
+class PatternFitting(Fitting):
+    """The patterns of one network, the same for all classes and both methods."""
+
+    option = "patterns"
+    whose = "the pattern methods"
+    made = "patterns"
+
+    def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:
+        super().__init__(net, samples, given)
+        self._patterns: Patterns | None = None
+
+    def of(self, classes: Iterable[int]) -> Patterns:
+        if self._patterns is None:
+            self._patterns = fit_patterns(self.net, self.samples, **self.given)
+        return self._patterns
 
 
 def load_patterns(path: str | Path, net: Network) -> Patterns:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mipin_ref.backend import Array
 from mipin_ref.layers import Activation, Layer, as_kind
+from mipin_ref.methods.backward import BackwardMethod
 from mipin_ref.methods.layer_context import LayerContext, Read
-from mipin_ref.methods.method import Method
 from mipin_ref.methods.rules import GRADIENT, NOTHING, Derivative, Rules
 
 
@@ -39,7 +39,7 @@ class Guided(Derivative):
 DECONVOLVED: Rules = {**GRADIENT, Activation: Deconvolved()}
 
 
-class DeconvNet(Method):
+class DeconvNet(BackwardMethod):
     """The gradient, but rectifiers rectify the signal (Zeiler and Fergus, Visualizing and Understanding Convolutional
     Networks, 2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient, and max-pools
     put it back by their switches.
@@ -54,7 +54,7 @@ class DeconvNet(Method):
 GUIDED: Rules = {**GRADIENT, Activation: Guided()}
 
 
-class GuidedBackprop(Method):
+class GuidedBackprop(BackwardMethod):
     """The gradient, but rectifiers let only its positive part pass (Springenberg et al., Striving for Simplicity,
     2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient.
     """

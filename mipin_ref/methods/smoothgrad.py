@@ -9,7 +9,7 @@ import numpy as np
 
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
-from mipin_ref.methods.method import BatchResult, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import checked_integer, checked_number
 
@@ -33,7 +33,7 @@ class SmoothGradOptions:
         object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
 
 
-class SmoothGrad(Method):
+class SmoothGrad(BackwardMethod):
     """The mean of ∂y_c / ∂X over inputs with Gaussian noise (Smilkov et al., SmoothGrad, 2017)."""
 
     name = "smoothgrad"

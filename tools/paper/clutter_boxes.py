@@ -15,10 +15,9 @@ import numpy as np
 from pointing import chosen_tensors
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
 from paper.maps import FEWER, KINDS, batches, flat, signed_map
 from paper.page import Block, Table, signed, three
-from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, TITLES
+from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, MIPIN, TITLES
 from paper.results import Results
 from paper.scenes import (
     CALIBRATION_SEED,

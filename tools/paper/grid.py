@@ -11,10 +11,9 @@ from photographs import calibration, mosaics, photographs
 from pointing import GRID, chosen_tensors, recognised_by
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
 from paper.maps import batches, signed_map
 from paper.page import Block, Table, three
-from paper.published import METHODS
+from paper.published import METHODS, MIPIN
 from paper.results import Results
 
 NAME = "pointing"

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mipin_ref.panel import MIPIN
 from paper import (
     accuracy,
     clutter_boxes,
@@ -25,6 +24,7 @@ from paper import (
     table2,
 )
 from paper.page import Block, Figure, Table
+from paper.published import MIPIN
 from paper.results import Results
 
 EXPERIMENTS: tuple[ModuleType, ...] = (

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
 from paper.digits import digits
 from paper.maps import FEWER, correlations
 from paper.page import Block, Table, two
-from paper.published import METHODS
+from paper.published import METHODS, MIPIN
 from paper.results import Results
 from paper.scenes import CALIBRATION_SEED, MODELS, TEST_SEED, add_data, scenes
 

@@ -10,11 +10,10 @@ import numpy as np
 from pointing import chosen_tensors
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
 from paper.ilsvrc import Found, Preparation, Prepared, covered, images_by_stem, read_samples, read_synsets
 from paper.maps import KINDS, batches, flat, signed_map
 from paper.page import Block, Table, three
-from paper.published import BOX_ACCURACY, METHODS
+from paper.published import BOX_ACCURACY, METHODS, MIPIN
 from paper.results import Results
 
 NAME = "table2"
