@@ -103,7 +103,7 @@ def _parser() -> Parser:
     explain.add_argument("images", metavar="IMAGES", help="data as for fit")
     how = explain.add_mutually_exclusive_group(required=True)
     how.add_argument("--inverse", action=StoreOnce, metavar="FILE", help="MIP-IN: what fit wrote")
-    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="another method, such as guided-backprop")
+    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="a method, such as guided-backprop")
     explain.add_argument(
         "--option",
         action="append",

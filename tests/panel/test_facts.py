@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.cli.attributor import FITTED
 from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.panel.registry import METHODS, fit_is_asked
 from tests.networks import seeded, to_onnx
@@ -71,3 +72,7 @@ def test_a_panel_knows_which_of_its_methods_are_fitted() -> None:
     assert mr.Panel(net).names == tuple(mr.methods())
     assert mr.Panel(net).fitted == ("mip-in", "patternnet", "pattern-attribution")
     assert mr.Panel(net, names=["gradient", "patternnet"]).fitted == ("patternnet",)
+
+
+def test_the_command_line_knows_how_to_fit_what_any_method_needs() -> None:
+    assert set(FITTED) == {facts.fitting for facts in METHODS.values()} - {None}
