@@ -140,6 +140,11 @@ def test_every_option_of_a_fit_is_one_of_the_method() -> None:
     assert {name: defaults[name] for name in theirs} == {name: one.default for name, one in theirs.items()}
 
 
+class Nameless:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 OTHER = mr.load(to_onnx([*OPS[:3], Dense(("flat",), "y", np.ones((64, 4)))], SHAPE))
 INVERSE = mr.fit(NET, X, 1)
 
@@ -152,6 +157,7 @@ INVERSE = mr.fit(NET, X, 1)
         ({"calibration": X, "samples": 3}, "method 'mip-in' has no option 'samples'; its options are inverse, calib"),
         ({"calibration": X, "ridge": -1}, "ridge must be a number >= 0"),
         ({"calibration": X, "labels": [1, 2]}, "there are 2 labels for 40 samples"),
+        ({"calibration": X, "preprocess": Nameless()}, "preprocess must be None or a Preprocessing"),
         ({"calibration": X[:1]}, "at least 2 calibration samples"),
         ({"calibration": X, "at": "nowhere"}, "tensor 'nowhere' is not on the way"),
         ({"calibration": X, "target": [1, 2]}, "target must be one class or one for each of the 9 samples"),
