@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import array_api_strict
 import numpy as np
 import pytest
-import torch
 from hypothesis import strategies as st
 
 from mipin_ref.backend import Backend, get_backend
@@ -15,12 +13,16 @@ NAMES = ("numpy", "array-api-strict", "torch")
 
 def backend(name: str, dtype: str = "float64") -> Backend:
     """NumPy; array-api-strict on device1, where NumPy functions and host arrays raise; torch on the CPU; CuPy."""
-    if name == "cupy":
-        return get_backend("cupy", dtype)
     if name == "array-api-strict":
+        import array_api_strict
+
         strict = Backend(array_api_strict, array_api_strict.Device("device1"), "float64")
         return get_backend(strict, dtype)
-    return get_backend(torch if name == "torch" else "numpy", dtype)
+    if name == "torch":
+        import torch
+
+        return get_backend(torch, dtype)
+    return get_backend(name, dtype)
 
 
 on_every_backend = pytest.mark.parametrize("name", [*NAMES, pytest.param("cupy", marks=pytest.mark.gpu)])

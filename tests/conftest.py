@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from mipin_ref.errors import BackendUnavailable
-from mipin_ref.inverse import fitter
+from mipin_ref.inverse.passes import fitter
 from tests.backends import backend
 
 settings.register_profile("untimed", deadline=None)
@@ -20,6 +20,15 @@ def stays_single() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitter, "too_far", lambda amplification: False)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of the GPU run where -m speaks of them alone, so that -m "not slow" need not name them."""
+    if "gpu" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -69,7 +69,7 @@ def test_the_mean_is_divided_by_as_many_as_it_sees(case: tuple[Window, int], pad
 
 
 def test_few_meetings_of_honest_windows() -> None:
-    """Of AlexNet's first layer, a dilated one, and a short-time Fourier transform."""
+    """Windows of AlexNet's first layer, a dilated one, and a short-time Fourier transform."""
     for window, size in [
         (Window((11,), (4,), (2,), (2,), (1,)), 224),
         (Window((9,), (1,), (4096,), (0,), (512,)), 16000),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, as_kind
+from mipin_ref.layers.quadrature import gauss_legendre
 from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.layer_context import LayerContext, Read
@@ -66,7 +66,7 @@ class MeanJacobian:
         assert context.inputs is not None
         x, reference = context.inputs[0][:n, ...], context.inputs[0][n:, ...]
         total = backend.zeros(signal.shape, signal.dtype)
-        for node, weight in _quadrature():
+        for node, weight in gauss_legendre(NODES):
             point = reference + node * (x - reference)
             total += weight * response_norm_adjoint(backend, signal, point, options)
         return total
@@ -122,9 +122,3 @@ class DeepLIFT(BackwardMethod):
         gained = output.astype(np.float64) - swept.logits[n, targets]
         delta = relevance.reshape(n, -1).sum(axis=1) - gained
         return BatchResult(swept.value[:n], relevance, output, delta=delta)
-
-
-@cache
-def _quadrature() -> tuple[tuple[float, float], ...]:
-    at, weights = np.polynomial.legendre.leggauss(NODES)
-    return tuple((float(0.5 * (u + 1)), float(0.5 * w)) for u, w in zip(at, weights, strict=True))

@@ -209,7 +209,7 @@ def test_what_is_left_out_is_said(arguments: tuple[str, ...], folder: Path, caps
 
 
 def test_names_that_no_page_takes(folder: Path) -> None:
-    """Of files, classes, the model and the calibration: shown escaped, in the page and in the arrays."""
+    """Names of files, classes, the model and the calibration: shown escaped, in the page and in the arrays."""
     bad = os.fsdecode(b"caf\xe9\x1b[2J\xff")
     os.rename("photos", bad)
     os.rename(Path(bad, NAMES[0]), Path(bad, "cat", f"{bad}.png"))

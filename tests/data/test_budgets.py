@@ -20,7 +20,7 @@ from mipin_ref.data import numpy_files as readers
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.reading import HARMLESS_BYTES, JSON_DEPTH, RATIO_LIMIT, UNPACKED_BYTES, check_unpacking
 from tests.data.formats import idx_bytes, npy_bytes, npy_header, write_image, write_zip
-from tests.peak import peak_of
+from tests.data.peak import peak_of
 
 ZEROS = bytes(1 << 20)
 

@@ -97,7 +97,7 @@ def test_what_is_not_determined_is_not_compared(tmp_path: Path) -> None:
 
 
 def test_large_arrays_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 7 × 8 float64 only the predictions are there; propagation goes on below from the golden signals."""
+    """Weights of 7 × 8 float64 give way to predictions alone; propagation goes on below from the golden signals."""
     monkeypatch.setattr(build, "PARAMETER_LIMIT", 7 * 8 * 8 - 1)
     case = mr.golden.make(model("golden_mlp"), read("golden_mlp").given("x"), 1, tmp_path / "mine")
     names = {tensor.name for tensor in case.tensors}

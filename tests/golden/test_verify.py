@@ -74,7 +74,7 @@ def value(given: Candidate, tensor: str) -> Array:
 
 
 def reconstructed(given: Candidate, tensor: str, above: str, kind: str, *, affine: bool) -> Array:
-    """Of a Dense, before the mask."""
+    """The signal below a Dense, before the mask."""
     linear = given[f"propagate/{kind}/{above}"] @ given[f"solve/weight/{tensor}/0"].T
     return np.asarray(linear + given[f"solve/intercept/{tensor}"] if affine else linear)
 

@@ -1,4 +1,4 @@
-"""Loading in a process of its own, where memory and time are measured and bounded."""
+"""Loading where memory and time are measured and bounded: in this process, or in one of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import resource
 import subprocess
 import sys
 import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +75,20 @@ def load_limited(path: Path) -> Outcome:
     assert found.megabytes < MEGABYTES, found
     assert found.seconds < SECONDS, found
     return found
+
+
+@contextmanager
+def in_little_memory(megabytes: int = 200) -> Iterator[None]:
+    """Asserts that neither Python and NumPy nor the process as a whole take more than so much on top.
+
+    The process's peak says nothing where an earlier test has had a higher one; tracemalloc starts anew.
+    """
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    try:
+        yield
+        allocated = tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    assert max(allocated, grown) < megabytes, f"{allocated:.0f} MB allocated, the process grew by {grown:.0f} MB"

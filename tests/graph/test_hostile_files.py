@@ -1,4 +1,4 @@
-"""What a file may leave out or say twice, where its weights may lie, and what a path may be."""
+"""What a file may leave out or say twice, and what a path may be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
-from tests.graph.limited import load_limited
 from tests.graph.sketch import Sketch
 
 
@@ -212,64 +211,6 @@ def test_what_onnxruntime_refuses_while_it_runs() -> None:
     net = replace(mr.load(plain()), input_shape=(9,))
     with pytest.raises(mr.UnsupportedModel, match="cannot run the network"):
         Recorder(net, [net.logits], threads=1)(np.zeros((2, 9), np.float32))
-
-
-# --- external data ----------------------------------------------------------------------------------------------------
-
-
-def beside(folder: Path, *locations: tuple[str, int], elements: int = 12) -> Path:
-    """A model with one weight [4, elements / 4] each at an offset of a file."""
-    sketch = Sketch(4)
-    out = [sketch.node("MatMul", "x", sketch.normal(4, 3)) for _ in locations]
-    model = sketch.model(sketch.node("Sum", *out))
-    for tensor, (location, offset) in zip(model.graph.initializer, locations, strict=True):
-        tensor.ClearField("raw_data")
-        tensor.dims[:] = [4, elements // 4]
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in {"location": location, "offset": offset, "length": 4 * elements}.items():
-            tensor.external_data.add(key=key, value=str(value))
-    path = folder / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def test_missing_external_data_are_called_that(tmp_path: Path) -> None:
-    with pytest.raises(mr.CorruptFile, match=r"external data file 'weights.bin' of .*model.onnx' is missing"):
-        mr.load(beside(tmp_path, ("weights.bin", 0)))
-
-
-def test_only_what_the_model_uses_is_read(tmp_path: Path) -> None:
-    """A terabyte that nobody wrote, behind and before the weights."""
-    path = beside(tmp_path, ("weights.bin", 0), ("weights.bin", 1 << 30))
-    with (tmp_path / "weights.bin").open("wb") as file:
-        file.write(np.ones(12, np.float32).tobytes())
-        file.seek(1 << 30)
-        file.write(np.ones(12, np.float32).tobytes())
-        file.truncate(1 << 40)
-    assert load_limited(path).message.startswith("loaded")
-
-
-def test_the_hash_is_of_what_is_used(tmp_path: Path) -> None:
-    path = beside(tmp_path, ("weights.bin", 16))
-    data = np.arange(20, dtype=np.float32)
-    hashes = []
-    for place in (None, 0, 7, 19):
-        changed = data.copy()
-        if place is not None:
-            changed[place] += 1
-        (tmp_path / "weights.bin").write_bytes(changed.tobytes())
-        hashes.append(mr.load(path).sha256)
-    assert hashes[0] == hashes[1] == hashes[3] != hashes[2]
-
-
-@pytest.mark.parametrize("count", [1, 40])
-def test_weights_in_a_hole(count: int, tmp_path: Path) -> None:
-    """A download that has not ended; or one part of a file for many weights."""
-    path = beside(tmp_path, *[("weights.bin", 0)] * count, elements=1 << 26 if count == 1 else 1 << 20)
-    with (tmp_path / "weights.bin").open("wb") as file:
-        file.write(np.ones(1 << (10 if count == 1 else 20), np.float32).tobytes())
-        file.truncate(1 << 40)
-    assert "are written" in load_limited(path).message
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ SMALL = [
 
 
 def outcome(model: ModelProto) -> str:
-    """Of the first output: loading compares its values, a refusal must name each operator without a handler."""
+    """The first output: loading compares its values, a refusal must name each operator without a handler."""
     try:
         mr.load(model, output=model.graph.output[0].name)
     except mr.UnsupportedModel as error:

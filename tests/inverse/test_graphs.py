@@ -18,8 +18,8 @@ from tests.oracles.mipin import OracleResult, mipin
 from tests.oracles.spec import Add, Conv, Dense, GlobalAveragePool, Op, Reshape
 
 TOLERANCE, ROUNDING = 1e-8, 1e-11
-"""Of the largest value of the tensor (4.5e7 eps of float64), and of the largest of activation and logit (4.5e4 eps):
-where a ridge leaves next to nothing of a signal, that is all that can be known of it.
+"""Shares of the largest value of the tensor (4.5e7 eps of float64), and of the largest of activation and logit (4.5e4
+eps): where a ridge leaves next to nothing of a signal, that is all that can be known of it.
 """
 
 SAMPLES = 10

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
 from tests.networks import Network, sample_inputs, to_onnx
-from tests.oracles.autograd import apply_op
 from tests.oracles.spec import Activation, Add, Array, Conv, Dense, Integers, MaxPool, Reshape
 
 
@@ -51,7 +49,11 @@ class Case:
         return cls(network, net, sample_inputs(network.input_shape, samples, seed), targets)
 
     def values(self, x: npt.NDArray[np.floating[Any]] | None = None) -> dict[str, Array]:
-        """Of every tensor at x, float64; those that the package folds away or knows under another name computed."""
+        """Values of every tensor at x, float64; what the package folds away or knows under another name is computed."""
+        import torch
+
+        from tests.oracles.autograd import apply_op
+
         given = self.x if x is None else x
         found = {k: v.astype(np.float64) for k, v in Recorder(self.net, list(self.net.shapes))(given).values.items()}
         for op in self.network.ops:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -104,6 +103,8 @@ def test_integrated_gradients_equal_the_sum_of_gradients(
 @pytest.mark.parametrize("at", ["input", "t", "joined", "u", "f", "y"])
 def test_integrated_gradients_equal_captum_and_are_complete(at: str) -> None:
     """To the rounding of the forward pass in single precision, of which 20 points leave little."""
+    import captum.attr
+
     case = Case.of(smooth(), 0)
     if at == "t":
         with pytest.raises(mr.InvalidData, match="'d': a way to the logits passes it by, through 't'"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from itertools import product
 
-import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -92,6 +91,8 @@ def test_equals_the_rules_written_out(network: Network, names: tuple[str, ...], 
 @pytest.mark.parametrize("zero", [True, False])
 def test_equals_captum(zero: bool) -> None:
     """Within the rounding of the forward pass in single precision."""
+    import captum.attr
+
     case = Case.of(residual(), 0)
     start = np.zeros((2, 6, 6)) if zero else np.random.default_rng(5).standard_normal((2, 6, 6)).astype(np.float32)
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from tests.networks import Network, chains, graphs, random_graph, seeded
 from tests.oracles.autograd import gradients
 
 TOLERANCE = 1e-12
-"""Of the largest value: some thousands of eps, for sums over a few hundred terms a layer and a dozen layers."""
+"""A share of the largest value: some thousands of eps, for sums over a few hundred terms a layer and a dozen layers."""
 
 
 def check(network: Network, names: tuple[str, ...], pick: int, seed: int) -> None:
@@ -55,7 +55,7 @@ def test_gradient_in_single_precision() -> None:
 
 
 def test_gradient_equals_finite_differences() -> None:
-    """Of a network without kinks, by central differences of the single-precision forward pass: 1e-3 of the largest."""
+    """A network without kinks, by central differences of the single-precision forward pass: 1e-3 of the largest."""
     from tests.oracles.spec import Activation, Conv, Dense, Reshape
 
     rng = np.random.default_rng(0)

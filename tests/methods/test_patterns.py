@@ -25,7 +25,7 @@ SAMPLES = 30
 
 
 def check(network: Network, name: str, seed: int) -> None:
-    """Of each neuron, a · wᵀ(numerator) is the numerator; a is zero where nothing was seen of it."""
+    """For each neuron, a · wᵀ(numerator) is the numerator; a is zero where nothing was seen of it."""
     net = mr.load(to_onnx(network.ops, network.input_shape))
     x = sample_inputs(network.input_shape, SAMPLES, seed)
     # In the same batches: in single precision onnxruntime's exponentials depend on where in a batch they stand.

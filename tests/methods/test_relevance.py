@@ -33,7 +33,7 @@ from tests.oracles.spec import Activation, Add, Array, ChannelAffine, Conv, Dens
 METHODS = ("lrp-epsilon", "lrp-alpha-beta", "deep-taylor", "excitation-backprop")
 
 TOLERANCE = 1e6 * EPS
-"""Of the largest relevance on the way: a dozen layers, each with denominators of which rounding is no 1e-11."""
+"""A share of the largest relevance on the way: a dozen layers, each with denominators of which rounding is no 1e-11."""
 
 
 def expected_rule(method: str, ops: tuple[Op, ...], options: dict[str, Any]) -> tuple[Callable[[Op], Shares], float]:

@@ -29,7 +29,7 @@ def linear() -> mr.Network:
 
 
 def explained(name: str) -> mr.Attribution:
-    """Of samples whose logit is negative, and the same the other way round, whose logit is positive."""
+    """Samples whose logit is negative, and the same the other way round, whose logit is positive."""
     net = linear()
     x = np.random.default_rng(4).standard_normal((12, 1, 4, 4)).astype(np.float32)
     x = x[x.reshape(12, 16) @ WEIGHT[:, 1] < 0]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def probabilities(kind: str, logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Of logits [N, C]."""
+    """Probabilities [N, C] of logits [N, C]."""
     found: list[list[float]] = []
     rows: Any = np.asarray(logits, np.float64).tolist()
     for row in rows:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import Ridge
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.gram import Accumulator, Gram, Rows, make_accumulator
@@ -24,6 +23,13 @@ def problem(rows: int, features: int, outputs: int, seed: int = 0, offset: float
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((rows, features)) + offset
     return z, z @ rng.standard_normal((features, outputs)) + rng.standard_normal((rows, outputs)) - offset
+
+
+def scikit_learn(z: np.ndarray, x: np.ndarray, ridge: float, solver: str) -> Any:
+    """Its ridge regression of x on z."""
+    from sklearn.linear_model import Ridge
+
+    return Ridge(alpha=ridge, solver=solver).fit(z, x)
 
 
 def fitted(kind: Callable[..., Accumulator], name: str, z: np.ndarray, x: np.ndarray, cuts: list[int]) -> Accumulator:
@@ -42,7 +48,7 @@ def fitted(kind: Callable[..., Accumulator], name: str, z: np.ndarray, x: np.nda
 def test_dense_inverse_equals_scikit_learn(name: str, kind: Any, ridge: float, rows: int, features: int) -> None:
     z, x = problem(rows, features, 5)
     found = fitted(kind, name, z, x, [rows // 3]).solve(ridge)
-    reference = Ridge(alpha=ridge, solver="svd").fit(z, x)
+    reference = scikit_learn(z, x, ridge, "svd")
     get = backend(name).get
     # The error of a symmetric solve is eps times the condition of its system, which the ridge bounds.
     tolerance = 50 * EPS * found.condition
@@ -92,7 +98,7 @@ def test_products_in_several_blocks_of_columns_add_up(name: str) -> None:
     parts = [fitted(Gram, name, z[a:b], x[a:b], [100]) for a, b in ((0, 350), (350, 700))]
     parts[0].merge(parts[1])
     found, get = parts[0].solve(1.0), backend(name).get
-    reference = Ridge(alpha=1.0, solver="cholesky").fit(z, x)
+    reference = scikit_learn(z, x, 1.0, "cholesky")
     # Two solves of systems of this condition, each to its eps.
     tolerance = 50 * EPS * found.condition
     assert relative_error(get(found.weights)[0], reference.coef_.T) < tolerance
@@ -166,7 +172,7 @@ def test_float32_products_with_float64_sums(name: str) -> None:
     for start in range(0, 4096, 512):
         sums.update(device.put(z[start : start + 512]), device.put(x[start : start + 512]))
     found = sums.solve(1e-3)
-    reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
+    reference = scikit_learn(z, x, 1e-3, "svd")
     weights = device.get(found.weights)
     assert weights.dtype == np.float64
     assert relative_error(weights[0], reference.coef_.T) < 20 * float(np.finfo(np.float32).eps)
@@ -185,7 +191,7 @@ def test_means_far_from_zero_cost_no_digits_in_float32(name: str, offset: float)
         parts[start // 2048].update(device.put(z[rows]), device.put(x[rows]))
     parts[0].merge(parts[1])
     found = parts[0].solve(1e-3)
-    reference = Ridge(alpha=1e-3, solver="svd").fit(z, x)
+    reference = scikit_learn(z, x, 1e-3, "svd")
     assert relative_error(device.get(found.weights)[0], reference.coef_.T) < 40 * float(np.finfo(np.float32).eps)
     assert relative_error(device.get(found.intercept)[0], reference.intercept_) < 1e-6
     assert found.spread == pytest.approx(np.sum((x - x.mean(0)) ** 2), rel=1e-5)

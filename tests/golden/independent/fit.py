@@ -20,7 +20,7 @@ Signals = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Weights:
-    """Of one step: a block a branch, in the shapes of the format; intercept [C] or None."""
+    """What one step fits: a block a branch, in the shapes of the format; intercept [C] or None."""
 
     blocks: list[Tensor]
     intercept: Tensor | None
@@ -28,7 +28,7 @@ class Weights:
 
 class Fit(Pull):
     def regressor(self, step: Step, branch: dict[str, Any], signals: Signals) -> Tensor:
-        """Of a Dense [n, out]; y_c alone [n, 1] where the Dense makes the logits."""
+        """The signal above a Dense [n, out]; y_c alone [n, 1] where the Dense makes the logits."""
         s = signals[self.case.layers[branch["layers"][0]]["output"]]
         target = self.case.options["target"]
         return s[:, target : target + 1] if step["column"] else s
