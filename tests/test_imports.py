@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "window",
         "files",
         "options",
+        "progress",
         "reading",
         "seal",
         "store",

@@ -36,6 +36,7 @@ def _make(options: Namespace) -> int:
         input_mask=options.input_mask,
         local=options.local,
         fit_on=options.fit_on,
+        progress=True,
     )
     for line in told_of_turned(options.data, data):
         print(line)
@@ -44,6 +45,6 @@ def _make(options: Namespace) -> int:
 
 
 def _verify(options: Namespace) -> int:
-    found = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
-    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
-    return 0 if found.ok else CHECK_FAILED
+    verified = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
+    print(json.dumps(verified.as_dict(), indent=1) if options.json else verified)
+    return 0 if verified.ok else CHECK_FAILED
