@@ -87,8 +87,8 @@ ALLOWED: dict[str, set[str]] = {
 
 INSIDE: dict[str, dict[str, set[str]]] = {
     "inverse": {
-        "plan": set(),
         "options": set(),
+        "plan": {"options"},
         "report": set(),
         "descent": {"plan"},
         "passes": {"options", "report", "plan", "descent"},

@@ -12,6 +12,7 @@ import mipin_ref as mr
 from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
+from mipin_ref.inverse.options import METHOD_OPTIONS
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.patterns import PatternFitting
@@ -139,15 +140,13 @@ FITTED: Mapping[type[Fitting], Callable[[mr.Network, Namespace, Mapping[str, Any
     InverseFitting: _inverse,
 }
 """How what a method needs is read or fitted: (network, options of the command, those of the method, dtype)."""
-FIT_OPTIONS = ("ridge", "conv_bias", "input_mask", "local")
-"""Options of a fit that `--option` takes."""
 
 
 def checked_fit_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises InvalidData for an option that is not one of FIT_OPTIONS."""
+    """Raises InvalidData for an option that is not one of METHOD_OPTIONS."""
     for name in given:
-        if name not in FIT_OPTIONS:
-            raise InvalidData(f"method {method!r} has no option {name!r}; its options are {', '.join(FIT_OPTIONS)}")
+        if name not in METHOD_OPTIONS:
+            raise InvalidData(f"method {method!r} has no option {name!r}; its options are {', '.join(METHOD_OPTIONS)}")
     return dict(given)
 
 
