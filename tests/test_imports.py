@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "window",
         "files",
         "options",
+        "progress",
         "reading",
         "seal",
         "store",

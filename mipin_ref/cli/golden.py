@@ -31,6 +31,7 @@ def _make(options: Namespace) -> int:
         options.out,
         labels=None if options.labels is None else open_labels(options.labels)[: options.limit],
         output=options.output,
+        progress=True,
         **fit_options(options),
     )
     for line in told_of_turned(options.data, data):
@@ -40,6 +41,6 @@ def _make(options: Namespace) -> int:
 
 
 def _verify(options: Namespace) -> int:
-    found = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
-    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
-    return 0 if found.ok else CHECK_FAILED
+    verified = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
+    print(json.dumps(verified.as_dict(), indent=1) if options.json else verified)
+    return 0 if verified.ok else CHECK_FAILED
