@@ -16,7 +16,7 @@ from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.forward import Recorder, check_batch
+from mipin_ref.graph.forward import Recorder, check_batch, record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray, Shared
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
@@ -196,4 +196,4 @@ def _sample_bytes(net: Network, backend: Backend, layers: Sequence[Shared]) -> i
     """Rough memory of a sample: what is recorded, and on the device the largest layer's values and products."""
     recorded = {name for layer in layers for name in (layer.input, layer.output)}
     largest = max(3 * prod(layer.in_shape) + 6 * prod(layer.out_shape) for layer in layers)
-    return net.dtype.itemsize * sum(prod(net.shapes[name]) for name in recorded) + backend.itemsize * largest
+    return record_bytes(net, recorded, []) + backend.itemsize * largest

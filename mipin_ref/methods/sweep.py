@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.forward import Record, Recorder
+from mipin_ref.graph.forward import Record, Recorder, record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Activation, HostArray, Layer, Switched, as_kind, switched
 from mipin_ref.methods.layer_context import LayerContext, Read
@@ -86,16 +86,15 @@ class Sweep:
     def sample_bytes(self) -> int:
         """Rough memory of a sample: recorded, on the device, and the largest signals on the way."""
         shapes, item = self.net.shapes, self.backend.itemsize
-        recorded = sum(prod(shapes[name]) for name in {*self._values, *self._fired, self.at, self.net.logits})
+        recorded = {*self._values, *self._fired, self.at, self.net.logits}
         held = sum(prod(shapes[name]) for name in self._values) * item + sum(prod(shapes[n]) for n in self._fired)
-        switches = sum(prod(pool.out_shape) for pool in self._pools.values())
         live, most = {self.net.logits}, 0
         for layer in self.way:
             live.update(layer.inputs[slot] for slot in self._slots[layer.output])
             most = max(most, sum(prod(shapes[name]) for name in live))
             live.discard(layer.output)
         # Between two signals a rule may hold two arrays as large as both.
-        return self.net.dtype.itemsize * recorded + held + 9 * switches + 3 * item * most
+        return record_bytes(self.net, recorded, self._pools.values()) + held + 3 * item * most
 
     def __call__(self, x: HostArray, targets: Ints, *, first: int = 0, beside: HostArray | None = None) -> Swept:
         """Take the signals of x [n, *input_shape] back for targets [n].
