@@ -7,6 +7,7 @@ from math import prod
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.network import Network
@@ -49,6 +50,19 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
     if name not in parts:
         parts[name] = _cut(net, name)
     return parts[name], int(np.ravel_multi_index(index, shape)) if shape else 0
+
+
+def faced(net: Network, targets: npt.NDArray[np.int64]) -> tuple[Network, npt.NDArray[np.int64]]:
+    """The part of the network that all of these targets [N] lie in, and their indices there; see `facing`.
+
+    Where they lie in several parts, it is the whole network, its logits flattened.
+    """
+    parts = {int(one): facing(net, int(one)) for one in np.unique(targets)}
+    networks = {id(part): part for part, _ in parts.values()}
+    if len(networks) != 1:
+        return flattened(net), targets
+    (part,) = networks.values()
+    return part, np.array([parts[int(one)][1] for one in targets], np.int64)
 
 
 def flattened(net: Network) -> Network:
