@@ -211,6 +211,7 @@ def rounding_of_sums(dtype: str, rows: int, condition: float) -> float:
     return float(4 * np.sqrt(2) * (float(np.finfo(dtype).eps) / 2) * np.sqrt(rows) * (1 + np.sqrt(condition)))
 
 
+@pytest.mark.slow
 @on_every_backend
 @pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize("pad", [0, 1])
