@@ -183,7 +183,7 @@ class Backend:
             total[start:, columns] += z[:, start:].T @ z[:, columns]
 
     def matmul_stack(self, a: Array, b: Array) -> Array:
-        """Many small products a [f, r, n] @ b [f, n, c]."""
+        """The many small products a [f, r, n] @ b [f, n, c]."""
         if not self._is_numpy:
             return a @ b
         out = np.empty((a.shape[0], a.shape[1], b.shape[2]), np.result_type(a, b))
@@ -240,10 +240,10 @@ def _cupy_namespace() -> Any:
             raise BackendUnavailable(f"backend 'cupy' needs CuPy: {install}") from error
         raise BackendUnavailable(f"CuPy is installed but cannot be imported ({_cause(error)}): {install}") from error
     try:
-        found = bool(cupy.cuda.is_available())
+        has_device = bool(cupy.cuda.is_available())
     except Exception as error:
         raise BackendUnavailable(f"backend 'cupy' needs a CUDA device, and CuPy says: {_cause(error)}") from error
-    if not found:
+    if not has_device:
         raise BackendUnavailable("backend 'cupy' needs a CUDA device, and CuPy finds none")
     # CuPy opens cuBLAS, cuSOLVER and the compiler when they are first needed: that must not be after an hour.
     try:
@@ -270,7 +270,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _cupy_errors() -> AbstractContextManager[None]:
-    """In it CuPy asks cuSOLVER whether it succeeded; by default it does not, and goes on with what it finds."""
+    """Make CuPy ask cuSOLVER whether it succeeded; by default it does not, and goes on with what it finds."""
     import cupyx
 
     errors: AbstractContextManager[None] = cupyx.errstate(linalg="raise")

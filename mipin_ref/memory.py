@@ -33,7 +33,7 @@ def memory_bytes(memory: str | int) -> int:
 LARGEST_BATCH = 256
 
 BATCH_SHARE = 0.35
-"""Of `memory`, for the samples of a batch; the rest is for results, weights and workspace that does not grow."""
+"""The share of `memory` for a batch of samples; the rest is for results, weights and workspace that does not grow."""
 
 
 def batch_rows(batch_size: int | None, memory: int, sample_bytes: int) -> int:

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from mipin_ref.errors import InvalidData, shown
 
 LARGEST = 2**62
-"""Counts are not larger: no machine holds as many bytes."""
+"""The largest count: no machine holds as many bytes."""
 LARGEST_ARRAY = 2**38
 """Values of an array that is worked on as a whole, at most."""
 

@@ -14,18 +14,18 @@ from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
 from mipin_ref.text import first_line
 
 JSON_BYTES = 32 << 20
-"""Of a JSON file, at most: what it is parsed into may take thirty times as much."""
+"""The most bytes of a JSON file: what it is parsed into may take thirty times as much."""
 JSON_DEPTH = 64
 JSON_DIGITS = 40
-"""Of an integer, at most: one of 64 bits has 20."""
+"""The most digits of an integer: one of 64 bits has 20."""
 
 DEFLATE_LIMIT = 1032
 """No deflate stream expands further, so a larger claim is false and nothing need be allocated to know it."""
 UNPACKED_BYTES = 1 << 30
-"""What is decompressed into memory, at most: what is not compressed is read piece by piece."""
+"""The most bytes that are decompressed into memory: what is not compressed is read piece by piece."""
 HARMLESS_BYTES = 64 << 20
 RATIO_LIMIT = 200
-"""Of what is unpacked to what is packed, beyond HARMLESS_BYTES: numbers that tell anything do not shrink so far."""
+"""The most unpacked bytes a packed one, beyond HARMLESS_BYTES: numbers that tell anything do not shrink so far."""
 
 
 def path_of(given: object, what: str = "a file") -> Path:
@@ -63,7 +63,7 @@ def regular_file(given: object, what: str = "a file") -> Path:
 
 @contextmanager
 def decoding(origin: object, noun: str) -> Iterator[None]:
-    """In it, whatever a library raises on what is damaged becomes CorruptFile, and what the system refuses InvalidData.
+    """Turn what a library raises on damaged content into CorruptFile, and what the system refuses into InvalidData.
 
     origin: the file, or its part, that messages name; noun: what it should be, as "a PNG or JPEG image". Libraries that
     decode have no common base of their exceptions, and damaged content finds ones that none of them means to raise.
@@ -116,16 +116,16 @@ def read_json(path: Path, limit: int = JSON_BYTES) -> Any:
 def parse_json(content: bytes | str, origin: object) -> Any:
     """What a JSON text says; raises as `read_json` does."""
     try:
-        found = json.loads(content, parse_int=_integer)
+        parsed = json.loads(content, parse_int=_integer)
     except RecursionError as error:
         raise CorruptFile(f"{origin}: not a JSON file that is read (nested more than {JSON_DEPTH} deep)") from error
     except ValueError as error:
         raise CorruptFile(f"{origin}: not a JSON file ({reason(error)})") from error
-    level = [found]
+    level = [parsed]
     for _ in range(JSON_DEPTH):
         level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
         if not level:
-            return found
+            return parsed
     raise CorruptFile(f"{origin}: not a JSON file that is read (nested more than {JSON_DEPTH} deep)")
 
 

@@ -9,15 +9,15 @@ OPEN = "0" * 64
 """What stands in the seal's place while the digest is computed."""
 
 _SEAL = re.compile(rb'\\?"seal\\?": \\?"([0-9a-f]{64})\\?"')
-"""In a JSON text, or in one that is itself a string of a JSON text; the first counts."""
+"""The seal in a JSON text, or in one that is itself a string of a JSON text; the first counts."""
 
 
 def sealed(text: bytes) -> bytes:
     """The text with its digest in the place of the first seal, which is `OPEN`."""
-    found = _SEAL.search(text)
-    if found is None or found[1] != OPEN.encode():
+    seal = _SEAL.search(text)
+    if seal is None or seal[1] != OPEN.encode():
         raise ValueError("the text has no open seal")
-    return _with(text, found, hashlib.sha256(text).hexdigest())
+    return _with(text, seal, hashlib.sha256(text).hexdigest())
 
 
 def has_seal(text: bytes) -> bool:
@@ -27,9 +27,9 @@ def has_seal(text: bytes) -> bool:
 
 def is_whole(text: bytes) -> bool:
     """Whether no bit of the text differs from what `sealed` made."""
-    found = _SEAL.search(text)
-    return found is not None and hashlib.sha256(_with(text, found, OPEN)).hexdigest().encode() == found[1]
+    seal = _SEAL.search(text)
+    return seal is not None and hashlib.sha256(_with(text, seal, OPEN)).hexdigest().encode() == seal[1]
 
 
-def _with(text: bytes, found: re.Match[bytes], digest: str) -> bytes:
-    return text[: found.start(1)] + digest.encode() + text[found.end(1) :]
+def _with(text: bytes, seal: re.Match[bytes], digest: str) -> bytes:
+    return text[: seal.start(1)] + digest.encode() + text[seal.end(1) :]

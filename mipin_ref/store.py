@@ -28,8 +28,6 @@ from mipin_ref.files import written_whole
 from mipin_ref.reading import decoding, parse_json, reason, regular_file
 from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
-Array = npt.NDArray[Any]
-
 LENGTH_BYTES = 8
 """A safetensors file begins with the length of its header, little-endian."""
 
@@ -51,7 +49,7 @@ INVERSE = Kind("mipin-inverse", 3, "a saved inverse")
 PATTERNS = Kind("mipin-patterns", 2, "a file of patterns")
 
 HEADER_BYTES = 16 << 20
-"""Of a safetensors header, at most: for a hundred thousand tensors."""
+"""The most bytes of a safetensors header: for a hundred thousand tensors."""
 
 _RECORDED = ("mipin_ref", "numpy", "scipy", "onnx", "onnxruntime")
 _UNSIGNED = ("seal", "digest", "beside")
@@ -63,21 +61,21 @@ def packages() -> dict[str, str]:
     return {name: version(name) for name in _RECORDED}
 
 
-def digest(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
+def digest(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
     """The SHA-256 of what a file holds, however it is laid out there."""
     told = {name: value for name, value in header.items() if name not in _UNSIGNED}
-    found = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    checksum = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
-        found.update(f"\n{json.dumps(name)} {tensor.dtype.str} {list(tensor.shape)}\n".encode())
-        found.update(tensor.data)
-    return found.hexdigest()
+        checksum.update(f"\n{json.dumps(name)} {tensor.dtype.str} {list(tensor.shape)}\n".encode())
+        checksum.update(tensor.data)
+    return checksum.hexdigest()
 
 
 def write(
     path: str | Path,
     header: Mapping[str, Any],
-    tensors: Mapping[str, Array],
+    tensors: Mapping[str, npt.NDArray[Any]],
     kind: Kind = INVERSE,
     *,
     beside: Mapping[str, Any] | None = None,
@@ -112,8 +110,8 @@ def opened(path: Path, noun: str) -> Iterator[Any]:
             length = int.from_bytes(file.read(8), "little")
         if length > HEADER_BYTES:
             raise ValueError(f"it claims a header of {length} bytes, which is more than is read")
-        with safetensors.safe_open(path, framework="numpy") as found:
-            yield found
+        with safetensors.safe_open(path, framework="numpy") as content:
+            yield content
     except MipinError:
         raise
     except MemoryError as error:
@@ -122,7 +120,7 @@ def opened(path: Path, noun: str) -> Iterator[Any]:
         raise CorruptFile(f"{str(path)!r} is not {noun}, or is truncated or damaged: {reason(error)}") from error
 
 
-def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Array]]:
+def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Header and tensors of a file that `write` wrote.
 
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, of another format or version, or
@@ -139,8 +137,8 @@ def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, Ar
         header = parse_json(told, path)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (kind.format, kind.version):
-        found = header.get("version") if isinstance(header, dict) else None
-        raise _other_version(path, found, kind)
+        other = header.get("version") if isinstance(header, dict) else None
+        raise _other_version(path, other, kind)
     if kind.sealed and header.get("digest") != digest(header, tensors):
         raise CorruptFile(f"{str(path)!r} is damaged: its content has another checksum than the one in its header")
     return header, tensors
@@ -165,7 +163,7 @@ def _check_head(path: Path, kind: Kind) -> None:
     raise CorruptFile(f"{str(path)!r} is not {kind.noun}, or is damaged: it holds no checksum of its header")
 
 
-def _other_version(path: Path, found: Any, kind: Kind) -> CorruptFile:
+def _other_version(path: Path, told: Any, kind: Kind) -> CorruptFile:
     return CorruptFile(
-        f"{str(path)!r} has format version {found!r}; this package reads {kind.version}: make the file anew"
+        f"{str(path)!r} has format version {told!r}; this package reads {kind.version}: make the file anew"
     )

@@ -47,10 +47,10 @@ class Window:
     @property
     def offsets(self) -> list[tuple[int, ...]]:
         """u·dilation of every kernel tap u, in C order."""
-        found: list[tuple[int, ...]] = [()]
+        offsets: list[tuple[int, ...]] = [()]
         for k, d in zip(self.kernel, self.dilations, strict=True):
-            found = [(*before, u * d) for before in found for u in range(k)]
-        return found
+            offsets = [(*before, u * d) for before in offsets for u in range(k)]
+        return offsets
 
     @property
     def overlapping(self) -> bool:
@@ -79,15 +79,15 @@ class Window:
         return replace(self, strides=strides, dilations=dilations)
 
     def meetings(self, locations: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
-        """Along each axis, at most so many pairs of taps meet at locations outside an input of `size`."""
-        found = []
+        """An upper bound, along each axis, of the pairs of taps that meet at locations outside an input of `size`."""
+        pairs = []
         for a, (j, n) in enumerate(zip(locations, size, strict=True)):
             reach = (j - 1) * self.strides[a] + self.extent[a]
             outside = self.begin[a] + max(0, reach - self.begin[a] - n)
             # Taps that reach one location lie this far apart.
             apart = self.strides[a] // gcd(self.strides[a], self.dilations[a])
-            found.append(outside * min(-(-self.kernel[a] // apart), j) ** 2)
-        return tuple(found)
+            pairs.append(outside * min(-(-self.kernel[a] // apart), j) ** 2)
+        return tuple(pairs)
 
     def spread(self, offset: tuple[int, ...], locations: tuple[int, ...]) -> tuple[slice, ...]:
         """Where one tap lands on the padded input for every output location: a strided slice an axis."""

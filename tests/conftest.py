@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from mipin_ref.errors import BackendUnavailable
-from mipin_ref.inverse import fitter
+from mipin_ref.inverse.passes import fitter
 from tests.backends import backend
 
 settings.register_profile("untimed", deadline=None)

@@ -83,6 +83,21 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> rooms it may import; "" is the package itself, the public names."""
 
+INSIDE: dict[str, dict[str, set[str]]] = {
+    "inverse": {
+        "plan": set(),
+        "options": set(),
+        "report": set(),
+        "descent": {"plan"},
+        "passes": {"options", "report", "plan", "descent"},
+        "cluster": {"plan", "descent", "passes"},
+        "inverse": {"options", "report", "plan", "descent", "passes"},
+        "load": {"options", "report", "plan", "descent", "inverse"},
+        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "inverse"},
+    },
+}
+"""Room -> its own rooms and files -> those of them that each may import."""
+
 DOORS = {
     "onnx": "graph",
     "onnxruntime": "graph",
@@ -123,11 +138,35 @@ def test_rooms_know_only_the_rooms_above_them() -> None:
 
 
 def test_the_allowed_imports_have_no_cycle() -> None:
-    left = {room: set(known) for room, known in ALLOWED.items()}
-    while left:
-        free = {room for room, known in left.items() if not known}
-        assert free, f"cycle among {sorted(left)}"
-        left = {room: known - free for room, known in left.items() if room not in free}
+    for allowed in (ALLOWED, *INSIDE.values()):
+        left = {room: set(known) for room, known in allowed.items()}
+        while left:
+            free = {room for room, known in left.items() if not known}
+            assert free, f"cycle among {sorted(left)}"
+            left = {room: known - free for room, known in left.items() if room not in free}
+
+
+def test_rooms_within_a_room_know_only_those_before_them() -> None:
+    wrong, seen = [], set()
+    for room, file, module in imports():
+        parts = Path(file).with_suffix("").parts
+        if room not in INSIDE or parts[1:] == ("__init__",):
+            continue
+        assert parts[1] in INSIDE[room], f"{file} is in no room that is listed"
+        seen.add((room, parts[1]))
+        other = [*module.split("."), "", ""]
+        if other[:2] == ["mipin_ref", room] and other[2] not in {parts[1], *INSIDE[room][parts[1]]}:
+            wrong.append(f"{file} imports {module}")
+    assert not wrong
+    assert seen == {(room, name) for room, inside in INSIDE.items() for name in inside}
+
+
+def test_each_room_says_what_it_is_for() -> None:
+    for room, inside in INSIDE.items():
+        rooms = [ROOT / room, *(ROOT / room / name for name in inside if (ROOT / room / name).is_dir())]
+        assert len(rooms) > 1
+        for place in rooms:
+            assert ast.get_docstring(ast.parse((place / "__init__.py").read_text())), place
 
 
 def test_libraries_stay_behind_their_doors() -> None:

@@ -16,11 +16,11 @@ import safetensors.numpy
 import mipin_ref as mr
 from mipin_ref import store
 from mipin_ref.errors import CorruptFile
-from mipin_ref.inverse.checkpoint import PASS
+from mipin_ref.inverse.passes.checkpoint import PASS
 from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 from tests.golden.arrays import copied
+from tests.inverse.passes.test_resume import passes
 from tests.inverse.test_bad_input import X, small
-from tests.inverse.test_resume import passes
 from tests.stored import digest_by_hand, flips, resealed, seal_by_hand
 
 FLIPS = 3000

@@ -18,11 +18,11 @@ from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import check_folder, make_folder
-from mipin_ref.inverse.candidates import candidates
-from mipin_ref.inverse.checkpoint import discard
-from mipin_ref.inverse.cluster import connect
-from mipin_ref.inverse.describe import describe_inverses
+from mipin_ref.inverse.cluster.client import connect
+from mipin_ref.inverse.passes.checkpoint import discard
 from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.plan.describe import describe_inverses
+from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.table import format_table
 
 DEMO_SAMPLES = 1000
@@ -56,7 +56,7 @@ def inspect(options: Namespace) -> None:
     plan = make_plan(net, at=None, local=True, input_mask=None)
     print(net.table(("inverse: unknowns", describe_inverses(net, plan))))
     print("\ntensors to explain (--at):")
-    rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in candidates(net)]
+    rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps_to_explain(net)]
     print(format_table(["  tensor", "shape", "map"], rows))
 
 

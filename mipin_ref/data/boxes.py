@@ -69,7 +69,7 @@ def _of_images(place: Path, folder: Path, samples: int, shape: Sequence[int], ex
     if not folder.is_dir():
         raise InvalidData(f"{place}: boxes by file name are for a folder of images, which {folder} is not")
     geometry = image_geometry(shape)
-    found = []
+    every_box = []
     for file in find_images(folder).files[:samples]:
         inner = file.relative_to(folder).as_posix()
         if inner not in told and file.name not in told:
@@ -88,8 +88,8 @@ def _of_images(place: Path, folder: Path, samples: int, shape: Sequence[int], ex
             boxes = np.array([box for box in moved if box is not None], np.int64).reshape(-1, 4)
             if not len(boxes):
                 raise InvalidData(f"{place}, {inner}: the crop to the network's input cuts the box off")
-        found.append(boxes)
-    return found
+        every_box.append(boxes)
+    return every_box
 
 
 def _checked(value: Any, origin: str) -> Boxes:

@@ -57,10 +57,10 @@ class Calibration:
         preprocessing = None if known is None else Preprocessing.of_record(known)
         if preprocessing is not None and preprocessing.shape not in (None, shape):
             raise ValueError("the preprocessing is for another shape")
-        found = seen_of(header["axis"], header["each"], tensors)
-        if (found.axis, found.each) != channels_of(shape, axis) or len(found.low) * found.each != prod(shape):
+        seen = seen_of(header["axis"], header["each"], tensors)
+        if (seen.axis, seen.each) != channels_of(shape, axis) or len(seen.low) * seen.each != prod(shape):
             raise ValueError("the range of the calibration data is of other channels")
-        return cls(Source(header["given"], preprocessing), found)
+        return cls(Source(header["given"], preprocessing), seen)
 
 
 def seen_tensors(seen: Seen) -> dict[str, npt.NDArray[Any]]:
@@ -80,7 +80,7 @@ def seen_of(axis: Any, each: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Se
 
 
 def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Preprocessing | None:
-    """That of calibration data x, for a network's input of this shape.
+    """The record of calibration data x, for a network's input of this shape.
 
     Raises InvalidData where it is no Preprocessing or one for another shape, and where x has one already.
     """
@@ -97,7 +97,7 @@ def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Pr
 
 
 def samples_like(calibration: Calibration | None, x: Any) -> Samples:
-    """x as samples of a network's input: what is still stored is preprocessed as the calibration data were.
+    """The samples of a network's input: what is still stored is preprocessed as the calibration data were.
 
     x: as in `as_samples`; a path is opened with their preprocessing where that is known, arrays are taken as they are.
     Raises InvalidData as `as_samples` does, and for samples of another preprocessing.

@@ -44,8 +44,8 @@ class Chain:
 
 def batch_files(folder: Path) -> list[Path]:
     """The CIFAR-10 batches of a folder: the training batches where there are any, else the test batch, else none."""
-    found = sorted(path for path in folder.glob("data_batch_*.bin") if path.is_file())
-    return found or [path for path in folder.glob("test_batch.bin") if path.is_file()]
+    training = sorted(path for path in folder.glob("data_batch_*.bin") if path.is_file())
+    return training or [path for path in folder.glob("test_batch.bin") if path.is_file()]
 
 
 def open_images(files: Sequence[Path]) -> Chain:
@@ -57,10 +57,12 @@ def open_labels(files: Sequence[Path]) -> npt.NDArray[np.uint8]:
     """Labels [N] uint8 of the batches. Raises CorruptFile where a label is not below 10."""
     labels = []
     for path in files:
-        found = np.array(_open_records(path)["label"])
-        if found.max() >= CLASSES:
-            raise CorruptFile(f"{path}: label {found.max()} in record {found.argmax()}, CIFAR-10 has classes 0 to 9")
-        labels.append(found)
+        file_labels = np.array(_open_records(path)["label"])
+        if file_labels.max() >= CLASSES:
+            raise CorruptFile(
+                f"{path}: label {file_labels.max()} in record {file_labels.argmax()}, CIFAR-10 has classes 0 to 9"
+            )
+        labels.append(file_labels)
     return np.concatenate(labels)
 
 

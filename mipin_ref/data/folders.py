@@ -53,9 +53,9 @@ def find_images(folder: Path) -> ImageFolder:
     for entry in _shown(folder, left_out):
         if entry.is_dir():
             number += 1
-            found = list(_below(entry, seen, left_out, suffixes))
-            deep += found
-            classes += [number] * len(found)
+            inside = list(_below(entry, seen, left_out, suffixes))
+            deep += inside
+            classes += [number] * len(inside)
         elif _is_image(entry):
             direct.append(entry)
         else:
@@ -107,5 +107,5 @@ def _is_image(entry: Path) -> bool:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+    status = folder.stat()
+    return status.st_dev, status.st_ino

@@ -32,7 +32,7 @@ TURNS = {
 }
 """EXIF orientation -> what makes the image upright (EXIF 2.32, tag 0x0112); 1 and anything else is upright."""
 ACROSS = {TURNS[number] for number in (5, 6, 7, 8)}
-"""Those that swap height and width."""
+"""The orientations that swap height and width."""
 
 
 class ImageFiles:

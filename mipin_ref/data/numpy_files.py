@@ -23,9 +23,9 @@ ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 NUMBERS = "biufcmMSU"
 """The kinds of dtypes that are told from numbers later on; records and sub-arrays are not for samples."""
 HEADER_BYTES = 10_000
-"""Of a .npy header, at most: as NumPy itself has it, which reads it first."""
+"""The most bytes of a .npy header: as NumPy itself has it, which reads it first."""
 DIRECTORY_BYTES = 16 << 20
-"""Of the directory of an archive, at most: for a hundred thousand members."""
+"""The most bytes of the directory of an archive: for a hundred thousand members."""
 END, END_64 = b"PK\x05\x06", b"PK\x06\x06"
 
 
@@ -49,11 +49,11 @@ def open_npz(path: Path, key: str | None, defaults: tuple[str, ...]) -> npt.NDAr
     with opened_archive(path) as archive:
         keys = members(archive)
         wanted = (key,) if key is not None else defaults
-        found = next((name for name in wanted if name in keys), None)
-        if found is None:
+        chosen = next((name for name in wanted if name in keys), None)
+        if chosen is None:
             raise InvalidData(f"{path}: no array {' or '.join(map(shown, wanted))}; it holds {_listed(keys)}")
-        member = archive.getinfo(f"{found}.npy")
-        origin = f"{path}[{found!r}]"
+        member = archive.getinfo(f"{chosen}.npy")
+        origin = f"{path}[{chosen!r}]"
         if member.flag_bits & 1:
             raise InvalidData(f"{origin}: is encrypted; store it without a password")
         if member.compress_type == zipfile.ZIP_STORED:
@@ -112,7 +112,10 @@ def _map(file: IO[bytes], path: Path, origin: str, *, start: int, size: int) -> 
 
 
 def _decompress(stream: IO[bytes], member: zipfile.ZipInfo, origin: str, held: int) -> npt.NDArray[Any]:
-    """held: bytes of the archive, of which the member cannot have more than it says."""
+    """The values of a compressed member.
+
+    held: bytes of the archive, of which the member cannot have more than it says.
+    """
     shape, order, dtype = _read_header(stream, origin)
     claimed = math.prod(shape) * dtype.itemsize
     _check_size(shape, dtype, member.file_size - stream.tell(), origin)

@@ -67,20 +67,20 @@ class Preprocessing:
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON that a file keeps: every field, and what is done to image files of this shape."""
-        found: dict[str, Any] = asdict(self)
-        found["scale"] = None if self.scale is None else float(self.scale)
+        plain: dict[str, Any] = asdict(self)
+        plain["scale"] = None if self.scale is None else float(self.scale)
         geometry = None if self.shape is None else image_geometry(self.shape)
-        return found | {"images": None if geometry is None else _image_record(tuple(self.shape or ()), geometry)}
+        return plain | {"images": None if geometry is None else _image_record(tuple(self.shape or ()), geometry)}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Preprocessing:
         """What `as_record` gave. Raises InvalidData or TypeError where it is not, or images are handled otherwise."""
         given = dict(record)
         images = given.pop("images", None)
-        found = cls(**given)
-        if found.as_record()["images"] != images:
+        preprocessing = cls(**given)
+        if preprocessing.as_record()["images"] != images:
             raise InvalidData("preprocessing: image files were read in a way that this version does not have")
-        return found
+        return preprocessing
 
     def difference(self, given: Preprocessing) -> tuple[str, str, str] | None:
         """The first number that `given` states and that is another here: its name, its value there and the one here.

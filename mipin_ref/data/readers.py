@@ -67,12 +67,12 @@ def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDA
 def _existing(path: str | os.PathLike[str]) -> Path:
     place = path_of(path, "data")
     try:
-        found, other = place.is_dir() or place.is_file(), place.exists()
+        readable, other = place.is_dir() or place.is_file(), place.exists()
     except OSError as error:
         raise InvalidData(f"{shown(path)}: cannot be read ({error.strerror or error})") from error
-    if other and not found:
+    if other and not readable:
         raise InvalidData(f"{path}: a pipe, a socket or a device, which is not read")
-    if not found:
+    if not readable:
         raise InvalidData(f"{path}: no such file or folder")
     return place
 
@@ -96,9 +96,9 @@ def _open_stored(place: Path, key: str | None, preprocessing: Preprocessing) -> 
     if form == "cifar":
         return cifar.open_images(_batches(place)), True
     if form == "images":
-        found = folders.find_images(place)
+        listing = folders.find_images(place)
         return images.ImageFiles(
-            found.files, preprocessing.shape, exif=preprocessing.exif, names=found.names, left_out=found.told()
+            listing.files, preprocessing.shape, exif=preprocessing.exif, names=listing.names, left_out=listing.told()
         ), True
     if form == "image":
         names = [printable(place.name)]

@@ -15,10 +15,10 @@ from mipin_ref.errors import InputRangeWarning
 Values = npt.NDArray[np.float64]
 
 CHANNEL_FLOOR = 1 / 8
-"""Of the widest channel's span: what a channel of many values a sample counts for at least."""
+"""Span that a channel of many values a sample counts for at least, in shares of the widest channel's."""
 
 SMALL = 1 / 32
-"""Of the largest absolute value of every channel: below it all values are far smaller than those seen."""
+"""Share of the largest absolute value of every channel below which all values are far smaller than those seen."""
 
 FEWEST = 16
 """Values from which "far smaller" can be told: fewer may all be small by chance."""
@@ -39,7 +39,7 @@ class Seen:
     mean: Values
 
     def departure(self, x: Extent) -> str | None:
-        """In words, where other inputs are far from those seen; None where they are not.
+        """How other inputs are far from those seen, in words; None where they are not.
 
         Far outside: some channel's lowest or highest value is further outside its range than that range is wide. A
         channel that hardly varied counts as CHANNEL_FLOOR as wide as the widest. Far smaller: all values of every
@@ -79,7 +79,7 @@ class Extent:
 
     @classmethod
     def of(cls, x: npt.NDArray[Any], axis: int | None) -> Extent:
-        """Of a batch [n, ...] that holds at least one value."""
+        """The extent of a batch [n, ...] that holds at least one value."""
         others = tuple(i for i in range(x.ndim) if i != axis)
         with np.errstate(over="ignore"):
             low, high, total = x.min(axis=others), x.max(axis=others), x.sum(axis=others, dtype=np.float64)
@@ -87,14 +87,17 @@ class Extent:
         return cls(x.size // len(low), low, high, total)
 
     def merged(self, behind: Extent) -> Extent:
-        """With samples that come behind these. Totals depend on how samples were parted by their rounding alone."""
+        """The extent of these samples and of those behind them.
+
+        Totals depend on how samples were parted by their rounding alone.
+        """
         with np.errstate(over="ignore"):
             total = self.total + behind.total
         low, high = np.minimum(self.low, behind.low), np.maximum(self.high, behind.high)
         return Extent(self.values + behind.values, low, high, total)
 
     def seen(self, axis: int | None, each: int) -> Seen:
-        """As a record. The mean lies in the range, whatever rounding says."""
+        """The record of it. The mean lies in the range, whatever rounding says."""
         return Seen(axis, each, self.low, self.high, np.clip(self.total / self.values, self.low, self.high))
 
 

@@ -85,7 +85,7 @@ class View:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Of image files, fit to print; None of samples that have none."""
+        """The names of image files, fit to print; None of samples that have none."""
         return getattr(self._stored, "names", None)
 
     @property
@@ -234,8 +234,8 @@ class _Part:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        found = names_of(self._samples)
-        return None if found is None else found[self._start : self._start + self._count]
+        every_name = names_of(self._samples)
+        return None if every_name is None else every_name[self._start : self._start + self._count]
 
     @property
     def left_out(self) -> str:

@@ -11,9 +11,10 @@ from mipin_ref.backend import get_backend
 from mipin_ref.golden.regression import Array, Arrays, Inverted, Noise, Regression, exactly
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import DeviceWeights, Weights
+from mipin_ref.inverse.descent.batch import Batch
+from mipin_ref.inverse.descent.descend import descend, seed
+from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.inverse.propagate import Batch, descend, seed
 from mipin_ref.layers import Switched, switched
 
 

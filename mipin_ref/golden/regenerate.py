@@ -21,9 +21,9 @@ from mipin_ref.golden.perturb import Golden, signals, solved
 from mipin_ref.golden.regression import Array, Inverted
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.blocks import Problem
 from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.passes.problem import Problem
 from mipin_ref.inverse.plan import Step
 from mipin_ref.reading import decoding
 

@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.inverse.blocks import block_shapes
-from mipin_ref.inverse.plan import Step
-from mipin_ref.inverse.pull import pull
+from mipin_ref.inverse.descent.pull_back import pull_back
+from mipin_ref.inverse.plan import Step, block_shapes
 from mipin_ref.layers import Conv, as_kind
 from mipin_ref.layers.padding import padded
 
@@ -67,7 +66,7 @@ class Regression:
         Raises InvalidData where they would take more than ROWS_BYTES.
         """
         step = self.step
-        own = [pull(get_backend(), branch, signals, taps) for branch in step.own]
+        own = [pull_back(get_backend(), branch, signals, taps) for branch in step.own]
         n = len(next(iter(signals.values())))
         found = []
         for channels in self._classes():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Head
-from mipin_ref.graph.read import Read
+from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
@@ -27,16 +27,16 @@ class Canonical:
     head: Head | None
 
 
-def canonical(found: Read) -> Canonical:
+def canonical(drafted: Drafted) -> Canonical:
     """The canonical layers of a draft: those that lead to the logits, in execution order.
 
     Every name that they keep holds the values that it has in the file. Raises UnsupportedModel where a node cannot be
     handled, naming all of them, and where there is nothing between input and output.
     """
-    if found.problems:
-        raise UnsupportedModel(CANNOT, [*found.problems, *_misplaced(found.layers, _head(found))])
-    assert found.logits is not None
-    wiring = Wiring(list(found.layers), found.logits, found.names)
+    if drafted.problems:
+        raise UnsupportedModel(CANNOT, [*drafted.problems, *_misplaced(drafted.layers, _head(drafted))])
+    assert drafted.logits is not None
+    wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
@@ -48,14 +48,14 @@ def canonical(found: Read) -> Canonical:
     left = _misplaced(wiring.layers, ())
     if left:
         raise UnsupportedModel(CANNOT, left)
-    if wiring.logits == found.input:
+    if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
-    settle_affines(wiring, found.dtype)
+    settle_affines(wiring, drafted.dtype)
     flatten_logits(wiring)
-    kept = {found.input, *(layer.output for layer in wiring.layers)}
-    aliases = {name: target for name, target in found.aliases.items() if target in kept}
-    gone = {name for name, target in found.aliases.items() if target in wiring.folded}
-    folded = frozenset(wiring.folded & found.names | gone)
+    kept = {drafted.input, *(layer.output for layer in wiring.layers)}
+    aliases = {name: target for name, target in drafted.aliases.items() if target in kept}
+    gone = {name for name, target in drafted.aliases.items() if target in wiring.folded}
+    folded = frozenset(wiring.folded & drafted.names | gone)
     return Canonical(settled(wiring.layers), aliases, folded, wiring.logits, head)
 
 
@@ -70,8 +70,8 @@ def settled(layers: list[Wired]) -> tuple[Layer, ...]:
 CANNOT = "the network has nodes that cannot be inverted"
 
 
-def _head(found: Read) -> list[Wired]:
-    return [] if found.logits is None else head_layers(Wiring(found.layers, found.logits, found.names))
+def _head(drafted: Drafted) -> list[Wired]:
+    return [] if drafted.logits is None else head_layers(Wiring(drafted.layers, drafted.logits, drafted.names))
 
 
 def _misplaced(layers: Iterable[Wired], head: Collection[Wired]) -> list[str]:

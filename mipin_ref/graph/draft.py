@@ -10,8 +10,7 @@ import numpy as np
 
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Shape, Wired
+from mipin_ref.layers import HostArray, Shape, Wired
 
 BATCH = 1_000_003
 """Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
@@ -28,7 +27,7 @@ class _Passing(Wired):
     columns = 0
 
     @property
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, HostArray]:
         return {}
 
     @property
@@ -87,7 +86,7 @@ class Draft:
     dtype: np.dtype[np.floating]
     spent: Spent
     names: frozenset[str] = frozenset()
-    constants: dict[str, Array] = field(default_factory=dict)
+    constants: dict[str, HostArray] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
@@ -95,7 +94,7 @@ class Draft:
     sparse: set[str] = field(default_factory=set)
     _shared: set[int] = field(default_factory=set)
 
-    def constant(self, name: str) -> Array | None:
+    def constant(self, name: str) -> HostArray | None:
         """The value of a known tensor; None where it is left out. Refused where it depends on the input."""
         if not name:
             return None
@@ -103,7 +102,7 @@ class Draft:
             raise Refused(f"input {name!r} is not a constant")
         return self.constants[name]
 
-    def weight(self, name: str) -> Array:
+    def weight(self, name: str) -> HostArray:
         """A constant in the network's dtype. Refused where it is missing or not finite."""
         value = self.constant(name)
         if value is None:
@@ -117,7 +116,7 @@ class Draft:
             self._shared.add(id(typed))
         return typed
 
-    def option(self, node: Node, attribute: str, index: int) -> Array | None:
+    def option(self, node: Node, attribute: str, index: int) -> HostArray | None:
         """A parameter that newer opsets take as input `index` and older ones as an attribute."""
         if attribute in node.attributes:
             return np.asarray(node.attributes[attribute])
@@ -128,10 +127,10 @@ class Draft:
         if node.inputs[0] not in self.signals:
             other = next(name for name in node.inputs if name in self.signals)
             raise Refused(f"input {other!r} is not a constant")
-        found = self.signals[node.inputs[0]]
+        source = self.signals[node.inputs[0]]
         if batch_first:
-            check_batch_first(found, node.inputs[0])
-        return found
+            check_batch_first(source, node.inputs[0])
+        return source
 
     def inner_name(self, node: Node, role: str) -> str:
         """A name that the file does not have, for a tensor between the layers of one node."""
@@ -153,14 +152,14 @@ class Draft:
         self.signals[layer.output] = Signal(layer.output, shape, axis)
 
     def alias(self, name: str, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:
-        """Tensor `name` of the file is `source` under another name (and batch position)."""
+        """Let tensor `name` of the file be `source` under another name (and batch position)."""
         moved = Signal(source.name, source.shape if shape is None else shape, source.axis if axis is None else axis)
         self.signals[name] = moved
         self.aliases[name] = source.name
 
 
 def check_batch_first(x: Signal, name: str) -> None:
-    """Refused where the batch is not the first axis of tensor `name` of the file."""
+    """Raise Refused where the batch is not the first axis of tensor `name` of the file."""
     if x.axis != 0:
         raise Refused(f"the batch is axis {x.axis} of {name!r}")
 
@@ -175,8 +174,8 @@ def without_stand_in(message: str) -> str:
     return re.sub(r"\d{7,}", _spoken, message)
 
 
-def _spoken(found: re.Match[str]) -> str:
-    number = int(found[0])
+def _spoken(match: re.Match[str]) -> str:
+    number = int(match[0])
     if number % BATCH or not number:
-        return found[0]
+        return match[0]
     return "N" if number == BATCH else f"{number // BATCH}·N"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.network import Network
+from mipin_ref.graph.layer_list import LayerList, leading_to
 from mipin_ref.layers import HostArray, Layer
 
 OPSET, IR_VERSION = 20, 9
@@ -26,7 +26,7 @@ LARGE = 1 << 16
 
 
 def emit(
-    net: Network, wanted: Sequence[str], switches: Collection[str] = (), *, beside: dict[str, HostArray] | None = None
+    net: LayerList, wanted: Sequence[str], switches: Collection[str] = (), *, beside: dict[str, HostArray] | None = None
 ) -> ModelProto:
     """A model whose outputs are the tensors `wanted` and, for each max-pool output in `switches`, its Indices.
 
@@ -34,11 +34,7 @@ def emit(
     beside: takes the large weights by name, of which the model then has name and shape alone.
     Raises UnsupportedModel where the weights are too large for one model that holds them.
     """
-    needed, layers = {*wanted, *switches}, []
-    for layer in reversed(net.layers):
-        if layer.output in needed:
-            layers.append(layer)
-            needed.update(layer.inputs)
+    layers = leading_to(net.layers, {*wanted, *switches})
     size = sum(layer.parameters for layer in layers) * net.dtype.itemsize
     if size > MAX_BYTES and beside is None:
         raise UnsupportedModel(
@@ -56,7 +52,7 @@ def emit(
         ir_version=IR_VERSION,
     )
     prefix = _prefix(net)
-    for number, layer in enumerate(reversed(layers)):
+    for number, layer in enumerate(layers):
         # Into the model itself: a graph given to make_model would hold all weights twice.
         layer.emit(_Writer(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches, beside))
     return model
@@ -66,7 +62,7 @@ def switches_of(tensor: str) -> str:
     return f"{tensor}:switches"
 
 
-def _prefix(net: Network) -> str:
+def _prefix(net: LayerList) -> str:
     """What the names of weights begin with, and no tensor's name does."""
     prefix = "layer"
     while any(name.startswith(prefix) for name in net.shapes):

@@ -81,18 +81,18 @@ def _is_split(readers: list[Layer]) -> bool:
 def _on_every_way(net: Network) -> set[str]:
     """The tensors that no way from the input to the logits avoids: no layer reads across them in execution order."""
     position = {name: number for number, name in enumerate(net.shapes)}
-    found, furthest = set(), 0
+    unavoidable, furthest = set(), 0
     for name, number in position.items():
         if furthest <= number:
-            found.add(name)
+            unavoidable.add(name)
         furthest = max([furthest, *(position[layer.output] for layer, _ in net.consumers[name])])
-    return found
+    return unavoidable
 
 
 def _input_like(net: Network) -> set[str]:
     """The input and what is made of it without a weighted sum or a pool over locations."""
-    found = {net.input}
+    input_like = {net.input}
     for layer in net.layers:
         if not layer.mixes:
-            found.update([layer.output] if found.issuperset(layer.inputs) else [])
-    return found
+            input_like.update([layer.output] if input_like.issuperset(layer.inputs) else [])
+    return input_like

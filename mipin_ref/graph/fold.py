@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from mipin_ref.graph.draft import BATCH, Refused
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.node import Node
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Where", "Expand"}
 BROADCASTING |= {"Equal", "Greater", "Less", "And", "Or"}
@@ -34,7 +34,7 @@ ELEMENT = 4
 """Multiplications of a product that take as long as an element of anything else."""
 
 
-def fold(node: Node, inputs: list[Array | None], opset: int, spent: Spent) -> list[Array]:
+def fold(node: Node, inputs: list[HostArray | None], opset: int, spent: Spent) -> list[HostArray]:
     """The outputs of a node whose inputs are known, by the operator's reference implementation.
 
     inputs: one array an input, None where it is left out. Raises TooLarge before anything large is allocated, Refused
@@ -55,7 +55,7 @@ def fold(node: Node, inputs: list[Array | None], opset: int, spent: Spent) -> li
     return values
 
 
-def _evaluated(node: Node, inputs: list[Array | None], opset: int) -> list[Array]:
+def _evaluated(node: Node, inputs: list[HostArray | None], opset: int) -> list[HostArray]:
     given = {name: value for name, value in zip(node.inputs, inputs, strict=True) if value is not None}
     graph = helper.make_graph(
         [node.proto],
@@ -70,7 +70,7 @@ def _evaluated(node: Node, inputs: list[Array | None], opset: int) -> list[Array
     return values
 
 
-def _check_values(node: Node, inputs: list[Array | None]) -> None:
+def _check_values(node: Node, inputs: list[HostArray | None]) -> None:
     if any(value is not None and value.dtype.kind not in "biufV" for value in inputs):
         raise Refused("it computes with text")
     if node.op == "Constant" and "sparse_value" in node.attributes:
@@ -83,7 +83,7 @@ def _check_values(node: Node, inputs: list[Array | None]) -> None:
             raise Refused("it makes as many values as the batch has samples")
 
 
-def _spend(node: Node, inputs: list[Array | None], spent: Spent) -> None:
+def _spend(node: Node, inputs: list[HostArray | None], spent: Spent) -> None:
     """Raises TooLarge where the result, or the time that it takes, is out of proportion."""
     known = [value for value in inputs if value is not None]
     size = _result_size(node, known)
@@ -97,7 +97,7 @@ def _spend(node: Node, inputs: list[Array | None], spent: Spent) -> None:
         spent.check_compute(size * _itemsize(node, known))
 
 
-def _itemsize(node: Node, known: list[Array]) -> int:
+def _itemsize(node: Node, known: list[HostArray]) -> int:
     """Bytes of an element of the result, at most."""
     if node.op == "ConstantOfShape":
         told = [attribute.t.data_type for attribute in node.proto.attribute if attribute.name == "value"]
@@ -107,7 +107,7 @@ def _itemsize(node: Node, known: list[Array]) -> int:
     return max((value.dtype.itemsize for value in known), default=8)
 
 
-def _result_size(node: Node, known: list[Array]) -> int:
+def _result_size(node: Node, known: list[HostArray]) -> int:
     """Elements of the result, an upper bound where it is cheap to have one. Raises ValueError where inputs misfit."""
     if node.op == "ConstantOfShape" and known:
         return prod(int(d) for d in known[0].ravel())

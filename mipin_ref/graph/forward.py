@@ -15,8 +15,8 @@ import onnxruntime
 
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
-from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.graph.layer_list import LayerList
+from mipin_ref.layers import HostArray
 from mipin_ref.text import first_line
 from mipin_ref.threads import BLAS_THREADS
 
@@ -24,7 +24,7 @@ SESSIONS = 2
 """How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
 
 _Key = tuple[tuple[str, ...], tuple[str, ...], int]
-_kept: MutableMapping[Network, dict[_Key, _Open]] = WeakKeyDictionary()
+_kept: MutableMapping[LayerList, dict[_Key, _Open]] = WeakKeyDictionary()
 _keeping = Lock()
 
 
@@ -32,12 +32,12 @@ _keeping = Lock()
 class Record:
     """values: tensor name -> [n, ...]; switches: max-pool output name -> flat winning index over n·C·map [n, ...]."""
 
-    values: Mapping[str, Array]
+    values: Mapping[str, HostArray]
     switches: Mapping[str, npt.NDArray[np.int64]]
 
 
 def session(
-    model: bytes | str, threads: int | None = None, weights: Mapping[str, Array] | None = None
+    model: bytes | str, threads: int | None = None, weights: Mapping[str, HostArray] | None = None
 ) -> onnxruntime.InferenceSession:
     """An onnxruntime session that computes what is written, in bounded memory.
 
@@ -72,22 +72,22 @@ class _Open:
     """A session and the weights that it reads where they lie."""
 
     runtime: onnxruntime.InferenceSession
-    weights: Mapping[str, Array]
+    weights: Mapping[str, HostArray]
 
 
-def _session_of(net: Network, wanted: Sequence[str], switches: Sequence[str], threads: int, *, keep: bool) -> _Open:
+def _session_of(net: LayerList, wanted: Sequence[str], switches: Sequence[str], threads: int, *, keep: bool) -> _Open:
     key = (tuple(wanted), tuple(switches), threads)
     with _keeping:
-        found = _kept.get(net, {}).get(key)
-    if found is None:
-        beside: dict[str, Array] = {}
+        opened = _kept.get(net, {}).get(key)
+    if opened is None:
+        beside: dict[str, HostArray] = {}
         model = emit(net, wanted, switches, beside=beside).SerializeToString()
-        found = _Open(session(model, threads, beside), beside)
+        opened = _Open(session(model, threads, beside), beside)
     if keep:
         with _keeping:
             others = {other: kept for other, kept in _kept.get(net, {}).items() if other != key}
-            _kept[net] = dict([*others.items(), (key, found)][-SESSIONS:])
-    return found
+            _kept[net] = dict([*others.items(), (key, opened)][-SESSIONS:])
+    return opened
 
 
 class Recorder:
@@ -99,7 +99,7 @@ class Recorder:
 
     def __init__(
         self,
-        net: Network,
+        net: LayerList,
         wanted: Sequence[str],
         switches: Collection[str] = (),
         *,
@@ -115,7 +115,7 @@ class Recorder:
             threads = BLAS_THREADS.count if threads is None else threads
             self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
 
-    def __call__(self, x: Array, first: int = 0) -> Record:
+    def __call__(self, x: HostArray, first: int = 0) -> Record:
         """Record one batch x [n, *input_shape]; `first` is its position in the data, for error messages.
 
         Raises InvalidData for a wrong shape or dtype, and for NaN or Inf in x or in any recorded tensor.
@@ -134,11 +134,11 @@ class Recorder:
             values[net.input] = x
         return Record(values, switches)
 
-    def _run(self, x: Array) -> list[Array]:
+    def _run(self, x: HostArray) -> list[HostArray]:
         if self._session is None:
             return []
         try:
-            outputs: list[Array] = self._session.runtime.run(self._fetched, {self._net.input: x})
+            outputs: list[HostArray] = self._session.runtime.run(self._fetched, {self._net.input: x})
         except Exception as failure:  # as in `session`
             raise UnsupportedModel(
                 f"onnxruntime cannot run the network on {len(x)} samples: {runtime_reason(failure)}"
@@ -146,7 +146,7 @@ class Recorder:
         return outputs
 
 
-def logits(net: Network, x: Array, *, batch_size: int = 256) -> Array:
+def logits(net: LayerList, x: HostArray, *, batch_size: int = 256) -> HostArray:
     """The logits [N, classes] of x [N, *input_shape]. Raises InvalidData where x is empty or does not fit."""
     check_batch(net, x)
     if not len(x):
@@ -156,7 +156,7 @@ def logits(net: Network, x: Array, *, batch_size: int = 256) -> Array:
     return np.concatenate(parts).reshape(len(x), -1)
 
 
-def check_batch(net: Network, x: Any) -> None:
+def check_batch(net: LayerList, x: Any) -> None:
     """Raises InvalidData where x is no floating-point array [n, *input_shape]."""
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if not isinstance(shape, tuple) or not isinstance(dtype, np.dtype):
@@ -169,7 +169,7 @@ def check_batch(net: Network, x: Any) -> None:
         raise InvalidData(f"data are {dtype}; pass floating point, scaled as in training (for bytes often x / 255)")
 
 
-def _check_finite(a: Array, what: str) -> None:
+def _check_finite(a: HostArray, what: str) -> None:
     # Minimum and maximum carry NaN and Inf without a temporary of a's size.
     if a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
         raise InvalidData(f"{what} hold NaN or Inf")

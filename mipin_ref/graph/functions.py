@@ -17,7 +17,7 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class _Size:
-    """nodes and bytes of a function with all that it calls; depth of the calls."""
+    """Nodes and bytes of a function with all that it calls; depth of the calls."""
 
     nodes: int
     bytes: int

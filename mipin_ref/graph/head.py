@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 
-Kind = Literal["softmax", "sigmoid"]
+HeadKind = Literal["softmax", "sigmoid"]
 
 Clip = tuple[float, float]
 Behind = Clip | None
@@ -27,12 +27,12 @@ class Head:
     by Concat differ in them.
     """
 
-    kind: Kind
+    kind: HeadKind
     operators: tuple[str, ...]
     sources: Mapping[str, str]
     behind: tuple[Behind, ...] | None = ()
 
-    def output(self, logits: Array) -> Array | None:
+    def output(self, logits: HostArray) -> HostArray | None:
         """What the file gives of logits [N, C]; None where its parts end differently."""
         if self.behind is None:
             return None
@@ -45,21 +45,21 @@ class Head:
         return value
 
 
-def probabilities(kind: Kind, logits: Array) -> Array:
+def probabilities(kind: HeadKind, logits: HostArray) -> HostArray:
     """The probabilities of logits [N, C], float64."""
-    found: Array = np.exp(LOG_PROBABILITIES[kind](logits))
-    return found
+    values: HostArray = np.exp(LOG_PROBABILITIES[kind](logits))
+    return values
 
 
-def _log_softmax(logits: Array) -> Array:
+def _log_softmax(logits: HostArray) -> HostArray:
     z = np.asarray(logits, np.float64)
     z = z - z.max(axis=-1, keepdims=True)
     return np.asarray(z - np.log(np.exp(z).sum(axis=-1, keepdims=True)))
 
 
-def _log_sigmoid(logits: Array) -> Array:
+def _log_sigmoid(logits: HostArray) -> HostArray:
     return np.asarray(-np.logaddexp(0.0, -np.asarray(logits, np.float64)))
 
 
-LOG_PROBABILITIES: dict[Kind, Callable[[Array], Array]] = {"softmax": _log_softmax, "sigmoid": _log_sigmoid}
-"""In logarithms first: a saturated probability keeps its digits there."""
+LOG_PROBABILITIES: dict[HeadKind, Callable[[HostArray], HostArray]] = {"softmax": _log_softmax, "sigmoid": _log_sigmoid}
+"""Logarithms of the probabilities, which come first: a saturated probability keeps its digits there."""

@@ -22,12 +22,12 @@ def sample_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Shape]
         values = shape_inference.infer_shapes(_light(proto)).graph.value_info
     except Exception:
         return {}
-    found = {}
+    shapes = {}
     for value in values:
         dims = [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
         if dims and dims[0] == (file_batch or 0) and min(dims[1:], default=1) > 0:
-            found[value.name] = tuple(dims[1:])
-    return found
+            shapes[value.name] = tuple(dims[1:])
+    return shapes
 
 
 def _light(proto: ModelProto) -> ModelProto:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto
 
-HANDING_ON = {"Identity": 0, "Cast": 0, "Reshape": 0, "Flatten": 0, "Squeeze": 0, "Unsqueeze": 0} | {
+CHOICE_AT = {"Identity": 0, "Cast": 0, "Reshape": 0, "Flatten": 0, "Squeeze": 0, "Unsqueeze": 0} | {
     "ArrayFeatureExtractor": 1
 }
 """Operators behind an ArgMax that leave it the choice, with the input that carries it."""
@@ -23,7 +23,7 @@ def scores_behind(proto: ModelProto, output: str) -> str:
         if node.op_type == "ArgMax":
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
             return str(node.input[0]) if axis else output
-        slot = HANDING_ON.get(node.op_type)
+        slot = CHOICE_AT.get(node.op_type)
         if slot is None or slot >= len(node.input):
             break
         name = node.input[slot]

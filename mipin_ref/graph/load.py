@@ -12,7 +12,7 @@ from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
-from mipin_ref.graph.read import Read, choose_output, read
+from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.trial import SAMPLES, free_batch, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
@@ -58,22 +58,22 @@ def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: 
     opened = open_model(source)
     chosen = choose_output(opened.proto, output)
     needed = pruned(opened.proto, chosen)
-    found = read(needed, chosen)
-    if found.problems:
-        return _network(opened, found)
-    samples = samples_that_fit(found)
-    net = _network(opened, found)
+    drafted = read(needed, chosen)
+    if drafted.problems:
+        return _network(opened, drafted)
+    samples = samples_that_fit(drafted)
+    net = _network(opened, drafted)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.
         as_it_is = needed is opened.proto and (opened.external or net.removed is None)
         original = opened.path if as_it_is and opened.path is not None else needed
-        batch, axis, half = found.file_batch, found.batch_axis, half_precision(needed)
+        batch, axis, half = drafted.file_batch, drafted.batch_axis, half_precision(needed)
         if batch is not None and samples < batch:
             original = needed
             free_batch(needed)
             samples = min(samples, SAMPLES)
-        del opened, needed, found
+        del opened, needed, drafted
         try:
             verify(net, original, half=half, batch_axis=axis, samples=samples)
         except UnsupportedModel as error:
@@ -85,15 +85,15 @@ def _loaded(source: str | Path | bytes | ModelProto, output: str | None, check: 
     return net
 
 
-def _network(opened: Opened, found: Read) -> Network:
-    rewritten = canonical(found)
+def _network(opened: Opened, drafted: Drafted) -> Network:
+    rewritten = canonical(drafted)
     return Network(
         layers=rewritten.layers,
-        input=found.input,
-        input_shape=found.input_shape,
-        dtype=np.dtype(found.dtype),
+        input=drafted.input,
+        input_shape=drafted.input_shape,
+        dtype=np.dtype(drafted.dtype),
         output_names=tuple(value.name for value in opened.proto.graph.output),
-        output=found.output,
+        output=drafted.output,
         logits=rewritten.logits,
         aliases=rewritten.aliases,
         folded=rewritten.folded,

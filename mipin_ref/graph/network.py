@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.head import Head, Kind, probabilities
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Layer, Shape
+from mipin_ref.graph.forward import logits
+from mipin_ref.graph.head import Head, HeadKind, probabilities
+from mipin_ref.graph.layer_list import LayerList
+from mipin_ref.layers import HostArray, Shape
 from mipin_ref.table import format_table
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(LayerList):
     """An ONNX classifier as layers, in execution order, all of them on the way from `input` to the logits.
 
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
@@ -30,20 +29,15 @@ class Network:
     sha256: of the file, followed by the weights that lie beside it, as it names them.
     """
 
-    layers: tuple[Layer, ...]
-    input: str
-    input_shape: Shape
-    dtype: np.dtype[Any]
     output_names: tuple[str, ...]
     output: str
-    logits: str
     aliases: Mapping[str, str]
     folded: frozenset[str]
     sha256: str
     removed: Head | None = None
 
     @property
-    def head(self) -> Kind | None:
+    def head(self) -> HeadKind | None:
         """What was removed behind the logits: "softmax", "sigmoid" (of each class by itself), or None."""
         return None if self.removed is None else self.removed.kind
 
@@ -58,7 +52,7 @@ class Network:
             return "the softmax over the classes, of logits that have no head in the file"
         return None
 
-    def probabilities(self, logits: Array) -> Array:
+    def probabilities(self, logits: HostArray) -> HostArray:
         """The probabilities of logits [N, classes], float64 of the same shape.
 
         Softmax over the classes for a softmax head, and for logits without a head in a file of two or more outputs; the
@@ -77,50 +71,19 @@ class Network:
             )
         return probabilities(self.head or "softmax", values)
 
-    def predict(self, x: Array, *, batch_size: int = 256) -> tuple[Array, Array]:
+    def predict(self, x: HostArray, *, batch_size: int = 256) -> tuple[HostArray, HostArray]:
         """The probabilities [N, classes] of x [N, *input_shape], float64, and the logits [N, classes].
 
         What a probability is, says `probabilities`; of a single sigmoid output it is that of class 1 against class 0.
         Raises InvalidData where x is empty or does not fit, and where the network has no probability.
         """
-        # The recorder imports this module.
-        from mipin_ref.graph.forward import logits
-
-        found = logits(self, x, batch_size=batch_size)
-        return self.probabilities(found), found
-
-    @cached_property
-    def shapes(self) -> dict[str, Shape]:
-        """Per-sample shape of every tensor, in execution order, the input first."""
-        return {self.input: self.input_shape} | {layer.output: layer.out_shape for layer in self.layers}
-
-    @cached_property
-    def consumers(self) -> dict[str, tuple[tuple[Layer, int], ...]]:
-        """Who reads each tensor: layers, in execution order, each with the position of the tensor among its inputs."""
-        found: dict[str, list[tuple[Layer, int]]] = {name: [] for name in self.shapes}
-        for layer in self.layers:
-            for slot, name in enumerate(layer.inputs):
-                found[name].append((layer, slot))
-        return {name: tuple(readers) for name, readers in found.items()}
-
-    @property
-    def branches(self) -> bool:
-        """Whether some tensor has several readers."""
-        return any(len(readers) > 1 for readers in self.consumers.values())
+        scores = logits(self, x, batch_size=batch_size)
+        return self.probabilities(scores), scores
 
     @property
     def classes(self) -> int:
         """Length of the last axis of the logits."""
         return self.shapes[self.logits][-1]
-
-    def behind(self, name: str) -> tuple[Layer, ...]:
-        """The layers that depend on a tensor, in execution order."""
-        reached, found = {name}, []
-        for layer in self.layers:
-            if reached.intersection(layer.inputs):
-                reached.add(layer.output)
-                found.append(layer)
-        return tuple(found)
 
     def tensor(self, name: str) -> str:
         """The surviving name of a tensor of the file.
@@ -139,38 +102,6 @@ class Network:
                 + (f"; did you mean {', '.join(map(repr, near))}?" if near else "")
             )
         return resolved
-
-    def channel_axis(self, name: str) -> int | None:
-        """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
-
-        It is what a Conv or a pool calls axis 1, carried to its neighbours by the layers that keep axes apart. Where
-        none is near, a sample of three axes is [C, H, W], unless only its last axis has a typical length (1 or 3).
-        """
-        if name in self._channel_axes:
-            return self._channel_axes[name]
-        shape = self.shapes[name]
-        if len(shape) < 3:
-            return None
-        return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
-
-    @cached_property
-    def _channel_axes(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for layer in self.layers:
-            if layer.channels is not None:
-                found.update({layer.input: layer.channels, layer.output: layer.channels})
-        known = -1
-        while known < len(found):
-            known = len(found)
-            for layer in self.layers:
-                if (axes := layer.axes) is None:
-                    continue
-                for name in layer.inputs:
-                    if name in found:
-                        found.setdefault(layer.output, axes.index(found[name]))
-                    elif layer.output in found:
-                        found[name] = axes[found[layer.output]]
-        return found
 
     def check_target(self, target: object) -> int:
         """The target as an int. Raises InvalidData where it is not an index into logits [N, classes]."""

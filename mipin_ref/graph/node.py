@@ -10,6 +10,9 @@ from onnx import AttributeProto, NodeProto, helper
 
 from mipin_ref.errors import CorruptFile
 
+STANDARD = ("", "ai.onnx")
+"""The two spellings of the domain of ONNX's own operators."""
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -24,9 +27,18 @@ class Node:
     proto: NodeProto
 
     @property
+    def standard(self) -> bool:
+        """Whether the operator is one of ONNX's own."""
+        return self.domain in STANDARD
+
+    @property
+    def qualified(self) -> str:
+        """The operator's name, with its domain where it is another's."""
+        return self.op if self.standard else f"{self.domain}.{self.op}"
+
+    @property
     def label(self) -> str:
-        op = f"{self.domain}.{self.op}" if self.domain not in ("", "ai.onnx") else self.op
-        return f"{op} {self.name or self.outputs[0]!r}"
+        return f"{self.qualified} {self.name or self.outputs[0]!r}"
 
     @property
     def has_subgraph(self) -> bool:
@@ -37,8 +49,8 @@ class Node:
         return self.inputs[index] if index < len(self.inputs) else ""
 
 
-def record(proto: NodeProto) -> Node:
-    """Raises CorruptFile where an attribute holds nothing that can be read."""
+def node_of(proto: NodeProto) -> Node:
+    """The record of an ONNX node. Raises CorruptFile where an attribute holds nothing that can be read."""
     return Node(
         proto.op_type,
         proto.domain,

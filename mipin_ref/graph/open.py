@@ -74,7 +74,7 @@ def _read(path: Path) -> bytes:
 
 
 def _opened(data: bytes, what: str, path: Path | None) -> Opened:
-    """path: of the file that holds `data`, None where there is none."""
+    """Parse and check the bytes of a model. path: of the file that holds `data`, None where there is none."""
     digest = hashlib.sha256(data)
     proto = _parse(data, what)
     del data

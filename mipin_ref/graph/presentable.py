@@ -11,11 +11,10 @@ from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueIn
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.functions import subgraphs
+from mipin_ref.graph.inputs import data_inputs
+from mipin_ref.graph.node import STANDARD
 
 M = TypeVar("M", TensorProto, ValueInfoProto, OperatorSetIdProto)
-
-STANDARD = ("", "ai.onnx")
-"""Two spellings of one domain."""
 
 
 def standard_opset(proto: ModelProto) -> int:
@@ -45,10 +44,9 @@ def tidy(proto: ModelProto) -> bool:
         outputs = [_copy(value) for value in kept]
         del proto.graph.output[:]
         proto.graph.output.extend(outputs)
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    for value in proto.graph.input:
+    for value in data_inputs(proto.graph):
         dims = value.type.tensor_type.shape.dim
-        if value.name not in weights and dims and dims[0].HasField("dim_value") and dims[0].dim_value <= 0:
+        if dims and dims[0].HasField("dim_value") and dims[0].dim_value <= 0:
             dims[0].dim_param = "N"
             changed = True
     return changed

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
+from mipin_ref.graph.functions import subgraphs
+
 
 def pruned(proto: ModelProto, output: str) -> ModelProto:
     """The model without the nodes, inputs, outputs and weights that `output` does not need; itself where all are.
@@ -42,7 +44,7 @@ def _read_by(node: NodeProto) -> Iterator[str]:
     """Names that a node reads, those that its subgraphs may capture from outside included."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+        for graph in subgraphs(attribute):
             yield from _read_inside(graph)
 
 

@@ -12,19 +12,19 @@ from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
+from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.label import scores_behind
 from mipin_ref.graph.limits import CONSTANT, TENSOR, Spent, TooLarge
-from mipin_ref.graph.node import Node, record
+from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Shape, Wired
+from mipin_ref.layers import HostArray, Shape, Wired
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
-class Read:
+class Drafted:
     """The draft layers of the chosen output, in execution order, still to be canonicalised.
 
     logits: the tensor of the layers that the output is; None where it lies behind a node that cannot be handled;
@@ -74,14 +74,14 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     return chosen.pop()
 
 
-def read(proto: ModelProto, output: str) -> Read:
+def read(proto: ModelProto, output: str) -> Drafted:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
     Raises UnsupportedModel where the input is not one tensor of fixed sample shape.
     """
     constants = _initializers(proto)
-    nodes = [record(node) for node in proto.graph.node]
-    data = _only_input([value for value in proto.graph.input if value.name not in constants], output)
+    nodes = [node_of(node) for node in proto.graph.node]
+    data = _only_input(data_inputs(proto.graph), output)
     shape, file_batch, dtype = _input_shape(data)
     names = frozenset([data.name, *constants, *(name for node in nodes for name in node.outputs)])
     spent = Spent(proto.ByteSize())
@@ -101,16 +101,16 @@ def read(proto: ModelProto, output: str) -> Read:
             _leave_gap(node, draft, inferred)
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
-    found = draft.signals.get(output)
-    return Read(
+    explained = draft.signals.get(output)
+    return Drafted(
         layers=draft.layers,
         aliases=draft.aliases,
         input=data.name,
         input_shape=shape,
         dtype=dtype,
         output=output,
-        logits=None if found is None else found.name,
-        batch_axis=0 if found is None else found.axis,
+        logits=None if explained is None else explained.name,
+        batch_axis=0 if explained is None else explained.axis,
         names=names,
         problems=tuple(problems),
         file_batch=file_batch,
@@ -119,13 +119,12 @@ def read(proto: ModelProto, output: str) -> Read:
 
 
 def _step(node: Node, draft: Draft) -> None:
-    standard = node.domain in ("", "ai.onnx")
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
-    if standard and not dependent and not unknown and node.op in FOLDABLE:
+    if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
-    handler = HANDLERS.get(node.op if standard else f"{node.domain}.{node.op}")
+    handler = HANDLERS.get(node.qualified)
     if handler is None:
         raise Refused(
             "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"
@@ -176,8 +175,8 @@ def _leave_gap(node: Node, draft: Draft, inferred: dict[str, Shape]) -> None:
             draft.behind.add(name)
 
 
-def _initializers(proto: ModelProto) -> dict[str, Array]:
-    values: dict[str, Array] = {}
+def _initializers(proto: ModelProto) -> dict[str, HostArray]:
+    values: dict[str, HostArray] = {}
     for tensor in proto.graph.initializer:
         if prod(tensor.dims) > CONSTANT:
             raise UnsupportedModel(f"initializer {tensor.name!r} asks for {prod(tensor.dims)} elements")
@@ -219,5 +218,5 @@ def _input_shape(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[np.
     batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
     if prod(shape) > TENSOR:
         raise UnsupportedModel(f"input {value.name!r} has {prod(shape):,} elements a sample ({TENSOR:,} are allowed)")
-    found = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    return shape, batch, np.dtype(np.float64 if found == np.float64 else np.float32)
+    stored = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return shape, batch, np.dtype(np.float64 if stored == np.float64 else np.float32)

@@ -8,7 +8,8 @@ from math import prod
 from onnx import ModelProto
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.read import Read
+from mipin_ref.graph.inputs import data_inputs
+from mipin_ref.graph.read import Drafted
 from mipin_ref.layers import Wired
 
 SAMPLES = 3
@@ -21,34 +22,34 @@ SPARED = 8
 """How much less it should be where more than one sample is a matter of choice."""
 
 
-def samples_that_fit(found: Read) -> int:
+def samples_that_fit(drafted: Drafted) -> int:
     """How many samples one run may have, SAMPLES at most where the file leaves the batch free.
 
     Raises UnsupportedModel where one sample already takes more memory or time than the file could be worth.
     """
-    spent = found.spent
-    total = sum(prod(layer.out_shape) for layer in found.layers)
+    spent = drafted.spent
+    total = sum(prod(layer.out_shape) for layer in drafted.layers)
     if total > spent.activations():
         raise UnsupportedModel(
             f"the network's tensors have {total:,} elements a sample; for a file of this size {spent.activations():,} "
-            f"are allowed. {_largest(found.layers)}"
+            f"are allowed. {_largest(drafted.layers)}"
         )
-    bytes_, room = live_bytes(found), spent.room()
+    bytes_, room = live_bytes(drafted), spent.room()
     if bytes_ > room:
         raise UnsupportedModel(
             f"running the network on one sample takes {bytes_:,} bytes; for a file of this size {room:,} are allowed. "
-            f"{_largest(found.layers)}"
+            f"{_largest(drafted.layers)}"
         )
-    work = sum(layer.work for layer in found.layers)
+    work = sum(layer.work for layer in drafted.layers)
     if work > spent.work():
-        slowest = max(found.layers, key=lambda layer: layer.work)
+        slowest = max(drafted.layers, key=lambda layer: layer.work)
         raise UnsupportedModel(
             f"running the network on one sample takes about {work:.1e} operations; for a file of this size "
             f"{spent.work():.1e} are allowed. {slowest.kind} {slowest.name!r} takes most"
         )
     fitting = room // max(bytes_, 1)
-    if found.file_batch is not None:
-        return min(found.file_batch, fitting, FIXED * spent.work() // max(work, 1))
+    if drafted.file_batch is not None:
+        return min(drafted.file_batch, fitting, FIXED * spent.work() // max(work, 1))
     return max(1, min(SAMPLES, fitting, spent.work() // (SPARED * max(work, 1))))
 
 
@@ -57,30 +58,28 @@ def _largest(layers: Sequence[Wired]) -> str:
     return f"The largest is {largest.output!r} of {'×'.join(map(str, largest.out_shape))}"
 
 
-def live_bytes(found: Read) -> int:
+def live_bytes(drafted: Drafted) -> int:
     """What onnxruntime holds of one sample's activations at once, at most, as it runs layer by layer."""
-    last = {name: place for place, layer in enumerate(found.layers) for name in layer.inputs}
-    itemsize = found.dtype.itemsize
-    held = {found.input: itemsize * prod(found.input_shape)}
+    last = {name: place for place, layer in enumerate(drafted.layers) for name in layer.inputs}
+    itemsize = drafted.dtype.itemsize
+    held = {drafted.input: itemsize * prod(drafted.input_shape)}
     now = most = sum(held.values())
-    for place, layer in enumerate(found.layers):
+    for place, layer in enumerate(drafted.layers):
         held[layer.output] = itemsize * prod(layer.out_shape)
         now += held[layer.output]
         # In float64 a convolution writes its input out once for every tap.
         beside = itemsize * layer.columns if itemsize == 8 else 0
         most = max(most, now + beside)
         for name in {*layer.inputs, layer.output}:
-            if last.get(name, -1) <= place and layer.output != found.logits:
+            if last.get(name, -1) <= place and layer.output != drafted.logits:
                 now -= held.pop(name, 0)
     return most
 
 
 def free_batch(proto: ModelProto) -> None:
     """Leave the batch of the one input free, and with it whatever shapes the file claims."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    for value in proto.graph.input:
-        if value.name not in weights:
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
+    for value in data_inputs(proto.graph):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
     for value in proto.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")

@@ -11,14 +11,15 @@ from onnxruntime import InferenceSession
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward import Recorder, runtime_reason, session
+from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
-"""Of the largest output: folding batch norms and padding reorders sums, nothing more."""
+"""Difference allowed, in shares of the largest output: folding batch norms and padding reorders sums, nothing more."""
 
 HALF_TOLERANCE = 2e-2
-"""Where the file computes in half precision, and the network does not."""
+"""The same where the file computes in half precision, and the network does not."""
 
 
 def verify(
@@ -83,9 +84,9 @@ def verify(
 def half_precision(original: ModelProto) -> set[str]:
     """The tensors that the file computes from its input in half precision, or from such."""
     graph = original.graph
-    weights = {tensor.name for tensor in graph.initializer}
-    signals = {value.name for value in graph.input} - weights
-    half = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT16} & signals
+    inputs = data_inputs(graph)
+    signals = {value.name for value in inputs}
+    half = {value.name for value in inputs if value.type.tensor_type.elem_type == TensorProto.FLOAT16}
     for node in graph.node:
         if not signals.intersection(node.input):
             continue
@@ -96,8 +97,8 @@ def half_precision(original: ModelProto) -> set[str]:
     return half
 
 
-def _error(actual: Array, expected: Array, allowed: float, floor: float = 0.0) -> float:
-    """Relative to the largest value, or to `floor` where that is larger."""
+def _error(actual: HostArray, expected: HostArray, allowed: float, floor: float = 0.0) -> float:
+    """The difference relative to the largest value, or to `floor` where that is larger."""
     if expected.size != actual.size:
         raise UnsupportedModel(
             f"the file computes {expected.size} outputs where the canonical network has {actual.size}"
@@ -114,8 +115,8 @@ def _error(actual: Array, expected: Array, allowed: float, floor: float = 0.0) -
 def _sources(net: Network, original: ModelProto) -> dict[str, str]:
     """What the head read, as far as file and network both have it: names of the file -> names of the network."""
     made = {name for node in original.graph.node for name in node.output}
-    found = {} if net.removed is None else net.removed.sources
-    return {name: kept for name, kept in found.items() if name in made and kept in net.shapes}
+    sources = {} if net.removed is None else net.removed.sources
+    return {name: kept for name, kept in sources.items() if name in made and kept in net.shapes}
 
 
 def _session(original: ModelProto, sources: Collection[str]) -> InferenceSession:

@@ -1,0 +1,4 @@
+"""MIP-IN itself: inverses fitted, applied, saved (paper, Algorithm 1).
+
+Rooms, each of which knows only those before it: plan, descent, passes, cluster; then fit, inverse, load.
+"""

@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
+from mipin_ref.data import Calibration, Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.checkpoint import checked_directory, identity_of, opened
-from mipin_ref.inverse.cluster import ClusterData, ClusterRunner
-from mipin_ref.inverse.fitter import Fitter, RoundedTooMuch
+from mipin_ref.inverse.cluster.data import ClusterData
+from mipin_ref.inverse.cluster.runner import ClusterRunner
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
+from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
+from mipin_ref.inverse.plan import Plan, make_plan
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
@@ -146,7 +147,7 @@ def fit(
                     raise InvalidData(
                         f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
                     ) from error
-            return fitter.run(targets, start, finished)
+            return inverses_of(fitter.run(targets, start, finished), net, plan, options, device, data)
 
     try:
         found = fitted(device, options)
@@ -154,6 +155,17 @@ def fit(
         warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
         found = fitted(device.in_double(), replace(options, dtype="float64"))
     return found[targets[0]] if asked is None else found
+
+
+def inverses_of(
+    fitted: Fitted, net: Network, plan: Plan, options: Options, backend: Backend, data: Samples
+) -> dict[int, Inverse]:
+    """The inverses by target, of what a fit of `plan` on `data` gave."""
+    calibration = Calibration(data.source, fitted.seen)
+    return {
+        target: Inverse(net, target, options, plan, one.weights, one.report, one.samples, backend, calibration)
+        for target, one in fitted.targets.items()
+    }
 
 
 def _check_data(net: Network, data: Samples) -> None:

@@ -19,14 +19,16 @@ from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.ahead import batches, in_hand
-from mipin_ref.inverse.blocks import Weights, sample_bytes
+from mipin_ref.inverse.descent.batch import Recorded, needs, recorded, to_device
+from mipin_ref.inverse.descent.descend import descend, seed
+from mipin_ref.inverse.descent.memory import sample_bytes
+from mipin_ref.inverse.descent.weights import Weights
+from mipin_ref.inverse.descent.weights_file import weight_tensors
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.packed import packed
+from mipin_ref.inverse.passes.device_cache import DeviceCache
+from mipin_ref.inverse.passes.prefetch import batches, in_hand
 from mipin_ref.inverse.plan import Plan
-from mipin_ref.inverse.propagate import Recorded, descend, needs, recorded, seed, to_device
 from mipin_ref.inverse.report import Report
-from mipin_ref.inverse.resident import Resident
 from mipin_ref.memory import checked_batch_size
 from mipin_ref.options import check_size
 from mipin_ref.reading import path_of
@@ -35,7 +37,7 @@ from mipin_ref.store import write
 BATCH_BYTES = 256 << 20
 """What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""
 
-_resident = Resident()
+_cache = DeviceCache()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class Inverse:
         slicing; or a path, which is preprocessed as they were where that is known; at: a tensor on the way from the
         logits to the explained one, by default that one itself, or several (the result is then a dict by name, from
         one descent). Returns NumPy arrays of the tensor's shape in the fit's dtype. For the next call the forward model
-        stays open and the weights stay on the device, those of the last few inverses up to RESIDENT_BYTES.
+        stays open and the weights stay on the device, those of the last few inverses up to DEVICE_CACHE_BYTES.
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way. Warns with
         InputRangeWarning where x lies far outside the range of the calibration data (see `Seen.departure`).
         """
@@ -116,7 +118,7 @@ class Inverse:
             each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
             size = max(1, min(256, BATCH_BYTES // each))
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
-        weights = _resident.of(self, backend, needed)
+        weights = _cache.of(self, backend, needed)
         parts = {
             tensor: [np.empty((len(data), *net.shapes[tensor]), backend.dtype) for _ in range(3)] for tensor in tensors
         }
@@ -164,5 +166,5 @@ class Inverse:
         }
         tensors = self.calibration.tensors()
         for number, step in enumerate(self.plan.fitted):
-            tensors.update(packed(str(number), self.weights[step.tensor]))
+            tensors.update(weight_tensors(str(number), self.weights[step.tensor]))
         write(path_of(path), header, tensors, beside={"seconds": self.report.seconds})

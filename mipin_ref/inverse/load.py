@@ -10,9 +10,9 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.descent.weights_file import read_weights
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.packed import unpacked
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.inverse.report import Report, timed_rows
 from mipin_ref.reading import regular_file
@@ -42,7 +42,7 @@ def load_inverse(
         report = Report(timed_rows(header["report"], header["beside"]["seconds"]))
         found, samples = net.check_target(header["target"]), int(header["samples"])
         weights = {
-            step.tensor: unpacked(path, tensors, str(number), step, column=plan.is_column(step))
+            step.tensor: read_weights(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
         }
         calibration = Calibration.read(header["calibration"], tensors, net.input_shape, net.channel_axis(net.input))

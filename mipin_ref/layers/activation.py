@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
 from typing import Any
-
-import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Unweighted
 from mipin_ref.layers.kind import ELEMENT, HostArray, States, Writer
+from mipin_ref.layers.quadrature import gauss_legendre
 
 Options = Mapping[str, Any]
 Pair = tuple[Array, Array]
 """f(x) and f'(x), both of x's shape."""
 
 NODES = 32
-"""Of the quadrature of the normal density; more do not change the result in double precision."""
+"""Nodes of the quadrature of the normal density; more do not change the result in double precision."""
 
 
 def _step(xp: Any, x: Array, bound: float = 0.0) -> Array:
@@ -134,13 +132,6 @@ def _mish(xp: Any, x: Array, o: Options) -> Pair:
     return x * t, t + x * (1 - t * t) * _sigmoid(xp, x)
 
 
-@cache
-def _nodes() -> tuple[tuple[float, float], ...]:
-    """Gauss-Legendre nodes on [0, 1] and their weights."""
-    at, weights = np.polynomial.legendre.leggauss(NODES)
-    return tuple((float(0.5 * (u + 1)), float(0.5 * w)) for u, w in zip(at, weights, strict=True))
-
-
 def _gelu(xp: Any, x: Array, o: Options) -> Pair:
     if o.get("approximate", "none") == "tanh":
         c = math.sqrt(2 / math.pi)
@@ -150,7 +141,7 @@ def _gelu(xp: Any, x: Array, o: Options) -> Pair:
     inside, above = _between(xp, x, -9.0, 9.0)
     near = x * inside
     total = xp.zeros_like(x)
-    for node, weight in _nodes():
+    for node, weight in gauss_legendre(NODES):
         total += weight * xp.exp(-0.5 * (node * near) ** 2)
     root = 1 / math.sqrt(2 * math.pi)
     p = inside * (0.5 + root * near * total) + above

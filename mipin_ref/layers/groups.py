@@ -137,5 +137,5 @@ class Untrained(Layer, group=True):
 
 
 def switched(layers: Iterable[Layer]) -> dict[str, Switched]:
-    """Those of the layers whose switches are to be recorded, by output."""
+    """The layers whose switches are to be recorded, by output."""
     return {layer.output: layer for layer in layers if isinstance(layer, Switched)}

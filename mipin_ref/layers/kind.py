@@ -141,7 +141,10 @@ class Layer(Wired):
     channels: ClassVar[int | None]
 
     def __init_subclass__(cls, *, group: bool = False) -> None:
-        """group: whether the class is no kind but what several kinds have in common."""
+        """Refuse a kind that leaves a question open.
+
+        group: whether the class is no kind but what several kinds have in common.
+        """
         super().__init_subclass__()
         missing = [] if group else unanswered(cls)
         if missing:
@@ -169,7 +172,7 @@ class Layer(Wired):
     @property
     @abstractmethod
     def axes(self) -> tuple[int, ...] | None:
-        """For each axis of the output, batch included, the input's axis that it is; None where axes are not kept."""
+        """The input's axis that each axis of the output is, batch included; None where axes are not kept."""
 
     @property
     @abstractmethod

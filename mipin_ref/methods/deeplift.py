@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, as_kind
+from mipin_ref.layers.quadrature import gauss_legendre
 from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.options import baseline_of
@@ -18,7 +18,7 @@ from mipin_ref.methods.site import Read, Site
 from mipin_ref.methods.sweep import Ints, Sweep
 
 NODES = 16
-"""Of the mean Jacobian of a local response normalisation along a line."""
+"""Nodes of the mean Jacobian of a local response normalisation along a line."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class MeanJacobian:
         assert site.inputs is not None
         x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
         total = backend.zeros(signal.shape, signal.dtype)
-        for node, weight in _nodes():
+        for node, weight in gauss_legendre(NODES):
             point = reference + node * (x - reference)
             total += weight * response_norm_adjoint(backend, signal, point, options)
         return total
@@ -122,9 +122,3 @@ class DeepLIFT(Method):
         gained = output.astype(np.float64) - swept.logits[n, targets]
         delta = relevance.reshape(n, -1).sum(axis=1) - gained
         return Found(swept.value[:n], relevance, output, delta=delta)
-
-
-@cache
-def _nodes() -> tuple[tuple[float, float], ...]:
-    at, weights = np.polynomial.legendre.leggauss(NODES)
-    return tuple((float(0.5 * (u + 1)), float(0.5 * w)) for u, w in zip(at, weights, strict=True))

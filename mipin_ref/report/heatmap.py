@@ -30,7 +30,7 @@ def heatmap(a: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 
 def as_finite(values: npt.ArrayLike, where: str) -> npt.NDArray[np.float64]:
-    """values as float64. Raises InvalidData, naming `where`, for what is not a real number, NaN and Inf."""
+    """The values as float64. Raises InvalidData, naming `where`, for what is not a real number, NaN and Inf."""
     try:
         array: npt.NDArray[Any] = np.asarray(values)
     except Exception as error:  # whatever an object of the user's raises

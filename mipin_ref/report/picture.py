@@ -104,7 +104,7 @@ def save_png(array: npt.NDArray[np.uint8], path: str | os.PathLike[str]) -> None
 
 
 def channels_last(array: npt.ArrayLike, channel_axis: int | None, name: str) -> npt.NDArray[np.float64]:
-    """[N, H, W, C], with C = 1 where there is no channel axis. Raises InvalidData, naming `name`, for no images."""
+    """Images as [N, H, W, C], with C = 1 without a channel axis. Raises InvalidData, naming `name`, for no images."""
     values = as_finite(array, name)
     wanted = 3 if channel_axis is None else 4
     if values.ndim != wanted or values.size == 0:

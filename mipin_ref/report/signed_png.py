@@ -52,11 +52,11 @@ def png_bytes(picture: Image.Image) -> bytes:
 
 def block_means(maps: npt.NDArray[np.floating], factor: int) -> npt.NDArray[np.floating]:
     """Maps [N, H, W] as means [N, ⌈H / factor⌉, ⌈W / factor⌉] of blocks; those at the end may be smaller."""
-    found = maps
+    means = maps
     for axis in (1, 2):
         starts = np.arange(0, maps.shape[axis], factor)
         counts = np.diff(np.append(starts, maps.shape[axis]))
         shape = [1, 1, 1]
         shape[axis] = len(counts)
-        found = np.add.reduceat(found, starts, axis=axis) / counts.reshape(shape)
-    return found
+        means = np.add.reduceat(means, starts, axis=axis) / counts.reshape(shape)
+    return means

@@ -46,7 +46,7 @@ TEXTS = st.one_of(st.sampled_from([*FILES, *NOWHERE, *FEW, *MANY, *WORDS, *OPTIO
 WORK = {"--steps", "--mosaics", "--grid", "--option", "--size", "--mean", "--std"}
 """Options whose value may be large and then takes its time."""
 NEVER = {"--dask"}
-"""Needs a scheduler, of which tests/inverse/test_cluster.py has one."""
+"""Needs a scheduler, of which tests/inverse/cluster/test_cluster.py has one."""
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 import safetensors
 
 from mipin_ref.cli import main
-from mipin_ref.inverse.blocks import Sums
+from mipin_ref.inverse.passes.problem import Sums
 from tests.cli.test_cli import folder as folder
 from tests.inverse.test_bad_input import X
 

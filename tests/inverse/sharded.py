@@ -11,13 +11,15 @@ import mipin_ref as mr
 from mipin_ref.backend import Backend
 from mipin_ref.data import as_samples
 from mipin_ref.data.seen import Extent
-from mipin_ref.inverse.fitter import Fitter
-from mipin_ref.inverse.kept_rows import KeptRows
+from mipin_ref.inverse.fit import inverses_of
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.passes import Added, Known, Pass, Problems
+from mipin_ref.inverse.passes.fitter import Fitter
+from mipin_ref.inverse.passes.recordings import Key
+from mipin_ref.inverse.passes.row_store import RowStore
+from mipin_ref.inverse.passes.run import Added, Pass, Problems
+from mipin_ref.inverse.passes.shards import Job, Kept, Order, Partial, Shard, accumulate, alive_in, merged
+from mipin_ref.inverse.passes.target import TargetState
 from mipin_ref.inverse.plan import make_plan
-from mipin_ref.inverse.recordings import Key
-from mipin_ref.inverse.shards import Job, Kept, Order, Partial, Shard, accumulate, alive_in, merged
 from mipin_ref.progress import Advance
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Concat, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
@@ -28,13 +30,13 @@ class OneByOne:
 
     def __init__(self, job: Job, x: np.ndarray, edges: Sequence[tuple[int, int]], keep: int) -> None:
         self.job, self.shards = job, [Shard(i, a, b, x[a:b]) for i, (a, b) in enumerate(edges)]
-        self.signals = KeptRows(keep * len(edges), files=False)
-        self.kept = [Kept(KeptRows(keep, files=False), KeptRows(keep, files=False)) for _ in edges]
+        self.signals = RowStore(keep * len(edges), files=False)
+        self.kept = [Kept(RowStore(keep, files=False), RowStore(keep, files=False)) for _ in edges]
         self.needed: frozenset[Key] | None = None
         self.extent: Extent | None = None
         self.tasks: list[tuple[Order, list[tuple[Any, ...]], list[Partial]]] = []
 
-    def run(self, this: Pass, state: Mapping[int, Known], problems: Problems, advance: Advance) -> Added:
+    def run(self, this: Pass, state: Mapping[int, TargetState], problems: Problems, advance: Advance) -> Added:
         order = Order.of(this, problems, self.signals, self.needed, len(self.shards))
         weights = {t: dict(known.on_device) for t, known in state.items()}
         asked: list[tuple[Any, ...]] = []
@@ -80,8 +82,10 @@ def one_by_one(
     chosen = Options(dtype=backend.dtype, **options)
     plan = make_plan(net, at=chosen.at, local=chosen.local, input_mask=None, conv_bias=chosen.conv_bias)
     passes = OneByOne(Job.of(net, plan, backend, memory), x, edges, keep)
-    fitter = Fitter(net, plan, chosen, backend, as_samples(x), labels, memory, batch_size, passes)
-    return fitter.run(targets, lambda text, total: lambda count: None), passes
+    data = as_samples(x)
+    fitter = Fitter(net, plan, chosen, backend, data, labels, memory, batch_size, passes)
+    fitted = fitter.run(targets, lambda text, total: lambda count: None)
+    return inverses_of(fitted, net, plan, chosen, backend, data), passes
 
 
 def branching_network() -> mr.Network:

@@ -15,12 +15,12 @@ import mipin_ref as mr
 from mipin_ref import store
 from mipin_ref.data import Preprocessing, SharedFile, first, open_data
 from mipin_ref.data.seen import Extent
-from mipin_ref.inverse.checkpoint import PASS
-from mipin_ref.inverse.recordings import Recordings
+from mipin_ref.inverse.passes.checkpoint import PASS
+from mipin_ref.inverse.passes.recordings import Recordings
 from tests.backends import backend, on_every_backend
+from tests.inverse.passes.test_resume import passes
 from tests.inverse.sharded import branching_network, one_by_one, samples
 from tests.inverse.test_bad_input import X, small
-from tests.inverse.test_resume import passes
 from tests.stored import resealed
 
 NORMAL = Preprocessing(mean=0.5, std=0.25)

@@ -16,7 +16,7 @@ from mipin_ref.golden.slips import SLIPS, forward_slips
 from mipin_ref.graph.canonical import settled
 from mipin_ref.graph.draft import Gap
 from mipin_ref.graph.forward import Recorder, logits
-from mipin_ref.inverse.candidates import candidates
+from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.layers import KINDS, Dense, Layer, Linear, Reshape, Shared, Unweighted, Wired, as_kind
 from mipin_ref.layers.kind import QUESTIONS, unanswered
 from mipin_ref.methods.registry import METHODS, make_method
@@ -129,7 +129,7 @@ def test_a_made_up_kind_is_inverted_as_it_says() -> None:
 def test_a_made_up_kind_is_shown_and_written() -> None:
     net = network(negation())
     assert "Negation" in str(net)
-    assert candidates(net)[-1].tensor == "t"
+    assert maps_to_explain(net)[-1].tensor == "t"
     np.testing.assert_allclose(logits(net, X), -logits(network(unchanged()), X), rtol=1e-6)
     (first, *_) = describe_layers(net, lambda name, array: name)
     assert first["kind"] == "Negation"

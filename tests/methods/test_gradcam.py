@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mipin_ref as mr
-from mipin_ref.inverse.candidates import candidates
+from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from tests.backends import PICKS, backend, on_drawn_backend, picked, relative_error
 from tests.methods.recorded import Case
 from tests.networks import Network, graphs
@@ -80,7 +80,7 @@ def test_a_pooled_vector_in_another_shape_is_no_map(reshapes: int) -> None:
         ops.append(Reshape((ops[-1].output,), f"r{number}", shape))
     case = Case.of(Network((*ops, replace(network().ops[-1], inputs=(ops[-1].output,))), (2, 8, 8)), 0)
     res = mr.attribute(case.net, case.x, 1, "grad-cam")
-    assert res.tensor == "p" == candidates(case.net)[0].tensor
+    assert res.tensor == "p" == maps_to_explain(case.net)[0].tensor
 
 
 def test_channels_may_come_last() -> None:

@@ -15,10 +15,10 @@ from mipin_ref import store
 from mipin_ref.cli.evaluate import command
 from mipin_ref.golden import case
 from mipin_ref.graph.ops import HANDLERS
-from mipin_ref.inverse import checkpoint
+from mipin_ref.inverse.passes import checkpoint
 from mipin_ref.layers import KINDS
 from tests.pages.page import README, ROOT, TEXTS
-from tests.test_imports import ALLOWED, GROUND
+from tests.test_imports import ALLOWED, GROUND, INSIDE
 
 
 def test_every_operator_that_loads_is_named() -> None:
@@ -51,6 +51,14 @@ def test_the_table_of_imports_is_the_one_that_is_tested() -> None:
     spelt = {room: known - {"ground"} | (GROUND if "ground" in known else set()) for room, known in told.items()}
     package = "mipin_ref"
     assert spelt == {room or package: {name or package for name in known} for room, known in ALLOWED.items()}
+
+
+def test_the_table_of_rooms_within_rooms_is_the_one_that_is_tested() -> None:
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| (–|(?:`\w+`(?:, )?)+) \|$", TEXTS["CONTRIBUTING.md"], re.M)
+    told: dict[str, dict[str, set[str]]] = {}
+    for room, inside, known in rows:
+        told.setdefault(room, {})[inside] = set(re.findall(r"`(\w+)`", known))
+    assert told == INSIDE
 
 
 def test_formats_are_stated_with_their_versions() -> None:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import mipin_ref as mr
 from mipin_ref.graph import forward
-from mipin_ref.inverse.blocks import Problem, Sums
+from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
 
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -22,7 +22,7 @@ from benchmarks.data import Floats, add_backend, add_mnist, add_repeats, add_thr
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import finish, interleaved, threads
 from mipin_ref.backend import Array, Backend, get_backend
-from mipin_ref.inverse.blocks import Problem, Sums
+from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Dense
 from mipin_ref.solve.channel_sums import ChannelSums
 

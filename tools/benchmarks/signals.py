@@ -17,7 +17,8 @@ import mipin_ref as mr
 from benchmarks.timing import finish
 from mipin_ref.backend import get_backend
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.inverse.blocks import Problem, Weights
+from mipin_ref.inverse.descent.weights import Weights
+from mipin_ref.inverse.passes.problem import Problem
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers import Layer
 

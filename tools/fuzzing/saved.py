@@ -16,7 +16,7 @@ from fuzzing.kind import MODELS, Files, Kind, WrongNumber, write
 from fuzzing.mutate import mutated, tree_mutated
 from mipin_ref import golden, store
 from mipin_ref.golden.case import write_manifest
-from mipin_ref.inverse.checkpoint import PASS
+from mipin_ref.inverse.passes.checkpoint import PASS
 
 MODEL = MODELS / "golden_cnn" / "model.onnx"
 CASE = MODELS / "golden_mlp" / "golden"

@@ -7,11 +7,10 @@ import numpy as np
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.layers import Affine
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Affine, HostArray
 
 
-def per_sample(value: Array, x: Signal) -> Array:
+def per_sample(value: HostArray, x: Signal) -> HostArray:
     """A constant aligned with the per-sample shape of x, as float64."""
     rank = len(x.shape)
     if value.ndim > rank and any(d != 1 for d in value.shape[: value.ndim - rank]):
@@ -26,8 +25,8 @@ def per_sample(value: Array, x: Signal) -> Array:
     return np.squeeze(aligned, axis=x.axis).astype(np.float64)
 
 
-def add_affine(node: Node, draft: Draft, x: Signal, scale: Array, shift: Array) -> None:
-    """x · scale + shift as the node's output; both constants of the rank of the sample."""
+def add_affine(node: Node, draft: Draft, x: Signal, scale: HostArray, shift: HostArray) -> None:
+    """Draft x · scale + shift as the node's output; both constants of the rank of the sample."""
     draft.add(
         Affine(
             name=layer_name(node),

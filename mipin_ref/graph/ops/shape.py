@@ -9,8 +9,7 @@ import numpy as np
 from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Reshape, Shape, Transpose
+from mipin_ref.layers import HostArray, Reshape, Shape, Transpose
 
 
 @handles("Shape")
@@ -142,9 +141,9 @@ def reshaped(node: Node, draft: Draft, x: Signal, shape: Shape, axis: int) -> No
     )
 
 
-def resolved_axes(axes: Array, rank: int) -> list[int]:
+def resolved_axes(axes: HostArray, rank: int) -> list[int]:
     """Axes counted from the front. Refused where one does not exist or comes twice."""
-    found = [int(a) + rank if a < 0 else int(a) for a in np.ravel(axes)]
-    if len(set(found)) != len(found) or any(not 0 <= a < rank for a in found):
+    resolved = [int(a) + rank if a < 0 else int(a) for a in np.ravel(axes)]
+    if len(set(resolved)) != len(resolved) or any(not 0 <= a < rank for a in resolved):
         raise Refused(f"axes {np.ravel(axes).tolist()} do not fit rank {rank}")
-    return found
+    return resolved

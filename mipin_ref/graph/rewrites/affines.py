@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Affine, Conv, Dense, Reshape, Shape, Transpose, Wired
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Affine, Conv, Dense, HostArray, Reshape, Shape, Transpose, Wired
 
 
 def fold_affines(wiring: Wiring) -> None:
@@ -23,7 +22,7 @@ def fold_affines(wiring: Wiring) -> None:
 
 
 def settle_affines(wiring: Wiring, dtype: np.dtype[Any]) -> None:
-    """Affines that stay: in the network's dtype, and of length one on every axis along which they do not vary."""
+    """Bring Affines that stay to the network's dtype, and to length one on every axis along which they do not vary."""
     for layer in wiring.layers:
         if isinstance(layer, Affine):
             scale, shift = (_trimmed(value).astype(dtype) for value in (layer.scale, layer.shift))
@@ -77,7 +76,7 @@ def _fold_down(wiring: Wiring, tensor: str) -> None:
             return
 
 
-def scaled_output(layer: Wired, scale: Array, shift: Array) -> Wired | None:
+def scaled_output(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | None:
     """The layer whose output is `scale` times that of `layer`, plus `shift`; None where its kind cannot say so."""
     if isinstance(layer, Dense):
         a, b = (np.broadcast_to(v, layer.out_shape) for v in (scale, shift))
@@ -93,7 +92,7 @@ def scaled_output(layer: Wired, scale: Array, shift: Array) -> Wired | None:
     return None
 
 
-def _scaled_input(layer: Wired, scale: Array, shift: Array) -> Wired | None:
+def _scaled_input(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | None:
     """The layer that computes from x what `layer` does from x · scale + shift; None where its kind cannot say so."""
     if isinstance(layer, Dense):
         a, b = (np.broadcast_to(v, layer.in_shape) for v in (scale, shift))
@@ -115,7 +114,7 @@ def _scaled_input(layer: Wired, scale: Array, shift: Array) -> Wired | None:
     return None
 
 
-def _per_channel(value: Array, shape: Shape) -> Array | None:
+def _per_channel(value: HostArray, shape: Shape) -> HostArray | None:
     """A constant of the per-sample shape as one value a channel [C]; None where it varies inside a channel."""
     value = _trimmed(value)
     if any(d != 1 for d in value.shape[1:]):
@@ -123,7 +122,7 @@ def _per_channel(value: Array, shape: Shape) -> Array | None:
     return np.broadcast_to(value.reshape(value.shape[0]), shape[:1])
 
 
-def _trimmed(value: Array) -> Array:
+def _trimmed(value: HostArray) -> HostArray:
     for axis in range(value.ndim):
         first = value.take([0], axis)
         if np.all(value == first):
@@ -131,11 +130,11 @@ def _trimmed(value: Array) -> Array:
     return value
 
 
-def _times(weight: Array, factor: Array) -> Array:
+def _times(weight: HostArray, factor: HostArray) -> HostArray:
     # A bias alone is the common case, and the weight may be large.
     return weight if np.all(factor == 1) else weight * factor
 
 
-def _weighted(layer: Conv | Dense, weight: Array, bias: Array) -> Wired:
+def _weighted(layer: Conv | Dense, weight: HostArray, bias: HostArray) -> Wired:
     dtype = layer.weight.dtype
     return replace(layer, weight=weight.astype(dtype, copy=False), bias=bias.astype(dtype, copy=False))

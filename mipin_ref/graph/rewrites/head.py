@@ -15,7 +15,7 @@ from math import inf, prod
 import numpy as np
 
 from mipin_ref.graph.draft import Log, Softmax
-from mipin_ref.graph.head import Behind, Head, Kind
+from mipin_ref.graph.head import Behind, Head, HeadKind
 from mipin_ref.graph.rewrites.affines import scaled_output
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Activation, Affine, Concat, GlobalAveragePool, Reshape, Slice, Transpose, Wired
@@ -25,7 +25,7 @@ from mipin_ref.layers import Activation, Affine, Concat, GlobalAveragePool, Resh
 class _Tail:
     """A tensor that holds nothing but probabilities. operators, behind: see Head."""
 
-    kind: Kind
+    kind: HeadKind
     operators: tuple[str, ...]
     behind: tuple[Behind, ...] | None = ()
 
@@ -34,13 +34,13 @@ def head_layers(wiring: Wiring) -> list[Wired]:
     """The layers of the head, in execution order: its ends and all between them and the output; none without a head."""
     tails = _tails(wiring)
     wanted = {wiring.logits} & tails.keys()
-    found = []
+    head = []
     for layer in reversed(wiring.layers):
         if layer.output in wanted:
-            found.append(layer)
+            head.append(layer)
             # What an end reads is a logit.
             wanted.update(() if _begins(layer) is not None else layer.inputs)
-    return found[::-1]
+    return head[::-1]
 
 
 def remove_head(wiring: Wiring) -> Head | None:
@@ -82,12 +82,12 @@ def remove_head(wiring: Wiring) -> Head | None:
 
 def _tails(wiring: Wiring) -> dict[str, _Tail]:
     """The tensors that hold nothing but probabilities, as they are, moved, clipped or in logarithms."""
-    found: dict[str, _Tail] = {}
+    tails: dict[str, _Tail] = {}
     for layer in wiring.layers:
-        tail = _begins(layer) or _continued(layer, [found.get(name) for name in layer.inputs])
+        tail = _begins(layer) or _continued(layer, [tails.get(name) for name in layer.inputs])
         if tail is not None:
-            found[layer.output] = tail
-    return found
+            tails[layer.output] = tail
+    return tails
 
 
 def _begins(layer: Wired) -> _Tail | None:
@@ -128,7 +128,7 @@ def _followed(tail: _Tail, operator: str, step: Behind) -> _Tail:
 
 
 def _complement(tail: _Tail) -> _Tail | None:
-    """That of 1 - p: a probability of its own only where each class has one, and no longer one of a logarithm."""
+    """The tail of 1 - p: a probability of its own only where each class has one, and no longer one of a logarithm."""
     if tail.kind != "sigmoid" or tail.behind is None:
         return None
     bounds = [step for step in tail.behind if step is not None]
@@ -161,7 +161,7 @@ def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list
 
 
 def flatten_logits(wiring: Wiring) -> None:
-    """Logits [N, C, 1, 1] become [N, C], and logits [N] become [N, 1]: what the network means is C classes."""
+    """Make logits [N, C, 1, 1] to [N, C], and logits [N] to [N, 1]: what the network means is C classes."""
     end = wiring.maker(wiring.logits)
     if end is None or len(end.out_shape) == 1:
         return

@@ -8,7 +8,7 @@ from mipin_ref.layers import Wired
 
 
 class Index:
-    """Of a list of layers, which it changes in place."""
+    """An index of a list of layers, which it changes in place."""
 
     def __init__(self, layers: list[Wired]) -> None:
         self._layers = layers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.rewrites.index import Index
 from mipin_ref.layers import Shape, Wired
 
@@ -68,12 +69,7 @@ class Wiring:
 
     def drop_dead(self) -> None:
         """Drop the layers that do not lead to the logits."""
-        needed, kept = {self.logits}, []
-        for layer in reversed(self.layers):
-            if layer.output in needed:
-                kept.append(layer)
-                needed.update(layer.inputs)
-        self.layers = kept[::-1]
+        self.layers = leading_to(self.layers, {self.logits})
 
     def _made(self, tensor: str) -> Wired:
         layer = self.maker(tensor)
@@ -86,7 +82,7 @@ class Wiring:
         return self._index
 
     def _reconnect(self, old: str, new: str, shape: Shape) -> None:
-        """Whoever reads `old` reads `new`, of per-sample shape `shape`."""
+        """Let whoever reads `old` read `new`, of per-sample shape `shape`."""
         index = self._known()
         for output in index.readers(old):
             layer = self._made(output)

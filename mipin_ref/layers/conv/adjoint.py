@@ -9,7 +9,7 @@ from mipin_ref.layers.conv.phases import Phases, make_phases
 from mipin_ref.window import Window
 
 CHUNK_COLUMNS = 512
-"""Of products written out at a time, at least: beside so many it costs little to read the kernel once more."""
+"""Columns of products written out at a time, at least: beside so many it costs little to read the kernel once more."""
 
 
 def conv_adjoint(

@@ -85,12 +85,12 @@ class Conv(Shared, KeepsAxes):
         canvas = padded(backend, x, window, locations)
         left = xp.permute_dims(xp.reshape(signal, (n, groups, o // groups, prod(locations))), (1, 2, 0, 3))
         left = xp.reshape(left, (groups, o // groups, -1))
-        found = backend.zeros((window.taps, o, m), xp.float64)
+        products = backend.zeros((window.taps, o, m), xp.float64)
         for tap, offset in enumerate(window.offsets):
             cut = xp.reshape(canvas[(..., *window.spread(offset, locations))], (n, groups, m, prod(locations)))
             right = xp.reshape(xp.permute_dims(cut, (1, 0, 3, 2)), (groups, -1, m))
-            found[tap, ...] = xp.astype(xp.reshape(left @ right, (o, m)), xp.float64)
-        return xp.reshape(xp.permute_dims(found, (1, 2, 0)), self.weight.shape)
+            products[tap, ...] = xp.astype(xp.reshape(left @ right, (o, m)), xp.float64)
+        return xp.reshape(xp.permute_dims(products, (1, 2, 0)), self.weight.shape)
 
     def workspace_bytes(self, backend: Backend) -> int:
         return adjoint_bytes(

@@ -10,7 +10,7 @@ from mipin_ref.window import Window
 WIDEST = 1.1
 """How much larger zeros may make a map for its products to be summed in runs across lines."""
 
-Box = tuple[slice, ...]
+Slices = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Phases:
     box: tuple[int, ...]
     grid: tuple[int, ...]
     canvas: tuple[int, ...]
-    taps: tuple[tuple[int, Box], ...]
-    cuts: tuple[tuple[int, Box, Box], ...]
+    taps: tuple[tuple[int, Slices], ...]
+    cuts: tuple[tuple[int, Slices, Slices], ...]
 
 
 def make_phases(window: Window, locations: tuple[int, ...], size: tuple[int, ...], *, widest: float = WIDEST) -> Phases:
@@ -42,8 +42,8 @@ def make_phases(window: Window, locations: tuple[int, ...], size: tuple[int, ...
     phases = [tuple(u % s for u, s in zip(offset, strides, strict=True)) for offset in window.offsets]
     shifts = [tuple(u // s for u, s in zip(offset, strides, strict=True)) for offset in window.offsets]
     used = sorted(set(phases))
-    found = [(number, *_cut(phase, window, size)) for number, phase in enumerate(used)]
-    cuts = tuple(cut for cut in found if all(where.stop > where.start for where in cut[2]))
+    all_cuts = [(number, *_cut(phase, window, size)) for number, phase in enumerate(used)]
+    cuts = tuple(cut for cut in all_cuts if all(where.stop > where.start for where in cut[2]))
     numbers = [used.index(phase) for phase in phases]
     filled = (locations[0], *grid[1:])
     if prod(filled) > widest * prod(locations):
@@ -56,7 +56,7 @@ def make_phases(window: Window, locations: tuple[int, ...], size: tuple[int, ...
     return Phases(len(used), filled, (run,), grid, canvas, tuple(zip(numbers, runs, strict=True)), cuts)
 
 
-def _cut(phase: tuple[int, ...], window: Window, size: tuple[int, ...]) -> tuple[Box, Box]:
+def _cut(phase: tuple[int, ...], window: Window, size: tuple[int, ...]) -> tuple[Slices, Slices]:
     """The input's locations i of a phase, and the same in its grid: i = q·stride + phase - begin."""
     there, here = [], []
     for r, stride, begin, length in zip(phase, window.strides, window.begin, size, strict=True):
@@ -69,8 +69,8 @@ def _cut(phase: tuple[int, ...], window: Window, size: tuple[int, ...]) -> tuple
 
 
 def _position(index: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    """Of an index in C order."""
-    found = 0
+    """The position of an index in C order."""
+    position = 0
     for i, length in zip(index, shape, strict=True):
-        found = found * length + i
-    return found
+        position = position * length + i
+    return position

@@ -19,12 +19,12 @@
       const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(image, 0, 0);
       const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
-      const found = new Int8Array(rgba.length / 4);
-      for (let i = 0; i < found.length; i++) {
+      const signed = new Int8Array(rgba.length / 4);
+      for (let i = 0; i < signed.length; i++) {
         const level = Math.round(((255 - rgba[4 * i + 1]) / 255) * LEVELS);
-        found[i] = rgba[4 * i] < rgba[4 * i + 2] ? -level : level;
+        signed[i] = rgba[4 * i] < rgba[4 * i + 2] ? -level : level;
       }
-      known.set(image, found);
+      known.set(image, signed);
     }
     return known.get(image);
   }

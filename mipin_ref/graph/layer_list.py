@@ -1,0 +1,98 @@
+"""The layers of a network as a list: what is asked of the tensors between them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mipin_ref.layers import Layer, Shape, Wired
+
+L = TypeVar("L", bound=Wired)
+
+
+def leading_to(layers: Sequence[L], tensors: Collection[str]) -> list[L]:
+    """The layers that some of `tensors` depend on, in execution order."""
+    needed, kept = {*tensors}, list[L]()
+    for layer in reversed(layers):
+        if layer.output in needed:
+            kept.append(layer)
+            needed.update(layer.inputs)
+    return kept[::-1]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerList:
+    """Layers in execution order, all of them on the way from `input` to `logits`: all that running a network takes.
+
+    input_shape: per sample; dtype: of weights and activations.
+    """
+
+    layers: tuple[Layer, ...]
+    input: str
+    input_shape: Shape
+    dtype: np.dtype[Any]
+    logits: str
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Per-sample shape of every tensor, in execution order, the input first."""
+        return {self.input: self.input_shape} | {layer.output: layer.out_shape for layer in self.layers}
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[tuple[Layer, int], ...]]:
+        """Who reads each tensor: layers, in execution order, each with the position of the tensor among its inputs."""
+        reads: dict[str, list[tuple[Layer, int]]] = {name: [] for name in self.shapes}
+        for layer in self.layers:
+            for slot, name in enumerate(layer.inputs):
+                reads[name].append((layer, slot))
+        return {name: tuple(readers) for name, readers in reads.items()}
+
+    @property
+    def branches(self) -> bool:
+        """Whether some tensor has several readers."""
+        return any(len(readers) > 1 for readers in self.consumers.values())
+
+    def behind(self, name: str) -> tuple[Layer, ...]:
+        """The layers that depend on a tensor, in execution order."""
+        reached, dependent = {name}, []
+        for layer in self.layers:
+            if reached.intersection(layer.inputs):
+                reached.add(layer.output)
+                dependent.append(layer)
+        return tuple(dependent)
+
+    def channel_axis(self, name: str) -> int | None:
+        """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
+
+        It is what a Conv or a pool calls axis 1, carried to its neighbours by the layers that keep axes apart. Where
+        none is near, a sample of three axes is [C, H, W], unless only its last axis has a typical length (1 or 3).
+        """
+        if name in self._channel_axes:
+            return self._channel_axes[name]
+        shape = self.shapes[name]
+        if len(shape) < 3:
+            return None
+        return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+
+    @cached_property
+    def _channel_axes(self) -> dict[str, int]:
+        axis_of: dict[str, int] = {}
+        for layer in self.layers:
+            if layer.channels is not None:
+                axis_of.update({layer.input: layer.channels, layer.output: layer.channels})
+        known = -1
+        while known < len(axis_of):
+            known = len(axis_of)
+            for layer in self.layers:
+                if (axes := layer.axes) is None:
+                    continue
+                for name in layer.inputs:
+                    if name in axis_of:
+                        axis_of.setdefault(layer.output, axes.index(axis_of[name]))
+                    elif layer.output in axis_of:
+                        axis_of[name] = axes[axis_of[layer.output]]
+        return axis_of

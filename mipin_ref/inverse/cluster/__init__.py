@@ -1,0 +1,1 @@
+"""The passes of a fit on the workers of a Dask cluster."""

@@ -1,0 +1,138 @@
+"""The least-squares problem of one fitted tensor: its sums, its weights, and the signal that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.inverse.descent.pull_back import pull_back
+from mipin_ref.inverse.descent.weights import Weights
+from mipin_ref.inverse.plan import Step
+from mipin_ref.solve.channel_sums import ChannelSums
+from mipin_ref.solve.conv_gram import ConvGram
+from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
+from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, keeps_rows, make_accumulator
+from mipin_ref.solve.joint import Solution
+from mipin_ref.solve.own_gram import OwnGram
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The least-squares problem of a fitted step, for `samples` samples.
+
+    column: only the target's output is a regressor.
+    """
+
+    backend: Backend
+    step: Step
+    column: bool
+    samples: int
+
+    def sums(self) -> Sums:
+        """Empty sums."""
+        step, backend, own = self.step, self.backend, len(self.step.own)
+        if not step.shared:
+            return Sums(self, OwnGram(backend, step.channels, own=own, intercept=step.intercept))
+        if not step.dense:
+            return Sums(self, ConvGram(backend, self._conv, self._conv.form))
+        made = make_accumulator(
+            backend, self._features, step.channels, own=own, intercept=step.intercept, rows=self.samples
+        )
+        return Sums(self, made)
+
+    def count(self, x: Array) -> ChannelSums | None:
+        """The sums of each feature of x [n, *shape] alone, which are the same for every target; None where they are not
+        asked for by themselves.
+        """
+        if not self.step.dense or self.step.own or keeps_rows(self._features, self.samples):
+            return None
+        sums = ChannelSums(self.backend, self.step.channels, 1)
+        sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))
+        return sums
+
+    @property
+    def bytes(self) -> int:
+        """What those sums hold at their largest."""
+        parts = 1 + len(self.step.own)
+        if not self.step.shared:
+            return 8 * self.step.channels * parts * (parts + 1)
+        if not self.step.dense:
+            return self._conv.bytes_of(self._conv.form)
+        return accumulator_bytes(self._features, parts * self.step.channels, self.samples)
+
+    @property
+    def _features(self) -> int:
+        return 1 if self.column else sum(branch.layer.out_shape[0] for branch in self.step.shared)
+
+    @property
+    def _conv(self) -> ConvProblem:
+        parts = tuple(
+            ConvPart(layer.window, layer.out_shape[1:], layer.out_shape[0], layer.groups)
+            for layer in self.step.convolutions
+        )
+        channels, *size = self.step.shape
+        return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """The sums of a problem, filled batch by batch."""
+
+    problem: Problem
+    held: OwnGram | ConvGram | Accumulator
+
+    def count(self, channels: ChannelSums) -> None:
+        """Add what Problem.count gives for samples that `update` adds as counted."""
+        assert isinstance(self.held, Gram)
+        self.held.count(channels)
+
+    def update(
+        self, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array, *, counted: bool = False
+    ) -> None:
+        """Add samples: the signals of the step's branches, and the tensor's true value x [n, *shape]."""
+        backend, step = self.problem.backend, self.problem.step
+        xp = backend.xp
+        own = [pull_back(backend, branch, signals, taps) for branch in step.own]
+        if not step.shape:
+            x, *own = (xp.reshape(one, (-1, 1)) for one in (x, *own))
+        y = xp.concat([x, *own], axis=1) if own else x
+        shared = [signals[branch.layer.output] for branch in step.shared]
+        if isinstance(self.held, OwnGram):
+            self.held.update(y)
+        elif isinstance(self.held, ConvGram):
+            self.held.update(shared, y)
+        else:
+            z = shared[0] if len(shared) == 1 else xp.concat(shared, axis=1)
+            if isinstance(self.held, Gram):
+                self.held.update(z, y, counted=counted)
+            else:
+                self.held.update(z, y)
+
+    def solve(self, ridge: float) -> tuple[Weights, Sequence[Solution]]:
+        """The weights in the layers' own shapes, and what is known of the fit."""
+        get, step = self.problem.backend.get, self.problem.step
+        if isinstance(self.held, ConvGram):
+            found = self.held.solve(ridge)
+            return _in_order(step, found.kernels, found.own, found.intercept), found.solutions
+        solution = self.held.solve(ridge)
+        weights, at, shared = get(solution.weights)[0].T, 0, []
+        for branch in step.shared:
+            width = weights.shape[1] if self.problem.column else branch.layer.out_shape[0]
+            shared.append(np.ascontiguousarray(weights[:, at : at + width]))
+            at += width
+        intercept = None if solution.intercept is None else get(solution.intercept)[0]
+        return _in_order(step, shared, get(solution.own)[0], intercept), [solution]
+
+
+def _in_order(
+    step: Step,
+    shared: Sequence[npt.NDArray[np.float64]],
+    own: npt.NDArray[np.float64],
+    intercept: npt.NDArray[np.float64] | None,
+) -> Weights:
+    rest = {True: iter(shared), False: iter(own)}
+    return Weights(tuple(np.ascontiguousarray(next(rest[b.shared])) for b in step.branches), intercept)

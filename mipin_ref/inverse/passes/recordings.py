@@ -1,0 +1,111 @@
+"""What the network computes on the calibration data: recorded by forward passes, as few as room allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from math import prod
+
+from mipin_ref.data import Samples
+from mipin_ref.data.seen import Extent, channels_of
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.descent.batch import Recorded, recorded
+from mipin_ref.inverse.passes.row_store import RowStore, worth_keeping
+from mipin_ref.layers import Layer, switched
+
+FORWARD = 2e10
+"""A rough rate: operations of the network a second."""
+
+Key = tuple[str, str]
+"""("value", tensor) or ("taps", max-pool output)."""
+
+
+class Recordings:
+    """Values of tensors and winning taps of max-pools, sample after sample; what later passes need is kept."""
+
+    def __init__(
+        self,
+        net: Network,
+        data: Samples,
+        kept: RowStore,
+        *,
+        first: int = 0,
+        recorder: Callable[[Network, Sequence[str], Sequence[str]], Recorder] | None = None,
+    ) -> None:
+        """kept: where they are kept; first: position of the data's first sample, for messages; recorder: makes one.
+
+        extent: of the data, once `passes` was to look at them.
+        """
+        self._net, self._data, self._kept, self._first = net, data, kept, first
+        self._recorder = recorder or (lambda net, values, taps: Recorder(net, values, taps))
+        self._axis = channels_of(net.input_shape, net.channel_axis(net.input))[0]
+        self.extent: Extent | None = None
+        self._pools = switched(net.layers)
+        self._cost = {net.input: 0.0}
+        behind: dict[str, frozenset[Layer]] = {net.input: frozenset()}
+        for layer in net.layers:
+            behind[layer.output] = frozenset([layer]).union(*(behind[name] for name in layer.inputs))
+            self._cost[layer.output] = sum(needed.operations for needed in behind[layer.output])
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return self._kept.held
+
+    def passes(
+        self, tensors: Collection[str], pools: Collection[str], later: Sequence[Key], size: int, *, look: bool = False
+    ) -> Generator[tuple[int, int, Recorded]]:
+        """The data in batches [start, stop) of `size` samples, with these tensors and the taps of these pools.
+
+        later: what later passes need, those that come next first. Where a forward pass must be made anyway, it is kept
+        along with it as far as there is room. look: note the data's extent, in a pass that reads them.
+        """
+        wanted: list[Key] = [*(("value", t) for t in tensors), *(("taps", t) for t in pools)]
+        missing = [key for key in wanted if key not in self._kept]
+        forward = any(name != self._net.input for _, name in missing)
+        extra = self._open(later) if forward else []
+        made = [*missing, *extra]
+        recorder = self._recorder(self._net, [n for k, n in made if k == "value"], [n for k, n in made if k == "taps"])
+        chosen = {name: self._pools[name] for kind, name in made if kind == "taps"}
+        for start in range(0, len(self._data), size):
+            stop = min(start + size, len(self._data))
+            values, taps = {}, {}
+            if made:
+                x = self._data[start:stop]
+                found = recorded(recorder(x, self._first + start), chosen)
+                if look:
+                    extent = Extent.of(x, self._axis)
+                    self.extent = extent if self.extent is None else self.extent.merged(extent)
+                values, taps = dict(found.values), dict(found.taps)
+            for kind, name in extra:
+                self._kept.append((kind, name), values[name] if kind == "value" else taps[name])
+            for kind, name in wanted:
+                if (kind, name) not in missing:
+                    (values if kind == "value" else taps)[name] = self._kept.read((kind, name), start, stop)
+            yield start, stop, Recorded(values, taps)
+
+    def _open(self, later: Sequence[Key]) -> list[Key]:
+        """Of what comes later, in order, as much as there is room for and as is worth its way to the disk."""
+        opened: list[Key] = []
+        samples = len(self._data)
+        for kind, name in later:
+            if (kind, name) in self._kept or name == self._net.input:
+                continue
+            shape = self._net.shapes[name]
+            dtype = self._net.dtype if kind == "value" else self._pools[name].tap_dtype
+            size = samples * prod(shape) * dtype.itemsize
+            disk = not self._kept.room(size, disk=False)
+            worth = worth_keeping(size, samples * self._cost[name] / FORWARD)
+            if disk and not (worth and self._kept.room(size, disk=True)):
+                break
+            self._kept.open((kind, name), samples, shape, dtype, disk=disk)
+            opened.append((kind, name))
+        return opened
+
+    def drop(self, *, but: Collection[Key]) -> None:
+        """Let go of all that no later pass needs."""
+        self._kept.drop(lambda key: key not in but)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._kept.close()

@@ -1,0 +1,24 @@
+"""What passes need to know of one target, and learn of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.inverse.descent.weights import DeviceWeights
+
+
+@dataclass
+class TargetState:
+    """What passes need to know of one target, and learn of it.
+
+    on_device: the weights so far, by tensor; rows: which samples count, known after the first pass; low, high: bounds
+    of its logit.
+    """
+
+    on_device: dict[str, DeviceWeights] = field(default_factory=dict)
+    rows: npt.NDArray[np.bool_] | None = None
+    low: float = np.inf
+    high: float = -np.inf

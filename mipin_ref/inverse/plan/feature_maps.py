@@ -1,0 +1,33 @@
+"""Which tensors are worth explaining besides the input: the last feature map of each resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mipin_ref.graph.feature_maps import feature_maps, signs
+from mipin_ref.graph.network import Network
+from mipin_ref.layers import Shape
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """A tensor to explain.
+
+    tensor: its name, for `at=`; shape: per sample; kind: of map that suits it (method of the paper, 6.1.2):
+    "attribution" where no value can be negative, else "contribution".
+    """
+
+    tensor: str
+    shape: Shape
+    kind: Literal["attribution", "contribution"]
+
+
+def maps_to_explain(net: Network) -> list[FeatureMap]:
+    """The feature maps of a network (see `feature_maps`), the last one first; the input ends the list."""
+    floored, _ = signs(net)
+    maps = [
+        FeatureMap(name, net.shapes[name], "attribution" if name in floored else "contribution")
+        for name in feature_maps(net)
+    ]
+    return [*maps, FeatureMap(net.input, net.input_shape, "contribution")]

@@ -1,0 +1,79 @@
+"""Algorithm 1 unrolled: which signals reconstruct each tensor, whether weights are fitted, whether it is masked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.plan.steps import Branch, Plan, Step
+from mipin_ref.layers.kind import disjoint
+
+
+def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | None, conv_bias: bool = False) -> Plan:
+    """The steps from the logits to tensor `at`, by default the network's input.
+
+    A tensor is masked at every step (method of the paper, Eq. 9) except where the mask could change nothing: behind a
+    layer that gives zero for zero, a masked output has already silenced what is zero at the input. A tensor that is
+    the input reshaped or transposed counts as the input. Layers that do not lead from `at` to the logits take no part.
+    Raises InvalidData where `at` is no tensor between input and logits, UnsupportedModel for a layer of an unknown
+    kind.
+    """
+    explained = net.input if at is None else net.tensor(at)
+    if explained == net.logits:
+        raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
+    between = _between(net, explained)
+    if explained not in between:
+        raise InvalidData(f"the logits do not depend on tensor {explained!r}")
+    is_input = _reshaped(net, net.input)
+    mask_explained = input_mask if input_mask is not None else explained not in is_input
+    like_explained = _reshaped(net, explained) | is_input
+    steps, masked = [], {net.logits}
+    for name in reversed([name for name in net.shapes if name in between and name != net.logits]):
+        branches = _branches(net, name, between)
+        wanted = local and (mask_explained if name in like_explained else True)
+        (first, *others) = branches
+        implied = not others and all(x.keeps_zero and x.output in masked for x in first.layers)
+        intercept = conv_bias or any(b.layer.intercept for b in branches)
+        step = Step(name, net.shapes[name], branches, intercept, wanted and not (implied and not first.parametric))
+        steps.append(step)
+        if wanted:
+            masked.add(name)
+    if not any(step.fitted for step in steps):
+        raise InvalidData(
+            f"no layer with weights stands between tensor {explained!r} and the target: nothing is to be fitted"
+        )
+    producer = next(layer for layer in net.layers if layer.output == net.logits)
+    return Plan(tuple(steps), net.logits, explained, producer.sample_rows)
+
+
+def _between(net: Network, start: str) -> set[str]:
+    """The tensors that depend on `start` and that the logits depend on, both included."""
+    below, above = {start, *(layer.output for layer in net.behind(start))}, {net.logits}
+    for layer in reversed(net.layers):
+        if layer.output in above:
+            above.update(layer.inputs)
+    return below & above
+
+
+def _reshaped(net: Network, start: str) -> set[str]:
+    """`start` and every tensor that holds the same values in another shape or order."""
+    found = {start}
+    for layer in net.layers:
+        if layer.rearranges and layer.input in found:
+            found.add(layer.output)
+    return found
+
+
+def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch, ...]:
+    readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between]
+    slices = [layer for layer, _ in readers if layer.cut is not None]
+    together = disjoint([layer.cut for layer in slices if layer.cut is not None])
+    found = []
+    for layer, slot in readers:
+        if together and layer.cut is not None:
+            if layer is slices[0]:
+                found.append(Branch(tuple(slices), 0))
+        else:
+            found.append(Branch((layer,), slot))
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""What is fitted, as records: branches, the steps that they make up, and the plan of all steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from mipin_ref.layers import Conv, Layer, Shape, Shared, as_kind
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One way by which signals come back to a tensor: through the layer that reads it as its input number `slot`.
+
+    Slices of disjoint boxes are one branch of several layers, as the Split that they are: their signals are put side
+    by side.
+    """
+
+    layers: tuple[Layer, ...]
+    slot: int
+
+    @property
+    def layer(self) -> Layer:
+        return self.layers[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The tensors whose signals this branch takes."""
+        return tuple(layer.output for layer in self.layers)
+
+    @property
+    def shared(self) -> bool:
+        """Whether its regressors serve all channels of the tensor (a Dense, a Conv) or each one its own."""
+        return self.layer.inverse == "shared"
+
+    @property
+    def parametric(self) -> bool:
+        """Whether the inverse has weights even where it is the tensor's only branch."""
+        return self.layer.inverse != "passes"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by its non-zeros."""
+
+    tensor: str
+    shape: Shape
+    branches: tuple[Branch, ...]
+    intercept: bool
+    mask: bool
+
+    @property
+    def channels(self) -> int:
+        """Length of the first axis; a sample that is one number, without an axis, is one channel."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def fitted(self) -> bool:
+        return len(self.branches) > 1 or self.branches[0].parametric
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tensors whose signals must be known before this one's."""
+        return tuple(name for branch in self.branches for name in branch.outputs)
+
+    @property
+    def shared(self) -> tuple[Branch, ...]:
+        return tuple(branch for branch in self.branches if branch.shared)
+
+    @property
+    def own(self) -> tuple[Branch, ...]:
+        return tuple(branch for branch in self.branches if not branch.shared)
+
+    @property
+    def dense(self) -> bool:
+        """Whether a sample is one row of the fit."""
+        return any(branch.layer.sample_rows for branch in self.shared)
+
+    @property
+    def convolutions(self) -> tuple[Conv, ...]:
+        """The layers of the shared branches where locations are rows of the fit."""
+        return () if self.dense else tuple(as_kind(branch.layer, Conv) for branch in self.shared)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(layer for branch in self.branches for layer in branch.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """steps: from the logits down to `explained`; column: the logits' one non-zero entry reaches a Dense directly."""
+
+    steps: tuple[Step, ...]
+    logits: str
+    explained: str
+    column: bool
+
+    @property
+    def fitted(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.fitted)
+
+    def is_column(self, step: Step) -> bool:
+        """Whether the target's output is the only regressor of this step."""
+        return self.column and self.logits in step.reads
+
+    @cached_property
+    def step_of(self) -> dict[str, Step]:
+        return {step.tensor: step for step in self.steps}
+
+    def path(self, wanted: Iterable[str], kept: Collection[str] = ()) -> tuple[tuple[Step, ...], frozenset[str]]:
+        """The steps, in order, from signals `kept` to those `wanted`, and which of these and the logits they need."""
+        taken: set[str] = set()
+        start: set[str] = set()
+        stack = list(wanted)
+        while stack:
+            name = stack.pop()
+            if name in kept or name == self.logits:
+                start.add(name)
+            elif name not in taken:
+                taken.add(name)
+                stack.extend(self.step_of[name].reads)
+        return tuple(step for step in self.steps if step.tensor in taken), frozenset(start)
+
+
+def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
+    """The shape of each of a step's blocks of weights; column: the target's output is the only regressor."""
+    return [
+        branch.layer.block_shape(column=column) if isinstance(branch.layer, Shared) else (step.channels,)
+        for branch in step.branches
+    ]
