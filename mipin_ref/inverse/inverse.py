@@ -97,8 +97,8 @@ class Inverse:
         if not 1 <= len(asked) <= len(plan.steps):
             raise InvalidData("at names no tensor" if not asked else "at names more tensors than are on the way")
         named = {name: self._tensor(name) for name in asked}
-        found = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
-        results = {name: found[tensor] for name, tensor in named.items()}
+        reached = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
+        results = {name: reached[tensor] for name, tensor in named.items()}
         return results[asked[0]] if at is None or isinstance(at, str) else results
 
     def _tensor(self, name: str) -> str:
@@ -133,14 +133,14 @@ class Inverse:
             return recorded(made, pools)
 
         made = ((rows, record(rows)) for rows in cuts)
-        for rows, found in batches(backend, made):
-            batch = to_device(backend, path, found).twice(backend)
-            logits = found.values[plan.logits]
+        for rows, states in batches(backend, made):
+            batch = to_device(backend, path, states).twice(backend)
+            logits = states.values[plan.logits]
             y, count = seed(backend, plan, logits, self.target), len(logits)
             both = {plan.logits: backend.xp.concat([y, y])}
             signals = descend(backend, path, weights, batch, both, affine=count, keep=tensors)
             for tensor, (value, s, a) in parts.items():
-                value[rows] = found.values[tensor]
+                value[rows] = states.values[tensor]
                 reached = backend.get(signals[tensor])
                 s[rows], a[rows] = reached[:count], reached[count:]
             output[rows] = logits.reshape(len(logits), -1)[:, self.target]

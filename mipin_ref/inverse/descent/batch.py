@@ -65,7 +65,7 @@ def needs(path: Sequence[Step], fitted: Sequence[Step] = ()) -> tuple[list[str],
     return tensors, switched(layers)
 
 
-def to_device(backend: Backend, path: Sequence[Step], found: Recorded) -> Batch:
+def to_device(backend: Backend, path: Sequence[Step], record: Recorded) -> Batch:
     """What a path needs of a batch, on the device: a byte a neuron, not its value."""
-    masks = {step.tensor: backend.put(found.values[step.tensor] != 0) for step in path if step.mask}
-    return Batch(masks, {name: backend.put(taps) for name, taps in found.taps.items()})
+    masks = {step.tensor: backend.put(record.values[step.tensor] != 0) for step in path if step.mask}
+    return Batch(masks, {name: backend.put(taps) for name, taps in record.taps.items()})
