@@ -111,6 +111,7 @@ def test_a_checkpoint_that_cannot_be_is_told_before_the_work(folder: Path, capsy
         assert "cannot be" in refused(capsys, *COMMANDS["fit"], "-o", "a.mipin", "--checkpoint", place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
 def test_a_disk_that_is_full_is_told_with_the_file(command: str, folder: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses the write in the same way."""
