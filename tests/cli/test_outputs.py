@@ -238,6 +238,7 @@ def test_what_killed_runs_left_goes_with_the_next(folder: Path) -> None:
     assert not [name for name in os.listdir() if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_with_its_checkpoint(folder: Path) -> None:
     """Whether or not the next one goes on from it, what it left is gone when the inverse is there."""
     for again in ((), ("--resume",)):

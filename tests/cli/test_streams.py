@@ -48,6 +48,7 @@ def test_names_of_a_model_are_shown_and_not_obeyed(folder: Path) -> None:
         assert r"\x1b[31mred\x1b[2J" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_names_in_a_progress_bar_are_no_commands(folder: Path) -> None:
     """Neither to the terminal nor to the library that draws the bar, which has commands of its own."""
     model = onnx.load("net.onnx")
@@ -66,6 +67,7 @@ def test_names_in_a_progress_bar_are_no_commands(folder: Path) -> None:
     assert LOUD not in shown
 
 
+@pytest.mark.slow
 def test_errors_nobody_reads(folder: Path) -> None:
     for arguments in (["explian"], ["inspect", "no.onnx"]):
         reading, writing = os.pipe()
@@ -92,6 +94,7 @@ def test_a_reader_that_goes_away_ends_no_work(folder: Path) -> None:
     assert Path("out/attribution.npz").is_file()
 
 
+@pytest.mark.slow
 def test_output_to_a_full_disk_is_told(folder: Path) -> None:
     with open("/dev/full", "w") as full:
         assert_refused(
@@ -111,6 +114,7 @@ def test_output_in_ascii(folder: Path, env: dict[str, str]) -> None:
     assert_refused(mipin("inspect", "nö.onnx", env=env), "there is no file")
 
 
+@pytest.mark.slow
 def test_paths_that_are_not_utf8(folder: Path) -> None:
     name = b"caf\xe9"
     os.rename("x.npy", name + b".npy")

@@ -174,6 +174,7 @@ def test_every_command_in_a_line_of_text_is_one_that_its_program_understands(tmp
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "problem"),
     [

@@ -170,6 +170,7 @@ FORMS = [(which, form) for which in TOGETHER for form in ("im2col", "rows")]
 FORMS += [(which, "correlation") for which in ("two kernels", "equal groups", "one stride", "one dilation")]
 
 
+@pytest.mark.slow
 @on_every_backend
 @pytest.mark.parametrize("own", [0, 2])
 @pytest.mark.parametrize("intercept", [False, True])
