@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +17,7 @@ import onnxruntime
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.layer_list import LayerList
-from mipin_ref.layers import HostArray
+from mipin_ref.layers import HostArray, Switched
 from mipin_ref.text import first_line
 from mipin_ref.threads import BLAS_THREADS
 
@@ -34,6 +35,13 @@ class Record:
 
     values: Mapping[str, HostArray]
     switches: Mapping[str, npt.NDArray[np.int64]]
+
+
+def record_bytes(net: LayerList, values: Collection[str], pools: Collection[Switched]) -> int:
+    """Bytes of what is recorded of a sample: values; of each switch onnxruntime's eight, and the byte of its tap."""
+    return net.dtype.itemsize * sum(prod(net.shapes[name]) for name in values) + 9 * sum(
+        prod(pool.out_shape) for pool in pools
+    )
 
 
 def session(

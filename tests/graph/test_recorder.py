@@ -14,7 +14,8 @@ from onnx import TensorProto
 import mipin_ref as mr
 from mipin_ref.graph import forward
 from mipin_ref.graph.emit import emit, switches_of
-from mipin_ref.graph.forward import Recorder, logits
+from mipin_ref.graph.forward import Recorder, logits, record_bytes
+from mipin_ref.layers import switched
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 
@@ -203,3 +204,12 @@ def test_only_a_network_s_last_sessions_are_kept_and_only_while_it_lives(opened:
     assert alive(opened) == [False, True, False, True]
     del net
     assert alive(opened) == [False] * 4
+
+
+def test_bytes_of_a_record_are_those_of_its_arrays(net: mr.Network) -> None:
+    names, pools = ["x", "fired", net.logits], switched(net.layers)
+    record = Recorder(net, names, list(pools))(images(5))
+    taps = [pool.taps(record.switches[name]) for name, pool in pools.items()]
+    arrays = [*record.values.values(), *record.switches.values(), *taps]
+    assert len(arrays) == 5
+    assert 5 * record_bytes(net, names, list(pools.values())) == sum(a.nbytes for a in arrays)

@@ -19,8 +19,9 @@ from mipin_ref.graph.forward import Recorder, logits
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.layers import KINDS, Dense, Layer, Linear, Reshape, Shared, Unweighted, Wired, as_kind
 from mipin_ref.layers.kind import QUESTIONS, unanswered
-from mipin_ref.methods.registry import METHODS, make_method
-from mipin_ref.methods.rules import rule_of
+from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.rules import Rules, rule_of
+from mipin_ref.panel.registry import METHODS
 from tests.backends import backend, on_every_backend
 from tests.layers.made_up import SHAPE, negation, network, unchanged
 from tests.networks import random_graph, sample_inputs, seeded, to_onnx
@@ -60,6 +61,14 @@ def test_every_class_that_can_be_made_is_a_kind_of_the_list() -> None:
     assert found == set(KINDS)
 
 
+BACKWARD = {name: method for name, method in METHODS.items() if issubclass(method, BackwardMethod)}
+
+
+def table_of(method: type[BackwardMethod]) -> Rules:
+    """The rules of a method, with default options where it has tables of its options."""
+    return method.rules if method.fitting is not None else method(method.checked({})).rules
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_question_is_answered(kind: type[Layer]) -> None:
     assert not unanswered(kind)
@@ -82,18 +91,19 @@ def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_every_method_has_a_rule_for_every_kind(name: str, kind: type[Layer]) -> None:
     layer = next(layer for layer, _ in layers() if type(layer) is kind)
-    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
-    assert rule_of(table, layer, name) is not None
+    assert rule_of(table_of(BACKWARD[name]), layer, name) is not None
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_every_method_refuses_a_kind_that_it_has_no_rule_for(name: str) -> None:
     """Before anything is computed, naming itself, the layer and its kind."""
     net = network(negation())
-    options: dict[str, Any] = {"patterns": mr.fit_patterns(net, X)} if "pattern" in name else {}
+    options: dict[str, Any] = (
+        {} if (fitting := BACKWARD[name].fitting) is None else {fitting.option: fitting(net, X, {}).of([0])}
+    )
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd' \\(Negation\\)"):
         mr.attribute(net, X, 0, name, at="t", **options)
 
@@ -104,15 +114,14 @@ def test_every_kind_has_its_known_slips() -> None:
         next(forward_slips(negation(), {}, X))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_no_method_takes_an_heir_of_a_kind_for_the_kind(name: str) -> None:
     class Heir(Reshape):
         kind = "Heir"
 
     layer = Heir(name="odd", inputs=("t",), output="u", in_shapes=(SHAPE,), out_shape=SHAPE)
-    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd'"):
-        rule_of(table, layer, name)
+        rule_of(table_of(BACKWARD[name]), layer, name)
 
 
 def test_a_made_up_kind_is_inverted_as_it_says() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.methods.shares import STABILISER
+from mipin_ref.methods.relevance import STABILISER
 from tests.backends import EPS, NAMES, PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.networks import Network, chains, graphs, sample_inputs, to_onnx
 from tests.oracles.forward import apply_op
