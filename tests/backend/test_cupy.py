@@ -221,6 +221,7 @@ def of_operator(name: str) -> Any:
     return None
 
 
+@pytest.mark.slow
 def test_the_recorded_fits_reach_every_call_of_the_source(log: Log) -> None:
     """Function and keywords of every call that is spelled out, but what only NumPy, CuPy or array-api-strict sees."""
     elsewhere: set[tuple[str, frozenset[str] | None]] = {("__name__", None), ("Device", frozenset())}

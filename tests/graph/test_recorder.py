@@ -188,6 +188,7 @@ def test_a_kept_session_serves_the_next_recorder(net: mr.Network, opened: list[A
     assert len(opened) == 2 + 2 + 2
 
 
+@pytest.mark.slow
 def test_only_a_network_s_last_sessions_are_kept_and_only_while_it_lives(opened: list[Any]) -> None:
     sketch = Sketch(4)
     net = mr.load(sketch.model(sketch.dense(sketch.node("Relu", sketch.dense("x", 4, 3), out="fired"), 3, 2)))

@@ -115,6 +115,7 @@ def test_chains_equal_the_matrix_form(network: Network, names: tuple[str, ...], 
     check(network, picked(names, pick), number)
 
 
+@pytest.mark.slow
 @on_drawn_backend
 @settings(max_examples=60, derandomize=True)
 @given(network=graphs(), pick=PICKS, number=st.integers(0, 50))

@@ -56,6 +56,7 @@ def read(out: Path, experiment: str, part: str) -> Any:
     return Results(out).read(experiment, part)
 
 
+@pytest.mark.slow
 def test_study_and_table_hold_the_box_accuracy_of_the_maps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_row_by_the_study_needs_the_study(tmp_path: Path, monkeypatch: pytest.
     assert "run `study` first" in read(out, "clutter", f"{NETWORK}--{boxes.BY_STUDY}").result["failed"]
 
 
+@pytest.mark.slow
 def test_accuracy_is_that_of_the_file_in_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = command(monkeypatch, tmp_path, "accuracy", "--samples", "40", "--seed", "5")
     test = composed(tmp_path / "mnist.npz", tmp_path / "fashion.npz", "test", 40, 5)
