@@ -75,11 +75,12 @@ def mixes(stem: Stem, tolerance: float = 1e-4) -> bool:
     except (UnsupportedModel, ValueError):
         # What cannot be run together or by itself is told where it must be.
         return False
-    return any(
-        float(np.max(np.abs(value - np.concatenate([one[name] for one in alone])), initial=0.0))
-        > tolerance * float(np.max(np.abs(value), initial=0.0))
-        for name, value in together.items()
-    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        return any(
+            float(np.max(np.abs(value - np.concatenate([one[name] for one in alone])), initial=0.0))
+            > tolerance * float(np.max(np.abs(value), initial=0.0))
+            for name, value in together.items()
+        )
 
 
 def _session(stem: Stem, threads: int) -> onnxruntime.InferenceSession:

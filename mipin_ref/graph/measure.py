@@ -50,6 +50,11 @@ class Measure:
         return self._found[0].get(name)
 
     @property
+    def known(self) -> bool:
+        """Whether the file could be run."""
+        return bool(self._found[0])
+
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
         return self._found[1]

@@ -24,7 +24,7 @@ class Forward(Stage):
     meanings: ClassVar = {
         "value": "value of the tensor, X",
         "switch": "winning location of each window, index into the input map in C order",
-        "mask": "1 where the value is not zero",
+        "mask": "1 where the value is not zero, of a step with `positive` where it is above zero",
     }
     exact = frozenset({"switch", "mask"})
     optional = frozenset()
@@ -68,7 +68,7 @@ def _recorded(material: Material) -> Pairs:
         yield f"forward/switch/{layer.output}", material.switches[layer.output]
     for step in material.plan.steps:
         if step.mask:
-            yield f"forward/mask/{step.tensor}", (material.values[step.tensor] != 0).astype(np.uint8)
+            yield f"forward/mask/{step.tensor}", step.fired(material.values[step.tensor]).astype(np.uint8)
 
 
 def _switch_causes(tensor: str, golden: HostArray, evidence: Evidence) -> Explained:
