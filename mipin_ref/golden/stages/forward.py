@@ -24,7 +24,7 @@ class Forward(Stage):
     meanings: ClassVar = {
         "value": "value of the tensor, X",
         "switch": "winning location of each window, index into the input map in C order",
-        "mask": "1 where the value is not zero, of a step with `positive` where it is above zero",
+        "mask": "1 where the value is not zero",
     }
     exact = frozenset({"switch", "mask"})
     optional = frozenset()
