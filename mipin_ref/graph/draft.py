@@ -63,10 +63,13 @@ class Log(_Passing):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(_Passing):
-    """Where a refused node stood: what is behind it may have an inverse all the same."""
+    """Where a refused node stood: what is behind it may have an inverse all the same.
+
+    problems: its own, and those of nodes before it of whose outputs nothing is known.
+    """
 
     kind = "Gap"
-    problem: Problem
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,22 @@ class Signal:
         return self.shape[: self.axis] + self.shape[self.axis + 1 :]
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """A tensor of which nothing is known but the signals that it depends on and why: problems of nodes before it."""
+
+    signals: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
 @dataclass
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused, with
-    the signals that each depends on; sparse: weights that the file holds as sparse tensors; spent: what the model has
-    asked for up to here; makers: of tensors; spelled: what tensors are of one that may be normalised (see
-    spelled_norms); absorbed: tensors whose nodes are told as part of another.
+    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused;
+    sparse: weights that the file holds as sparse tensors; spent: what the model has asked for up to here; makers: of
+    tensors; spelled: what tensors are of one that may be normalised (see spelled_norms); absorbed: tensors whose nodes
+    are told as part of another.
     """
 
     opset: int
@@ -105,7 +116,7 @@ class Draft:
     signals: dict[str, Signal] = field(default_factory=dict)
     layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
-    behind: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    behind: dict[str, Unknown] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
     makers: dict[str, Node] = field(default_factory=dict)
     spelled: dict[str, Any] = field(default_factory=dict)
@@ -161,9 +172,9 @@ class Draft:
         """Append a layer whose output has the batch at `axis` in the file."""
         shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
         if prod(layer.out_shape) > TENSOR:
-            raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample")
+            raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample", too_large=True)
         if layer.room > TENSOR:
-            raise Refused(f"its input has {layer.room:,} elements a sample once it is padded")
+            raise Refused(f"its input has {layer.room:,} elements a sample once it is padded", too_large=True)
         # Weights that are the constants themselves take nothing more.
         self.spent.hold(sum(array.nbytes for array in layer.arrays.values() if id(array) not in self._shared))
         self.layers.append(layer)

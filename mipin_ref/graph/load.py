@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.bind import Bound, bind
-from mipin_ref.graph.canonical import canonical
+from mipin_ref.graph.canonical import canonical, refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
-from mipin_ref.graph.frontier import CANNOT
+from mipin_ref.graph.front import mixes
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
@@ -39,6 +40,15 @@ REFUSED_BY_OTHERS = (
     ValueError,
 )
 """What the libraries that a file passes through raise on content that none of them foresaw."""
+
+
+Model = str | Path | bytes | ModelProto
+"""What `load` takes."""
+
+
+def as_network(model: Network | Model) -> Network:
+    """A Network as it is, and anything else loaded. Raises what `load` does."""
+    return model if isinstance(model, Network) else load(model)
 
 
 def load(
@@ -103,7 +113,15 @@ def _loaded(
             samples = min(samples, SAMPLES)
         del opened, needed, drafted
         try:
-            verify(net, original, bound, half=half, batch_axis=axis, samples=samples, apart=apart)
+            verify(
+                net,
+                original,
+                bound,
+                half=half,
+                batch_axis=axis,
+                samples=samples,
+                apart=None if net.stem is None else net.stem.apart,
+            )
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
                 raise
@@ -121,10 +139,12 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
     while True:
         try:
             drafted, measure = read(proto, output, bound), Measure(proto, bound)
-            if drafted.problems and not drafted.too_large:
+            if drafted.problems and not drafted.too_large and measure.known:
                 drafted = read(proto, output, bound, measure)
+            elif drafted.problems:
+                refuse(drafted)
             if drafted.too_large:
-                raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
+                refuse(drafted)
             return proto, drafted, measure.apart if drafted.problems else None
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
@@ -137,6 +157,8 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
     if reached.sources:
         axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
         stem = stem_of(needed, bound, axes, apart, reached.work)
+        if apart is None and mixes(stem):
+            stem = replace(stem, apart=1)
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -152,7 +174,8 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
         removed=rewritten.head,
         sources=reached.sources,
         stem=stem,
-        blocked=reached.blocked,
+        apart=reached.apart,
         above=reached.above,
+        problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
     )

@@ -12,7 +12,7 @@ from onnx import ModelProto, numpy_helper
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import FLOATS, Bound
 from mipin_ref.graph.conditions import Decided
-from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
+from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.label import scores_behind
@@ -34,8 +34,8 @@ class Drafted:
 
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
     batch_axis: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
-    in whose place stands a Gap; axes: of the samples, by tensor of the file; too_large: whether one of them asks for
-    more than the file may; spent: what constants and weights take.
+    in whose place stands a Gap; axes: of the samples, by tensor of the file; places: of the nodes, by output;
+    too_large: whether one of them asks for more than the file may; spent: what constants and weights take.
     """
 
     layers: list[Wired]
@@ -47,6 +47,7 @@ class Drafted:
     names: frozenset[str]
     problems: tuple[Problem, ...]
     axes: dict[str, int]
+    places: dict[str, int]
     too_large: bool
     spent: Spent
 
@@ -118,22 +119,22 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     refused: dict[Problem, Node] = {}
     shapes: Callable[[str], Measured | None] | None = measure
     too_large = False
-    for node in nodes:
+    for place, node in enumerate(nodes):
         try:
             draft.makers.update(dict.fromkeys(node.outputs, node))
             _step(node, draft)
-        except Behind as reason:
-            _leave_gap(node, draft, Problem(node.label, str(reason)), shapes or _nothing)
+        except Behind:
+            _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
             reads = reason.reads or unrecognised(node, draft)
             told = str(reason) if reason.reads or not reads else UNRECOGNISED
-            problem = Problem(node.label, without_stand_in(told))
+            problem = Problem(node.label, without_stand_in(told), place)
             problems.append(problem)
             refused[problem] = node
             too_large = too_large or reason.too_large
             if shapes is None:
                 shapes = sample_shapes(proto, bound.file_batch).get
-            _leave_gap(node, draft, problem, shapes, reads)
+            _leave_gap(node, draft, (problem,), shapes, reads)
     end = draft.signals.get(output)
     problems = [problem for problem in problems if not _absorbed(refused[problem], draft, end)]
     if not problems and output not in draft.signals:
@@ -148,6 +149,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         names=names,
         problems=tuple(problems),
         axes={name: signal.axis for name, signal in draft.signals.items()},
+        places={name: place for place, node in enumerate(nodes) for name in node.outputs},
         too_large=too_large,
         spent=spent,
     )
@@ -177,7 +179,7 @@ def _step(node: Node, draft: Draft) -> None:
     if unknown:
         if not draft.behind.keys() & {*unknown}:
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
-        raise Behind("it is behind a node without an inverse")
+        raise Behind
     if node.op not in ("Shape", "Size") and not all(draft.signals[name].floating for name in dependent):
         raise Refused("it computes with integers")
     if not dependent:
@@ -212,14 +214,17 @@ def _absorbed(node: Node, draft: Draft, end: Signal | None) -> bool:
 def _leave_gap(
     node: Node,
     draft: Draft,
-    problem: Problem,
+    problems: tuple[Problem, ...],
     shapes: Callable[[str], Measured | None],
     reads: tuple[str, ...] = (),
 ) -> None:
     """Go on behind a node without an inverse where its outputs are known; reads: see Refused."""
     read = [name for name in read_by(node.proto) if name in draft.signals or name in draft.behind]
-    parts = [(draft.signals[name].name,) if name in draft.signals else draft.behind[name] for name in read]
-    dependent = reads or tuple(dict.fromkeys(one for part in parts for one in part))
+    unknown = [draft.behind[name] for name in read if name in draft.behind]
+    reached = [*(draft.signals[name].name for name in read if name in draft.signals)]
+    dependent = reads or tuple(dict.fromkeys([*reached, *(one for some in unknown for one in some.signals)]))
+    if not reads:
+        problems = tuple(dict.fromkeys([*(one for some in unknown for one in some.problems), *problems]))
     samples = {signal.name: signal.sample for signal in draft.signals.values()}
     for name in filter(None, node.outputs):
         known = shapes(name) if dependent else None
@@ -230,13 +235,13 @@ def _leave_gap(
                 output=name,
                 in_shapes=tuple(samples[one] for one in dependent),
                 out_shape=known.sample,
-                problem=problem,
+                problems=problems,
             )
             draft.layers.append(gap)
             shape = (*known.sample[: known.axis], BATCH, *known.sample[known.axis :])
             draft.signals[name] = Signal(name, shape, known.axis, known.floating)
         elif name not in draft.signals and name not in draft.constants:
-            draft.behind[name] = dependent
+            draft.behind[name] = Unknown(dependent, problems)
 
 
 def _nothing(name: str) -> Measured | None:

@@ -12,18 +12,23 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.golden.describe import describe_layers
-from mipin_ref.golden.slips import SLIPS, forward_slips
-from mipin_ref.graph.canonical import settled
+from mipin_ref.golden.stages.slips import SLIPS, forward_slips
 from mipin_ref.graph.draft import Gap
 from mipin_ref.graph.forward import Recorder, logits
+from mipin_ref.graph.frontier import frontier
+from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
-from mipin_ref.layers import KINDS, Dense, Layer, Linear, Reshape, Shared, Unweighted, Wired, as_kind
+from mipin_ref.layers import KINDS, Dense, Layer, Linear, Norm, Reshape, Shared, TokenDense, Unweighted, Wired, as_kind
 from mipin_ref.layers.kind import QUESTIONS, unanswered
-from mipin_ref.methods.registry import METHODS, make_method
-from mipin_ref.methods.rules import rule_of
+from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.rules import Rules, rule_of
+from mipin_ref.panel.registry import METHODS
 from tests.backends import backend, on_every_backend
 from tests.layers.made_up import SHAPE, negation, network, unchanged
-from tests.networks import random_graph, sample_inputs, seeded, to_onnx
+from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
+from tests.networks.norms import NETWORKS as NORMED
+from tests.networks.norms import SHAPE as NORMED_SHAPE
 
 ROOT = Path(mr.__file__).parent
 FACTS = [
@@ -32,9 +37,12 @@ FACTS = [
 
 
 @cache
-def recorded(seed: int) -> tuple[mr.Network, dict[str, np.ndarray[Any, Any]]]:
-    """A random network and all its values for three samples."""
-    network = random_graph(seeded(seed), ranks=(2,))
+def recorded(which: int | str) -> tuple[mr.Network, dict[str, np.ndarray[Any, Any]]]:
+    """A random network of a seed, or one of NORMED by its name, and all its values for three samples."""
+    seed = which if isinstance(which, int) else 0
+    network = (
+        random_graph(seeded(seed), ranks=(2,)) if isinstance(which, int) else Network(NORMED[which](), NORMED_SHAPE)
+    )
     net = mr.load(to_onnx(network.ops, network.input_shape))
     x = sample_inputs(network.input_shape, 3, seed).astype(np.float32)
     return net, dict(Recorder(net, list(net.shapes))(x).values)
@@ -44,7 +52,7 @@ X = np.random.default_rng(0).normal(size=(9, *SHAPE)).astype(np.float32)
 
 
 def layers() -> list[tuple[Layer, dict[str, np.ndarray[Any, Any]]]]:
-    return [(layer, values) for seed in range(60) for net, values in [recorded(seed)] for layer in net.layers]
+    return [(layer, values) for one in (*range(60), *NORMED) for net, values in [recorded(one)] for layer in net.layers]
 
 
 def subclasses(kind: type[Any]) -> set[type[Any]]:
@@ -58,6 +66,14 @@ def test_the_random_networks_hold_every_kind() -> None:
 def test_every_class_that_can_be_made_is_a_kind_of_the_list() -> None:
     found = {one for one in subclasses(Layer) if one.__module__.startswith("mipin_ref") and not unanswered(one)}
     assert found == set(KINDS)
+
+
+BACKWARD = {name: method for name, method in METHODS.items() if issubclass(method, BackwardMethod)}
+
+
+def table_of(method: type[BackwardMethod]) -> Rules:
+    """The rules of a method, with default options where it has tables of its options."""
+    return method.rules if method.fitting is not None else method(method.checked({})).rules
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,19 +97,29 @@ def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() ->
             inverse: ClassVar[Any] = "passes"
 
 
+DIFFERENTIATE = {"gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "grad-cam"}
+RULED = {Norm: DIFFERENTIATE | {"lrp-epsilon"}, TokenDense: DIFFERENTIATE | {"lrp-epsilon", "deeplift"}}
+"""Kinds that other methods refuse (method, section 10), and those that do not."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_a_rule_for_every_kind(name: str, kind: type[Layer]) -> None:
+@pytest.mark.parametrize("name", BACKWARD)
+def test_every_method_has_a_rule_for_every_kind_or_refuses_it_by_name(name: str, kind: type[Layer]) -> None:
     layer = next(layer for layer, _ in layers() if type(layer) is kind)
-    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
-    assert rule_of(table, layer, name) is not None
+    if name in RULED.get(kind, BACKWARD):
+        assert rule_of(table_of(BACKWARD[name]), layer, name) is not None
+        return
+    with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer .* \\({kind.__name__}\\)"):
+        rule_of(table_of(BACKWARD[name]), layer, name)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_every_method_refuses_a_kind_that_it_has_no_rule_for(name: str) -> None:
     """Before anything is computed, naming itself, the layer and its kind."""
     net = network(negation())
-    options: dict[str, Any] = {"patterns": mr.fit_patterns(net, X)} if "pattern" in name else {}
+    options: dict[str, Any] = (
+        {} if (fitting := BACKWARD[name].fitting) is None else {fitting.option: fitting(net, X, {}).of([0])}
+    )
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd' \\(Negation\\)"):
         mr.attribute(net, X, 0, name, at="t", **options)
 
@@ -104,15 +130,14 @@ def test_every_kind_has_its_known_slips() -> None:
         next(forward_slips(negation(), {}, X))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_no_method_takes_an_heir_of_a_kind_for_the_kind(name: str) -> None:
     class Heir(Reshape):
         kind = "Heir"
 
     layer = Heir(name="odd", inputs=("t",), output="u", in_shapes=(SHAPE,), out_shape=SHAPE)
-    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd'"):
-        rule_of(table, layer, name)
+        rule_of(table_of(BACKWARD[name]), layer, name)
 
 
 def test_a_made_up_kind_is_inverted_as_it_says() -> None:
@@ -139,9 +164,11 @@ def test_what_is_no_kind_is_no_layer_of_a_network() -> None:
     """Softmax, Log and Gap stand in the draft alone."""
     drafted = {one for one in subclasses(Wired) if not issubclass(one, Layer)} - {Wired}
     assert {one.__name__ for one in drafted} == {"_Passing", "Softmax", "Log", "Gap"}
-    gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,))
-    with pytest.raises(mr.UnsupportedModel, match=r"'odd' \(no kind of layer\)"):
-        settled([gap])
+    problem = Problem("Odd 'odd'", "no inverse is known")
+    gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,), problems=(problem,))
+    names = frozenset({"t", "u"})
+    with pytest.raises(mr.UnsupportedModel, match=r"Odd 'odd' \(no inverse is known\)"):
+        frontier(Wiring([gap], "u", names), (problem,), names, "t", {})
 
 
 @on_every_backend

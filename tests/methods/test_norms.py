@@ -7,8 +7,6 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.layers import Norm, TokenDense
-from mipin_ref.methods.registry import METHODS, make_method
 from tests.backends import NAMES, backend, relative_error
 from tests.networks.norms import NETWORKS, SHAPE
 from tests.oracles.autograd import gradients
@@ -72,10 +70,3 @@ def test_what_is_made_for_rectifiers_refuses_a_normalisation_by_name(method: str
     _, net, x, _ = case("over_channels_first")
     with pytest.raises(mr.UnsupportedModel, match=rf"method '{method}' has no rule for layer '.+' \(Norm\)"):
         mr.attribute(net, x, 0, method, **({"baseline": 0} if method == "deeplift" else {}))
-
-
-def test_which_methods_know_the_kinds() -> None:
-    tables = {name: METHODS[name].rules if "pattern" in name else make_method(name, {}).rules for name in METHODS}
-    gradient = {"gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "grad-cam", "lrp-epsilon"}
-    assert {name for name, table in tables.items() if Norm in table} == gradient
-    assert {name for name, table in tables.items() if TokenDense in table} == gradient | {"deeplift"}

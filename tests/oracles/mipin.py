@@ -29,6 +29,8 @@ from tests.oracles.design import block_design, has_intercept, has_parameters, pu
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.spec import (
+    POSITIVE,
+    Activation,
     Array,
     Conv,
     Dense,
@@ -297,11 +299,15 @@ def mipin(
         input_mask = explained not in same_up_to_shape(kept, network_input)
     unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
 
+    # Behind what hardly passes anything where it is negative.
+    positive = {op.output for op in kept if isinstance(op, Activation) and op.kind in POSITIVE}
+
     def mask(name: str, signal: Array, samples: Samples) -> Array:
         """Eq. 9."""
         if not local or name in unmasked:
             return signal
-        return np.where(samples.values[name] != 0, signal, 0.0)
+        value = samples.values[name]
+        return np.where(value > 0 if name in positive else value != 0, signal, 0.0)
 
     fit_source = {output: one_hot(fitting.values[output], target)}
     source = {output: one_hot(applied.values[output], target)}

@@ -27,14 +27,14 @@ def reconstruct(
     """
     if weights is None:
         return pull_back(backend, step.branches[0], signals, taps)
-    found: Array = None
+    signal: Array = None
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
         if isinstance(layer, Shared):
             part = layer.adjoint(backend, signals[layer.output], block)
         else:
             part = pull_back(backend, branch, signals, taps) * step.per_channel(backend, block)
-        found = part if found is None else found + part
+        signal = part if signal is None else signal + part
     if affine and weights.intercept is not None:
-        found[:affine, ...] += step.per_channel(backend, weights.intercept)
-    return found
+        signal[:affine, ...] += step.per_channel(backend, weights.intercept)
+    return signal

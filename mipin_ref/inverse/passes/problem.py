@@ -118,9 +118,9 @@ class Sums:
         """The weights in the layers' own shapes, and what is known of the fit."""
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
-            found = self.held.solve(ridge)
-            blocks = [layer.block_of(kernel) for layer, kernel in zip(step.located, found.kernels, strict=True)]
-            return _in_order(step, blocks, found.own, found.intercept), found.solutions
+            joint = self.held.solve(ridge)
+            blocks = [layer.block_of(kernel) for layer, kernel in zip(step.located, joint.kernels, strict=True)]
+            return _in_order(step, blocks, joint.own, joint.intercept), joint.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []
         for branch in step.shared:
