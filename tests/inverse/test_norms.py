@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,25 +17,25 @@ from tests.networks.norms import NETWORKS, SHAPE
 from tests.oracles.export import to_onnx
 from tests.oracles.forward import forward
 from tests.oracles.mipin import mipin
-from tests.oracles.spec import Op
+from tests.oracles.spec import Activation, Add, Conv, Dense, Op, Reshape, TokenDense
 
 TOLERANCE = 1e-8
 """Relative to the largest value of the tensor, in float64: systems are conditioned below 1e7, as the ridge sees to."""
 
 
-def agrees(ops: Sequence[Op], name: str, **options: bool) -> None:
+def agrees(ops: Sequence[Op], name: str, *, conv_bias: bool = False) -> None:
     x = np.random.default_rng(1).standard_normal((24, *SHAPE)).astype(np.float32)
     net = mr.load(to_onnx(ops, SHAPE))
     # The oracle's own forward pass is in double precision, and S is compared to more digits than single has.
     values = Recorder(net, list(net.shapes))(x).values
-    own = forward(ops, x)
+    own = forward(ops, x.astype(np.float64))
     # What the reader adds between has no name in the file.
     assert own.keys() <= values.keys()
     for tensor, value in own.items():
         assert relative_error(values[tensor], value) < 1e-5, tensor
-    expected = mipin(ops, x, 1, values=values, **options)  # type: ignore[arg-type]
+    expected = mipin(ops, x, 1, values=values, conv_bias=conv_bias)
     device = backend(name)
-    inverse = mr.fit(net, x, 1, backend=device, **options)  # type: ignore[arg-type]
+    inverse = mr.fit(net, x, 1, backend=device, conv_bias=conv_bias)
     for step in (step for step in inverse.plan.steps if step.tensor in own):
         plan = inverse.plan if step.tensor == net.input else make_plan(net, at=step.tensor, local=True, input_mask=None)
         found = replace(inverse, plan=plan).attribute(x)
@@ -48,6 +49,43 @@ def agrees(ops: Sequence[Op], name: str, **options: bool) -> None:
 @pytest.mark.parametrize("made", NETWORKS)
 def test_signals_are_those_of_brute_force(made: str, name: str) -> None:
     agrees(NETWORKS[made](), name)
+
+
+def test_readers_that_disagree_on_the_channels_are_refused() -> None:
+    """A Conv has them on axis 1, a Dense on tokens on the last."""
+    one, two = (np.eye(5) for _ in range(2))
+    ops: list[Op] = [
+        Conv(("x",), "c", np.ones((3, 3, 1, 1)) / 3),
+        Activation(("c",), "r", "Relu"),
+        Conv(("r",), "left", np.ones((3, 3, 1, 1))),
+        TokenDense(("r",), "right", one + two, np.zeros(5), 3),
+        Add(("left", "right"), "sum"),
+        Reshape(("sum",), "flat", (75,)),
+        Dense(("flat",), "y", np.ones((75, 3))),
+    ]
+    x = np.random.default_rng(1).standard_normal((6, *SHAPE)).astype(np.float32)
+    net = mr.load(to_onnx(ops, SHAPE))
+    told = "the readers of tensor 'r' disagree on its channels: Conv 'left' has them on axis 1, TokenDense .* on axis 3"
+    with pytest.raises(mr.UnsupportedModel, match=told):
+        mr.fit(net, x, 1)
+    assert mr.fit(net, x, 1, at="sum").attribute(x).attribution.shape == (6, *SHAPE)
+
+
+def test_a_golden_case_has_its_channels_on_axis_one(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(to_onnx(NETWORKS["channels_last"](), SHAPE).SerializeToString())
+    x = np.random.default_rng(1).standard_normal((6, *SHAPE)).astype(np.float32)
+    with pytest.raises(mr.UnsupportedModel, match=r"tensor '.*' has its channels on axis 3"):
+        mr.golden.make(file, x, 1, tmp_path / "case")
+
+
+def test_a_golden_case_with_a_norm_over_axis_one(tmp_path: Path) -> None:
+    """It is written, agrees with the fit written out, and is read again."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(to_onnx(NETWORKS["over_channels_first"](), SHAPE).SerializeToString())
+    x = np.random.default_rng(1).standard_normal((9, *SHAPE)).astype(np.float32)
+    case = mr.golden.make(file, x, 1, tmp_path / "case")
+    assert "Norm" in {layer["kind"] for layer in case.manifest["layers"]}
 
 
 @pytest.mark.parametrize("made", ["channels_last", "group_norms"])

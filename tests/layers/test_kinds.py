@@ -41,7 +41,9 @@ def recorded(which: int | str) -> tuple[mr.Network, dict[str, np.ndarray[Any, An
     """A random network of a seed, or one of NORMED by its name, and all its values for three samples."""
     seed = which if isinstance(which, int) else 0
     network = (
-        random_graph(seeded(seed), ranks=(2,)) if isinstance(which, int) else Network(NORMED[which](), NORMED_SHAPE)
+        random_graph(seeded(seed), ranks=(2,))
+        if isinstance(which, int)
+        else Network(tuple(NORMED[which]()), NORMED_SHAPE)
     )
     net = mr.load(to_onnx(network.ops, network.input_shape))
     x = sample_inputs(network.input_shape, 3, seed).astype(np.float32)

@@ -49,10 +49,9 @@ def test_lrp_epsilon_is_gradient_times_input_with_divisors_detached(made: str, n
     """CP-LRP; all other layers of these networks are linear between their kinks (Ancona et al., 2018)."""
     ops, net, x, values = case(made)
     expected = gradients(ops, values, TARGETS, detached=True)
-    options = {"epsilon": 1e-10}
     for op in ops:
         at = op.inputs[0]
-        found = mr.attribute(net, x, TARGETS, "lrp-epsilon", at=at, backend=backend(name), **options).attribution
+        found = mr.attribute(net, x, TARGETS, "lrp-epsilon", at=at, backend=backend(name), epsilon=1e-10).attribution
         assert relative_error(found, expected[at] * values[at]) < ROUNDED, at
 
 
@@ -69,4 +68,4 @@ REFUSING = ("lrp-alpha-beta", "deep-taylor", "excitation-backprop", "deconvnet",
 def test_what_is_made_for_rectifiers_refuses_a_normalisation_by_name(method: str) -> None:
     _, net, x, _ = case("over_channels_first")
     with pytest.raises(mr.UnsupportedModel, match=rf"method '{method}' has no rule for layer '.+' \(Norm\)"):
-        mr.attribute(net, x, 0, method, **({"baseline": 0} if method == "deeplift" else {}))
+        mr.attribute(net, x, 0, method)
