@@ -143,14 +143,14 @@ def rms_divided(w: Words) -> str:
 
 def l2(w: Words) -> str:
     """torch.nn.functional.normalize: by the norm, which is 1e-12 at least, expanded."""
-    norm = w.node("Clip", w.reduced("ReduceL2", w.of), w.number(0.5))
+    norm = w.node("Clip", w.reduced("ReduceL2", w.of), w.number(2.0))
     return w.node("Div", w.of, w.node("Expand", norm, w.node("Shape", w.of)))
 
 
 def l2_keras(w: Words) -> str:
     """tf.math.l2_normalize: x · rsqrt(max(sum of squares, epsilon))."""
     squares = w.reduced("ReduceSum", w.node("Mul", w.of, w.of))
-    return w.node("Mul", w.of, w.node("Reciprocal", w.node("Sqrt", w.node("Max", squares, w.number(0.3)))))
+    return w.node("Mul", w.of, w.node("Reciprocal", w.node("Sqrt", w.node("Max", squares, w.number(4.0)))))
 
 
 def l2_plain(w: Words) -> str:
@@ -158,7 +158,7 @@ def l2_plain(w: Words) -> str:
 
 
 def l1(w: Words) -> str:
-    return w.node("Div", w.of, w.node("Max", w.reduced("ReduceL1", w.of), w.number(0.5)))
+    return w.node("Div", w.of, w.node("Max", w.reduced("ReduceL1", w.of), w.number(4.0)))
 
 
 def l1_sum(w: Words) -> str:
@@ -274,7 +274,7 @@ def test_what_the_file_needs_besides_stays() -> None:
     assert {problem.label for problem in net.blocked.get("x", ())} <= {"Sub 'the_centred'"}
 
 
-@pytest.mark.parametrize("wrong", ["epsilon", "axes", "factor"])
+@pytest.mark.parametrize("wrong", ["epsilon", "axes", "factor", "centre"])
 def test_a_normalisation_that_is_not_recognised_is_told_as_one(wrong: str) -> None:
     """In one sentence, not a refusal for each of its nodes."""
     sketch = Sketch(*SHAPE)
@@ -284,6 +284,10 @@ def test_a_normalisation_that_is_not_recognised_is_told_as_one(wrong: str) -> No
     variance = words.reduced("ReduceMean", square)
     if wrong == "axes":
         variance = sketch.node("ReduceMean", square, axes=[2], keepdims=1)
+    if wrong == "centre":
+        # Less another mean than the one whose squares are averaged.
+        variance = sketch.node("ReduceMean", square, axes=[2], keepdims=1)
+        z = sketch.node("Sub", words.of, sketch.node("ReduceMean", words.of, axes=[2], keepdims=1))
     if wrong == "factor":
         variance = sketch.node("Add", variance, words.reduced("ReduceMean", square))
     lifted = sketch.node("Add", variance, sketch.normal(6, 1, 1)) if wrong == "epsilon" else words.lifted(variance)
@@ -292,6 +296,16 @@ def test_a_normalisation_that_is_not_recognised_is_told_as_one(wrong: str) -> No
     (problem,) = {problem for problems in net.blocked.values() for problem in problems}
     assert str(problem).startswith("Div 'the_end' (it divides by a root of a mean or sum of squares, as a LayerNorm")
     assert [layer.kind for layer in net.layers] == ["Reshape", "Dense"]
+
+
+def test_nodes_of_a_normalisation_are_none_that_is_refused() -> None:
+    """Where nothing behind them has an inverse, the message names what has none."""
+    sketch = Sketch(*SHAPE)
+    normed = torch_layer_norm(Words(sketch, sketch.conv("x", 6, 6, (1, 1)), (3,)))
+    out = sketch.node("Cos", sketch.dense(sketch.node("Flatten", normed), 120, 3), out="odd")
+    with pytest.raises(mr.UnsupportedModel) as caught:
+        mr.load(sketch.model(out), check=False)
+    assert [node.split(" (")[0] for node in caught.value.nodes] == ["Cos 'the_odd'"]
 
 
 @pytest.mark.parametrize("spelling", [torch_layer_norm, rms])
