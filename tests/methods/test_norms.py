@@ -11,7 +11,7 @@ from tests.backends import NAMES, backend, relative_error
 from tests.networks.norms import NETWORKS, SHAPE
 from tests.oracles.autograd import gradients
 from tests.oracles.export import to_onnx
-from tests.oracles.spec import Op
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reduce, Reshape
 
 Array = np.ndarray
 TARGETS = np.array([0, 2, 1, 1])
@@ -69,3 +69,24 @@ def test_what_is_made_for_rectifiers_refuses_a_normalisation_by_name(method: str
     _, net, x, _ = case("over_channels_first")
     with pytest.raises(mr.UnsupportedModel, match=rf"method '{method}' has no rule for layer '.+' \(Norm\)"):
         mr.attribute(net, x, 0, method)
+
+
+def test_patterns_of_a_sum_are_those_of_the_mean() -> None:
+    """A sum over n places is n times the mean, which the Dense behind takes back: one function, one signal."""
+    found = []
+    weight = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32).astype(np.float64)
+    for total, factor in ((True, 1 / 32), (False, 1.0)):
+        ops: list[Op] = [
+            Conv(("x",), "c", np.random.default_rng(1).standard_normal((4, 3, 3, 3)), pads=(1, 1, 1, 1)),
+            Activation(("c",), "r", "Relu"),
+            Reduce(("r",), "some", (2,), total=total),
+            Reduce(("some",), "all", (3,), total=total),
+            Reshape(("all",), "flat", (4,)),
+            Dense(("flat",), "y", weight * factor),
+        ]
+        net = mr.load(to_onnx(ops, (3, 4, 8)))
+        x = np.random.default_rng(2).standard_normal((30, 3, 4, 8)).astype(np.float32)
+        patterns = mr.fit_patterns(net, x)
+        found.append(mr.attribute(net, x[:3], 1, "patternnet", at="r", patterns=patterns).attribution)
+    # The two networks' values are rounded apart, each in single precision.
+    assert relative_error(found[0], found[1]) < 1e-4
