@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import mipin_ref as mr
+import mipin_ref.layers
 from mipin_ref.golden.describe import describe_layers
 from mipin_ref.golden.stages.slips import SLIPS, forward_slips
 from mipin_ref.graph.canonical import settled
@@ -73,6 +76,8 @@ def test_the_random_networks_hold_every_kind(kind: type[Layer]) -> None:
 
 
 def test_every_class_that_can_be_made_is_a_kind_of_the_list() -> None:
+    for module in walk_packages(mipin_ref.layers.__path__, "mipin_ref.layers."):
+        import_module(module.name)
     found = {one for one in subclasses(Layer) if one.__module__.startswith("mipin_ref") and not unanswered(one)}
     assert found == set(KINDS)
 
