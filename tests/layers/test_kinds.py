@@ -259,7 +259,9 @@ def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
                 for m in range(shape[0]):
                     expected = block_design(op, slot, signal, layer.in_shapes, switches, m)
                     # Means of at most nine values, summed in another order.
-                    np.testing.assert_allclose(back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=9 * 4 * EPS)
+                    np.testing.assert_allclose(
+                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=9 * 4 * EPS, err_msg=str(layer)
+                    )
             seen.add(type(layer))
     assert seen == {kind for kind in KINDS if issubclass(kind, Unweighted)}
 
