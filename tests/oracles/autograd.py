@@ -7,7 +7,7 @@ package agrees with it to the rounding of double precision, however ill-conditio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -172,6 +172,7 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = Fals
             return _norm(op, x, detached)
         case Reduce():
             return x.sum(dim=op.axes, keepdim=True) if op.total else x.mean(dim=op.axes, keepdim=True)
+    assert_never(op)
 
 
 def _norm(op: Norm, x: Tensor, detached: bool) -> Tensor:

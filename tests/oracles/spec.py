@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -426,6 +427,7 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             return (*first[: op.axis - 1], op.weight.shape[1], *first[op.axis :])
         case Reduce():
             return tuple(1 if axis in op.axes else length for axis, length in enumerate(first, 1))
+    assert_never(op)
 
 
 def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:
