@@ -71,6 +71,17 @@ def test_readers_that_disagree_on_the_channels_are_refused() -> None:
     assert mr.fit(net, x, 1, at="sum").attribute(x).attribution.shape == (6, *SHAPE)
 
 
+def test_logits_of_several_axes_that_a_normalisation_makes() -> None:
+    """As the hidden states of a language model: the target is one feature of one token."""
+    ops = NETWORKS["mixer"]()
+    (last,) = (at for at, op in enumerate(ops) if op.output == "normed")
+    net = mr.load(to_onnx(ops[: last + 1], SHAPE))
+    x = np.random.default_rng(1).standard_normal((9, *SHAPE)).astype(np.float32)
+    found = mr.fit(net, x, (7, 2)).attribute(x)
+    np.testing.assert_array_equal(found.output, Recorder(net, ["normed"])(x).values["normed"][:, 7, 2])
+    assert np.abs(found.attribution).max() > 0
+
+
 def test_a_golden_case_has_its_channels_on_axis_one(tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(to_onnx(NETWORKS["channels_last"](), SHAPE).SerializeToString())
