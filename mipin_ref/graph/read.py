@@ -24,7 +24,7 @@ from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
-from mipin_ref.graph.spelled_norms import UNRECOGNISED, spelled, unrecognised
+from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.layers import HostArray, Shape, Wired
 
 
@@ -126,15 +126,13 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
-            reads = reason.reads or unrecognised(node, draft)
-            told = str(reason) if reason.reads or not reads else UNRECOGNISED
-            problem = Problem(node.label, without_stand_in(told), place)
+            problem = Problem(node.label, without_stand_in(str(reason)), place)
             problems.append(problem)
             refused[problem] = node
             too_large = too_large or reason.too_large
             if shapes is None:
                 shapes = sample_shapes(proto, bound.file_batch).get
-            _leave_gap(node, draft, (problem,), shapes, reads)
+            _leave_gap(node, draft, (problem,), shapes, reason.reads)
     end = draft.signals.get(output)
     problems = [problem for problem in problems if not _absorbed(refused[problem], draft, end)]
     if not problems and output not in draft.signals:

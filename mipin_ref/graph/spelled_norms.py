@@ -100,6 +100,10 @@ def spelled(node: Node, draft: Draft) -> bool:
                 return False
             _draft(node, draft, made)
             return True
+    sources = unrecognised(node, draft)
+    if sources:
+        # Not taken for a gate either: that has another inverse.
+        raise Refused(UNRECOGNISED, reads=sources)
     return False
 
 
@@ -133,7 +137,7 @@ def _draft(node: Node, draft: Draft, made: Spelled) -> None:
 
 
 def unrecognised(node: Node, draft: Draft) -> tuple[str, ...]:
-    """The tensors that a refused node normalises in a spelling that is not known; none where it does no such thing.
+    """The tensors that a node normalises in a spelling that is not known; none where it does no such thing.
 
     The nodes that compute its divisor are then told with it.
     """
