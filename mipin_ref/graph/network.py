@@ -129,8 +129,8 @@ class Network(LayerList):
         """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
         between = {*self.blocked.get(name, self.problems)}
         return UnsupportedModel(
-            f"between {name!r} and the logits are nodes that cannot be inverted; with option at='auto' what is behind "
-            "them is explained",
+            f"between {name!r} and the logits are nodes that cannot be inverted; 'auto' as option 'at' explains what is "
+            "behind them",
             [str(problem) for problem in self.problems if problem in between],
         )
 
