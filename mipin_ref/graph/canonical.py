@@ -9,6 +9,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
+from mipin_ref.graph.problem import unsupported
 from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
@@ -40,7 +41,7 @@ def refuse(drafted: Drafted) -> NoReturn:
         if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
     ]
     every = sorted([*drafted.problems, *late], key=lambda problem: problem.place)
-    raise UnsupportedModel(CANNOT, [str(one) for one in every])
+    raise unsupported(CANNOT, every)
 
 
 def canonical(drafted: Drafted) -> Canonical:
