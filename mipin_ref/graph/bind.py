@@ -86,8 +86,7 @@ def bind(
         raise UnsupportedModel("the output does not depend on any input of the network")
     if all(name in values for name in read):
         raise InvalidData("every input is given a value: leave the one free that is to be explained")
-    for name in inputs:
-        _size(inputs[name], wanted.get(name))
+    sized = {name for name in inputs if _size(inputs[name], wanted.get(name))}
     if missing := left_open(proto, needed, input_shape, given):
         raise UnsupportedModel(missing)
     data = next(value for name, value in inputs.items() if name in read and name not in values)
@@ -96,7 +95,7 @@ def bind(
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in wanted)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized)
 
 
 def left_open(
@@ -121,14 +120,15 @@ def left_open(
 
 
 def _open_axes(value: ValueInfoProto, batches: Collection[str]) -> str:
-    """The axes beside the batch, which goes by one of the names `batches`, whose lengths the file leaves open."""
+    """The axes of a sample whose lengths the file leaves open. batches: what other inputs call their batch."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return f"all axes of input {value.name!r}"
+    others = {*batches} - {kind.shape.dim[0].dim_param if kind.shape.dim else ""}
     axes = [
         f"{axis} ({dim.dim_param})" if dim.dim_param else str(axis)
         for axis, dim in enumerate(kind.shape.dim)
-        if axis and dim.dim_value <= 0 and dim.dim_param not in batches
+        if axis and dim.dim_value <= 0 and dim.dim_param not in others
     ]
     return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(axes)} of input {_described(value)}" if axes else ""
 
@@ -150,16 +150,17 @@ def _described(value: ValueInfoProto) -> str:
     return f"{value.name!r} {TensorProto.DataType.Name(kind.elem_type).lower()} [{', '.join(dims)}]"
 
 
-def _size(value: ValueInfoProto, wanted: Any) -> None:
-    """Write the sizes of a sample into the input."""
+def _size(value: ValueInfoProto, wanted: Any) -> bool:
+    """Write the sizes of a sample into the input. Returns whether the file had left any of them open."""
     if wanted is None:
-        return
+        return False
     sizes = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else None
     if sizes is None or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
         raise InvalidData(f"input_shape of {value.name!r} must be the sizes of a sample, not {shown(wanted)}")
     kind = value.type.tensor_type
     dims = kind.shape.dim
-    if not kind.HasField("shape"):
+    told = kind.HasField("shape")
+    if not told:
         dims.add().dim_param = "N"
         for _ in sizes:
             dims.add()
@@ -172,7 +173,9 @@ def _size(value: ValueInfoProto, wanted: Any) -> None:
             raise InvalidData(
                 f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
             )
+        told = told and dim.dim_value > 0
         dim.dim_value = int(size)
+    return not told
 
 
 def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:

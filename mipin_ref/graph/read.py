@@ -127,7 +127,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     too_large = False
     for place, node in enumerate(nodes):
         try:
-            _step(node, draft)
+            _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
@@ -160,13 +160,14 @@ class Behind(Exception):
     """A node that reads what a node without an inverse made, of which nothing is known."""
 
 
-def _step(node: Node, draft: Draft) -> None:
+def _step(node: Node, draft: Draft, *, sure: bool) -> None:
+    """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
-    if node.standard and node.op == "If" and node.inputs[0] in draft.constants:
+    if sure and node.standard and node.op == "If" and node.inputs[0] in draft.constants:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
     handler = HANDLERS.get(node.qualified)
     if handler is None:
