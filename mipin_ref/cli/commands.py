@@ -30,6 +30,7 @@ from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.table import format_table
 
 DEMO_SAMPLES = 1000
+ALL_TARGETS = "this is of all targets at once: --target shows the part that one of them is made of"
 
 
 def demo(options: Namespace) -> None:
@@ -59,14 +60,21 @@ def inspect(options: Namespace) -> None:
     net = load_model(options)
     if options.target is not None:
         net, _ = facing(net, net.check_target(options.target))
-    maps = maps_to_explain(net)
+    maps, joined = maps_to_explain(net), options.target is None and isinstance(net.target(0), tuple)
     last = maps[-1].tensor
-    plan = plan_for(net, Options(at=last))
+    try:
+        plan = plan_for(net, Options(at=last))
+    except InvalidData:
+        # What parts of an output are made of may reach further than what all of them are made of.
+        if not joined:
+            raise
+        print(f"{net}\n{ALL_TARGETS}")
+        return
     print(net.table(("inverse: unknowns", describe_inverses(net, plan))))
     if last != net.input:
         print(f"explained at {last!r} at most: inverses reach no further down")
-    if options.target is None and isinstance(net.target(0), tuple):
-        print("this is of all targets at once: --target shows the part that one of them is made of")
+    if joined:
+        print(ALL_TARGETS)
     print("\ntensors to explain (--at):")
     rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps]
     print(format_table(["  tensor", "shape", "map"], rows))

@@ -32,8 +32,8 @@ class Canonical:
     head: Head | None
 
 
-def refuse(drafted: Drafted) -> NoReturn:
-    """Raise UnsupportedModel, naming every node without an inverse."""
+def refuse(drafted: Drafted, failure: str | None = None) -> NoReturn:
+    """Raise UnsupportedModel, naming every node without an inverse; failure: why the file cannot be run at all."""
     head = [] if drafted.logits is None else head_layers(Wiring(drafted.layers, drafted.logits, drafted.names))
     late = [
         late_problem(layer, drafted.places)
@@ -41,7 +41,10 @@ def refuse(drafted: Drafted) -> NoReturn:
         if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
     ]
     every = sorted([*drafted.problems, *late], key=lambda problem: problem.place)
-    raise unsupported(CANNOT, every)
+    if failure is None:
+        raise unsupported(CANNOT, every)
+    size = "×".join(map(str, drafted.input_shape))
+    raise unsupported(f"onnxruntime cannot run the file on samples of {size} ({failure}), and {CANNOT}", every)
 
 
 def canonical(drafted: Drafted) -> Canonical:

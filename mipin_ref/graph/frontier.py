@@ -56,7 +56,8 @@ def frontier(
             needed.update(layer.inputs)
         else:
             sources[layer.output] = layer
-    if wiring.logits in sources or any(name not in names or name in wiring.folded for name in sources):
+    moved = bool(sources) and all(layer.rearranges for layer in kept)
+    if moved or any(name not in names or name in wiring.folded for name in sources):
         raise unsupported(NOTHING, found)
     paths = {wiring.logits}
     for one in kept:

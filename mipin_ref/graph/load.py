@@ -164,7 +164,7 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
             if drafted.problems and not drafted.too_large and measure.known:
                 drafted = read(proto, output, bound, measure)
             elif drafted.problems:
-                refuse(drafted)
+                refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
                 refuse(drafted)
             return proto, drafted, measure.apart if drafted.problems else None
