@@ -38,7 +38,7 @@ def test_every_node_is_listed_at_once() -> None:
     sketch.node("Concat", "every_other", "every_other", axis=0, out="batches")
     error = refusal(sketch, sketch.dense(sketch.node("Flatten", "batches"), 64, 3))
     assert [entry.split(" (")[1].rstrip(")") for entry in error.nodes] == [
-        "training_mode is on: export in evaluation mode",
+        "training_mode is on: set it to 0 in the file",
         "it gates one tensor by another",
         "it subtracts one tensor from another",
         "it broadcasts [N, 2, 1, 1] and [N, 2, 6, 6] against each other",
