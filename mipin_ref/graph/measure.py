@@ -22,6 +22,7 @@ from onnx import ModelProto
 from mipin_ref.graph import measuring
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.layers import HostArray, Shape
 
 SIZES = (2, 3)
@@ -56,13 +57,19 @@ class Measure:
         return bool(self._found[0])
 
     @property
+    def failure(self) -> str | None:
+        """What onnxruntime says of why no run of the file came to its end; None where it said nothing."""
+        told = self._told
+        return None if self.known or told is None or told["failure"] is None else runtime_reason(told["failure"])
+
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
         return self._found[1]
 
     @cached_property
     def _found(self) -> tuple[dict[str, Measured], int | None]:
-        told = self._told()
+        told = self._told
         if told is None:
             return {}, None
         sizes: tuple[int, ...] = SIZES
@@ -79,6 +86,7 @@ class Measure:
                 known[name] = Measured(sample, axis, bool(told["floating"][place]))
         return known, (sizes[0] if known and len(sizes) == 1 else None)
 
+    @cached_property
     def _told(self) -> dict[str, Any] | None:
         """What the program in measuring.py tells; None where it does not live to tell."""
         names = [name for node in self._proto.graph.node for name in node.output if name]

@@ -45,7 +45,7 @@ class InverseFitting(Fitting):
         """Every inverse there is, by class, those of `classes` among them."""
         missing = sorted({*classes} - self._inverses.keys())
         if missing:
-            made: dict[Any, Inverse] = fit(self.net, self.samples, [self.net.target(c) for c in missing], **self.given)  # type: ignore[misc]
+            made = fit(self.net, self.samples, [self.net.target(c) for c in missing], **self.given)
             self._inverses |= {c: made[self.net.target(c)] for c in missing}
         return dict(self._inverses)
 
