@@ -93,13 +93,13 @@ def bind(
             "a value, option 'given'"
         )
     data = free[0]
-    _size(data, wanted.get(data.name))
+    sized = data.name in wanted and _size(data, wanted[data.name])
     shape, batch, dtype = _read(data)
     param = data.type.tensor_type.shape.dim[0].dim_param
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in wanted)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or sized)
 
 
 def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:
@@ -119,13 +119,14 @@ def _described(value: ValueInfoProto) -> str:
     return f"{value.name!r} {TensorProto.DataType.Name(kind.elem_type).lower()} [{', '.join(dims)}]"
 
 
-def _size(value: ValueInfoProto, wanted: Any) -> None:
-    """Write the sizes of a sample into the input."""
-    if wanted is None:
-        return
-    sizes = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else None
-    if sizes is None or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
+def _size(value: ValueInfoProto, wanted: Any) -> bool:
+    """Write the sizes of a sample into the input. Returns whether the file leaves any of them open."""
+    several = isinstance(wanted, Sequence | np.ndarray) and not isinstance(wanted, str | bytes) and np.ndim(wanted) == 1
+    sizes = tuple(wanted) if several else ()
+    if not sizes or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
         raise InvalidData(f"input_shape of {value.name!r} must be the sizes of a sample, not {shown(wanted)}")
+    if (elements := prod(map(int, sizes))) > TENSOR:
+        raise InvalidData(f"input_shape of {value.name!r} asks for {elements:,} elements ({TENSOR:,} are allowed)")
     kind = value.type.tensor_type
     dims = kind.shape.dim
     if not kind.HasField("shape"):
@@ -136,12 +137,15 @@ def _size(value: ValueInfoProto, wanted: Any) -> None:
         raise InvalidData(
             f"input_shape of {value.name!r} has {len(sizes)} sizes; a sample of {_described(value)} has {len(dims) - 1}"
         )
+    open_ = False
     for axis, (dim, size) in enumerate(zip(list(dims)[1:], sizes, strict=True), 1):
         if dim.dim_value > 0 and dim.dim_value != size:
             raise InvalidData(
                 f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
             )
+        open_ = open_ or dim.dim_value <= 0
         dim.dim_value = int(size)
+    return open_
 
 
 def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
@@ -192,7 +196,16 @@ def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
         raise InvalidData(
             f"given {value.name!r} has {array.shape[axis]} entries along the samples; give one, for every sample"
         )
-    return Given(array.astype(dtype), axis)
+    return Given(_typed(value.name, array, dtype), axis)
+
+
+def _typed(name: str, array: HostArray, dtype: np.dtype[Any]) -> HostArray:
+    """The value in the type that the network reads. Raises InvalidData where that cannot hold it."""
+    with np.errstate(over="ignore"):
+        typed = array.astype(dtype)
+    if not np.all(np.isfinite(typed)) if dtype.kind == "f" else not np.array_equal(typed, array):
+        raise InvalidData(f"given {name!r} holds numbers that {dtype}, which the network reads, does not reach")
+    return typed
 
 
 def _drop_default(proto: ModelProto, name: str) -> None:

@@ -88,9 +88,11 @@ class Measure:
             folder = Path(place)
             (folder / "model.onnx").write_bytes(open_.SerializeToString())
             (folder / "names.json").write_text(json.dumps(names))
+            (folder / "inputs.json").write_text(json.dumps([self._bound.data, *self._bound.given]))
             for size in {*SIZES, self._bound.file_batch or 1}:
                 feed = self._bound.feed(plausible(self._bound, size, seed=0))
-                np.savez(folder / f"{size}.npz", allow_pickle=False, **feed)
+                # By position: a name can be anything, also what savez calls its own arguments.
+                np.savez(folder / f"{size}.npz", *feed.values())
             try:
                 subprocess.run(
                     [sys.executable, str(Path(measuring.__file__)), str(folder)],

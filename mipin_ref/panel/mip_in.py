@@ -16,6 +16,7 @@ from mipin_ref.data.calibration import samples_like
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import faced
 from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
@@ -118,7 +119,7 @@ class MipIn(Method):
         """See `Method.attribute`: what the inverse of each class makes of its samples."""
         targets, data = _asked(net, x, target)
         classes = np.unique(targets).tolist()
-        tensor = None if at is None else self.explained(net, at)
+        tensor = None if at is None else self.explained(faced(net, targets)[0], at)
         inverses = self._inverses(net, classes, tensor, run)
         if is_one(target):
             return inverses[classes[0]].attribute(data, at=tensor, batch_size=run.batch_size)
