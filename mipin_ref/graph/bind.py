@@ -34,7 +34,8 @@ class Given:
 @dataclass(frozen=True, eq=False)
 class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
-    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything.
+    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything;
+    below: what integers that the file is tried with stay under, as it may look them up in a table.
     """
 
     data: str
@@ -43,6 +44,7 @@ class Bound:
     dtype: np.dtype[Any]
     given: Mapping[str, Given] = field(default_factory=dict)
     said: bool = False
+    below: int = 8
 
     @property
     def whole(self) -> bool:
@@ -56,7 +58,9 @@ class Bound:
 
     def feed(self, x: HostArray) -> dict[str, HostArray]:
         """What onnxruntime is given for samples x [n, *shape]."""
-        return {self.data: x} | {name: one.of(len(x)) for name, one in self.given.items()}
+        with np.errstate(over="ignore"):  # what half precision does not reach is Inf there
+            typed = np.asarray(x, self.dtype)
+        return {self.data: typed} | {name: one.of(len(x)) for name, one in self.given.items()}
 
     def digest(self, sha256: str) -> str:
         """The hash of a file and of what was said of its inputs; that of the file where nothing was."""
@@ -99,7 +103,14 @@ def bind(
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or sized)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or sized, _rows(proto))
+
+
+def _rows(proto: ModelProto, most: int = 8) -> int:
+    """The rows of the smallest table that the file looks something up in, at most so many."""
+    tables = {node.input[0] for node in proto.graph.node if node.op_type == "Gather"}
+    rows = [int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.name in tables and tensor.dims]
+    return max(1, min([most, *rows]))
 
 
 def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
         return net, target
     makers = {layer.output: layer for layer in net.layers}
     name: str = net.logits
-    index: tuple[int, ...] = (target,)
+    index = _unravelled(target, net.shapes[name])
     end = name, index
     while (layer := makers.get(name)) is not None:
         if isinstance(layer, Concat):
