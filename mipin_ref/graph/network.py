@@ -214,7 +214,8 @@ class Network(LayerList):
         """What the table says of the nodes in front of the layers."""
         if not self.blocked:
             return ""
-        operators = Counter(problem.operator for problem in self.blocked.get(self.input, ()))
+        between = {problem for some in self.blocked.values() for problem in some}
+        operators = Counter(problem.operator for problem in self.problems if problem in between)
         told = ", ".join(f"{count} {operator}" for operator, count in operators.most_common())
         made = ", ".join(f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items())
         return f"\nthe file's own nodes make {made}: they have no inverse ({told})"

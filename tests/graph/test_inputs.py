@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -186,33 +187,53 @@ def test_whole_numbers_for_an_integer_input() -> None:
     assert_alike(mr.load(model, given={"shift": value}), mr.load(bound(value, with_shift((1, 4), TensorProto.INT64))))
 
 
-@pytest.mark.parametrize("dims", [("N", 4), ("batch", 4)], ids=["the same axis", "another name"])
-def test_a_value_of_every_sample(dims: tuple[str, int]) -> None:
-    """Of length one along the samples, and repeated for as many as there are."""
-    net = mr.load(with_shift(dims), given={"shift": SHIFT})
-    assert_alike(net, mr.load(bound(SHIFT)), exact=False)
-    assert not net.blocked
-
-
-def test_a_state_whose_samples_are_on_another_axis() -> None:
-    """As of recurrent layers: [layers, N, h]."""
+def joined(*dims: int | str) -> ModelProto:
+    """[x, state] W: nothing broadcasts, so that every sample must have a state of its own."""
     sketch = Sketch(5)
-    sketch.inputs.append(helper.make_tensor_value_info("state", TensorProto.FLOAT, [2, "N", 4]))
-    parts = sketch.node("Split", "state", sketch.ints(1, 1), axis=0, outputs=2, out="part")
-    shift = sketch.node("Squeeze", f"{parts}_1", sketch.ints(0), out="shift")
-    added = sketch.node("Add", sketch.node("MatMul", "x", sketch.normal(5, 4)), shift)
-    model = sketch.model(sketch.dense(sketch.node("Relu", added), 4, 3))
-    state = np.random.default_rng(1).standard_normal((2, 1, 4)).astype(np.float32)
-    net = mr.load(model, given={"state": state})
-    expected = mr.load(bound(state[1]))
-    x = samples(5)
-    np.testing.assert_allclose(net.predict(x)[1], expected.predict(x)[1], rtol=0, atol=1e-5)
-    one, two = (mr.fit(n, x, target=1).attribute(x, batch_size=5) for n in (net, expected))
-    assert one.signal is not None
-    assert two.signal is not None
-    np.testing.assert_allclose(one.signal, two.signal, rtol=0, atol=1e-4)
-    with pytest.raises(mr.InvalidData, match="3 entries along the samples"):
-        mr.load(model, given={"state": np.repeat(state, 3, 1)})
+    sketch.inputs.append(helper.make_tensor_value_info("state", TensorProto.FLOAT, dims))
+    state = "state"
+    if len(dims) == 3:
+        parts = sketch.node("Split", "state", sketch.ints(1, 1), axis=0, outputs=2, out="part")
+        state = sketch.node("Squeeze", f"{parts}_1", sketch.ints(0), out="last")
+    both = sketch.node("Concat", "x", state, axis=1, out="both")
+    return sketch.model(sketch.dense(sketch.node("Relu", sketch.dense(both, 9, 6)), 6, 3))
+
+
+def states(*shape: int) -> Array:
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("dims", "value"),
+    [(("N", 4), states(1, 4)), (("batch", 4), states(1, 4)), ((2, "N", 4), states(2, 1, 4))],
+    ids=["the same axis", "another name", "another axis"],
+)
+def test_a_state_of_every_sample(dims: tuple[int | str, ...], value: Array) -> None:
+    """Of length one along the samples, as of recurrent layers [layers, N, h], and repeated for as many as there are."""
+    model = joined(*dims)
+    net, x = mr.load(model, given={"state": value}), samples(5)
+    assert "x" not in net.blocked
+    assert net.stem is not None
+    assert net.stem.apart is None
+    every = np.repeat(value.reshape(-1, 4)[-1:], len(x), 0)
+    session = ort.InferenceSession(joined("N", 4).SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x, "state": every})
+    np.testing.assert_allclose(net.predict(x)[1], expected, rtol=0, atol=1e-5)
+    inverse = mr.fit(net, x, target=1, batch_size=5)
+    whole, alone = inverse.attribute(x), inverse.attribute(x[3:4])
+    assert whole.value.shape == (12, 5)
+    np.testing.assert_allclose(whole.attribution[3], alone.attribution[0], rtol=0, atol=1e-6)
+    for name in ("gradient", "lrp-epsilon"):
+        assert mr.attribute(net, x, 1, name).attribution.shape == (12, 5)
+    if "N" in dims:
+        with pytest.raises(mr.InvalidData, match="3 entries along the samples"):
+            mr.load(model, given={"state": np.repeat(value, 3, dims.index("N"))})
+
+
+def test_a_state_that_goes_through_a_node_without_an_inverse() -> None:
+    """It is no way to the input: the table names the node that is there, and the input is explained."""
+    net = mr.load(joined(2, "N", 4), given={"state": states(2, 1, 4)})
+    assert str(net).endswith("the file's own nodes make 'part_1' [N, 1×4]: they have no inverse (1 Split)")
 
 
 @pytest.mark.parametrize(
