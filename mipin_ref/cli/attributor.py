@@ -13,6 +13,7 @@ from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.explained import AUTO
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.options import METHOD_OPTIONS
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.fitting import Fitting
@@ -72,7 +73,8 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
         given = {fitting.option: value}
         header[fitting.option] = told
     method = make_method(options.method, given)
-    tensor, target = method.explained(net, options.at), _target(net, options)
+    target = _target(net, options)
+    tensor = method.explained(facing(net, net.check_target(target))[0], options.at)
     header |= {"method": method.name, "follows_logit": method.follows_logit}
 
     def attribute(x: HostArray) -> mr.Attribution:

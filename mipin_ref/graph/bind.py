@@ -34,7 +34,8 @@ class Given:
 @dataclass(frozen=True, eq=False)
 class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
-    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything.
+    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything;
+    below: what integers that the file is tried with stay under, as it may look them up in a table.
     """
 
     data: str
@@ -43,6 +44,7 @@ class Bound:
     dtype: np.dtype[Any]
     given: Mapping[str, Given] = field(default_factory=dict)
     said: bool = False
+    below: int = 8
 
     @property
     def whole(self) -> bool:
@@ -56,7 +58,9 @@ class Bound:
 
     def feed(self, x: HostArray) -> dict[str, HostArray]:
         """What onnxruntime is given for samples x [n, *shape]."""
-        return {self.data: x} | {name: one.of(len(x)) for name, one in self.given.items()}
+        with np.errstate(over="ignore"):  # what half precision does not reach is Inf there
+            typed = np.asarray(x, self.dtype)
+        return {self.data: typed} | {name: one.of(len(x)) for name, one in self.given.items()}
 
     def digest(self, sha256: str) -> str:
         """The hash of a file and of what was said of its inputs; that of the file where nothing was."""
@@ -86,7 +90,7 @@ def bind(
         raise UnsupportedModel("the output does not depend on any input of the network")
     if all(name in values for name in read):
         raise InvalidData("every input is given a value: leave the one free that is to be explained")
-    sized = {name for name in inputs if _size(inputs[name], wanted.get(name))}
+    sized = {name for name in inputs if name in wanted and _size(inputs[name], wanted[name])}
     if missing := left_open(proto, needed, input_shape, given):
         raise UnsupportedModel(missing)
     data = next(value for name, value in inputs.items() if name in read and name not in values)
@@ -95,7 +99,7 @@ def bind(
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized, _rows(proto))
 
 
 def left_open(
@@ -133,6 +137,13 @@ def _open_axes(value: ValueInfoProto, batches: Collection[str]) -> str:
     return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(axes)} of input {_described(value)}" if axes else ""
 
 
+def _rows(proto: ModelProto, most: int = 8) -> int:
+    """The rows of the smallest table that the file looks something up in, at most so many."""
+    tables = {node.input[0] for node in proto.graph.node if node.op_type == "Gather"}
+    rows = [int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.name in tables and tensor.dims]
+    return max(1, min([most, *rows]))
+
+
 def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:
     if told is None:
         return {}
@@ -151,12 +162,13 @@ def _described(value: ValueInfoProto) -> str:
 
 
 def _size(value: ValueInfoProto, wanted: Any) -> bool:
-    """Write the sizes of a sample into the input. Returns whether the file had left any of them open."""
-    if wanted is None:
-        return False
-    sizes = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else None
-    if sizes is None or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
+    """Write the sizes of a sample into the input. Returns whether the file leaves any of them open."""
+    several = isinstance(wanted, Sequence | np.ndarray) and not isinstance(wanted, str | bytes) and np.ndim(wanted) == 1
+    sizes = tuple(wanted) if several else ()
+    if not sizes or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
         raise InvalidData(f"input_shape of {value.name!r} must be the sizes of a sample, not {shown(wanted)}")
+    if (elements := prod(map(int, sizes))) > TENSOR:
+        raise InvalidData(f"input_shape of {value.name!r} asks for {elements:,} elements ({TENSOR:,} are allowed)")
     kind = value.type.tensor_type
     dims = kind.shape.dim
     told = kind.HasField("shape")
@@ -168,14 +180,15 @@ def _size(value: ValueInfoProto, wanted: Any) -> bool:
         raise InvalidData(
             f"input_shape of {value.name!r} has {len(sizes)} sizes; a sample of {_described(value)} has {len(dims) - 1}"
         )
+    open_ = False
     for axis, (dim, size) in enumerate(zip(list(dims)[1:], sizes, strict=True), 1):
         if dim.dim_value > 0 and dim.dim_value != size:
             raise InvalidData(
                 f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
             )
-        told = told and dim.dim_value > 0
+        open_ = open_ or dim.dim_value <= 0
         dim.dim_value = int(size)
-    return not told
+    return open_
 
 
 def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
@@ -219,7 +232,16 @@ def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
         raise InvalidData(
             f"given {value.name!r} has {array.shape[axis]} entries along the samples; give one, for every sample"
         )
-    return Given(array.astype(dtype), axis)
+    return Given(_typed(value.name, array, dtype), axis)
+
+
+def _typed(name: str, array: HostArray, dtype: np.dtype[Any]) -> HostArray:
+    """The value in the type that the network reads. Raises InvalidData where that cannot hold it."""
+    with np.errstate(over="ignore"):
+        typed = array.astype(dtype)
+    if not np.all(np.isfinite(typed)) if dtype.kind == "f" else not np.array_equal(typed, array):
+        raise InvalidData(f"given {name!r} holds numbers that {dtype}, which the network reads, does not reach")
+    return typed
 
 
 def _drop_default(proto: ModelProto, name: str) -> None:

@@ -1,7 +1,8 @@
 """A program of its own: runs a file that nobody vouches for, and tells the shapes of its tensors.
 
 onnxruntime can end the process that asks it, by a fault of its own or for want of memory; here that is this one's end.
-Called with a folder that holds model.onnx, names.json and the inputs of each run, N.npz; writes told.json there.
+Called with a folder that holds model.onnx, the names of its tensors and inputs, and the inputs of each run, N.npz, in
+this order; writes told.json there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ROOM = 6 << 30
 def main(folder: Path) -> None:
     _limit(ROOM + 8 * (folder / "model.onnx").stat().st_size)
     proto = onnx.load(folder / "model.onnx")
-    names = json.loads((folder / "names.json").read_text())
+    names, inputs = (json.loads((folder / f"{what}.json").read_text()) for what in ("names", "inputs"))
     try:
         types = {value.name: value.type for value in _session(_offering(proto, names)).get_outputs()}
     except Exception as error:  # whatever onnxruntime raises of a file that it does not take
@@ -40,7 +41,7 @@ def main(folder: Path) -> None:
     failure = None
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as stored:
-            feed = {name: stored[name] for name in stored.files if name in known}
+            feed = {name: stored[f"arr_{i}"] for i, name in enumerate(inputs) if name in known}
         try:
             runs[path.stem] = [[int(d) for d in shape] for shape in runtime.run(shapes, feed)]
         except Exception as error:  # whatever onnxruntime raises of a batch that the file does not have

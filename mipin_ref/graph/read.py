@@ -109,6 +109,9 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them.
     Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant.
     """
+    if all(value.name != bound.data for value in proto.graph.input):
+        # What read it is gone with the branch of an If that is not taken.
+        raise UnsupportedModel(f"output {output!r} does not depend on the network's input {bound.data!r}")
     constants = _initializers(proto)
     constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
     nodes = [node_of(node) for node in proto.graph.node]
