@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.draft import Log, Softmax
+from mipin_ref.graph.draft import Softmax
 from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
 from mipin_ref.graph.read import Drafted
+from mipin_ref.graph.rewrites.activations import gather_activations, settle_logarithms
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
+from mipin_ref.graph.rewrites.gates import settle_gates
 from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -37,10 +39,12 @@ def canonical(drafted: Drafted) -> Canonical:
     handled, naming all of them, and where there is nothing between input and output.
     """
     if drafted.logits is None:
-        late = [late_problem(layer) for layer in drafted.layers if isinstance(layer, Softmax | Log)]
+        late = [late_problem(layer) for layer in drafted.layers if isinstance(layer, Softmax)]
         raise UnsupportedModel(CANNOT, [str(one) for one in (*drafted.problems, *late)])
     wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
+    # Before constants fold: they are part of what is written out.
+    gather_activations(wiring)
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
     while before != len(wiring.layers):
@@ -48,11 +52,13 @@ def canonical(drafted: Drafted) -> Canonical:
         dissolve_pads(wiring)
         fold_affines(wiring)
     head = remove_head(wiring)
+    settle_logarithms(wiring)
+    undecided = settle_gates(wiring)
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
     target_shape = flatten_logits(wiring)
-    reached = frontier(wiring, drafted.problems, drafted.names, drafted.input)
+    reached = frontier(wiring, (*drafted.problems, *undecided), drafted.names, drafted.input)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in drafted.aliases.items() if target in kept}
     gone = {name for name, target in drafted.aliases.items() if target in wiring.folded}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.draft import Gap, Log, Softmax
+from mipin_ref.graph.draft import Gap, Softmax
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Layer, Shape, Wired
@@ -17,14 +17,15 @@ CANNOT = "the network has nodes that cannot be inverted"
 @dataclass(frozen=True)
 class Frontier:
     """layers: those that lead to the logits and have an inverse; sources: the tensors behind the last nodes without
-    one, and other inputs, with the shape of a sample; blocked: tensor -> the nodes without an inverse on its ways to
-    the logits, of the input too; above: the tensors of the file in front of the sources; work: of what is in front of
-    them.
+    one, and other inputs, with the shape of a sample; blocked: tensor -> the nodes without an inverse on the ways by
+    which signals come back to it, of the input too; hidden: the same on all its ways to the logits, those that are
+    state included; above: the tensors of the file in front of the sources; work: of what is in front of them.
     """
 
     layers: tuple[Layer, ...]
     sources: Mapping[str, Shape]
     blocked: Mapping[str, tuple[Problem, ...]]
+    hidden: Mapping[str, tuple[Problem, ...]]
     above: frozenset[str]
     work: int
 
@@ -36,7 +37,7 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
     with every node, where none of the layers in front of the logits has an inverse.
     """
     made = {layer.output: layer for layer in wiring.layers}
-    found = [*problems, *(late_problem(layer) for layer in wiring.layers if isinstance(layer, Softmax | Log))]
+    found = [*problems, *(late_problem(layer) for layer in wiring.layers if isinstance(layer, Softmax))]
     needed, kept = {wiring.logits}, list[Layer]()
     sources: dict[str, Wired] = {}
     for layer in reversed(wiring.layers):
@@ -49,9 +50,15 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
             sources[layer.output] = layer
     if wiring.logits in sources or any(name not in names or name in wiring.folded for name in sources):
         raise UnsupportedModel(CANNOT, [str(problem) for problem in found])
-    blocked: dict[str, dict[Problem, None]] = {}
-    for layer in sources.values():
-        _block(layer, made, blocked)
+    reached = {wiring.logits}
+    for layer in kept:
+        if layer.output in reached:
+            reached.update(_paths(layer))
+    blocked, hidden = dict[str, dict[Problem, None]](), dict[str, dict[Problem, None]]()
+    for name, layer in sources.items():
+        _block(layer, made, hidden, lambda one: one.inputs)
+        if name in reached:
+            _block(layer, made, blocked, _paths)
     remaining = {layer.output for layer in kept} | sources.keys()
     roots = {
         name: shape
@@ -63,13 +70,27 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
         tuple(reversed(kept)),
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
         {name: tuple(reasons) for name, reasons in blocked.items()},
+        {name: tuple(reasons) for name, reasons in hidden.items()},
         frozenset(made.keys() - remaining),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
     )
 
 
-def _block(source: Wired, made: Mapping[str, Wired], blocked: dict[str, dict[Problem, None]]) -> None:
-    """Note for every tensor that a source depends on which nodes without an inverse lie between them."""
+def _paths(layer: Wired) -> tuple[str, ...]:
+    """The inputs that signals come back to; of what has no inverse all."""
+    return tuple(layer.inputs[slot] for slot in layer.paths) if isinstance(layer, Layer) else layer.inputs
+
+
+def _block(
+    source: Wired,
+    made: Mapping[str, Wired],
+    blocked: dict[str, dict[Problem, None]],
+    read: Callable[[Wired], tuple[str, ...]],
+) -> None:
+    """Note for every tensor that a source depends on which nodes without an inverse lie between them.
+
+    read: the inputs of a layer that count.
+    """
     order = {name: place for place, name in enumerate(made)}
     between: dict[str, dict[Problem, None]] = {source.output: {}}
     waiting = {source.output}
@@ -82,7 +103,7 @@ def _block(source: Wired, made: Mapping[str, Wired], blocked: dict[str, dict[Pro
         reasons = dict(between[name])
         if not isinstance(layer, Layer):
             reasons[_problem(layer)] = None
-        for one in layer.inputs:
+        for one in read(layer):
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
     for name, reasons in between.items():
@@ -98,9 +119,4 @@ def late_problem(layer: Wired) -> Problem:
     """Why a layer of the draft that only a head has is no layer of the network."""
     if isinstance(layer, Softmax):
         return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation")
-    if isinstance(layer, Log):
-        return Problem(
-            f"{layer.kind} {layer.name!r}",
-            "before the end, where it belongs to no head, no inverse is known for this operator",
-        )
     return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer")

@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.bind import Bound, bind
-from mipin_ref.graph.canonical import canonical
+from mipin_ref.graph.canonical import Canonical, canonical
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.frontier import CANNOT
@@ -88,8 +88,10 @@ def _loaded(
     bound = bind(opened.proto, read_by_it, input_shape, given)
     if bound.said:
         needed = pruned(opened.proto, chosen)
-    needed, drafted, apart = _drafted(needed, chosen, bound)
-    net = _network(opened, needed, drafted, apart)
+    needed, drafted, measure = _drafted(needed, chosen, bound)
+    rewritten = canonical(drafted)
+    apart = measure.apart if rewritten.reached.hidden else None
+    net = _network(opened, needed, drafted, rewritten, apart)
     samples = samples_that_fit(drafted)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
@@ -113,8 +115,8 @@ def _loaded(
     return net
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, int | None]:
-    """The draft, and the model that it is of, without the Ifs whose condition is known; see Stem for the last.
+def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
+    """The draft, the model that it is of, without the Ifs whose condition is known, and what measures its tensors.
 
     Nothing is run of a file that asks for more than it may.
     """
@@ -125,13 +127,12 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
                 drafted = read(proto, output, bound, measure)
             if drafted.too_large:
                 raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
-            return proto, drafted, measure.apart if drafted.problems else None
+            return proto, drafted, measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
 
 
-def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | None) -> Network:
-    rewritten = canonical(drafted)
+def _network(opened: Opened, needed: ModelProto, drafted: Drafted, rewritten: Canonical, apart: int | None) -> Network:
     reached, bound = rewritten.reached, drafted.bound
     stem = None
     if reached.sources:
@@ -153,6 +154,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
         sources=reached.sources,
         stem=stem,
         blocked=reached.blocked,
+        hidden=reached.hidden,
         above=reached.above,
         reads=bound.dtype if bound.whole else None,
     )

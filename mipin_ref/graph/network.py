@@ -32,7 +32,8 @@ class Network(LayerList):
     final Softmax or Sigmoid. aliases: names of the file whose tensor survives under another name; folded: names of the
     file whose values a rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names
     them, and of what its inputs were bound to. blocked: tensor -> the nodes without an inverse that lie between it and
-    the logits; above: tensors of the file in front of the sources.
+    the logits, on the ways by which signals come back; hidden: on all ways, those that are state included; above:
+    tensors of the file in front of the sources.
     """
 
     output_names: tuple[str, ...]
@@ -43,6 +44,7 @@ class Network(LayerList):
     sha256: str
     removed: Head | None = None
     blocked: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    hidden: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     above: frozenset[str] = frozenset()
 
     @property
@@ -104,7 +106,9 @@ class Network(LayerList):
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
             raise InvalidData(f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it")
-        if resolved in self.above or (resolved in self.blocked and resolved not in self.shapes):
+        if resolved not in self.shapes and (resolved in self.above or resolved in self.hidden):
+            if resolved not in self.blocked:
+                raise self.state(resolved)
             raise self.unreached(resolved)
         if resolved not in self.shapes:
             near = get_close_matches(name, [*self.shapes, *self.aliases], n=3)
@@ -114,13 +118,20 @@ class Network(LayerList):
             )
         return resolved
 
+    def state(self, name: str) -> InvalidData:
+        """The error for a tensor that is read as state alone, as a gate is."""
+        return InvalidData(
+            f"tensor {name!r} is state: a gate or the like is made of it, and no signal comes back there; explain what "
+            "is gated"
+        )
+
     def unreached(self, name: str) -> UnsupportedModel:
         """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
         every = dict.fromkeys(problem for some in self.blocked.values() for problem in some)
         return UnsupportedModel(
             f"between {name!r} and the logits are nodes that cannot be inverted; with option at='auto' what is behind "
             "them is explained",
-            [str(problem) for problem in self.blocked.get(name, tuple(every))],
+            [str(problem) for problem in self.blocked.get(name) or self.hidden.get(name, tuple(every))],
         )
 
     def check_target(self, target: object) -> int:
@@ -195,9 +206,9 @@ class Network(LayerList):
     @property
     def _front(self) -> str:
         """What the table says of the nodes in front of the layers."""
-        if not self.blocked:
+        if not self.hidden:
             return ""
-        operators = Counter(problem.operator for problem in self.blocked.get(self.input, ()))
+        operators = Counter(problem.operator for problem in self.hidden.get(self.input, ()))
         told = ", ".join(f"{count} {operator}" for operator, count in operators.most_common())
         made = ", ".join(f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items())
         return f"\nthe file's own nodes make {made}: they have no inverse ({told})"

@@ -2,7 +2,7 @@
 
 A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` and
 `follows_logit` (see Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer,
-most of them from GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule
+most of them from DERIVATIVES) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule
 depends on more than the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do,
 `explain`.
 """
@@ -19,7 +19,8 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.layers import Layer
-from mipin_ref.methods.rules import GRADIENT, Rule, Rules, rule_of
+from mipin_ref.methods.products import DERIVATIVES
+from mipin_ref.methods.rules import Rule, Rules, rule_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -47,8 +48,10 @@ class Method:
     follows_logit: ClassVar[bool]
     """Whether the signal is y_c times something that does not know its sign; each method's own, never inherited."""
     Options: ClassVar[type[Any]] = NoOptions
-    rules: Rules = GRADIENT
+    rules: Rules = DERIVATIVES
     logit: ClassVar[bool] = False
+    frozen: ClassVar[bool] = False
+    """Whether state, as gates are, is taken for constant, so that nothing comes back to it."""
     completes: ClassVar[bool] = False
     """Whether the result has a `delta`."""
     signals: ClassVar[bool] = False
@@ -92,7 +95,7 @@ class Method:
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         """The way back that `explain` takes. Raises InvalidData where the method cannot explain `at`."""
-        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit)
+        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit, frozen=self.frozen)
 
     def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
         """Attribute one batch x [n, *input_shape] to targets [n].

@@ -23,14 +23,17 @@ from mipin_ref.layers import (
     AveragePool,
     Conv,
     Dense,
+    Difference,
     GlobalAveragePool,
     HostArray,
     Layer,
     Linear,
     MaxPool,
+    Negative,
     ResponseNorm,
     as_kind,
 )
+from mipin_ref.layers.gate import copied
 from mipin_ref.methods.rules import MOVES, NOTHING, Move, Rule, Rules, Switches
 from mipin_ref.methods.site import Read, Site
 
@@ -117,7 +120,7 @@ class Shares:
 
 
 class Summands:
-    """The rule of an Add: in proportion to the summands."""
+    """The rule of a sum or a difference: in proportion to the summands, of which each sums what its copies take."""
 
     def __init__(self, stabiliser: float = STABILISER) -> None:
         self._stabiliser = stabiliser
@@ -127,11 +130,15 @@ class Summands:
 
     def back(self, site: Site, signal: Array, slot: int) -> Array:
         assert site.inputs is not None
+        turned = type(site.layer) is Difference
         summands = [x[: signal.shape[0], ...] for x in site.inputs]
+        if turned:
+            summands[1] = -summands[1]
         total = summands[0]
         for other in summands[1:]:
             total = total + other
-        return summands[slot] * (signal / stabilised(site.backend, total, self._stabiliser))
+        share = summands[slot] * (signal / stabilised(site.backend, total, self._stabiliser))
+        return copied(site.backend, share, site.layer.in_shapes[slot], mean=False)
 
 
 class Pass:
@@ -187,9 +194,10 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
     shared = proportional(bias, stabiliser)
     return {
         **dict.fromkeys(MOVES, Move()),
+        Negative: Pass(),
         **dict.fromkeys((AveragePool, GlobalAveragePool, Affine), shared),
         **dict.fromkeys((Dense, Conv), weighted),
-        Add: Summands(stabiliser),
+        **dict.fromkeys((Add, Difference), Summands(stabiliser)),
         MaxPool: Switches(),
         Activation: Pass(),
         ResponseNorm: Pass(),

@@ -1,6 +1,16 @@
 """One handler an ONNX operator: how its node becomes draft layers, across opsets."""
 
-from mipin_ref.graph.ops import arithmetic, cuts_and_joins, dense, elementwise, mean, per_channel, shape, sliding
+from mipin_ref.graph.ops import (
+    arithmetic,
+    cuts_and_joins,
+    dense,
+    elementwise,
+    extremes,
+    mean,
+    per_channel,
+    shape,
+    sliding,
+)
 from mipin_ref.graph.ops.registry import HANDLERS
 
 __all__ = [
@@ -9,6 +19,7 @@ __all__ = [
     "cuts_and_joins",
     "dense",
     "elementwise",
+    "extremes",
     "mean",
     "per_channel",
     "shape",
