@@ -43,7 +43,7 @@ GATED: tuple[tuple[str, Callable[[Values], Values]], ...] = (
 
 
 def recognised(formula: Formula) -> Formula:
-    """The formula with its name and mask: SiLU, x·sigmoid(βx) of any β > 0, GELU, HardSwish, Mish, times what is positive.
+    """The formula with its name and mask: SiLU, x·sigmoid(βx) of any β > 0, GELU, HardSwish, Mish, times a factor > 0.
 
     Constants may differ from channel to channel. A plain Sigmoid is named too, as it tells a gate.
     """
