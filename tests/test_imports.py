@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
     "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
     | {"data", "graph", "layers"},
-    "panel": {"errors", "attribution", "backend", "data", "graph", "layers", "inverse", "methods"},
+    "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
+    | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution"},
     "metrics": {"errors", "table", "options", "attribution", "graph"},
     "golden": {
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "window",
         "files",
         "options",
+        "progress",
         "reading",
         "seal",
         "store",
@@ -85,8 +87,8 @@ ALLOWED: dict[str, set[str]] = {
 
 INSIDE: dict[str, dict[str, set[str]]] = {
     "inverse": {
-        "plan": set(),
         "options": set(),
+        "plan": {"options"},
         "report": set(),
         "descent": {"plan"},
         "passes": {"options", "report", "plan", "descent"},

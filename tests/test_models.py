@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +10,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.data import builtin, builtin_names
 from mipin_ref.graph.forward import logits
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-clutter = importlib.import_module("clutter")
+from training import clutter
 
 NAMES = ("mnist_cnn", "mnist_mlp", "rgb32_cnn")
 CLUTTER = ("clutter_resnet", "clutter_vgg")
@@ -48,6 +43,7 @@ def test_card_and_files_agree(name: str) -> None:
     assert abs(np.mean(predicted == y_test) - accuracy) <= 3 * np.sqrt(accuracy * (1 - accuracy) / 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("mnist_mlp", 0.8), ("mnist_cnn", 0.8), ("rgb32_cnn", 0.9)])
 def test_the_source_signal_resembles_its_input(name: str, share: float) -> None:
     """Fitted on the target class, it comes nearer to the input than the class's mean image, by a share of the squared

@@ -14,19 +14,25 @@ from mipin_ref.layers import Layer, Shape, Wired
 CANNOT = "the network has nodes that cannot be inverted"
 
 
+Apart = Mapping[str, tuple[Problem, ...]]
+"""Tensor -> the nodes without an inverse that lie between it and some tensor."""
+
+
 @dataclass(frozen=True)
 class Frontier:
     """layers: those that lead to the logits and have an inverse; sources: the tensors behind the last nodes without
-    one, and other inputs, with the shape of a sample; blocked: tensor -> the nodes without an inverse on the ways by
-    which signals come back to it, of the input too; hidden: the same on all its ways to the logits, those that are
-    state included; above: the tensors of the file in front of the sources; work: of what is in front of them.
+    one, and other inputs, with the shape of a sample; apart: for each of those that signals would have to go back to,
+    which nodes keep it apart from the tensors that it is made of; hidden: the same of all sources, and by all ways,
+    those that are state included; above: the tensors of the file in front of the
+    sources; problems: all nodes of the file that have no inverse; work: of what is in front of them.
     """
 
     layers: tuple[Layer, ...]
     sources: Mapping[str, Shape]
-    blocked: Mapping[str, tuple[Problem, ...]]
-    hidden: Mapping[str, tuple[Problem, ...]]
+    apart: Mapping[str, Apart]
+    hidden: Mapping[str, Apart]
     above: frozenset[str]
+    problems: tuple[Problem, ...]
     work: int
 
 
@@ -50,15 +56,10 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
             sources[layer.output] = layer
     if wiring.logits in sources or any(name not in names or name in wiring.folded for name in sources):
         raise UnsupportedModel(CANNOT, [str(problem) for problem in found])
-    reached = {wiring.logits}
-    for layer in kept:
-        if layer.output in reached:
-            reached.update(_paths(layer))
-    blocked, hidden = dict[str, dict[Problem, None]](), dict[str, dict[Problem, None]]()
-    for name, layer in sources.items():
-        _block(layer, made, hidden, lambda one: one.inputs)
-        if name in reached:
-            _block(layer, made, blocked, _paths)
+    paths = {wiring.logits}
+    for one in kept:
+        if one.output in paths:
+            paths.update(_paths(one))
     remaining = {layer.output for layer in kept} | sources.keys()
     roots = {
         name: shape
@@ -69,9 +70,10 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
     return Frontier(
         tuple(reversed(kept)),
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
-        {name: tuple(reasons) for name, reasons in blocked.items()},
-        {name: tuple(reasons) for name, reasons in hidden.items()},
+        {name: _apart(layer, made, _paths) for name, layer in sources.items() if name in paths},
+        {name: _apart(layer, made, lambda one: one.inputs) for name, layer in sources.items()},
         frozenset(made.keys() - remaining),
+        tuple(found),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
     )
 
@@ -81,16 +83,8 @@ def _paths(layer: Wired) -> tuple[str, ...]:
     return tuple(layer.inputs[slot] for slot in layer.paths) if isinstance(layer, Layer) else layer.inputs
 
 
-def _block(
-    source: Wired,
-    made: Mapping[str, Wired],
-    blocked: dict[str, dict[Problem, None]],
-    read: Callable[[Wired], tuple[str, ...]],
-) -> None:
-    """Note for every tensor that a source depends on which nodes without an inverse lie between them.
-
-    read: the inputs of a layer that count.
-    """
+def _apart(source: Wired, made: Mapping[str, Wired], read: Callable[[Wired], tuple[str, ...]]) -> Apart:
+    """What lies between a source and each tensor that signals would go back to from it. read: inputs that count."""
     order = {name: place for place, name in enumerate(made)}
     between: dict[str, dict[Problem, None]] = {source.output: {}}
     waiting = {source.output}
@@ -102,17 +96,11 @@ def _block(
             continue
         reasons = dict(between[name])
         if not isinstance(layer, Layer):
-            reasons[_problem(layer)] = None
+            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer),)))
         for one in read(layer):
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
-    for name, reasons in between.items():
-        if name != source.output:
-            blocked.setdefault(name, {}).update(reasons)
-
-
-def _problem(layer: Wired) -> Problem:
-    return layer.problem if isinstance(layer, Gap) else late_problem(layer)
+    return {name: tuple(reasons) for name, reasons in between.items() if name != source.output}
 
 
 def late_problem(layer: Wired) -> Problem:

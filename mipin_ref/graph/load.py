@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.bind import Bound, bind
-from mipin_ref.graph.canonical import Canonical, canonical
+from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.front import mixes
 from mipin_ref.graph.frontier import CANNOT
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
@@ -39,6 +41,15 @@ REFUSED_BY_OTHERS = (
     ValueError,
 )
 """What the libraries that a file passes through raise on content that none of them foresaw."""
+
+
+Model = str | Path | bytes | ModelProto
+"""What `load` takes."""
+
+
+def as_network(model: Network | Model) -> Network:
+    """A Network as it is, and anything else loaded. Raises what `load` does."""
+    return model if isinstance(model, Network) else load(model)
 
 
 def load(
@@ -89,9 +100,7 @@ def _loaded(
     if bound.said:
         needed = pruned(opened.proto, chosen)
     needed, drafted, measure = _drafted(needed, chosen, bound)
-    rewritten = canonical(drafted)
-    apart = measure.apart if rewritten.reached.hidden else None
-    net = _network(opened, needed, drafted, rewritten, apart)
+    net = _network(opened, needed, drafted, measure)
     samples = samples_that_fit(drafted)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
@@ -105,7 +114,15 @@ def _loaded(
             samples = min(samples, SAMPLES)
         del opened, needed, drafted
         try:
-            verify(net, original, bound, half=half, batch_axis=axis, samples=samples, apart=apart)
+            verify(
+                net,
+                original,
+                bound,
+                half=half,
+                batch_axis=axis,
+                samples=samples,
+                apart=None if net.stem is None else net.stem.apart,
+            )
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
                 raise
@@ -132,12 +149,17 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
             proto = pruned(inlined(proto, decided), output)
 
 
-def _network(opened: Opened, needed: ModelProto, drafted: Drafted, rewritten: Canonical, apart: int | None) -> Network:
+def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Measure) -> Network:
+    rewritten = canonical(drafted)
     reached, bound = rewritten.reached, drafted.bound
     stem = None
     if reached.sources:
+        # Nodes without an inverse may show only here; asked for nothing, a file is not run.
+        apart = measure.apart if reached.problems else None
         axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
         stem = stem_of(needed, bound, axes, apart, reached.work)
+        if apart is None and mixes(stem):
+            stem = replace(stem, apart=1)
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -153,8 +175,9 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, rewritten: Ca
         removed=rewritten.head,
         sources=reached.sources,
         stem=stem,
-        blocked=reached.blocked,
-        hidden=reached.hidden,
+        apart=reached.apart,
+        hides=reached.hidden,
         above=reached.above,
+        problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
     )

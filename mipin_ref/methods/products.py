@@ -5,8 +5,8 @@ from __future__ import annotations
 from mipin_ref.backend import Array
 from mipin_ref.layers import Extremum, Gate, Layer, as_kind
 from mipin_ref.layers.gate import copied
+from mipin_ref.methods.layer_context import LayerContext, Read
 from mipin_ref.methods.rules import GRADIENT, NOTHING, Rules
-from mipin_ref.methods.site import Read, Site
 
 
 class Factors:
@@ -15,17 +15,17 @@ class Factors:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer = as_kind(site.layer, Gate)
-        assert site.inputs is not None
-        content, gate = (x[: signal.shape[0], ...] for x in site.inputs)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        layer = as_kind(context.layer, Gate)
+        assert context.inputs is not None
+        content, gate = (x[: signal.shape[0], ...] for x in context.inputs)
         if slot == 0:
             found = layer.through(signal, gate)
         elif layer.function == "Mul":
             found = signal * content
         else:
             found = -signal * content / (gate * gate)
-        return copied(site.backend, found, layer.in_shapes[slot], mean=False)
+        return copied(context.backend, found, layer.in_shapes[slot], mean=False)
 
 
 class Content:
@@ -34,8 +34,8 @@ class Content:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return copied(site.backend, signal, site.layer.in_shapes[slot], mean=False)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return copied(context.backend, signal, context.layer.in_shapes[slot], mean=False)
 
 
 class Winner:
@@ -44,10 +44,10 @@ class Winner:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, xp = as_kind(site.layer, Extremum), site.backend.xp
-        assert site.inputs is not None
-        values = [x[: signal.shape[0], ...] for x in site.inputs]
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        layer, xp = as_kind(context.layer, Extremum), context.backend.xp
+        assert context.inputs is not None
+        values = [x[: signal.shape[0], ...] for x in context.inputs]
         won = xp.ones_like(values[0], dtype=xp.bool)
         for number, other in enumerate(values):
             if number != slot:

@@ -36,7 +36,7 @@ from mipin_ref.layers import (
 )
 from mipin_ref.layers.gate import copied
 from mipin_ref.layers.response_norm import response_norm_adjoint
-from mipin_ref.methods.site import Read, Site
+from mipin_ref.methods.layer_context import LayerContext, Read
 
 
 class Rule(Protocol):
@@ -44,7 +44,7 @@ class Rule(Protocol):
         """What `back` needs of the forward pass."""
         ...
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         """The signal at input `slot` [n, *in_shape], from that at the output [n, *out_shape]."""
         ...
 
@@ -70,8 +70,8 @@ class Move:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Unweighted).pull_back(context.backend, signal, slot, {})
 
 
 class Summed:
@@ -82,9 +82,9 @@ class Summed:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        turned = Difference.turned(signal, slot) if type(site.layer) is Difference else signal
-        return copied(site.backend, turned, site.layer.in_shapes[slot], mean=False)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        turned = Difference.turned(signal, slot) if type(context.layer) is Difference else signal
+        return copied(context.backend, turned, context.layer.in_shapes[slot], mean=False)
 
 
 class Adjoint:
@@ -93,8 +93,8 @@ class Adjoint:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Linear).adjoint(site.backend, signal, site.weight)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Linear).adjoint(context.backend, signal, context.weight)
 
 
 class Switches:
@@ -103,8 +103,8 @@ class Switches:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"taps"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Switched).adjoint(site.backend, signal, site.taps)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Switched).adjoint(context.backend, signal, context.taps)
 
 
 class Derivative:
@@ -114,13 +114,13 @@ class Derivative:
         # A derivative of 0 or 1 takes a byte a neuron.
         return frozenset({"inputs" if as_kind(layer, Activation).passes_between is None else "fired"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, xp = as_kind(site.layer, Activation), site.backend.xp
-        if site.fired is not None:
-            return signal * xp.astype(site.fired, signal.dtype)
-        assert site.inputs is not None
-        slope = None if layer.slope is None else site.weight
-        return signal * layer.pair(xp, site.inputs[0], slope)[1]
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        layer, xp = as_kind(context.layer, Activation), context.backend.xp
+        if context.fired is not None:
+            return signal * xp.astype(context.fired, signal.dtype)
+        assert context.inputs is not None
+        slope = None if layer.slope is None else context.weight
+        return signal * layer.pair(xp, context.inputs[0], slope)[1]
 
 
 class Jacobian:
@@ -129,10 +129,10 @@ class Jacobian:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        assert site.inputs is not None
-        options = as_kind(site.layer, ResponseNorm).options
-        return response_norm_adjoint(site.backend, signal, site.inputs[0], options)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        assert context.inputs is not None
+        options = as_kind(context.layer, ResponseNorm).options
+        return response_norm_adjoint(context.backend, signal, context.inputs[0], options)
 
 
 GRADIENT: Rules = {

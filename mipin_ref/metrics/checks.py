@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.network import Network
 from mipin_ref.options import check_size
 
 Maps = npt.NDArray[np.floating[Any]]
@@ -17,39 +16,20 @@ Maps = npt.NDArray[np.floating[Any]]
 def as_array(metric: str, values: npt.ArrayLike, wanted: str) -> npt.NDArray[Any]:
     """Raises InvalidData where the values are no array; wanted: what they must be."""
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(f"{metric}: {wanted} ({shown(str(error))})") from error
-    check_size(metric, found.size)
-    return found
+    check_size(metric, array.size)
+    return array
 
 
 def checked_maps(metric: str, maps: npt.ArrayLike, name: str = "maps", axes: str = "N, H, W") -> Maps:
     """Maps [*axes]. Raises InvalidData for another shape or dtype, no value at all, NaN or Inf."""
-    found = as_array(metric, maps, f"{name} must be floats [{axes}]")
-    if found.ndim != axes.count(",") + 1 or not np.issubdtype(found.dtype, np.floating):
-        raise InvalidData(f"{metric}: {name} must be floats [{axes}], not {found.dtype} of shape {list(found.shape)}")
-    if found.size == 0:
-        raise InvalidData(f"{metric}: the {name} are empty, their shape is {list(found.shape)}")
-    if not np.isfinite(found).all():
+    array = as_array(metric, maps, f"{name} must be floats [{axes}]")
+    if array.ndim != axes.count(",") + 1 or not np.issubdtype(array.dtype, np.floating):
+        raise InvalidData(f"{metric}: {name} must be floats [{axes}], not {array.dtype} of shape {list(array.shape)}")
+    if array.size == 0:
+        raise InvalidData(f"{metric}: the {name} are empty, their shape is {list(array.shape)}")
+    if not np.isfinite(array).all():
         raise InvalidData(f"{metric}: the {name} hold NaN or Inf")
-    return found
-
-
-def checked_targets(metric: str, net: Network, target: int | npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
-    """Targets [N] of `count` samples, from one class for all or an array of one class a sample.
-
-    Raises InvalidData for another length, another dtype, or a class that the network does not have.
-    """
-    found = as_array(metric, target, "target must be a class or integers [N]")
-    if found.ndim == 0:
-        return np.full(count, net.check_target(target))
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
-        raise InvalidData(
-            f"{metric}: target must be a class or integers [N], not {found.dtype} of shape {list(found.shape)}"
-        )
-    if len(found) != count:
-        raise InvalidData(f"{metric}: there are {len(found)} targets for {count} samples")
-    for one in np.unique(found):
-        net.check_target(one)
-    return found.astype(np.int64)
+    return array

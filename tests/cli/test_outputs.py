@@ -20,6 +20,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.cli.dispatch import _parser
+from mipin_ref.cli.evaluate.arguments import MeasureParser
 from mipin_ref.cli.outputs import INPUTS
 from mipin_ref.files import temporary_folder, written_whole
 from tests.cli.processes import COMMAND, environment
@@ -110,6 +111,7 @@ def test_a_checkpoint_that_cannot_be_is_told_before_the_work(folder: Path, capsy
         assert "cannot be" in refused(capsys, *COMMANDS["fit"], "-o", "a.mipin", "--checkpoint", place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
 def test_a_disk_that_is_full_is_told_with_the_file(command: str, folder: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses the write in the same way."""
@@ -187,6 +189,8 @@ def test_every_argument_that_names_a_file_is_known_as_an_input() -> None:
     """A new one that is forgotten would be overwritten."""
 
     def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+        if isinstance(parser, MeasureParser):
+            parser.take_arguments()
         for action in parser._actions:
             yield action
             if isinstance(action, argparse._SubParsersAction):
@@ -234,6 +238,7 @@ def test_what_killed_runs_left_goes_with_the_next(folder: Path) -> None:
     assert not [name for name in os.listdir() if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_with_its_checkpoint(folder: Path) -> None:
     """Whether or not the next one goes on from it, what it left is gone when the inverse is there."""
     for again in ((), ("--resume",)):

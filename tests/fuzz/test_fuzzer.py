@@ -18,7 +18,7 @@ FAULTS = 10
 """Inputs of a batch of planted faults."""
 
 
-class Planted(Kind):  # type: ignore[misc]
+class Planted(Kind):
     """Input number i does what the i-th line below says."""
 
     name = "planted"
@@ -54,6 +54,7 @@ def worker_index(folder: Path) -> int:
     return [Random(f"3/planted/{i}").randbytes(8) for i in range(FAULTS)].index(content)
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "CPU_LIMIT", 4)
     batch = worker.Batch(Planted(), 3, 0, FAULTS, tmp_path / "batch")

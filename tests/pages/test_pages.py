@@ -66,6 +66,7 @@ def run_page(name: str, text: str, folder: Path) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if "```" in text])
 def test_every_block_of_a_page_runs_as_printed(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "scratch"
@@ -116,7 +117,7 @@ def test_blocks_run_in_order_and_see_what_those_before_them_left(tmp_path: Path)
         "```\nmipin demo\n",
         "```\nmipin demo\n```text\n```\n",
         "    mipin demo -o out\n",
-        "    $ python tools/zoo.py --samples 2\n",
+        "    $ python tools/bench.py zoo --samples 2\n",
         "```text\nmipin fit a b\n```\n",
         "```text\n$ mipin fit a b\n```\n",
         "```\n\n```\n",
@@ -160,6 +161,7 @@ def parsed(commands: list[str], folder: Path) -> list[str | None]:
     return found
 
 
+@pytest.mark.slow
 def test_every_command_in_a_line_of_text_is_one_that_its_program_understands(tmp_path: Path) -> None:
     named = [(name, line, command) for name, text in TEXTS.items() for line, command in inline_commands(text)]
     assert len(named) > 30
@@ -172,6 +174,7 @@ def test_every_command_in_a_line_of_text_is_one_that_its_program_understands(tmp
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
@@ -182,8 +185,8 @@ def test_every_command_in_a_line_of_text_is_one_that_its_program_understands(tmp
         ("mipin frobnicate", "there is no"),
         ("mipin fit model.onnx x.npz --target 3 -o three.mipin --rigde 1", "--rigde"),
         ("mipin fit model.onnx", "required"),
-        ("python tools/zoo.py --samples 2", None),
-        ("python tools/zoo.py --images 2", "--images"),
+        ("python tools/bench.py zoo --samples 2", None),
+        ("python tools/bench.py zoo --images 2", "--images"),
         ("python tools/bench.py gram", None),
         ("python tools/bench.py grams", "invalid choice"),
         ("python tools/bench.py gram --pounds 3", "--pounds"),

@@ -24,8 +24,7 @@ from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward import logits
 from mipin_ref.inverse.options import Options
 from mipin_ref.memory import memory_bytes
-from mipin_ref.methods.registry import is_even
-from mipin_ref.panel import MIPIN
+from mipin_ref.panel.registry import METHODS, fit_is_asked
 from mipin_ref.progress import progress_bar
 
 LAST_MAP = "last-map"
@@ -87,13 +86,13 @@ class Study:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the input. Raises InvalidData where it is no image."""
-        found = image_size(self.net, self.net.input)
-        if found is None:
+        size = image_size(self.net, self.net.input)
+        if size is None:
             raise InvalidData(
                 f"the network's input {self.net.input!r} of shape {list(self.net.input_shape)} is no image, and "
                 f"{self.options.metric} measures maps"
             )
-        return found
+        return size
 
     @property
     def batch(self) -> int:
@@ -152,8 +151,8 @@ class Study:
         return mr.saliency(res, self.kind(res.method), positive, size)
 
     def kind(self, name: str) -> Any:
-        """Of a method's maps: as asked for by `--map`, but where A is the same at every location."""
-        return "contribution" if is_even(name) else self.options.map
+        """The kind of a method's maps: as asked for by `--map`, but where A is the same at every location."""
+        return "contribution" if METHODS[name].even else self.options.map
 
     def described(self, positive: bool) -> str:
         """Which maps are measured, in words."""
@@ -163,7 +162,7 @@ class Study:
         others = [name for name in self.panel.names if self.kind(name) != self.options.map]
         if others:
             told += f" (of {', '.join(others)} the {of['contribution']})"
-        return told if self.at is None else f"{told}, of {MIPIN} at {self.at!r}"
+        return told if self.at is None else f"{told}, of {', '.join(fit_is_asked(METHODS))} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
         """The samples at these positions, read on access."""
@@ -241,7 +240,7 @@ def fit_options(options: Namespace, at: str | None) -> Any:
 def _tensor(net: mr.Network, at: str | None) -> str | None:
     if at is None:
         return None
-    found = last_feature_map(net) if at == LAST_MAP else net.tensor(at)
-    if image_size(net, found) is None:
-        raise InvalidData(f"--at: tensor {found!r} of shape {list(net.shapes[found])} has no map")
-    return found
+    tensor = last_feature_map(net) if at == LAST_MAP else net.tensor(at)
+    if image_size(net, tensor) is None:
+        raise InvalidData(f"--at: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map")
+    return tensor

@@ -37,7 +37,7 @@ def settle_gates(wiring: Wiring) -> tuple[Problem, ...]:
                     output=layer.output,
                     in_shapes=layer.in_shapes,
                     out_shape=layer.out_shape,
-                    problem=problem,
+                    problems=(problem,),
                 )
             )
             continue
@@ -83,7 +83,7 @@ def _squashed(wiring: Wiring, layer: Wired) -> bool:
     if isinstance(layer, Softmax):
         return True
     if isinstance(layer, Gap):
-        return layer.problem.operator == "Softmax"
+        return layer.name.split(" ", 1)[0] == "Softmax"
     if not isinstance(layer, Activation):
         return False
     if layer.named in BOUNDED:

@@ -116,8 +116,8 @@ class Sums:
         """The weights in the layers' own shapes, and what is known of the fit."""
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
-            found = self.held.solve(ridge)
-            return _in_order(step, found.kernels, found.own, found.intercept), found.solutions
+            joint = self.held.solve(ridge)
+            return _in_order(step, joint.kernels, joint.own, joint.intercept), joint.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []
         for branch in step.shared:

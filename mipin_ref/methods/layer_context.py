@@ -1,0 +1,50 @@
+"""One layer of one recorded batch, as a rule sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.layers import Activation, HostArray, Layer, Linear
+from mipin_ref.methods.weights import LayerWeights
+
+Read = Literal["inputs", "output", "fired", "taps"]
+"""What a rule may ask to have recorded: the values a layer reads, the one it makes, where that tells of a slope of 1
+(see `passes_between`), and the winning taps of a max-pool."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerContext:
+    """What a rule's `reads` asks for is there, on the device; the rest is None.
+
+    inputs: the recorded values [r, *in_shape], one a slot; output: [r, *out_shape]; fired: booleans [r, *out_shape];
+    taps: [r, *out_shape]. r is the number of recorded samples: those explained, followed by those that a method
+    recorded beside them (a baseline, for one).
+    """
+
+    backend: Backend
+    layer: Layer
+    inputs: tuple[Array, ...] | None
+    output: Array | None
+    fired: Array | None
+    taps: Array | None
+    weights: LayerWeights
+
+    @property
+    def weight(self) -> Array:
+        """The layer's own constant on the device: weight, scale, PRelu's slope, or the counts of an average."""
+        return self.weights.of(self.layer, "", constant_of)
+
+    def made(self, name: str, make: Callable[[HostArray], HostArray]) -> Array:
+        """Another array made of that constant on the host, say its positive part; kept under `name` like it."""
+        return self.weights.of(self.layer, name, lambda layer: make(constant_of(layer)))
+
+
+def constant_of(layer: Layer) -> HostArray:
+    """See `LayerContext.weight`. Raises UnsupportedModel for a layer that has none."""
+    if isinstance(layer, Linear | Activation):
+        return layer.constant
+    raise UnsupportedModel(f"layer {layer.name!r} ({layer.kind}) has no constant")
