@@ -24,17 +24,24 @@ from tests.oracles.spec import (
     Concat,
     Conv,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
     Slice,
     Transpose,
+    Written,
     aligned,
     input_name,
     output_name,
 )
+from tests.oracles.spellings import SPELLINGS
 
 Tensor = Any
 Activate = Callable[[Tensor], Tensor]
@@ -115,6 +122,15 @@ def _average(op: AveragePool, x: Tensor) -> Tensor:
     return summed(x) / counts
 
 
+def extreme(op: Extremum, xs: Sequence[Tensor]) -> Tensor:
+    """The first of the largest or smallest: torch's own maximum of two shares the gradient of equals."""
+    best = xs[0]
+    for other in xs[1:]:
+        better = other > best if op.function == "Max" else other < best
+        best = torch.where(better, other, best)
+    return best
+
+
 def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
     """One op's output from its inputs, differentiable."""
     x = xs[0]
@@ -152,6 +168,18 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
             return x.permute(op.perm)
         case Add():
             return sum(xs[1:], start=x)
+        case Gate():
+            return x * xs[1] if op.function == "Mul" else x / xs[1]
+        case Difference():
+            return x - xs[1]
+        case Negative():
+            return -x
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
+        case Extremum():
+            return extreme(op, xs)
+        case Written():
+            return SPELLINGS[op.spelling].torch(x)
         case Concat():
             return torch.cat(list(xs), dim=op.axis)
         case Slice():

@@ -36,7 +36,11 @@ def gather_activations(wiring: Wiring) -> None:
             continue
         part = _part(wiring, joint)
         if part is not None:
-            _replace(wiring, part)
+            entry, written = _written(part)
+            residual = isinstance(joint, Add | Difference) and entry in joint.inputs
+            # A GELU may be spelt x + x·erf(x / √2), and a half of it.
+            if not residual or (written.formula is not None and written.formula.mask == "positive"):
+                wiring.replace(written)
     wiring.drop_dead()
     _chain(wiring, head)
     _scale(wiring)
@@ -66,14 +70,11 @@ def _part(wiring: Wiring, joint: Wired) -> list[Wired] | None:
         del waiting[layer.output]
         part[layer.output] = layer
         waiting.update(dict.fromkeys(layer.inputs))
-    (entry,) = waiting
-    if isinstance(joint, Add | Difference) and entry in joint.inputs:
-        return None
     return list(reversed(part.values()))
 
 
-def _replace(wiring: Wiring, part: Sequence[Wired]) -> None:
-    """Let the last layer of a part be all of it; the others stay where others read them."""
+def _written(part: Sequence[Wired]) -> tuple[str, Activation]:
+    """The entry of a part, and the activation that it is, in the place of its last layer."""
     known = {name for layer in part for name in layer.inputs} - {layer.output for layer in part}
     (entry,) = known
     end = part[-1]
@@ -81,11 +82,7 @@ def _replace(wiring: Wiring, part: Sequence[Wired]) -> None:
     for layer in part:
         steps += _steps(layer, [place[name] for name in layer.inputs], len(steps))
         place[layer.output] = len(steps)
-    wiring.replace(_written(end, entry, steps))
-
-
-def _written(end: Wired, entry: str, steps: Sequence[Step]) -> Activation:
-    return Activation(
+    return entry, Activation(
         name=end.name,
         inputs=(entry,),
         output=end.output,
@@ -143,7 +140,7 @@ def _chain(wiring: Wiring, head: Collection[str]) -> None:
         while chain and not isinstance(chain[0], Activation | Log | Negative):
             del chain[0]
         if any(isinstance(one, Affine) for one in chain) and any(_arithmetic(one) for one in chain):
-            _replace(wiring, [one for one in chain if one is not None])
+            wiring.replace(_written([one for one in chain if one is not None])[1])
             wiring.drop_dead()
 
 
@@ -172,6 +169,6 @@ def _scale(wiring: Wiring) -> None:
                 break
             if np.any(behind.shift) or behind.scale.flat[0] <= 0:
                 break
-            _replace(wiring, [layer, behind])
+            wiring.replace(_written([layer, behind])[1])
             wiring.drop_dead()
             layer, behind = wiring.maker(behind.output), wiring.sole_reader(behind.output)
