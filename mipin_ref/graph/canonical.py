@@ -43,8 +43,9 @@ def canonical(drafted: Drafted) -> Canonical:
         raise UnsupportedModel(CANNOT, [str(one) for one in (*drafted.problems, *late)])
     wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
-    # Before constants fold: they are part of what is written out.
+    # Before constants fold: they are part of what is written out, and tell a gate.
     gather_activations(wiring)
+    undecided = settle_gates(wiring)
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
     while before != len(wiring.layers):
@@ -53,7 +54,6 @@ def canonical(drafted: Drafted) -> Canonical:
         fold_affines(wiring)
     head = remove_head(wiring)
     settle_logarithms(wiring)
-    undecided = settle_gates(wiring)
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
