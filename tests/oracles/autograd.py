@@ -137,18 +137,18 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
     match op:
         case Conv():
             padded = F.pad(x, _pads(op.window.begins, op.window.ends))
-            bias = None if op.bias is None else torch.tensor(op.bias)
+            bias = None if op.bias is None else torch.tensor(op.bias, dtype=x.dtype)
             return CONVS[x.ndim - 2](
                 padded,
-                torch.tensor(op.weight),
+                torch.tensor(op.weight, dtype=x.dtype),
                 bias,
                 stride=op.window.strides,
                 dilation=op.window.dilations,
                 groups=op.groups,
             )
         case Dense():
-            y = x @ torch.tensor(op.weight)
-            return y if op.bias is None else y + torch.tensor(op.bias)
+            y = x @ torch.tensor(op.weight, dtype=x.dtype)
+            return y if op.bias is None else y + torch.tensor(op.bias, dtype=x.dtype)
         case MaxPool():
             geometry = op.window
             framed = _framed(x, op, -torch.inf)
@@ -163,7 +163,8 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
         case LRN():
             return F.local_response_norm(x, op.size, op.alpha, op.beta, op.bias)
         case Reshape():
-            return x.reshape(len(x), *op.shape)
+            # Of its shape, so that an exporter sees that the batch is free.
+            return x.reshape(x.shape[0], *op.shape)
         case Transpose():
             return x.permute(op.perm)
         case Add():
