@@ -131,7 +131,7 @@ def _written_out(formula: Formula) -> Function:
     return Function(
         lambda xp, x, o: formula.pair(xp, x),
         lambda o: formula.keeps_zero,
-        lambda o, inputs: formula.name == "Sigmoid",
+        lambda o, inputs: formula.never_negative(inputs),
         lambda o: None,
         lambda layer, writer: formula.emit(layer.input, layer.output, writer),
         formula.mask,

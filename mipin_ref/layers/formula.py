@@ -48,6 +48,13 @@ class Formula:
             value, _ = self.pair(np, np.zeros(1))
         return bool(np.all(value == 0))
 
+    def never_negative(self, inputs: bool) -> bool:
+        """Whether no output can be negative, by the signs of each step. inputs: whether no input can be."""
+        found = [inputs]
+        for step in self.steps:
+            found.append(_never_negative(step, [found[number] for number in step.of]))
+        return found[-1]
+
     def pair(self, xp: Any, x: Array) -> Pair:
         """f(x) and f'(x) of x [n, *sample]; a derivative is carried along with each value."""
         found = [(x, xp.ones_like(x))]
@@ -83,6 +90,19 @@ def _applied(xp: Any, step: Step, given: Sequence[Pair]) -> Pair:
     for other, other_slope in given[1:]:
         x, slope = _joined(xp, step.operator, (x, slope), (other, other_slope))
     return x, slope
+
+
+def _never_negative(step: Step, given: Sequence[bool]) -> bool:
+    if step.operator in FUNCTIONS:
+        return FUNCTIONS[step.operator].never_negative(step.options, given[0])
+    if step.operator == "Affine":
+        scale, shift = step.constants["scale"], step.constants["shift"]
+        return bool(np.all(shift >= 0) and (not np.any(scale) or (given[0] and np.all(scale >= 0))))
+    if step.operator == "Max":
+        return any(given)
+    if step.operator == "Mul" and len(set(step.of)) == 1:
+        return True
+    return step.operator in ("Add", "Mul", "Div", "Min") and all(given)
 
 
 def _joined(xp: Any, operator: str, left: Pair, right: Pair) -> Pair:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tests.oracles.spec import (
     Activation,
     Add,
@@ -23,7 +25,7 @@ def without_parts(ops: Sequence[Op], shapes: dict[str, Shape]) -> list[Op]:
     """The ops with one Part in the place of the last op of each activation written out; the others stay.
 
     An op of several inputs ends one where all that lies between it and some tensor is element-wise, the nearest such
-    tensor being the entry. A sum or a difference of the entry itself is a residual. shapes: per sample, of all tensors.
+    tensor being the entry. A sum or a difference of the entry itself, or of it normalised, is a residual. shapes: per sample, of all tensors.
     """
     found = list(ops)
     for place in reversed(range(len(found))):
@@ -36,10 +38,17 @@ def without_parts(ops: Sequence[Op], shapes: dict[str, Shape]) -> list[Op]:
             inner = _between(found[: place + 1], entry)
             if inner is None or not all(_elementwise(op, shapes) for op in inner):
                 continue
-            if not (isinstance(joint, Add | Difference) and entry in joint.inputs):
+            if not (isinstance(joint, Add | Difference) and _carries(found, joint, entry)):
                 found[place] = Part((entry,), joint.output, _is_silu(inner, entry))
             break
     return found
+
+
+def _carries(ops: Sequence[Op], joint: Op, entry: str) -> bool:
+    """Whether an operand is the entry, or the entry normalised: an affine of constants that differ."""
+    affines = [op for op in ops if isinstance(op, ChannelAffine) and op.inputs[0] == entry]
+    differing = {op.output for op in affines if np.ptp(op.scale) > 0 or np.ptp(op.shift) > 0}
+    return entry in joint.inputs or bool(differing.intersection(joint.inputs))
 
 
 def _made(ops: Sequence[Op], name: str) -> int:

@@ -1,7 +1,8 @@
 """Activations that a file writes out in several operators become one layer (method, section 10, fine print 5).
 
 A part of one entry and of element-wise operators alone is an activation, whatever its last operator; but a sum or a
-difference of the entry itself is a residual. Positive scalars behind it belong to it.
+difference of the entry itself, or of it normalised channel by channel, is a residual. Positive scalars behind it belong
+to it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def gather_activations(wiring: Wiring) -> None:
         part = _part(wiring, joint)
         if part is not None:
             entry, written = _written(part)
-            residual = isinstance(joint, Add | Difference) and entry in joint.inputs
+            residual = isinstance(joint, Add | Difference) and _carries(wiring, joint, entry)
             # A GELU may be spelt x + x·erf(x / √2), and a half of it.
             if not residual or (written.formula is not None and written.formula.mask == "positive"):
                 wiring.replace(written)
@@ -45,6 +46,13 @@ def gather_activations(wiring: Wiring) -> None:
     _chain(wiring, head)
     _scale(wiring)
     wiring.folded.update(before - {layer.output for layer in wiring.layers})
+
+
+def _carries(wiring: Wiring, joint: Wired, entry: str) -> bool:
+    """Whether an operand is the entry itself, or normalised: scaled and shifted by constants that are not all alike."""
+    makers = [wiring.maker(name) for name in joint.inputs if name != entry]
+    normalised = any(isinstance(one, Affine) and one.input == entry and not _scalar(one) for one in makers)
+    return entry in joint.inputs or normalised
 
 
 def _joins(layer: Wired) -> bool:
