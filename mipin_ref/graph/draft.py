@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from math import prod
+from typing import Literal
 
 import numpy as np
 
@@ -55,6 +56,16 @@ class Log(_Passing):
     """The natural logarithm, which belongs to the head that it stands behind."""
 
     kind = "Log"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Product(_Passing):
+    """Two tensors multiplied, or the first divided by the second, before it is known what that is: an activation
+    written out, or a gate.
+    """
+
+    kind = "Product"
+    function: Literal["Mul", "Div"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -100,8 +100,8 @@ def _loaded(
     if bound.said:
         needed = pruned(opened.proto, chosen)
     try:
-        needed, drafted, apart = _drafted(needed, chosen, bound)
-        net = _network(opened, needed, drafted, apart)
+        needed, drafted, measure = _drafted(needed, chosen, bound)
+        net = _network(opened, needed, drafted, measure)
     except UnsupportedModel as error:
         if error.nodes and (hint := proposal(opened.proto, chosen)):
             raise UnsupportedModel(f"{error}; {hint}", error.nodes) from error
@@ -153,8 +153,8 @@ def _chosen(
         raise type(error)(f"{error}; {missing}") from error
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, int | None]:
-    """The draft, and the model that it is of, without the Ifs whose condition is known; see Stem for the last.
+def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
+    """The draft, the model that it is of, without the Ifs whose condition is known, and what measures its tensors.
 
     Nothing is run of a file that asks for more than it may.
     """
@@ -167,16 +167,18 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
                 refuse(drafted)
-            return proto, drafted, measure.apart if drafted.problems else None
+            return proto, drafted, measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
 
 
-def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | None) -> Network:
+def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Measure) -> Network:
     rewritten = canonical(drafted)
     reached, bound = rewritten.reached, drafted.bound
     stem = None
     if reached.sources:
+        # Nodes without an inverse may show only here; asked for nothing, a file is not run.
+        apart = measure.apart if reached.problems else None
         axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
         stem = stem_of(needed, bound, axes, apart, reached.work)
         if apart is None and mixes(stem):
@@ -197,6 +199,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
         sources=reached.sources,
         stem=stem,
         apart=reached.apart,
+        hides=reached.hidden,
         above=reached.above,
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,

@@ -28,36 +28,33 @@ def test_every_node_is_listed_at_once() -> None:
     """One behind the other and on parallel branches, each with its reason."""
     sketch = Sketch(2, 6, 6)
     out = sketch.batch_norm("x", 2, out="training", training_mode=1, outputs=3)
-    gate = sketch.node("Mul", out, sketch.node("Sigmoid", out), out="gate")
-    left = sketch.node("Sub", gate, out, out="difference")
-    right = sketch.node("ReduceMean", sketch.node("Erf", gate, out="unknown"), axes=[0], keepdims=1, out="batch_mean")
+    gate = sketch.node("Max", out, sketch.node("GlobalAveragePool", out), out="broadcast")
+    left = sketch.conv(gate, 2, 2, (1, 1))
+    right = sketch.node("ReduceMean", sketch.node("Sin", gate, out="unknown"), axes=[0], keepdims=1, out="batch_mean")
     out = sketch.node("Concat", left, right, sketch.const(np.ones((1, 2, 6, 6))), axis=1, out="constant_part")
-    out = sketch.node("Add", left, sketch.node("GlobalAveragePool", left), out="broadcast")
     out = sketch.node("Pad", out, sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect", out="mirror")
     sketch.node("Slice", out, sketch.ints(0), sketch.ints(8), sketch.ints(2), sketch.ints(2), out="every_other")
     sketch.node("Concat", "every_other", "every_other", axis=0, out="batches")
     error = refusal(sketch, sketch.dense(sketch.node("Flatten", "batches"), 64, 3))
     assert [entry.split(" (")[1].rstrip(")") for entry in error.nodes] == [
         "training_mode is on: set it to 0 in the file",
-        "it gates one tensor by another",
-        "it subtracts one tensor from another",
         "it broadcasts [N, 2, 1, 1] and [N, 2, 6, 6] against each other",
         "only padding with a constant has an inverse",
         "its steps are [2]; only steps of 1 have an inverse",
         "it joins along the batch",
     ]
-    assert names(error) == ["training", "gate", "difference", "broadcast", "mirror", "every_other", "batches"]
+    assert names(error) == ["training", "broadcast", "mirror", "every_other", "batches"]
     assert all(f"the_{name}" in str(error) for name in names(error))
 
 
 def test_nodes_found_late_are_listed_too() -> None:
     """An unknown operator on one branch, a Softmax in the middle of another; the final Softmax is none of them."""
     sketch = Sketch(4)
-    left = sketch.node("Erf", "x", out="unknown")
+    left = sketch.node("Sin", "x", out="unknown")
     right = sketch.node("Softmax", sketch.dense("x", 4, 4), out="middle")
     out = sketch.node("Softmax", sketch.dense(sketch.node("Add", left, right), 4, 3), out="final")
     assert names(refusal(sketch, out)) == ["unknown", "middle"]
-    out = sketch.node("Erf", out, out="at_the_end")
+    out = sketch.node("Sin", out, out="at_the_end")
     assert names(refusal(sketch, out)) == ["unknown", "middle", "final", "at_the_end"]
 
 
@@ -67,7 +64,7 @@ def test_softmax_before_an_output_of_unknown_shape() -> None:
     assert names(refusal(sketch, sketch.node("Relu", mystery))) == ["middle", "mystery"]
 
 
-@pytest.mark.parametrize("op", ["Erf", "Exp", "Sin", "Abs", "Neg", "Hardmax", "LpNormalization", "ReduceMax"])
+@pytest.mark.parametrize("op", ["Sin", "Sign", "Hardmax", "LpNormalization", "ReduceMax"])
 def test_unknown_operator(op: str) -> None:
     sketch = Sketch(4)
     out = sketch.node(op, sketch.dense("x", 4, 3), out="odd")
@@ -119,9 +116,9 @@ def test_reasons_that_differ_in_names_and_numbers_alone_are_one_group() -> None:
 
 def test_unnamed_node_goes_by_its_output() -> None:
     sketch = Sketch(4)
-    out = sketch.node("Erf", "x", out="tensor_name")
+    out = sketch.node("Sin", "x", out="tensor_name")
     sketch.nodes[0].name = ""
-    assert "Erf 'tensor_name'" in str(refusal(sketch, out))
+    assert "Sin 'tensor_name'" in str(refusal(sketch, out))
 
 
 def test_if_and_loop() -> None:

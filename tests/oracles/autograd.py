@@ -24,17 +24,24 @@ from tests.oracles.spec import (
     Concat,
     Conv,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
     Slice,
     Transpose,
+    Written,
     aligned,
     input_name,
     output_name,
 )
+from tests.oracles.spellings import SPELLINGS
 
 Tensor = Any
 Activate = Callable[[Tensor], Tensor]
@@ -115,24 +122,33 @@ def _average(op: AveragePool, x: Tensor) -> Tensor:
     return summed(x) / counts
 
 
+def extreme(op: Extremum, xs: Sequence[Tensor]) -> Tensor:
+    """The first of the largest or smallest: torch's own maximum of two shares the gradient of equals."""
+    best = xs[0]
+    for other in xs[1:]:
+        better = other > best if op.function == "Max" else other < best
+        best = torch.where(better, other, best)
+    return best
+
+
 def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
     """One op's output from its inputs, differentiable."""
     x = xs[0]
     match op:
         case Conv():
             padded = F.pad(x, _pads(op.window.begins, op.window.ends))
-            bias = None if op.bias is None else torch.tensor(op.bias)
+            bias = None if op.bias is None else torch.tensor(op.bias, dtype=x.dtype)
             return CONVS[x.ndim - 2](
                 padded,
-                torch.tensor(op.weight),
+                torch.tensor(op.weight, dtype=x.dtype),
                 bias,
                 stride=op.window.strides,
                 dilation=op.window.dilations,
                 groups=op.groups,
             )
         case Dense():
-            y = x @ torch.tensor(op.weight)
-            return y if op.bias is None else y + torch.tensor(op.bias)
+            y = x @ torch.tensor(op.weight, dtype=x.dtype)
+            return y if op.bias is None else y + torch.tensor(op.bias, dtype=x.dtype)
         case MaxPool():
             geometry = op.window
             framed = _framed(x, op, -torch.inf)
@@ -147,11 +163,24 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
         case LRN():
             return F.local_response_norm(x, op.size, op.alpha, op.beta, op.bias)
         case Reshape():
-            return x.reshape(len(x), *op.shape)
+            # Of its shape, so that an exporter sees that the batch is free.
+            return x.reshape(x.shape[0], *op.shape)
         case Transpose():
             return x.permute(op.perm)
         case Add():
             return sum(xs[1:], start=x)
+        case Gate():
+            return x * xs[1] if op.function == "Mul" else x / xs[1]
+        case Difference():
+            return x - xs[1]
+        case Negative():
+            return -x
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
+        case Extremum():
+            return extreme(op, xs)
+        case Written():
+            return SPELLINGS[op.spelling].torch(x)
         case Concat():
             return torch.cat(list(xs), dim=op.axis)
         case Slice():

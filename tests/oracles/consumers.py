@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tests.oracles.spec import Activation, Op, Slice
+from tests.oracles.spec import Activation, Gate, Op, Slice
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ def consumers_of(ops: Sequence[Op], name: str) -> list[Consumer]:
     Slices whose boxes are pairwise disjoint are one consumer, in the place of the first of them: put side by side,
     their signals are one signal of the tensor. Where two boxes overlap each Slice is a consumer of its own.
     """
-    readers = [(op, slot) for op in ops for slot, read in enumerate(op.inputs) if read == name]
+    readers = [
+        (op, slot)
+        for op in ops
+        for slot, read in enumerate(op.inputs)
+        if read == name and not (isinstance(op, Gate) and slot == 1)
+    ]
     slices = tuple(op for op, _ in readers if isinstance(op, Slice))
     together = all(disjoint(first, second) for first, second in itertools.combinations(slices, 2))
     found = []

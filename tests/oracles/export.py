@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,27 @@ from tests.oracles.spec import (
     Concat,
     Conv,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
     Shape,
     Slice,
     Transpose,
     Window,
+    Written,
     aligned,
     input_name,
     output_name,
     tensor_shapes,
 )
+from tests.oracles.spellings import SPELLINGS
 
 
 def _attributes(geometry: Window) -> dict[str, Shape]:
@@ -122,9 +129,39 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
                 first = helper.make_node("Mul", [*inputs, weight("scale", aligned(op.scale, shape))], [scaled])
                 inputs, kind = [scaled, weight("shift", aligned(op.shift, shape))], "Add"
                 return [first, helper.make_node(kind, inputs, [op.output], name=op.output)]
+        case Gate():
+            kind = op.function
+            inputs = inputs[::-1] if op.swapped else inputs
+        case Extremum():
+            kind = op.function
+        case Negative():
+            kind = "Neg"
+        case Difference():
+            kind = "Sub"
+        case Written():
+            return _written(op, constant)
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
         case GlobalAveragePool():
             pass
     return [helper.make_node(kind, inputs, [op.output], name=op.output, **attributes)]
+
+
+def _written(op: Written, constant: Callable[[str, npt.NDArray[np.generic]], str]) -> list[onnx.NodeProto]:
+    nodes = SPELLINGS[op.spelling].nodes
+    names = [*(f"{op.output}.{number}" for number in range(len(nodes) - 1)), op.output]
+    made = []
+    for node, output in zip(nodes, names, strict=True):
+        inputs = []
+        for place, operand in enumerate(node.operands):
+            if operand == "x":
+                inputs.append(op.inputs[0])
+            elif isinstance(operand, int):
+                inputs.append(names[operand])
+            else:
+                inputs.append(constant(f"{output}.{place}", np.array(operand, np.float32)))
+        made.append(helper.make_node(node.operator, inputs, [output], name=output, **node.attributes))
+    return made
 
 
 def tiled_axis(group: Sequence[Slice], shape: Shape) -> int | None:

@@ -19,18 +19,26 @@ from tests.oracles.spec import (
     Concat,
     Conv,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     Integers,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
+    Shape,
     Slice,
     Transpose,
+    Written,
     aligned,
     element,
     input_name,
 )
+from tests.oracles.spellings import SPELLINGS
 
 
 def _or(value: float | None, default: float) -> float:
@@ -167,6 +175,20 @@ def pad(op: Pad, x: Array) -> Array:
     return y
 
 
+def spread(xs: Sequence[Array], combine: Callable[[list[float]], float]) -> Array:
+    """Values combined one element a statement; an axis of length one is read at its only place."""
+    shape = np.broadcast_shapes(*(x.shape for x in xs))
+    y = np.zeros(shape)
+    for index in np.ndindex(*shape):
+        y[index] = combine([float(x[source_of(index, x.shape)]) for x in xs])
+    return y
+
+
+def source_of(index: Shape, shape: Shape) -> Shape:
+    """The place of a tensor [*shape] that stands at `index` of what it was broadcast to."""
+    return tuple(0 if length == 1 else place for place, length in zip(index, shape, strict=True))
+
+
 def apply_op(op: Op, xs: Sequence[Array]) -> Array:
     """One op's output [N, ...] from its inputs [N, ...]."""
     x = xs[0]
@@ -191,7 +213,19 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
         case Transpose():
             return np.ascontiguousarray(x.transpose(op.perm))
         case Add():
-            return np.asarray(sum(xs[1:], start=x), dtype=np.float64)
+            return spread(xs, lambda values: sum(values))
+        case Gate():
+            return spread(xs, lambda v: v[0] * v[1] if op.function == "Mul" else v[0] / v[1])
+        case Difference():
+            return spread(xs, lambda v: v[0] - v[1])
+        case Extremum():
+            return spread(xs, max if op.function == "Max" else min)
+        case Negative():
+            return -x
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
+        case Written():
+            return SPELLINGS[op.spelling].value(x)
         case Concat():
             return np.concatenate(xs, axis=op.axis)
         case Slice():

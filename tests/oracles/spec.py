@@ -218,7 +218,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Add:
-    """Sum of tensors of one shape."""
+    """Sum of tensors, which broadcast."""
 
     inputs: tuple[str, ...]
     output: str
@@ -277,6 +277,59 @@ class ChannelAffine:
     shift: Array
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Content a and gate g. function: "Mul" for a · g, "Div" for a / g; swapped: the file has the gate first."""
+
+    inputs: tuple[str, str]
+    output: str
+    function: str = "Mul"
+    swapped: bool = False
+
+
+@dataclass(frozen=True)
+class Extremum:
+    """function: "Max" or "Min" of tensors of one shape; of equals the first wins."""
+
+    inputs: tuple[str, ...]
+    output: str
+    function: str = "Max"
+
+
+@dataclass(frozen=True)
+class Negative:
+    """-x."""
+
+    inputs: tuple[str]
+    output: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """a - b, which broadcast."""
+
+    inputs: tuple[str, str]
+    output: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """An activation written out as spellings.SPELLINGS has it."""
+
+    inputs: tuple[str]
+    output: str
+    spelling: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands in the oracle for an activation that several ops write out. positive: whether its mask is X > 0."""
+
+    inputs: tuple[str]
+    output: str
+    positive: bool
+
+
 Op = (
     Conv
     | Dense
@@ -292,6 +345,12 @@ Op = (
     | Slice
     | Pad
     | ChannelAffine
+    | Gate
+    | Extremum
+    | Negative
+    | Difference
+    | Written
+    | Part
 )
 
 
@@ -352,8 +411,14 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
                 raise ValueError(f"Transpose {op.output!r}: perm {op.perm} on per-sample shape {first}")
             return tuple(first[axis - 1] for axis in op.perm[1:])
         case Add():
+            return np.broadcast_shapes(*shapes)
+        case Gate() | Difference():
+            return np.broadcast_shapes(*shapes)
+        case Extremum():
             if any(shape != first for shape in shapes):
-                raise ValueError(f"Add {op.output!r}: shapes {shapes} differ")
+                raise ValueError(f"{op.function} {op.output!r}: shapes {shapes} differ")
+            return first
+        case Negative() | Written() | Part():
             return first
         case Concat():
             axis = op.axis - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import numpy as np
 
@@ -18,10 +19,14 @@ from mipin_ref.layers import (
     Concat,
     Conv,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     HostArray,
     Layer,
     MaxPool,
+    Negative,
     Pad,
     Reshape,
     ResponseNorm,
@@ -69,6 +74,22 @@ def _joined(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     yield "the inputs are joined in reverse order", lambda: np.concatenate(parts, axis=axis)
 
 
+def _turned(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield "the sign is wrong: what is subtracted is the second input", lambda: -golden
+
+
+def _gated(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    content, gate = (values[name].astype(np.float64) for name in layer.inputs)
+    other = content / np.where(gate == 0, 1, gate) if as_kind(layer, Gate).function == "Mul" else content * gate
+    yield "the gate divides where it multiplies, or the other way round", lambda: other
+
+
+def _extreme(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    given = [values[name].astype(np.float64) for name in layer.inputs]
+    other = np.minimum if as_kind(layer, Extremum).function == "Max" else np.maximum
+    yield "the smaller wins where the larger does, or the other way round", lambda: reduce(other, given)
+
+
 def _reshaped(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     if len(layer.in_shape) > 1:
         last = np.moveaxis(values[layer.input].astype(np.float64), 1, -1)
@@ -90,5 +111,8 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Concat: _joined,
     Reshape: _reshaped,
     AveragePool: _averaged,
+    Gate: _gated,
+    Extremum: _extreme,
+    **dict.fromkeys((Negative, Difference), _turned),
     **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }
