@@ -16,16 +16,20 @@ from mipin_ref.layers import (
     AveragePool,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Gather,
     GlobalAveragePool,
     Layer,
     MaxPool,
     Pad,
     Reshape,
+    Resize,
     ResponseNorm,
     Shared,
     Slice,
     Transpose,
+    Where,
     as_kind,
 )
 from mipin_ref.layers.averages import average, window_counts
@@ -63,6 +67,16 @@ def _convolved(layer: Layer, values: Arrays, golden: Array) -> Explained:
     )
 
 
+def _convolved_back(layer: Layer, values: Arrays, golden: Array) -> Explained:
+    yield from _without_bias(layer, values, golden)
+    conv, x = as_kind(layer, ConvTranspose), values[layer.input].astype(np.float64)
+    flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
+    yield (
+        "the kernel is flipped in space",
+        lambda: conv.product(get_backend(), x, flipped) + conv.offset.astype(np.float64),
+    )
+
+
 def _joined(layer: Layer, values: Arrays, golden: Array) -> Explained:
     parts = [values[name].astype(np.float64) for name in reversed(layer.inputs)]
     axis = as_kind(layer, Concat).axis
@@ -90,5 +104,7 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Concat: _joined,
     Reshape: _reshaped,
     AveragePool: _averaged,
+    ConvTranspose: _convolved_back,
+    **dict.fromkeys((Gather, Resize, Where), _none),
     **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }

@@ -12,6 +12,7 @@ from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
+from mipin_ref.graph.rewrites.selections import compose_selections
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Shape
 
@@ -51,6 +52,7 @@ def canonical(drafted: Drafted) -> Canonical:
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
+    compose_selections(wiring)
     target_shape = flatten_logits(wiring)
     reached = frontier(wiring, drafted.problems, drafted.names, drafted.input)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Box, States, Writer
+from mipin_ref.layers.kind import Cut, States, Writer
 
 
 class _Move(Unweighted, Untrained, group=True):
@@ -106,8 +106,8 @@ class Slice(_Move, KeepsAxes):
         return inputs
 
     @property
-    def cut(self) -> Box:
-        return self.begin, self.end
+    def cut(self) -> Cut:
+        return tuple(range(b, e) for b, e in zip(self.begin, self.end, strict=True))
 
     def describe(self) -> str:
         cut = zip(self.begin, self.end, self.in_shape, strict=True)

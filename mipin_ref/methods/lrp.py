@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.layers import ConvTranspose, Resize
 from mipin_ref.methods.method import Method
 from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
 from mipin_ref.options import checked_number
@@ -36,7 +37,12 @@ class LrpEpsilon(Method):
     def __init__(self, options: EpsilonOptions) -> None:
         super().__init__(options)
         epsilon = float(options.epsilon)
-        self.rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
+        weighted = proportional("whole", epsilon)
+        self.rules = {
+            **relevance_rules(weighted, "whole", epsilon),
+            ConvTranspose: weighted,
+            Resize: proportional(None, epsilon),
+        }
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.layers import Affine, AveragePool, GlobalAveragePool, HostArray, Layer, Linear, Unweighted, as_kind
 from mipin_ref.methods.method import Found, Method
 from mipin_ref.methods.patterns import Patterns, weighted_layers
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule, Rules
+from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Rule, Rules
 from mipin_ref.methods.site import Read, Site, constant_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -63,7 +63,7 @@ class Spread:
         return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
 
 
-SPREAD: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
+SPREAD: Rules = {**ELEMENTARY, AveragePool: Spread(), GlobalAveragePool: Spread()}
 
 
 class PatternNet(Method):
@@ -116,7 +116,7 @@ class PatternAttribution(PatternNet):
     name = "pattern-attribution"
     follows_logit = False
     signals = False
-    rules = GRADIENT
+    rules = ELEMENTARY
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mipin_ref.backend import Array
 from mipin_ref.layers import Activation, Layer, as_kind
 from mipin_ref.methods.method import Method
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Derivative, Rules
+from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Derivative, Rules
 from mipin_ref.methods.site import Read, Site
 
 
@@ -36,7 +36,7 @@ class Guided(Derivative):
         return positive(site, found) if rectifies(site.layer) else found
 
 
-DECONVOLVED: Rules = {**GRADIENT, Activation: Deconvolved()}
+DECONVOLVED: Rules = {**ELEMENTARY, Activation: Deconvolved()}
 
 
 class DeconvNet(Method):
@@ -51,7 +51,7 @@ class DeconvNet(Method):
     rules = DECONVOLVED
 
 
-GUIDED: Rules = {**GRADIENT, Activation: Guided()}
+GUIDED: Rules = {**ELEMENTARY, Activation: Guided()}
 
 
 class GuidedBackprop(Method):

@@ -18,18 +18,22 @@ from mipin_ref.layers import (
     AveragePool,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Gather,
     GlobalAveragePool,
     Layer,
     Linear,
     MaxPool,
     Pad,
     Reshape,
+    Resize,
     ResponseNorm,
     Slice,
     Switched,
     Transpose,
     Unweighted,
+    Where,
     as_kind,
 )
 from mipin_ref.layers.response_norm import response_norm_adjoint
@@ -49,7 +53,7 @@ class Rule(Protocol):
 Rules = Mapping[type[Layer], Rule]
 NOTHING: frozenset[Read] = frozenset()
 
-MOVES: tuple[type[Layer], ...] = (Add, Concat, Pad, Reshape, Slice, Transpose)
+MOVES: tuple[type[Layer], ...] = (Add, Concat, Pad, Reshape, Slice, Transpose, Where)
 LINEAR: tuple[type[Layer], ...] = (Dense, Conv, AveragePool, GlobalAveragePool, Affine)
 
 
@@ -119,10 +123,16 @@ class Jacobian:
         return response_norm_adjoint(site.backend, signal, site.inputs[0], options)
 
 
-GRADIENT: Rules = {
+ELEMENTARY: Rules = {
     **dict.fromkeys(MOVES, Move()),
     **dict.fromkeys(LINEAR, Adjoint()),
+    Gather: Adjoint(),
     MaxPool: Switches(),
     Activation: Derivative(),
     ResponseNorm: Jacobian(),
 }
+"""Rules of the gradient for the kinds that every method has a rule for (method, section 10: those whose rules are made
+for rectifiers or patterns refuse the others by name)."""
+
+GRADIENT: Rules = {**ELEMENTARY, **dict.fromkeys((ConvTranspose, Resize), Adjoint())}
+"""Of all kinds."""

@@ -23,6 +23,7 @@ from mipin_ref.layers import (
     AveragePool,
     Conv,
     Dense,
+    Gather,
     GlobalAveragePool,
     HostArray,
     Layer,
@@ -31,7 +32,7 @@ from mipin_ref.layers import (
     ResponseNorm,
     as_kind,
 )
-from mipin_ref.methods.rules import MOVES, NOTHING, Move, Rule, Rules, Switches
+from mipin_ref.methods.rules import MOVES, NOTHING, Adjoint, Move, Rule, Rules, Switches
 from mipin_ref.methods.site import Read, Site
 
 STABILISER = 1e-9
@@ -187,6 +188,7 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
     shared = proportional(bias, stabiliser)
     return {
         **dict.fromkeys(MOVES, Move()),
+        Gather: Adjoint(),
         **dict.fromkeys((AveragePool, GlobalAveragePool, Affine), shared),
         **dict.fromkeys((Dense, Conv), weighted),
         Add: Summands(stabiliser),

@@ -28,8 +28,10 @@ from tests.oracles.design import block_design, has_intercept, has_parameters, pu
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.spec import (
+    Activation,
     Array,
     Conv,
+    ConvTranspose,
     Dense,
     Integers,
     Op,
@@ -128,7 +130,7 @@ def fit_tensor(
     source: the masked signals S of the tensors above, by name.
     """
     kinds = {type(consumer.op) for consumer in consumers}
-    if Dense in kinds and Conv in kinds:
+    if Dense in kinds and kinds & {Conv, ConvTranspose}:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
     intercept = conv_bias or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
     x = samples.values[name]
@@ -155,6 +157,8 @@ def fit_tensor(
                 weight[group * per_group : (group + 1) * per_group, local] = part.reshape(
                     per_group, *op.weight.shape[2:]
                 )
+        elif isinstance(op, ConvTranspose):
+            weight = np.stack(parts).reshape(op.weight.shape)
         else:
             weight = np.concatenate(parts)
         blocks.append(Block(op.output, consumer.slot, weight))
@@ -182,8 +186,8 @@ def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping
 
 def channel_weights(op: Op, weight: Array, m: int) -> Array:
     """The entries of a block's weight that channel m uses, in the order of block_design's columns."""
-    if isinstance(op, Dense):
-        return np.asarray(weight[m])
+    if isinstance(op, Dense | ConvTranspose):
+        return np.asarray(weight[m]).reshape(-1)
     if isinstance(op, Conv):
         per_group = op.weight.shape[0] // op.groups
         group, local = divmod(m, op.weight.shape[1])
@@ -283,11 +287,14 @@ def mipin(
         input_mask = explained not in same_up_to_shape(kept, network_input)
     unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
 
+    positive = {op.output for op in kept if isinstance(op, Activation) and op.kind == "HardSwish"}
+
     def mask(name: str, signal: Array, samples: Samples) -> Array:
         """Eq. 9."""
         if not local or name in unmasked:
             return signal
-        return np.where(samples.values[name] != 0, signal, 0.0)
+        value = samples.values[name]
+        return np.where(value > 0 if name in positive else value != 0, signal, 0.0)
 
     fit_source = {output: one_hot(fitting.values[output], target)}
     source = {output: one_hot(applied.values[output], target)}

@@ -24,8 +24,7 @@ def conv_forward(
     x = xp.reshape(x, (n, groups, m, *size))
     y = backend.zeros((n, groups, o, *locations), x.dtype)
     columns = prod(locations)
-    each = backend.itemsize * groups * m * taps * columns
-    chunk = max(1, -(-CHUNK_COLUMNS // columns), backend.block_bytes // each)
+    chunk = _chunk(backend, inputs * taps, columns)
     matrix = xp.permute_dims(xp.reshape(kernel, (groups, o, m, taps)), (0, 1, 3, 2))
     matrix = xp.reshape(matrix, (groups, o, taps * m))
     for start in range(0, n, chunk):
@@ -48,3 +47,28 @@ def conv_forward(
             total = xp.reshape(total, (groups, o, few.shape[2], *locations))
         y[rows, ...] = xp.permute_dims(total, (2, 0, 1, *range(3, total.ndim)))
     return xp.reshape(y, (n, groups * o, *locations))
+
+
+def forward_bytes(
+    backend: Backend,
+    kernel: tuple[int, ...],
+    locations: tuple[int, ...],
+    window: Window,
+    groups: int,
+    size: tuple[int, ...],
+) -> int:
+    """What `conv_forward` holds beside input and result, however many the samples.
+
+    kernel: its shape [o, m / groups, *kernel]; size: of the input.
+    """
+    inputs, columns = kernel[1] * groups, prod(locations)
+    canvas = inputs * prod(window.padded(locations, size))
+    # A depthwise convolution makes each tap's products when they are added.
+    patches = inputs * columns * (1 if kernel[0] // groups == kernel[1] == 1 else window.taps)
+    chunk = _chunk(backend, inputs * window.taps, columns)
+    return backend.itemsize * chunk * (canvas + patches + kernel[0] * columns)
+
+
+def _chunk(backend: Backend, rows: int, columns: int) -> int:
+    """Samples at a time, of so many rows and columns of patches each."""
+    return max(1, -(-CHUNK_COLUMNS // columns), backend.block_bytes // (backend.itemsize * rows * columns))
