@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mipin_ref.errors import InvalidData
 
 Floats = npt.NDArray[np.floating[Any]]
-Targets = int | npt.NDArray[np.int64]
+Targets = int | tuple[int, ...] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,8 @@ class Attribution:
     value: [N, ...] the explained tensor X itself, the input or the tensor `at`;
     signal: [N, ...] the source signal S (paper, Algorithm 1), in the units of X; None of a method without one;
     attribution: [N, ...] the attribution A: in MIP-IN the target logit pushed through the linear parts of the inverses;
-    output: [N] the target logit y_c; target: its index, or [N] an index a sample;
+    output: [N] the target logit y_c; target: its index, a tuple of them where the
+    output has more axes, or [N] an index a sample;
     tensor: the ONNX name of the explained tensor;
     channel_axis: the axis of X, counted with the batch, that holds channels; None where X has none;
     method: its name; multiplier: whether A is what each value counts for (a gradient, say), so that A * X is its
@@ -49,7 +50,7 @@ class Attribution:
 
     def __getitem__(self, rows: slice) -> Attribution:
         """The same for some of the samples."""
-        target = self.target if isinstance(self.target, int) else self.target[rows]
+        target = self.target if isinstance(self.target, int | tuple) else self.target[rows]
         signal = None if self.signal is None else self.signal[rows]
         delta = None if self.delta is None else self.delta[rows]
         value, attribution, output = self.value[rows], self.attribution[rows], self.output[rows]

@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "window",
         "files",
         "options",
+        "progress",
         "reading",
         "seal",
         "store",
@@ -85,8 +86,8 @@ ALLOWED: dict[str, set[str]] = {
 
 INSIDE: dict[str, dict[str, set[str]]] = {
     "inverse": {
-        "plan": set(),
         "options": set(),
+        "plan": {"options"},
         "report": set(),
         "descent": {"plan"},
         "passes": {"options", "report", "plan", "descent"},

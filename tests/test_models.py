@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +10,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.data import builtin, builtin_names
 from mipin_ref.graph.forward import logits
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-clutter = importlib.import_module("clutter")
+from training import clutter
 
 NAMES = ("mnist_cnn", "mnist_mlp", "rgb32_cnn")
 CLUTTER = ("clutter_resnet", "clutter_vgg")

@@ -26,6 +26,7 @@ COMMANDS = {
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
     "methods": "other attribution methods against torch's forward and backward",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
+    "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",
     "threads": "fits under every number of BLAS and onnxruntime threads",
     "dask-scaling": "a fit on a Dask cluster: two workers of one thread against one",
 }

@@ -22,14 +22,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
+import mipin_ref as mr
 from fuzzing import data, saved
 from fuzzing.kind import Kind, write
 from fuzzing.models import Models
 from fuzzing.values import Values
 from fuzzing.worker import Batch, Fault, input_of, run
-from threadpoolctl import threadpool_limits
-
-from mipin_ref.errors import MipinError
 
 ALL: tuple[type[Kind], ...] = (Models, *data.KINDS, *saved.KINDS, Values)
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in ALL}
@@ -130,7 +130,7 @@ def _replay(folders: list[Path]) -> int:
             try:
                 kind.ask(Path(scratch))
                 print(f"{folder}: read")
-            except MipinError as error:
+            except mr.MipinError as error:
                 print(f"{folder}: {type(error).__name__}: {error}")
     return 0
 

@@ -3,18 +3,18 @@
 python tools/make_golden.py            builds the tiny networks and writes every case
 python tools/make_golden.py --check    makes every case anew from its model and samples, and compares; writes nothing
 python tools/make_golden.py NAME ...   only these
+python tools/make_golden.py --elsewhere WORK   --check on the oldest and newest packages, threads and BLAS kernels
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-
-import golden_layers  # noqa: F401 (enters its cases)
-import golden_rules  # noqa: F401 (enters its cases)
-from golden_recipe import CASES, MODELS
+from pathlib import Path
 
 import mipin_ref as mr
+from golden.elsewhere import check_elsewhere
+from golden.recipe import CASES, MODELS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,14 +22,30 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="cases (default all)")
     parser.add_argument("--check", action="store_true", help="compare with what is there")
+    parser.add_argument(
+        "--elsewhere",
+        metavar="WORK",
+        type=Path,
+        help="check in other environments, made in this folder; those there are used again",
+    )
+    parser.add_argument(
+        "--coretype",
+        action="append",
+        metavar="NAME",
+        help="kernels for --elsewhere (default Haswell, Sandybridge)",
+    )
     options = parser.parse_args(argv)
     unknown = set(options.names) - set(CASES)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    return check(options.names or list(CASES)) if options.check else write(options.names or list(CASES))
+    names = options.names or list(CASES)
+    if options.elsewhere is not None:
+        return 0 if check_elsewhere(options.elsewhere, options.coretype or ["Haswell", "Sandybridge"], names) else 1
+    return check(names) if options.check else write(names)
 
 
 def write(names: list[str]) -> int:
+    """Write models and golden values of the cases; returns 0."""
     total = 0
     for name in names:
         folder = MODELS / name
@@ -47,11 +63,12 @@ def write(names: list[str]) -> int:
 
 
 def check(names: list[str]) -> int:
+    """Compute the cases anew and compare; returns 1 where one does not come out again."""
     wrong, worst = 0, 0.0
     for name in names:
-        found = mr.golden.remake(MODELS / name / "golden")
-        wrong, worst = wrong + (not found.ok), max(worst, found.worst)
-        print(found, flush=True)
+        comparison = mr.golden.remake(MODELS / name / "golden")
+        wrong, worst = wrong + (not comparison.ok), max(worst, comparison.worst)
+        print(comparison, flush=True)
     print(f"{len(names)} cases, {wrong} of them off; the largest error is {worst:.2g} of its tolerance")
     return 1 if wrong else 0
 

@@ -2,6 +2,7 @@
 
 python tools/reproduce_paper.py table1 --mnist mnist.npz --fashion fashion.npz --results results
 python tools/reproduce_paper.py report --results results --out report.html
+python tools/reproduce_paper.py depth --model efficientnet_lite0.onnx --photographs folder     a table by itself
 
 A part that is there, made with the same options, is not made again; an interruption loses the part in progress alone.
 `report` with --mnist and --fashion (and --model-efficientnet and --photographs) first makes what is missing.
@@ -14,10 +15,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import mipin_ref as mr
+from paper import depth
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
-
-import mipin_ref as mr
 
 FIRST = ("study",)
 """Experiments that another one reads."""
@@ -55,13 +56,17 @@ def data_arguments(experiment: ModuleType, options: argparse.Namespace) -> list[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="reproduce_paper.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for experiment in EXPERIMENTS:
         command = commands.add_parser(experiment.NAME, help=experiment.HELP, description=experiment.__doc__)
         experiment.add_arguments(command)
         command.add_argument("--results", type=Path, required=True, help="the folder that takes the results")
         command.set_defaults(run=experiment.run)
+    command = commands.add_parser(depth.NAME, help=depth.HELP, description=depth.__doc__)
+    depth.add_arguments(command)
     report = commands.add_parser("report", help="one self-contained page of the results")
     for name in ("--mnist", "--fashion", "--model-efficientnet", "--photographs"):
         report.add_argument(name, type=Path, help="where given, what is missing is made first")
@@ -69,6 +74,9 @@ def main() -> None:
     report.add_argument("--out", type=Path, required=True, help="the HTML file to write")
     options = parser.parse_args()
     try:
+        if options.command == depth.NAME:
+            depth.run(options)
+            return
         results = Results(options.results)
         if options.command == "report":
             make_missing(options, results)

@@ -13,14 +13,16 @@ import numpy as np
 import mipin_ref as mr
 from mipin_ref.cli.arguments import integers
 from mipin_ref.cli.files import open_samples, told_of_turned
+from mipin_ref.cli.fit_options import fit_options
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import check_folder, make_folder
 from mipin_ref.inverse.cluster.client import connect
+from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.checkpoint import discard
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.plan import plan_for
 from mipin_ref.inverse.plan.describe import describe_inverses
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.table import format_table
@@ -53,7 +55,7 @@ def demo(options: Namespace) -> None:
 def inspect(options: Namespace) -> None:
     """Print the layer table with each layer's inverse, and the tensors that are worth explaining."""
     net = mr.load(options.model, output=options.output)
-    plan = make_plan(net, at=None, local=True, input_mask=None)
+    plan = plan_for(net, Options())
     print(net.table(("inverse: unknowns", describe_inverses(net, plan))))
     print("\ntensors to explain (--at):")
     rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps_to_explain(net)]
@@ -80,14 +82,8 @@ def fit(options: Namespace) -> None:
             data,
             targets,
             labels=labels,
-            ridge=options.ridge,
-            conv_bias=options.conv_bias,
-            at=options.at,
-            input_mask=options.input_mask,
-            local=options.local,
-            fit_on=options.fit_on,
+            **fit_options(options),
             backend=options.backend,
-            dtype=options.dtype,
             batch_size=options.batch_size,
             memory=options.memory,
             checkpoint=beside if options.resume else options.checkpoint,

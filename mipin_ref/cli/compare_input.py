@@ -21,7 +21,7 @@ from mipin_ref.cli.files import (
 from mipin_ref.data import names_of, open_data
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.fit import FitOptions
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.options import METHOD_OPTIONS, Options
 from mipin_ref.layers import HostArray as Array
 from mipin_ref.panel import MIPIN
 from mipin_ref.reading import read_json, regular_file
@@ -32,8 +32,6 @@ MOST = 200
 """Images that a page may show: its size and the memory grow with them."""
 NAME_LENGTH = 200
 """Characters of a class name, at most: a page repeats them."""
-FIT_OPTIONS = ("ridge", "conv_bias", "input_mask", "local")
-"""Those of MIP-IN's fit that `--option` takes."""
 
 
 def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
@@ -47,8 +45,8 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
             raise InvalidData(f"--option {method}.patterns: patterns come from --calibration")
     fit_options = by_method.pop(MIPIN, {})
     for name in fit_options:
-        if name not in FIT_OPTIONS:
-            raise InvalidData(f"method {MIPIN!r} has no option {name!r}; its options are {', '.join(FIT_OPTIONS)}")
+        if name not in METHOD_OPTIONS:
+            raise InvalidData(f"method {MIPIN!r} has no option {name!r}; its options are {', '.join(METHOD_OPTIONS)}")
     Options(**fit_options, dtype=options.dtype)
     calibration = open_calibration(options, net)
     for line in [] if calibration is None else told_of(options.calibration, calibration):

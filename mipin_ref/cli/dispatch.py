@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, index, names, number, positive
+from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, index, names, positive
 from mipin_ref.cli.evaluate.arguments import add_evaluate
+from mipin_ref.cli.fit_options import add_fit_options
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
 from mipin_ref.cli.streams import guarded_output, tell_error
 from mipin_ref.cli.warned import warned_in_a_line
@@ -74,14 +74,8 @@ def _parser() -> Parser:
         "-o", "--out", required=True, metavar="FILE", help="three.mipin; for several classes name-{target}.mipin"
     )
     fit.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    fit.add_argument("--ridge", type=number, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
-    fit.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
-    fit.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
-    fit.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
-    fit.add_argument("--global", dest="local", action="store_false", help="no masks: class-level source signal")
-    fit.add_argument("--fit-on", choices=("all", "target_class"), default="all")
+    add_fit_options(fit)
     fit.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    fit.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     fit.add_argument("--memory", default="2GB", help="what the fit may hold (default 2GB), or each thread of a worker")
     fit.add_argument("--batch-size", type=positive, metavar="N")
     fit.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler whose workers do it, as tcp://host:8786")
@@ -178,12 +172,7 @@ def _add_golden(parser: Parser) -> None:
     make.add_argument("--target", type=index, required=True, metavar="C", help="class index")
     make.add_argument("-o", "--out", required=True, metavar="DIR")
     make.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    make.add_argument("--ridge", type=number, default=1e-3, help="λ, absolute, on sums (default 1e-3)")
-    make.add_argument("--conv-bias", action="store_true", help="an intercept in convolutional inverses")
-    make.add_argument("--at", metavar="TENSOR", help="explain this inner tensor instead of the input")
-    make.add_argument("--input-mask", action=argparse.BooleanOptionalAction, help="mask the explained tensor")
-    make.add_argument("--global", dest="local", action="store_false", help="no masks: class-level source signal")
-    make.add_argument("--fit-on", choices=("all", "target_class"), default="all")
+    add_fit_options(make, but=["dtype"])
     make.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     add_output(make)
     add_preprocessing(make)

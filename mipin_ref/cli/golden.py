@@ -7,6 +7,7 @@ from argparse import Namespace
 
 import mipin_ref as mr
 from mipin_ref.cli.files import open_samples, told_of_turned
+from mipin_ref.cli.fit_options import fit_options
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.data import open_labels
 from mipin_ref.golden.case import ARRAYS, MANIFEST
@@ -30,12 +31,8 @@ def _make(options: Namespace) -> int:
         options.out,
         labels=None if options.labels is None else open_labels(options.labels)[: options.limit],
         output=options.output,
-        ridge=options.ridge,
-        conv_bias=options.conv_bias,
-        at=options.at,
-        input_mask=options.input_mask,
-        local=options.local,
-        fit_on=options.fit_on,
+        progress=True,
+        **fit_options(options),
     )
     for line in told_of_turned(options.data, data):
         print(line)
@@ -44,6 +41,6 @@ def _make(options: Namespace) -> int:
 
 
 def _verify(options: Namespace) -> int:
-    found = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
-    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
-    return 0 if found.ok else CHECK_FAILED
+    verified = mr.golden.verify(options.case, options.candidate, stages=options.stage, dtype=options.dtype)
+    print(json.dumps(verified.as_dict(), indent=1) if options.json else verified)
+    return 0 if verified.ok else CHECK_FAILED

@@ -13,15 +13,16 @@ import numpy as np
 
 from mipin_ref.data.numpy_files import members, open_npz, opened_archive
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.golden.case import ARRAYS, STAGES, Case, Tensor, is_case, read_case
-from mipin_ref.golden.regression import Array
+from mipin_ref.golden.case import ARRAYS, Case, Tensor, is_case, read_case
+from mipin_ref.golden.perturb import DTYPES
+from mipin_ref.golden.stages import STAGE_NAMES
+from mipin_ref.layers import HostArray
 from mipin_ref.reading import path_of, reason, regular_file
 from mipin_ref.store import opened
 
 NOUN = "a safetensors file"
-DTYPES = ("float64", "float32")
 READABLE = ("F64", "F32", "F16", "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64")
-"""Of the dtypes of safetensors those that every NumPy has."""
+"""Dtypes of safetensors that every NumPy has."""
 SHOWN = 5
 """Names that a message lists at most."""
 
@@ -31,7 +32,7 @@ class Candidate:
     """names: of its arrays; read: one of them, as it is."""
 
     names: tuple[str, ...]
-    read: Callable[[str], Array]
+    read: Callable[[str], HostArray]
 
 
 def open_candidate(source: str | Path | Mapping[str, Any]) -> Candidate:
@@ -57,7 +58,7 @@ def open_candidate(source: str | Path | Mapping[str, Any]) -> Candidate:
     raise InvalidData(f"a candidate is a .npz or a .safetensors file, not {str(path)!r}")
 
 
-def _array(name: str, value: Any) -> Array:
+def _array(name: str, value: Any) -> HostArray:
     try:
         return np.asarray(value)
     except Exception as error:  # whatever an object of the user's raises
@@ -77,13 +78,13 @@ def _open_npz(path: Path) -> Candidate:
 
 
 def _open_safetensors(path: Path) -> Candidate:
-    def read(name: str) -> Array:
+    def read(name: str) -> HostArray:
         with opened(path, NOUN) as file:
             kind = file.get_slice(name).get_dtype()
             if kind not in READABLE:
                 raise InvalidData(f"{name!r} must be float64 or float32, or integers, not {kind}")
-            found: Array = file.get_tensor(name)
-            return found
+            array: HostArray = file.get_tensor(name)
+            return array
 
     with opened(path, NOUN) as file:
         names = tuple(file.keys())
@@ -97,24 +98,24 @@ def chosen(case: Case, candidate: Candidate, stages: Collection[str] | None, dty
     missing.
     """
     if stages is not None and not isinstance(stages, list | tuple | set | frozenset):
-        raise InvalidData(f"stages must be several of {', '.join(STAGES)}, not {shown(stages)}")
+        raise InvalidData(f"stages must be several of {', '.join(STAGE_NAMES)}, not {shown(stages)}")
     for stage in () if stages is None else stages:
-        if not isinstance(stage, str) or stage not in STAGES:
-            raise InvalidData(f"there is no stage {shown(stage)}; stages are {', '.join(STAGES)}")
+        if not isinstance(stage, str) or stage not in STAGE_NAMES:
+            raise InvalidData(f"there is no stage {shown(stage)}; stages are {', '.join(STAGE_NAMES)}")
     there = set(candidate.names)
     known = {tensor.name for tensor in case.tensors}
     _refuse_unknown(there - known, known - there)
     begun = {tensor.stage for tensor in case.tensors if tensor.name in there}
     wanted = begun if stages is None else set(stages)
     if not wanted or wanted - begun:
-        names = ", ".join(stage for stage in STAGES if stage in (wanted - begun or STAGES))
+        names = ", ".join(stage for stage in STAGE_NAMES if stage in (wanted - begun or STAGE_NAMES))
         raise InvalidData(f"the candidate has no tensor of stage {names}")
-    found = [tensor for tensor in case.tensors if tensor.stage in wanted]
-    needed = [tensor for tensor in found if tensor.exact or _counts(tensor, dtype)]
+    asked = [tensor for tensor in case.tensors if tensor.stage in wanted]
+    needed = [tensor for tensor in asked if tensor.exact or _counts(tensor, dtype)]
     missing = [tensor.name for tensor in needed if tensor.name not in there]
     if missing:
         raise InvalidData(f"the candidate lacks {_listed(missing)}")
-    return [tensor for tensor in found if tensor.name in there]
+    return [tensor for tensor in asked if tensor.name in there]
 
 
 def _counts(tensor: Tensor, dtype: str | None) -> bool:
@@ -138,7 +139,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(map(repr, names[:SHOWN])) + more
 
 
-def checked(tensor: Tensor, value: Array) -> Array:
+def checked(tensor: Tensor, value: HostArray) -> HostArray:
     """The candidate's array of a tensor. Raises InvalidData for a wrong shape, kind of numbers, NaN or Inf."""
     if value.shape != tensor.shape:
         hint = ""

@@ -16,8 +16,10 @@ import numpy as np
 from mipin_ref import store
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import make_folder, written_whole
-from mipin_ref.golden.regression import Array
+from mipin_ref.golden.perturb import DTYPES
+from mipin_ref.golden.stages import STAGE_NAMES
 from mipin_ref.graph.open import open_model
+from mipin_ref.layers import HostArray
 from mipin_ref.reading import parse_json, path_of, read_bytes, regular_file
 from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
@@ -25,7 +27,6 @@ KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case", sealed=False
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
 BESIDE_MODEL = "golden"
 """The folder of a case in that of its model."""
-STAGES = ("forward", "solve", "propagate", "end")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +52,12 @@ class Case:
 
     folder: Path
     manifest: Mapping[str, Any]
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, HostArray]
     tensors: tuple[Tensor, ...]
 
     @property
     def name(self) -> str:
-        """Of the folder; of the one above where that is called "golden"."""
+        """The name of the folder, or of the one above where that is called "golden"."""
         folder = self.folder.resolve()
         return folder.parent.name if folder.name == "golden" else folder.name
 
@@ -65,11 +66,16 @@ class Case:
         """The ONNX file."""
         return self.folder / str(self.manifest["model"]["file"])
 
-    def golden(self, tensor: Tensor) -> Array:
+    def golden(self, tensor: Tensor) -> HostArray:
         """Its golden values."""
         return self.arrays[tensor.array]
 
-    def given(self, name: str) -> Array | None:
+    @property
+    def array_names(self) -> dict[str, str]:
+        """The name of each compared tensor -> that of its golden array."""
+        return {tensor.name: tensor.array for tensor in self.tensors}
+
+    def given(self, name: str) -> HostArray | None:
         """x, rows or labels; None where the case has none."""
         for entry in self.manifest["given"]:
             if entry["name"] == name:
@@ -89,9 +95,9 @@ def cases() -> list[Path]:
     """The folders of the cases that come with the package, sorted by name."""
     package = Path(str(resources.files("mipin_ref")))
     for root in (package / "models_onnx", package.parent / "models_onnx"):
-        found = sorted(path.parent for path in root.glob(f"*/golden/{MANIFEST}"))
-        if found:
-            return found
+        folders = sorted(path.parent for path in root.glob(f"*/golden/{MANIFEST}"))
+        if folders:
+            return folders
     return []
 
 
@@ -111,15 +117,15 @@ def read_case(folder: str | Path) -> Case:
     _check_digest(folder / ARRAYS, manifest.get("arrays"))
     _, arrays = store.read(folder / ARRAYS, KIND)
     try:
-        found = Case(folder, manifest, arrays, tuple(_tensors(manifest)))
-        _check_arrays(found)
-        _check_model(found)
+        case = Case(folder, manifest, arrays, tuple(_tensors(manifest)))
+        _check_arrays(case)
+        _check_model(case)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptFile(f"{str(path)!r} is not a manifest of this version: {error!r}") from error
-    return found
+    return case
 
 
-def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+def write_case(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, HostArray]) -> None:
     """Write the two files, each whole or not at all, and into the manifest the checksums of both.
 
     Raises InvalidData where they cannot be written.
@@ -142,14 +148,13 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Raises CorruptFile where it is not the manifest of a case, of another version, or a bit of it has changed."""
     text = read_bytes(path)
-    manifest = parse_json(text, path)
+    manifest: dict[str, Any] = parse_json(text, path)
     _check_version(path, manifest)
     if not has_seal(text):
         raise CorruptFile(f"{str(path)!r} holds no checksum of itself; make the case anew")
     if not is_whole(text):
         raise CorruptFile(f"{str(path)!r} is damaged: it has another checksum than the one that it holds")
-    found: dict[str, Any] = manifest
-    return found
+    return manifest
 
 
 def _check_digest(path: Path, told: Any) -> None:
@@ -164,24 +169,24 @@ def _sha256(path: Path) -> str:
 
 
 def _check_version(path: Path, manifest: Any) -> None:
-    found = manifest if isinstance(manifest, dict) else {}
-    if found.get("format") != KIND.format:
+    fields = manifest if isinstance(manifest, dict) else {}
+    if fields.get("format") != KIND.format:
         raise CorruptFile(f"{str(path)!r} is not the manifest of a golden case")
-    if found.get("version") != KIND.version:
+    if fields.get("version") != KIND.version:
         raise CorruptFile(
-            f"{str(path)!r} has schema version {found.get('version')!r}; this package reads {KIND.version}"
+            f"{str(path)!r} has schema version {fields.get('version')!r}; this package reads {KIND.version}"
         )
 
 
 def _tensors(manifest: Mapping[str, Any]) -> Iterator[Tensor]:
     names = [stage["name"] for stage in manifest["stages"]]
-    if names != list(STAGES):
+    if names != list(STAGE_NAMES):
         raise ValueError(f"stages {names}")
     for stage in manifest["stages"]:
         for entry in stage["tensors"]:
             tolerance = {}
             if not entry["exact"]:
-                tolerance = {dtype: _bound(entry["tolerance"][dtype]) for dtype in ("float64", "float32")}
+                tolerance = {dtype: _bound(entry["tolerance"][dtype]) for dtype in DTYPES}
             shape = tuple(int(length) for length in entry["shape"])
             yield Tensor(
                 str(entry["name"]), stage["name"], entry["array"], entry["tensor"], shape, entry["exact"], tolerance
@@ -211,9 +216,9 @@ def _check_model(case: Case) -> None:
     if PurePosixPath(told).is_absolute() or PureWindowsPath(told).is_absolute() or "\0" in told:
         raise ValueError(f"the path of the model, {told!r}, is not relative")
     if case.model.is_file():
-        found, told = open_model(case.model).sha256, case.manifest["model"]["sha256"]
-        if found != told:
+        digest, told = open_model(case.model).sha256, case.manifest["model"]["sha256"]
+        if digest != told:
             raise CorruptFile(
-                f"{str(case.model)!r} is not the model of this case: its SHA-256 begins {found[:12]}, that of the "
+                f"{str(case.model)!r} is not the model of this case: its SHA-256 begins {digest[:12]}, that of the "
                 f"manifest {str(told)[:12]}"
             )

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.golden.candidate import DTYPES, checked, chosen, open_candidate
-from mipin_ref.golden.case import STAGES, Case, Tensor, read_case
+from mipin_ref.golden.candidate import checked, chosen, open_candidate
+from mipin_ref.golden.case import Case, Tensor, read_case
 from mipin_ref.golden.causes import Causes
-from mipin_ref.golden.regression import Array
+from mipin_ref.golden.perturb import DTYPES
+from mipin_ref.golden.stages import STAGE_NAMES
+from mipin_ref.layers import HostArray
 from mipin_ref.options import checked_choice
 
 
@@ -106,18 +108,18 @@ def verify(
     """
     if dtype is not None:
         checked_choice("dtype", dtype, DTYPES)
-    found = case if isinstance(case, Case) else read_case(case)
+    case = case if isinstance(case, Case) else read_case(case)
     given = open_candidate(candidate)
-    tensors = chosen(found, given, stages, dtype)
+    tensors = chosen(case, given, stages, dtype)
     arrays = {tensor.name: checked(tensor, given.read(tensor.name)) for tensor in tensors}
     bounds = {tensor.name: _bound(tensor, arrays[tensor.name], dtype) for tensor in tensors}
     findings: list[Finding] = []
-    causes, worst = Causes(found, arrays), 0.0
+    causes, worst = Causes(case, arrays), 0.0
     for tensor in tensors:
         bound = bounds[tensor.name]
         if bound is None:
             continue
-        apart = _apart(tensor, found.golden(tensor), arrays[tensor.name])
+        apart = _apart(tensor, case.golden(tensor), arrays[tensor.name])
         if bound:
             worst = max(worst, float(apart.max(initial=0.0)) / bound)
         off = _compared(tensor, apart, bound)
@@ -125,23 +127,23 @@ def verify(
             continue
         findings.append(Finding(**off, cause=None if findings else causes.likely(tensor, bound)))
     counted = [tensor for tensor in tensors if bounds[tensor.name] is not None]
-    compared = {stage: sum(tensor.stage == stage for tensor in counted) for stage in STAGES}
+    compared = {stage: sum(tensor.stage == stage for tensor in counted) for stage in STAGE_NAMES}
     left_out = tuple(tensor.name for tensor in tensors if bounds[tensor.name] is None)
-    return Verification(found.name, {s: n for s, n in compared.items() if n}, left_out, tuple(findings), worst)
+    return Verification(case.name, {s: n for s, n in compared.items() if n}, left_out, tuple(findings), worst)
 
 
-def _bound(tensor: Tensor, value: Array, dtype: str | None) -> float | None:
+def _bound(tensor: Tensor, value: HostArray, dtype: str | None) -> float | None:
     return 0.0 if tensor.exact else tensor.tolerance[dtype or str(value.dtype.newbyteorder("="))]
 
 
-def _apart(tensor: Tensor, golden: Array, value: Array) -> Array:
+def _apart(tensor: Tensor, golden: HostArray, value: HostArray) -> HostArray:
     """Absolute differences; of exact tensors 1 where entries differ."""
     if tensor.exact:
         return np.not_equal(value.astype(np.int64), golden.astype(np.int64)).astype(np.float64)
     return np.asarray(np.abs(value.astype(np.float64) - golden))
 
 
-def _compared(tensor: Tensor, apart: Array, bound: float) -> dict[str, Any] | None:
+def _compared(tensor: Tensor, apart: HostArray, bound: float) -> dict[str, Any] | None:
     """What a Finding says but the cause; None where the differences are within the bound."""
     wrong = int(np.sum(apart > bound))
     if not wrong:

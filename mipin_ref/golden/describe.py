@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.golden.regression import Array
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.report import Report
+from mipin_ref.layers import HostArray
 from mipin_ref.window import Window
 
-Keep = Callable[[str, Array], str | None]
+Keep = Callable[[str, HostArray], str | None]
 """Stores an array under a name and returns the name that it is read by; None where it is left out."""
 
 
 def describe_layers(net: Network, keep: Keep) -> list[dict[str, Any]]:
     """The field `layers`."""
-    found = []
+    layers = []
     for number, layer in enumerate(net.layers):
         kept = {name: keep(f"layer/{number}/{name}", value) for name, value in layer.arrays.items()}
-        found.append(
+        layers.append(
             {
                 "kind": layer.kind,
                 "name": layer.name,
@@ -35,7 +35,7 @@ def describe_layers(net: Network, keep: Keep) -> list[dict[str, Any]]:
                 **{name: _plain(value) for name, value in layer.details().items()},
             }
         )
-    return found
+    return layers
 
 
 def _plain(value: Any) -> Any:
@@ -60,7 +60,7 @@ def _number(value: Any) -> Any:
 def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, str]) -> list[dict[str, Any]]:
     """The field `steps`. stored: names in the solve stage, of the blocks of weights that the case holds."""
     number = {layer.output: i for i, layer in enumerate(net.layers)}
-    found = []
+    records = []
     for step in plan.steps:
         names = [f"solve/weight/{step.tensor}/{i}" if step.fitted else "" for i in range(len(step.branches))]
         record: dict[str, Any] = {
@@ -88,5 +88,5 @@ def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, s
                 "rank": row.rank,
                 "solver": row.solver,
             }
-        found.append(record)
-    return found
+        records.append(record)
+    return records

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mipin_ref.backend import get_backend
-from mipin_ref.golden.regression import Array, Arrays, Inverted, Noise, Regression, exactly
+from mipin_ref.golden.regression import Arrays, Inverted, Noise, Regression, exactly
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.batch import Batch
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.layers import Switched, switched
+from mipin_ref.layers import HostArray, Switched, switched
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +45,12 @@ class Material:
         masked = [step.tensor for step in self.plan.steps if step.mask]
         return Batch({tensor: self.values[tensor] != 0 for tensor in masked}, self.taps)
 
-    def seed(self) -> Array:
+    def seed(self) -> HostArray:
         """y_c where the steps read it: [n, 1] for a Dense, else among zeros."""
         logits = self.values[self.net.logits].astype(np.float64)
         return np.asarray(seed(get_backend(), self.plan, logits, self.target))
 
-    def placed_seed(self) -> Array:
+    def placed_seed(self) -> HostArray:
         """y_c among zeros [n, classes]."""
         logits = self.values[self.net.logits].astype(np.float64)
         placed = np.zeros_like(logits)
@@ -61,18 +60,18 @@ class Material:
     def regression(self, step: Step) -> Regression:
         return Regression(step, self.plan.is_column(step))
 
-    def read(self, step: Step, signals: Arrays) -> dict[str, Array]:
+    def read(self, step: Step, signals: Arrays) -> dict[str, HostArray]:
         """The signals that a step reads, as it reads them. signals: by tensor, the logits' [n, classes]."""
-        found = {name: signals[name] for name in step.reads}
+        above = {name: signals[name] for name in step.reads}
         if self.plan.is_column(step):
-            found[self.net.logits] = found[self.net.logits][:, self.target : self.target + 1]
-        return found
+            above[self.net.logits] = above[self.net.logits][:, self.target : self.target + 1]
+        return above
 
     def invert(
         self,
         step: Step,
         signals: Arrays,
-        rows: Array,
+        rows: HostArray,
         ridge: float,
         noise: Noise = exactly,
         row_noise: Noise = exactly,
@@ -81,10 +80,10 @@ class Material:
         x = self.values[step.tensor]
         return self.regression(step).solve(self.read(step, signals), self.taps, x, rows, ridge, noise, row_noise)
 
-    def predict(self, step: Step, signals: Arrays, inverted: Inverted, *, affine: bool) -> Array:
+    def predict(self, step: Step, signals: Arrays, inverted: Inverted, *, affine: bool) -> HostArray:
         return self.regression(step).predict(self.read(step, signals), self.taps, inverted, affine=affine)
 
-    def descend(self, step: Step, weights: Inverted | None, s: Mapping[str, Array], a: Mapping[str, Array]) -> None:
+    def descend(self, step: Step, weights: Inverted | None, s: dict[str, HostArray], a: dict[str, HostArray]) -> None:
         """Put the signals of a step's tensor into s and a, from those above it; the logits' as [n, classes]."""
         backend, n = get_backend(), self.samples
         both = {name: np.concatenate([one, self.read(step, a)[name]]) for name, one in self.read(step, s).items()}
@@ -92,16 +91,17 @@ class Material:
         if weights is not None:
             given[step.tensor] = DeviceWeights.of(backend, Weights(weights.blocks, weights.intercept))
         batch = self.batch.twice(backend)
-        found = descend(backend, [step], given, batch, both, affine=n, keep=[step.tensor])[step.tensor]
-        s[step.tensor], a[step.tensor] = found[:n], found[n:]  # type: ignore[index]
+        below = descend(backend, [step], given, batch, both, affine=n, keep=[step.tensor])[step.tensor]
+        s[step.tensor], a[step.tensor] = below[:n], below[n:]
 
 
 def pools(net: Network) -> list[Switched]:
     return list(switched(net.layers).values())
 
 
-def recorded(net: Network, plan: Plan, target: int, x: Array) -> Material:
+def recorded(net: Network, plan: Plan, target: int, x: HostArray) -> Material:
     """All values and switches of the network on x [n, *input_shape]. Raises InvalidData as the recorder does."""
-    found = Recorder(net, list(net.shapes), [layer.output for layer in pools(net)])(x)
-    switches = {layer.output: found.switches[layer.output] % int(np.prod(layer.in_shape[1:])) for layer in pools(net)}
-    return Material(net, plan, target, dict(found.values), switches)
+    recording = Recorder(net, list(net.shapes), [layer.output for layer in pools(net)])(x)
+    sizes = {layer.output: int(np.prod(layer.in_shape[1:])) for layer in pools(net)}
+    switches = {output: recording.switches[output] % size for output, size in sizes.items()}
+    return Material(net, plan, target, dict(recording.values), switches)

@@ -6,24 +6,22 @@ location, a column an unknown, so that only few and small samples fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.descent.pull_back import pull_back
 from mipin_ref.inverse.plan import Step, block_shapes
-from mipin_ref.layers import Conv, as_kind
+from mipin_ref.layers import Conv, HostArray, as_kind
 from mipin_ref.layers.padding import padded
 
-Array = npt.NDArray[Any]
-Arrays = Mapping[str, Array]
-Noise = Callable[[Array], Array]
+Arrays = Mapping[str, HostArray]
+Noise = Callable[[HostArray], HostArray]
 Mistake = Literal["none", "not centred", "no intercept", "penalised intercept", "intercept", "one by one"]
 
 ROWS_BYTES = 2 << 30
@@ -35,20 +33,20 @@ class Group:
     """Channels of a tensor with regressors in common: columns [n, locations, k], for each branch in turn."""
 
     channels: tuple[int, ...]
-    columns: Array
+    columns: HostArray
 
 
 @dataclass(frozen=True, eq=False)
 class Inverted:
     """blocks: one a branch, shaped as the engine's; intercept: [C] or None; condition, rank: of the worst group."""
 
-    blocks: tuple[Array, ...]
-    intercept: Array | None
+    blocks: tuple[HostArray, ...]
+    intercept: HostArray | None
     condition: float
     rank: int
 
 
-def exactly(a: Array) -> Array:
+def exactly(a: HostArray) -> HostArray:
     """No noise."""
     return a
 
@@ -68,9 +66,9 @@ class Regression:
         step = self.step
         own = [pull_back(get_backend(), branch, signals, taps) for branch in step.own]
         n = len(next(iter(signals.values())))
-        found = []
+        groups = []
         for channels in self._classes():
-            parts: list[Array] = []
+            parts: list[HostArray] = []
             for branch in step.branches:
                 layer, signal = branch.layer, signals[branch.layer.output]
                 if not branch.shared:
@@ -87,15 +85,15 @@ class Regression:
                     f"the rows of tensor {step.tensor!r}, written out, take {size / 1e9:.1f} GB; make the case of "
                     "fewer samples"
                 )
-            found.append(Group(channels, np.concatenate(parts, axis=2)))
-        return found
+            groups.append(Group(channels, np.concatenate(parts, axis=2)))
+        return groups
 
     def solve(
         self,
         signals: Arrays,
         taps: Arrays,
-        x: Array,
-        rows: Array,
+        x: HostArray,
+        rows: HostArray,
         ridge: float,
         noise: Noise = exactly,
         row_noise: Noise = exactly,
@@ -123,8 +121,8 @@ class Regression:
             gram, right = _symmetric(z.T @ z, noise), noise(z.T @ y)
             if mistake == "one by one":
                 gram = gram * self._beside()
-            weights, found, kept = ridged(gram, right, ridge)
-            condition, rank = max(condition, found), min(rank, kept)
+            weights, worst, kept = ridged(gram, right, ridge)
+            condition, rank = max(condition, worst), min(rank, kept)
             if mistake == "penalised intercept":
                 weights, constant = weights[:-1], weights[-1]
             elif mistake == "no intercept":
@@ -136,16 +134,16 @@ class Regression:
             self._store(blocks, group.channels, weights)
         return Inverted(tuple(blocks), intercept, condition, int(rank))
 
-    def predict(self, signals: Arrays, taps: Arrays, inverted: Inverted, *, affine: bool) -> Array:
+    def predict(self, signals: Arrays, taps: Arrays, inverted: Inverted, *, affine: bool) -> HostArray:
         """X̂ [n, *shape] before any mask; affine: with the intercept."""
         n = len(next(iter(signals.values())))
-        found = np.zeros((n, self.step.shape[0], prod(self.step.shape[1:])))
+        predicted = np.zeros((n, self.step.shape[0], prod(self.step.shape[1:])))
         for group in self.groups(signals, taps):
             weights = self._load(inverted.blocks, group.channels)
-            found[:, list(group.channels)] = (group.columns @ weights).transpose(0, 2, 1)
+            predicted[:, list(group.channels)] = (group.columns @ weights).transpose(0, 2, 1)
         if affine and inverted.intercept is not None:
-            found += inverted.intercept[:, None]
-        return found.reshape(n, *self.step.shape)
+            predicted += inverted.intercept[:, None]
+        return predicted.reshape(n, *self.step.shape)
 
     def _classes(self) -> list[tuple[int, ...]]:
         """Channels that have all regressors in common."""
@@ -153,12 +151,12 @@ class Regression:
         if self.step.own:
             return [(m,) for m in channels]
         convs = [as_kind(layer, Conv) for layer in self.step.located]
-        found: dict[tuple[int, ...], list[int]] = {}
+        classes: dict[tuple[int, ...], list[int]] = {}
         for m in channels:
-            found.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)
-        return [tuple(members) for members in found.values()]
+            classes.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)
+        return [tuple(members) for members in classes.values()]
 
-    def _beside(self) -> Array:
+    def _beside(self) -> HostArray:
         """[k, k]: 1 where both regressors are of one branch."""
         owner: list[int] = []
         for number, branch in enumerate(self.step.branches):
@@ -174,25 +172,25 @@ class Regression:
     def _group(self, layer: Conv, channel: int) -> int:
         return channel * layer.groups // self.step.shape[0]
 
-    def _places(self, blocks: tuple[Array, ...] | list[Array], channels: tuple[int, ...]) -> list[tuple[Array, bool]]:
+    def _places(self, blocks: Sequence[HostArray], channels: tuple[int, ...]) -> list[tuple[HostArray, bool]]:
         """For each block the part that these channels use, a view [d, k], or [o, d, taps] where the flag is set."""
-        found = []
+        places = []
         for branch, block in zip(self.step.branches, blocks, strict=True):
             layer = branch.layer
             if not branch.shared:
-                found.append((block[channels[0] : channels[-1] + 1, None], False))
+                places.append((block[channels[0] : channels[-1] + 1, None], False))
             elif layer.sample_rows:
-                found.append((block[channels[0] : channels[-1] + 1], False))
+                places.append((block[channels[0] : channels[-1] + 1], False))
             else:
                 conv = as_kind(layer, Conv)
                 outputs, within = conv.weight.shape[0] // conv.groups, conv.weight.shape[1]
                 first = self._group(conv, channels[0]) * outputs
                 local = [m % within for m in channels]
                 taps = block.reshape(*block.shape[:2], -1)
-                found.append((taps[first : first + outputs, local[0] : local[-1] + 1], True))
-        return found
+                places.append((taps[first : first + outputs, local[0] : local[-1] + 1], True))
+        return places
 
-    def _store(self, blocks: list[Array], channels: tuple[int, ...], weights: Array) -> None:
+    def _store(self, blocks: list[HostArray], channels: tuple[int, ...], weights: HostArray) -> None:
         at = 0
         for place, kernel in self._places(blocks, channels):
             if kernel:
@@ -203,14 +201,14 @@ class Regression:
                 place[...] = weights[at : at + place.shape[1]].T
                 at += place.shape[1]
 
-    def _load(self, blocks: tuple[Array, ...], channels: tuple[int, ...]) -> Array:
+    def _load(self, blocks: tuple[HostArray, ...], channels: tuple[int, ...]) -> HostArray:
         parts = []
         for place, kernel in self._places(blocks, channels):
             parts.append(place.transpose(0, 2, 1).reshape(-1, place.shape[1]) if kernel else place.T)
         return np.concatenate(parts)
 
 
-def ridged(gram: Array, right: Array, ridge: float) -> tuple[Array, float, int]:
+def ridged(gram: HostArray, right: HostArray, ridge: float) -> tuple[HostArray, float, int]:
     """(G + λI) w = right by eigenvalues; returns also the condition of the system solved and the directions kept.
 
     Directions whose eigenvalue is below k·eps·max are left out where λ does not keep the condition below 1/(k·eps).
@@ -226,12 +224,12 @@ def ridged(gram: Array, right: Array, ridge: float) -> tuple[Array, float, int]:
     return vectors @ ((vectors.T @ right) / shifted[:, None]), condition, len(shifted)
 
 
-def _symmetric(gram: Array, noise: Noise) -> Array:
+def _symmetric(gram: HostArray, noise: Noise) -> HostArray:
     upper = np.triu(noise(gram))
     return upper + np.triu(upper, 1).T
 
 
-def _shifted(layer: Conv, group: int, signal: Array, size: tuple[int, ...]) -> Array:
+def _shifted(layer: Conv, group: int, signal: HostArray, size: tuple[int, ...]) -> HostArray:
     """[n, locations, o·taps]: at input location i and tap u the signal of output location j, i = j·s - p + u·d."""
     window, outputs = layer.window, layer.weight.shape[0] // layer.groups
     s = signal[:, group * outputs : (group + 1) * outputs]
@@ -240,5 +238,5 @@ def _shifted(layer: Conv, group: int, signal: Array, size: tuple[int, ...]) -> A
     canvas: Any = np.zeros((window.taps, *like.shape))
     for tap, offset in enumerate(window.offsets):
         canvas[(tap, ..., *window.spread(offset, locations))] = s
-    cut: Array = canvas[(..., *window.crop(size))].reshape(window.taps, *s.shape[:2], -1)
+    cut: HostArray = canvas[(..., *window.crop(size))].reshape(window.taps, *s.shape[:2], -1)
     return cut.transpose(1, 3, 2, 0).reshape(len(s), cut.shape[3], outputs * window.taps)

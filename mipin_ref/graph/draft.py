@@ -59,10 +59,13 @@ class Log(_Passing):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(_Passing):
-    """Where a refused node stood: what is behind it may have an inverse all the same."""
+    """Where a refused node stood: what is behind it may have an inverse all the same.
+
+    problems: its own, and those of nodes before it of whose outputs nothing is known.
+    """
 
     kind = "Gap"
-    problem: Problem
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,21 @@ class Signal:
         return self.shape[: self.axis] + self.shape[self.axis + 1 :]
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """A tensor of which nothing is known but the signals that it depends on and why: problems of nodes before it."""
+
+    signals: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
 @dataclass
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused, with
-    the signals that each depends on; sparse: weights that the file holds as sparse tensors; selections: the layers that
-    pick values of a tensor; rows: those that make one row of it; spent: what the model has asked for up to here.
+    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused;
+    sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
+    those that make one row of it; spent: what the model has asked for up to here.
     """
 
     opset: int
@@ -100,7 +111,7 @@ class Draft:
     signals: dict[str, Signal] = field(default_factory=dict)
     layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
-    behind: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    behind: dict[str, Unknown] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)

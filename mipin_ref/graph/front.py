@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import HostArray
@@ -61,6 +62,24 @@ class Front:
                 f"onnxruntime cannot run the first nodes of the file on {len(x)} samples: {runtime_reason(failure)}"
             ) from failure
         return list(zip(self._made, made, strict=True))
+
+
+def mixes(stem: Stem, tolerance: float = 1e-4) -> bool:
+    """Whether a sample's tensors depend on the others of its batch, as where numbers are quantised by their range."""
+    x = plausible(stem.bound, 3, seed=1)
+    front = Front(stem, [*stem.tensors], threads=1)
+    dtype = stem.bound.compute
+    try:
+        together = front(x, dtype)
+        alone = [front(x[i : i + 1], dtype) for i in range(len(x))]
+    except (UnsupportedModel, ValueError):
+        # What cannot be run together or by itself is told where it must be.
+        return False
+    return any(
+        float(np.max(np.abs(value - np.concatenate([one[name] for one in alone])), initial=0.0))
+        > tolerance * float(np.max(np.abs(value), initial=0.0))
+        for name, value in together.items()
+    )
 
 
 def _session(stem: Stem, threads: int) -> onnxruntime.InferenceSession:

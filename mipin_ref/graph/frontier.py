@@ -14,18 +14,23 @@ from mipin_ref.layers import Layer, Shape, Wired
 CANNOT = "the network has nodes that cannot be inverted"
 
 
+Apart = Mapping[str, tuple[Problem, ...]]
+"""Tensor -> the nodes without an inverse that lie between it and some tensor."""
+
+
 @dataclass(frozen=True)
 class Frontier:
     """layers: those that lead to the logits and have an inverse; sources: the tensors behind the last nodes without
-    one, and other inputs, with the shape of a sample; blocked: tensor -> the nodes without an inverse on its ways to
-    the logits, of the input too; above: the tensors of the file in front of the sources; work: of what is in front of
-    them.
+    one, and other inputs, with the shape of a sample; apart: for each of those that signals would have to go back to,
+    which nodes keep it apart from the tensors that it is made of; above: the tensors of the file in front of the
+    sources; problems: all nodes of the file that have no inverse; work: of what is in front of them.
     """
 
     layers: tuple[Layer, ...]
     sources: Mapping[str, Shape]
-    blocked: Mapping[str, tuple[Problem, ...]]
+    apart: Mapping[str, Apart]
     above: frozenset[str]
+    problems: tuple[Problem, ...]
     work: int
 
 
@@ -49,9 +54,10 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
             sources[layer.output] = layer
     if wiring.logits in sources or any(name not in names or name in wiring.folded for name in sources):
         raise UnsupportedModel(CANNOT, [str(problem) for problem in found])
-    blocked: dict[str, dict[Problem, None]] = {}
-    for layer in sources.values():
-        _block(layer, made, blocked)
+    paths = {wiring.logits}
+    for one in kept:
+        if one.output in paths:
+            paths.update(one.inputs[slot] for slot in one.paths)
     remaining = {layer.output for layer in kept} | sources.keys()
     roots = {
         name: shape
@@ -62,14 +68,15 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
     return Frontier(
         tuple(reversed(kept)),
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
-        {name: tuple(reasons) for name, reasons in blocked.items()},
+        {name: _apart(layer, made) for name, layer in sources.items() if name in paths},
         frozenset(made.keys() - remaining),
+        tuple(found),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
     )
 
 
-def _block(source: Wired, made: Mapping[str, Wired], blocked: dict[str, dict[Problem, None]]) -> None:
-    """Note for every tensor that a source depends on which nodes without an inverse lie between them."""
+def _apart(source: Wired, made: Mapping[str, Wired]) -> Apart:
+    """What lies between a source and each tensor that signals would go back to from it."""
     order = {name: place for place, name in enumerate(made)}
     between: dict[str, dict[Problem, None]] = {source.output: {}}
     waiting = {source.output}
@@ -79,19 +86,15 @@ def _block(source: Wired, made: Mapping[str, Wired], blocked: dict[str, dict[Pro
         layer = made.get(name)
         if layer is None:
             continue
-        reasons = dict(between[name])
-        if not isinstance(layer, Layer):
-            reasons[_problem(layer)] = None
-        for one in layer.inputs:
+        reasons, inputs = dict(between[name]), layer.inputs
+        if isinstance(layer, Layer):
+            inputs = tuple(layer.inputs[slot] for slot in layer.paths)
+        else:
+            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer),)))
+        for one in inputs:
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
-    for name, reasons in between.items():
-        if name != source.output:
-            blocked.setdefault(name, {}).update(reasons)
-
-
-def _problem(layer: Wired) -> Problem:
-    return layer.problem if isinstance(layer, Gap) else late_problem(layer)
+    return {name: tuple(reasons) for name, reasons in between.items() if name != source.output}
 
 
 def late_problem(layer: Wired) -> Problem:

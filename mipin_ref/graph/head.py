@@ -25,7 +25,7 @@ class Head:
     file, in its order, those that only move values left out; sources: the tensors that it read in the file -> the same
     in the layer list, where it has them; behind: the Log and Clip operators after it, in order, None where parts joined
     by Concat differ in them; shape, axis: of a sample, and that of its axes along which a softmax normalises, None for
-    all classes together.
+    all classes together; scored: which entries are probabilities at all [C], None where all are.
     """
 
     kind: HeadKind
@@ -34,6 +34,7 @@ class Head:
     behind: tuple[Behind, ...] | None = ()
     shape: tuple[int, ...] | None = None
     axis: int | None = None
+    scored: HostArray | None = None
 
     def output(self, logits: HostArray) -> HostArray | None:
         """What the file gives of logits [N, C]; None where its parts end differently."""
@@ -42,14 +43,17 @@ class Head:
         if self.behind[:1] == (None,):
             value, rest = self._log_probabilities(logits), self.behind[1:]
         else:
-            value, rest = self.probabilities(logits), self.behind
+            value, rest = np.exp(self._log_probabilities(logits)), self.behind
+            if self.scored is not None:
+                value = np.where(self.scored, value, logits)
         for one in rest:
             value = np.log(value) if one is None else np.clip(value, *one)
         return value
 
     def probabilities(self, logits: HostArray) -> HostArray:
-        """The probabilities of logits [N, C], float64."""
-        return np.asarray(np.exp(self._log_probabilities(logits)))
+        """The probabilities of logits [N, C], float64; NaN for those entries of the output that have none."""
+        values = np.asarray(np.exp(self._log_probabilities(logits)))
+        return values if self.scored is None else np.where(self.scored, values, np.nan)
 
     def _log_probabilities(self, logits: HostArray) -> HostArray:
         if self.shape is None or self.axis is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mipin_ref.graph.bind import Bound, bind
 from mipin_ref.graph.canonical import canonical
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.front import mixes
 from mipin_ref.graph.frontier import CANNOT
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
@@ -103,7 +105,15 @@ def _loaded(
             samples = min(samples, SAMPLES)
         del opened, needed, drafted
         try:
-            verify(net, original, bound, half=half, batch_axis=axis, samples=samples, apart=apart)
+            verify(
+                net,
+                original,
+                bound,
+                half=half,
+                batch_axis=axis,
+                samples=samples,
+                apart=None if net.stem is None else net.stem.apart,
+            )
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
                 raise
@@ -137,6 +147,8 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
     if reached.sources:
         axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
         stem = stem_of(needed, bound, axes, apart, reached.work)
+        if apart is None and mixes(stem):
+            stem = replace(stem, apart=1)
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -152,7 +164,8 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
         removed=rewritten.head,
         sources=reached.sources,
         stem=stem,
-        blocked=reached.blocked,
+        apart=reached.apart,
         above=reached.above,
+        problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
     )

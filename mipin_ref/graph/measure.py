@@ -1,24 +1,33 @@
-"""Shapes behind nodes that have no inverse: measured, by running the file on batches of two sizes."""
+"""Shapes behind nodes that have no inverse: measured, by running the file on batches of two sizes.
+
+In a process of its own (see measuring.py): some files end the one that they are run in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-from onnx import ModelProto, helper
-from onnxruntime import InferenceSession
+from onnx import ModelProto
 
-from mipin_ref.errors import MipinError, UnsupportedModel
+from mipin_ref.graph import measuring
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
-from mipin_ref.graph.limited import run
-from mipin_ref.graph.runtime import session
 from mipin_ref.layers import HostArray, Shape
 
 SIZES = (2, 3)
 """Batches: the axis that grows with them is the one of the samples."""
+
+SECONDS = 120.0
+"""What these runs may take: a loop in a file may have no end."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +47,58 @@ class Measure:
 
     def __call__(self, name: str) -> Measured | None:
         """None for a tensor whose axis of samples cannot be told: it has none, several, or the file cannot be run."""
-        return self._known.get(name)
+        return self._found[0].get(name)
 
-    @cached_property
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
-        return self._runs[1] if self._known else None
+        return self._found[1]
 
     @cached_property
-    def _runs(self) -> tuple[list[dict[str, Shape]], int | None, dict[str, bool]]:
-        names, floating = _tensors(self._proto, self._bound)
-        small = _with_shapes(self._proto, self._bound, names)
-        runtime = session(small.SerializeToString())
-        try:
-            return [self._shapes(runtime, names, size) for size in SIZES], None, floating
-        except Exception:  # whatever onnxruntime raises of a batch that the file does not have
-            size = self._bound.file_batch or 1
-            return [self._shapes(runtime, names, size)], size, floating
-
-    @cached_property
-    def _known(self) -> dict[str, Measured]:
-        try:
-            runs, apart, floating = self._runs
-        except MipinError:
-            return {}
-        except Exception:  # the file cannot be run at all, of which the self-check will tell
-            return {}
-        sizes = SIZES if apart is None else (apart,)
-        found = {}
-        for name in runs[0]:
-            axis = _axis([one[name] for one in runs], sizes)
+    def _found(self) -> tuple[dict[str, Measured], int | None]:
+        told = self._told()
+        if told is None:
+            return {}, None
+        sizes: tuple[int, ...] = SIZES
+        runs = [told["runs"].get(str(size)) for size in sizes]
+        if any(run is None for run in runs):
+            sizes = (self._bound.file_batch or 1,)
+            runs = [told["runs"].get(str(sizes[0]))]
+        known = {}
+        for place, name in enumerate(told["names"] if runs[0] is not None else []):
+            shapes = [tuple(run[place]) for run in runs]
+            axis = _axis(shapes, sizes)
             if axis is not None:
-                shape = runs[0][name]
-                found[name] = Measured(shape[:axis] + shape[axis + 1 :], axis, floating[name])
-        return found
+                sample = shapes[0][:axis] + shapes[0][axis + 1 :]
+                known[name] = Measured(sample, axis, bool(told["floating"][place]))
+        return known, (sizes[0] if known and len(sizes) == 1 else None)
 
-    def _shapes(self, runtime: InferenceSession, names: Sequence[str], size: int) -> dict[str, Shape]:
-        x = plausible(self._bound, size, seed=0)
-        told = run(runtime, [f"{name}:shape" for name in names], self._bound.feed(x))
-        return {name: tuple(int(d) for d in one) for name, one in zip(names, told, strict=True)}
+    def _told(self) -> dict[str, Any] | None:
+        """What the program in measuring.py tells; None where it does not live to tell."""
+        names = [name for node in self._proto.graph.node for name in node.output if name]
+        open_ = ModelProto()
+        open_.CopyFrom(self._proto)
+        free_batch(open_, self._bound)
+        with TemporaryDirectory() as place:
+            folder = Path(place)
+            (folder / "model.onnx").write_bytes(open_.SerializeToString())
+            (folder / "names.json").write_text(json.dumps(names))
+            for size in {*SIZES, self._bound.file_batch or 1}:
+                feed = self._bound.feed(plausible(self._bound, size, seed=0))
+                np.savez(folder / f"{size}.npz", allow_pickle=False, **feed)
+            try:
+                subprocess.run(
+                    [sys.executable, str(Path(measuring.__file__)), str(folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    timeout=SECONDS,
+                    check=False,
+                )
+                made: dict[str, Any] = json.loads((folder / "told.json").read_text())
+            except (OSError, ValueError, subprocess.SubprocessError):
+                return None
+        return made
 
 
 def plausible(bound: Bound, samples: int, seed: int) -> HostArray:
@@ -98,34 +120,3 @@ def _axis(shapes: Sequence[Shape], sizes: Sequence[int]) -> int | None:
     if len(changing) != 1 or [shape[changing[0]] for shape in shapes] != list(sizes):
         return None
     return changing[0]
-
-
-def _tensors(proto: ModelProto, bound: Bound) -> tuple[list[str], dict[str, bool]]:
-    """The tensors that the nodes make, and whether each holds floating-point numbers."""
-    names = [name for node in proto.graph.node for name in node.output if name]
-    small = ModelProto()
-    small.CopyFrom(proto)
-    free_batch(small, bound)
-    _offer(small, names)
-    floating = {}
-    for value in session(small.SerializeToString()).get_outputs():
-        if value.type.startswith("tensor("):
-            floating[value.name] = value.type in ("tensor(float)", "tensor(double)", "tensor(float16)")
-    return [name for name in names if name in floating], floating
-
-
-def _with_shapes(proto: ModelProto, bound: Bound, names: Collection[str]) -> ModelProto:
-    small = ModelProto()
-    small.CopyFrom(proto)
-    free_batch(small, bound)
-    small.graph.node.extend(helper.make_node("Shape", [name], [f"{name}:shape"]) for name in names)
-    del small.graph.output[:]
-    small.graph.output.extend(helper.make_empty_tensor_value_info(f"{name}:shape") for name in names)
-    return small
-
-
-def _offer(proto: ModelProto, names: Collection[str]) -> None:
-    del proto.graph.output[:]
-    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    if not names:
-        raise UnsupportedModel("the file has no nodes")

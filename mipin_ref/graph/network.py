@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -24,15 +25,15 @@ from mipin_ref.table import format_table
 class Network(LayerList):
     """An ONNX classifier as layers, in execution order, all of them on the way from `input` to the logits.
 
-    input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations.
-    output_names: every output of the file; output: the one explained; logits: the tensor explained, which is the
-    output itself or, where a head was removed, what stands in front of it; axes of length one beside the classes are
-    taken off, and an output [N] has the one class 0; of more axes all are flattened into one. target_shape: of a sample
-    of the output, which a target is an index into; a tuple where several axes are longer than one. removed: the head, a
-    final Softmax or Sigmoid. aliases: names of the file whose tensor survives under another name; folded: names of the
-    file whose values a rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names
-    them, and of what its inputs were bound to. blocked: tensor -> the nodes without an inverse that lie between it and
-    the logits; above: tensors of the file in front of the sources.
+    input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations. output_names:
+    every output of the file; output: the one explained; logits: the tensor explained, which is the output itself or,
+    where a head was removed, what stands in front of it; axes of length one beside the classes are taken off, and an
+    output [N] has the one class 0. target_shape: of a sample of the output, which a target is an index into; a tuple
+    where several axes are longer than one. removed: the head, a final Softmax or Sigmoid. aliases: names of the file
+    whose tensor survives under another name; folded: names of the file whose values a rewrite took away. sha256: of the
+    file, followed by the weights that lie beside it, as it names them, and of what its inputs were bound to. apart:
+    source -> tensor -> the nodes without an inverse that lie between them; problems: all of these; above: tensors of
+    the file in front of the sources.
     """
 
     output_names: tuple[str, ...]
@@ -42,8 +43,9 @@ class Network(LayerList):
     folded: frozenset[str]
     sha256: str
     removed: Head | None = None
-    blocked: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, tuple[Problem, ...]]] = field(default_factory=dict)
     above: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def head(self) -> HeadKind | None:
@@ -89,6 +91,15 @@ class Network(LayerList):
         scores = logits(self, x, batch_size=batch_size)
         return self.probabilities(scores), scores
 
+    @cached_property
+    def blocked(self) -> dict[str, tuple[Problem, ...]]:
+        """The tensors that nodes without an inverse keep apart from the logits, each with those nodes."""
+        reasons: dict[str, dict[Problem, None]] = {}
+        for source in self.sources:
+            for name, problems in self.apart.get(source, {}).items():
+                reasons.setdefault(name, {}).update(dict.fromkeys(problems))
+        return {name: tuple(some) for name, some in reasons.items()}
+
     @property
     def classes(self) -> int:
         """How many targets there are: entries of a sample of the output."""
@@ -116,11 +127,11 @@ class Network(LayerList):
 
     def unreached(self, name: str) -> UnsupportedModel:
         """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
-        every = dict.fromkeys(problem for some in self.blocked.values() for problem in some)
+        between = {*self.blocked.get(name, self.problems)}
         return UnsupportedModel(
             f"between {name!r} and the logits are nodes that cannot be inverted; with option at='auto' what is behind "
             "them is explained",
-            [str(problem) for problem in self.blocked.get(name, tuple(every))],
+            [str(problem) for problem in self.problems if problem in between],
         )
 
     def check_target(self, target: object) -> int:
@@ -148,6 +159,12 @@ class Network(LayerList):
                 f"{'classes' if len(shape) == 1 else 'indices'} {ranges}"
             )
         return int(np.ravel_multi_index(tuple(int(one) for one in indices), shape))
+
+    def known_index(self, index: object) -> int:
+        """An index into logits [N, classes], as saved. Raises InvalidData where it is none."""
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < self.classes:
+            raise InvalidData(f"{shown(index)} is no index into {self.classes} logits")
+        return index
 
     def target(self, index: int) -> int | tuple[int, ...]:
         """The target that `check_target` took for an index into logits [N, classes], as short as it can be told."""

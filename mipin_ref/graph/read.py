@@ -12,7 +12,7 @@ from onnx import ModelProto, numpy_helper
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import FLOATS, Bound
 from mipin_ref.graph.conditions import Decided
-from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, without_stand_in
+from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.label import scores_behind
@@ -118,15 +118,15 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     for node in nodes:
         try:
             _step(node, draft)
-        except Behind as reason:
-            _leave_gap(node, draft, Problem(node.label, str(reason)), shapes or _nothing)
+        except Behind:
+            _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
             problem = Problem(node.label, without_stand_in(str(reason)))
             problems.append(problem)
             too_large = too_large or reason.too_large
             if shapes is None:
                 shapes = sample_shapes(proto, bound.file_batch).get
-            _leave_gap(node, draft, problem, shapes)
+            _leave_gap(node, draft, (problem,), shapes)
     if not problems and output not in draft.signals:
         raise UnsupportedModel(f"output {output!r} does not depend on the network's input")
     end = draft.signals.get(output)
@@ -167,7 +167,7 @@ def _step(node: Node, draft: Draft) -> None:
     if unknown:
         if not draft.behind.keys() & {*unknown}:
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
-        raise Behind("it is behind a node without an inverse")
+        raise Behind
     if node.op not in ("Shape", "Size") and not all(draft.signals[name].floating for name in dependent):
         raise Refused("it computes with integers")
     if not dependent:
@@ -190,11 +190,15 @@ def _fold(node: Node, draft: Draft) -> None:
     draft.constants.update(zip(node.outputs, values, strict=True))
 
 
-def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str], Measured | None]) -> None:
+def _leave_gap(
+    node: Node, draft: Draft, problems: tuple[Problem, ...], shapes: Callable[[str], Measured | None]
+) -> None:
     """Go on behind a node without an inverse where its outputs are known."""
     read = [name for name in read_by(node.proto) if name in draft.signals or name in draft.behind]
-    parts = [(draft.signals[name].name,) if name in draft.signals else draft.behind[name] for name in read]
-    dependent = tuple(dict.fromkeys(one for part in parts for one in part))
+    unknown = [draft.behind[name] for name in read if name in draft.behind]
+    reached = [*(draft.signals[name].name for name in read if name in draft.signals)]
+    dependent = tuple(dict.fromkeys([*reached, *(one for some in unknown for one in some.signals)]))
+    problems = tuple(dict.fromkeys([*(one for some in unknown for one in some.problems), *problems]))
     samples = {signal.name: signal.sample for signal in draft.signals.values()}
     for name in filter(None, node.outputs):
         known = shapes(name) if dependent else None
@@ -205,13 +209,13 @@ def _leave_gap(node: Node, draft: Draft, problem: Problem, shapes: Callable[[str
                 output=name,
                 in_shapes=tuple(samples[one] for one in dependent),
                 out_shape=known.sample,
-                problem=problem,
+                problems=problems,
             )
             draft.layers.append(gap)
             shape = (*known.sample[: known.axis], BATCH, *known.sample[known.axis :])
             draft.signals[name] = Signal(name, shape, known.axis, known.floating)
         elif name not in draft.signals and name not in draft.constants:
-            draft.behind[name] = dependent
+            draft.behind[name] = Unknown(dependent, problems)
 
 
 def _nothing(name: str) -> Measured | None:

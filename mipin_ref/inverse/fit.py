@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypedDict, Unpack, overload
 
@@ -17,7 +18,7 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration, Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
-from mipin_ref.graph.explained import AUTO, automatic
+from mipin_ref.graph.facing import facing
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.cluster.data import ClusterData
@@ -26,7 +27,8 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options
 from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
-from mipin_ref.inverse.plan import Plan, make_plan
+from mipin_ref.inverse.passes.task import FitTask
+from mipin_ref.inverse.plan import plan_for
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
@@ -94,7 +96,7 @@ def fit(
     inverse, as are range and mean of what the network saw.
 
     Costs one pass over the data for every set of tensors whose regressors are known together (per group of targets
-    whose sums fit into SUMS_SHARE of `memory`, see fitter.py): the network forward up to those tensors, the signals
+    whose sums fit into SUMS_SHARE of `memory`, see schedule.py): the network forward up to those tensors, the signals
     down the few steps from the last pass's tensors to these, and the normal equations. The signals that the next passes
     start from are kept, and so are the activations that they will need, in SIGNALS_SHARE and RECORDINGS_SHARE of
     `memory` and beyond that in temporary files, where writing them is estimated to cost less than computing them again.
@@ -115,7 +117,15 @@ def fit(
     ClusterError; OSError where the disk refuses.
     """
     device = get_backend(backend, dtype)
-    options = Options(ridge, conv_bias, at, input_mask, local, fit_on, device.dtype)
+    options = Options(
+        ridge=ridge,
+        conv_bias=conv_bias,
+        at=at,
+        input_mask=input_mask,
+        local=local,
+        fit_on=fit_on,
+        dtype=device.dtype,
+    )
     several = (isinstance(target, Sequence) and not isinstance(target, tuple)) or (
         isinstance(target, np.ndarray) and target.ndim > 0
     )
@@ -125,9 +135,11 @@ def fit(
     targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {shown(targets)}")
-    if at == AUTO:
-        options = replace(options, at=automatic(net))
-    plan = make_plan(net, at=options.at, local=local, input_mask=input_mask, conv_bias=conv_bias)
+    parts: dict[Network, dict[int, int]] = {}
+    for one in targets:
+        part, index = facing(net, one)
+        parts.setdefault(part, {})[index] = one
+    plans = [plan_for(part, options) for part in parts]
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing, whole=net.whole) if shared is None else shared.samples
@@ -135,41 +147,46 @@ def fit(
     known = checked_labels(labels, len(data), net)
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)
 
-    def fitted(device: Backend, options: Options) -> dict[int, Inverse]:
-        runner = None if shared is None else ClusterRunner(client, net, plan, device, shared, limit)
-        fitter = Fitter(net, plan, options, device, data, known, limit, size, runner)
-        with progress_bar(progress) as start, ExitStack() as stack:
-            finished = None
-            if directory is not None:
-                advance = start("reading the data for the checkpoint", len(data))
-                identity = identity_of(net, data, known, targets, options, device, limit, size, advance)
-                if shared is not None:
-                    # Sums of shards differ from those of one process in their rounding.
-                    identity["shards"] = True
-                try:
-                    finished = stack.enter_context(opened(directory, identity, plan))
-                except OSError as error:
-                    raise InvalidData(
-                        f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
-                    ) from error
-            return inverses_of(fitter.run(targets, start, finished), net, plan, options, device, data)
-
-    try:
-        found = fitted(device, options)
-    except RoundedTooMuch as told:
-        warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
-        found = fitted(device.in_double(), replace(options, dtype="float64"))
-    return found[targets[0]] if asked is None else found
+    inverses: dict[int, Inverse] = {}
+    for (part, indices), plan in zip(parts.items(), plans, strict=True):
+        task = FitTask(part, plan, replace(options, at=plan.asked), device, data, known, limit, size)
+        try:
+            made = _fitted(task, [*indices], shared, directory, progress)
+        except RoundedTooMuch as told:
+            warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
+            made = _fitted(task.in_double(), [*indices], shared, directory, progress)
+        inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
+    return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}  # type: ignore[misc]
 
 
-def inverses_of(
-    fitted: Fitted, net: Network, plan: Plan, options: Options, backend: Backend, data: Samples
+def _fitted(
+    task: FitTask, targets: Sequence[int], shared: ClusterData | None, directory: Path | None, progress: bool
 ) -> dict[int, Inverse]:
-    """The inverses by target, of what a fit of `plan` on `data` gave."""
-    calibration = Calibration(data.source, fitted.seen)
+    """The inverses by target; shared: data of a cluster that makes the passes; directory: of checkpoints."""
+    fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
+    with progress_bar(progress) as start, ExitStack() as stack:
+        finished = None
+        if directory is not None:
+            advance = start("reading the data for the checkpoint", len(task.data))
+            identity = identity_of(task, targets, advance)
+            if shared is not None:
+                # Sums of shards differ from those of one process in their rounding.
+                identity["shards"] = True
+            try:
+                finished = stack.enter_context(opened(directory, identity, task.plan))
+            except OSError as error:
+                raise InvalidData(
+                    f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
+                ) from error
+        return inverses_of(task, fitter.run(targets, start, finished))
+
+
+def inverses_of(task: FitTask, fitted: Fitted) -> dict[int, Inverse]:
+    """The inverses by target, of what the fit of a task gave."""
+    calibration = Calibration(task.data.source, fitted.seen)
     return {
-        target: Inverse(net, target, options, plan, one.weights, one.report, one.samples, backend, calibration)
-        for target, one in fitted.targets.items()
+        t: Inverse(task.net, t, task.options, task.plan, x.weights, x.report, x.samples, task.backend, calibration)
+        for t, x in fitted.targets.items()
     }
 
 
@@ -185,17 +202,17 @@ def checked_labels(labels: Any, samples: int, net: Network) -> npt.NDArray[np.in
     if labels is None:
         return None
     try:
-        found = open_labels(labels) if isinstance(labels, str | os.PathLike) else np.asarray(labels)
+        given = open_labels(labels) if isinstance(labels, str | os.PathLike) else np.asarray(labels)
     except MipinError:
         raise
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(f"labels must be integers [N]: {reason(error)}") from error
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
-        raise InvalidData(f"labels must be integers [N], not {found.dtype} of shape {found.shape}")
-    if len(found) != samples:
-        raise InvalidData(f"there are {len(found)} labels for {samples} samples")
-    if found.min() < 0 or found.max() >= net.classes:
+    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
+        raise InvalidData(f"labels must be integers [N], not {given.dtype} of shape {given.shape}")
+    if len(given) != samples:
+        raise InvalidData(f"there are {len(given)} labels for {samples} samples")
+    if given.min() < 0 or given.max() >= net.classes:
         raise InvalidData(
-            f"labels run from {found.min()} to {found.max()}; the network has classes 0..{net.classes - 1}"
+            f"labels run from {given.min()} to {given.max()}; the network has classes 0..{net.classes - 1}"
         )
-    return found.astype(np.int64)
+    return given.astype(np.int64)

@@ -17,6 +17,7 @@ from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.graph.facing import facing
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
@@ -97,8 +98,8 @@ class Inverse:
         if not 1 <= len(asked) <= len(plan.steps):
             raise InvalidData("at names no tensor" if not asked else "at names more tensors than are on the way")
         named = {name: self._tensor(name) for name in asked}
-        found = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
-        results = {name: found[tensor] for name, tensor in named.items()}
+        reached = self._descended(data, sorted(set(named.values())), checked_batch_size(batch_size))
+        results = {name: reached[tensor] for name, tensor in named.items()}
         return results[asked[0]] if at is None or isinstance(at, str) else results
 
     def _tensor(self, name: str) -> str:
@@ -108,7 +109,7 @@ class Inverse:
         return tensor
 
     def _descended(self, data: Samples, tensors: Sequence[str], size: int | None) -> dict[str, Attribution]:
-        net, plan, backend = self.net, self.plan, self.backend
+        (net, target), plan, backend = facing(self.net, self.target), self.plan, self.backend
         path, _ = plan.path(tensors)
         masks, pools = needs(path)
         fetched = [*masks, *tensors, plan.logits]
@@ -134,21 +135,29 @@ class Inverse:
             return recorded(made, pools)
 
         made = ((rows, record(rows)) for rows in cuts)
-        for rows, found in batches(backend, made):
-            batch = to_device(backend, path, found).twice(backend)
-            logits = found.values[plan.logits]
-            y, count = seed(backend, plan, logits, self.target), len(logits)
+        for rows, states in batches(backend, made):
+            batch = to_device(backend, path, states).twice(backend)
+            logits = states.values[plan.logits]
+            y, count = seed(backend, plan, logits, target), len(logits)
             both = {plan.logits: backend.xp.concat([y, y])}
             signals = descend(backend, path, weights, batch, both, affine=count, keep=tensors)
             for tensor, (value, s, a) in parts.items():
-                value[rows] = found.values[tensor]
+                value[rows] = states.values[tensor]
                 reached = backend.get(signals[tensor])
                 s[rows], a[rows] = reached[:count], reached[count:]
-            output[rows] = logits.reshape(len(logits), -1)[:, self.target]
+            output[rows] = logits.reshape(len(logits), -1)[:, target]
         watch.tell(stacklevel=3)
+        told = self.net.target(self.target)
         return {
             tensor: Attribution(
-                value, s, a, output, self.target, tensor, net.channel_axis(tensor), follows_logit=self.follows_logit
+                value,
+                s,
+                a,
+                output,
+                told,
+                tensor,
+                net.channel_axis(tensor),
+                follows_logit=self.follows_logit,
             )
             for tensor, (value, s, a) in parts.items()
         }

@@ -9,11 +9,12 @@ from typing import Any
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.graph.facing import facing
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.weights_file import read_weights
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.plan import plan_for
 from mipin_ref.inverse.report import Report, timed_rows
 from mipin_ref.reading import regular_file
 from mipin_ref.store import read
@@ -36,11 +37,9 @@ def load_inverse(
     _check_header(path, header, net, target)
     try:
         options = Options(**header["options"])
-        plan = make_plan(
-            net, at=options.at, local=options.local, input_mask=options.input_mask, conv_bias=options.conv_bias
-        )
         report = Report(timed_rows(header["report"], header["beside"]["seconds"]))
-        found, samples = net.check_target(header["target"]), int(header["samples"])
+        explained, samples = net.known_index(header["target"]), int(header["samples"])
+        plan = plan_for(facing(net, explained)[0], options)
         weights = {
             step.tensor: read_weights(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)
@@ -49,7 +48,7 @@ def load_inverse(
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InvalidData) as error:
         raise CorruptFile(f"the header of {str(path)!r} is incomplete or damaged: {error}") from error
     return Inverse(
-        net, found, options, plan, weights, report, samples, get_backend(backend, options.dtype), calibration
+        net, explained, options, plan, weights, report, samples, get_backend(backend, options.dtype), calibration
     )
 
 

@@ -1,15 +1,64 @@
-"""What a fit is asked to do: the options of `fit`, checked once, written into every saved inverse."""
+"""What a fit is asked to do: its options, each stated once, checked once, and written into every saved inverse.
+
+Whatever takes them reads them here: `fit` and `mr.golden.make` in Python (a test compares their signatures), the
+command line, the identity of a checkpoint, saved inverses and golden manifests, and `--option mip-in.NAME=VALUE`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
-from mipin_ref.backend import Dtype
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.options import checked_choice, checked_number
+from mipin_ref.options import checked_choice, checked_flag, checked_number
+
+if TYPE_CHECKING:  # the command line reads this file before it imports anything heavy
+    from mipin_ref.backend import Dtype
 
 FitOn = Literal["all", "target_class"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of an option beside its name, type and default.
+
+    check: gives the value, or InvalidData that names the option; told: what it means, in a few words; choices: of a
+    value that is one of some; off: how the command line calls False, where that is what one asks for; of_a_method:
+    whether it is one of MIP-IN as a method, beside those that every method has, such as dtype.
+    """
+
+    check: Callable[[str, Any], Any]
+    told: str
+    choices: tuple[str, ...] = ()
+    off: str | None = None
+    of_a_method: bool = True
+
+
+def _ridge(name: str, value: Any) -> float:
+    try:
+        return checked_number(name, value, 0.0)
+    except InvalidData as error:
+        raise InvalidData(f"{name} must be a number >= 0, not {shown(value)}") from error
+
+
+def _mask(name: str, value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidData(f"{name} must be None, True or False, not {shown(value)}")
+    return value
+
+
+def _as(option: Option) -> dict[str, Option]:
+    return {"option": option}
+
+
+def _one_of(told: str, *choices: str) -> Option:
+    return Option(lambda name, value: checked_choice(name, value, choices), told, choices, of_a_method=False)
+
+
+_LOCAL = Option(checked_flag, "no masks: class-level source signal", off="global")
+
+_TENSOR = Option(lambda _, value: value, "explain this inner tensor instead of the input", of_a_method=False)
 
 
 @dataclass(frozen=True)
@@ -19,26 +68,29 @@ class Options:
     (Eq. 9) while fitting and applying; fit_on: which calibration samples count; dtype: of signals and products.
     """
 
-    ridge: float = 1e-3
-    conv_bias: bool = False
-    at: str | None = None
-    input_mask: bool | None = None
-    local: bool = True
-    fit_on: FitOn = "all"
-    dtype: Dtype = "float64"
+    ridge: float = field(default=1e-3, metadata=_as(Option(_ridge, "λ, absolute, on sums")))
+    conv_bias: bool = field(default=False, metadata=_as(Option(checked_flag, "an intercept in convolutional inverses")))
+    at: str | None = field(default=None, metadata=_as(_TENSOR))
+    input_mask: bool | None = field(default=None, metadata=_as(Option(_mask, "mask the explained tensor")))
+    local: bool = field(default=True, metadata=_as(_LOCAL))
+    fit_on: FitOn = field(default="all", metadata=_as(_one_of("which samples count", "all", "target_class")))
+    dtype: Dtype = field(default="float64", metadata=_as(_one_of("of signals and products", "float64", "float32")))
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "ridge", checked_number("ridge", self.ridge, 0.0))
-        except InvalidData as error:
-            raise InvalidData(f"ridge must be a number >= 0, not {shown(self.ridge)}") from error
-        checked_choice("fit_on", self.fit_on, ("all", "target_class"))
-        checked_choice("dtype", self.dtype, ("float64", "float32"))
+        for name, option in OPTIONS.items():
+            object.__setattr__(self, name, option.check(name, getattr(self, name)))
         if self.ridge == 0 and self.dtype == "float32":
             # Rounding of single-precision products fills the directions that a minimum-norm solution must leave out.
             raise InvalidData("a ridge of 0, the minimum-norm solution, needs dtype 'float64'")
-        for name in ("conv_bias", "local"):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidData(f"{name} must be True or False, not {shown(getattr(self, name))}")
-        if self.input_mask is not None and not isinstance(self.input_mask, bool):
-            raise InvalidData(f"input_mask must be None, True or False, not {shown(self.input_mask)}")
+
+
+OPTIONS: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(Options)}
+"""What is known of each, by name."""
+
+DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Options)}
+
+METHOD_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.of_a_method)
+"""Those of MIP-IN as a method among others."""
+
+TYPES: dict[str, str] = {one.name: str(one.type) for one in fields(Options)}
+"""As they are written above."""

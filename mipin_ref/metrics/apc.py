@@ -67,12 +67,12 @@ def changes(net: Network, target: int, res: Attribution) -> Floats:
             f"APC needs attributions of class {target} at the input {net.input!r}, "
             f"not of class {res.target} at {res.tensor!r}"
         )
-    found = np.full(len(res), np.nan)
+    relative = np.full(len(res), np.nan)
     kept = np.abs(res.output) >= TOO_SMALL
     if np.any(kept):
         original = res.output[kept].astype(np.float64)
-        found[kept] = (original - logits(net, res.source[kept])[:, target]) / np.abs(original)
-    return found
+        relative[kept] = (original - logits(net, res.source[kept])[:, target]) / np.abs(original)
+    return relative
 
 
 def summary(changed: Mapping[int, Floats]) -> APC:

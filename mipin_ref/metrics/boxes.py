@@ -98,16 +98,16 @@ def inside_of(metric: str, box: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
 
     Raises InvalidData for one that is empty, leaves the map or is none of these; metric: how messages begin.
     """
-    found = as_array(metric, box, WANTED)
-    if found.dtype == np.bool_ and found.ndim == 2:
-        if found.shape != shape:
-            raise InvalidData(f"{metric}: the mask has shape {list(found.shape)}, the map has shape {list(shape)}")
-        if not found.any():
+    given = as_array(metric, box, WANTED)
+    if given.dtype == np.bool_ and given.ndim == 2:
+        if given.shape != shape:
+            raise InvalidData(f"{metric}: the mask has shape {list(given.shape)}, the map has shape {list(shape)}")
+        if not given.any():
             raise InvalidData(f"{metric}: the mask is empty")
-        return found
-    corners = found[None] if found.ndim == 1 else found
-    if corners.ndim != 2 or corners.shape[1] != 4 or not np.issubdtype(found.dtype, np.integer):
-        raise InvalidData(f"{metric}: {WANTED}, not {found.dtype} of shape {list(found.shape)}")
+        return given
+    corners = given[None] if given.ndim == 1 else given
+    if corners.ndim != 2 or corners.shape[1] != 4 or not np.issubdtype(given.dtype, np.integer):
+        raise InvalidData(f"{metric}: {WANTED}, not {given.dtype} of shape {list(given.shape)}")
     if not len(corners):
         raise InvalidData(f"{metric}: there is no box")
     inside = np.zeros(shape, np.bool_)

@@ -17,23 +17,23 @@ Maps = npt.NDArray[np.floating[Any]]
 def as_array(metric: str, values: npt.ArrayLike, wanted: str) -> npt.NDArray[Any]:
     """Raises InvalidData where the values are no array; wanted: what they must be."""
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(f"{metric}: {wanted} ({shown(str(error))})") from error
-    check_size(metric, found.size)
-    return found
+    check_size(metric, array.size)
+    return array
 
 
 def checked_maps(metric: str, maps: npt.ArrayLike, name: str = "maps", axes: str = "N, H, W") -> Maps:
     """Maps [*axes]. Raises InvalidData for another shape or dtype, no value at all, NaN or Inf."""
-    found = as_array(metric, maps, f"{name} must be floats [{axes}]")
-    if found.ndim != axes.count(",") + 1 or not np.issubdtype(found.dtype, np.floating):
-        raise InvalidData(f"{metric}: {name} must be floats [{axes}], not {found.dtype} of shape {list(found.shape)}")
-    if found.size == 0:
-        raise InvalidData(f"{metric}: the {name} are empty, their shape is {list(found.shape)}")
-    if not np.isfinite(found).all():
+    array = as_array(metric, maps, f"{name} must be floats [{axes}]")
+    if array.ndim != axes.count(",") + 1 or not np.issubdtype(array.dtype, np.floating):
+        raise InvalidData(f"{metric}: {name} must be floats [{axes}], not {array.dtype} of shape {list(array.shape)}")
+    if array.size == 0:
+        raise InvalidData(f"{metric}: the {name} are empty, their shape is {list(array.shape)}")
+    if not np.isfinite(array).all():
         raise InvalidData(f"{metric}: the {name} hold NaN or Inf")
-    return found
+    return array
 
 
 def checked_targets(metric: str, net: Network, target: int | npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:

@@ -133,7 +133,7 @@ def _curve(
     steps = min(steps, pixels)
     counts = np.unique(np.arange(steps + 1) * pixels // steps)
     recorder = Recorder(net, [net.logits])
-    found = np.empty((len(x), len(counts)))
+    outputs = np.empty((len(x), len(counts)))
     for number, one in enumerate(scores):
         rank = np.empty(pixels, np.int64)
         rank[np.argsort(-one, kind="stable")] = np.arange(pixels)
@@ -146,11 +146,11 @@ def _curve(
                 changed = np.expand_dims(changed, axis)
             logits = recorder(np.where(changed, after, before)).values[net.logits].reshape(len(done), -1)
             values = net.probabilities(logits) if output == "probability" else logits
-            found[number, first : first + len(done)] = values[:, targets[number]]
+            outputs[number, first : first + len(done)] = values[:, targets[number]]
     fractions = counts / pixels
-    auc = np.trapezoid(found, fractions, axis=1)
+    auc = np.trapezoid(outputs, fractions, axis=1)
     return PixelCurve(
-        kind, output, of, str(filler), fractions, found, auc, found.mean(axis=0), float(auc.mean()), int(flat.sum())
+        kind, output, of, str(filler), fractions, outputs, auc, outputs.mean(axis=0), float(auc.mean()), int(flat.sum())
     )
 
 
@@ -168,12 +168,12 @@ def _fitting(kind: str, maps: npt.ArrayLike, x: npt.NDArray[Any], axis: int | No
     """The maps as [N, pixels]."""
     grid = _spatial(x.shape[1:], axis)
     wanted = (len(x), *grid)
-    found = checked_maps(kind, maps, axes=", ".join(map(str, wanted)))
-    if found.shape != wanted:
+    fitting = checked_maps(kind, maps, axes=", ".join(map(str, wanted)))
+    if fitting.shape != wanted:
         raise InvalidData(
-            f"{kind}: the maps have shape {list(found.shape)}; the data {list(x.shape)} need maps {list(wanted)}"
+            f"{kind}: the maps have shape {list(fitting.shape)}; the data {list(x.shape)} need maps {list(wanted)}"
         )
-    return found.reshape(len(x), prod(grid))
+    return fitting.reshape(len(x), prod(grid))
 
 
 class _Fill:
@@ -206,11 +206,9 @@ class _Fill:
             self._values = self._values.reshape(-1, *(1 for _ in x.shape[axis + 1 :]))
 
     def __call__(self, number: int) -> npt.NDArray[Any]:
-        """Of one sample, broadcastable to its shape."""
+        """The fill of one sample, broadcastable to its shape."""
         if self._values is not None:
             return self._values
-        # Seldom needed, and slow to import.
-
         one = self._x[number]
         axes = [a for a in range(one.ndim) if self._axis is None or a != self._axis - 1]
         blurred: npt.NDArray[Any] = gaussian_filter(one, BLUR, axes=axes, radius=BLUR)

@@ -40,15 +40,15 @@ def arranged_mosaics(
     if missing:
         raise InvalidData(f"no image is of class {', '.join(map(str, missing))}")
     used = np.zeros(len(classes), np.int64)
-    found = np.empty((count, grid**2), np.int64)
+    chosen = np.empty((count, grid**2), np.int64)
     for i in range(count):
         others = classes != targets[i % len(targets)] if targets else np.zeros(len(classes), np.bool_)
         # The target first, then the least used, at random among equals; the first of each class is its image.
         order = np.lexsort((rng.random(len(classes)), used, others))
         firsts = np.sort(np.unique(classes[order], return_index=True)[1])
-        found[i] = rng.permutation(order[firsts[: grid**2]])
-        used[found[i]] += 1
-    return found
+        chosen[i] = rng.permutation(order[firsts[: grid**2]])
+        used[chosen[i]] += 1
+    return chosen
 
 
 def tiled(cells: npt.ArrayLike, grid: int) -> npt.NDArray[Any]:
@@ -67,7 +67,7 @@ def tiled(cells: npt.ArrayLike, grid: int) -> npt.NDArray[Any]:
 
 
 def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
-    found = as_array("mosaics", values, f"{name} must be integers [N]")
-    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
-        raise InvalidData(f"mosaics: {name} must be integers [N], not {found.dtype} of shape {list(found.shape)}")
-    return found
+    integers = as_array("mosaics", values, f"{name} must be integers [N]")
+    if integers.ndim != 1 or (integers.size and integers.dtype.kind not in "iu"):
+        raise InvalidData(f"mosaics: {name} must be integers [N], not {integers.dtype} of shape {list(integers.shape)}")
+    return integers

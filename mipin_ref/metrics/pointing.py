@@ -11,6 +11,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.metrics.checks import as_array, checked_maps
 from mipin_ref.options import checked_integer
 
+SMALLEST_GRID = 2
 LARGEST_GRID = 1000
 """Cells along a side, at most: they are counted one by one."""
 
@@ -41,7 +42,7 @@ def grid_pointing_game(maps: npt.ArrayLike, cells: npt.ArrayLike, grid: int = 2)
     the area it covers there, so that a 7×7 map scores as its nearest-neighbour enlargement does.
     Raises InvalidData for another shape or dtype, no map at all, NaN, Inf, a cell out of range or a grid below 2.
     """
-    grid = checked_integer("grid pointing game: grid", grid, 2, LARGEST_GRID)
+    grid = checked_integer("grid pointing game: grid", grid, SMALLEST_GRID, LARGEST_GRID)
     values, targets = checked_maps("grid pointing game", maps), _checked_cells(cells, grid)
     if len(values) != len(targets):
         raise InvalidData(f"grid pointing game: there are {len(targets)} cells for {len(values)} maps")
@@ -65,14 +66,14 @@ def _shares(length: int, grid: int) -> npt.NDArray[np.float64]:
 
 
 def _checked_cells(cells: npt.ArrayLike, grid: int) -> npt.NDArray[np.int64]:
-    found = as_array("grid pointing game", cells, "cells must be integers [N]")
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+    integers = as_array("grid pointing game", cells, "cells must be integers [N]")
+    if integers.ndim != 1 or not np.issubdtype(integers.dtype, np.integer):
         raise InvalidData(
-            f"grid pointing game: cells must be integers [N], not {found.dtype} of shape {list(found.shape)}"
+            f"grid pointing game: cells must be integers [N], not {integers.dtype} of shape {list(integers.shape)}"
         )
-    if found.size and not (found.min() >= 0 and found.max() < grid**2):
+    if integers.size and not (integers.min() >= 0 and integers.max() < grid**2):
         raise InvalidData(
-            f"grid pointing game: cells run from {found.min()} to {found.max()}; "
+            f"grid pointing game: cells run from {integers.min()} to {integers.max()}; "
             f"a {grid}×{grid} mosaic has cells 0..{grid**2 - 1}"
         )
-    return found.astype(np.int64)
+    return integers.astype(np.int64)

@@ -119,13 +119,13 @@ def randomization(
     for number, tensor in enumerate(order):
         if tensor not in stops:
             continue
-        found = _maps(redraw(net, order[: number + 1], seed), explain, x, targets, kind)
-        if found.shape != original.shape:
+        redrawn = _maps(redraw(net, order[: number + 1], seed), explain, x, targets, kind)
+        if redrawn.shape != original.shape:
             raise InvalidData(
                 f"randomization: the maps have shape {list(original.shape)} for the network as it is, but "
-                f"{list(found.shape)} with layers redrawn down to {tensor!r}"
+                f"{list(redrawn.shape)} with layers redrawn down to {tensor!r}"
             )
-        step = _compared(tensor, kinds[tensor], original, found, similarity)
+        step = _compared(tensor, kinds[tensor], original, redrawn, similarity)
         steps.append(step)
         if on_step is not None:
             on_step(step)
@@ -133,13 +133,13 @@ def randomization(
 
 
 def _compared(
-    tensor: str, kind: str, original: Floats, found: Floats, similarity: Callable[..., Any] | None
+    tensor: str, kind: str, original: Floats, redrawn: Floats, similarity: Callable[..., Any] | None
 ) -> RandomizationStep:
     # Seldom needed, and slow to import.
     from scipy.stats import spearmanr
 
     signed, absolute, alike = [], [], []
-    for first, second in zip(original, found, strict=True):
+    for first, second in zip(original, redrawn, strict=True):
         a, b = np.abs(first), np.abs(second)
         if not (_is_flat(a) or _is_flat(b)):
             # Where the absolute values differ, so do the values.
@@ -160,23 +160,23 @@ def _compared(
 
 def _maps(net: Network, explain: Explain, x: npt.NDArray[Any], targets: npt.NDArray[np.int64], kind: str) -> Floats:
     """[N, H, W], each sample explained for its own target."""
-    found: Floats | None = None
+    all_maps: Floats | None = None
     for target in np.unique(targets).tolist():
         rows = np.flatnonzero(targets == target)
         res = explain(net, x[rows], target)
         if not isinstance(res, Attribution):
             raise InvalidData(f"randomization: explain must return an Attribution, not {shown(res)}")
         one = _signed_maps(res, kind)
-        if found is None:
-            found = np.empty((len(x), *one.shape[1:]))
-        if res.target != target or one.shape != (len(rows), *found.shape[1:]):
+        if all_maps is None:
+            all_maps = np.empty((len(x), *one.shape[1:]))
+        if res.target != target or one.shape != (len(rows), *all_maps.shape[1:]):
             raise InvalidData(
                 f"randomization: explain returned maps {list(one.shape)} for class {res.target}; "
-                f"asked for were {[len(rows), *found.shape[1:]]} for class {target}"
+                f"asked for were {[len(rows), *all_maps.shape[1:]]} for class {target}"
             )
-        found[rows] = one
-    assert found is not None
-    return found
+        all_maps[rows] = one
+    assert all_maps is not None
+    return all_maps
 
 
 def _signed_maps(res: Attribution, kind: str) -> Floats:
@@ -209,5 +209,5 @@ def _structural_similarity() -> Callable[..., Any]:
         raise BackendUnavailable(
             "SSIM needs scikit-image: pip install 'mipin_ref[metrics]', or leave SSIM out"
         ) from error
-    found: Callable[..., Any] = structural_similarity
-    return found
+    similarity: Callable[..., Any] = structural_similarity
+    return similarity

@@ -32,10 +32,10 @@ class ChannelSums:
             self._totals += xp.sum(some, axis=(0, 3))
             for a in range(y.shape[1]):
                 for b in range(a, y.shape[1]):
-                    found = self._product(some[:, a, :, :], some[:, b, :, :])
-                    self._products[a, b, :] += found
+                    product = self._product(some[:, a, :, :], some[:, b, :, :])
+                    self._products[a, b, :] += product
                     if a != b:
-                        self._products[b, a, :] += found
+                        self._products[b, a, :] += product
         self.rows += n * y.shape[3]
 
     def _product(self, a: Array, b: Array) -> Array:

@@ -147,32 +147,32 @@ class ConvGram:
 
     def solve(self, ridge: float) -> ConvSolution:
         """The kernels of all parts in the forward weights' shapes."""
-        p, found = self._problem, []
+        p, solutions = self._problem, []
         if p.groups == 1 and len(p.classes) > 1:
             (sums,) = self._groups
             assert isinstance(sums, Im2colGram)
             for start, stop in p.classes:
                 columns = self._backend.put(self._columns(start))
-                found.append((start, stop, sums.solve(ridge, columns, slice(start, stop))))
+                solutions.append((start, stop, sums.solve(ridge, columns, slice(start, stop))))
         else:
             each = p.inputs // len(self._groups)
-            found = [(g * each, (g + 1) * each, sums.solve(ridge)) for g, sums in enumerate(self._groups)]
-        return self._assembled(found)
+            solutions = [(g * each, (g + 1) * each, sums.solve(ridge)) for g, sums in enumerate(self._groups)]
+        return self._assembled(solutions)
 
     def _columns(self, channel: int) -> np.ndarray:
         """Which regressors of all parts connect to a channel, where every part has groups of its own."""
-        found, before = [], 0
+        columns, before = [], 0
         for part in self._problem.parts:
             share = _share(part.outputs, channel * part.groups // self._problem.inputs, part.groups)
             taps = np.arange(part.window.taps)[:, None] * part.outputs
-            found.append(before + (taps + np.arange(share.start, share.stop)).ravel())
+            columns.append(before + (taps + np.arange(share.start, share.stop)).ravel())
             before += part.window.taps * part.outputs
-        return np.concatenate(found)
+        return np.concatenate(columns)
 
-    def _assembled(self, found: Sequence[tuple[int, int, Solution]]) -> ConvSolution:
+    def _assembled(self, solved: Sequence[tuple[int, int, Solution]]) -> ConvSolution:
         get, p = self._backend.get, self._problem
         kernels = [np.zeros((q.outputs, p.inputs // q.groups, q.window.taps)) for q in p.parts]
-        for start, stop, solution in found:
+        for start, stop, solution in solved:
             # [groups, f, m]: of a stack every group, else one.
             stack = get(solution.weights)
             wide = (stop - start) // len(stack)
@@ -189,8 +189,8 @@ class ConvGram:
             kernel.reshape(*kernel.shape[:2], *part.window.kernel)
             for kernel, part in zip(kernels, p.parts, strict=True)
         )
-        solutions = tuple(solution for _, _, solution in found)
-        own = [get(s.own).transpose(1, 0, 2).reshape(p.own, stop - start) for start, stop, s in found]
+        solutions = tuple(solution for _, _, solution in solved)
+        own = [get(s.own).transpose(1, 0, 2).reshape(p.own, stop - start) for start, stop, s in solved]
         intercepts = [get(s.intercept).ravel() for s in solutions if s.intercept is not None]
         return ConvSolution(
             shaped, np.concatenate(own, axis=1), np.concatenate(intercepts) if intercepts else None, solutions

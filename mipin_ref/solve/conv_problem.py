@@ -49,8 +49,8 @@ class ConvProblem:
     @property
     def groups(self) -> int:
         """Independent problems that the convolutions' groups leave; 1 where they disagree."""
-        found = {part.groups for part in self.parts}
-        return found.pop() if len(found) == 1 else 1
+        counts = {part.groups for part in self.parts}
+        return counts.pop() if len(counts) == 1 else 1
 
     @property
     def features(self) -> int:

@@ -13,8 +13,8 @@ from mipin_ref.solve.regressor_sums import RegressorSums
 from mipin_ref.window import Window
 
 NOISE = 0.5
-"""Of single-precision products, beside those of rows: each frequency is rounded by itself, and an entry of the Gram is
-their sum, in which the roundings of all but the mean cancel in part. On `mnist_cnn` a fifth is left.
+"""Noise of single-precision products, beside those of rows: each frequency is rounded by itself, and an entry of the
+Gram is their sum, in which the roundings of all but the mean cancel in part. On `mnist_cnn` a fifth is left.
 """
 
 
@@ -69,12 +69,12 @@ class CorrelationGram:
         zz, zy, means = self._regressors.gram(), self._regressors.cross(), channels.means
         zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))
         yy, mean_z = channels.products(centred=self._intercept), self._backend.zeros((zz.shape[0],), xp.float64)
-        found = [zz, zy, yy, mean_z, means]
+        centred = [zz, zy, yy, mean_z, means]
         if self._intercept:
             sum_z = self._regressors.sums()
             mean_z = sum_z / self.rows
             zz -= sum_z[:, None] * mean_z[None, :]
-            found += [sum_z, means]
-            found[3] = mean_z
-        moments = Moments(self.rows, *(a[None, ...] for a in found))
+            centred += [sum_z, means]
+            centred[3] = mean_z
+        moments = Moments(self.rows, *(a[None, ...] for a in centred))
         return replace(moments, noise=NOISE).solve(self._backend, ridge)

@@ -46,21 +46,21 @@ class Transform:
         Frequencies in the order of `angles`; of the second axis the real part, then the imaginary part negated.
         """
         xp = self._backend.xp
-        found = xp.permute_dims(rows[:, first:stop, :], (1, 0, 2))
+        part = xp.permute_dims(rows[:, first:stop, :], (1, 0, 2))
         for n, total, table in zip(self._size[-2::-1], self._length[-2::-1], self._tables[-2::-1], strict=True):
-            count, half = found.shape[0], total // 2 + 1
-            maps = xp.reshape(found, (count, found.shape[1], -1, n))
+            count, half = part.shape[0], total // 2 + 1
+            maps = xp.reshape(part, (count, part.shape[1], -1, n))
             both = table @ xp.matrix_transpose(maps)
             cos, sin = both[:, :, :half, :], both[:, :, half:, :]
             # Frequencies 1, 2, .. again, now as -1, -2, ..
             mirrored = slice(1, total - half + 1)
-            found = xp.empty((count, total, 2, both.shape[3]), dtype=both.dtype, device=self._backend.device)
-            found[:, :half, 0, :] = cos[:, 0, :, :] - sin[:, 1, :, :]
-            found[:, :half, 1, :] = cos[:, 1, :, :] + sin[:, 0, :, :]
-            found[:, half:, 0, :] = cos[:, 0, mirrored, :] + sin[:, 1, mirrored, :]
-            found[:, half:, 1, :] = cos[:, 1, mirrored, :] - sin[:, 0, mirrored, :]
-            found = xp.reshape(found, (count * total, 2, -1))
-        return xp.reshape(found, (found.shape[0], found.shape[1], samples, -1))
+            part = xp.empty((count, total, 2, both.shape[3]), dtype=both.dtype, device=self._backend.device)
+            part[:, :half, 0, :] = cos[:, 0, :, :] - sin[:, 1, :, :]
+            part[:, :half, 1, :] = cos[:, 1, :, :] + sin[:, 0, :, :]
+            part[:, half:, 0, :] = cos[:, 0, mirrored, :] + sin[:, 1, mirrored, :]
+            part[:, half:, 1, :] = cos[:, 1, mirrored, :] - sin[:, 0, mirrored, :]
+            part = xp.reshape(part, (count * total, 2, -1))
+        return xp.reshape(part, (part.shape[0], part.shape[1], samples, -1))
 
 
 def halved(length: Sequence[int]) -> int:

@@ -153,11 +153,11 @@ class Gram:
             zy, mean_z, total = (xp.take(a, columns, axis=0) for a in (zy, mean_z, total))
         zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))[:, :, channels]
         yy = self._channels.products(centred=self._intercept)[:, :, channels]
-        means, found = self._channels.means, [zz, zy, yy, mean_z, self._channels.means[:, channels]]
+        means, moments = self._channels.means, [zz, zy, yy, mean_z, self._channels.means[:, channels]]
         if self._intercept:
             centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape)
-            found += [total, centre[:, channels]]
-        return Moments(self.rows, *(a[None, ...] for a in found)).solve(self._backend, ridge)
+            moments += [total, centre[:, channels]]
+        return Moments(self.rows, *(a[None, ...] for a in moments)).solve(self._backend, ridge)
 
 
 class Rows:
@@ -240,9 +240,9 @@ class Rows:
         for channel in range(y.shape[2]):
             own = y[:, 1:, channel]
             factor = factorise(self._backend, kernel + own @ own.T, 0.0)
-            found = factor.solve(y[:, :1, channel])
-            weights[:, channel] = (z.T @ found)[:, 0]
-            mix[0, 1:, channel] = -(own.T @ found)[:, 0]
+            weight = factor.solve(y[:, :1, channel])
+            weights[:, channel] = (z.T @ weight)[:, 0]
+            mix[0, 1:, channel] = -(own.T @ weight)[:, 0]
             if worst is None or factor.condition > worst.condition:
                 worst = factor
         assert worst is not None

@@ -16,10 +16,10 @@ from mipin_ref.solve.ridge import Factor, Solver, factorise, factorise_stack
 from mipin_ref.solve.rounding import of_products, relative
 
 BLOCK_BYTES = 64 << 20
-"""Of right sides solved at a time: many enough for the speed of products, few beside the memory of a fit."""
+"""Bytes of right sides solved at a time: many enough for the speed of products, few beside the memory of a fit."""
 
 NONE_SHARED = Factor(lambda b: b, "per channel", 1.0, 0)
-"""Of no regressor that channels share there is nothing to solve."""
+"""Where channels share no regressor, there is nothing to solve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +193,9 @@ class Moments:
                 system = xp.concat([xp.concat([self.zz[group, ...], zv], axis=1), xp.concat([zv.T, vv], axis=1)])
                 right = xp.concat([zy[group, :, 0, channel], self.yy[group, 1:, 0, channel]])
                 factor = factorise(backend, system, 0.0)
-                found = factor.solve(right[:, None])
-                weights[group, :, channel] = found[:f, 0]
-                mix[group, 1:, channel] = -found[f:, 0]
+                solved = factor.solve(right[:, None])
+                weights[group, :, channel] = solved[:f, 0]
+                mix[group, 1:, channel] = -solved[f:, 0]
                 factors.append(factor)
         condition, rank = max(s.condition for s in factors), min(s.rank for s in factors)
         solver: Solver = "eigh" if any(s.solver == "eigh" for s in factors) else "cholesky"
@@ -255,7 +255,7 @@ def inner(backend: Backend, a: Array, b: Array) -> Array:
 
 def mixed(backend: Backend, y: Array, mix: Array) -> Array:
     """Σ mix_a y_a: [groups, f, 1 + r, d] and [groups, 1 + r, d] -> [groups, f, d]."""
-    found: Any = y[:, :, 0, :]
+    mixture: Any = y[:, :, 0, :]
     for a in range(1, y.shape[2]):
-        found = found + y[:, :, a, :] * mix[:, None, a, :]
-    return found
+        mixture = mixture + y[:, :, a, :] * mix[:, None, a, :]
+    return mixture

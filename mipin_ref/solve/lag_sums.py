@@ -46,14 +46,16 @@ class LagSums:
         wide = backend.xp.float64
         self._sums = backend.zeros((len(self._lags), self._channels, self._channels), wide)
         self._other_sums = [
-            backend.zeros((len(found), self._channels, width), wide)
-            for found, (_, width, _) in zip(self._other_lags, others, strict=True)
+            backend.zeros((len(numbered), self._channels, width), wide)
+            for numbered, (_, width, _) in zip(self._other_lags, others, strict=True)
         ]
         each = 2 * prod(length[:-1]) * self._channels * TILE * backend.itemsize
         blocks = halved(length)
         step = max(1, min(backend.block_bytes // each, -(-blocks // LEAST_BLOCKS)))
         self._ranges = [(i, min(i + step, blocks)) for i in range(0, blocks, step)]
-        self._tables = [[self._table(found, *r) for r in self._ranges] for found in (self._lags, *self._other_lags)]
+        self._tables = [
+            [self._table(numbered, *r) for r in self._ranges] for numbered in (self._lags, *self._other_lags)
+        ]
 
     def _table(self, lags: dict[Lag, int], first: int, stop: int) -> tuple[Array, Array]:
         cos, sin = lag_tables(list(lags), self._length, first, stop)
@@ -69,38 +71,38 @@ class LagSums:
             first, stop = self._ranges[number]
             parts = [t.spectra(r, first, stop, samples) for t, r in zip(self._signals, rows, strict=True)]
             mine = parts[0] if len(parts) == 1 else self._backend.xp.concat(parts, axis=3)
-            found = self._own_products(mine, *self._tables[0][number])
+            products = self._own_products(mine, *self._tables[0][number])
             for transform, r, total, tables in zip(
                 self._others, other_rows, self._other_sums, self._tables[1:], strict=True
             ):
                 theirs = transform.spectra(r, first, stop, samples)
-                found += self._cross_products(mine, theirs, total, *tables[number])
-            return found
+                products += self._cross_products(mine, theirs, total, *tables[number])
+            return products
 
-        for found in self._backend.each(block, range(len(self._ranges))):
-            for total, (a, b), products in found:
+        for block_products in self._backend.each(block, range(len(self._ranges))):
+            for total, (a, b), products in block_products:
                 total[:, a, b] += self._backend.xp.astype(products, total.dtype)
 
     def _own_products(self, spectra: Array, cos: Array, sin: Array) -> list[tuple[Array, tuple[slice, slice], Array]]:
-        xp, found, tiles = self._backend.xp, [], _tiles(self._channels)
+        xp, products, tiles = self._backend.xp, [], _tiles(self._channels)
         for i, a in enumerate(tiles):
             even, odd = _products(self._backend, spectra[:, :, :, a], None, cos, sin)
-            found.append((self._sums, (a, a), even + odd - xp.matrix_transpose(odd)))
+            products.append((self._sums, (a, a), even + odd - xp.matrix_transpose(odd)))
             for b in tiles[i + 1 :]:
                 even, odd = _products(self._backend, spectra[:, :, :, a], spectra[:, :, :, b], cos, sin)
-                found.append((self._sums, (a, b), even + odd))
-                found.append((self._sums, (b, a), xp.matrix_transpose(even - odd)))
-        return found
+                products.append((self._sums, (a, b), even + odd))
+                products.append((self._sums, (b, a), xp.matrix_transpose(even - odd)))
+        return products
 
     def _cross_products(
         self, spectra: Array, other: Array, total: Array, cos: Array, sin: Array
     ) -> list[tuple[Array, tuple[slice, slice], Array]]:
-        found = []
+        products = []
         for a in _tiles(self._channels):
             for b in _tiles(total.shape[2]):
                 even, odd = _products(self._backend, spectra[:, :, :, a], other[:, :, :, b], cos, sin)
-                found.append((total, (a, b), even + odd))
-        return found
+                products.append((total, (a, b), even + odd))
+        return products
 
     def merge(self, other: LagSums) -> None:
         """Add all samples of other sums of the same problem."""

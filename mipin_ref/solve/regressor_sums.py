@@ -90,18 +90,18 @@ class RegressorSums:
         self._whole.merge(other._whole)
         for mine, theirs in zip(self._cuts.values(), other._cuts.values(), strict=True):
             mine.sums.merge(theirs.sums)
-        for total, found in zip(self._totals, other._totals, strict=True):
-            total += found
+        for total, added in zip(self._totals, other._totals, strict=True):
+            total += added
 
     @property
     def _features(self) -> list[tuple[Taps, slice]]:
         """Every tap of every window with the rows of its regressors."""
-        found, before = [], 0
+        features, before = [], 0
         for part, (window, o) in enumerate(zip(self._windows, self._outputs, strict=True)):
             for taps in product(*map(range, window.kernel)):
-                found.append((tuple((part, u) for u in taps), slice(before, before + o)))
+                features.append((tuple((part, u) for u in taps), slice(before, before + o)))
                 before += o
-        return found
+        return features
 
     def gram(self) -> Array:
         """Z'Z [Σ taps·o, Σ taps·o]."""
@@ -125,7 +125,7 @@ class RegressorSums:
                 return None
             beyond = [(edge, *rows) for edge in axis.edges for rows in edge.meetings.get((a, b), [])]
             options.append([(None, lag, 0), *beyond])
-        found = None
+        total = None
         part, other = first[0][0], second[0][0]
         for met in product(*options):
             choice = tuple(edge for edge, _, _ in met)
@@ -140,8 +140,8 @@ class RegressorSums:
                 )
                 block = cut.sums.among(lags)[at[0], at[1]]
             sign = (-1) ** sum(edge is not None for edge in choice)
-            found = sign * block if found is None else found + sign * block
-        return found
+            total = sign * block if total is None else total + sign * block
+        return total
 
     def _share(self, part: int) -> slice:
         before = sum(self._outputs[:part])
@@ -161,12 +161,12 @@ class RegressorSums:
 
     def sums(self) -> Array:
         """Σ z [Σ taps·o] over the input."""
-        xp, found = self._backend.xp, []
+        xp, totals = self._backend.xp, []
         for taps, _ in self._features:
             inside = tuple(axis.inside(tap) for axis, tap in zip(self._axes, taps, strict=True))
             seen = self._totals[taps[0][0]][(slice(None), *inside)]
-            found.append(xp.sum(seen, axis=tuple(range(1, seen.ndim))))
-        return xp.concat(found)
+            totals.append(xp.sum(seen, axis=tuple(range(1, seen.ndim))))
+        return xp.concat(totals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,14 +212,14 @@ class _Cut:
         xp = self.backend.xp
         at = [2 + axis for axis, edge in enumerate(self.choice) if edge is not None]
         rest = [2 + axis for axis, edge in enumerate(self.choice) if edge is None]
-        found = []
+        cut_rows = []
         for part, indices in self.taken.items():
             s = signals[part]
             for axis, index in zip(at, indices, strict=True):
                 s = xp.take(s, index, axis=axis)
             s = xp.permute_dims(s, (0, *at, 1, *rest))
-            found.append(xp.reshape(s, (s.shape[0], -1, *s.shape[2 + len(at) :])))
-        self.sums.update(found)
+            cut_rows.append(xp.reshape(s, (s.shape[0], -1, *s.shape[2 + len(at) :])))
+        self.sums.update(cut_rows)
 
     def rows(self, part: int, at: Sequence[int]) -> slice:
         """The channels that a part's rows `at`, one an edge, make up."""
@@ -233,4 +233,4 @@ class _Cut:
 def _phases(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
     """The interleaved parts of the input that any tap reads."""
     used = [sorted({axis.phase(tap)[0] for tap in axis.taps}) for axis in axes]
-    return list(product(*([p for p in found if axis.phase_size(p)] for axis, found in zip(axes, used, strict=True))))
+    return list(product(*([p for p in phases if axis.phase_size(p)] for axis, phases in zip(axes, used, strict=True))))

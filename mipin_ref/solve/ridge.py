@@ -61,24 +61,15 @@ def factorise_stack(backend: Backend, a: Array, ridge: float) -> Factor:
     """
     xp = backend.xp
     if a.shape[0] == 1:
-        found = factorise(backend, a[0, ...], ridge)
-        return replace(found, solve=lambda b: found.solve(b[0, ...])[None, ...])
+        factor = factorise(backend, a[0, ...], ridge)
+        return replace(factor, solve=lambda b: factor.solve(b[0, ...])[None, ...])
     check_finite(backend, a)
     k = a.shape[1]
     values, vectors = backend.eigh(a)
     largest = values[:, -1:]
     kept = values > k * EPS * xp.maximum(largest, xp.zeros_like(largest))
-    values = values + ridge
-    inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)), xp.zeros_like(values))
-    smallest = xp.min(xp.where(kept, values, values[:, -1:]), axis=1)
-    alive = smallest > 0
-    condition = float(
-        xp.max(
-            xp.where(alive, values[:, -1] / xp.where(alive, smallest, xp.ones_like(smallest)), xp.ones_like(smallest))
-        )
-    )
-    rank = int(xp.min(xp.sum(xp.astype(kept, xp.int64), axis=1)))
-    return Factor(_checked(backend, _on_eigenvectors(backend, vectors, inverse)), "eigh", condition, rank)
+    # Beside others a system of zeros is nothing: what is told of a stack is the worst of the rest.
+    return _truncated(backend, values + ridge, vectors, kept, of_zeros=1.0)
 
 
 def check_finite(backend: Backend, a: Array) -> None:
@@ -101,16 +92,25 @@ def _on_eigenvectors(backend: Backend, vectors: Array, inverse: Array) -> Callab
 
 def _by_eigenvalues(backend: Backend, a: Array, ridge: float) -> Factor:
     """The solution on the eigenvectors of a (which holds a + λI) whose eigenvalue stands out of the noise."""
-    xp = backend.xp
-    k = a.shape[0]
     values, vectors = backend.eigh(a)
-    largest = float(values[-1])
-    kept = values - ridge > k * EPS * max(largest, 0.0)
+    kept = values - ridge > a.shape[0] * EPS * max(float(values[-1]), 0.0)
+    return _truncated(backend, values, vectors, kept, of_zeros=float("inf"))
+
+
+def _truncated(backend: Backend, values: Array, vectors: Array, kept: Array, *, of_zeros: float) -> Factor:
+    """The solution on the eigenvectors that are kept.
+
+    values: [.., k] eigenvalues in order, λ included; vectors: [.., k, k]; kept: [.., k] bool; of_zeros: the condition
+    of a system none of whose eigenvalues is above zero.
+    """
+    xp = backend.xp
     inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)), xp.zeros_like(values))
-    smallest = float(xp.min(xp.where(kept, values, xp.full_like(values, largest))))
-    condition = largest / smallest if smallest > 0 else float("inf")
-    rank = int(xp.sum(xp.astype(kept, xp.int64)))
-    return Factor(_checked(backend, _on_eigenvectors(backend, vectors, inverse)), "eigh", condition, rank)
+    smallest = xp.min(xp.where(kept, values, values[..., -1:]), axis=-1)
+    alive, one = smallest > 0, xp.ones_like(smallest)
+    condition = xp.where(alive, values[..., -1] / xp.where(alive, smallest, one), of_zeros * one)
+    rank = int(xp.min(xp.sum(xp.astype(kept, xp.int64), axis=-1)))
+    solve = _checked(backend, _on_eigenvectors(backend, vectors, inverse))
+    return Factor(solve, "eigh", float(xp.max(condition)), rank)
 
 
 def _condition(backend: Backend, a: Array, solve: Callable[[Array], Array], steps: int = 24) -> float:

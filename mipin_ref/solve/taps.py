@@ -49,7 +49,7 @@ class Axis:
     def lags(self) -> list[int]:
         """All lags at which taps meet, in order; symmetric."""
         apart = {a - b for first in self.starts for second in self.starts for a in first for b in second}
-        return sorted(found // self.stride for found in apart if found % self.stride == 0)
+        return sorted(distance // self.stride for distance in apart if distance % self.stride == 0)
 
     def phase(self, tap: Tap) -> tuple[int, int]:
         """Which of the input's `stride` interleaved parts a tap reads, and how far ahead of j."""
@@ -66,10 +66,10 @@ class Axis:
 
     @cached_property
     def _phase_lags(self) -> dict[int, list[int]]:
-        found: dict[int, set[int]] = {}
+        by_phase: dict[int, set[int]] = {}
         for phase, lag in map(self.phase, self.taps):
-            found.setdefault(phase, set()).add(lag)
-        return {phase: sorted(lags) for phase, lags in found.items()}
+            by_phase.setdefault(phase, set()).add(lag)
+        return {phase: sorted(lags) for phase, lags in by_phase.items()}
 
     def inside(self, tap: Tap) -> slice:
         """The output locations that a tap takes into the input."""
@@ -100,14 +100,14 @@ class Axis:
     def _edge(self, outside: range) -> Edge:
         reaching = {i: [(tap, j) for tap in self.taps if (j := self._location(tap, i)) is not None] for i in outside}
         rows = tuple(
-            tuple(sorted({j for found in reaching.values() for (part, _), j in found if part == number}))
+            tuple(sorted({j for meeting in reaching.values() for (part, _), j in meeting if part == number}))
             for number in range(len(self.starts))
         )
-        places = [{j: place for place, j in enumerate(found)} for found in rows]
+        places = [{j: place for place, j in enumerate(meeting)} for meeting in rows]
         meetings: dict[tuple[Tap, Tap], list[tuple[int, int]]] = {}
-        for found in reaching.values():
-            for a, j in found:
-                for b, other in found:
+        for meeting in reaching.values():
+            for a, j in meeting:
+                for b, other in meeting:
                     meetings.setdefault((a, b), []).append((places[a[0]][j], places[b[0]][other]))
         return Edge(rows, meetings)
 
@@ -122,7 +122,7 @@ def axes_of(windows: Sequence[Window], locations: Sequence[tuple[int, ...]], siz
     return [
         Axis(
             tuple(tuple(u * w.dilations[a] - w.begin[a] for u in range(w.kernel[a])) for w in windows),
-            tuple(found[a] for found in locations),
+            tuple(places[a] for places in locations),
             n,
             windows[0].strides[a],
         )

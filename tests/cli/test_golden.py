@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.cli.main import main
+from tests.cli.processes import mipin
 from tests.golden.arrays import PATHS, candidate, read
 
 CASE = PATHS["golden_mlp"]
@@ -35,8 +39,8 @@ def test_a_wrong_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert told.startswith("golden_mlp: 'solve/weight/relu1/0' (stage solve) is off by ")
     assert told.endswith("likely cause: the sign is wrong\n")
     assert main(["golden", "verify", str(CASE), path, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["first"]["cause"]) == (False, "the sign is wrong")
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["first"]["cause"]) == (False, "the sign is wrong")
     assert main(["golden", "verify", str(CASE), path, "--stage", "forward", "--stage", "end"]) == 0
 
 
@@ -82,3 +86,26 @@ def test_make(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert case.manifest["fit_samples"] == 8
     arguments[3] = "7"
     assert main(["golden", "make", *arguments]) == 2
+
+
+def test_progress_on_a_terminal_and_nothing_when_piped(tmp_path: Path) -> None:
+    """A case of a large network takes minutes: each fit that is written out and each perturbed run is a step."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32))
+    arguments = ["golden", "make", str(CASE.parent / "model.onnx"), str(tmp_path / "x.npy"), "--target", "1", "-o"]
+    piped = mipin(*arguments, str(tmp_path / "piped"))
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert "\x1b" not in piped.stdout
+    terminal, end = pty.openpty()
+    shown = mipin(*arguments, str(tmp_path / "shown"), stderr=end, env={"TERM": "xterm", "COLUMNS": "200"})
+    os.close(end)
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(terminal, 1 << 16).decode())
+    os.close(terminal)
+    assert shown.stdout == piped.stdout.replace("piped", "shown")
+    fitted = sum(step["fitted"] for step in mr.golden.read_case(tmp_path / "piped").manifest["steps"])
+    for text, total in (("the fit written out", fitted), ("tolerances", 2 * 4 * 4)):
+        assert re.search(rf"{text} .*? {total}/{total} ", told)
+    assert read_bytes(tmp_path / "piped") == read_bytes(tmp_path / "shown")
+
+
+def read_bytes(case: Path) -> list[bytes]:
+    return [(case / name).read_bytes() for name in ("manifest.json", "arrays.safetensors")]

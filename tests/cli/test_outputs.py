@@ -20,6 +20,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.cli.dispatch import _parser
+from mipin_ref.cli.evaluate.arguments import MeasureParser
 from mipin_ref.cli.outputs import INPUTS
 from mipin_ref.files import temporary_folder, written_whole
 from tests.cli.processes import COMMAND, environment
@@ -187,6 +188,8 @@ def test_every_argument_that_names_a_file_is_known_as_an_input() -> None:
     """A new one that is forgotten would be overwritten."""
 
     def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+        if isinstance(parser, MeasureParser):
+            parser.take_arguments()
         for action in parser._actions:
             yield action
             if isinstance(action, argparse._SubParsersAction):

@@ -20,6 +20,8 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.cli.dispatch import _parser
+from mipin_ref.cli.evaluate.arguments import MeasureParser
+from mipin_ref.cli.evaluate.measure import MEASURES
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
@@ -31,7 +33,7 @@ COMMANDS = (
     ("compare",),
     ("golden", "make"),
     ("golden", "verify"),
-    *(("evaluate", metric) for metric in ("apc", "box", "sensitivity", "grid", "randomization", "deletion")),
+    *(("evaluate", metric) for metric in MEASURES),
 )
 """All but demo, which takes no input and a quarter of a minute."""
 FILES = ["net.onnx", "x.npy", "y.npy", "photos", "one.mipin", "p.patterns", "names.json", "boxes.npy", "case", "empty"]
@@ -82,6 +84,8 @@ def parser_of(command: Sequence[str]) -> argparse.ArgumentParser:
     for word in command:
         inner = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         parser = inner.choices[word]
+    if isinstance(parser, MeasureParser):
+        parser.take_arguments()
     return parser
 
 

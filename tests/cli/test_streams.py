@@ -188,8 +188,9 @@ def test_ctrl_c_while_libraries_are_imported_is_one_line(module: str, folder: Pa
     assert done.stdout == ""
 
 
-def test_help_imports_nothing_heavy() -> None:
-    script = "import sys\nfrom mipin_ref.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = f"import sys\nfrom mipin_ref.cli import main\ntry: main({arguments})\nexcept SystemExit: pass\n"
     script += "print(sorted({n.partition('.')[0] for n in sys.modules} & set(%r)), file=sys.stderr)"
     heavy = ["numpy", "scipy", "onnx", "onnxruntime", "PIL", "rich", "jinja2", "safetensors", "skimage"]
     done = subprocess.run(

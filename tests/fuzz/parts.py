@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fuzz
+from fuzzing import mutate, worker
+from fuzzing.kind import Kind, WrongNumber
+from fuzzing.saved import CASE
+
+__all__ = ["CASE", "CORPUS", "TOOLS", "Kind", "WrongNumber", "fuzz", "kind", "mutate", "worker"]
+
 TOOLS = Path(__file__).parents[2] / "tools"
 CORPUS = Path(__file__).parent / "corpus"
-
-sys.path.insert(0, str(TOOLS))
-fuzz = importlib.import_module("fuzz")
-worker = importlib.import_module("fuzzing.worker")
-mutate = importlib.import_module("fuzzing.mutate")
-Kind = importlib.import_module("fuzzing.kind").Kind
-WrongNumber = importlib.import_module("fuzzing.kind").WrongNumber
-CASE = importlib.import_module("fuzzing.saved").CASE
 
 
 @cache

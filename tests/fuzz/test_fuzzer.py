@@ -18,7 +18,7 @@ FAULTS = 10
 """Inputs of a batch of planted faults."""
 
 
-class Planted(Kind):  # type: ignore[misc]
+class Planted(Kind):
     """Input number i does what the i-th line below says."""
 
     name = "planted"

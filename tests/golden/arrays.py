@@ -24,12 +24,12 @@ def read(name: str) -> mr.golden.Case:
 
 def candidate(case: mr.golden.Case, *stages: str, dtype: str = "float64") -> Candidate:
     """Copies of the golden values of some stages, by default of all, floats in the dtype."""
-    found = {}
+    values = {}
     for tensor in case.tensors:
         if not stages or tensor.stage in stages:
             value = np.array(case.golden(tensor))
-            found[tensor.name] = value if tensor.exact else value.astype(dtype)
-    return found
+            values[tensor.name] = value if tensor.exact else value.astype(dtype)
+    return values
 
 
 def copied(name: str, to: Path) -> Path:

@@ -114,9 +114,9 @@ def test_both_kinds_of_file(tmp_path: Path, name: str) -> None:
     np.savez(tmp_path / "candidate.npz", **given)  # type: ignore[arg-type]
     safetensors.numpy.save_file(given, tmp_path / "candidate.safetensors")
     for kind in ("npz", "safetensors"):
-        found = mr.golden.verify(PATHS[name], tmp_path / f"candidate.{kind}")
-        assert found.ok, str(found)
-        assert sum(found.compared.values()) == len(given)
+        verified = mr.golden.verify(PATHS[name], tmp_path / f"candidate.{kind}")
+        assert verified.ok, str(verified)
+        assert sum(verified.compared.values()) == len(given)
 
 
 def test_an_array_scrambled_on_its_way_into_safetensors_is_told(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_an_array_scrambled_on_its_way_into_safetensors_is_told(tmp_path: Path) 
     name = "solve/weight/pool1/0"
     scrambled = given | {name: given[name].ravel("K").reshape(given[name].shape)}
     safetensors.numpy.save_file(scrambled, tmp_path / "candidate.safetensors")
-    found = mr.golden.verify(PATHS["golden_cnn"], tmp_path / "candidate.safetensors").first
-    assert found is not None
-    assert (found.name, found.cause) == (name, "the values lie in Fortran order")
+    finding = mr.golden.verify(PATHS["golden_cnn"], tmp_path / "candidate.safetensors").first
+    assert finding is not None
+    assert (finding.name, finding.cause) == (name, "the values lie in Fortran order")
 
 
 def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
@@ -297,13 +297,13 @@ def test_a_case_suffices_without_its_model(tmp_path: Path) -> None:
     given = candidate(read("golden_cnn"))
     assert mr.golden.verify(folder, given).ok
     flipped = given | {"solve/weight/pool1/0": given["solve/weight/pool1/0"][..., ::-1, ::-1]}
-    found = mr.golden.verify(folder, flipped).first
-    assert found is not None
-    assert found.cause == "the kernel is flipped in space"
+    finding = mr.golden.verify(folder, flipped).first
+    assert finding is not None
+    assert finding.cause == "the kernel is flipped in space"
     given["solve/intercept/flat"] = given["solve/intercept/flat"] + np.arange(16)
-    found = mr.golden.verify(folder, given).first
-    assert found is not None
-    assert found.cause is None
+    finding = mr.golden.verify(folder, given).first
+    assert finding is not None
+    assert finding.cause is None
     with pytest.raises(InvalidData, match="there is no model"):
         mr.golden.remake(folder)
 

@@ -21,9 +21,9 @@ every_case = pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("folder", mr.golden.cases(), ids=lambda path: path.parent.name)
 def test_a_case_comes_out_again(folder: Any) -> None:
     """What tools/make_golden.py --check does."""
-    found = mr.golden.remake(folder)
-    assert found.ok, str(found)
-    assert set(found.compared) == {"forward", "solve", "propagate", "end"}
+    verified = mr.golden.remake(folder)
+    assert verified.ok, str(verified)
+    assert set(verified.compared) == {"forward", "solve", "propagate", "end"}
 
 
 @every_case
@@ -52,8 +52,8 @@ def test_every_array_is_named_by_the_manifest(name: str) -> None:
 def test_the_golden_values_pass_in_both_precisions(name: str, dtype: str) -> None:
     """Rounded to float32 they are off by less than what a float32 implementation may be."""
     case = read(name)
-    found = mr.golden.verify(case, candidate(case, dtype=dtype))
-    assert found.ok, str(found)
+    verified = mr.golden.verify(case, candidate(case, dtype=dtype))
+    assert verified.ok, str(verified)
 
 
 @every_case
@@ -88,33 +88,33 @@ def test_the_set_is_small() -> None:
 
 def test_every_rule_of_the_method_has_a_case() -> None:
     """Kinds of layers, geometry and options that some case has."""
-    found: set[str] = set()
+    rules: set[str] = set()
     for name in NAMES:
         manifest = read(name).manifest
-        found |= {layer["kind"] for layer in manifest["layers"]}
+        rules |= {layer["kind"] for layer in manifest["layers"]}
         for layer in manifest["layers"]:
             window = layer.get("window")
             if window:
-                found |= {f"{layer['kind']} {len(window['kernel'])}-D"}
-                found |= {what for what in ("strides", "dilations") if max(window[what]) > 1}
-                found |= {"unequal pads"} if window["begin"] != window["end"] else set()
+                rules |= {f"{layer['kind']} {len(window['kernel'])}-D"}
+                rules |= {what for what in ("strides", "dilations") if max(window[what]) > 1}
+                rules |= {"unequal pads"} if window["begin"] != window["end"] else set()
                 overlap = any(k > s for k, s in zip(window["kernel"], window["strides"], strict=True))
-                found |= {f"{layer['kind']} overlap"} if overlap else set()
-                found |= {f"{layer['kind']} dilated"} if max(window["dilations"]) > 1 else set()
-            found |= {"groups"} if layer.get("groups", 1) > 1 else set()
-            found |= {f"{layer['kind']} {what}" for what in ("ceil_mode", "count_include_pad") if layer.get(what)}
-            found |= {"slope"} if "slope" in layer["parameters"] else set()
-            found |= {"concat along the map"} if layer.get("axis", 1) > 1 else set()
+                rules |= {f"{layer['kind']} overlap"} if overlap else set()
+                rules |= {f"{layer['kind']} dilated"} if max(window["dilations"]) > 1 else set()
+            rules |= {"groups"} if layer.get("groups", 1) > 1 else set()
+            rules |= {f"{layer['kind']} {what}" for what in ("ceil_mode", "count_include_pad") if layer.get(what)}
+            rules |= {"slope"} if "slope" in layer["parameters"] else set()
+            rules |= {"concat along the map"} if layer.get("axis", 1) > 1 else set()
         for step in manifest["steps"]:
             kinds = sorted(manifest["layers"][branch["layers"][0]]["kind"] for branch in step["branches"])
-            found |= {"+".join(kinds)} if len(kinds) > 1 else set()
-            found |= {"several layers of one branch"} if any(len(b["layers"]) > 1 for b in step["branches"]) else set()
+            rules |= {"+".join(kinds)} if len(kinds) > 1 else set()
+            rules |= {"several layers of one branch"} if any(len(b["layers"]) > 1 for b in step["branches"]) else set()
         options = manifest["options"]
-        found |= {f"{key}={options[key]}" for key in ("conv_bias", "input_mask", "local", "fit_on")}
-        found |= {"ridge=0"} if options["ridge"] == 0 else set()
-        found |= {"at"} if options["at"] else set()
-        found |= {"labels"} if any(entry["name"] == "labels" for entry in manifest["given"]) else set()
-    assert found >= {
+        rules |= {f"{key}={options[key]}" for key in ("conv_bias", "input_mask", "local", "fit_on")}
+        rules |= {"ridge=0"} if options["ridge"] == 0 else set()
+        rules |= {"at"} if options["at"] else set()
+        rules |= {"labels"} if any(entry["name"] == "labels" for entry in manifest["given"]) else set()
+    assert rules >= {
         "Dense", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Affine", "Activation", "Add", "Concat",
         "Slice", "Pad", "Reshape", "Transpose", "Conv 1-D", "Conv 2-D", "Conv 3-D", "strides", "dilations",
         "unequal pads", "MaxPool overlap", "AveragePool overlap", "groups", "slope", "concat along the map",

@@ -13,8 +13,8 @@ import mipin_ref as mr
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.golden import build, regression
 from mipin_ref.golden.case import write_case
-from mipin_ref.golden.causes import reread
 from mipin_ref.golden.perturb import changes
+from mipin_ref.golden.reread import reread
 from mipin_ref.inverse.inverse import Inverse
 from tests.golden.arrays import NAMES, PATHS, Array, candidate, copied, read
 
@@ -33,8 +33,8 @@ def test_a_case_of_ones_own(tmp_path: Path) -> None:
     assert mr.golden.verify(tmp_path / "mine", candidate(case)).ok
     assert mr.golden.remake(tmp_path / "mine").ok
     inverse = mr.fit(mr.load(model("golden_cnn")), x, 2, ridge=0.1, conv_bias=True)
-    found = inverse.attribute(x)
-    given = {"end/S": found.source, "end/A": found.attribution, "end/output": found.output}
+    res = inverse.attribute(x)
+    given = {"end/S": res.source, "end/A": res.attribution, "end/output": res.output}
     assert mr.golden.verify(case, given).ok
     other = mr.fit(mr.load(model("golden_cnn")), x, 2, ridge=0.11, conv_bias=True).attribute(x)
     assert not mr.golden.verify(case, given | {"end/S": other.source}).ok
@@ -46,8 +46,8 @@ def test_the_engine_in_float32_passes() -> None:
         x, options = case.given("x"), dict(case.manifest["options"])
         target = options.pop("target")
         inverse = mr.fit(mr.load(case.model), x, target, **{**options, "dtype": "float32"})
-        found = inverse.attribute(x)
-        given = {"end/S": found.source, "end/A": found.attribution, "end/output": found.output}
+        res = inverse.attribute(x)
+        given = {"end/S": res.source, "end/A": res.attribution, "end/output": res.output}
         assert {a.dtype for a in given.values()} == {np.dtype(np.float32)}
         verified = mr.golden.verify(case, given)
         assert verified.ok, str(verified)
@@ -106,8 +106,8 @@ def test_large_arrays_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     steps = {step["tensor"]: [branch["weight"] for branch in step["branches"]] for step in case.manifest["steps"]}
     assert steps["relu1"] == [None]
     assert steps["input"] == ["solve/weight/input/0"]
-    found = mr.golden.remake(tmp_path / "mine")
-    assert found.ok, str(found)
+    verified = mr.golden.remake(tmp_path / "mine")
+    assert verified.ok, str(verified)
     monkeypatch.setattr(build, "PARAMETER_LIMIT", 16 * 6 * 4 - 1)
     case = mr.golden.make(model("golden_cnn"), read("golden_cnn").given("x"), 1, tmp_path / "cnn")
     dense = [layer["parameters"]["weight"] for layer in case.manifest["layers"] if layer["kind"] == "Dense"]
@@ -129,8 +129,8 @@ def test_every_stage_is_computed_anew(tmp_path: Path) -> None:
     for name in ("forward/value/relu1", "solve/weight/relu1/0", "propagate/A/input", "end/output"):
         folder = copied("golden_mlp", tmp_path / name.replace("/", "-"))
         rewritten(folder, name, lambda a: (a * 1.01).astype(a.dtype))
-        found = mr.golden.remake(folder)
-        assert name in [finding.name for finding in found.findings]
+        verified = mr.golden.remake(folder)
+        assert name in [finding.name for finding in verified.findings]
 
 
 def test_rows_that_the_options_do_not_select(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def test_the_recorded_changes_are_seen_again(name: str) -> None:
     case = read(name)
     golden = reread(case, mr.load(case.model))
     entries = [entry for stage in case.manifest["stages"] for entry in stage["tensors"] if not entry["exact"]]
-    found = changes(golden, "float32")
+    moved = changes(golden, "float32", lambda runs: None)
     for entry in entries:
         told = entry["change"]["float32"]
         floor = 64 * 2**-52 * entry["largest"]
         assert told is not None
         if entry["tolerance"]["float32"] is not None:
-            assert abs(found[entry["name"]] - told) <= 0.05 * told + floor, entry["name"]
+            assert abs(moved[entry["name"]] - told) <= 0.05 * told + floor, entry["name"]
 
 
 def test_tolerances_follow_the_condition() -> None:

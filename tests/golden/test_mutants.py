@@ -13,20 +13,20 @@ from tests.golden.mutants import MUTANTS, caught
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_fault_is_found_where_it_is(name: str) -> None:
+def test_a_fault_is_named_where_it_is(name: str) -> None:
     mutant = MUTANTS[name]
-    found = caught(mutant.fault, mutant.case)
-    assert found is not None, f"'{name}' passes {mutant.case}"
-    print(f"{name} | {mutant.case} | {found.said}")
-    assert (found.stage, found.first) == (mutant.stage, mutant.first), found.said
+    seen = caught(mutant.fault, mutant.case)
+    assert seen is not None, f"'{name}' passes {mutant.case}"
+    print(f"{name} | {mutant.case} | {seen.said}")
+    assert (seen.stage, seen.first) == (mutant.stage, mutant.first), seen.said
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_fault_shows_in_float32(name: str) -> None:
     """At the tolerances of float32 too, at the same stage, unless the table says that it cannot."""
     mutant = MUTANTS[name]
-    found = caught(mutant.fault, mutant.case, torch.float32)
-    assert (None if found is None else found.stage) == (mutant.stage if mutant.in_float32 else None)
+    seen = caught(mutant.fault, mutant.case, torch.float32)
+    assert (None if seen is None else seen.stage) == (mutant.stage if mutant.in_float32 else None)
 
 
 def test_faults_are_planted_in_every_stage() -> None:

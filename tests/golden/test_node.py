@@ -12,17 +12,17 @@ import pytest
 
 import mipin_ref as mr
 
-SCRIPTS = Path(__file__).parents[2] / "tools" / "golden_js"
+SCRIPTS = Path(__file__).parents[2] / "tools" / "golden" / "js"
 FOLDERS = {folder.parent.name: folder for folder in mr.golden.cases()}
 CASES = ("golden_mlp", "golden_cnn", "golden_groups", "golden_stride_pad", "golden_target_class")
 
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    found = shutil.which("node")
-    if found is None:
+    program = shutil.which("node")
+    if program is None:
         pytest.fail("Node.js (20 or later) is needed to run the JavaScript that recomputes golden cases.")
-    return found
+    return program
 
 
 def recompute(node: str, case: Path, candidate: Path) -> subprocess.CompletedProcess[str]:

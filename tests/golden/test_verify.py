@@ -21,10 +21,10 @@ def dense_fit(s: Array, x: Array, ridge: float, *, centred: bool = True) -> tupl
 
 
 def first(name: str, given: Candidate) -> mr.golden.Finding:
-    found = mr.golden.verify(read(name), given)
-    assert not found.ok
-    assert found.first is not None
-    return found.first
+    verified = mr.golden.verify(read(name), given)
+    assert not verified.ok
+    assert verified.first is not None
+    return verified.first
 
 
 def solved(name: str, tensor: str, above: str, **how: float | bool) -> Candidate:
@@ -56,10 +56,10 @@ def test_the_fit_written_here_is_the_golden_one() -> None:
     ],
 )
 def test_mistakes_of_a_dense_fit(how: dict[str, float | bool], cause: str) -> None:
-    found = first("golden_large_ridge", solved("golden_large_ridge", "flat", "dense1", **how))
-    assert (found.name, found.stage) == ("solve/weight/flat/0", "solve")
-    assert found.cause is not None
-    assert found.cause.startswith(cause)
+    finding = first("golden_large_ridge", solved("golden_large_ridge", "flat", "dense1", **how))
+    assert (finding.name, finding.stage) == ("solve/weight/flat/0", "solve")
+    assert finding.cause is not None
+    assert finding.cause.startswith(cause)
 
 
 def edited(name: str, tensor: str, change: Callable[[Array, Candidate], Array]) -> Candidate:
@@ -164,41 +164,41 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Array, Candidate], Array], str]] =
 
 def layer(name: str, output: str) -> dict[str, Array]:
     case = read(name)
-    found = next(one for one in case.manifest["layers"] if one["output"] == output)
-    return {key: case.arrays[array] for key, array in found["parameters"].items()}
+    record = next(one for one in case.manifest["layers"] if one["output"] == output)
+    return {key: case.arrays[array] for key, array in record["parameters"].items()}
 
 
 def last_maximum(x: Array) -> Array:
     """Windows 3×2 of strides 2, 1, without padding."""
     n, channels, height, width = x.shape
-    found = np.zeros((n, channels, (height - 3) // 2 + 1, width - 1), np.int64)
-    for at in np.ndindex(*found.shape):
+    places = np.zeros((n, channels, (height - 3) // 2 + 1, width - 1), np.int64)
+    for at in np.ndindex(*places.shape):
         best = -np.inf
         for u in range(3):
             for v in range(2):
                 i, j = 2 * at[2] + u, at[3] + v
                 if x[at[0], at[1], i, j] >= best:
-                    best, found[at] = x[at[0], at[1], i, j], i * width + j
-    return found
+                    best, places[at] = x[at[0], at[1], i, j], i * width + j
+    return places
 
 
 def added(given: Candidate) -> Array:
     """The pool's inverse with sums where windows agree, masked."""
     s, switches, x = given["propagate/S/pool1"], given["forward/switch/pool1"], value(given, "relu1")
-    found = np.zeros((*x.shape[:2], x.shape[2] * x.shape[3]))
+    sums = np.zeros((*x.shape[:2], x.shape[2] * x.shape[3]))
     for at in np.ndindex(*s.shape):
-        found[at[0], at[1], switches[at]] += s[at]
-    return np.asarray(found.reshape(x.shape) * (x != 0))
+        sums[at[0], at[1], switches[at]] += s[at]
+    return np.asarray(sums.reshape(x.shape) * (x != 0))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_known_mistake_is_named(mistake: str) -> None:
     name, tensor, change, cause = MISTAKES[mistake]
-    found = first(name, edited(name, tensor, change))
-    assert found.name == tensor
-    assert found.stage == tensor.split("/")[0]
-    assert found.cause is not None
-    assert found.cause.startswith(cause)
+    finding = first(name, edited(name, tensor, change))
+    assert finding.name == tensor
+    assert finding.stage == tensor.split("/")[0]
+    assert finding.cause is not None
+    assert finding.cause.startswith(cause)
 
 
 def test_an_unknown_mistake_has_no_cause() -> None:
@@ -226,9 +226,9 @@ def test_branches_fitted_one_by_one() -> None:
             parts.append(w * s.mean(axis=0))
         given[f"solve/weight/relu1/{number}"] = w
     given["solve/intercept/relu1"] = x.mean(axis=0) - np.sum(parts, axis=0)
-    found = first("golden_wide_dense", given)
-    assert found.name == "solve/weight/relu1/0"
-    assert found.cause == "the branches are fitted one by one, not jointly"
+    finding = first("golden_wide_dense", given)
+    assert finding.name == "solve/weight/relu1/0"
+    assert finding.cause == "the branches are fitted one by one, not jointly"
 
 
 def test_all_samples_instead_of_the_class() -> None:
@@ -244,24 +244,24 @@ def test_the_first_tensor_in_order_of_stages_is_named() -> None:
     given = candidate(read("golden_mlp"))
     for tensor in ("end/S", "propagate/A/relu1", "solve/intercept/relu1", "solve/weight/relu2/0"):
         given[tensor] = given[tensor] + 1.0
-    found = mr.golden.verify(read("golden_mlp"), given)
-    assert [finding.name for finding in found.findings] == [
+    verified = mr.golden.verify(read("golden_mlp"), given)
+    assert [finding.name for finding in verified.findings] == [
         "solve/weight/relu2/0",
         "solve/intercept/relu1",
         "propagate/A/relu1",
         "end/S",
     ]
-    assert "'solve/weight/relu2/0' (stage solve) is off by 1" in str(found)
-    assert "(3 more are off)" in str(found)
+    assert "'solve/weight/relu2/0' (stage solve) is off by 1" in str(verified)
+    assert "(3 more are off)" in str(verified)
 
 
 @pytest.mark.parametrize("stage", ["forward", "solve", "propagate", "end"])
 def test_each_stage_is_checked_alone(stage: str) -> None:
     case = read("golden_cnn")
     given = candidate(case, stage)
-    found = mr.golden.verify(case, given)
-    assert found.ok
-    assert list(found.compared) == [stage]
+    verified = mr.golden.verify(case, given)
+    assert verified.ok
+    assert list(verified.compared) == [stage]
     tensor = next(name for name in given if name.split("/")[1] not in ("switch", "mask"))
     given[tensor] = given[tensor] * 1.01
     assert first("golden_cnn", given).stage == stage
@@ -280,10 +280,10 @@ def test_how_far_and_where() -> None:
     given = candidate(case, "solve")
     weight = given["solve/weight/relu1/0"]
     weight[3, 2] += 0.5
-    found = first("golden_mlp", given)
-    assert found.at == (3, 2)
-    assert found.error == pytest.approx(0.5, rel=1e-12)
-    assert (found.wrong, found.entries) == (1, weight.size)
+    finding = first("golden_mlp", given)
+    assert finding.at == (3, 2)
+    assert finding.error == pytest.approx(0.5, rel=1e-12)
+    assert (finding.wrong, finding.entries) == (1, weight.size)
 
 
 def test_the_tolerance_is_the_edge() -> None:
@@ -310,9 +310,9 @@ def test_weights_that_are_not_determined_are_left_to_predictions() -> None:
     given = candidate(case, "solve")
     rng = np.random.default_rng(0)
     given["solve/weight/input/0"] = rng.standard_normal(given["solve/weight/input/0"].shape)
-    found = mr.golden.verify(case, given)
-    assert found.ok
-    assert found.left_out == ("solve/weight/input/0",)
+    verified = mr.golden.verify(case, given)
+    assert verified.ok
+    assert verified.left_out == ("solve/weight/input/0",)
     del given["solve/weight/input/0"]
     assert mr.golden.verify(case, given).ok
     given["solve/prediction/input"] = given["solve/prediction/input"] + 0.1
@@ -321,8 +321,8 @@ def test_weights_that_are_not_determined_are_left_to_predictions() -> None:
 
 def test_as_json() -> None:
     given = edited("golden_cnn", "solve/weight/pool1/0", lambda a, g: a[..., ::-1, ::-1])
-    found = json.loads(json.dumps(mr.golden.verify(read("golden_cnn"), given).as_dict()))
-    assert (found["case"], found["ok"]) == ("golden_cnn", False)
-    assert found["first"]["name"] == "solve/weight/pool1/0"
-    assert found["first"]["cause"] == "the kernel is flipped in space"
-    assert found["compared"]["end"] == 3
+    document = json.loads(json.dumps(mr.golden.verify(read("golden_cnn"), given).as_dict()))
+    assert (document["case"], document["ok"]) == ("golden_cnn", False)
+    assert document["first"]["name"] == "solve/weight/pool1/0"
+    assert document["first"]["cause"] == "the kernel is flipped in space"
+    assert document["compared"]["end"] == 3

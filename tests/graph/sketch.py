@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 import mipin_ref as mr
+from mipin_ref.graph.explained import explained
 from mipin_ref.graph.forward import Recorder
 
 Array = npt.NDArray[Any]
@@ -159,3 +160,13 @@ def _difference(actual: Array, expected: Array) -> float:
             scale = max(float(np.abs(expected).max()), 1e-6)
             found.append(float(np.abs(actual.astype(np.float64) - moved.astype(np.float64)).max()) / scale)
     return min(found)
+
+
+def load_whole(source: ModelProto | bytes | str, **options: Any) -> mr.Network:
+    """The network, loaded, whose input inverses reach.
+
+    Raises UnsupportedModel where nodes without an inverse lie between it and the logits, as `fit` does.
+    """
+    net = mr.load(source, **options)
+    explained(net, None)
+    return net

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -13,25 +11,13 @@ import pytest
 from onnx import ModelProto, version_converter
 
 import mipin_ref as mr
+from benchmarks import seeded_zoo as zoo
 from mipin_ref.graph.fold import FOLDABLE
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.verify import verify
 from tests.graph.sketch import assert_consistent, assert_keeps_values
 
-
-def _load() -> ModuleType:
-    """tools/ holds scripts, not a package: load the file itself."""
-    path = Path(__file__).parents[2] / "tools" / "seeded_zoo.py"
-    spec = importlib.util.spec_from_file_location("seeded_zoo", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-zoo = _load()
 # Their weights, 240 to 574 MB, are run once and only to the end.
 HEAVY = ("bvlc_alexnet", "zfnet512", "vgg19")
 LIGHT = [name for name in zoo.names() if name not in HEAVY]

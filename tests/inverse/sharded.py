@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from mipin_ref.data.seen import Extent
 from mipin_ref.inverse.fit import inverses_of
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.fitter import Fitter
-from mipin_ref.inverse.passes.recordings import Key
-from mipin_ref.inverse.passes.row_store import RowStore
-from mipin_ref.inverse.passes.run import Added, Pass, Problems
-from mipin_ref.inverse.passes.shards import Job, Kept, Order, Partial, Shard, accumulate, alive_in, merged
+from mipin_ref.inverse.passes.row_store import Room, RowStore
+from mipin_ref.inverse.passes.run import Added
+from mipin_ref.inverse.passes.shards import Job, Kept, Partial, Shard, accumulate, alive_in, merged
+from mipin_ref.inverse.passes.spec import PassSpec
 from mipin_ref.inverse.passes.target import TargetState
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.progress import Advance
 from tests.networks import to_onnx
@@ -30,36 +31,31 @@ class OneByOne:
 
     def __init__(self, job: Job, x: np.ndarray, edges: Sequence[tuple[int, int]], keep: int) -> None:
         self.job, self.shards = job, [Shard(i, a, b, x[a:b]) for i, (a, b) in enumerate(edges)]
-        self.signals = RowStore(keep * len(edges), files=False)
+        self.room = Room(keep * len(edges))
         self.kept = [Kept(RowStore(keep, files=False), RowStore(keep, files=False)) for _ in edges]
-        self.needed: frozenset[Key] | None = None
         self.extent: Extent | None = None
-        self.tasks: list[tuple[Order, list[tuple[Any, ...]], list[Partial]]] = []
+        self.tasks: list[tuple[PassSpec, list[tuple[Any, ...]], list[Partial]]] = []
 
-    def run(self, this: Pass, state: Mapping[int, TargetState], problems: Problems, advance: Advance) -> Added:
-        order = Order.of(this, problems, self.signals, self.needed, len(self.shards))
+    def run(self, spec: PassSpec, state: Mapping[int, TargetState], advance: Advance) -> Added:
         weights = {t: dict(known.on_device) for t, known in state.items()}
         asked: list[tuple[Any, ...]] = []
         partials, kept = [], []
         for shard, before in zip(self.shards, self.kept, strict=True):
             rows = {t: k.rows[shard.start : shard.stop] for t, k in state.items() if k.rows is not None}
             asked.append((shard, rows, weights, before))
-            partial, after = accumulate(self.job, order, *asked[-1])
+            partial, after = accumulate(self.job, spec, *asked[-1])
             partials.append(partial)
             kept.append(after)
-        self.tasks.append((order, asked, partials))
+        self.tasks.append((spec, asked, partials))
         self.kept = kept
         whole = partials[0]
         for partial in partials[1:]:
-            whole = merged(self.job, order, whole, partial)
-        self.extent = whole.extent if this.looks else self.extent
-        return whole.told(state, problems)
+            whole = merged(self.job, spec, whole, partial)
+        self.extent = whole.extent if spec.looks else self.extent
+        return whole.told(state, spec.problems(self.job.backend, self.job.plan))
 
     def alive(self, tensors: Sequence[str]) -> set[str]:
         return set().union(*(alive_in(self.job, tensors, shard) for shard in self.shards))
-
-    def drop(self, *, but: Collection[Key]) -> None:
-        self.needed = frozenset(but)
 
     def close(self) -> None:
         pass
@@ -81,11 +77,10 @@ def one_by_one(
     """A fit whose passes go over shards; keep: bytes that a shard may keep of signals and of recordings."""
     chosen = Options(dtype=backend.dtype, **options)
     plan = make_plan(net, at=chosen.at, local=chosen.local, input_mask=None, conv_bias=chosen.conv_bias)
-    passes = OneByOne(Job.of(net, plan, backend, memory), x, edges, keep)
-    data = as_samples(x)
-    fitter = Fitter(net, plan, chosen, backend, data, labels, memory, batch_size, passes)
-    fitted = fitter.run(targets, lambda text, total: lambda count: None)
-    return inverses_of(fitted, net, plan, chosen, backend, data), passes
+    task = FitTask(net, plan, chosen, backend, as_samples(x), labels, memory, batch_size)
+    passes = OneByOne(Job.of(task, len(edges)), x, edges, keep)
+    fitted = Fitter(task, passes).run(targets, lambda text, total: lambda count: None)
+    return inverses_of(task, fitted), passes
 
 
 def branching_network() -> mr.Network:

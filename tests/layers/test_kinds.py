@@ -12,7 +12,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.golden.describe import describe_layers
-from mipin_ref.golden.slips import SLIPS, forward_slips
+from mipin_ref.golden.stages.slips import SLIPS, forward_slips
 from mipin_ref.graph.canonical import settled
 from mipin_ref.graph.draft import Gap
 from mipin_ref.graph.forward import Recorder, logits

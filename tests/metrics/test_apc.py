@@ -15,7 +15,7 @@ def test_apc_is_the_mean_over_classes_of_the_mean_change() -> None:
     invs = mr.fit(net, X, [0, 1, 2])
     chosen = {0: X[:5], 1: X[5:7], 2: X[7:]}
     results = {c: invs[c].attribute(x) for c, x in chosen.items()}
-    found = mr.metrics.apc(net, results)
+    change = mr.metrics.apc(net, results)
     changes, positives = [], []
     for c, x in chosen.items():
         per_sample = []
@@ -26,12 +26,12 @@ def test_apc_is_the_mean_over_classes_of_the_mean_change() -> None:
         changes.append(sum(abs(p) for p in per_sample) / len(x))
         positives.append(sum(max(p, 0) for p in per_sample) / len(x))
         median = float(np.median(np.abs(per_sample)))
-        assert found.per_class[c] == pytest.approx((changes[-1], positives[-1], median, len(x)), rel=1e-5)
-    assert found.apc == pytest.approx(sum(changes) / 3, rel=1e-5)
-    assert found.positive == pytest.approx(sum(positives) / 3, rel=1e-5)
-    assert found.left_out == 0
-    assert 0 < found.positive < found.apc
-    assert "mean" in str(found)
+        assert change.per_class[c] == pytest.approx((changes[-1], positives[-1], median, len(x)), rel=1e-5)
+    assert change.apc == pytest.approx(sum(changes) / 3, rel=1e-5)
+    assert change.positive == pytest.approx(sum(positives) / 3, rel=1e-5)
+    assert change.left_out == 0
+    assert 0 < change.positive < change.apc
+    assert "mean" in str(change)
 
 
 def test_a_source_that_is_the_input_has_no_change() -> None:
@@ -47,9 +47,9 @@ def test_logits_near_zero_are_left_out_and_counted() -> None:
     output = res.output.copy()
     output[:4] = 1e-7
     tiny = mr.Attribution(res.value, res.source, res.attribution, output, 1, res.tensor, 1)
-    found = mr.metrics.apc(net, {1: tiny})
-    assert (found.left_out, found.per_class[1][3]) == (4, 16)
-    assert "4 samples" in str(found)
+    change = mr.metrics.apc(net, {1: tiny})
+    assert (change.left_out, change.per_class[1][3]) == (4, 16)
+    assert "4 samples" in str(change)
     none = mr.Attribution(res.value, res.source, res.attribution, output * 0, 1, res.tensor, 1)
     with pytest.raises(mr.InvalidData, match="no sample"):
         mr.metrics.apc(net, {1: none})

@@ -56,17 +56,17 @@ def scenes(draw: st.DrawFn) -> tuple[Maps, list[list[Box]]]:
 @given(scenes())
 def test_agrees_with_counting(scene: tuple[Maps, list[list[Box]]]) -> None:
     maps, boxes = scene
-    found = mr.metrics.box_accuracy(maps, boxes)
+    accuracy = mr.metrics.box_accuracy(maps, boxes)
     expected = [twin(one, own) for one, own in zip(maps, boxes, strict=True)]
     kept = [score for score in expected if score is not None]
-    np.testing.assert_allclose(found.scores, [np.nan if e is None else e for e in expected], rtol=1e-12)
-    assert found.mean == pytest.approx(sum(kept) / len(kept), rel=1e-12, abs=1e-15)
-    assert found.left_out == len(expected) - len(kept)
+    np.testing.assert_allclose(accuracy.scores, [np.nan if e is None else e for e in expected], rtol=1e-12)
+    assert accuracy.mean == pytest.approx(sum(kept) / len(kept), rel=1e-12, abs=1e-15)
+    assert accuracy.left_out == len(expected) - len(kept)
     flat = [np.ptp(one) == 0 and e is not None for one, e in zip(maps, expected, strict=True)]
-    assert found.flat == sum(flat)
+    assert accuracy.flat == sum(flat)
     size = maps[0].size
     share = [len(covered(own)) / size for own, e in zip(boxes, expected, strict=True) if e is not None]
-    assert found.chance == pytest.approx(sum(share) / len(share), rel=1e-12)
+    assert accuracy.chance == pytest.approx(sum(share) / len(share), rel=1e-12)
 
 
 def test_agrees_with_quantus() -> None:
@@ -100,10 +100,10 @@ def test_agrees_with_quantus() -> None:
 
 def one_map(*pixels: tuple[int, int], size: tuple[int, int] = (4, 5)) -> Maps:
     """Ones at pixels (row, column), zeros elsewhere."""
-    found = np.zeros(size)
+    scores = np.zeros(size)
     for pixel in pixels:
-        found[pixel] = 1
-    return found
+        scores[pixel] = 1
+    return scores
 
 
 def test_ties_are_broken_by_pixel_order() -> None:
@@ -118,10 +118,10 @@ def test_the_limit_is_33_percent_of_the_image() -> None:
     masks = np.zeros((3, 100), bool)
     for mask, count in zip(masks, (32, 33, 34), strict=True):
         mask[:count] = True
-    found = mr.metrics.box_accuracy(maps, masks.reshape(3, 10, 10))
-    np.testing.assert_array_equal(found.scores, [1, np.nan, np.nan])
-    assert (found.mean, found.chance, found.left_out, found.flat) == (1, 0.32, 2, 0)
-    assert str(found) == (
+    accuracy = mr.metrics.box_accuracy(maps, masks.reshape(3, 10, 10))
+    np.testing.assert_array_equal(accuracy.scores, [1, np.nan, np.nan])
+    assert (accuracy.mean, accuracy.chance, accuracy.left_out, accuracy.flat) == (1, 0.32, 2, 0)
+    assert str(accuracy) == (
         "box accuracy 1.0000 (mean of 1 maps, 0.3200 by chance; 2 boxes of 33 % of the image or more left out)"
     )
 
@@ -131,17 +131,17 @@ def test_boxes_of_one_image_count_as_their_union() -> None:
     boxes = np.array([[[0, 0, 3, 2], [1, 1, 4, 3]], [[0, 0, 1, 1], [5, 5, 7, 6]]])
     masks = np.zeros((2, 6, 7), bool)
     masks[0, :2, :3] = masks[0, 1:3, 1:4] = masks[1, 0, 0] = masks[1, 5, 5:7] = True
-    found = mr.metrics.box_accuracy(maps, boxes)
-    np.testing.assert_array_equal(found.scores, mr.metrics.box_accuracy(maps, masks).scores)
-    assert found.chance == pytest.approx((10 + 3) / 84)
+    accuracy = mr.metrics.box_accuracy(maps, boxes)
+    np.testing.assert_array_equal(accuracy.scores, mr.metrics.box_accuracy(maps, masks).scores)
+    assert accuracy.chance == pytest.approx((10 + 3) / 84)
 
 
 def test_flat_maps_score_zero_and_are_counted() -> None:
     maps = np.stack([one_map((0, 0)), np.zeros((4, 5)), np.full((4, 5), 2.5), np.full((4, 5), -1.0)])
-    found = mr.metrics.box_accuracy(maps, [(0, 0, 2, 1)] * 4)
-    np.testing.assert_array_equal(found.scores, [1, 0, 0, 0])
-    assert found.flat == 3
-    assert str(found) == (
+    accuracy = mr.metrics.box_accuracy(maps, [(0, 0, 2, 1)] * 4)
+    np.testing.assert_array_equal(accuracy.scores, [1, 0, 0, 0])
+    assert accuracy.flat == 3
+    assert str(accuracy) == (
         "box accuracy 0.2500 (mean of 4 maps, 0.1000 by chance, 3 of them equal everywhere, which score 0)"
     )
 
@@ -152,9 +152,9 @@ def test_images_of_different_sizes() -> None:
     mask = np.zeros((9, 3), bool)
     mask[7:, 1:] = True
     boxes: list[Any] = [(3, 2, 5, 4), mask, [(0, 0, 2, 2), (4, 4, 5, 5)]]
-    found = mr.metrics.box_accuracy(maps, boxes)
+    accuracy = mr.metrics.box_accuracy(maps, boxes)
     for number, (one, box) in enumerate(zip(maps, boxes, strict=True)):
-        assert found.scores[number] == mr.metrics.box_accuracy(one[None], [box]).mean
+        assert accuracy.scores[number] == mr.metrics.box_accuracy(one[None], [box]).mean
 
 
 def test_the_maps_given_stay_as_they_are() -> None:

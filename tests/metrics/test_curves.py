@@ -52,9 +52,9 @@ def measure(kind: str) -> Any:
 @pytest.mark.parametrize("steps", [1, 7, 30])
 def test_agrees_with_loops(kind: str, output: str, fill: Any, steps: int) -> None:
     net = coloured()
-    found = measure(kind)(net, IMAGES, MAPS, TARGETS, fill=fill, steps=steps, output=output, batch_size=4)
+    measured = measure(kind)(net, IMAGES, MAPS, TARGETS, fill=fill, steps=steps, output=output, batch_size=4)
     counts = [k * 30 // steps for k in range(steps + 1)]
-    np.testing.assert_allclose(found.fractions, np.array(counts) / 30, rtol=1e-15)
+    np.testing.assert_allclose(measured.fractions, np.array(counts) / 30, rtol=1e-15)
     for number, image in enumerate(IMAGES.astype(np.float64)):
         filled = blurred(image) if fill == "blur" else np.zeros(image.shape) + np.reshape(fill, (-1, 1, 1))
         curve, area = pixel_curve(
@@ -67,11 +67,11 @@ def test_agrees_with_loops(kind: str, output: str, fill: Any, steps: int) -> Non
             insert=kind == "insertion",
             probability=output == "probability",
         )
-        np.testing.assert_allclose(found.scores[number], curve, rtol=1e-5, atol=1e-6)
-        assert found.auc[number] == pytest.approx(area, rel=1e-5, abs=1e-6)
-    np.testing.assert_allclose(found.curve, found.scores.mean(axis=0), rtol=1e-12)
-    assert found.mean == pytest.approx(found.auc.mean(), rel=1e-12)
-    assert (found.kind, found.output, found.flat) == (kind, output, 0)
+        np.testing.assert_allclose(measured.scores[number], curve, rtol=1e-5, atol=1e-6)
+        assert measured.auc[number] == pytest.approx(area, rel=1e-5, abs=1e-6)
+    np.testing.assert_allclose(measured.curve, measured.scores.mean(axis=0), rtol=1e-12)
+    assert measured.mean == pytest.approx(measured.auc.mean(), rel=1e-12)
+    assert (measured.kind, measured.output, measured.flat) == (kind, output, 0)
 
 
 @pytest.mark.parametrize("kind", ["deletion", "insertion"])
@@ -93,11 +93,11 @@ def test_the_probability_is_that_of_the_file() -> None:
     )
     model.graph.node.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
     model.graph.output[0].name = "probabilities"
-    found = mr.metrics.deletion(mr.load(model), IMAGES, MAPS, TARGETS, fill=0.5)
+    curve = mr.metrics.deletion(mr.load(model), IMAGES, MAPS, TARGETS, fill=0.5)
     run = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run
     for column, x in ((0, IMAGES), (-1, np.full_like(IMAGES, 0.5))):
         (expected,) = run(["probabilities"], {"input": x})
-        np.testing.assert_allclose(found.scores[:, column], expected[range(4), TARGETS], rtol=1e-5)
+        np.testing.assert_allclose(curve.scores[:, column], expected[range(4), TARGETS], rtol=1e-5)
 
 
 def test_one_runs_backwards_what_the_other_runs_forwards() -> None:
@@ -126,9 +126,9 @@ def test_a_true_ranking_beats_its_reverse() -> None:
 
 def test_vectors_of_features() -> None:
     net = mr.load(to_onnx([Dense(("input",), "scores", np.diag([1.0, 2.0, 4.0]))], (3,)))
-    found = mr.metrics.deletion(net, np.ones((1, 3), np.float32), [[0.1, 0.3, 0.2]], 2, output="logit")
-    np.testing.assert_allclose(found.scores, [[4, 4, 0, 0]])
-    assert found.mean == pytest.approx((4 + 2 + 0) / 3)
+    curve = mr.metrics.deletion(net, np.ones((1, 3), np.float32), [[0.1, 0.3, 0.2]], 2, output="logit")
+    np.testing.assert_allclose(curve.scores, [[4, 4, 0, 0]])
+    assert curve.mean == pytest.approx((4 + 2 + 0) / 3)
 
 
 def test_the_batch_size_does_not_matter() -> None:
@@ -157,18 +157,18 @@ def test_flat_maps_are_counted() -> None:
     maps = MAPS.copy()
     maps[1] = 0
     maps[2] = 1.5
-    found = mr.metrics.deletion(coloured(), IMAGES, maps, TARGETS, steps=3)
-    assert found.flat == 2
-    head, *rows, last = str(found).splitlines()
+    curve = mr.metrics.deletion(coloured(), IMAGES, maps, TARGETS, steps=3)
+    assert curve.flat == 2
+    head, *rows, last = str(curve).splitlines()
     assert head.split() == ["deleted", "probability"]
-    assert rows[1].split() == ["33.3%", f"{found.curve[1]:.4f}"]
+    assert rows[1].split() == ["33.3%", f"{curve.curve[1]:.4f}"]
     assert last == (
-        f"deletion AUC {found.mean:.4f} (mean of 4 samples, probability: the softmax over the classes, of logits that "
+        f"deletion AUC {curve.mean:.4f} (mean of 4 samples, probability: the softmax over the classes, of logits that "
         "have no head in the file, fill 0, 2 maps equal everywhere, taken in pixel order)"
     )
     in_order = np.tile(-np.arange(30.0).reshape(SIZE), (4, 1, 1))
     same = mr.metrics.deletion(coloured(), IMAGES, in_order, TARGETS, steps=3)
-    np.testing.assert_array_equal(found.scores[1:3], same.scores[1:3])
+    np.testing.assert_array_equal(curve.scores[1:3], same.scores[1:3])
 
 
 def spoilt(values: Array, value: float) -> Array:
@@ -234,7 +234,7 @@ def test_the_probability_follows_the_head(kind: str, head: str | None, classes: 
         with pytest.raises(mr.InvalidData, match="has no probability; measure the logit"):
             measure(kind)(net, x, MAPS[:2], target)
         return
-    found = measure(kind)(net, x, MAPS[:2], target, fill=0.0, steps=30)
+    curve = measure(kind)(net, x, MAPS[:2], target, fill=0.0, steps=30)
     runtime = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for number, image in enumerate(x):
         order = np.argsort(-MAPS[number].ravel(), kind="stable")
@@ -242,8 +242,8 @@ def test_the_probability_follows_the_head(kind: str, head: str | None, classes: 
             gone = np.isin(np.arange(30), order[:done]).reshape(SIZE) ^ (kind == "insertion")
             (told,) = runtime.run(None, {"x": np.where(gone, 0, image)[None].astype(np.float32)})
             chance = told if head is not None else softmax(told.astype(np.float64), axis=1)
-            assert found.scores[number, done] == pytest.approx(float(chance[0, target]), rel=2e-5, abs=1e-7)
-    assert ("sigmoid of the class" in str(found)) == (head == "Sigmoid")
+            assert curve.scores[number, done] == pytest.approx(float(chance[0, target]), rel=2e-5, abs=1e-7)
+    assert ("sigmoid of the class" in str(curve)) == (head == "Sigmoid")
 
 
 def test_the_probability_of_one_logit_is_refused() -> None:
@@ -258,6 +258,6 @@ def test_the_probability_of_one_logit_is_refused() -> None:
 
 def test_softmax_of_large_logits() -> None:
     net = mr.load(to_onnx([Dense(("input",), "scores", np.eye(2) * 3000)], (2,)))
-    found = mr.metrics.deletion(net, np.array([[1, 1.001]], np.float32), [[2.0, 1.0]], 1)
+    curve = mr.metrics.deletion(net, np.array([[1, 1.001]], np.float32), [[2.0, 1.0]], 1)
     expected = softmax(np.array([[3000, 3003.0], [0, 3003], [0, 0]]), axis=1)[:, 1]
-    np.testing.assert_allclose(found.scores[0], expected, rtol=1e-2)
+    np.testing.assert_allclose(curve.scores[0], expected, rtol=1e-2)

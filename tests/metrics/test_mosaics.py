@@ -15,23 +15,23 @@ def drawn(count: int, seed: int = 0, grid: int = 2, targets: tuple[int, ...] = (
 
 
 def test_classes_of_a_mosaic_are_distinct_and_images_used_equally_often() -> None:
-    found = drawn(80)
-    assert found.shape == (80, 4)
-    for mosaic in found:
+    chosen = drawn(80)
+    assert chosen.shape == (80, 4)
+    for mosaic in chosen:
         assert len(set(LABELS[mosaic])) == 4
-    used = np.bincount(found.ravel(), minlength=len(LABELS))
+    used = np.bincount(chosen.ravel(), minlength=len(LABELS))
     # A class with three images has three times as many to choose from.
     assert used.min() >= 25
     for image in range(len(LABELS)):
-        assert set(np.nonzero(found == image)[1]) == {0, 1, 2, 3}
+        assert set(np.nonzero(chosen == image)[1]) == {0, 1, 2, 3}
 
 
 def test_targets_take_turns_and_seeds_differ() -> None:
-    found = drawn(9, targets=(5, 0))
-    for number, mosaic in enumerate(found):
+    chosen = drawn(9, targets=(5, 0))
+    for number, mosaic in enumerate(chosen):
         assert (5, 0)[number % 2] in LABELS[mosaic]
-    assert np.array_equal(found, drawn(9, targets=(5, 0)))
-    assert not np.array_equal(found, drawn(9, seed=1, targets=(5, 0)))
+    assert np.array_equal(chosen, drawn(9, targets=(5, 0)))
+    assert not np.array_equal(chosen, drawn(9, seed=1, targets=(5, 0)))
     assert len({int(np.flatnonzero(LABELS[m] == 0)[0]) for m in drawn(40, targets=(0,))}) == 4
 
 
@@ -44,8 +44,8 @@ def test_too_few_classes() -> None:
 
 def test_cells_row_by_row() -> None:
     cells = np.arange(9 * 2 * 4 * 5).reshape(9, 2, 4, 5)
-    found = mr.metrics.tiled(cells, 3)
-    assert found.shape == (2, 12, 15)
+    mosaic = mr.metrics.tiled(cells, 3)
+    assert mosaic.shape == (2, 12, 15)
     for number, cell in enumerate(cells):
         top, left = 4 * (number // 3), 5 * (number % 3)
-        assert np.array_equal(found[:, top : top + 4, left : left + 5], cell)
+        assert np.array_equal(mosaic[:, top : top + 4, left : left + 5], cell)

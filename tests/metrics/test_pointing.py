@@ -48,13 +48,13 @@ def games(draw: st.DrawFn) -> tuple[Maps, npt.NDArray[np.int64], int]:
 @given(games())
 def test_agrees_with_its_definition(game: tuple[Maps, npt.NDArray[np.int64], int]) -> None:
     maps, cells, grid = game
-    found = mr.metrics.grid_pointing_game(maps, cells, grid)
+    played = mr.metrics.grid_pointing_game(maps, cells, grid)
     expected = [twin(one, int(cell), grid) for one, cell in zip(maps, cells, strict=True)]
-    assert found.scores.dtype == np.float64
-    np.testing.assert_allclose(found.scores, expected, rtol=1e-12, atol=1e-15)
-    assert found.mean == pytest.approx(sum(expected) / len(expected), rel=1e-12, abs=1e-15)
-    assert found.empty == sum(not (one > 0).any() for one in maps)
-    assert found.grid == grid
+    assert played.scores.dtype == np.float64
+    np.testing.assert_allclose(played.scores, expected, rtol=1e-12, atol=1e-15)
+    assert played.mean == pytest.approx(sum(expected) / len(expected), rel=1e-12, abs=1e-15)
+    assert played.empty == sum(not (one > 0).any() for one in maps)
+    assert played.grid == grid
 
 
 @settings(max_examples=100, deadline=None)
@@ -83,8 +83,8 @@ def test_scores_as_its_nearest_neighbour_enlargement(
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 5), st.integers(1, 9), st.integers(1, 9), st.floats(1e-300, 1e300))
 def test_a_uniform_map_scores_by_chance(grid: int, height: int, width: int, value: float) -> None:
-    found = mr.metrics.grid_pointing_game(np.full((grid**2, height, width), value), range(grid**2), grid)
-    np.testing.assert_allclose(found.scores, 1 / grid**2, rtol=1e-12)
+    game = mr.metrics.grid_pointing_game(np.full((grid**2, height, width), value), range(grid**2), grid)
+    np.testing.assert_allclose(game.scores, 1 / grid**2, rtol=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -114,17 +114,17 @@ def test_the_middle_of_a_seven_by_seven_map_lies_in_four_cells() -> None:
     maps[:, 3, 3] = 2.0
     maps[:, 0, 6] = 1.0
     maps[:, 6, 6] = -5.0
-    found = mr.metrics.grid_pointing_game(maps, [0, 1, 2, 3])
-    np.testing.assert_allclose(found.scores, [0.5 / 3, 1.5 / 3, 0.5 / 3, 0.5 / 3])
+    game = mr.metrics.grid_pointing_game(maps, [0, 1, 2, 3])
+    np.testing.assert_allclose(game.scores, [0.5 / 3, 1.5 / 3, 0.5 / 3, 0.5 / 3])
 
 
 def test_maps_without_a_positive_value_score_zero_and_are_counted() -> None:
     maps = -np.ones((4, 6, 6))
     maps[1, :3, 3:] = 1.0
-    found = mr.metrics.grid_pointing_game(maps, [0, 1, 2, 3])
-    np.testing.assert_array_equal(found.scores, [0, 1, 0, 0])
-    assert (found.mean, found.empty) == (0.25, 3)
-    assert str(found) == (
+    game = mr.metrics.grid_pointing_game(maps, [0, 1, 2, 3])
+    np.testing.assert_array_equal(game.scores, [0, 1, 0, 0])
+    assert (game.mean, game.empty) == (0.25, 3)
+    assert str(game) == (
         "grid pointing game 0.2500 (mean of 4 maps, 2×2 cells, 3 without a positive value, which score 0)"
     )
     assert str(mr.metrics.grid_pointing_game(maps[1:2], [1])) == (

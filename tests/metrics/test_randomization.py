@@ -52,20 +52,20 @@ def occlusion(net: mr.Network, x: Array, target: int) -> mr.Attribution:
 
 def edges(net: mr.Network, x: Array, target: int) -> mr.Attribution:
     """An explanation that does not look at the network."""
-    found = np.abs(np.diff(x, axis=-1, append=0)) + x
-    return mr.Attribution(x, x * 0, found, logits(net, x)[:, target], target, net.input, 1)
+    sharp = np.abs(np.diff(x, axis=-1, append=0)) + x
+    return mr.Attribution(x, x * 0, sharp, logits(net, x)[:, target], target, net.input, 1)
 
 
 @pytest.mark.parametrize("kind", ["contribution", "attribution"])
 def test_agrees_with_the_steps_by_hand(kind: str) -> None:
     net = deep()
-    found = mr.metrics.randomization(net, occlusion, IMAGES, TARGETS, kind=kind, seed=5)
-    assert [(step.tensor, step.kind) for step in found.steps] == [
+    similarity = mr.metrics.randomization(net, occlusion, IMAGES, TARGETS, kind=kind, seed=5)
+    assert [(step.tensor, step.kind) for step in similarity.steps] == [
         ("scores", "Dense"),
         ("high", "Conv"),
         ("low", "Conv"),
     ]
-    for depth, step in enumerate(found.steps):
+    for depth, step in enumerate(similarity.steps):
         redrawn = redraw(net, ["scores", "high", "low"][: depth + 1], 5)
         signed, absolute, ssim = [], [], []
         for image, target in zip(IMAGES, TARGETS.tolist(), strict=True):
@@ -84,7 +84,7 @@ def test_agrees_with_the_steps_by_hand(kind: str) -> None:
         assert step.absolute == pytest.approx(sum(absolute) / 5, abs=2e-3)
         assert step.ssim == pytest.approx(sum(ssim) / 5, abs=1e-4)
         assert step.flat == 0
-    assert found.samples == 5
+    assert similarity.samples == 5
 
 
 def test_what_depends_on_the_network_forgets_and_what_does_not_stays() -> None:
@@ -108,10 +108,10 @@ def test_inverses_are_fitted_anew() -> None:
         return mr.fit(net, rows, target).attribute(x)
 
     net = small()
-    found = mr.metrics.randomization(net, mipin, X, 1)
+    similarity = mr.metrics.randomization(net, mipin, X, 1)
     assert len(set(seen)) == len(seen) == 3
     assert seen[0] == net.sha256
-    assert all(abs(step.signed) < 0.999 for step in found.steps)
+    assert all(abs(step.signed) < 0.999 for step in similarity.steps)
 
 
 def test_some_tensors_and_each_step_as_it_is_done() -> None:
@@ -145,14 +145,14 @@ def test_flat_maps_are_left_out_and_counted() -> None:
             values[2] *= -1
         return replace(res, attribution=values)
 
-    found = mr.metrics.randomization(net, dying, IMAGES[:4], 1, kind="attribution", tensors=["high"])
-    (step,) = found.steps
+    similarity = mr.metrics.randomization(net, dying, IMAGES[:4], 1, kind="attribution", tensors=["high"])
+    (step,) = similarity.steps
     assert step.flat == 2
     assert step.signed == pytest.approx((-1 + 1) / 2, abs=1e-12)
     assert step.absolute == pytest.approx(1)
     assert step.ssim is not None
     assert 0.5 < step.ssim < 0.95
-    text = str(found)
+    text = str(similarity)
     assert text.splitlines()[1].split() == ["Conv", "high", f"{step.signed:.3f}", "1.000", f"{step.ssim:.3f}", "2"]
     assert text.endswith("means over 4 samples of the similarity to the maps before any redrawing")
 
@@ -192,8 +192,8 @@ def test_a_missing_library_is_told_before_anything_is_computed(monkeypatch: pyte
     with pytest.raises(mr.BackendUnavailable, match=r"pip install 'mipin_ref\[metrics\]'") as caught:
         mr.metrics.randomization(deep(), lambda *given: pytest.fail("explained"), IMAGES, 1)
     assert "\n" not in str(caught.value)
-    found = mr.metrics.randomization(deep(), edges, IMAGES, 1, ssim=False)
-    assert found.steps[0].ssim is None
+    similarity = mr.metrics.randomization(deep(), edges, IMAGES, 1, ssim=False)
+    assert similarity.steps[0].ssim is None
 
 
 def inner(net: mr.Network, x: Array, target: int) -> mr.Attribution:

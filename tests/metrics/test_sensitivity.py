@@ -39,11 +39,11 @@ def pairs(draw: st.DrawFn) -> tuple[Maps, Maps]:
 @settings(max_examples=100)
 @given(pairs())
 def test_agrees_with_its_definition(maps: tuple[Maps, Maps]) -> None:
-    found = mr.metrics.class_sensitivity(*maps)
+    sensitivity = mr.metrics.class_sensitivity(*maps)
     expected = [twin(a, b) for a, b in zip(*maps, strict=True)]
-    np.testing.assert_allclose(found.distances, expected, rtol=1e-12, atol=1e-15)
-    assert found.mean == pytest.approx(sum(expected) / len(expected), rel=1e-12, abs=1e-15)
-    assert found.zero == sum(not one.any() for side in maps for one in side)
+    np.testing.assert_allclose(sensitivity.distances, expected, rtol=1e-12, atol=1e-15)
+    assert sensitivity.mean == pytest.approx(sum(expected) / len(expected), rel=1e-12, abs=1e-15)
+    assert sensitivity.zero == sum(not one.any() for side in maps for one in side)
 
 
 @settings(max_examples=50)
@@ -62,10 +62,10 @@ def test_known_distances() -> None:
     a[0, 0, 0], b[0, 2, 2] = 5, 0.1  # one pixel each, elsewhere
     a[1, 0, 0], b[1, 0, 0] = 5, 0.1  # the same pixel
     a[2, 1] = -2  # against a map that is zero everywhere
-    found = mr.metrics.class_sensitivity(a, b)
-    np.testing.assert_allclose(found.distances, [math.sqrt(2), 0, math.sqrt(3), 0], rtol=1e-7)
-    assert found.zero == 3
-    assert str(found) == "class sensitivity 0.7866 (mean of 4 pairs of maps, 3 maps of them zero everywhere)"
+    sensitivity = mr.metrics.class_sensitivity(a, b)
+    np.testing.assert_allclose(sensitivity.distances, [math.sqrt(2), 0, math.sqrt(3), 0], rtol=1e-7)
+    assert sensitivity.zero == 3
+    assert str(sensitivity) == "class sensitivity 0.7866 (mean of 4 pairs of maps, 3 maps of them zero everywhere)"
     assert str(mr.metrics.class_sensitivity(a[:1], b[:1])) == "class sensitivity 1.4142 (mean of 1 pairs of maps)"
 
 

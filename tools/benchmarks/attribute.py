@@ -35,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     asked = {name: getattr(options, name) for name in ("network", "samples", "batch", "target", "repeats")}
-    found = in_child(measure, **asked).value
-    medians = found["medians"]
+    measurement = in_child(measure, **asked).value
+    medians = measurement["medians"]
     print(
         f"{options.network}, class {options.target}, batch {options.batch}, one thread, medians of {options.repeats}; "
-        f"{found['busy']:.2f} CPU seconds a second\n"
+        f"{measurement['busy']:.2f} CPU seconds a second\n"
     )
     rows = [
         [name, seconds(spent), times(spent / medians[FORWARD]), times(medians[BACKWARD] / spent)]
@@ -54,9 +54,9 @@ def measure(network: str, samples: int, batch: int, target: int, repeats: int) -
     with threads(1):
         runners = contestants(network, x[:samples], x[:batch], target)
         began, used = time.perf_counter(), time.process_time()
-        found = interleaved(runners, repeats, warm_up=2)
+        runs = interleaved(runners, repeats, warm_up=2)
         busy = (time.process_time() - used) / (time.perf_counter() - began)
-    return {"medians": {name: timed.median for name, timed in found.items()}, "busy": busy}
+    return {"medians": {name: timed.median for name, timed in runs.items()}, "busy": busy}
 
 
 def contestants(network: str, calibration: Floats, x: Floats, target: int) -> dict[str, Callable[[], Any]]:

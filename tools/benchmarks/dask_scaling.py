@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     x, net = digits(options.mnist, options.samples), mr.load(model_path(options.network))
     alone = mr.fit(net, x, options.target, memory=options.memory)
-    found = [measured(net, x, options.target, options.memory, workers) for workers in options.workers]
-    first, rows = found[0], []
-    for workers, one in zip(options.workers, found, strict=True):
+    fits = [measured(net, x, options.target, options.memory, workers) for workers in options.workers]
+    first, rows = fits[0], []
+    for workers, one in zip(options.workers, fits, strict=True):
         gains = first.wall / one.wall, (first.client + first.worker) / (one.client + one.worker)
         apart = difference(one.inverse, first.inverse), difference(one.inverse, alone), *explained(one.inverse, alone)
         cells = [f"{workers} × 1", *map(seconds, one[1:]), *map(times, gains), *(f"{value:.1e}" for value in apart)]

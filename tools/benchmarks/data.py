@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.environment import cpus
+from training.files import MODELS
+from training.keras import read_split, scaled
 
-MODELS = Path(__file__).resolve().parents[2] / "models_onnx"
 NETWORKS = ("mnist_mlp", "mnist_cnn")
 
 Floats = NDArray[np.float32]
@@ -48,16 +49,23 @@ def digits_path(mnist: Path | str | None, network: str = NETWORKS[0]) -> Path:
 
 def digits(mnist: Path | str | None, samples: int) -> Floats:
     """The first training images [samples, 1, 28, 28] in [0, 1]. Raises SystemExit where there are fewer."""
-    with np.load(digits_path(mnist), allow_pickle=False) as arrays:
-        x = arrays["x" if mnist is None else "x_train"][:samples]
+    try:
+        x = _embedded("x") if mnist is None else read_split(Path(mnist), "train")[0]
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    x = x[:samples]
     if len(x) < samples:
         raise SystemExit(f"there are {len(x):,} digits, not {samples:,}: pass --mnist mnist.npz or fewer --samples")
-    scaled: Floats = x.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255)
-    return scaled
+    return scaled(x.reshape(-1, 1, 28, 28))
 
 
 def unseen_digits() -> Floats:
     """The embedded test images [100, 1, 28, 28]."""
+    return scaled(_embedded("x_test"))
+
+
+def _embedded(name: str) -> NDArray[np.uint8]:
+    """Read images of the calibration set beside a network."""
     with np.load(digits_path(None), allow_pickle=False) as arrays:
-        x: Floats = arrays["x_test"].astype(np.float32) / np.float32(255)
-    return x
+        images: NDArray[np.uint8] = arrays[name]
+    return images

@@ -18,7 +18,6 @@ from benchmarks.data import add_mnist, add_repeats, add_threads, digits, model_p
 from benchmarks.signals import Floats, Regression, in_memory, regression, solve, steps
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import interleaved, threads
-from mipin_ref.layers import Dense
 
 RIVAL, OURS = "scikit-learn", "mipin_ref"
 
@@ -41,16 +40,16 @@ def run(options: argparse.Namespace) -> None:
         f"{options.threads} threads, medians of {options.repeats}; ΔW, Δb: largest difference from the engine's "
         "float64 solution over its largest entry\n"
     )
-    for step in steps(inverse, Dense):
+    for step in steps(inverse, "Dense"):
         with regression(inverse, step, x) as given, threads(options.threads):
             exact = solve(in_memory(given, "float64"), "float64", ridge, batch=options.batch).weights
             for dtype in ("float64", "float32"):
-                found = compare(in_memory(given, dtype), dtype, ridge, options)
-                for name, (spent, weights, intercept) in found.items():
+                compared = compare(in_memory(given, dtype), dtype, ridge, options)
+                for name, (spent, weights, intercept) in compared.items():
                     rows.append(
                         [
                             f"{weights.shape[1]} → {weights.shape[0]}",
-                            *(dtype, name, seconds(spent), times(found[RIVAL][0] / spent)),
+                            *(dtype, name, seconds(spent), times(compared[RIVAL][0] / spent)),
                             *(
                                 f"{distance(weights, exact.blocks[0]):.1e}",
                                 f"{distance(intercept, exact.intercept):.1e}",
@@ -77,8 +76,8 @@ def compare(
         assert weights.intercept is not None
         return weights.blocks[0], weights.intercept
 
-    found = interleaved({RIVAL: rival, OURS: ours}, options.repeats, warm_up=1)
-    return {name: (timed.median, *timed.value) for name, timed in found.items()}
+    runs = interleaved({RIVAL: rival, OURS: ours}, options.repeats, warm_up=1)
+    return {name: (timed.median, *timed.value) for name, timed in runs.items()}
 
 
 def distance(a: Any, b: Any) -> float:

@@ -45,16 +45,16 @@ def run(options: argparse.Namespace) -> None:
             return mr.fit(net, x, target, dtype=dtype, backend=options.backend, memory=options.memory)
 
         with threads(options.threads):
-            found = interleaved({dtype: partial(fit, dtype) for dtype in DTYPES}, options.repeats)
-        wide, narrow = (found[dtype].value.attribute(tested) for dtype in DTYPES)
+            runs = interleaved({dtype: partial(fit, dtype) for dtype in DTYPES}, options.repeats)
+        wide, narrow = (runs[dtype].value.attribute(tested) for dtype in DTYPES)
         for dtype, res in zip(DTYPES, (wide, narrow), strict=True):
             rows.append(
                 [
                     *(
                         network,
                         dtype,
-                        seconds(found[dtype].median),
-                        times(found["float64"].median / found[dtype].median),
+                        seconds(runs[dtype].median),
+                        times(runs["float64"].median / runs[dtype].median),
                     ),
                     f"{distance(res.source.astype(np.float64), wide.source):.1e}",
                     f"{distance(res.attribution.astype(np.float64), wide.attribution):.1e}",

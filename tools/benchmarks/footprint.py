@@ -24,10 +24,10 @@ def run(options: argparse.Namespace) -> None:
     """One `mipin fit` a process: wall seconds and the kernel's count of its peak resident memory."""
     print("| network | classes | samples | dtype | memory= | wall | peak resident |\n|---|---|---|---|---|---|---|")
     for network in options.networks:
-        found = fit(network, options.mnist, options.samples, options.target, options.memory, options.dtype)
+        process = fit(network, options.mnist, options.samples, options.target, options.memory, options.dtype)
         print(
             f"| {network} | {options.target} | {options.samples:,} | {options.dtype} | {options.memory} "
-            f"| {found.seconds:.0f} s | {found.peak / 1e9:.2f} GB |",
+            f"| {process.seconds:.0f} s | {process.peak / 1e9:.2f} GB |",
             flush=True,
         )
 

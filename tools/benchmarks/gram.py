@@ -35,7 +35,7 @@ class Case:
 
     @property
     def size(self) -> int:
-        """Of the input that the adjoint reconstructs."""
+        """Side of the input that the adjoint reconstructs."""
         return (self.map - 1) * self.stride + self.kernel - 2 * self.pad
 
     @property
@@ -149,7 +149,7 @@ def row(case: Case, backend: Backend, options: argparse.Namespace, rate: float) 
     chunks = {min(fewer, at_once), min(fewer, max(1, int(64e6 // each)))}
     repeats = options.repeats if fewer == images else 1
     tried = [measured(partial(by_im2col, s[:fewer], case, c), lambda _: None, repeats) for c in sorted(chunks)]
-    rival, expected = min(tried, key=lambda found: found[0])
+    rival, expected = min(tried, key=lambda one: one[0])
     chunk = max(1, min(images, (24 << 20) // (4 * case.channels * case.map**2)))
     device = backend.put(s)
     ours, _ = measured(lambda: by_correlation(backend, device, case, chunk), backend.get, options.repeats)

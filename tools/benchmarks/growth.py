@@ -82,8 +82,8 @@ def slope(values: Sequence[float], costs: Sequence[float], last: int = 0) -> flo
 
 def sweep(axis: str, base: Point, values: Sequence[int], options: argparse.Namespace) -> Sweep:
     points = [replace(base, **{axis: value}) for value in values]
-    found = [cost(point, options) for point in points]
-    return Sweep(axis, tuple(values), tuple(points), tuple(f[0] for f in found), tuple(f[1] for f in found))
+    costs = [cost(point, options) for point in points]
+    return Sweep(axis, tuple(values), tuple(points), tuple(f[0] for f in costs), tuple(f[1] for f in costs))
 
 
 def cost(point: Point, options: argparse.Namespace) -> tuple[float, float]:

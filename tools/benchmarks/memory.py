@@ -23,8 +23,10 @@ def run(options: argparse.Namespace) -> None:
     for network in options.networks:
         path, first = digits_path(options.mnist, network), None
         for samples in options.samples:
-            found = fit(network, path, samples, options.target, options.memory, options.dtype)
-            first = first or found.peak
-            rows.append([network, f"{samples:,}", seconds(found.seconds), size(found.peak), times(found.peak / first)])
+            process = fit(network, path, samples, options.target, options.memory, options.dtype)
+            first = first or process.peak
+            rows.append(
+                [network, f"{samples:,}", seconds(process.seconds), size(process.peak), times(process.peak / first)]
+            )
     print(f"`mipin fit`, class {options.target}, memory={options.memory}, {options.dtype}; one process each\n")
     print(markdown(["network", "samples", "wall", "peak resident", f"peak ÷ peak at {options.samples[0]:,}"], rows))

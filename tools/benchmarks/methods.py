@@ -42,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     model = str(options.model or model_path(options.network))
     asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats")}
-    found = in_child(measure, model=model, embedded=options.model is None, **asked).value
-    medians = found["medians"]
+    measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
+    medians = measurement["medians"]
     print(
         f"{Path(model).stem if options.model else options.network}, class {options.target}, batch {options.batch}, one "
-        f"thread, medians of {options.repeats}; {found['busy']:.2f} CPU seconds a second; gradients "
-        f"{found['apart']:.1e} of the largest apart\n"
+        f"thread, medians of {options.repeats}; {measurement['busy']:.2f} CPU seconds a second; gradients "
+        f"{measurement['apart']:.1e} of the largest apart\n"
     )
     rows = [[name, seconds(spent), times(spent / medians[BACKWARD])] for name, spent in medians.items()]
     print(markdown(["what", "time", f"this ÷ {BACKWARD}"], rows))
@@ -74,9 +74,9 @@ def measure(
             for dtype in dtypes:
                 runners[f"{method}, {dtype}"] = lambda m=method, d=dtype: mr.attribute(net, x, target, m, dtype=d)  # type: ignore[misc]
         began, used = time.perf_counter(), time.process_time()
-        found = interleaved(runners, repeats, warm_up=2)
+        runs = interleaved(runners, repeats, warm_up=2)
         busy = (time.process_time() - used) / (time.perf_counter() - began)
-    return {"medians": {name: timed.median for name, timed in found.items()}, "busy": busy, "apart": apart}
+    return {"medians": {name: timed.median for name, timed in runs.items()}, "busy": busy, "apart": apart}
 
 
 def distance(a: Floats, b: Floats) -> float:

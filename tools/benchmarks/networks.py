@@ -106,7 +106,7 @@ class FeatureMaps:
 
     @property
     def nbytes(self) -> int:
-        """Of the pool."""
+        """Bytes of the pool."""
         return self._pool.nbytes
 
     def __getitem__(self, rows: slice) -> Floats:

@@ -1,4 +1,4 @@
-"""The conv inverses of mnist_cnn: the engine's exact solution against the paper's training (tools/paper_recipe.py).
+"""The conv inverses of mnist_cnn: the engine's exact solution against the paper's training (paper_recipe.py).
 
 Both get the same S and X of one class, from a fit on the first `--fit-samples` images, in files of the temporary folder
 (8 GB for 50,000 images); reading them is left out of both times, and so is what computed them. Reconstruction errors of
@@ -12,14 +12,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from paper_recipe import Recipe, Trained, squared_error, train
 
 import mipin_ref as mr
 from benchmarks.data import add_backend, add_mnist, add_repeats, add_threads, digits, model_path
+from benchmarks.paper_recipe import Recipe, Trained, squared_error, train
 from benchmarks.signals import Regression, Solved, regression, solve, steps
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import interleaved, threads
-from mipin_ref.layers import Conv
 
 RECIPE = "recipe"
 DTYPES = ("float32", "float64")
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     )
     rows: list[list[str]] = []
     total = dict.fromkeys([RECIPE, *DTYPES], 0.0)
-    for step in steps(inverse, Conv):
+    for step in steps(inverse, "Conv"):
         with regression(inverse, step, x) as given, threads(options.threads):
             for name, (spent, error, spread) in compare(given, recipe, options).items():
                 total[name] += spent
@@ -74,16 +73,14 @@ def run(options: argparse.Namespace) -> None:
 def compare(given: Regression, recipe: Recipe, options: argparse.Namespace) -> dict[str, tuple[float, float, float]]:
     """By contestant, the recipe first: median seconds, Σ‖X - X̂‖², Σ(X - mean)²."""
     layer = given.layer
-    assert isinstance(layer, Conv)
-
     ours = partial(solve, given, ridge=recipe.ridge, batch=options.batch, backend=options.backend)
     contestants: dict[str, Any] = {RECIPE: partial(train, given.signal, given.value, layer, recipe)}
     contestants |= {dtype: partial(ours, dtype) for dtype in DTYPES}
-    found = interleaved(contestants, options.repeats, clock=lambda value: value.seconds)
-    spread = found["float64"].value.spread
+    timed_by = interleaved(contestants, options.repeats, clock=lambda value: value.seconds)
+    spread = timed_by["float64"].value.spread
     return {
         name: (timed.median, squared_error(given.signal, given.value, _kernel(timed.value), layer), spread)
-        for name, timed in found.items()
+        for name, timed in timed_by.items()
     }
 
 

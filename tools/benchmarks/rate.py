@@ -23,7 +23,6 @@ from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import finish, interleaved, threads
 from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.inverse.passes.problem import Problem, Sums
-from mipin_ref.layers import Dense
 from mipin_ref.solve.channel_sums import ChannelSums
 
 TOGETHER, ALONE, GEMM = "one call", "a call a target", "GEMM"
@@ -40,7 +39,7 @@ class Updates:
 def operations(problem: Problem, samples: int) -> float:
     """n·f² + 2·n·f·d of a dense problem."""
     layers = [branch.layer for branch in problem.step.shared]
-    if problem.step.own or not all(isinstance(layer, Dense) for layer in layers):
+    if problem.step.own or not all(layer.kind == "Dense" for layer in layers):
         raise SystemExit(f"tensor {problem.step.tensor!r} is not reconstructed by Dense layers alone")
     f = 1 if problem.column else sum(layer.out_shape[0] for layer in layers)
     if problem.samples < f:
@@ -51,7 +50,7 @@ def operations(problem: Problem, samples: int) -> float:
 @contextmanager
 def clocked_updates() -> Iterator[Mapping[str, Updates]]:
     """The updates of all sums meanwhile, by tensor; the sums of features alone, which targets share, among them."""
-    found: dict[str, Updates] = defaultdict(Updates)
+    by_tensor: dict[str, Updates] = defaultdict(Updates)
     update, count, counted = Sums.update, Sums.count, Problem.count
 
     def clocked(problem: Problem, work: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -59,14 +58,14 @@ def clocked_updates() -> Iterator[Mapping[str, Updates]]:
         began = time.perf_counter()
         result = work(*given, **named)
         finish(problem.backend)
-        found[problem.step.tensor].seconds += time.perf_counter() - began
+        by_tensor[problem.step.tensor].seconds += time.perf_counter() - began
         return result
 
     def clocked_update(
         self: Sums, signals: Mapping[str, Array], taps: Mapping[str, Array], x: Array, **named: bool
     ) -> None:
         clocked(self.problem, update, self, signals, taps, x, **named)
-        found[self.problem.step.tensor].operations += operations(self.problem, x.shape[0])
+        by_tensor[self.problem.step.tensor].operations += operations(self.problem, x.shape[0])
 
     def clocked_count(self: Sums, channels: ChannelSums) -> None:
         clocked(self.problem, count, self, channels)
@@ -77,7 +76,7 @@ def clocked_updates() -> Iterator[Mapping[str, Updates]]:
 
     Sums.update, Sums.count, Problem.count = clocked_update, clocked_count, clocked_counted  # type: ignore[method-assign]
     try:
-        yield found
+        yield by_tensor
     finally:
         Sums.update, Sums.count, Problem.count = update, count, counted  # type: ignore[method-assign]
 
@@ -103,9 +102,9 @@ def run(options: argparse.Namespace) -> None:
     for dtype in ("float64", "float32"):
         backend = get_backend(options.backend, dtype)
         with threads(options.threads):
-            found = interleaved(contestants(net, x, targets, backend, options), options.repeats)
-        rate = 2.0 * options.gemm**3 / found[GEMM].median
-        updates = found[TOGETHER].value
+            runs = interleaved(contestants(net, x, targets, backend, options), options.repeats)
+        rate = 2.0 * options.gemm**3 / runs[GEMM].median
+        updates = runs[TOGETHER].value
         updates["all"] = Updates(*(sum(getattr(u, k) for u in updates.values()) for k in ("seconds", "operations")))
         for tensor, one in updates.items():
             reached = one.operations / one.seconds
@@ -115,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
                     *(f"{rate / 1e9:.3g}", f"{reached / rate:.0%}"),
                 ]
             )
-        together, alone = found[TOGETHER].median, found[ALONE].median
+        together, alone = runs[TOGETHER].median, runs[ALONE].median
         passes.append([dtype, seconds(together), seconds(alone), times(alone / together)])
     head = ["dtype", "sums of tensor", "in updates", "GFLOP", "GFLOP/s", "GEMM GFLOP/s", "share"]
     print(markdown(head, shares), end="\n\n")
@@ -130,9 +129,9 @@ def contestants(
     other = backend.put(np.random.default_rng(1).random((options.gemm, options.gemm)))
 
     def together() -> dict[str, Updates]:
-        with clocked_updates() as found:
+        with clocked_updates() as updates:
             mr.fit(net, x, targets, backend=backend, dtype=backend.dtype, memory=options.memory)
-        return dict(found)
+        return dict(updates)
 
     def alone() -> None:
         for target in targets:

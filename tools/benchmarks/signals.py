@@ -20,7 +20,6 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.passes.problem import Problem
 from mipin_ref.inverse.plan import Step
-from mipin_ref.layers import Layer
 
 Floats = NDArray[np.floating[Any]]
 
@@ -36,7 +35,7 @@ class Regression:
     value: Floats
 
     @property
-    def layer(self) -> Layer:
+    def layer(self) -> Any:
         return self.step.branches[0].layer
 
     @property
@@ -47,10 +46,10 @@ class Regression:
         return (slice(start, min(start + size, self.samples)) for start in range(0, self.samples, size))
 
 
-def steps(inverse: mr.Inverse, kind: type[Layer]) -> list[Step]:
+def steps(inverse: mr.Inverse, kind: str) -> list[Step]:
     """The fitted tensors of a chain that a layer of this kind reads, but for the one that reads the target alone."""
     plan = inverse.plan
-    return [s for s in plan.fitted if isinstance(s.branches[0].layer, kind) and not plan.is_column(s)]
+    return [s for s in plan.fitted if s.branches[0].layer.kind == kind and not plan.is_column(s)]
 
 
 @contextmanager

@@ -39,13 +39,15 @@ def run(options: argparse.Namespace) -> None:
         asked = {name: getattr(options, name) for name in ("samples", "target", "dtype", "memory")}
         asked |= {"network": network, "mnist": None if options.mnist is None else str(options.mnist)}
         settings = list(itertools.product(options.counts, repeat=3))
-        found: dict[tuple[int, ...], list[Process]] = {setting: [] for setting in settings}
+        processes: dict[tuple[int, ...], list[Process]] = {setting: [] for setting in settings}
         for _ in range(options.repeats):
             for numpy, scipy, runtime in settings:
-                found[numpy, scipy, runtime].append(in_child(fit, numpy=numpy, scipy=scipy, runtime=runtime, **asked))
-        spent = {s: statistics.median(run.value["fit"] for run in runs) for s, runs in found.items()}
+                processes[numpy, scipy, runtime].append(
+                    in_child(fit, numpy=numpy, scipy=scipy, runtime=runtime, **asked)
+                )
+        spent = {s: statistics.median(run.value["fit"] for run in runs) for s, runs in processes.items()}
         first = spent[settings[0]]
-        for setting, runs in found.items():
+        for setting, runs in processes.items():
             busy = statistics.median(run.value["busy"] for run in runs)
             peak = max(run.peak for run in runs)
             rows.append(

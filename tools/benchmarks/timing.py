@@ -59,16 +59,16 @@ def interleaved(
 
     warm_up: rounds before those that count; clock: the seconds that a returned value tells itself, else wall time.
     """
-    found = {name: Timed() for name in contestants}
+    runs = {name: Timed() for name in contestants}
     for number in range(-warm_up, repeats):
         for name, contestant in contestants.items():
             began = time.perf_counter()
             value = contestant()
             seconds = time.perf_counter() - began if clock is None else clock(value)
             if number >= 0:
-                found[name].seconds.append(seconds)
-                found[name].value = value
-    return found
+                runs[name].seconds.append(seconds)
+                runs[name].value = value
+    return runs
 
 
 def finish(backend: Backend) -> None:
@@ -140,10 +140,10 @@ def measured(command: Sequence[str], environment: Mapping[str, str] | None = Non
         told = Path(folder, "told.json")
         launch = [sys.executable, "-S", "-c", LAUNCHER, str(told), *command]
         done = subprocess.run(launch, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, check=False)
-        found = json.loads(told.read_text()) if done.returncode == 0 else {"status": 1}
-    if found["status"]:
+        outcome = json.loads(told.read_text()) if done.returncode == 0 else {"status": 1}
+    if outcome["status"]:
         raise SystemExit(f"{' '.join(command)} failed")
-    return Process(found["seconds"], found["peak"])
+    return Process(outcome["seconds"], outcome["peak"])
 
 
 def in_child(function: Callable[..., Any], **arguments: Any) -> Process:
@@ -153,5 +153,5 @@ def in_child(function: Callable[..., Any], **arguments: Any) -> Process:
         value = Path(folder, "value.json")
         name = f"{function.__module__}:{function.__qualname__}"
         command = [sys.executable, "-m", "benchmarks.child", name, json.dumps(arguments), str(value)]
-        found = measured(command, {"PYTHONPATH": path})
-        return Process(found.seconds, found.peak, json.loads(value.read_text()))
+        process = measured(command, {"PYTHONPATH": path})
+        return Process(process.seconds, process.peak, json.loads(value.read_text()))

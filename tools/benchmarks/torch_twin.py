@@ -11,21 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 import mipin_ref as mr
-from mipin_ref.layers import (
-    Activation,
-    Add,
-    Affine,
-    Concat,
-    Conv,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Pad,
-    Reshape,
-    Slice,
-    Transpose,
-)
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "Relu": F.relu,
@@ -74,26 +59,18 @@ class _Function(nn.Module):  # type: ignore[misc]
         return self._function(*given, **dict(self.named_buffers()))
 
 
-def _module(layer: Layer) -> Any:
-    if isinstance(layer, Dense):
-        made = nn.Linear(*layer.weight.shape)
-        return _filled(made, layer.weight.T, layer.bias)
-    if isinstance(layer, Conv):
-        return _conv(layer)
-    if isinstance(layer, MaxPool) and len(layer.window.kernel) == 2:
-        window = layer.window
-        if window.begin == window.end and not layer.ceil_mode:
-            return nn.MaxPool2d(window.kernel, window.strides, window.begin, dilation=window.dilations)
-    if isinstance(layer, Activation) and (layer.function == "Clip" or layer.function in ACTIVATIONS):
-        low, high = (float(layer.options.get(k, d)) for k, d in (("min", -torch.inf), ("max", torch.inf)))
-        return nn.Hardtanh(low, high) if layer.function == "Clip" else _Function(ACTIVATIONS[layer.function])
-    moved = _moved(layer)
-    if moved is not None:
-        return moved
-    raise SystemExit(f"layer {layer.name!r} ({layer.kind}) has no torch twin here")
+def _module(layer: Any) -> Any:
+    made = TWINS[layer.kind](layer) if layer.kind in TWINS else None
+    if made is None:
+        raise SystemExit(f"layer {layer.name!r} ({layer.kind}) has no torch twin here")
+    return made
 
 
-def _conv(layer: Conv) -> Any:
+def _dense(layer: Any) -> Any:
+    return _filled(nn.Linear(*layer.weight.shape), layer.weight.T, layer.bias)
+
+
+def _conv(layer: Any) -> Any:
     (outputs, inputs, *kernel), window = layer.weight.shape, layer.window
     kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1]
     even = window.begin == window.end
@@ -110,26 +87,26 @@ def _conv(layer: Conv) -> Any:
     return made if even else nn.Sequential(_Function(_padding(window.begin, window.end)), made)
 
 
-def _moved(layer: Layer) -> Any:
-    """Of a layer that moves, adds or scales values; None of any other."""
-    if isinstance(layer, Add):
-        return _Function(lambda *xs: sum(xs[1:], start=xs[0]))
-    if isinstance(layer, Affine):
-        return _Function(lambda x, scale, shift: x * scale + shift, scale=layer.scale, shift=layer.shift)
-    if isinstance(layer, GlobalAveragePool):
-        return _Function(lambda x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True))
-    if isinstance(layer, Reshape):
-        return _Function(lambda x: x.reshape(len(x), *layer.out_shape))
-    if isinstance(layer, Transpose):
-        return _Function(lambda x: x.permute(layer.perm))
-    if isinstance(layer, Concat):
-        return _Function(lambda *xs: torch.cat(xs, dim=layer.axis))
-    if isinstance(layer, Slice):
-        box = (slice(None), *(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True)))
-        return _Function(lambda x: x[box])
-    if isinstance(layer, Pad):
-        return _Function(_padding(layer.begin, layer.end, layer.value))
-    return None
+def _max_pool(layer: Any) -> Any:
+    window = layer.window
+    if len(window.kernel) != 2 or window.begin != window.end or layer.ceil_mode:
+        return None
+    return nn.MaxPool2d(window.kernel, window.strides, window.begin, dilation=window.dilations)
+
+
+def _activation(layer: Any) -> Any:
+    if layer.function == "Clip":
+        return nn.Hardtanh(*(float(layer.options.get(k, d)) for k, d in (("min", -torch.inf), ("max", torch.inf))))
+    return _Function(ACTIVATIONS[layer.function]) if layer.function in ACTIVATIONS else None
+
+
+def _affine(layer: Any) -> Any:
+    return _Function(lambda x, scale, shift: x * scale + shift, scale=layer.scale, shift=layer.shift)
+
+
+def _slice(layer: Any) -> Any:
+    box = (slice(None), *(slice(b, e) for b, e in zip(layer.begin, layer.end, strict=True)))
+    return _Function(lambda x: x[box])
 
 
 def _padding(begin: Sequence[int], end: Sequence[int], value: float = 0.0) -> Callable[[Any], Any]:
@@ -142,3 +119,20 @@ def _filled(made: Any, weight: np.ndarray[Any, Any], bias: np.ndarray[Any, Any])
         made.weight.copy_(torch.from_numpy(np.array(weight)))
         made.bias.copy_(torch.from_numpy(np.array(bias)))
     return made
+
+
+TWINS: dict[str, Callable[[Any], Any]] = {
+    "Dense": _dense,
+    "Conv": _conv,
+    "MaxPool": _max_pool,
+    "Activation": _activation,
+    "Add": lambda layer: _Function(lambda *xs: sum(xs[1:], start=xs[0])),
+    "Affine": _affine,
+    "GlobalAveragePool": lambda layer: _Function(lambda x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)),
+    "Reshape": lambda layer: _Function(lambda x: x.reshape(len(x), *layer.out_shape)),
+    "Transpose": lambda layer: _Function(lambda x: x.permute(layer.perm)),
+    "Concat": lambda layer: _Function(lambda *xs: torch.cat(xs, dim=layer.axis)),
+    "Slice": _slice,
+    "Pad": lambda layer: _Function(_padding(layer.begin, layer.end, layer.value)),
+}
+"""Kind of layer -> its twin, None where this one has none."""

@@ -81,21 +81,21 @@ def run(options: argparse.Namespace) -> None:
         classifier(model, tuple(options.shape), options.hidden, options.classes)
         asked = {name: getattr(options, name) for name in ("samples", "target", "memory", "batch")}
         fitted = in_child(fit, model=str(model), **asked, **settings)
-    found = fitted.value
-    sides = {"batch": found["batches"][-1], "flat": prod(options.shape)}
+    spent = fitted.value
+    sides = {"batch": spent["batches"][-1], "flat": prod(options.shape)}
     sides |= {"hidden": options.hidden, "classes": options.classes}
     timed = in_child(time_products, **sides, repeats=options.repeats, **settings)
     print(
         f"{sides['flat']} → {options.hidden} → {options.hidden} → {options.classes}, class {options.target}, "
         f"{options.samples:,} maps, {options.dtype}, memory={options.memory}, {options.threads} threads, backend "
-        f"{options.backend}; batches of a pass: {', '.join(map(str, found['batches']))}; products: medians of "
+        f"{options.backend}; batches of a pass: {', '.join(map(str, spent['batches']))}; products: medians of "
         f"{options.repeats}\n"
     )
-    print(tables(products(**sides), timed.value, options.samples / sides["batch"], found["fit"]))
+    print(tables(products(**sides), timed.value, options.samples / sides["batch"], spent["fit"]))
     print(
-        f"\nof the fit, making the maps: {seconds(found['maps'])}; beside it, loading the network: "
-        f"{seconds(found['load'])}; peak resident of its process: {size(fitted.peak)}, {size(found['pool'])} of it the "
-        f"maps' pool; before the fit began: {size(found['before'])}"
+        f"\nof the fit, making the maps: {seconds(spent['maps'])}; beside it, loading the network: "
+        f"{seconds(spent['load'])}; peak resident of its process: {size(fitted.peak)}, {size(spent['pool'])} of it the "
+        f"maps' pool; before the fit began: {size(spent['before'])}"
     )
 
 
@@ -134,8 +134,8 @@ def fit(
         began = time.perf_counter()
         mr.fit(net, maps, target, at=FEATURES, memory=memory, batch_size=batch, backend=backend, dtype=dtype)
         spent = time.perf_counter() - began
-    found = {"fit": spent, "load": load, "maps": maps.seconds, "pool": maps.nbytes, "before": before}
-    return {**found, "batches": maps.passes}
+    figures = {"fit": spent, "load": load, "maps": maps.seconds, "pool": maps.nbytes, "before": before}
+    return {**figures, "batches": maps.passes}
 
 
 def time_products(
@@ -144,7 +144,7 @@ def time_products(
     """The median seconds of each of `products`, once."""
     device = get_backend(backend, dtype)
     rng = np.random.default_rng(0)
-    found = []
+    medians = []
     with threads(count):
         for product in products(batch, flat, hidden, classes):
             left = device.put(rng.random((product.k, product.m), dtype=np.float32)).T
@@ -161,5 +161,5 @@ def time_products(
                     left @ right
                     finish(device)
 
-            found.append(interleaved({"": multiply}, repeats, warm_up=1)[""].median)
-    return found
+            medians.append(interleaved({"": multiply}, repeats, warm_up=1)[""].median)
+    return medians

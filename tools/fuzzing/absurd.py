@@ -39,10 +39,10 @@ class _Long:
 
 
 def _deep() -> list[Any]:
-    found: list[Any] = []
+    nested: list[Any] = []
     for _ in range(5000):
-        found = [found]
-    return found
+        nested = [nested]
+    return nested
 
 
 VALUES: dict[str, Callable[[], Any]] = {

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+import mipin_ref as mr
 from fuzzing.kind import Files, Kind, OneFile
 from fuzzing.mutate import mutated, tree_mutated
 from mipin_ref.cli.compare_input import read_class_names
 from mipin_ref.data import Preprocessing, open_boxes, open_data, open_labels
-from mipin_ref.errors import MipinError
 
 _RNG = np.random.default_rng(14)
 PIXELS = _RNG.integers(0, 256, (3, 8, 8), np.uint8)
@@ -67,7 +67,7 @@ def first_read(path: Path, *doors: Callable[[Path], Any]) -> None:
     for door in doors:
         try:
             door(path)
-        except MipinError as refusal:
+        except mr.MipinError as refusal:
             refusals.append(refusal)
     if len(refusals) == len(doors):
         raise refusals[0]
@@ -154,8 +154,8 @@ class Images(Arrays):
     )
 
     def changed(self, random: Random, name: str, content: bytes) -> bytes:
-        found = super().changed(random, name, content)
-        return _with_checksums(found) if name == "x.png" and random.random() < 0.5 else found
+        damaged = super().changed(random, name, content)
+        return _with_checksums(damaged) if name == "x.png" and random.random() < 0.5 else damaged
 
     def read(self, path: Path) -> None:
         first_read(path, _samples, _resized)
@@ -163,13 +163,13 @@ class Images(Arrays):
 
 def _with_checksums(content: bytes) -> bytes:
     """A PNG file with the right checksum behind each chunk."""
-    found, at = bytearray(content[:8]), 8
+    summed, at = bytearray(content[:8]), 8
     while at + 12 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
         body = content[at + 4 : at + 8 + size]
-        found += content[at : at + 4] + body + zlib.crc32(body).to_bytes(4, "big")
+        summed += content[at : at + 4] + body + zlib.crc32(body).to_bytes(4, "big")
         at += 12 + size
-    return bytes(found)
+    return bytes(summed)
 
 
 class Folder(Kind):
@@ -259,8 +259,8 @@ class Names(OneFile):
         return super().make(random)
 
     def read(self, path: Path) -> None:
-        found = read_class_names(str(path), 4)
-        "".join(found).encode()
+        names = read_class_names(str(path), 4)
+        "".join(names).encode()
 
 
 KINDS: tuple[type[Kind], ...] = (Npy, Npz, Idx, Cifar, Images, Folder, Boxes, Names)

@@ -10,8 +10,6 @@ from typing import ClassVar
 
 from fuzzing.mutate import mutated
 
-MODELS = Path(__file__).parents[2] / "models_onnx"
-
 Files = Mapping[str, bytes]
 """Content by file name, "/" between folders."""
 

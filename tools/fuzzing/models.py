@@ -13,10 +13,10 @@ from scipy.special import expit, softmax
 
 import mipin_ref as mr
 from fuzzing import protobuf
-from fuzzing.kind import MODELS, Files, Kind, WrongNumber
+from fuzzing.kind import Files, Kind, WrongNumber
 from fuzzing.mutate import mutated
-from mipin_ref.errors import MipinError
 from mipin_ref.graph.forward import logits
+from training.files import MODELS
 
 LARGEST_SEED = 4096
 """Bytes."""
@@ -25,7 +25,7 @@ LARGEST_INPUT = 1 << 24
 """Values of an input of fixed batch that is compared."""
 
 TOLERANCE = 1e-3
-"""Of the largest output, float16 aside: weights are folded and sums reordered; inputs are thrice a unit normal."""
+"""Share of the largest output, float16 aside: weights are folded, sums reordered; inputs are thrice a unit normal."""
 
 
 class Models(Kind):
@@ -51,9 +51,9 @@ class Models(Kind):
         str(net)
         x = 3 * np.random.default_rng(1).standard_normal((2, *net.input_shape), np.float32)
         _compare(net, path, x)
-        found = mr.attribute(net, x.astype(net.dtype), 0, "gradient")
-        if found.attribution.shape != x.shape:
-            raise WrongNumber(f"the gradient has shape {found.attribution.shape}")
+        res = mr.attribute(net, x.astype(net.dtype), 0, "gradient")
+        if res.attribution.shape != x.shape:
+            raise WrongNumber(f"the gradient has shape {res.attribution.shape}")
 
 
 def _compare(net: mr.Network, path: Path, x: Any) -> None:
@@ -73,7 +73,7 @@ def _compare(net: mr.Network, path: Path, x: Any) -> None:
         return
     try:
         actual = logits(net, x.astype(net.dtype))
-    except MipinError:
+    except mr.MipinError:
         return
     expected = np.asarray(expected)
     if not np.isfinite(expected).all():

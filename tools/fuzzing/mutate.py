@@ -54,15 +54,15 @@ Edit = Callable[[Random, bytearray, Sequence[bytes]], None]
 
 def mutated(random: Random, content: bytes, others: Sequence[bytes]) -> bytes:
     """The content after one to eight edits. others: contents that a piece may come from."""
-    found = bytearray(content)
+    damaged = bytearray(content)
     for _ in range(random.choice((1, 1, 1, 1, 2, 2, 4, 8))):
-        random.choice(EDITS)(random, found, others)
-    return bytes(found)
+        random.choice(EDITS)(random, damaged, others)
+    return bytes(damaged)
 
 
-def _place(random: Random, found: bytearray) -> int:
+def _place(random: Random, damaged: bytearray) -> int:
     """A position; headers and what stands at the end are taken more often, for there damage does most harm."""
-    size = len(found)
+    size = len(damaged)
     if size < 2:
         return 0
     where = random.random()
@@ -73,61 +73,63 @@ def _place(random: Random, found: bytearray) -> int:
     return random.randrange(size)
 
 
-def _flip(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    if found:
-        found[_place(random, found)] ^= 1 << random.randrange(8)
+def _flip(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    if damaged:
+        damaged[_place(random, damaged)] ^= 1 << random.randrange(8)
 
 
-def _byte(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    if found:
-        found[_place(random, found)] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
+def _byte(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    if damaged:
+        damaged[_place(random, damaged)] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.randrange(256)))
 
 
-def _integer(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
+def _integer(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
     width = random.choice((1, 2, 4, 8))
     value = random.choice(INTEGERS) & (256**width - 1)
-    at = _place(random, found)
-    found[at : at + width] = value.to_bytes(width, random.choice(("little", "big")))
+    at = _place(random, damaged)
+    damaged[at : at + width] = value.to_bytes(width, random.choice(("little", "big")))
 
 
-def _delete(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    at = _place(random, found)
-    del found[at : at + random.choice((1, 1, 2, 4, 16, 64, 1024))]
+def _delete(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    at = _place(random, damaged)
+    del damaged[at : at + random.choice((1, 1, 2, 4, 16, 64, 1024))]
 
 
-def _double(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    at, size = _place(random, found), random.choice((1, 4, 16, 64, 256))
-    found[at:at] = found[at : at + size] * random.choice((1, 1, 1, 2, 20))
+def _double(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    at, size = _place(random, damaged), random.choice((1, 4, 16, 64, 256))
+    damaged[at:at] = damaged[at : at + size] * random.choice((1, 1, 1, 2, 20))
 
 
-def _insert(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    at = _place(random, found)
-    found[at:at] = random.randbytes(random.choice((1, 1, 2, 4, 8, 32)))
+def _insert(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    at = _place(random, damaged)
+    damaged[at:at] = random.randbytes(random.choice((1, 1, 2, 4, 8, 32)))
 
 
-def _truncate(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    del found[random.randrange(len(found) + 1) :]
+def _truncate(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    del damaged[random.randrange(len(damaged) + 1) :]
 
 
-def _splice(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
+def _splice(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
     if others:
         other = random.choice(others)
         start = random.randrange(len(other) + 1)
-        at = _place(random, found)
-        found[at : at + random.choice((0, 8, 64))] = other[start : start + random.choice((8, 32, 128, 4096))]
+        at = _place(random, damaged)
+        damaged[at : at + random.choice((0, 8, 64))] = other[start : start + random.choice((8, 32, 128, 4096))]
 
 
-def _number(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
+def _number(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
     """Another number where digits stand in the first kilobytes."""
-    places = list(re.finditer(rb"[0-9]+", bytes(found[:4096])))
+    places = list(re.finditer(rb"[0-9]+", bytes(damaged[:4096])))
     if places:
         start, end = random.choice(places).span()
-        found[start:end] = random.choice((*(str(n).encode() for n in INTEGERS), b"-1", b"9" * 400, b"9" * 5000, b"1e9"))
+        damaged[start:end] = random.choice(
+            (*(str(n).encode() for n in INTEGERS), b"-1", b"9" * 400, b"9" * 5000, b"1e9")
+        )
 
 
-def _token(random: Random, found: bytearray, others: Sequence[bytes]) -> None:
-    at = _place(random, found)
-    found[at : at + random.choice((0, 0, 1, 4))] = random.choice(TOKENS)
+def _token(random: Random, damaged: bytearray, others: Sequence[bytes]) -> None:
+    at = _place(random, damaged)
+    damaged[at : at + random.choice((0, 0, 1, 4))] = random.choice(TOKENS)
 
 
 EDITS: tuple[Edit, ...] = (
@@ -186,9 +188,9 @@ VALUES: tuple[Any, ...] = (
 
 def tree_mutated(random: Random, value: Any) -> Any:
     """A copy of a JSON value of which one to three places hold something else."""
-    found = json.loads(json.dumps(value))
+    tree = json.loads(json.dumps(value))
     for _ in range(random.choice((1, 1, 2, 3))):
-        places = _places(found)
+        places = _places(tree)
         if not places:
             return deepcopy(random.choice(VALUES))
         holder, key = random.choice(places)
@@ -205,7 +207,7 @@ def tree_mutated(random: Random, value: Any) -> Any:
             holder.insert(key, holder[key])
         else:
             holder[key] = deepcopy(random.choice(VALUES))
-    return found
+    return tree
 
 
 def _keys(holder: Any) -> Any:
@@ -214,12 +216,12 @@ def _keys(holder: Any) -> Any:
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Every holder and key inside."""
-    found: list[tuple[Any, Any]] = []
+    places: list[tuple[Any, Any]] = []
     left = [value]
     while left:
         holder = left.pop()
         if isinstance(holder, dict | list):
             for key in _keys(holder):
-                found.append((holder, key))
+                places.append((holder, key))
                 left.append(holder[key])
-    return found
+    return places

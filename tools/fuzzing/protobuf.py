@@ -97,14 +97,14 @@ def mutate(random: Random, message: Message) -> None:
 
 def _messages(message: Message) -> list[Message]:
     """The message and all those in it, tensors' data left out."""
-    found, left = [], [message]
+    messages, left = [], [message]
     while left:
         one = left.pop()
-        found.append(one)
+        messages.append(one)
         for field, value in one.ListFields():
             if field.type == field.TYPE_MESSAGE:
                 left.extend(value if field.is_repeated else [value])
-    return found
+    return messages
 
 
 def _mutate_field(random: Random, message: Message, inside: list[Message]) -> None:

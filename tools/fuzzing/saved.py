@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from fuzzing.kind import MODELS, Files, Kind, WrongNumber, write
+from fuzzing.kind import Files, Kind, WrongNumber, write
 from fuzzing.mutate import mutated, tree_mutated
 from mipin_ref import golden, store
 from mipin_ref.golden.case import write_manifest
 from mipin_ref.inverse.passes.checkpoint import PASS
+from training.files import MODELS
 
 MODEL = MODELS / "golden_cnn" / "model.onnx"
 CASE = MODELS / "golden_mlp" / "golden"
@@ -107,9 +108,9 @@ class Inverses(Stored):
         mr.fit(self.net, self.x, 0).save(path)
 
     def ask(self, folder: Path) -> None:
-        found = mr.load_inverse(folder / self.file, self.net)
-        str(found.report)
-        found.attribute(self.x[:1])
+        inverse = mr.load_inverse(folder / self.file, self.net)
+        str(inverse.report)
+        inverse.attribute(self.x[:1])
 
 
 class PatternFiles(Stored):
@@ -123,8 +124,8 @@ class PatternFiles(Stored):
         mr.fit_patterns(self.net, self.x).save(path)
 
     def ask(self, folder: Path) -> None:
-        found = mr.load_patterns(folder / self.file, self.net)
-        mr.attribute(self.net, self.x[:1], 0, "patternnet", patterns=found)
+        patterns = mr.load_patterns(folder / self.file, self.net)
+        mr.attribute(self.net, self.x[:1], 0, "patternnet", patterns=patterns)
 
 
 class Checkpoints(Stored):
@@ -158,9 +159,9 @@ class Checkpoints(Stored):
         return {**self.files, **super().make(random)}
 
     def ask(self, folder: Path) -> None:
-        found = mr.fit(self.net, self.x, 0, checkpoint=folder)
+        inverse = mr.fit(self.net, self.x, 0, checkpoint=folder)
         for tensor, weights in self.right.weights.items():
-            if not all(map(np.array_equal, weights.blocks, found.weights[tensor].blocks)):
+            if not all(map(np.array_equal, weights.blocks, inverse.weights[tensor].blocks)):
                 raise WrongNumber(f"the weights of {tensor} are not those of the fit")
 
 

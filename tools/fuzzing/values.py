@@ -14,10 +14,11 @@ import numpy as np
 
 import mipin_ref as mr
 from fuzzing.absurd import VALUES
-from fuzzing.kind import MODELS, Files, Kind
+from fuzzing.kind import Files, Kind
 from fuzzing.saved import CASE
 from mipin_ref import golden
 from mipin_ref.data import Preprocessing, as_samples, builtin, open_boxes, open_data, open_labels
+from training.files import MODELS
 
 OUTSIDE = ("slash", "null device", "zero device", "memory")
 """Values that name what lies outside of the folder of an input: nothing may be written there."""

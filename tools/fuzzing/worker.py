@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import mipin_ref
+import mipin_ref as mr
 from fuzzing.kind import Files, Kind, write
-from mipin_ref.errors import MipinError
 
 CPU_LIMIT = 10.0
 """Seconds of an input that are computed."""
@@ -28,7 +27,7 @@ WALL_LIMIT = 120.0
 """Seconds of an input altogether: many more, for a machine may have much else to do."""
 ADDRESS_LIMIT = 3 << 30
 """Bytes of addresses that a worker may ask for beyond what it began with."""
-PACKAGE = str(Path(mipin_ref.__file__).parent)
+PACKAGE = str(Path(mr.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Batch:
     def _asked(self, index: int) -> Fault | None:
         try:
             self.kind.ask(self.folder)
-        except MipinError as refusal:
+        except mr.MipinError as refusal:
             self._shared.refused += 1
             try:
                 str(refusal).encode()
@@ -195,11 +194,11 @@ def _cpu_seconds(process: int) -> float:
 
 def _where(error: BaseException) -> str:
     """The innermost line of the package that an exception came through."""
-    found = ""
+    innermost = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(PACKAGE):
-            found = f"{frame.filename[len(PACKAGE) + 1 :]}:{frame.name}"
-    return found
+            innermost = f"{frame.filename[len(PACKAGE) + 1 :]}:{frame.name}"
+    return innermost
 
 
 def _message(error: BaseException) -> str:

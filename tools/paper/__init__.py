@@ -1,1 +1,4 @@
-"""The paper's experiments, one a file: each writes its results, and says how the report shows them."""
+"""The experiments of the paper on this package, one module each, and the page that is made of their results.
+
+`tools/reproduce_paper.py` is the command; README.md here holds the tables.
+"""

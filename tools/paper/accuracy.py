@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from paper.page import Block, Table, percent
 from paper.results import Results
-from paper.scenes import MODELS, NETWORKS, add_data, scenes
+from paper.scenes import NETWORKS, add_scenes, scenes
+from training.files import MODELS
 
 NAME = "accuracy"
 TITLE = "Accuracy of the networks of the stand-in"
@@ -20,8 +21,7 @@ HELP = "accuracy of the clutter networks on test scenes of a fresh seed, by onnx
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data(parser)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    add_scenes(parser)
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=77, help="of the test split, another than training was tested on")
 

@@ -9,24 +9,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pointing import chosen_tensors
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
-from paper.maps import FEWER, KINDS, batches, flat, signed_map
+from paper.maps import FEWER, KINDS, Key, accuracies, batches, signed_map
 from paper.page import Block, Table, signed, three
-from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, TITLES
-from paper.results import Results
+from paper.places import last_map
+from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, MIPIN, TITLES
+from paper.results import Results, part_of
+from paper.rows import LAST, method_of
 from paper.scenes import (
     CALIBRATION_SEED,
     NETWORKS,
     TEST_SEED,
     VALIDATION_SEED,
     Boxed,
-    add_data,
+    add_scenes,
     fit_options,
     network,
     places,
@@ -42,7 +42,7 @@ PAPER = (
     "by 0.13 and 0.121 over the best baseline; there it explains the last feature map, 7×7, resized to the image."
 )
 HELP = "box accuracy of all methods on the clutter networks (the stand-in for Table 2)"
-LAST, CHOSEN, BY_STUDY = ", last feature map", ", tensor chosen", "mip-in, as the study chose"
+CHOSEN, BY_STUDY = ", tensor chosen", "mip-in, as the study chose"
 INNER = (MIPIN, GRAD_CAM, "input-x-gradient", "guided-backprop", "excitation-backprop")
 """Methods that are also read at the tensor where they are best."""
 ROWS = [
@@ -54,13 +54,11 @@ ROWS = [
 """A method's name alone means the pixels, but for Grad-CAM, whose own place is the last feature map."""
 PAPER_MARGINS = (0.13, 0.121)
 SIGNED = ("contribution", "attribution")
-Key = TypeVar("Key")
 Explain = Callable[[Any, Any], mr.Attribution]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data(parser)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    add_scenes(parser)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--calibration", type=int, default=900, help="scenes to fit on")
     parser.add_argument("--validation", type=int, default=300, help="scenes to choose the kind of map on")
@@ -76,9 +74,7 @@ def scored(explain: Explain, of: Boxed, kinds: tuple[str, ...] = KINDS) -> dict[
         res = explain(of.x[rows], of.y[rows])
         for kind in kinds:
             maps[kind][rows] = signed_map(res, kind, size)
-    return {
-        kind: None if flat(one) else float(mr.metrics.box_accuracy(one, of.boxes).mean) for kind, one in maps.items()
-    }
+    return accuracies(maps, of.boxes)
 
 
 def best(scores: Mapping[Key, float | None]) -> Key:
@@ -87,11 +83,6 @@ def best(scores: Mapping[Key, float | None]) -> Key:
     if not known:
         raise ValueError("every map is flat, so that nothing is ranked")
     return max(known, key=lambda key: known[key])
-
-
-def last_map(net: mr.Network) -> str:
-    """Grad-CAM's own place: the last map of more than one location."""
-    return chosen_tensors(net, ["last"], ())[0]
 
 
 class Subject:
@@ -115,7 +106,7 @@ class Subject:
                 return self._by_study()
             if row.endswith(CHOSEN):
                 return self._by_tensor(row.removesuffix(CHOSEN))
-            name = row.removesuffix(LAST)
+            name = method_of(row)
             at = last_map(self.net) if row.endswith(LAST) else None
             self._prepare(name)
             return self._measured(lambda x, y: self.panel.explain(name, x, y, at=at), at)
@@ -127,10 +118,10 @@ class Subject:
             self.panel.prepare(range(self.net.classes))
 
     def _measured(self, explain: Explain, at: str | None) -> dict[str, Any]:
-        found = scored(explain, self.validation)
-        kind = best(found)
+        scores = scored(explain, self.validation)
+        kind = best(scores)
         (test,) = scored(explain, self.test, (kind,)).values()
-        return {"validation": found, "kind": kind, "at": at or "", "test": test}
+        return {"validation": scores, "kind": kind, "at": at or "", "test": test}
 
     def _by_tensor(self, name: str) -> dict[str, Any]:
         self._prepare(name)
@@ -138,15 +129,15 @@ class Subject:
         def at(tensor: str) -> Explain:
             return lambda x, y: self.panel.explain(name, x, y, at=tensor)
 
-        found = {
+        scores = {
             (tensor, kind): score
             for tensor in places(self.net)
             for kind, score in scored(at(tensor), self.validation).items()
         }
-        tensor, kind = best(found)
+        tensor, kind = best(scores)
         (test,) = scored(at(tensor), self.test, (kind,)).values()
-        by_tensor = {tensor: {k: found[tensor, k] for k in KINDS} for tensor, _ in found}
-        return {"validation": {kind: found[tensor, kind]}, "kind": kind, "at": tensor, "test": test, "all": by_tensor}
+        by_tensor = {tensor: {k: scores[tensor, k] for k in KINDS} for tensor, _ in scores}
+        return {"validation": {kind: scores[tensor, kind]}, "kind": kind, "at": tensor, "test": test, "all": by_tensor}
 
     def _by_study(self) -> dict[str, Any]:
         chosen = next(best_rows(self._results, self.name), None)
@@ -156,7 +147,7 @@ class Subject:
         variant = VARIANTS[title]
         classes = list(range(self.net.classes))
         # The study's own fit, whatever number of scenes the other rows are fitted on.
-        part = self._results.read(STUDY, f"{self.name}--{title}")
+        part = self._results.read(STUDY, part_of(self.name, title))
         assert part is not None
         count = part.options["calibration"]
         at = None if tensor == self.net.input else tensor
@@ -191,16 +182,11 @@ def run(options: argparse.Namespace, results: Results) -> None:
             }
             if row == BY_STUDY:
                 given["chosen"] = next(best_rows(results, name), None)
-            results.part(NAME, f"{name}--{row}", given, partial(subject.row, row))
+            results.part(NAME, part_of(name, row), given, partial(subject.row, row))
 
 
 def expected() -> list[str]:
-    return [f"{name}--{row}" for name in NETWORKS for row in ROWS]
-
-
-def found(results: Results, name: str) -> dict[str, dict[str, Any]]:
-    parts = {row: results.read(NAME, f"{name}--{row}") for row in ROWS}
-    return {row: part.result for row, part in parts.items() if part is not None}
+    return [part_of(name, row) for name in NETWORKS for row in ROWS]
 
 
 def validated(one: Mapping[str, Any]) -> dict[str, float | None]:
@@ -215,8 +201,8 @@ def tested(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 def ranked_with_sign(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """On the validation scenes, by the better of the two kinds of map that keep their sign."""
-    found = {row: [s for kind in SIGNED if (s := validated(one).get(kind)) is not None] for row, one in rows.items()}
-    return {row: max(scores) for row, scores in found.items() if scores}
+    by_row = {row: [s for kind in SIGNED if (s := validated(one).get(kind)) is not None] for row, one in rows.items()}
+    return {row: max(scores) for row, scores in by_row.items() if scores}
 
 
 def margins(scores: Mapping[str, float]) -> list[tuple[str, str, float]]:
@@ -234,13 +220,14 @@ def margins(scores: Mapping[str, float]) -> list[tuple[str, str, float]]:
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
     for number, name in enumerate(NETWORKS):
-        rows = found(results, name)
-        if not rows:
+        parts = results.parts(NAME, ROWS, name)
+        if not parts:
             continue
-        part = next(p for row in ROWS if (p := results.read(NAME, f"{name}--{row}")) is not None)
+        rows = {row: part.result for row, part in parts.items()}
+        part = next(iter(parts.values()))
         cells = []
         for row, one in sorted(rows.items(), key=lambda item: -(item[1].get("test") or 0)):
-            paper = BOX_ACCURACY.get(row.removesuffix(LAST) if row.endswith(LAST) else row, (None, None))[number]
+            paper = BOX_ACCURACY.get(method_of(row), (None, None))[number]
             if row == MIPIN:
                 paper = None
             if "failed" in one:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import mipin_ref as mr
 from paper.digits import digits, some_of_each
 from paper.page import Block, Figure, Table, heat, photo, two
 from paper.results import Results
-from paper.scenes import MODELS
+from paper.scenes import network
+from training.keras import add_mnist
 
 NAME = "figure3"
 TITLE = "Figure 3: global and local source signals"
@@ -26,7 +26,7 @@ COMPARED = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
+    add_mnist(parser)
     parser.add_argument("--digit", type=int, default=0)
     parser.add_argument("--shown", type=int, default=6)
     parser.add_argument("--calibration", type=int, default=10_000, help="training images to fit on")
@@ -35,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def likeness(values: NDArray[np.floating[Any]]) -> float:
     """Mean Pearson correlation between the samples [N, ...] of all pairs; of those that are not constant."""
     flat = values.reshape(len(values), -1)
-    found = np.corrcoef(flat[flat.std(axis=1) > 0])
-    return float(found[np.triu_indices(len(found), 1)].mean())
+    matrix = np.corrcoef(flat[flat.std(axis=1) > 0])
+    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
     def make() -> dict[str, Any]:
-        net = mr.load(MODELS / "mnist_mlp" / "model.onnx")
+        net = network("mnist_mlp")
         x, _ = digits(options.mnist, "train", options.calibration)
         x_test, y_test = digits(options.mnist, "test", 10_000)
         mine = x_test[some_of_each(y_test, [options.digit], max(COMPARED, options.shown))]

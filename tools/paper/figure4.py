@@ -9,7 +9,8 @@ import mipin_ref as mr
 from paper.digits import Images, digits, garments, some_of_each
 from paper.page import Block, Figure, photo
 from paper.results import Results
-from paper.scenes import MODELS, add_data
+from paper.scenes import network
+from training.keras import add_data
 
 NAME = "figure4"
 TITLE = "Figure 4: source signals with logits"
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
     for name in options.networks:
 
         def make(name: str = name) -> dict[str, Any]:
-            net = mr.load(MODELS / name / "model.onnx")
+            net = network(name)
             x, y = images(name, options, "train", options.calibration)
             x_test, y_test = images(name, options, "test", 200)
             mine = x_test[some_of_each(y_test, CLASSES, 1)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from paper.digits import digits, some_of_each
 from paper.page import Block, Figure, Table, heat, photo, two
 from paper.published import GRAD_CAM
 from paper.published import METHODS as ALL
-from paper.results import Results
-from paper.scenes import MODELS
+from paper.results import Results, or_failed
+from paper.scenes import network
+from training.keras import add_mnist
 
 NAME = "figure5"
 TITLE = "Figure 5: all methods on the MLP's digits"
@@ -30,13 +30,13 @@ CLASSES = [0, 2, 3, 5]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
+    add_mnist(parser)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--calibration", type=int, default=10_000, help="training images to fit on")
 
 
 def shares(maps: Any, x: Any) -> dict[str, float]:
-    """Of the magnitude of maps [N, H, W]: the share on the strokes, within two pixels of them, and beyond."""
+    """Share out the magnitude of maps [N, H, W]: on the strokes, within two pixels of them, and beyond."""
     on = x[:, 0] > 0
     near = np.zeros_like(on)
     padded = np.pad(on, ((0, 0), (2, 2), (2, 2)))
@@ -53,7 +53,7 @@ def shares(maps: Any, x: Any) -> dict[str, float]:
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
-    net = mr.load(MODELS / "mnist_mlp" / "model.onnx")
+    net = network("mnist_mlp")
     x, y = digits(options.mnist, "train", options.calibration)
     x_test, y_test = digits(options.mnist, "test", 1000)
     rows = some_of_each(y_test, CLASSES, 1)
@@ -63,14 +63,13 @@ def run(options: argparse.Namespace, results: Results) -> None:
     for name in options.methods:
 
         def make(name: str = name) -> dict[str, Any]:
-            try:
-                panel.prepare(CLASSES if name == METHODS[0] else ())
-                maps = mr.saliency(panel.explain(name, mine, labels), kind=KIND, positive=False)
-            except mr.MipinError as error:
-                return {"failed": str(error)}
+            panel.prepare(CLASSES if name == METHODS[0] else ())
+            maps = mr.saliency(panel.explain(name, mine, labels), kind=KIND, positive=False)
             return {"pictures": [heat(one) for one in maps], "shares": shares(maps, mine)}
 
-        results.part(NAME, name, {"calibration": options.calibration, "classes": CLASSES, "kind": KIND}, make)
+        results.part(
+            NAME, name, {"calibration": options.calibration, "classes": CLASSES, "kind": KIND}, or_failed(make)
+        )
     results.part(NAME, "input", {"classes": CLASSES}, lambda: {"pictures": [photo(one) for one in mine]})
 
 
@@ -80,7 +79,7 @@ def expected() -> list[str]:
 
 def blocks(results: Results) -> list[Block]:
     names = ["input", *METHODS]
-    parts = {name: part for name in names if (part := results.read(NAME, name))}
+    parts = results.parts(NAME, names)
     if not parts:
         return []
     drawn = {name: part.result for name, part in parts.items() if "pictures" in part.result}

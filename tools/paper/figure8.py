@@ -6,14 +6,14 @@ import argparse
 from typing import Any
 
 import numpy as np
-from clutter import CLASS_NAMES
 
 import mipin_ref as mr
 from paper.maps import FEWER, correlations, signed_map
 from paper.page import Block, Figure, Table, heat, photo, two
 from paper.published import METHODS
-from paper.results import Results
-from paper.scenes import CALIBRATION_SEED, NETWORKS, PAIRS_SEED, add_data, fit_options, network, places, scenes
+from paper.results import Results, or_failed, part_of
+from paper.scenes import CALIBRATION_SEED, NETWORKS, PAIRS_SEED, add_scenes, fit_options, network, places, scenes
+from training.clutter import CLASS_NAMES
 
 NAME = "figure8"
 TITLE = "Figure 8: two classes in one image"
@@ -27,15 +27,14 @@ SHOWN = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data(parser)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    add_scenes(parser)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--samples", type=int, default=150, help="scenes of two objects")
     parser.add_argument("--calibration", type=int, default=900, help="scenes of one object to fit on")
 
 
 def own_share(maps: Any, boxes: Any, turn: int) -> Any:
-    """Of the positive values in either box of maps [N, H, W], boxes [N, 2, 4]: the share in the box asked for [N].
+    """Share [N] in the box asked for of the positive values in either box; maps [N, H, W], boxes [N, 2, 4].
 
     NaN where neither box has any.
     """
@@ -69,12 +68,9 @@ def run(options: argparse.Namespace, results: Results) -> None:
                 continue
 
             def make(panel: mr.Panel = panel, method: str = method, at: str | None = at) -> dict[str, Any]:
-                try:
-                    panel.prepare(range(panel.net.classes) if method == METHODS[0] else ())
-                    found = [panel.explain(method, pairs.x, pairs.y[:, turn], at=at) for turn in (0, 1)]
-                except mr.MipinError as error:
-                    return {"failed": str(error)}
-                maps = [signed_map(res, KIND, size) for res in found]
+                panel.prepare(range(panel.net.classes) if method == METHODS[0] else ())
+                either = [panel.explain(method, pairs.x, pairs.y[:, turn], at=at) for turn in (0, 1)]
+                maps = [signed_map(res, KIND, size) for res in either]
                 shares = np.concatenate([own_share(maps[turn], pairs.boxes, turn) for turn in (0, 1)])
                 alike = correlations(*maps)
                 return {
@@ -84,7 +80,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
                     "pictures": [[heat(maps[turn][i]) for turn in (0, 1)] for i in range(SHOWN)],
                 }
 
-            results.part(NAME, f"{name}--{row}", given | ({"at": at} if at else {}), make)
+            results.part(NAME, part_of(name, row), given | ({"at": at} if at else {}), or_failed(make))
 
     def drawn() -> dict[str, Any]:
         return {
@@ -96,15 +92,14 @@ def run(options: argparse.Namespace, results: Results) -> None:
 
 
 def expected() -> list[str]:
-    return [*(f"{name}--{row}" for name in NETWORKS for row in depth(network(name))), "scenes"]
+    return [*(part_of(name, row) for name in NETWORKS for row in depth(network(name))), "scenes"]
 
 
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
     shown = results.read(NAME, "scenes")
     for name in NETWORKS:
-        rows = list(depth(network(name)))
-        parts = {row: part for row in rows if (part := results.read(NAME, f"{name}--{row}"))}
+        parts = results.parts(NAME, depth(network(name)), name)
         drawn = {row: part.result for row, part in parts.items() if "pictures" in part.result}
         if shown and drawn:
             pictures, names = shown.result["pictures"], shown.result["names"]

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from photographs import calibration, mosaics, photographs
-from pointing import GRID, chosen_tensors, recognised_by
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
 from paper.maps import batches, signed_map
 from paper.page import Block, Table, three
-from paper.published import METHODS
+from paper.photographs import (
+    GRID,
+    calibration,
+    mosaics,
+    photographs,
+    recognised_by,
+    recognised_classes,
+)
 from paper.results import Results
+from paper.rows import ROWS, method_of, run_rows
 
 NAME = "pointing"
 TITLE = "Grid pointing game on EfficientNet-Lite0"
@@ -24,8 +29,6 @@ PAPER = (
     "cell of the class, 0.25 by chance."
 )
 HELP = "grid pointing game of all methods on a network of colour photographs"
-LAST = ", last feature map"
-ROWS = [MIPIN + LAST, *METHODS]
 KINDS = ("contribution", "attribution")
 FEWEST: dict[str, dict[str, Any]] = {"smoothgrad": {"samples": 8}, "integrated-gradients": {"steps": 8}}
 
@@ -65,15 +68,12 @@ def run(options: argparse.Namespace, results: Results) -> None:
     net = mr.load(options.model)
     images = photographs(options.photographs)
     right = recognised_by(options.model, net, images)
-    classes = list(dict.fromkeys(one.label for one in right))[: options.classes]
-    if len(classes) < options.classes:
-        raise ValueError(f"the network recognises photographs of {len(classes)} classes, not of {options.classes}")
+    classes = recognised_classes(right, options.classes)
     side = net.input_shape[-1]
     x, labels = mosaics(right, options.mosaics, options.seed, side, GRID, targets=classes)
     y = np.array([classes[i % len(classes)] for i in range(len(x))])
     cells = np.argmax(labels == y[:, None], axis=1)
     fitted_on, _ = calibration(images, options.calibration, options.seed, side, options.calibration_mosaics)
-    last = chosen_tensors(net, ["last"], ())[0]
     given = {
         "sha256": net.sha256,
         "photographs": len(images),
@@ -83,30 +83,18 @@ def run(options: argparse.Namespace, results: Results) -> None:
             for key in ("classes", "mosaics", "calibration", "calibration_mosaics", "ridge", "seed")
         },
     }
-    panels: dict[str | None, mr.Panel] = {}
-    for row in options.rows:
-        name, at = row.removesuffix(LAST), last if row.endswith(LAST) else None
 
-        def make(name: str = name, at: str | None = at) -> dict[str, Any]:
-            try:
-                # A fit that stops at the last map is done in seconds; the one to the pixels is another.
-                if at not in panels:
-                    fit = mr.Panel(
-                        net,
-                        fitted_on,
-                        fit_options={"ridge": options.ridge, "at": at},
-                        method_options=FEWEST,
-                        dtype="float32",
-                        memory=options.memory,
-                    )
-                    panels[at] = fit
-                if name == MIPIN:
-                    panels[at].prepare(classes)
-                return {**played(panels[at], name, x, y, cells, at), "tensor": at or ""}
-            except mr.MipinError as error:
-                return {"failed": str(error)}
+    def panel(at: str | None) -> mr.Panel:
+        fit: Any = {"ridge": options.ridge, "at": at}
+        return mr.Panel(net, fitted_on, fit_options=fit, method_options=FEWEST, dtype="float32", memory=options.memory)
 
-        results.part(NAME, row, {**given, "method": FEWEST.get(name, {})}, make)
+    def measure(panel: mr.Panel, method: str, at: str | None) -> dict[str, Any]:
+        return {**played(panel, method, x, y, cells, at), "tensor": at or ""}
+
+    def depends(row: str) -> dict[str, Any]:
+        return {**given, "method": FEWEST.get(method_of(row), {})}
+
+    run_rows(results, NAME, options.rows, net, panel=panel, measure=measure, given=depends, classes=classes)
 
 
 def expected() -> list[str]:
@@ -114,7 +102,7 @@ def expected() -> list[str]:
 
 
 def blocks(results: Results) -> list[Block]:
-    parts = {row: part for row in ROWS if (part := results.read(NAME, row))}
+    parts = results.parts(NAME, ROWS)
     if not parts:
         return []
     options = next(iter(parts.values())).options

@@ -61,17 +61,17 @@ class Sample(NamedTuple):
 
 def read_synsets(path: Path) -> dict[str, int]:
     """wnid -> class index. Raises ValueError for a line without a wnid, and for one that comes twice."""
-    found: dict[str, int] = {}
+    classes: dict[str, int] = {}
     for number, line in enumerate(path.read_text().splitlines()):
         match = re.match(r"n\d{8}\b", line.strip())
         if match is None:
             raise ValueError(f"{path}, line {number + 1}: does not begin with a wnid such as n01440764")
-        if match[0] in found:
+        if match[0] in classes:
             raise ValueError(f"{path}, line {number + 1}: {match[0]} is there twice")
-        found[match[0]] = number
-    if not found:
+        classes[match[0]] = number
+    if not classes:
         raise ValueError(f"{path}: holds no synset")
-    return found
+    return classes
 
 
 def read_annotation(path: Path) -> Annotation:
@@ -118,15 +118,15 @@ def _number(path: Path, root: ElementTree.Element, field: str) -> float:
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
     """Image files below a folder by their name without suffix. Raises ValueError where there is none, or one twice."""
-    found: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
-            if path.stem in found:
-                raise ValueError(f"{path}: {found[path.stem]} has the same name")
-            found[path.stem] = path
-    if not found:
+            if path.stem in by_stem:
+                raise ValueError(f"{path}: {by_stem[path.stem]} has the same name")
+            by_stem[path.stem] = path
+    if not by_stem:
         raise ValueError(f"{folder}: holds no image ({', '.join(SUFFIXES)})")
-    return found
+    return by_stem
 
 
 def _scale(width: int, height: int, how: Preparation) -> tuple[int, int, int, int]:
@@ -177,7 +177,7 @@ class Prepared:
         return np.stack([prepared(path, self._how) for path in chosen])
 
 
-class Found(NamedTuple):
+class Selection(NamedTuple):
     """samples: those to explain, in order of their names; too_large: images left out since their boxes cover 33 % of
     the crop or more; outside: left out since the crop has nothing of their boxes.
     """
@@ -187,7 +187,7 @@ class Found(NamedTuple):
     outside: int
 
 
-def read_samples(images: Path, boxes: Path, synsets: dict[str, int], how: Preparation, limit: int = 0) -> Found:
+def read_samples(images: Path, boxes: Path, synsets: dict[str, int], how: Preparation, limit: int = 0) -> Selection:
     """Images with their boxes, the first `limit` that are kept, or all.
 
     Raises ValueError for an annotation that is malformed, of an unknown class, without its image, or of another size
@@ -226,7 +226,7 @@ def read_samples(images: Path, boxes: Path, synsets: dict[str, int], how: Prepar
                 break
     if not samples:
         raise ValueError(f"{boxes}: no image has boxes of less than {PERCENT} % of the crop")
-    return Found(samples, too_large, outside)
+    return Selection(samples, too_large, outside)
 
 
 def covered(boxes: NDArray[np.int64], side: int) -> NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import mipin_ref as mr
 
 Floats = NDArray[np.floating[Any]]
+Key = TypeVar("Key")
 
 KINDS = ("contribution", "|contribution|", "attribution", "magnitude")
 """Sum over channels of A·X, its absolute value, mean over channels of A, sum over channels of |A|."""
@@ -41,6 +42,11 @@ def flat(maps: Floats) -> bool:
     return bool((maps == maps[:, :1, :1]).all())
 
 
+def accuracies(maps: Mapping[Key, Floats], boxes: NDArray[np.int64]) -> dict[Key, float | None]:
+    """Box accuracy of maps [N, H, W] against boxes [N, 4]; None where they are flat on every scene."""
+    return {key: None if flat(one) else float(mr.metrics.box_accuracy(one, boxes).mean) for key, one in maps.items()}
+
+
 def correlations(maps: Floats, others: Floats) -> list[float]:
     """Pearson's correlation of each map [N, H, W] with its other; samples with a constant map are left out."""
     return [
@@ -51,6 +57,6 @@ def correlations(maps: Floats, others: Floats) -> list[float]:
 
 
 def batches(count: int, size: int = 250) -> Iterator[slice]:
-    """Slices of count samples, so that not all attributions are held at once."""
+    """Cut count samples into slices, so that not all attributions are held at once."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

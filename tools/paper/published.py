@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mipin_ref.panel import MIPIN
-
+MIPIN = "mip-in"
 GRAD_CAM = "grad-cam"
 METHODS = (
     MIPIN,

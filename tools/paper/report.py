@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mipin_ref.panel import MIPIN
 from paper import (
     accuracy,
     clutter_boxes,
@@ -25,7 +23,9 @@ from paper import (
     table2,
 )
 from paper.page import Block, Figure, Table
+from paper.published import MIPIN
 from paper.results import Results
+from training.files import write_whole
 
 EXPERIMENTS: tuple[ModuleType, ...] = (
     table1,
@@ -57,14 +57,14 @@ class Section:
 
 
 def sections(results: Results) -> list[Section]:
-    """Of every experiment, those that have no result too. Raises ValueError for a damaged file of results."""
-    found = []
+    """Fill a section for every experiment, with results or without. Raises ValueError for a damaged file."""
+    filled = []
     for experiment in EXPERIMENTS:
         parts = experiment.expected()
         missing = [part for part in parts if results.read(experiment.NAME, part) is None]
         blocks = [_told(block) for block in experiment.blocks(results)]
-        found.append(Section(experiment.NAME, experiment.TITLE, experiment.PAPER, blocks, missing, len(parts)))
-    return found
+        filled.append(Section(experiment.NAME, experiment.TITLE, experiment.PAPER, blocks, missing, len(parts)))
+    return filled
 
 
 def _told(block: Block) -> dict[str, Any]:
@@ -91,8 +91,6 @@ def page(results: Results) -> str:
 
 def write(results: Results, out: Path) -> list[str]:
     """The page in a file, whole or not at all; what is missing, a line an experiment."""
-    temporary = out.with_name(out.name + ".tmp")
-    temporary.write_text(page(results))
-    os.replace(temporary, out)
+    write_whole(out, page(results).encode())
     lacking = [one for one in sections(results) if one.missing]
     return [f"{one.key}: {len(one.missing)} of {one.expected} parts missing" for one in lacking]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import mipin_ref as mr
+from training.files import write_json
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,14 @@ class Results:
         Written whole when it is made, so that an interruption loses this part alone.
         """
         wanted = _plain(options)
-        found = self.read(experiment, name)
-        if found is not None and found.options == wanted:
-            return found.result
+        there = self.read(experiment, name)
+        if there is not None and there.options == wanted:
+            return there.result
         began = time.perf_counter()
         result: dict[str, Any] = _plain(make())
         seconds = round(time.perf_counter() - began, 1)
-        path = self._path(experiment, name)
-        temporary = path.with_name(path.name + ".tmp")
         content = {"experiment": experiment, "part": name, "options": wanted, "seconds": seconds, "result": result}
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, path)
+        write_json(self._path(experiment, name), content)
         print(f"{experiment} {name}: {seconds:.0f} s", flush=True)
         return result
 
@@ -63,12 +62,34 @@ class Results:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no result of an experiment; delete it to have it made again") from error
 
+    def parts(self, experiment: str, names: Iterable[str], of: str = "") -> dict[str, Part]:
+        """The parts that are there, by name; of: the network whose parts they are, where an experiment has several."""
+        read = {name: self.read(experiment, part_of(of, name)) for name in names}
+        return {name: part for name, part in read.items() if part is not None}
+
     def _path(self, experiment: str, name: str) -> Path:
         return self.folder / (re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{experiment}--{name}") + ".json")
 
 
+def part_of(network: str, name: str) -> str:
+    """The name of a network's part; where there is but one network, the name alone."""
+    return f"{network}--{name}" if network else name
+
+
+def or_failed(make: Callable[[], Mapping[str, Any]]) -> Callable[[], Mapping[str, Any]]:
+    """Tell of a method that refuses a network, as {"failed": reason}, instead of ending the run."""
+
+    def made() -> Mapping[str, Any]:
+        try:
+            return make()
+        except mr.MipinError as error:
+            return {"failed": str(error)}
+
+    return made
+
+
 def _plain(value: Any) -> Any:
-    """value as JSON gives it back: keys as strings, tuples as lists, NumPy's numbers as Python's, NaN as None."""
+    """Give value as it comes back from JSON: keys are strings, tuples lists, NumPy's numbers Python's, NaN None."""
 
     def told(other: Any) -> Any:
         if isinstance(other, np.ndarray | np.generic):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
 from paper.digits import digits
 from paper.maps import FEWER, correlations
 from paper.page import Block, Table, two
-from paper.published import METHODS
-from paper.results import Results
-from paper.scenes import CALIBRATION_SEED, MODELS, TEST_SEED, add_data, scenes
+from paper.published import METHODS, MIPIN
+from paper.results import Results, or_failed, part_of
+from paper.scenes import CALIBRATION_SEED, TEST_SEED, network, scenes
+from training.keras import add_data
 
 NAME = "sanity"
 TITLE = "Sanity checks: the class label and the weights of the upper layers"
@@ -78,17 +78,17 @@ def checked(net: mr.Network, name: str, data: tuple[Any, Any, Any], layers: int)
 
     alike = correlations(maps(y), maps(other))
     weighted = [layer.output for layer in reversed(net.layers) if layer.kind in ("Dense", "Conv")][:layers]
-    found = mr.metrics.randomization(net, explain, x, y, tensors=weighted, ssim=False)
+    randomized = mr.metrics.randomization(net, explain, x, y, tensors=weighted, ssim=False)
     return {
         "label": float(np.mean(alike)) if alike else None,
-        "weights": {step.tensor: {"signed": step.signed, "absolute": step.absolute} for step in found.steps},
+        "weights": {step.tensor: {"signed": step.signed, "absolute": step.absolute} for step in randomized.steps},
     }
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
-    for network in options.networks:
-        net = mr.load(MODELS / network / "model.onnx")
-        data = data_of(network, options)
+    for title in options.networks:
+        net = network(title)
+        data = data_of(title, options)
         for name in options.methods:
             given = {
                 "sha256": net.sha256,
@@ -96,22 +96,19 @@ def run(options: argparse.Namespace, results: Results) -> None:
             }
 
             def make(net: mr.Network = net, name: str = name, data: tuple[Any, Any, Any] = data) -> dict[str, Any]:
-                try:
-                    return checked(net, name, data, options.layers)
-                except mr.MipinError as error:
-                    return {"failed": str(error)}
+                return checked(net, name, data, options.layers)
 
-            results.part(NAME, f"{network}--{name}", given, make)
+            results.part(NAME, part_of(title, name), given, or_failed(make))
 
 
 def expected() -> list[str]:
-    return [f"{network}--{name}" for network in NETWORKS for name in METHODS]
+    return [part_of(title, name) for title in NETWORKS for name in METHODS]
 
 
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
-    for network in NETWORKS:
-        parts = {name: part for name in METHODS if (part := results.read(NAME, f"{network}--{name}"))}
+    for title in NETWORKS:
+        parts = results.parts(NAME, METHODS, title)
         known = {name: part.result for name, part in parts.items() if "label" in part.result}
         if known:
             options = next(iter(parts.values())).options
@@ -123,12 +120,12 @@ def blocks(results: Results) -> list[Block]:
                 steps = [f"{two(step['signed'])} ({two(step['absolute'])})" for step in one["weights"].values()]
                 rows.append([name, two(one["label"]), *steps])
             caption = (
-                f"{network}, {options['samples']} test samples: correlation (Pearson) of the maps A·X of the true "
+                f"{title}, {options['samples']} test samples: correlation (Pearson) of the maps A·X of the true "
                 "class and the next one; rank correlation (Spearman) with the original map, and of absolute values in "
                 "brackets, as layers are redrawn from the logits down; fitted anew on "
                 f"{options['calibration']} samples each time"
             )
             told.append(Table(head, rows, caption))
         failed = {name: part.result["failed"] for name, part in parts.items() if "failed" in part.result}
-        told += [f"{network}, {name} fails: {reason}" for name, reason in failed.items()]
+        told += [f"{title}, {name} fails: {reason}" for name, reason in failed.items()]
     return told

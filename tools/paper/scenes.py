@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clutter import Sources, compose, load_sources
 from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.results import Results
+from training.clutter import Sources, compose, load_sources
+from training.files import MODELS
+from training.keras import add_data, scaled
 
-MODELS = Path(__file__).resolve().parents[2] / "models_onnx"
 NETWORKS = ("clutter_vgg", "clutter_resnet")
 CALIBRATION_SEED, VALIDATION_SEED, TEST_SEED, PAIRS_SEED = 11, 12, 101, 103
 """Scenes that no other tool draws: training, its validation and its test take others."""
@@ -37,16 +38,17 @@ def _sources(mnist: Path, fashion: Path, split: str) -> Sources:
 
 def scenes(options: argparse.Namespace, split: str, samples: int, seed: int, *, pairs: bool = False) -> Boxed:
     """Scenes of one split, from the files --mnist and --fashion."""
-    found = compose(_sources(options.mnist, options.fashion, split), split, samples, seed, pairs=pairs)
-    return Boxed(found.x.astype(np.float32) / np.float32(255), found.y, found.boxes)
+    composed = compose(_sources(options.mnist, options.fashion, split), split, samples, seed, pairs=pairs)
+    return Boxed(scaled(composed.x), composed.y, composed.boxes)
 
 
 def fit_options(results: Results) -> Any:
-    """Of every fit on scenes: each finished pass is kept among the results, and like fits are made once."""
+    """The options of every fit on scenes: each finished pass is kept among the results, and like fits are made once."""
     return {"checkpoint": results.folder / "fits"}
 
 
 def network(name: str) -> mr.Network:
+    """Load an embedded network."""
     return mr.load(MODELS / name / "model.onnx")
 
 
@@ -57,6 +59,7 @@ def places(net: mr.Network) -> list[str]:
     return [tensor for tensor in reversed(maps) if kinds.get(tensor) in ("Activation", "MaxPool")]
 
 
-def add_data(parser: Any) -> None:
-    parser.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
-    parser.add_argument("--fashion", type=Path, required=True, help="Fashion-MNIST under the same keys")
+def add_scenes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every experiment on scenes: the files they are made of, and which of the two networks."""
+    add_data(parser)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))

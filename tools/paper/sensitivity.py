@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from paper.digits import digits
 from paper.maps import FEWER, batches
 from paper.page import Block, Table, two
 from paper.published import GRAD_CAM, METHODS, SENSITIVITY
-from paper.results import Results
-from paper.scenes import MODELS
+from paper.results import Results, or_failed
+from paper.scenes import network
+from training.keras import add_mnist
 
 NAME = "sensitivity"
 TITLE = "Figure 9 and Appendix B: class sensitivity"
@@ -33,7 +33,7 @@ PAIR = (3, 8)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mnist", type=Path, required=True, help="Keras's mnist.npz")
+    add_mnist(parser)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--samples", type=int, default=5000, help="test images; the paper took 5,000")
     parser.add_argument("--calibration", type=int, default=5000, help="training images to fit on")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple[int, int]) -> dict[str, Any]:
     """For each kind of map the mean distance between the maps of the two classes, signed as they are."""
-    found: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in KINDS}
+    apart: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in KINDS}
     zero = dict.fromkeys(KINDS, 0)
     for rows in batches(len(x)):
         pair = [panel.explain(name, x[rows], c) for c in classes]
@@ -50,9 +50,9 @@ def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple
             positive = kind == "positive part"
             of = "attribution" if positive else kind
             one = mr.metrics.class_sensitivity(*(mr.saliency(res, kind=of, positive=positive) for res in pair))
-            found[kind].append(one.distances)
+            apart[kind].append(one.distances)
             zero[kind] += one.zero
-    joined = {kind: np.concatenate(parts) for kind, parts in found.items()}
+    joined = {kind: np.concatenate(parts) for kind, parts in apart.items()}
     return {
         "mean": {kind: float(values.mean()) for kind, values in joined.items()},
         "error": {kind: float(values.std() / np.sqrt(len(values))) for kind, values in joined.items()},
@@ -61,7 +61,7 @@ def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
-    net = mr.load(MODELS / "mnist_cnn" / "model.onnx")
+    net = network("mnist_cnn")
     x, _ = digits(options.mnist, "test", options.samples)
     calibration, _ = digits(options.mnist, "train", options.calibration)
     panel = mr.Panel(net, calibration, method_options=FEWER, dtype="float32", memory="1GB")
@@ -74,13 +74,10 @@ def run(options: argparse.Namespace, results: Results) -> None:
         }
 
         def make(name: str = name) -> dict[str, Any]:
-            try:
-                panel.explain(name, x[:2], options.classes[0])
-                return distances(panel, name, x, tuple(options.classes))
-            except mr.MipinError as error:
-                return {"failed": str(error)}
+            panel.explain(name, x[:2], options.classes[0])
+            return distances(panel, name, x, tuple(options.classes))
 
-        results.part(NAME, name, given, make)
+        results.part(NAME, name, given, or_failed(make))
 
 
 def expected() -> list[str]:
@@ -96,18 +93,18 @@ def order(ours: dict[str, float]) -> tuple[float, int]:
 
 
 def blocks(results: Results) -> list[Block]:
-    parts = {name: part for name in METHODS if (part := results.read(NAME, name))}
-    found = {name: part.result for name, part in parts.items() if "mean" in part.result}
+    parts = results.parts(NAME, METHODS)
+    measured = {name: part.result for name, part in parts.items() if "mean" in part.result}
     if not parts:
         return []
     options = next(iter(parts.values())).options
-    ranked = sorted(parts, key=lambda name: -found.get(name, {"mean": {"attribution": -1}})["mean"]["attribution"])
+    ranked = sorted(parts, key=lambda name: -measured.get(name, {"mean": {"attribution": -1}})["mean"]["attribution"])
     rows = []
     for name in ranked:
-        if name not in found:
+        if name not in measured:
             rows.append([name, parts[name].result["failed"], "", "", "", "", two(SENSITIVITY.get(name))])
             continue
-        one = found[name]
+        one = measured[name]
         means = [
             f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" if kind in one["mean"] else "–" for kind in KINDS
         ]
@@ -118,10 +115,10 @@ def blocks(results: Results) -> list[Block]:
         rows.append([name, *means, str(one["zero"]["attribution"]), images, two(SENSITIVITY.get(name))])
     told = []
     for kind in KINDS:
-        value, count = order({name: one["mean"][kind] for name, one in found.items() if kind in one["mean"]})
+        value, count = order({name: one["mean"][kind] for name, one in measured.items() if kind in one["mean"]})
         if count > 2:
             told.append(f"{value:.2f} for maps of kind {kind} ({count} methods)")
-    here = sorted((n for n in SENSITIVITY if n in found), key=lambda n: -found[n]["mean"]["attribution"])
+    here = sorted((n for n in SENSITIVITY if n in measured), key=lambda n: -measured[n]["mean"]["attribution"])
     paper = sorted(SENSITIVITY, key=lambda n: -SENSITIVITY[n])
     return [
         Table(

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pointing import deepest
 
 import mipin_ref as mr
-from paper.maps import KINDS, flat, signed_map
+from paper.maps import KINDS, accuracies, signed_map
 from paper.page import Block, Table, three
-from paper.results import Results
+from paper.places import deepest
+from paper.results import Results, part_of
 from paper.scenes import (
     CALIBRATION_SEED,
     NETWORKS,
     VALIDATION_SEED,
     Boxed,
-    add_data,
+    add_scenes,
     fit_options,
     network,
     places,
@@ -71,8 +71,7 @@ SMALL = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data(parser)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    add_scenes(parser)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--calibration", type=int, default=100, help="scenes that the inverses are fitted on")
     parser.add_argument("--validation", type=int, default=300, help="scenes that are explained")
@@ -116,16 +115,10 @@ def by_depth(inverses: dict[int, mr.Inverse], of: Boxed, tensors: list[str]) -> 
         rows = np.flatnonzero(of.y == c)
         if not len(rows):
             continue
-        found = inv.attribute(of.x[rows], at=tensors)
+        by_tensor = inv.attribute(of.x[rows], at=tensors)
         for tensor, kind in maps:
-            maps[tensor, kind][rows] = signed_map(found[tensor], kind, size)
-    return {
-        tensor: {
-            kind: None if flat(maps[tensor, kind]) else mr.metrics.box_accuracy(maps[tensor, kind], of.boxes).mean
-            for kind in KINDS
-        }
-        for tensor in tensors
-    }
+            maps[tensor, kind][rows] = signed_map(by_tensor[tensor], kind, size)
+    return {tensor: accuracies({kind: maps[tensor, kind] for kind in KINDS}, of.boxes) for tensor in tensors}
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -151,27 +144,26 @@ def run(options: argparse.Namespace, results: Results) -> None:
                 r2 = {tensor: float(np.mean([one[tensor] for one in reports])) for tensor in reports[0]}
                 return {"accuracy": by_depth(inverses, validation, tensors), "r2": r2}
 
-            results.part(NAME, f"{name}--{title}", given, make)
+            results.part(NAME, part_of(name, title), given, make)
 
 
 def best_rows(results: Results, name: str) -> Iterator[tuple[float, str, str, str]]:
     """Accuracy, variant, tensor and kind of all that the study has on a network, best first."""
     rows = []
-    for title in VARIANTS:
-        part = results.read(NAME, f"{name}--{title}")
-        for tensor, kinds in part.result["accuracy"].items() if part else ():
+    for title, part in results.parts(NAME, VARIANTS, name).items():
+        for tensor, kinds in part.result["accuracy"].items():
             rows += [(value, title, tensor, kind) for kind, value in kinds.items() if value is not None]
     yield from sorted(rows, key=lambda row: -row[0])
 
 
 def expected() -> list[str]:
-    return [f"{name}--{title}" for name in NETWORKS for title in VARIANTS]
+    return [part_of(name, title) for name in NETWORKS for title in VARIANTS]
 
 
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
     for name in NETWORKS:
-        parts = {title: part for title in VARIANTS if (part := results.read(NAME, f"{name}--{title}"))}
+        parts = results.parts(NAME, VARIANTS, name)
         if not parts:
             continue
         options = next(iter(parts.values())).options

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
-from compose import compose_fashion
 from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.page import Block, Table, percent
 from paper.published import APC
 from paper.results import Results
-from paper.scenes import MODELS, add_data
+from paper.scenes import network
+from training.keras import add_data, scaled
+from training.sets import Dataset, load_mnist, load_rgb32
 
 NAME = "table1"
 TITLE = "Table 1: average percentage change"
@@ -41,8 +43,7 @@ class Scaled:
         return len(self._stored)
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = self._stored[index].astype(np.float32) / np.float32(255)
-        return values
+        return scaled(self._stored[index])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,57 +55,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the composed images, as in training")
 
 
-def data_of(network: str, options: argparse.Namespace) -> tuple[NDArray[Any], ...]:
-    """x, y, x_test, y_test of a network, images as bytes."""
-    if network == "rgb32_cnn":
-        train, test = compose_fashion(options.fashion, options.seed)
-        return train.x, train.y, test.x, test.y
-    with np.load(options.mnist, allow_pickle=False) as stored:
-        x, y, x_test, y_test = (stored[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-    return x[:, None], y, x_test[:, None], y_test
+def data_of(name: str, options: argparse.Namespace) -> Dataset:
+    """The images that a network was trained on and is tested on, as bytes."""
+    return load_rgb32(options.fashion, options.seed) if name == "rgb32_cnn" else load_mnist(options.mnist)
 
 
-def choices_of(network: str) -> list[tuple[FitOn, bool]]:
+def choices_of(name: str) -> list[tuple[FitOn, bool]]:
     """The MLP has no convolution to bias."""
-    return [choice for choice in CHOICES if not (network == "mnist_mlp" and choice[1])]
+    return [choice for choice in CHOICES if not (name == "mnist_mlp" and choice[1])]
 
 
-def part_of(network: str, fit_on: str, conv_bias: bool) -> str:
-    return f"{network}--{fit_on}{'--conv_bias' if conv_bias else ''}"
+def choice_of(name: str, fit_on: str, conv_bias: bool) -> str:
+    return f"{name}--{fit_on}{'--conv_bias' if conv_bias else ''}"
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
-    for network in options.networks:
-        net = mr.load(MODELS / network / "model.onnx")
-        data: list[tuple[NDArray[Any], ...]] = []
-
-        def images(network: str = network, data: list[tuple[NDArray[Any], ...]] = data) -> tuple[NDArray[Any], ...]:
-            if not data:
-                data.append(data_of(network, options))
-            return data[0]
-
-        for fit_on, conv_bias in choices_of(network):
+    for name in options.networks:
+        net, images = network(name), cache(partial(data_of, name, options))
+        given = {**{key: getattr(options, key) for key in ("samples", "dtype", "seed")}, "sha256": net.sha256}
+        for fit_on, conv_bias in choices_of(name):
 
             def make(
                 net: mr.Network = net,
-                images: Callable[[], tuple[NDArray[Any], ...]] = images,
+                images: Callable[[], Dataset] = images,
                 fit_on: FitOn = fit_on,
                 conv_bias: bool = conv_bias,
             ) -> dict[str, Any]:
                 return measured(net, images(), fit_on, conv_bias, options)
 
-            given = {key: getattr(options, key) for key in ("samples", "dtype", "seed")}
-            results.part(NAME, part_of(network, fit_on, conv_bias), {**given, "sha256": net.sha256}, make)
+            results.part(NAME, choice_of(name, fit_on, conv_bias), given, make)
 
 
 def measured(
-    net: mr.Network, data: tuple[NDArray[Any], ...], fit_on: FitOn, conv_bias: bool, options: argparse.Namespace
+    net: mr.Network, data: Dataset, fit_on: FitOn, conv_bias: bool, options: argparse.Namespace
 ) -> dict[str, Any]:
     """The figures on the test images and on as many of the calibration images; seconds: the fit of all classes; r2: of
     the last inverse, mean over classes.
     """
-    images, labels, x_test, y_test = data
-    x, y = Scaled(images[: options.samples]), labels[: options.samples]
+    x, y = Scaled(data.x_train[: options.samples]), data.y_train[: options.samples]
     began = time.perf_counter()
     inverses = mr.fit(
         net,
@@ -119,34 +107,37 @@ def measured(
     )
     seconds = time.perf_counter() - began
     r2 = float(np.mean([inv.report.tensors[-1].r2 for inv in inverses.values()]))
-    seen = slice(0, len(x_test))
+    seen = slice(0, len(data.x_test))
     told: dict[str, Any] = {"seconds": seconds, "r2_at_input": r2}
-    for name, of, labels_of in (("test", x_test, y_test), ("calibration", images[seen], labels[seen])):
-        found = mr.metrics.apc(net, {c: inv.attribute(Scaled(of[labels_of == c])) for c, inv in inverses.items()})
+    for name, of, labels_of in (
+        ("test", data.x_test, data.y_test),
+        ("calibration", data.x_train[seen], data.y_train[seen]),
+    ):
+        changes = mr.metrics.apc(net, {c: inv.attribute(Scaled(of[labels_of == c])) for c, inv in inverses.items()})
         told[name] = {
-            "apc": found.apc,
-            "positive_apc": found.positive,
-            "median": found.median,
-            "left_out": found.left_out,
+            "apc": changes.apc,
+            "positive_apc": changes.positive,
+            "median": changes.median,
+            "left_out": changes.left_out,
         }
     return told
 
 
 def expected() -> list[str]:
-    return [part_of(network, *choice) for network in APC for choice in choices_of(network)]
+    return [choice_of(network, *choice) for network in APC for choice in choices_of(network)]
 
 
 def blocks(results: Results) -> list[Block]:
     rows = []
-    for network, (apc, positive) in APC.items():
-        for fit_on, conv_bias in choices_of(network):
-            part = results.read(NAME, part_of(network, fit_on, conv_bias))
-            for name in ("test", "calibration") if part else ():
-                one = part.result[name]  # type: ignore[union-attr]
-                figures = [percent(one[key]) for key in ("apc", "positive_apc", "median")]
-                samples = f"{part.options['samples']:,}"  # type: ignore[union-attr]
+    for name, published in APC.items():
+        choices = {choice_of(name, *choice): choice for choice in choices_of(name)}
+        for part_name, part in results.parts(NAME, choices).items():
+            fit_on, conv_bias = choices[part_name]
+            samples = f"{part.options['samples']:,}"
+            for split in ("test", "calibration"):
+                figures = [percent(part.result[split][key]) for key in ("apc", "positive_apc", "median")]
                 rows.append(
-                    [network, fit_on, str(conv_bias), name, *figures, f"{percent(apc)} / {percent(positive)}", samples]
+                    [name, fit_on, str(conv_bias), split, *figures, " / ".join(map(percent, published)), samples]
                 )
     head = ["network", "fit_on", "conv_bias", "evaluated on", "APC", "positive APC", "median", "paper", "fitted on"]
     return [Table(head, rows)] if rows else []

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pointing import chosen_tensors
 
 import mipin_ref as mr
-from mipin_ref.panel import MIPIN
-from paper.ilsvrc import Found, Preparation, Prepared, covered, images_by_stem, read_samples, read_synsets
+from paper.ilsvrc import Preparation, Prepared, Selection, covered, images_by_stem, read_samples, read_synsets
 from paper.maps import KINDS, batches, flat, signed_map
 from paper.page import Block, Table, three
-from paper.published import BOX_ACCURACY, METHODS
+from paper.photographs import square_side
+from paper.published import BOX_ACCURACY, MIPIN
 from paper.results import Results
+from paper.rows import LAST, ROWS, run_rows
 
 NAME = "table2"
 TITLE = "Table 2: box accuracy on ILSVRC"
@@ -24,8 +24,6 @@ PAPER = (
     "baseline 0.518 and 0.541 (SmoothGrad). Neither images nor networks come with this package: give yours."
 )
 HELP = "box accuracy on ILSVRC's images and XML annotations"
-LAST = ", last feature map"
-ROWS = [MIPIN + LAST, *METHODS]
 
 
 def floats(text: str) -> tuple[float, ...]:
@@ -54,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", default="4GB")
 
 
-def scored(panel: mr.Panel, name: str, at: str | None, found: Found, x: Prepared, batch: int) -> dict[str, Any]:
+def scored(panel: mr.Panel, name: str, at: str | None, chosen: Selection, x: Prepared, batch: int) -> dict[str, Any]:
     """Box accuracy by kind of map, None where a kind is flat on every image."""
     side = x.shape[-1]
-    y = np.array([one.label for one in found.samples])
+    y = np.array([one.label for one in chosen.samples])
     scores: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     for rows in batches(len(x), batch):
         res = panel.explain(name, x[rows], y[rows], at=at)
-        masks = [covered(one.boxes, side) for one in found.samples[rows]]
+        masks = [covered(one.boxes, side) for one in chosen.samples[rows]]
         for kind in KINDS:
             maps = signed_map(res, kind, (side, side))
             # A map that ranks nothing scores 0, also where all of a batch are such.
@@ -73,10 +71,7 @@ def scored(panel: mr.Panel, name: str, at: str | None, found: Found, x: Prepared
 
 def run(options: argparse.Namespace, results: Results) -> None:
     net = mr.load(options.model)
-    shape = net.input_shape
-    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-        raise ValueError(f"{options.model}: takes {list(shape)} a sample, not square colour images [3, S, S]")
-    side = shape[-1]
+    side = square_side(net, options.model)
     resize = options.resize or round(side * 8 / 7)
     if resize < side:
         raise ValueError(f"--resize: {resize} pixels are fewer than the {side} of the network's input")
@@ -84,39 +79,32 @@ def run(options: argparse.Namespace, results: Results) -> None:
     synsets = read_synsets(options.synsets)
     if len(synsets) != net.classes:
         raise ValueError(f"{options.synsets}: lists {len(synsets)} classes, the network has {net.classes}")
-    found = read_samples(options.images, options.boxes, synsets, how, options.samples)
-    x = Prepared([one.path for one in found.samples], how)
+    chosen = read_samples(options.images, options.boxes, synsets, how, options.samples)
+    x = Prepared([one.path for one in chosen.samples], how)
     calibration = None
     if options.calibration is not None:
         paths = list(images_by_stem(options.calibration).values())
         calibration = Prepared(paths[: options.calibration_samples or None], how)
-    last = chosen_tensors(net, ["last"], ())[0]
     given = {
         "sha256": net.sha256,
         "model": options.model.name,
         "samples": len(x),
-        "too_large": found.too_large,
-        "outside": found.outside,
+        "too_large": chosen.too_large,
+        "outside": chosen.outside,
         "calibration": 0 if calibration is None else len(calibration),
         "resize": resize,
         **{key: getattr(options, key) for key in ("mean", "std", "scale", "bgr", "dtype")},
     }
-    panels: dict[str | None, mr.Panel] = {}
-    for row in options.rows:
-        name, at = row.removesuffix(LAST), last if row.endswith(LAST) else None
 
-        def make(name: str = name, at: str | None = at) -> dict[str, Any]:
-            try:
-                if at not in panels:
-                    fit: Any = {"at": at}
-                    panels[at] = mr.Panel(net, calibration, fit_options=fit, dtype=options.dtype, memory=options.memory)
-                if name == MIPIN and calibration is not None:
-                    panels[at].prepare({one.label for one in found.samples})
-                return scored(panels[at], name, at, found, x, options.batch)
-            except mr.MipinError as error:
-                return {"failed": str(error)}
+    def panel(at: str | None) -> mr.Panel:
+        fit: Any = {"at": at}
+        return mr.Panel(net, calibration, fit_options=fit, dtype=options.dtype, memory=options.memory)
 
-        results.part(NAME, row, given, make)
+    def measure(panel: mr.Panel, method: str, at: str | None) -> dict[str, Any]:
+        return scored(panel, method, at, chosen, x, options.batch)
+
+    classes = {one.label for one in chosen.samples}
+    run_rows(results, NAME, options.rows, net, panel=panel, measure=measure, given=lambda _: given, classes=classes)
 
 
 def expected() -> list[str]:
@@ -124,7 +112,7 @@ def expected() -> list[str]:
 
 
 def blocks(results: Results) -> list[Block]:
-    parts = {row: part for row in ROWS if (part := results.read(NAME, row))}
+    parts = results.parts(NAME, ROWS)
     if not parts:
         return []
     options = next(iter(parts.values())).options

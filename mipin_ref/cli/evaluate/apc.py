@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.methods.registry import METHODS
 from mipin_ref.metrics.apc import APC, TOO_SMALL, Floats, changes, summary
@@ -16,8 +16,10 @@ from mipin_ref.panel import MIPIN
 from mipin_ref.table import format_table
 
 
-class ApcMeasure:
+class ApcMeasure(Measure):
     """APC over classes, each of the samples that are labelled, or predicted, as of that class."""
+
+    arguments = ()
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -35,15 +37,15 @@ class ApcMeasure:
             return None
         with study.failing(name):
             study.panel.ready(name, self._classes)
-        found: dict[int, Floats] = {}
+        changed: dict[int, Floats] = {}
         for c in self._classes:
             rows = study.rows[study.targets == c]
             parts = study.explained(name, study.samples(rows), c, self._changes)
             if parts is None:
                 return None
-            found[c] = np.concatenate(parts)
+            changed[c] = np.concatenate(parts)
         with study.failing(name):
-            return _as_row(summary(found))
+            return _as_row(summary(changed))
         return None
 
     def _changes(self, res: Attribution, rows: slice) -> Floats:
@@ -62,13 +64,13 @@ class ApcMeasure:
         )
 
 
-def _as_row(found: APC) -> Row:
+def _as_row(measured: APC) -> Row:
     keys = ("apc", "positive", "median", "samples")
     return {
-        "apc": found.apc,
-        "positive": found.positive,
-        "median": found.median,
-        "samples": sum(row[3] for row in found.per_class.values()),
-        "left_out": found.left_out,
-        "per_class": {c: dict(zip(keys, row, strict=True)) for c, row in found.per_class.items()},
+        "apc": measured.apc,
+        "positive": measured.positive,
+        "median": measured.median,
+        "samples": sum(row[3] for row in measured.per_class.values()),
+        "left_out": measured.left_out,
+        "per_class": {c: dict(zip(keys, row, strict=True)) for c, row in measured.per_class.items()},
     }

@@ -1,81 +1,41 @@
-"""The arguments of `mipin evaluate`."""
+"""The arguments of `mipin evaluate`: those of every metric here, a metric's own as its measure declares them."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from mipin_ref.cli.arguments import (
-    add_calibration,
-    add_output,
-    add_preprocessing,
-    index,
-    integers,
-    names,
-    not_negative,
-    number,
-    numbers,
-    positive,
-)
+from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, integers, names, number, positive
+from mipin_ref.cli.evaluate.measure import MEASURES, measure_of
+from mipin_ref.cli.parser import Parser
+
+
+class MeasureParser(Parser):
+    """The parser of one metric, which takes what the measure declares; that is imported where it is asked for."""
+
+    def __init__(self, *args: Any, metric: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._metric: str | None = metric
+        _add_common(self)
+
+    def take_arguments(self) -> None:
+        """Import the measure and take its arguments, if that is not done yet."""
+        metric, self._metric = self._metric, None
+        if metric is not None:
+            for argument in measure_of(metric).arguments:
+                argument.add(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.take_arguments()
+        return super().parse_known_args(args, namespace)
 
 
 def add_evaluate(commands: Any) -> None:
     """Adds the command; commands: what add_subparsers returned."""
     evaluate = commands.add_parser("evaluate", help="measure MIP-IN and the other methods side by side")
-    metrics = evaluate.add_subparsers(dest="metric", required=True, metavar="METRIC")
-
-    apc = metrics.add_parser("apc", help="how far the logit moves when the source signal takes the input's place")
-    _add_common(apc)
-
-    box = metrics.add_parser("box", help="share of the highest-scored pixels that lie in a bounding box")
-    _add_common(box)
-    box.add_argument(
-        "--boxes",
-        required=True,
-        metavar="FILE",
-        help="x0, y0, x1, y1 of each sample, ends excluded: .npz (key box, else boxes) or .npy in pixels of the "
-        'network\'s input; or .json, {"file name": [x0, y0, x1, y1]}, in pixels of each image of the folder DATA',
-    )
-    box.add_argument("--box-key", metavar="NAME", help="array of an .npz")
-    _add_maps(box)
-
-    sensitivity = metrics.add_parser("sensitivity", help="how far apart the maps of two classes lie")
-    _add_common(sensitivity)
-    sensitivity.add_argument(
-        "--target", type=index, metavar="A", help="a class for all (default each sample's highest)"
-    )
-    sensitivity.add_argument("--against", type=index, metavar="B", help="the other (default each sample's second)")
-    _add_maps(sensitivity)
-
-    grid = metrics.add_parser("grid", help="whether maps point at the target's cell of a mosaic")
-    _add_common(grid)
-    grid.add_argument("--grid", type=index, default=2, metavar="K", help="cells along each side (default 2)")
-    grid.add_argument("--mosaics", type=positive, default=100, metavar="N", help="how many (default 100)")
-    _add_seed(grid)
-    _add_maps(grid, signed=False)
-
-    randomization = metrics.add_parser("randomization", help="whether maps change as layers are redrawn from the top")
-    _add_common(randomization)
-    randomization.add_argument(
-        "--tensors", type=names, metavar="T[,T...]", help="outputs of the layers to compare at (default all)"
-    )
-    randomization.add_argument("--no-ssim", dest="ssim", action="store_false", help="rank correlations alone")
-    _add_seed(randomization)
-    _add_maps(randomization, signed=False)
-
-    deletion = metrics.add_parser("deletion", help="deletion and insertion: area under the target's output")
-    _add_common(deletion)
-    for kind, default in (("deletion", 0.0), ("insertion", "blur")):
-        deletion.add_argument(
-            f"--{kind}-fill",
-            type=_fill,
-            default=default,
-            metavar="V[,V...]|blur",
-            help=f"for a missing pixel, in the scale of the network's input (default {default})",
-        )
-    deletion.add_argument("--steps", type=positive, default=100, metavar="N", help="of each curve (default 100)")
-    deletion.add_argument("--score", choices=("probability", "logit"), default="probability")
-    _add_maps(deletion, signed=False)
+    metrics = evaluate.add_subparsers(dest="metric", required=True, metavar="METRIC", parser_class=MeasureParser)
+    for metric, (_, said) in MEASURES.items():
+        metrics.add_parser(metric, help=said, metric=metric)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -106,19 +66,3 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write the JSON here too, anew after every method")
     add_output(parser)
     add_preprocessing(parser)
-
-
-def _add_maps(parser: argparse.ArgumentParser, *, signed: bool = True) -> None:
-    """signed: whether the metric leaves a choice."""
-    parser.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="A·X, or A")
-    parser.add_argument("--at", metavar="last-map|TENSOR", help="what mip-in explains (default the input)")
-    if signed:
-        parser.add_argument("--signed", action="store_true", help="keep negative values (default: maps' positive part)")
-
-
-def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="of what is drawn (default 0)")
-
-
-def _fill(text: str) -> str | float | tuple[float, ...]:
-    return text if text == "blur" else numbers(text)

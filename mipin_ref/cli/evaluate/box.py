@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.evaluate.argument import AT, MAP, SIGNED, Value
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.data import open_boxes
 from mipin_ref.errors import InvalidData
@@ -16,8 +17,23 @@ from mipin_ref.metrics.boxes import PERCENT, inside_of, is_small
 from mipin_ref.table import format_table
 
 
-class BoxMeasure:
-    """Raises InvalidData for boxes that do not fit, before any method runs."""
+class BoxMeasure(Measure):
+    """Box accuracy of the positive part of the maps, or of signed ones, at the size of the input."""
+
+    arguments = (
+        Value(
+            "boxes",
+            str,
+            "x0, y0, x1, y1 of each sample, ends excluded: .npz (key box, else boxes) or .npy in pixels of the "
+            'network\'s input; or .json, {"file name": [x0, y0, x1, y1]}, in pixels of each image of the folder DATA',
+            "FILE",
+            required=True,
+        ),
+        Value("box_key", str, "array of an .npz", "NAME"),
+        MAP,
+        AT,
+        SIGNED,
+    )
 
     def __init__(self, study: Study) -> None:
         options, size = study.options, study.size
@@ -62,8 +78,8 @@ class BoxMeasure:
         if parts is None:
             return None
         with study.failing(name):
-            found = box_accuracy(np.concatenate(parts), self._boxes)
-            return {"mean": found.mean, "flat": found.flat, "scores": found.scores}
+            accuracy = box_accuracy(np.concatenate(parts), self._boxes)
+            return {"mean": accuracy.mean, "flat": accuracy.flat, "scores": accuracy.scores}
         return None
 
     def table(self, rows: Mapping[str, Row]) -> str:

@@ -1,10 +1,9 @@
-"""The command: one row a method, kept as soon as it is found, printed as a table or as JSON."""
+"""The command: one row a method, kept as soon as it is there, printed as a table or as JSON."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from textwrap import fill
@@ -12,13 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.evaluate.apc import ApcMeasure
-from mipin_ref.cli.evaluate.box import BoxMeasure
-from mipin_ref.cli.evaluate.deletion import DeletionMeasure
-from mipin_ref.cli.evaluate.grid import GridMeasure
-from mipin_ref.cli.evaluate.measure import Measure, Row
-from mipin_ref.cli.evaluate.randomization import RandomizationMeasure
-from mipin_ref.cli.evaluate.sensitivity import SensitivityMeasure
+from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, fit_options, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
 from mipin_ref.cli.outputs import claim_file
@@ -30,21 +23,16 @@ from mipin_ref.store import packages
 
 FORMAT, VERSION = "mipin-evaluation", 1
 WIDTH = 100
-MEASURES: dict[str, Callable[[Study], Measure]] = {
-    "apc": ApcMeasure,
-    "box": BoxMeasure,
-    "sensitivity": SensitivityMeasure,
-    "grid": GridMeasure,
-    "randomization": RandomizationMeasure,
-    "deletion": DeletionMeasure,
-}
 
 
 def evaluate(options: Namespace) -> None:
     """Raises MipinError where nothing can be measured, after telling why each method failed."""
     out = None if options.out is None else claim_file(options, options.out)
+    made = measure_of(options.metric)
+    for argument in made.arguments:
+        argument.check(options)
     study = make_study(options)
-    measure = MEASURES[options.metric](study)
+    measure = made(study)
     rows: dict[str, Row] = {}
     complete = False
     try:
@@ -56,7 +44,7 @@ def evaluate(options: Namespace) -> None:
             if out is not None:
                 _write(out, _document(study, measure, rows, complete))
     finally:
-        # What was found before an error or Ctrl-C is shown all the same.
+        # What was measured before an error or Ctrl-C is shown all the same.
         if rows or study.panel.failures:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)

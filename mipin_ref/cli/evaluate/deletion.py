@@ -7,16 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.arguments import numbers, positive
+from mipin_ref.cli.evaluate.argument import AT, MAP, Choice, Value, default_of
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.metrics import PixelCurve, deletion, insertion
+from mipin_ref.metrics.curves import OUTPUTS
 from mipin_ref.table import format_table
 
 CURVES = {"deletion": deletion, "insertion": insertion}
 
 
-class DeletionMeasure:
+def read_fill(text: str) -> str | float | tuple[float, ...]:
+    return text if text == "blur" else numbers(text)
+
+
+class DeletionMeasure(Measure):
     """Both curves, in the order of signed maps, so that what speaks against the class goes last."""
+
+    arguments = (
+        *(
+            Value(
+                f"{kind}_fill",
+                read_fill,
+                "for a missing pixel, in the scale of the network's input",
+                "V[,V...]|blur",
+                default=default_of(curve, "fill"),
+            )
+            for kind, curve in CURVES.items()
+        ),
+        Value("steps", positive, "of each curve", "N", default=default_of(deletion, "steps")),
+        Choice("score", OUTPUTS, default_of(deletion, "output")),
+        MAP,
+        AT,
+    )
 
     def __init__(self, study: Study) -> None:
         options, self._study, self._size = study.options, study, study.size
@@ -62,8 +86,8 @@ class DeletionMeasure:
             return None
         with study.failing(name):
             maps = np.concatenate(parts)
-            found = {kind: self._curve(kind, self._x, maps, study.targets, study.options.steps) for kind in CURVES}
-            return {kind: _as_row(curve) for kind, curve in found.items()}
+            curves = {kind: self._curve(kind, self._x, maps, study.targets, study.options.steps) for kind in CURVES}
+            return {kind: _as_row(curve) for kind, curve in curves.items()}
         return None
 
     def table(self, rows: Mapping[str, Row]) -> str:
@@ -74,14 +98,14 @@ class DeletionMeasure:
         return format_table(["method", "deletion AUC", "insertion AUC", "maps equal everywhere"], cells)
 
 
-def _as_row(found: PixelCurve) -> Row:
+def _as_row(curve: PixelCurve) -> Row:
     return {
-        "mean": found.mean,
-        "fill": found.fill,
-        "flat": found.flat,
-        "auc": found.auc,
-        "fractions": found.fractions,
-        "curve": found.curve,
+        "mean": curve.mean,
+        "fill": curve.fill,
+        "flat": curve.flat,
+        "auc": curve.auc,
+        "fractions": curve.fractions,
+        "curve": curve.curve,
     }
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.arguments import index, positive
+from mipin_ref.cli.evaluate.argument import AT, MAP, SEED, Value, default_of
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Array, Ints, Study
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics import GridPointingGame, arranged_mosaics, grid_pointing_game, tiled
+from mipin_ref.metrics.pointing import SMALLEST_GRID
 from mipin_ref.report.saliency import resize_maps
 from mipin_ref.table import format_table
 
@@ -18,16 +21,29 @@ PURPOSE = int.from_bytes(b"mosaic")
 """Part of the seed: what is drawn here is not what a fit or another metric draws with the same seed."""
 
 
-class GridMeasure:
-    """Raises InvalidData where there are no labels, or not enough classes that the network recognises."""
+class GridMeasure(Measure):
+    """The game needs labels, and as many classes that the network recognises as a mosaic has cells."""
+
+    arguments = (
+        Value(
+            "grid",
+            index,
+            "cells along each side",
+            "K",
+            default=default_of(grid_pointing_game, "grid"),
+            low=SMALLEST_GRID,
+        ),
+        Value("mosaics", positive, "how many", "N", default=100),
+        SEED,
+        MAP,
+        AT,
+    )
 
     def __init__(self, study: Study) -> None:
         options, self._study = study.options, study
         self._grid = options.grid
         if study.labels is None:
             raise InvalidData("grid needs --labels: mosaics are of images that the network gets right")
-        if self._grid < 2:
-            raise InvalidData(f"--grid must be at least 2, not {self._grid}")
         height, width = study.size
         if height % self._grid or width % self._grid:
             raise InvalidData(f"a mosaic of {height}×{width} pixels has no {self._grid}×{self._grid} equal cells")
@@ -73,8 +89,8 @@ class GridMeasure:
             planes = resize_maps(x.reshape(-1, *x.shape[-2:]), (height, width))
             small.append(planes.reshape(*x.shape[:-2], height, width))
         cells = np.concatenate(small)
-        found = np.stack([tiled(cells[of], grid) for of in where.reshape(chosen.shape)])
-        return found if axis is None else np.ascontiguousarray(np.moveaxis(found, 1, axis))
+        mosaics = np.stack([tiled(cells[of], grid) for of in where.reshape(chosen.shape)])
+        return mosaics if axis is None else np.ascontiguousarray(np.moveaxis(mosaics, 1, axis))
 
     def row(self, name: str) -> Row | None:
         def played(res: Any, rows: slice) -> GridPointingGame:

@@ -9,7 +9,9 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.attribution import Attribution
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.arguments import names
+from mipin_ref.cli.evaluate.argument import AT, MAP, SEED, Switch, Value, default_of
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.redraw import redrawable
@@ -21,8 +23,16 @@ COLUMNS = 10
 """Depths side by side in a table."""
 
 
-class RandomizationMeasure:
+class RandomizationMeasure(Measure):
     """Each method anew on each redrawn network: its inverses or patterns are fitted there."""
+
+    arguments = (
+        Value("tensors", names, "outputs of the layers to compare at (default all)", "T[,T...]"),
+        Switch("ssim", "rank correlations alone", default=default_of(randomization, "ssim")),
+        SEED,
+        MAP,
+        AT,
+    )
 
     def __init__(self, study: Study) -> None:
         options, self._study = study.options, study

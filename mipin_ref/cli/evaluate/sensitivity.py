@@ -7,15 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.evaluate.measure import Row
+from mipin_ref.cli.arguments import index
+from mipin_ref.cli.evaluate.argument import AT, MAP, SIGNED, Value
+from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Array, Ints, Study
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics import class_sensitivity
 from mipin_ref.table import format_table
 
 
-class SensitivityMeasure:
+class SensitivityMeasure(Measure):
     """The maps of one class against those of another, by default the two that the network scores highest."""
+
+    arguments = (
+        Value("target", index, "a class for all (default each sample's highest)", "A"),
+        Value("against", index, "the other (default each sample's second)", "B"),
+        MAP,
+        AT,
+        SIGNED,
+    )
 
     def __init__(self, study: Study) -> None:
         options = study.options
@@ -59,8 +69,8 @@ class SensitivityMeasure:
         if first is None or second is None:
             return None
         with study.failing(name):
-            found = class_sensitivity(first, second)
-            return {"mean": found.mean, "zero": found.zero, "distances": found.distances}
+            sensitivity = class_sensitivity(first, second)
+            return {"mean": sensitivity.mean, "zero": sensitivity.zero, "distances": sensitivity.distances}
         return None
 
     def _maps(self, name: str, targets: Ints) -> Array | None:

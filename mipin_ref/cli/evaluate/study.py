@@ -87,13 +87,13 @@ class Study:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the input. Raises InvalidData where it is no image."""
-        found = image_size(self.net, self.net.input)
-        if found is None:
+        size = image_size(self.net, self.net.input)
+        if size is None:
             raise InvalidData(
                 f"the network's input {self.net.input!r} of shape {list(self.net.input_shape)} is no image, and "
                 f"{self.options.metric} measures maps"
             )
-        return found
+        return size
 
     @property
     def batch(self) -> int:
@@ -152,7 +152,7 @@ class Study:
         return mr.saliency(res, self.kind(res.method), positive, size)
 
     def kind(self, name: str) -> Any:
-        """Of a method's maps: as asked for by `--map`, but where A is the same at every location."""
+        """The kind of a method's maps: as asked for by `--map`, but where A is the same at every location."""
         return "contribution" if is_even(name) else self.options.map
 
     def described(self, positive: bool) -> str:
@@ -241,7 +241,7 @@ def fit_options(options: Namespace, at: str | None) -> Any:
 def _tensor(net: mr.Network, at: str | None) -> str | None:
     if at is None:
         return None
-    found = last_feature_map(net) if at == LAST_MAP else net.tensor(at)
-    if image_size(net, found) is None:
-        raise InvalidData(f"--at: tensor {found!r} of shape {list(net.shapes[found])} has no map")
-    return found
+    tensor = last_feature_map(net) if at == LAST_MAP else net.tensor(at)
+    if image_size(net, tensor) is None:
+        raise InvalidData(f"--at: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map")
+    return tensor

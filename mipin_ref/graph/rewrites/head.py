@@ -18,7 +18,18 @@ from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Behind, Head, HeadKind
 from mipin_ref.graph.rewrites.affines import scaled_output
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Activation, Affine, Concat, GlobalAveragePool, Reshape, Shape, Slice, Transpose, Wired
+from mipin_ref.layers import (
+    Activation,
+    Affine,
+    Concat,
+    GlobalAveragePool,
+    HostArray,
+    Reshape,
+    Shape,
+    Slice,
+    Transpose,
+    Wired,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,8 @@ class _Tail:
     behind: tuple[Behind, ...] | None = ()
     shape: tuple[int, ...] | None = None
     axis: int | None = None
+    whole: bool = True
+    """Whether all entries are probabilities; else those alone that came through a Sigmoid."""
 
 
 def head_layers(wiring: Wiring) -> list[Wired]:
@@ -40,8 +53,8 @@ def head_layers(wiring: Wiring) -> list[Wired]:
     for layer in reversed(wiring.layers):
         if layer.output in wanted:
             head.append(layer)
-            # What an end reads is a logit.
-            wanted.update(() if _begins(layer) is not None else layer.inputs)
+            # What an end reads is a logit, and so is what is joined to probabilities without being one.
+            wanted.update(() if _begins(layer) is not None else tails.keys() & {*layer.inputs})
     return head[::-1]
 
 
@@ -68,7 +81,7 @@ def remove_head(wiring: Wiring) -> Head | None:
             copied.update(once)
         else:
             name = wiring.new_name(layer.output, "logits")
-            inputs = tuple(instead[one] for one in layer.inputs)
+            inputs = tuple(instead.get(one, one) for one in layer.inputs)
             wiring.layers.append(replace(layer, name=name, inputs=inputs, output=name))
             instead[layer.output] = name
     wiring.logits = instead[wiring.logits]
@@ -79,11 +92,36 @@ def remove_head(wiring: Wiring) -> Head | None:
         wiring.rename(name, new)
         sources.update({name: new} if name in sources else {})
     wiring.folded.update(before - {layer.output for layer in wiring.layers})
-    return Head(tail.kind, tail.operators, sources, tail.behind, tail.shape, tail.axis)
+    scored = None if tail.whole else _scored(layers)
+    return Head(tail.kind, tail.operators, sources, tail.behind, tail.shape, tail.axis, scored)
+
+
+def _scored(layers: Sequence[Wired]) -> HostArray:
+    """Which entries of the output [classes] came through a Sigmoid. layers: of the head."""
+    came: dict[str, HostArray] = {}
+    for layer in layers:
+        if _begins(layer) is not None:
+            came[layer.output] = np.ones(layer.out_shape, bool)
+            continue
+        parts = [
+            came.get(name, np.zeros(shape, bool)) for name, shape in zip(layer.inputs, layer.in_shapes, strict=True)
+        ]
+        if isinstance(layer, Concat):
+            came[layer.output] = np.concatenate(parts, layer.axis - 1)
+        elif isinstance(layer, Reshape):
+            came[layer.output] = parts[0].reshape(layer.out_shape)
+        elif isinstance(layer, Transpose):
+            came[layer.output] = parts[0].transpose([axis - 1 for axis in layer.perm[1:]])
+        elif isinstance(layer, Slice):
+            begin, end = layer.cut
+            came[layer.output] = parts[0][tuple(slice(*one) for one in zip(begin, end, strict=True))]
+        else:
+            raise TypeError(f"a head has no layer {layer.name!r} beside other values")
+    return came[layers[-1].output].reshape(-1)
 
 
 def _tails(wiring: Wiring) -> dict[str, _Tail]:
-    """The tensors that hold nothing but probabilities, as they are, moved, clipped or in logarithms."""
+    """The tensors that hold probabilities, as they are, moved, clipped or in logarithms, or beside other values."""
     tails: dict[str, _Tail] = {}
     for layer in wiring.layers:
         tail = _begins(layer) or _continued(layer, [tails.get(name) for name in layer.inputs])
@@ -104,9 +142,11 @@ def _begins(layer: Wired) -> _Tail | None:
 def _continued(layer: Wired, tails: Sequence[_Tail | None]) -> _Tail | None:
     """The tail of a layer's output, given those of its inputs: only what moves or bounds values goes on with it."""
     known = [tail for tail in tails if tail is not None]
-    if len(known) < len(tails):
+    if not known or (len(known) < len(tails) and not isinstance(layer, Concat)):
         return None
     first = known[0]
+    if len(known) < len(tails) or not all(tail.whole for tail in known):
+        return _beside_others(layer, known)
     if isinstance(layer, Log):
         return _followed(first, "Log", None)
     if isinstance(layer, Activation) and layer.function == "Clip":
@@ -126,6 +166,14 @@ def _continued(layer: Wired, tails: Sequence[_Tail | None]) -> _Tail | None:
         behind = first.behind if all(tail.behind == first.behind for tail in known) else None
         return replace(first, behind=behind)
     return None
+
+
+def _beside_others(layer: Wired, tails: Sequence[_Tail]) -> _Tail | None:
+    """The tail of a layer that joins probabilities of each class by itself with other values, or moves such."""
+    alike = all(tail.kind == "sigmoid" and tail.behind == () for tail in tails)
+    if not alike or not isinstance(layer, Concat | Slice | Reshape | Transpose):
+        return None
+    return replace(tails[0], whole=False)
 
 
 def _followed(tail: _Tail, operator: str, step: Behind) -> _Tail:
@@ -167,14 +215,16 @@ def _negated(wiring: Wiring, complement: Affine, logits: str) -> tuple[str, list
 
 
 def flatten_logits(wiring: Wiring) -> Shape:
-    """Logits [N, C, 1, 1] become [N, C], and logits [N] become [N, 1]: what the network means is C classes.
+    """Make logits [N, C, 1, 1] to [N, C], and logits [N] to [N, 1]: what the network means is C classes.
 
-    All others are flattened too. Returns the shape that a sample of them had.
+    Returns the shape that a sample of them had.
     """
     end = wiring.maker(wiring.logits)
     if end is None or len(end.out_shape) == 1:
         return () if end is None else end.out_shape
-    classes = prod(end.out_shape)
+    classes = max(end.out_shape, default=1)
+    if classes != prod(end.out_shape):
+        return end.out_shape
     name = wiring.new_name(end.output, "classes")
     wiring.layers.append(
         Reshape(name=name, inputs=(end.output,), output=name, in_shapes=(end.out_shape,), out_shape=(classes,))

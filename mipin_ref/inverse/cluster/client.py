@@ -23,7 +23,7 @@ def held(client: Any, value: Any, kind: str, *name: str | int) -> Any:
 
 
 def task_key(kind: str, *name: str | int) -> str:
-    """Of a task; Dask learns how long tasks take from those whose keys begin alike."""
+    """The key of a task; Dask learns how long tasks take from those whose keys begin alike."""
     return "-".join([f"mipin_{kind}", *map(str, name)])
 
 

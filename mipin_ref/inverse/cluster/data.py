@@ -22,7 +22,7 @@ class ClusterData:
 
     def __init__(self, client: Any, given: Any, preprocessing: Preprocessing | None = None) -> None:
         check_client(client)
-        self._client = client
+        self.client = client
         self._file = _shared(given, preprocessing)
         self._collection = given if _is_dask_array(given) else None
         if self._collection is not None:
@@ -37,12 +37,12 @@ class ClusterData:
         if self._file is not None:
             return [self._file] * len(edges)
         if self._collection is None:
-            return [held(self._client, self.samples[a:b], "data", fit, i) for i, (a, b) in enumerate(edges)]
+            return [held(self.client, self.samples[a:b], "data", fit, i) for i, (a, b) in enumerate(edges)]
         whole = self._collection
         cut = whole.rechunk((tuple(b - a for a, b in edges), *((n,) for n in whole.shape[1:])))
         with large_graphs():
-            found: list[Any] = self._client.compute(list(cut.to_delayed().ravel()))
-        return found
+            chunks: list[Any] = self.client.compute(list(cut.to_delayed().ravel()))
+        return chunks
 
 
 class _Computed:

@@ -41,24 +41,20 @@ not matter.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mipin_ref.backend import Backend
 from mipin_ref.data.seen import Extent
 from mipin_ref.errors import ClusterError
-from mipin_ref.graph.network import Network
 from mipin_ref.inverse.cluster.client import cluster_errors, held, large_graphs, task_key
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.descent.weights import DeviceWeights
-from mipin_ref.inverse.passes.recordings import Key
-from mipin_ref.inverse.passes.row_store import RowStore
-from mipin_ref.inverse.passes.run import Added, Pass, Problems
+from mipin_ref.inverse.passes.row_store import Room
+from mipin_ref.inverse.passes.run import Added
 from mipin_ref.inverse.passes.shards import (
     KEPT_SHARE,
     Job,
     Kept,
-    Order,
     Partial,
     Shard,
     accumulate,
@@ -66,8 +62,9 @@ from mipin_ref.inverse.passes.shards import (
     bounds,
     merged,
 )
+from mipin_ref.inverse.passes.spec import PassSpec
 from mipin_ref.inverse.passes.target import TargetState
-from mipin_ref.inverse.plan import Plan
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.progress import Advance
 
 
@@ -77,53 +74,47 @@ class ClusterRunner:
     Raises ClusterError where the cluster is lost or loses a part of the work, and what the tasks raise.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        net: Network,
-        plan: Plan,
-        backend: Backend,
-        data: ClusterData,
-        memory: int,
-    ) -> None:
-        self._client, self._job = client, Job.of(net, plan, backend, memory)
-        self._fit = uuid.uuid4().hex
+    def __init__(self, data: ClusterData, task: FitTask) -> None:
+        self._client, self._fit = data.client, uuid.uuid4().hex
         self.extent: Extent | None = None
         self._pass = 0
-        self._edges = bounds(data.samples, memory)
+        self._edges = bounds(data.samples, task.memory)
+        self._job = Job.of(task, len(self._edges))
         self._weights: dict[tuple[int, str], tuple[DeviceWeights, Any]] = {}
-        self._needed: frozenset[Key] | None = None
-        self.signals = RowStore(int(KEPT_SHARE * memory) * len(self._edges), files=False)
         with cluster_errors():
-            self._shipped = held(client, self._job, "network", self._fit)
+            self._shipped = held(self._client, self._job, "network", self._fit)
             self._data = data.shards(self._edges, self._fit)
-            nothing = held(client, Kept.nothing(memory), "kept", self._fit)
+            nothing = held(self._client, Kept.nothing(task.memory), "kept", self._fit)
         self._kept: list[Any] = [nothing] * len(self._edges)
 
-    def run(self, this: Pass, state: Mapping[int, TargetState], problems: Problems, advance: Advance) -> Added:
+    @property
+    def room(self) -> Room:
+        """That of all shards together, none of which writes files."""
+        return Room(int(KEPT_SHARE * self._job.memory) * len(self._edges))
+
+    def run(self, spec: PassSpec, state: Mapping[int, TargetState], advance: Advance) -> Added:
         self._pass += 1
-        order = Order.of(this, problems, self.signals, self._needed, len(self._edges))
         with cluster_errors():
-            root, kept = self._submit(order, state, self._send_weights(this, state))
+            root, kept = self._submit(spec, state, self._send_weights(spec, state))
             try:
                 self._wait([root, *kept], [0, *(b - a for a, b in self._edges)], advance)
-                found: Partial = root.result()
+                partial: Partial = root.result()
             except BaseException:
                 self._client.cancel([root, *kept], force=True)
                 raise
-        added = found.told(state, problems)
-        self.extent = found.extent if this.looks else self.extent
+        added = partial.told(state, spec.problems(self._job.backend, self._job.plan))
+        self.extent = partial.extent if spec.looks else self.extent
         self._kept = kept
         return added
 
-    def _send_weights(self, this: Pass, state: Mapping[int, TargetState]) -> dict[int, dict[str, Any]]:
+    def _send_weights(self, spec: PassSpec, state: Mapping[int, TargetState]) -> dict[int, dict[str, Any]]:
         """The weights on the path of a pass, by target and tensor; those of later use stay sent."""
         for target, known in state.items():
             for key in [k for k in self._weights if k[0] == target and k[1] not in known.on_device]:
                 del self._weights[key]
         sent: dict[int, dict[str, Any]] = {target: {} for target in state}
         for target, known in state.items():
-            for tensor in (step.tensor for step in this.path if step.fitted):
+            for tensor in (step.tensor for step in spec.path_steps(self._job.plan) if step.fitted):
                 weights = known.on_device[tensor]
                 there = self._weights.get((target, tensor))
                 if there is None or there[0] is not weights:
@@ -133,7 +124,7 @@ class ClusterRunner:
         return sent
 
     def _submit(
-        self, order: Order, state: Mapping[int, TargetState], weights: Mapping[int, Mapping[str, Any]]
+        self, spec: PassSpec, state: Mapping[int, TargetState], weights: Mapping[int, Mapping[str, Any]]
     ) -> tuple[Any, list[Any]]:
         """Futures of the whole pass's sums, and of what every shard keeps."""
         import dask
@@ -144,7 +135,7 @@ class ClusterRunner:
             return made(*arguments, dask_key_name=key)
 
         numbers = iter(range(1 << 62))
-        common, parts, kept = held(self._client, order, "order", self._fit, self._pass), [], []
+        common, parts, kept = held(self._client, spec, "pass", self._fit, self._pass), [], []
         for number, ((a, b), data, before) in enumerate(zip(self._edges, self._data, self._kept, strict=True)):
             rows = {t: known.rows[a:b] for t, known in state.items() if known.rows is not None}
             shard = task(Shard, number, a, b, data)
@@ -176,11 +167,7 @@ class ClusterRunner:
             futures = self._client.map(_alive, shards, self._data, job=self._shipped, tensors=list(tensors), pure=False)
             return set().union(*self._client.gather(futures))
 
-    def drop(self, *, but: Collection[Key]) -> None:
-        self._needed = frozenset(but)
-
     def close(self) -> None:
-        self.signals.close()
         self._kept, self._data, self._weights = [], [], {}
         self._shipped = None
 

@@ -73,7 +73,7 @@ def needs(path: Sequence[Step], fitted: Sequence[Step] = ()) -> tuple[list[str],
     return tensors, stateful(layers)
 
 
-def to_device(backend: Backend, path: Sequence[Step], found: Recorded) -> Batch:
+def to_device(backend: Backend, path: Sequence[Step], record: Recorded) -> Batch:
     """What a path needs of a batch, on the device: a byte a neuron, not its value."""
-    masks = {step.tensor: backend.put(step.fired(found.values[step.tensor])) for step in path if step.mask}
-    return Batch(masks, {name: backend.put(taps) for name, taps in found.taps.items()})
+    masks = {step.tensor: backend.put(step.fired(record.values[step.tensor])) for step in path if step.mask}
+    return Batch(masks, {name: backend.put(taps) for name, taps in record.taps.items()})

@@ -43,11 +43,11 @@ def descend(
     signals = dict(signals)
     last = {name: step for step in steps for name in step.reads}
     for step in steps:
-        found = reconstruct(backend, step, signals, weights.get(step.tensor), batch.taps, affine=affine)
+        signal = reconstruct(backend, step, signals, weights.get(step.tensor), batch.taps, affine=affine)
         if step.mask:
-            found = found * xp.astype(batch.masks[step.tensor], found.dtype)
+            signal = signal * xp.astype(batch.masks[step.tensor], signal.dtype)
         # A signal that was kept comes back in C order; one that is computed again must round like it from here on.
-        signals[step.tensor] = backend.contiguous(found)
+        signals[step.tensor] = backend.contiguous(signal)
         for name in set(step.reads):
             if last[name] is step and name not in keep:
                 del signals[name]

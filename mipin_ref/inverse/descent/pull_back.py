@@ -15,7 +15,7 @@ def pull_back(backend: Backend, branch: Branch, signals: Mapping[str, Array], ta
     signals: by tensor [n, ...]; taps: of max-pools, by output.
     """
     first, *others = (as_kind(layer, Unweighted) for layer in branch.layers)
-    found = first.pull_back(backend, signals[first.output], branch.slot, taps)
+    signal = first.pull_back(backend, signals[first.output], branch.slot, taps)
     for layer in others:
-        found = found + layer.pull_back(backend, signals[layer.output], branch.slot, taps)
-    return found
+        signal = signal + layer.pull_back(backend, signals[layer.output], branch.slot, taps)
+    return signal

@@ -29,14 +29,14 @@ def reconstruct(
     if weights is None:
         return pull_back(backend, step.branches[0], signals, taps)
     per_channel = (-1,) + (1,) * (len(step.shape) - 1)
-    found: Array = None
+    signal: Array = None
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
         if isinstance(layer, Shared):
             part = layer.adjoint(backend, signals[layer.output], block)
         else:
             part = pull_back(backend, branch, signals, taps) * xp.reshape(block, per_channel)
-        found = part if found is None else found + part
+        signal = part if signal is None else signal + part
     if affine and weights.intercept is not None:
-        found[:affine, ...] += xp.reshape(weights.intercept, per_channel)
-    return found
+        signal[:affine, ...] += xp.reshape(weights.intercept, per_channel)
+    return signal

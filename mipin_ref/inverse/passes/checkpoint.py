@@ -20,15 +20,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, Seen
 from mipin_ref.data.calibration import seen_of, seen_tensors
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import check_folder, locked, written_whole
-from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.descent.weights_file import read_weights, weight_tensors
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.passes.spec import PassSpec
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.inverse.report import TensorReport, timed_rows
 from mipin_ref.layers import HostArray
@@ -66,48 +65,46 @@ class Checkpoint:
         self._folder, self._key, self._plan = folder, key, plan
         self._number = {step.tensor: number for number, step in enumerate(plan.fitted)}
 
-    def save(self, wave: int, group: int, steps: Sequence[Step], found: Mapping[int, Finished]) -> None:
-        """Write what the pass of a wave of steps and a group of targets found, whole or not at all.
-
-        Raises InvalidData where the disk refuses.
-        """
+    def save(self, spec: PassSpec, finished: Mapping[int, Finished]) -> None:
+        """Write what a pass found, whole or not at all. Raises InvalidData where the disk refuses."""
+        steps = spec.fitted_steps(self._plan)
         tensors: dict[str, HostArray] = {}
-        for target, part in found.items():
+        for target, part in finished.items():
             for step in steps:
                 tensors |= weight_tensors(f"{target}.{self._number[step.tensor]}", part.weights[step.tensor])
             if part.rows is not None:
                 tensors[f"{target}.rows"] = np.packbits(part.rows)
-        seen = next((part.seen for part in found.values()), None)
+        seen = next((part.seen for part in finished.values()), None)
         tensors |= {} if seen is None else seen_tensors(seen)
-        header = self._head(steps, list(found)) | {
+        header = self._head(steps, list(finished)) | {
             "seen": None if seen is None else {"axis": seen.axis, "each": seen.each},
             "found": [
                 {
                     "samples": None if part.rows is None else len(part.rows),
                     "report": [row.as_row() for row in part.report],
                 }
-                for part in found.values()
+                for part in finished.values()
             ],
         }
-        beside = {"seconds": [[row.seconds for row in part.report] for part in found.values()]}
-        write(self._path(wave, group), header, tensors, PASS, beside=beside)
+        beside = {"seconds": [[row.seconds for row in part.report] for part in finished.values()]}
+        write(self._path(spec), header, tensors, PASS, beside=beside)
 
-    def load(self, wave: int, group: int, steps: Sequence[Step], targets: Sequence[int]) -> dict[int, Finished] | None:
+    def load(self, spec: PassSpec) -> dict[int, Finished] | None:
         """What `save` wrote of this pass; None where it is not finished.
 
         Raises CorruptFile where the file is damaged or holds another pass.
         """
-        path = self._path(wave, group)
+        path = self._path(spec)
         if not path.exists():
             return None
         try:
             header, tensors = read(path, PASS)
-            found = self._parsed(path, header, tensors, steps, targets)
-            if wave == group == 0 and any(part.seen is None for part in found.values()):
+            finished = self._parsed(path, header, tensors, spec.fitted_steps(self._plan), list(spec.samples))
+            if spec.looks and any(part.seen is None for part in finished.values()):
                 raise CorruptFile(f"{str(path)!r} is incomplete: it does not tell what the network was shown")
         except (CorruptFile, InvalidData) as error:
             raise CorruptFile(f"{error}; delete this file and its pass is computed again") from error
-        return found
+        return finished
 
     def _parsed(
         self,
@@ -148,8 +145,8 @@ class Checkpoint:
     def _names(steps: Sequence[Step]) -> list[str]:
         return [step.tensor for step in steps]
 
-    def _path(self, wave: int, group: int) -> Path:
-        return self._folder / f"pass-{wave:04d}-{group:04d}.safetensors"
+    def _path(self, spec: PassSpec) -> Path:
+        return self._folder / f"pass-{spec.wave:04d}-{spec.group:04d}.safetensors"
 
 
 def checked_directory(checkpoint: Any) -> Path | None:
@@ -171,28 +168,18 @@ def checked_directory(checkpoint: Any) -> Path | None:
     return path
 
 
-def identity_of(
-    net: Network,
-    data: Samples,
-    labels: npt.NDArray[np.int64] | None,
-    targets: Sequence[int],
-    options: Options,
-    backend: Backend,
-    memory: int,
-    batch_size: int | None,
-    advance: Advance,
-) -> dict[str, Any]:
+def identity_of(task: FitTask, targets: Sequence[int], advance: Advance) -> dict[str, Any]:
     """All that the result of a fit depends on, to the last bit on one machine, as plain JSON; reads the data once."""
     return {
-        "model_sha256": net.sha256,
-        "output": net.output,
-        "data": _data_identity(data, advance),
-        "labels_sha256": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
+        "model_sha256": task.net.sha256,
+        "output": task.net.output,
+        "data": _data_identity(task.data, advance),
+        "labels_sha256": None if task.labels is None else hashlib.sha256(task.labels.tobytes()).hexdigest(),
         "targets": list(targets),
-        "options": asdict(options),
-        "backend": backend.name,
-        "memory": memory,
-        "batch_size": batch_size,
+        "options": asdict(task.options),
+        "backend": task.backend.name,
+        "memory": task.memory,
+        "batch_size": task.batch_size,
         "packages": packages(),
     }
 

@@ -10,7 +10,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
 
 DEVICE_CACHE_BYTES = 1 << 30
-"""Of weights that stay; those of the last owner stay however many they are."""
+"""Bytes of weights that stay; those of the last owner stay however many they are."""
 
 
 class DeviceCache:
@@ -27,17 +27,17 @@ class DeviceCache:
     def of(self, owner: object, backend: Backend, weights: Mapping[str, Weights]) -> dict[str, DeviceWeights]:
         """An owner's weights on the device, by tensor; the owner never changes those of a tensor."""
         with self._lock:
-            found = dict(self._kept.pop(owner, {}))
-        for name in weights.keys() - found.keys():
-            found[name] = DeviceWeights.of(backend, weights[name])
+            there = dict(self._kept.pop(owner, {}))
+        for name in weights.keys() - there.keys():
+            there[name] = DeviceWeights.of(backend, weights[name])
         with self._lock:
             self._kept.pop(owner, None)
-            self._kept[owner] = found
+            self._kept[owner] = there
             held = sum(_bytes(kept) for kept in self._kept.values())
             for other in list(self._kept)[:-1]:
                 if held > self._most:
                     held -= _bytes(self._kept.pop(other))
-        return found
+        return there
 
 
 def _bytes(weights: Mapping[str, DeviceWeights]) -> int:

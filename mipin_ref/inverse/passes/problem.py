@@ -118,10 +118,10 @@ class Sums:
         """The weights in the layers' own shapes, and what is known of the fit."""
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
-            found = self.held.solve(ridge)
-            kernels = iter(found.kernels)
+            joint = self.held.solve(ridge)
+            kernels = iter(joint.kernels)
             blocks = [layer.assembled([next(kernels) for _ in layer.parts]) for layer in step.located]
-            return _in_order(step, blocks, found.own, found.intercept), found.solutions
+            return _in_order(step, blocks, joint.own, joint.intercept), joint.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []
         for branch in step.shared:

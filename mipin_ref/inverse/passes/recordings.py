@@ -11,13 +11,11 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.batch import Recorded, asked, recorded
 from mipin_ref.inverse.passes.row_store import RowStore, worth_keeping
+from mipin_ref.inverse.passes.spec import Key
 from mipin_ref.layers import Layer, stateful
 
 FORWARD = 2e10
 """A rough rate: operations of the network a second."""
-
-Key = tuple[str, str]
-"""("value", tensor) or ("taps", max-pool output)."""
 
 
 class Recordings:
@@ -74,11 +72,11 @@ class Recordings:
             values, taps = {}, {}
             if made:
                 x = self._data[start:stop]
-                found = recorded(recorder(x, self._first + start), chosen)
+                record = recorded(recorder(x, self._first + start), chosen)
                 if look:
                     extent = Extent.of(x, self._axis)
                     self.extent = extent if self.extent is None else self.extent.merged(extent)
-                values, taps = dict(found.values), dict(found.taps)
+                values, taps = dict(record.values), dict(record.taps)
             for kind, name in extra:
                 self._kept.append((kind, name), values[name] if kind == "value" else taps[name])
             for kind, name in wanted:
@@ -87,7 +85,7 @@ class Recordings:
             yield start, stop, Recorded(values, taps)
 
     def _open(self, later: Sequence[Key]) -> list[Key]:
-        """Of what comes later, in order, as much as there is room for and as is worth its way to the disk."""
+        """Take up, in order, as much of what comes later as there is room for and as is worth its way to the disk."""
         opened: list[Key] = []
         samples = len(self._data)
         for kind, name in later:

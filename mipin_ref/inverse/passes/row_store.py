@@ -17,7 +17,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.layers import HostArray
 
 DISK_SHARE, MOST_FILES = 0.4, 200
-"""Of the space that is free where temporary files lie, for each of the two stores of a fit; and how many files."""
+"""Share of the free space where temporary files lie, and how many files, for each of the two stores of a fit."""
 
 DISK = 1e9
 """A rough rate: bytes a second to the disk or back."""
@@ -26,6 +26,15 @@ DISK = 1e9
 def worth_keeping(size: float, seconds: float) -> bool:
     """Whether `size` bytes go to the disk and come back faster than they are computed again."""
     return 2 * size / DISK < seconds
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a store may hold: bytes in memory, bytes in files, and how many files."""
+
+    memory: int
+    disk: float = 0.0
+    files: int = 0
 
 
 @dataclass
@@ -65,16 +74,29 @@ class RowStore:
     def keys(self) -> list[Any]:
         return list(self._kept)
 
+    @property
+    def whole(self) -> Room:
+        """All that it may hold. No files where the folder for them cannot be asked; `open` tells why."""
+        if not self._files:
+            return Room(self._memory)
+        try:
+            return Room(self._memory, DISK_SHARE * self._free(), MOST_FILES)
+        except InvalidData:
+            return Room(self._memory)
+
+    def _free(self) -> int:
+        """Bytes that are free where temporary files lie, with those that it has written itself."""
+        written = sum(kept.written for kept in self._kept.values() if kept.file is not None)
+        with _on_disk():
+            return shutil.disk_usage(tempfile.gettempdir()).free + written
+
     def room(self, size: int, *, disk: bool) -> bool:
         """Whether so many bytes more fit into the memory, or may lie on the disk."""
         if disk and not self._files:
             return False
         if disk:
             files = [kept for kept in self._kept.values() if kept.file is not None]
-            written = sum(kept.written for kept in files)
-            with _on_disk():
-                free = shutil.disk_usage(tempfile.gettempdir()).free + written
-            return len(files) < MOST_FILES and size + sum(kept.size for kept in files) <= DISK_SHARE * free
+            return len(files) < MOST_FILES and size + sum(kept.size for kept in files) <= DISK_SHARE * self._free()
         return self.held + size <= self._memory
 
     def open(self, key: Hashable, samples: int, shape: tuple[int, ...], dtype: Any, *, disk: bool) -> None:

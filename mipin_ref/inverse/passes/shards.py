@@ -26,12 +26,14 @@ from mipin_ref.errors import ClusterError
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.weights import DeviceWeights
-from mipin_ref.inverse.passes.problem import Problem, Sums
-from mipin_ref.inverse.passes.recordings import Key, Recordings
+from mipin_ref.inverse.passes.problem import Sums
+from mipin_ref.inverse.passes.recordings import Recordings
 from mipin_ref.inverse.passes.row_store import RowStore
-from mipin_ref.inverse.passes.run import Added, Pass, Problems, run_pass
+from mipin_ref.inverse.passes.run import Added, open_stored, run_pass
 from mipin_ref.inverse.passes.runner import alive
+from mipin_ref.inverse.passes.spec import PassSpec, Problems
 from mipin_ref.inverse.passes.target import TargetState
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.threads import BLAS_THREADS
 
@@ -39,7 +41,7 @@ LARGEST, FEWEST, SMALLEST = 1024, 16, 64
 """Samples of a shard at most; shards at least, where that leaves so many samples in each."""
 
 DATA_SHARE, KEPT_SHARE = 1 / 16, 1 / 32
-"""Of the memory, for the data of one shard, and each for the signals and the recordings that it keeps."""
+"""Shares of the memory for the data of one shard, and each for the signals and the recordings that it keeps."""
 
 
 def bounds(data: Samples | npt.NDArray[Any], memory: int) -> list[tuple[int, int]]:
@@ -52,17 +54,18 @@ def bounds(data: Samples | npt.NDArray[Any], memory: int) -> list[tuple[int, int
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What a fit computes with, the same for all shards and passes; version: of the package that made it."""
+    """What a fit computes with, the same for all passes; shards: how many; version: of the package that made it."""
 
     net: Network
     plan: Plan
     backend: Backend
     memory: int
+    shards: int
     version: str
 
     @classmethod
-    def of(cls, net: Network, plan: Plan, backend: Backend, memory: int) -> Job:
-        return cls(net, plan, backend, memory, _version())
+    def of(cls, task: FitTask, shards: int) -> Job:
+        return cls(task.net, task.plan, task.backend, task.memory, shards, _version())
 
     def __sizeof__(self) -> int:
         return object.__sizeof__(self) + self.net.dtype.itemsize * sum(layer.parameters for layer in self.net.layers)
@@ -95,69 +98,6 @@ class Shard:
         if isinstance(self.data, SharedFile):
             return part(self.data, self.start, self.stop)
         return as_samples(self.data)
-
-
-@dataclass(frozen=True, eq=False)
-class Order:
-    """A pass told in names, for another process; fitted .. coalesced, and looks, as in Pass.
-
-    samples: of every target's problem; held: signals, and needed: recordings (None: all), of those that a shard kept
-    before, that are still wanted; shards: how many there are.
-    """
-
-    fitted: tuple[str, ...]
-    path: tuple[str, ...]
-    start: frozenset[str]
-    store: tuple[str, ...]
-    seeded: bool
-    later: tuple[Key, ...]
-    size: int
-    coalesced: int
-    samples: Mapping[int, int]
-    held: frozenset[tuple[int, str]]
-    needed: frozenset[Key] | None
-    shards: int
-    looks: bool
-
-    @classmethod
-    def of(
-        cls,
-        this: Pass,
-        problems: Problems,
-        signals: RowStore,
-        needed: frozenset[Key] | None,
-        shards: int,
-    ) -> Order:
-        """signals: the account of what the shards keep, with room for `this.store` made already."""
-        opened = {(target, name) for target in problems for name in this.store}
-        return cls(
-            tuple(step.tensor for step in this.fitted),
-            tuple(step.tensor for step in this.path),
-            this.start,
-            this.store,
-            this.seeded,
-            this.later,
-            this.size,
-            this.coalesced,
-            {t: next(iter(own.values())).samples for t, own in problems.items()},
-            frozenset(key for key in signals.keys if key not in opened),
-            needed,
-            shards,
-            this.looks,
-        )
-
-    def as_pass(self, plan: Plan) -> Pass:
-        fitted, path = (tuple(plan.step_of[name] for name in names) for names in (self.fitted, self.path))
-        return Pass(
-            fitted, path, self.start, self.store, self.seeded, self.later, self.size, self.coalesced, self.looks
-        )
-
-    def problems(self, job: Job) -> dict[int, dict[str, Problem]]:
-        steps = [job.plan.step_of[name] for name in self.fitted]
-        return {
-            target: {step.tensor: Problem(job.backend, step, job.plan.is_column(step), samples) for step in steps}
-            for target, samples in self.samples.items()
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +148,7 @@ class Partial:
 
 def accumulate(
     job: Job,
-    order: Order,
+    spec: PassSpec,
     shard: Shard,
     rows: Mapping[int, npt.NDArray[np.bool_]],
     weights: Mapping[int, Mapping[str, DeviceWeights]],
@@ -220,40 +160,35 @@ def accumulate(
     the shard kept from the passes before. Raises InvalidData for data that do not fit the network.
     """
     job.check()
-    this, problems, samples = order.as_pass(job.plan), order.problems(job), shard.stop - shard.start
     signals, recorded = kept.signals.copy(), kept.recordings.copy()
-    signals.drop(lambda key: key not in order.held)
-    needed = order.needed
-    if needed is not None:
-        recorded.drop(lambda key: key not in needed)
-    for target in order.samples:
-        for name in order.store:
-            shape = (1,) if name == job.plan.logits and job.plan.column else job.net.shapes[name]
-            signals.open((target, name), samples, shape, job.backend.dtype, disk=False)
-    state = {t: TargetState(dict(weights[t]), rows.get(t)) for t in order.samples}
+    samples = dict.fromkeys(spec.samples, shard.stop - shard.start)
+    open_stored(spec, job.plan, job.net.shapes, job.backend.dtype, signals, samples)
+    state = {t: TargetState(dict(weights[t]), rows.get(t)) for t in spec.samples}
     with BLAS_THREADS.alone():
         recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=_recorder)
-        sums = run_pass(job.backend, job.plan, this, state, problems, signals, recordings, lambda count: None)
-    counts = np.zeros(order.shards, np.int64)
+        sums = run_pass(job.backend, job.plan, spec, state, signals, recordings, lambda count: None)
+    signals.drop(spec.unwanted)
+    recordings.drop(but=spec.recorded)
+    counts = np.zeros(job.shards, np.int64)
     counts[shard.number] = 1
-    found = {t: known.rows for t, known in state.items() if t not in rows and known.rows is not None}
+    learnt = {t: known.rows for t, known in state.items() if t not in rows and known.rows is not None}
     partial = Partial(
         counts,
         {(t, name): one.held for t, own in sums.items() for name, one in own.items()},
-        found,
+        learnt,
         {t: known.low for t, known in state.items()},
         {t: known.high for t, known in state.items()},
         recordings.extent,
-        sum(problem.bytes for own in problems.values() for problem in own.values()),
+        sum(problem.bytes for own in spec.problems(job.backend, job.plan).values() for problem in own.values()),
     )
     return partial, Kept(signals, recorded)
 
 
-def merged(job: Job, order: Order, left: Partial, right: Partial) -> Partial:
+def merged(job: Job, spec: PassSpec, left: Partial, right: Partial) -> Partial:
     """Two partial results as one, `right` being of the shards behind `left`'s; neither is changed."""
     held = {}
     with BLAS_THREADS.alone():
-        for target, own in order.problems(job).items():
+        for target, own in spec.problems(job.backend, job.plan).items():
             for name, problem in own.items():
                 both: Any = problem.sums().held
                 both.merge(left.held[target, name])
@@ -290,5 +225,5 @@ def alive_in(job: Job, tensors: Sequence[str], shard: Shard) -> set[str]:
 
 
 def _recorder(net: Network, values: Sequence[str], taps: Sequence[str]) -> Recorder:
-    """Of one thread; its session stays open for the next shard."""
+    """A recorder of one thread, whose session stays open for the next shard."""
     return Recorder(net, values, taps, threads=1, keep=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
 from mipin_ref.layers import Layer
 from mipin_ref.layers.kind import disjoint
@@ -22,6 +24,7 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
     kind.
     """
     explained = explained_tensor(net, at)
+    at = explained if at == AUTO else at
     if explained == net.logits:
         raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
     between = _between(net, explained)
@@ -48,7 +51,14 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
             f"no layer with weights stands between tensor {explained!r} and the target: nothing is to be fitted"
         )
     producer = next(layer for layer in net.layers if layer.output == net.logits)
-    return Plan(tuple(steps), net.logits, explained, producer.sample_rows)
+    return Plan(tuple(steps), net.logits, explained, producer.sample_rows, at)
+
+
+def plan_for(net: Network, options: Options) -> Plan:
+    """What options ask to be fitted of a network. Raises as `make_plan` does."""
+    return make_plan(
+        net, at=options.at, local=options.local, input_mask=options.input_mask, conv_bias=options.conv_bias
+    )
 
 
 def _between(net: Network, start: str) -> set[str]:
@@ -70,22 +80,22 @@ def _paths(layer: Layer) -> list[str]:
 
 def _reshaped(net: Network, start: str) -> set[str]:
     """`start` and every tensor that holds the same values in another shape or order."""
-    found = {start}
+    same = {start}
     for layer in net.layers:
-        if layer.rearranges and layer.input in found:
-            found.add(layer.output)
-    return found
+        if layer.rearranges and layer.input in same:
+            same.add(layer.output)
+    return same
 
 
 def _branches(net: Network, name: str, between: Collection[str]) -> tuple[Branch, ...]:
     readers = [(layer, slot) for layer, slot in net.consumers[name] if layer.output in between and slot in layer.paths]
     slices = [layer for layer, _ in readers if layer.cut is not None]
     together = disjoint([layer.cut for layer in slices if layer.cut is not None])
-    found = []
+    branches = []
     for layer, slot in readers:
         if together and layer.cut is not None:
             if layer is slices[0]:
-                found.append(Branch(tuple(slices), 0))
+                branches.append(Branch(tuple(slices), 0))
         else:
-            found.append(Branch((layer,), slot))
-    return tuple(found)
+            branches.append(Branch((layer,), slot))
+    return tuple(branches)

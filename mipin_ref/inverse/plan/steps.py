@@ -97,12 +97,15 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """steps: from the logits down to `explained`; column: the logits' one non-zero entry reaches a Dense directly."""
+    """steps: from the logits down to `explained`; column: the logits' one non-zero entry reaches a Dense directly;
+    asked: the tensor as the option `at` names it, None for the input.
+    """
 
     steps: tuple[Step, ...]
     logits: str
     explained: str
     column: bool
+    asked: str | None = None
 
     @property
     def fitted(self) -> tuple[Step, ...]:

@@ -39,9 +39,9 @@ def boxes() -> NDArray[np.int64]:
     rng = np.random.default_rng(6)
     corners = rng.integers(0, 4, (SAMPLES, 2))
     sides = rng.integers(2, 5, (SAMPLES, 2))
-    found = np.concatenate([corners, corners + sides], axis=1)
-    found[1] = [0, 0, 8, 3]
-    return found.astype(np.int64)
+    placed = np.concatenate([corners, corners + sides], axis=1)
+    placed[1] = [0, 0, 8, 3]
+    return placed.astype(np.int64)
 
 
 def write_files(folder: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.cli.evaluate.box import BoxMeasure
+from mipin_ref.cli.evaluate.measure import MEASURES
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.store import packages
 from tests.cli.evaluate.files import CALIBRATION, as_json, boxes, evaluate, write_files
@@ -72,25 +73,29 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_every_metric_is_run_here() -> None:
+    assert list(METRICS) == list(ROWS) == list(MEASURES)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_json_says_what_it_depends_on(metric: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = (*METRICS[metric], *CALIBRATION, "--methods", "patternnet,mip-in", "--limit", "40", "-o", "out.json")
-    found = as_json(capsys, metric, *options, "--calibration-limit", "50", "--ridge", "0.5")
-    assert list(found) == KEYS
-    assert (found["format"], found["version"], found["metric"]) == ("mipin-evaluation", 1, metric)
-    assert found["complete"] is True
-    assert found["packages"] == packages()
+    document = as_json(capsys, metric, *options, "--calibration-limit", "50", "--ridge", "0.5")
+    assert list(document) == KEYS
+    assert (document["format"], document["version"], document["metric"]) == ("mipin-evaluation", 1, metric)
+    assert document["complete"] is True
+    assert document["packages"] == packages()
     net = mr.load("net.onnx")
-    assert found["model"] == {"file": "net.onnx", "sha256": net.sha256, "output": "scores", "classes": 5}
-    assert found["data"]["samples"] == 40
-    assert found["calibration"] == {"path": "data.npz", "samples": 50}
-    assert found["method_options"]["mip-in"] == {"ridge": 0.5, "conv_bias": False, "fit_on": "all", "at": None}
-    assert found["options"]["calibration_limit"] == 50
-    assert found["failed"] == {}
-    assert list(found["methods"]) == ["patternnet", "mip-in"]
-    for row in found["methods"].values():
+    assert document["model"] == {"file": "net.onnx", "sha256": net.sha256, "output": "scores", "classes": 5}
+    assert document["data"]["samples"] == 40
+    assert document["calibration"] == {"path": "data.npz", "samples": 50}
+    assert document["method_options"]["mip-in"] == {"ridge": 0.5, "conv_bias": False, "fit_on": "all", "at": None}
+    assert document["options"]["calibration_limit"] == 50
+    assert document["failed"] == {}
+    assert list(document["methods"]) == ["patternnet", "mip-in"]
+    for row in document["methods"].values():
         assert set(row) == ROWS[metric]
-    assert json.loads(Path("out.json").read_text()) == found
+    assert json.loads(Path("out.json").read_text()) == document
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -137,9 +142,9 @@ def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytes
         mr.attribute(net, x, 0, "grad-cam")
     given = ["sensitivity", "plain.onnx", "plain.npy", "--target", "0", "--against", "1"]
     assert main(["evaluate", *given, "--json", "--calibration", "plain.npy"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["failed"] == {"grad-cam": str(alone.value)}
-    assert list(found["methods"]) == ["mip-in", *(name for name in mr.methods() if name != "grad-cam")]
+    document = json.loads(capsys.readouterr().out)
+    assert document["failed"] == {"grad-cam": str(alone.value)}
+    assert list(document["methods"]) == ["mip-in", *(name for name in mr.methods() if name != "grad-cam")]
 
 
 def test_where_no_method_is_left_the_reasons_are_printed_and_the_exit_code_is_2(
@@ -162,10 +167,10 @@ def test_flat_maps_are_a_failure_of_their_method(capsys: pytest.CaptureFixture[s
     onnx.save(to_onnx(ops, (2, 8, 8)), "flat.onnx")
     given = ["box", "flat.onnx", "data.npz", "--boxes", "data.npz", "--methods", "gradient,input-x-gradient", "--json"]
     assert main(["evaluate", *given, "--map", "attribution"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert "nothing is ranked" in found["failed"]["gradient"]
-    assert set(found["methods"]) == {"input-x-gradient"}
-    assert found["methods"]["input-x-gradient"]["flat"] == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "nothing is ranked" in document["failed"]["gradient"]
+    assert set(document["methods"]) == {"input-x-gradient"}
+    assert document["methods"]["input-x-gradient"]["flat"] == 0
 
 
 def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,9 +186,9 @@ def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert evaluate("box", *options, "--json", "-o", "out.json") == 2
     printed = capsys.readouterr()
     assert "interrupted" in printed.err
-    for found in (json.loads(printed.out), json.loads(Path("out.json").read_text())):
-        assert list(found["methods"]) == ["gradient"]
-        assert found["complete"] is False
+    for document in (json.loads(printed.out), json.loads(Path("out.json").read_text())):
+        assert list(document["methods"]) == ["gradient"]
+        assert document["complete"] is False
     assert [name for name in os.listdir() if "tmp" in name] == []
 
 
@@ -198,10 +203,10 @@ def test_steps_before_a_failure_are_kept(monkeypatch: pytest.MonkeyPatch, capsys
     given = ("--methods", "gradient", "--limit", "5")
     steps = as_json(capsys, "randomization", *given)["methods"]["gradient"]["steps"]
     monkeypatch.setattr(Study, "panel_of", panel_of)
-    found = as_json(capsys, "randomization", *given)
+    document = as_json(capsys, "randomization", *given)
     assert len(steps) == 2
-    assert found["methods"]["gradient"]["steps"] == steps[:1]
-    assert found["failed"] == {"gradient": "the first layer is dead"}
+    assert document["methods"]["gradient"]["steps"] == steps[:1]
+    assert document["failed"] == {"gradient": "the first layer is dead"}
     assert evaluate("randomization", *given) == 0
     assert " -\n" in capsys.readouterr().out
 
@@ -259,7 +264,7 @@ BOX = ("--boxes", "data.npz")
         ("sensitivity", ("--target", "1", "--against", "5"), "target 5 is out of range"),
         ("grid", (), "grid needs --labels"),
         ("grid", ("--labels", "data.npz", "--grid", "3"), "8×8 pixels has no 3×3 equal cells"),
-        ("grid", ("--labels", "data.npz", "--grid", "1"), "--grid must be at least 2"),
+        ("grid", ("--labels", "data.npz", "--grid", "1"), "--grid must be at least 2, not 1"),
         ("grid", ("--labels", "data.npz", "--grid", "4"), "needs images of 16 classes; there are 5"),
         ("grid", ("--labels", "wrong.npy"), "gets none of the samples right"),
         ("randomization", ("--tensors", "fired"), "'fired' is not the output of a layer with weights"),

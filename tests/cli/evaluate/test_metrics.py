@@ -49,19 +49,19 @@ def saliencies(results: list[mr.Attribution], *, positive: bool, size: tuple[int
     return np.concatenate([mr.saliency(res, kind, positive, size) for res in results])
 
 
-def close(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(np.array(found, np.float64), np.asarray(expected, np.float64), rtol=1e-6, atol=1e-9)
+def close(value: Any, expected: Any) -> None:
+    np.testing.assert_allclose(np.array(value, np.float64), np.asarray(expected, np.float64), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_apc(labelled: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    found = as_json(capsys, "apc", *CALIBRATION, "--methods", NAMED, *(LABELS if labelled else ()))
+    document = as_json(capsys, "apc", *CALIBRATION, "--methods", NAMED, *(LABELS if labelled else ()))
     x, y, net = stored("x"), stored("y"), mr.load("net.onnx")
     y = y if labelled else np.argmax(scores(x), axis=1)
-    assert set(found["methods"]) == {"mip-in", "patternnet"}
-    assert set(found["failed"]) == {"gradient", "lrp-epsilon", "grad-cam", "pattern-attribution"}
-    assert all("no source signal" in reason for reason in found["failed"].values())
-    for method, row in found["methods"].items():
+    assert set(document["methods"]) == {"mip-in", "patternnet"}
+    assert set(document["failed"]) == {"gradient", "lrp-epsilon", "grad-cam", "pattern-attribution"}
+    assert all("no source signal" in reason for reason in document["failed"].values())
+    for method, row in document["methods"].items():
         of_classes = []
         for c in np.unique(y):
             changes = []
@@ -96,21 +96,21 @@ def test_box(
     options: tuple[str, ...], kind: str, positive: bool, at: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = (*LABELS, *CALIBRATION, "--boxes", "data.npz", "--methods", NAMED, *options)
-    found = as_json(capsys, "box", *given)
+    document = as_json(capsys, "box", *given)
     x, y, boxes = stored("x"), stored("y"), stored("box")
-    assert set(found["methods"]) == set(METHODS)
-    assert found["settings"]["left_out"] >= 1
-    assert found["settings"]["size"] == [8, 8]
-    for method, row in found["methods"].items():
+    assert set(document["methods"]) == set(METHODS)
+    assert document["settings"]["left_out"] >= 1
+    assert document["settings"]["size"] == [8, 8]
+    for method, row in document["methods"].items():
         results = one_by_one(method, x, y.tolist(), **({"at": at} if method == "mip-in" else {}))
         of = "contribution" if method == "grad-cam" else kind
         maps = saliencies(results, positive=positive, size=(8, 8), kind=of)
         expected = mr.metrics.box_accuracy(maps, boxes)
         close(row["mean"], expected.mean)
-        assert np.sum(np.isnan(expected.scores)) == row["scores"].count(None) == found["settings"]["left_out"]
+        assert np.sum(np.isnan(expected.scores)) == row["scores"].count(None) == document["settings"]["left_out"]
         close([np.nan if one is None else one for one in row["scores"]], expected.scores)
         assert row["flat"] == expected.flat
-        close(found["settings"]["chance"], expected.chance)
+        close(document["settings"]["chance"], expected.chance)
 
 
 def test_boxes_of_image_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,23 +125,23 @@ def test_boxes_of_image_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     onnx.save(to_onnx(residual(), (3, 8, 8)), model)
     command = ["evaluate", "box", model, str(folder), "--boxes", str(tmp_path / "boxes.json"), "--methods", "gradient"]
     assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     net, x = mr.load(model), open_data(folder, preprocessing=Preprocessing(shape=(3, 8, 8)))[:]
     y = np.argmax(mr.attribute(net, x, 0, "gradient", at=net.logits).value, axis=1)
     maps = mr.saliency(mr.attribute(net, x, y, "gradient"))
     expected = mr.metrics.box_accuracy(maps, [[1, 2, 4, 5]] * 3)
-    close(found["methods"]["gradient"]["scores"], expected.scores)
+    close(document["methods"]["gradient"]["scores"], expected.scores)
     assert len(set(expected.scores)) > 1
 
 
 @pytest.mark.parametrize("pair", [None, (3, 1)])
 def test_sensitivity(pair: tuple[int, int] | None, capsys: pytest.CaptureFixture[str]) -> None:
     asked = () if pair is None else ("--target", str(pair[0]), "--against", str(pair[1]))
-    found = as_json(capsys, "sensitivity", *CALIBRATION, "--methods", NAMED, *asked)
+    document = as_json(capsys, "sensitivity", *CALIBRATION, "--methods", NAMED, *asked)
     x = stored("x")
     ranked = [np.argsort(-one)[:2].tolist() if pair is None else list(pair) for one in scores(x)]
-    assert found["settings"]["target"] == [a for a, _ in ranked]
-    assert found["settings"]["against"] == [b for _, b in ranked]
+    assert document["settings"]["target"] == [a for a, _ in ranked]
+    assert document["settings"]["against"] == [b for _, b in ranked]
     for method in METHODS:
         first, second = (
             saliencies(
@@ -153,7 +153,7 @@ def test_sensitivity(pair: tuple[int, int] | None, capsys: pytest.CaptureFixture
         for a, b in zip(first, second, strict=True):
             a, b = (one / np.max(np.abs(one)) if np.any(one) else one for one in (a, b))
             distances.append(np.sqrt(np.sum((a - b) ** 2)))
-        row = found["methods"][method]
+        row = document["methods"][method]
         close(row["distances"], distances)
         close(row["mean"], np.mean(distances))
         assert row["zero"] == sum(int(not np.any(one)) for one in (*first, *second))
@@ -161,8 +161,8 @@ def test_sensitivity(pair: tuple[int, int] | None, capsys: pytest.CaptureFixture
 
 def test_grid(capsys: pytest.CaptureFixture[str]) -> None:
     given = (*LABELS, *CALIBRATION, "--mosaics", "11", "--methods", NAMED)
-    found = as_json(capsys, "grid", *given)
-    settings, x, y = found["settings"], stored("x"), stored("y")
+    document = as_json(capsys, "grid", *given)
+    settings, x, y = document["settings"], stored("x"), stored("y")
     right = np.flatnonzero(np.argmax(scores(x), axis=1) == y)
     assert settings["recognised"] == len(right) < SAMPLES
     mosaics = []
@@ -180,7 +180,7 @@ def test_grid(capsys: pytest.CaptureFixture[str]) -> None:
             game = mr.metrics.grid_pointing_game(mr.saliency(res), [cell], 2)
             expected.append(game.mean)
             empty += game.empty
-        row = found["methods"][method]
+        row = document["methods"][method]
         close(row["scores"], expected)
         close([row["mean"], row["standard_error"]], [np.mean(expected), np.std(expected) / np.sqrt(11)])
         assert row["empty"] == empty
@@ -203,8 +203,8 @@ def composed(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_randomization(capsys: pytest.CaptureFixture[str]) -> None:
     given = (*LABELS, *CALIBRATION, "--limit", "9", "--seed", "3", "--methods", NAMED)
-    found = as_json(capsys, "randomization", *given, "--option", "lrp-epsilon.epsilon=0.25")
-    assert found["settings"]["tensors"] == ["scores", "conv"]
+    document = as_json(capsys, "randomization", *given, "--option", "lrp-epsilon.epsilon=0.25")
+    assert document["settings"]["tensors"] == ["scores", "conv"]
     x, y, net = stored("x")[:9], stored("y")[:9], mr.load("net.onnx")
     for method in METHODS:
 
@@ -217,19 +217,19 @@ def test_randomization(capsys: pytest.CaptureFixture[str]) -> None:
             return mr.attribute(changed, x, target, method, **options)
 
         expected = mr.metrics.randomization(net, explain, x, y, seed=3)
-        for mine, step in zip(found["methods"][method]["steps"], expected.steps, strict=True):
+        for mine, step in zip(document["methods"][method]["steps"], expected.steps, strict=True):
             assert (mine["tensor"], mine["kind"], mine["flat"]) == (step.tensor, step.kind, step.flat)
             close([mine["signed"], mine["absolute"], mine["ssim"]], [step.signed, step.absolute, step.ssim])
     short = as_json(capsys, "randomization", *given, "--methods", "gradient", "--tensors", "conv", "--no-ssim")
     (only,) = short["methods"]["gradient"]["steps"]
     assert only["tensor"] == "conv"
     assert only["ssim"] is None
-    close(only["signed"], found["methods"]["gradient"]["steps"][1]["signed"])
+    close(only["signed"], document["methods"]["gradient"]["steps"][1]["signed"])
 
 
 def test_deletion(capsys: pytest.CaptureFixture[str]) -> None:
     given = (*LABELS, *CALIBRATION, "--limit", "7", "--methods", NAMED, "--steps", "16")
-    found = as_json(capsys, "deletion", *given, "--deletion-fill", "0.5,-0.25", "--score", "logit")
+    document = as_json(capsys, "deletion", *given, "--deletion-fill", "0.5,-0.25", "--score", "logit")
     x, y, net = stored("x")[:7], stored("y")[:7], mr.load("net.onnx")
     for method in METHODS:
         maps = saliencies(one_by_one(method, x, y.tolist()), positive=False, size=(8, 8), kind="contribution")
@@ -237,7 +237,7 @@ def test_deletion(capsys: pytest.CaptureFixture[str]) -> None:
             ("deletion", mr.metrics.deletion, (0.5, -0.25)),
             ("insertion", mr.metrics.insertion, "blur"),
         ):
-            row = found["methods"][method][kind]
+            row = document["methods"][method][kind]
             for i in range(7):
                 rows = slice(i, i + 1)
                 alone = measure(net, x[rows], maps[rows], y[rows], fill=fill, steps=16, output="logit")
@@ -251,19 +251,19 @@ def test_deletion(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_only_some_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    found = as_json(capsys, "apc", *CALIBRATION, *LABELS, "--methods", "mip-in", "--classes", "1,4")
+    document = as_json(capsys, "apc", *CALIBRATION, *LABELS, "--methods", "mip-in", "--classes", "1,4")
     y = stored("y")
-    assert found["settings"]["classes"] == [1, 4]
-    assert found["methods"]["mip-in"]["samples"] == int(np.isin(y, [1, 4]).sum())
+    assert document["settings"]["classes"] == [1, 4]
+    assert document["methods"]["mip-in"]["samples"] == int(np.isin(y, [1, 4]).sum())
 
 
 def test_options_of_mip_in_reach_its_fit(capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--ridge", "7.5", "--conv-bias", "--fit-on", "target_class", "--dtype", "float32")
-    found = as_json(capsys, "apc", *CALIBRATION, *LABELS, "--methods", "mip-in", "--classes", "3", *given)
+    document = as_json(capsys, "apc", *CALIBRATION, *LABELS, "--methods", "mip-in", "--classes", "3", *given)
     net, x, y = mr.load("net.onnx"), stored("x"), stored("y")
     inv = mr.fit(net, stored("fit"), 3, ridge=7.5, conv_bias=True, fit_on="target_class", dtype="float32")
     expected = mr.metrics.apc(net, {3: inv.attribute(x[y == 3])})
-    np.testing.assert_allclose(found["methods"]["mip-in"]["apc"], expected.apc, rtol=1e-6)
+    np.testing.assert_allclose(document["methods"]["mip-in"]["apc"], expected.apc, rtol=1e-6)
     several: list[dict[str, Any]] = [{}, {"ridge": 7.5}, {"ridge": 7.5, "conv_bias": True}]
     for options in several:
         other = mr.metrics.apc(net, {3: mr.fit(net, stored("fit"), 3, **options).attribute(x[y == 3])})
@@ -281,12 +281,12 @@ def test_the_probability_of_deletion_follows_the_head(
         flat = sketch.node("Flatten", sketch.node("Relu", sketch.conv("x", 2, 3)))
         model = sketch.model(sketch.node("Sigmoid", sketch.dense(flat, 108, classes)))
         onnx.save(model, "net.onnx")
-        found = as_json(capsys, "deletion", "--methods", "gradient", "--limit", "3", "--steps", "4")
+        document = as_json(capsys, "deletion", "--methods", "gradient", "--limit", "3", "--steps", "4")
         x = stored("x")[:3]
         (told,) = ort.InferenceSession("net.onnx").run(None, {"x": x})
         (gone,) = ort.InferenceSession("net.onnx").run(None, {"x": x * 0})
         best = told.argmax(axis=1)
-        curve = found["methods"]["gradient"]["deletion"]["curve"]
+        curve = document["methods"]["gradient"]["deletion"]["curve"]
         assert curve[0] == pytest.approx(told.max(axis=1).mean(), rel=1e-5)
         assert curve[-1] == pytest.approx(gone[np.arange(3), best].mean(), rel=1e-5)
         assert evaluate("deletion", "--methods", "gradient", "--limit", "3", "--steps", "4") == 0

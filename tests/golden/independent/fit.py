@@ -55,7 +55,7 @@ class Fit(Pull):
         layers = [self.case.layers[branch["layers"][0]] for branch in step["branches"]]
         channels = step["shape"][0]
         keys = [tuple(self.problem(layer, m, channels) for layer in layers) for m in range(channels)]
-        found, intercepts = [], []
+        all_blocks, intercepts = [], []
         for key, members in groupby(range(channels), key=lambda m: keys[m]):
             columns = [
                 self.columns(step, branch, number, signals, switches)[rows].flatten(0, -2)
@@ -63,9 +63,9 @@ class Fit(Pull):
             ]
             target = x[rows][:, list(members)].movedim(1, -1).flatten(0, -2)
             blocks, intercept = self.fit_blocks(columns, target, step["intercept"])
-            found.append(blocks)
+            all_blocks.append(blocks)
             intercepts.append(intercept)
-        joined = [torch.cat([blocks[k].T for blocks in found]) for k in range(len(layers))]
+        joined = [torch.cat([blocks[k].T for blocks in all_blocks]) for k in range(len(layers))]
         shaped = [self.shaped(layer, block) for layer, block in zip(layers, joined, strict=True)]
         return Weights(shaped, torch.cat(intercepts) if step["intercept"] else None)
 

@@ -14,15 +14,15 @@ class Independent(Fit):
         return self.forward() | self.solve() | self.propagate() | self.end()
 
     def forward(self) -> dict[str, Tensor]:
-        found = {f"forward/value/{name}": x for name, x in self.values().items() if name != self.case.input}
-        found |= {f"forward/switch/{name}": switch for name, switch in self.switches(self.golden_values()).items()}
+        arrays = {f"forward/value/{name}": x for name, x in self.values().items() if name != self.case.input}
+        arrays |= {f"forward/switch/{name}": switch for name, switch in self.switches(self.golden_values()).items()}
         masked = [step["tensor"] for step in self.case.steps if step["mask"]]
-        return found | {f"forward/mask/{name}": self.mask(self.case.value(name)).to(torch.uint8) for name in masked}
+        return arrays | {f"forward/mask/{name}": self.mask(self.case.value(name)).to(torch.uint8) for name in masked}
 
     def solve(self) -> dict[str, Tensor]:
         values, switches, rows = self.golden_values(), self.golden_switches(), self.rows()
         sources, attributions = self.golden_signals("S"), self.golden_signals("A")
-        found = {}
+        arrays = {}
         for step in self.case.steps:
             if not step["fitted"]:
                 continue
@@ -30,12 +30,12 @@ class Independent(Fit):
             weights = self.solve_step(step, values[name], sources, switches, rows)
             for number, (branch, block) in enumerate(zip(step["branches"], weights.blocks, strict=True)):
                 if branch["weight"] is not None:
-                    found[f"solve/weight/{name}/{number}"] = block
+                    arrays[f"solve/weight/{name}/{number}"] = block
             if weights.intercept is not None and self.case.has(f"solve/intercept/{name}"):
-                found[f"solve/intercept/{name}"] = weights.intercept
-            found[f"solve/prediction/{name}"] = self.predict(step, weights, sources, switches)
-            found[f"solve/linear/{name}"] = self.predict(step, self.linear(weights), attributions, switches)
-        return found
+                arrays[f"solve/intercept/{name}"] = weights.intercept
+            arrays[f"solve/prediction/{name}"] = self.predict(step, weights, sources, switches)
+            arrays[f"solve/linear/{name}"] = self.predict(step, self.linear(weights), attributions, switches)
+        return arrays
 
     def propagate(self) -> dict[str, Tensor]:
         values, switches = self.golden_values(), self.golden_switches()
@@ -48,8 +48,8 @@ class Independent(Fit):
                 continue
             weights = self.golden_weights(step) if step["fitted"] else None
             self.descend(step, weights, values, switches, sources, attributions)
-        found = {f"propagate/S/{name}": signal for name, signal in sources.items()}
-        return found | {f"propagate/A/{name}": signal for name, signal in attributions.items()}
+        arrays = {f"propagate/S/{name}": signal for name, signal in sources.items()}
+        return arrays | {f"propagate/A/{name}": signal for name, signal in attributions.items()}
 
     def end(self) -> dict[str, Tensor]:
         values = self.values()

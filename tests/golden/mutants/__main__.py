@@ -30,7 +30,7 @@ counted = "--all" in sys.argv[1:]
 heads = ["mutant", *(["caught by"] if counted else []), "case", "stage", "first tensor", "verify says"]
 print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
 for name, mutant in MUTANTS.items():
-    found = caught(mutant.fault, mutant.case)
-    told = ("SURVIVED", "", "") if found is None else (found.stage, f"`{found.first}`", found.said)
+    seen = caught(mutant.fault, mutant.case)
+    told = ("SURVIVED", "", "") if seen is None else (seen.stage, f"`{seen.first}`", seen.said)
     cells = [name, *([count(mutant)] if counted else []), mutant.case, *told]
     print("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |", flush=True)

@@ -202,8 +202,8 @@ class Float32PassedOff(Independent):
     def candidate(self) -> dict[str, Tensor]:
         case = Case.__new__(Case)
         case.__dict__.update(self.case.__dict__, dtype=torch.float32)
-        found = Independent(case).candidate()
-        return {name: a.double() if a.is_floating_point() else a for name, a in found.items()}
+        arrays = Independent(case).candidate()
+        return {name: a.double() if a.is_floating_point() else a for name, a in arrays.items()}
 
 
 FIT = {

@@ -18,9 +18,9 @@ class TrueConvolution(Independent):
         name = layer["parameters"]["weight"]
         kept = self.case.arrays[name]
         self.case.arrays[name] = kept.flip(tuple(range(2, kept.ndim)))
-        found = super().conv(layer, x)
+        product = super().conv(layer, x)
         self.case.arrays[name] = kept
-        return found
+        return product
 
 
 class PaddingEndsSwapped(Independent):
@@ -66,16 +66,16 @@ class SwitchOverTheBatch(Independent):
     """ONNX's own Indices count through samples and channels."""
 
     def switches(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = super().switches(values)
+        chosen = super().switches(values)
         for layer in self.case.layers:
             if layer["kind"] == "MaxPool":
                 size = values[layer["inputs"][0]][0, 0].numel()
-                switch = found[layer["output"]]
+                switch = chosen[layer["output"]]
                 planes = torch.arange(switch.shape[0] * switch.shape[1]).reshape(
                     *switch.shape[:2], *[1] * (switch.ndim - 2)
                 )
-                found[layer["output"]] = switch + size * planes
-        return found
+                chosen[layer["output"]] = switch + size * planes
+        return chosen
 
     def end(self) -> dict[str, Tensor]:
         # Its own pull-back would subtract what was added.
@@ -86,7 +86,7 @@ class SwitchWithinTheWindow(Independent):
     """The tap, not the location in the map."""
 
     def forward(self) -> dict[str, Tensor]:
-        found = super().forward()
+        arrays = super().forward()
         for layer in self.case.layers:
             if layer["kind"] == "MaxPool":
                 x = self.case.value(layer["inputs"][0])
@@ -95,8 +95,8 @@ class SwitchWithinTheWindow(Independent):
                 for number, outputs, inputs in links(layer["window"], list(x.shape[2:]), list(best.shape[2:])):
                     place = (..., *outputs)
                     tap[place] = torch.where(x[(..., *inputs)] == best[place], number, tap[place])
-                found[f"forward/switch/{layer['output']}"] = tap
-        return found
+                arrays[f"forward/switch/{layer['output']}"] = tap
+        return arrays
 
 
 class DeclaredPaddingNotCounted(Independent):
@@ -113,8 +113,8 @@ class CeilCounted(Independent):
     """A mean over the whole kernel wherever the declared padding counts."""
 
     def divisor(self, layer: Layer) -> Tensor:
-        found = super().divisor(layer)
-        return torch.full_like(found, prod(layer["window"]["kernel"])) if layer["count_include_pad"] else found
+        count = super().divisor(layer)
+        return torch.full_like(count, prod(layer["window"]["kernel"])) if layer["count_include_pad"] else count
 
 
 class SlopeOfPReluIgnored(Independent):

@@ -33,9 +33,9 @@ class SkipWithWeightOne(Independent):
         for block, is_single in zip(columns, single, strict=True):
             target = target - block if is_single else target
         fitted = [block for block, is_single in zip(columns, single, strict=True) if not is_single]
-        found, constant = super().fit_blocks(fitted, target, intercept)
+        blocks, constant = super().fit_blocks(fitted, target, intercept)
         ones = torch.ones((1, target.shape[1]), dtype=target.dtype)
-        return [ones if is_single else found.pop(0) for is_single in single], constant
+        return [ones if is_single else blocks.pop(0) for is_single in single], constant
 
 
 class SkipNotPenalised(Independent):
@@ -75,8 +75,8 @@ class SumSharedOut(Independent):
     """Half of a sum's signal to each of two branches."""
 
     def pull(self, layer: Layer, slot: int, s: Tensor, switches: Signals) -> Tensor:
-        found = super().pull(layer, slot, s, switches)
-        return found / len(layer["inputs"]) if layer["kind"] == "Add" else found
+        pulled = super().pull(layer, slot, s, switches)
+        return pulled / len(layer["inputs"]) if layer["kind"] == "Add" else pulled
 
 
 class SumSharedOutLessTheFit(SumSharedOut):
@@ -115,10 +115,10 @@ class GlobalPoolByLocation(Independent):
             return super().solve_step(step, x, signals, switches, rows)
         flat = x.flatten(1)
         regressors = signals[layer["output"]].expand(x.shape).flatten(1)
-        found = [
+        fits = [
             self.ridge(regressors[rows, place, None], flat[rows, place, None], True) for place in range(flat.shape[1])
         ]
-        weights, levels = (torch.cat([pair[k].flatten() for pair in found]).reshape(x.shape[1:]) for k in (0, 1))
+        weights, levels = (torch.cat([pair[k].flatten() for pair in fits]).reshape(x.shape[1:]) for k in (0, 1))
         return Weights([weights.flatten(1).mean(dim=1)], levels.flatten(1).mean(dim=1))
 
 
@@ -126,8 +126,8 @@ class GlobalPoolDivided(Independent):
     """The value at each location divided by the number of locations, as a gradient would be."""
 
     def pull(self, layer: Layer, slot: int, s: Tensor, switches: Signals) -> Tensor:
-        found = super().pull(layer, slot, s, switches)
-        return found / prod(layer["in_shapes"][0][1:]) if layer["kind"] == "GlobalAveragePool" else found
+        pulled = super().pull(layer, slot, s, switches)
+        return pulled / prod(layer["in_shapes"][0][1:]) if layer["kind"] == "GlobalAveragePool" else pulled
 
 
 class BatchNormInverted(Independent):
@@ -155,11 +155,11 @@ class NothingWhereNoWindowIs(Independent):
     """Where no window covers a location its prediction is 0, not the intercept."""
 
     def predict(self, step: Step, weights: Weights, signals: Signals, switches: Signals) -> Tensor:
-        found = super().predict(step, weights, signals, switches)
+        predicted = super().predict(step, weights, signals, switches)
         layer = self.case.layers[step["branches"][0]["layers"][0]]
         if layer["kind"] != "AveragePool":
-            return found
-        return found * self.spread(layer, torch.ones_like(signals[layer["output"]]))
+            return predicted
+        return predicted * self.spread(layer, torch.ones_like(signals[layer["output"]]))
 
 
 JOINT = {

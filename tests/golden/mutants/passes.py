@@ -155,8 +155,8 @@ class ActivationDifferentiated(Independent):
     """A negative signal stopped at a ReLU, as guided backpropagation does."""
 
     def pull(self, layer: Layer, slot: int, s: Tensor, switches: Signals) -> Tensor:
-        found = super().pull(layer, slot, s, switches)
-        return found.clamp(min=0) if layer["kind"] == "Activation" else found
+        pulled = super().pull(layer, slot, s, switches)
+        return pulled.clamp(min=0) if layer["kind"] == "Activation" else pulled
 
 
 class SlopeOnTheSignal(Independent):
@@ -190,24 +190,24 @@ class PredictionMasked(Independent):
     """The mask taken for a part of the inverse."""
 
     def solve(self) -> dict[str, Tensor]:
-        found = super().solve()
+        arrays = super().solve()
         for step in self.case.steps:
             name = f"solve/prediction/{step['tensor']}"
-            if name in found and self.is_masked(step["tensor"]):
-                found[name] = found[name] * self.mask(self.case.value(step["tensor"]))
-        return found
+            if name in arrays and self.is_masked(step["tensor"]):
+                arrays[name] = arrays[name] * self.mask(self.case.value(step["tensor"]))
+        return arrays
 
 
 class ContributionForAttribution(Independent):
     def end(self) -> dict[str, Tensor]:
-        found = super().end()
-        return {**found, "end/A": found["end/A"] * self.case.value(self.case.explained)}
+        arrays = super().end()
+        return {**arrays, "end/A": arrays["end/A"] * self.case.value(self.case.explained)}
 
 
 class DistractorForSource(Independent):
     def end(self) -> dict[str, Tensor]:
-        found = super().end()
-        return {**found, "end/S": self.case.value(self.case.explained) - found["end/S"]}
+        arrays = super().end()
+        return {**arrays, "end/S": self.case.value(self.case.explained) - arrays["end/S"]}
 
 
 PASSES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mipin_ref.backend import get_backend
-from mipin_ref.inverse.passes.budget import Passes, make_budget
+from mipin_ref.inverse.passes.budget import Demand, make_budget
 from mipin_ref.inverse.plan import make_plan
 from tests.inverse.passes.test_resume import chain
 
@@ -18,8 +18,8 @@ MEMORY = 10**8
 def test_all_shares_together_are_less_than_the_memory(sums: float, samples: int, targets: int) -> None:
     net = chain()
     plan = make_plan(net, at=None, local=True, input_mask=None)
-    passes = Passes([[step] for step in plan.fitted], int(sums * MEMORY), targets, samples)
-    found = make_budget(net, plan, passes, MEMORY, (0.15, 0.15), get_backend())
+    demand = Demand([[step] for step in plan.fitted], int(sums * MEMORY), targets, samples)
+    found = make_budget(net, plan, demand, MEMORY, (0.15, 0.15), get_backend())
     # A sample holds at least its widest values, once as recorded and once as computed.
     batch = found.batch_size * (4 + 8) * 2 * 100
     assert found.signals + found.recordings + int(sums * MEMORY) + found.coalesced + batch < MEMORY
@@ -35,7 +35,7 @@ def test_few_samples_leave_more_for_the_batch() -> None:
     plan = make_plan(net, at=None, local=True, input_mask=None)
     sizes = [
         make_budget(
-            net, plan, Passes([[plan.fitted[0]]], MEMORY // 2, 1, n), MEMORY, (0.15, 0.15), get_backend()
+            net, plan, Demand([[plan.fitted[0]]], MEMORY // 2, 1, n), MEMORY, (0.15, 0.15), get_backend()
         ).batch_size
         for n in (10, 1000, 10**6)
     ]

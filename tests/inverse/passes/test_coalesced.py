@@ -100,6 +100,6 @@ def test_what_is_coalesced_fits_twice_into_its_room() -> None:
     (read,) = wave[0].reads
     elements = int(np.prod(net.shapes[read])) + int(np.prod(net.shapes["input"]))
     for count in (1, 5, 900):
-        assert coalesced_samples(net, wave, 3, 2 * 3 * 8 * elements * count, 8) == count
-    assert coalesced_samples(net, wave, 3, 10**12, 8) == 1024
-    assert coalesced_samples(net, wave, 3, 0, 8) == 0
+        assert coalesced_samples(net.shapes, wave, 3, 2 * 3 * 8 * elements * count, 8) == count
+    assert coalesced_samples(net.shapes, wave, 3, 10**12, 8) == 1024
+    assert coalesced_samples(net.shapes, wave, 3, 0, 8) == 0

@@ -14,9 +14,10 @@ import mipin_ref as mr
 from mipin_ref.data import as_samples
 from mipin_ref.graph import forward
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.passes import fitter, recordings, row_store
+from mipin_ref.inverse.passes import fitter, recordings, row_store, schedule
 from mipin_ref.inverse.passes.problem import Sums
 from mipin_ref.inverse.passes.row_store import RowStore
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import make_plan
 from tests.backends import backend, on_every_backend
 from tests.inverse.test_graphs import loaded
@@ -87,7 +88,7 @@ def test_tensors_whose_regressors_are_known_together_share_a_pass() -> None:
         texts.append(text)
         return lambda count: None
 
-    fitter.Fitter(net, plan, Options(), backend("numpy"), as_samples(x), None, 10**9, None).run([0], start)
+    fitter.Fitter(FitTask(net, plan, Options(), backend("numpy"), as_samples(x), None, 10**9, None)).run([0], start)
     assert texts == [
         "flat, class 0",
         "all, class 0",
@@ -210,7 +211,7 @@ def test_a_full_disk_for_temporary_files_is_told(count: int, tmp_path: Path, mon
 def test_waves_limited_by_memory_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, net, x = loaded(3)
     whole = mr.fit(net, x, [0, 1], backend=backend(name))
-    monkeypatch.setattr(fitter, "SUMS_SHARE", 1e-9)
+    monkeypatch.setattr(schedule, "SUMS_SHARE", 1e-9)
     apart = mr.fit(net, x, [0, 1], backend=backend(name))
     for target in (0, 1):
         assert same(whole[target], apart[target])

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.inverse.descent import descend as descents
-from mipin_ref.inverse.passes import budget, fitter, row_store
+from mipin_ref.inverse.passes import budget, fitter, row_store, schedule
 from mipin_ref.inverse.passes import run as passes_of_fits
 from mipin_ref.inverse.passes.problem import Sums
 from tests.backends import backend, on_every_backend, relative_error
@@ -175,7 +175,7 @@ def test_a_chain_goes_on(
     monkeypatch.setattr(budget, "HOST_BATCH", 10)
     monkeypatch.setattr(budget, "COALESCED", 25)
     if not together:
-        monkeypatch.setattr(fitter, "SUMS_SHARE", 1e-9)
+        monkeypatch.setattr(schedule, "SUMS_SHARE", 1e-9)
     tensors = 3 if "at" in options else 4
     found = assert_goes_on_from_everywhere(solves, tmp_path, chain(), X, target=[2, 0], **options)
     assert found == (tensors if together else 2 * tensors)
@@ -198,7 +198,7 @@ def test_branches_go_on_in_waves_and_groups_that_memory_cuts(
     """Four targets in groups whose size changes from wave to wave, signals kept for some of them."""
     net = deep_network(np.random.default_rng(366), 1)
     x = np.random.default_rng(1).standard_normal((40, 2, 6, 6)).astype(np.float32)
-    monkeypatch.setattr(fitter, "SUMS_SHARE", 2.5e-4)
+    monkeypatch.setattr(schedule, "SUMS_SHARE", 2.5e-4)
     monkeypatch.setattr(fitter, "SIGNALS_SHARE", 1e-3)
     monkeypatch.setattr(row_store, "DISK_SHARE", 0.0)
     assert_goes_on_from_everywhere(
@@ -288,7 +288,7 @@ def test_targets_without_kept_signals_among_others_that_have_them(
     expected = mr.fit(net, x, **options)
     monkeypatch.setattr(row_store, "DISK_SHARE", 0.0)
     monkeypatch.setattr(fitter, "SIGNALS_SHARE", signals)
-    monkeypatch.setattr(fitter, "SUMS_SHARE", sums)
+    monkeypatch.setattr(schedule, "SUMS_SHARE", sums)
     for target, inv in mr.fit(net, x, **options).items():
         for tensor, weights in inv.weights.items():
             for found, wanted in zip(weights.blocks, expected[target].weights[tensor].blocks, strict=True):

@@ -19,6 +19,7 @@ from mipin_ref.errors import ClusterError
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes import shards
 from mipin_ref.inverse.passes.shards import Shard, accumulate, bounds, check_counts, merged
+from mipin_ref.inverse.passes.spec import PassSpec
 from mipin_ref.threads import BLAS_THREADS
 from tests.backends import backend, on_every_backend
 from tests.inverse.sharded import branching_network, difference, one_by_one, same_bits, samples
@@ -68,8 +69,8 @@ def test_what_shards_keep_changes_no_bit(options: dict[str, Any]) -> None:
     net, x = branching_network(), samples(60)
     kept, much = one_by_one(net, x, [0, 2], backend("numpy"), EDGES, batch_size=4, **options)
     again, nothing = one_by_one(net, x, [0, 2], backend("numpy"), EDGES, batch_size=4, keep=0, **options)
-    assert any(order.start for order, _, _ in much.tasks)
-    assert not any(order.start for order, _, _ in nothing.tasks)
+    assert any(spec.start for spec, _, _ in much.tasks)
+    assert not any(spec.start for spec, _, _ in nothing.tasks)
     for target in (0, 2):
         assert same_bits(kept[target], again[target])
 
@@ -79,34 +80,37 @@ def test_tasks_are_pure() -> None:
     net, x = branching_network(), samples(60)
     _, passes = one_by_one(net, x, [0, 2], backend("numpy"), EDGES, batch_size=4)
     assert len(passes.tasks) > 5
-    for order, asked, partials in passes.tasks:
+    for spec, asked, partials in passes.tasks:
         for arguments, partial in zip(asked, partials, strict=True):
             before = pickle.dumps(arguments)
-            again, _ = accumulate(passes.job, order, *arguments)
+            again, _ = accumulate(passes.job, spec, *arguments)
             assert pickle.dumps(arguments) == before
             assert pickle.dumps(again) == pickle.dumps(partial)
         pair = partials[:2]
         before = pickle.dumps(pair)
-        both = merged(passes.job, order, *pair)
+        both = merged(passes.job, spec, *pair)
         assert pickle.dumps(pair) == before
         assert list(both.counts) == [1, 1, 0, 0, 0]
-        check_counts(merged(passes.job, order, both, _sum(passes.job, order, partials[2:])).counts)
+        check_counts(merged(passes.job, spec, both, _sum(passes.job, spec, partials[2:])).counts)
 
 
 def test_a_shard_lets_go_of_what_no_pass_needs() -> None:
     net, x = branching_network(), samples(60)
     _, passes = one_by_one(net, x, [0, 2], backend("numpy"), EDGES, batch_size=4)
-    for (order, _, _), (_, after, _) in pairwise(passes.tasks):
+    for (spec, _, _), (_, after, _) in pairwise(passes.tasks):
         for *_, kept in after:
-            assert set(kept.signals.keys) == order.held | {(t, name) for t in (0, 2) for name in order.store}
-            assert set(kept.recordings.keys) <= {*order.later, *(order.needed or ())}
-    assert any(order.needed for order, _, _ in passes.tasks)
+            assert not [key for key in kept.signals.keys if spec.unwanted(key)]
+            assert {name for _, name in kept.signals.keys} >= set(spec.store)
+            assert set(kept.recordings.keys) <= spec.recorded
+    assert any(spec.recorded for spec, _, _ in passes.tasks)
+    assert any(kept.recordings.keys for _, asked, _ in passes.tasks for *_, kept in asked)
+    assert any(kept.signals.keys for _, asked, _ in passes.tasks for *_, kept in asked)
 
 
-def _sum(job: shards.Job, order: shards.Order, partials: list[shards.Partial]) -> shards.Partial:
+def _sum(job: shards.Job, spec: PassSpec, partials: list[shards.Partial]) -> shards.Partial:
     whole = partials[0]
     for partial in partials[1:]:
-        whole = merged(job, order, whole, partial)
+        whole = merged(job, spec, whole, partial)
     return whole
 
 
@@ -148,12 +152,12 @@ def test_a_lost_or_doubled_shard_is_an_error(counts: list[int], told: str) -> No
 def test_a_doubled_shard_is_found_before_anything_is_solved() -> None:
     net, x = branching_network(), samples(60)
     _, passes = one_by_one(net, x, [0], backend("numpy"), EDGES)
-    order, _, partials = passes.tasks[0]
-    whole = _sum(passes.job, order, [*partials, partials[3]])
+    spec, _, partials = passes.tasks[0]
+    whole = _sum(passes.job, spec, [*partials, partials[3]])
     with pytest.raises(ClusterError, match="shard 3 2 times"):
         whole.told({}, {})
     with pytest.raises(ClusterError, match="shard 0 0 times"):
-        _sum(passes.job, order, partials[1:]).told({}, {})
+        _sum(passes.job, spec, partials[1:]).told({}, {})
 
 
 def test_one_session_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,10 +213,10 @@ def test_messages_count_samples_from_the_start_of_the_data() -> None:
 def test_another_version_is_refused() -> None:
     net, x = branching_network(), samples(60)
     _, passes = one_by_one(net, x, [0], backend("numpy"), EDGES)
-    order, asked, _ = passes.tasks[0]
+    spec, asked, _ = passes.tasks[0]
     other = dataclasses.replace(passes.job, version="0.0.1")
     with pytest.raises(ClusterError, match=r"and the fit began with 0\.0\.1: install the same on all"):
-        accumulate(other, order, *asked[0])
+        accumulate(other, spec, *asked[0])
 
 
 @on_every_backend

@@ -13,6 +13,7 @@ from mipin_ref.data import as_samples
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.row_store import RowStore
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import Form
@@ -74,7 +75,8 @@ def test_a_pass_waits_for_nothing_but_what_it_keeps(seed: int, dtype: str, log: 
         log.events.append("pass")
         return lambda count: log.events.append("batch")
 
-    Fitter(net, plan, options, recording(log, dtype), as_samples(x), np.arange(24) % 3, 10**9, 7).run([0, 2], start)
+    task = FitTask(net, plan, options, recording(log, dtype), as_samples(x), np.arange(24) % 3, 10**9, 7)
+    Fitter(task).run([0, 2], start)
     found = passes(log)
     assert found
     assert all(len(batches) == 4 for batches in found)

@@ -1,0 +1,45 @@
+"""A case on disk as the golden values that it was made from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mipin_ref.errors import CorruptFile
+from mipin_ref.golden.case import Case
+from mipin_ref.golden.material import Material, pools
+from mipin_ref.golden.regression import Inverted
+from mipin_ref.golden.values import Golden
+from mipin_ref.graph.network import Network
+from mipin_ref.inverse.plan import make_plan
+
+
+def reread(case: Case, net: Network) -> Golden:
+    """The golden values of a case on disk, as `make` had them; blocks of weights that it left out are fitted again."""
+    options, arrays, names = case.manifest["options"], case.arrays, case.array_names
+    plan = make_plan(
+        net,
+        at=options["at"],
+        local=options["local"],
+        input_mask=options["input_mask"],
+        conv_bias=options["conv_bias"],
+    )
+    x, rows = case.given("x"), case.given("rows")
+    if x is None or rows is None:
+        raise CorruptFile(f"the case in {str(case.folder)!r} has no samples, or does not say which of them count")
+    values = {net.input: x} | {layer.output: arrays[names[f"forward/value/{layer.output}"]] for layer in net.layers}
+    switches = {layer.output: arrays[names[f"forward/switch/{layer.output}"]] for layer in pools(net)}
+    material = Material(net, plan, options["target"], values, switches)
+    tensors = [plan.logits, *(step.tensor for step in plan.steps)]
+    s, a = ({name: arrays[names[f"propagate/{kind}/{name}"]] for name in tensors} for kind in "SA")
+    chosen = rows.astype(np.bool_)
+    inverted = {}
+    for step in plan.fitted:
+        stored = [names.get(f"solve/weight/{step.tensor}/{i}") for i in range(len(step.branches))]
+        blocks = [arrays[name] for name in stored if name is not None]
+        if len(blocks) < len(stored):
+            inverted[step.tensor] = material.invert(step, s, chosen, options["ridge"])
+            continue
+        intercept = arrays[names[f"solve/intercept/{step.tensor}"]] if step.intercept else None
+        inverted[step.tensor] = Inverted(tuple(blocks), intercept, 1.0, 0)
+    named = {name: arrays[array] for name, array in names.items()}
+    return Golden(material, s, a, inverted, chosen, options["ridge"], named)

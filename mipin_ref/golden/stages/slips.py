@@ -1,0 +1,110 @@
+"""What the forward pass of each kind of layer becomes by a known slip, for the likely cause of a deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mipin_ref.backend import get_backend
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.golden.regression import Arrays
+from mipin_ref.golden.stages.stage import Explained
+from mipin_ref.layers import (
+    Activation,
+    Add,
+    Affine,
+    AveragePool,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Gather,
+    GlobalAveragePool,
+    HostArray,
+    Layer,
+    MaxPool,
+    Pad,
+    Reshape,
+    Resize,
+    ResponseNorm,
+    Shared,
+    Slice,
+    Transpose,
+    Where,
+    as_kind,
+)
+from mipin_ref.layers.averages import average, window_counts
+
+Slips = Callable[[Layer, Arrays, HostArray], Explained]
+"""Takes a layer, the golden values by tensor, and its own golden value."""
+
+
+def forward_slips(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    """The known slips of a layer's kind. Raises UnsupportedModel for a kind that is not among SLIPS."""
+    slips = SLIPS.get(type(layer))
+    if slips is None:
+        raise UnsupportedModel(f"the slips of layer {layer.name!r} ({type(layer).__name__}) are not known")
+    yield from slips(layer, values, golden)
+
+
+def _none(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from ()
+
+
+def _without_bias(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    bias = as_kind(layer, Shared).bias.reshape(-1, *(1,) * (golden.ndim - 2)).astype(np.float64)
+    yield "the bias is missing", lambda: golden - bias
+
+
+def _convolved(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from _without_bias(layer, values, golden)
+    conv, x = as_kind(layer, Conv), values[layer.input].astype(np.float64)
+    flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
+    yield (
+        "the kernel is flipped in space: ONNX's Conv is a cross-correlation",
+        lambda: conv.product(get_backend(), x, flipped) + conv.offset.astype(np.float64),
+    )
+
+
+def _convolved_back(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from _without_bias(layer, values, golden)
+    conv, x = as_kind(layer, ConvTranspose), values[layer.input].astype(np.float64)
+    flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
+    yield (
+        "the kernel is flipped in space",
+        lambda: conv.product(get_backend(), x, flipped) + conv.offset.astype(np.float64),
+    )
+
+
+def _joined(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    parts = [values[name].astype(np.float64) for name in reversed(layer.inputs)]
+    axis = as_kind(layer, Concat).axis
+    yield "the inputs are joined in reverse order", lambda: np.concatenate(parts, axis=axis)
+
+
+def _reshaped(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    if len(layer.in_shape) > 1:
+        last = np.moveaxis(values[layer.input].astype(np.float64), 1, -1)
+        yield "channels run last where a map is flattened", lambda: last.reshape(golden.shape)
+
+
+def _averaged(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    pool, x = as_kind(layer, AveragePool), values[layer.input].astype(np.float64)
+    other = window_counts(pool.window, pool.out_shape[1:], pool.in_shape[1:], pads=not pool.count_include_pad)
+    yield (
+        "padding counts in the mean, or not, against count_include_pad",
+        lambda: average(get_backend(), x, pool.window, other),
+    )
+
+
+SLIPS: Mapping[type[Layer], Slips] = {
+    Dense: _without_bias,
+    Conv: _convolved,
+    Concat: _joined,
+    Reshape: _reshaped,
+    AveragePool: _averaged,
+    ConvTranspose: _convolved_back,
+    **dict.fromkeys((Gather, Resize, Where), _none),
+    **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
+}

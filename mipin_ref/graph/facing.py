@@ -1,0 +1,96 @@
+"""What a target faces: where the output is put together of parts, the part that it lies in, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from mipin_ref.graph.layer_list import leading_to
+from mipin_ref.graph.network import Network
+from mipin_ref.layers import Concat, Reshape, Shape, Slice, Transpose
+
+_parts: WeakKeyDictionary[Network, dict[str, Network]] = WeakKeyDictionary()
+
+
+def facing(net: Network, target: int) -> tuple[Network, int]:
+    """The network whose logits are the last tensor of which a target is an entry, and the target's index there.
+
+    target: an index into the logits [N, classes]. Logits of several axes are flattened there. The network itself where
+    its output has one axis and is not put together by a Concat: what other parts are made of is on no path to the
+    target, whatever operators it holds (method, section 2).
+    """
+    makers = {layer.output: layer for layer in net.layers}
+    name: str = net.logits
+    index: tuple[int, ...] = (target,)
+    end = name, index
+    while (layer := makers.get(name)) is not None:
+        if isinstance(layer, Concat):
+            name, index = _part(layer, index)
+            end = name, index
+        elif isinstance(layer, Reshape):
+            flat = int(np.ravel_multi_index(index, layer.out_shape)) if layer.out_shape else 0
+            name, index = layer.input, _unravelled(flat, layer.in_shape)
+        elif isinstance(layer, Transpose):
+            moved = dict(zip(layer.perm[1:], index, strict=True))
+            name, index = layer.input, tuple(moved[axis] for axis in range(1, len(index) + 1))
+        elif isinstance(layer, Slice):
+            begin, _ = layer.cut
+            name, index = layer.input, tuple(at + first for at, first in zip(index, begin, strict=True))
+        else:
+            break
+    name, index = end
+    shape = net.shapes[name]
+    if name not in makers or (name == net.logits and len(shape) == 1):
+        return net, target
+    parts = _parts.setdefault(net, {})
+    if name not in parts:
+        parts[name] = _cut(net, name)
+    return parts[name], int(np.ravel_multi_index(index, shape)) if shape else 0
+
+
+def flattened(net: Network) -> Network:
+    """The network with logits of one axis; itself where they have one."""
+    if len(net.shapes[net.logits]) == 1:
+        return net
+    parts = _parts.setdefault(net, {})
+    if net.logits not in parts:
+        parts[net.logits] = _cut(net, net.logits)
+    return parts[net.logits]
+
+
+def _cut(net: Network, name: str) -> Network:
+    """The network that ends at a tensor, whose entries are the logits."""
+    shape, flat = net.shapes[name], name
+    layers = leading_to(net.layers, {name})
+    if len(shape) != 1:
+        flat = f"{name}:classes"
+        while flat in net.shapes:
+            flat += "'"
+        layers.append(Reshape(name=flat, inputs=(name,), output=flat, in_shapes=(shape,), out_shape=(prod(shape),)))
+    read = {one for layer in layers for one in layer.inputs}
+    return replace(
+        net,
+        layers=tuple(layers),
+        logits=flat,
+        target_shape=shape,
+        sources={source: size for source, size in net.sources.items() if source in read},
+        removed=None,
+    )
+
+
+def _part(concat: Concat, index: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """The input that an entry of the output comes from, and its index there."""
+    axis = concat.axis - 1
+    at = index[axis]
+    for name, shape in zip(concat.inputs, concat.in_shapes, strict=True):
+        if at < shape[axis]:
+            return name, (*index[:axis], at, *index[axis + 1 :])
+        at -= shape[axis]
+    raise IndexError(f"entry {index} is not in the output of {concat.name!r}")
+
+
+def _unravelled(flat: int, shape: Shape) -> tuple[int, ...]:
+    return tuple(int(one) for one in np.unravel_index(flat, shape)) if shape else ()

@@ -1,0 +1,47 @@
+"""Golden values on other packages and kernels: what is pinned and varied, and what a run tells; none is installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import make_golden
+from golden import elsewhere
+
+
+def test_the_oldest_packages_are_the_lower_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    bounds = ["numpy>=2.0", "scipy>=1.13", "onnx>=1.21", "onnxruntime>=1.20", "rich>=13.7"]
+    path.write_text(f"[project]\ndependencies = {bounds}")
+    pins = elsewhere.oldest(path)
+    assert pins == ["numpy==2.0.*", "scipy==1.13.*", "onnx==1.21.*", "onnxruntime==1.20.*"]
+    assert len(elsewhere.oldest(elsewhere.ROOT / "pyproject.toml")) == 4
+
+
+def test_threads_and_kernels_are_varied() -> None:
+    assert list(elsewhere.runs(["Haswell"])) == [(1, None), (1, "Haswell"), (2, None), (2, "Haswell")]
+
+
+def test_a_run_tells_versions_and_result() -> None:
+    code, (versions, last) = elsewhere.check(Path(sys.executable), 1, "Haswell", ["golden_mlp"])
+    assert code == 0
+    assert f"numpy {version('numpy')}" in versions
+    assert last.startswith("1 cases, 0 of them off; the largest error is ")
+    code, (_, last) = elsewhere.check(Path(sys.executable), 1, None, ["other"])
+    assert code == 2
+    assert "no case other" in last
+
+
+def test_the_table_has_a_row_a_run_and_tells_whether_all_come_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(elsewhere, "environment", lambda folder, pins: Path(sys.executable))
+    monkeypatch.setattr(elsewhere, "runs", lambda coretypes: [(1, coretypes[0])])
+    assert make_golden.main(["--elsewhere", str(tmp_path), "--coretype", "Haswell", "golden_mlp"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["| oldest", "| newest"]
+    assert all(row[2:4] == ["1", "Haswell"] and "0 of them off" in row[4] for row in rows)
+    assert not elsewhere.check_elsewhere(tmp_path, ["Haswell"], ["other"])

@@ -1,0 +1,9 @@
+"""The cases of the conformance kit: tiny networks, samples and options, and whether they come out again elsewhere.
+
+`tools/make_golden.py` is the command. A case is a function with `@case` in one of the modules imported here; js/
+holds a second implementation of them, in plain JavaScript.
+"""
+
+from golden import activations, convolutions, digits, joins, options, pools, solutions
+
+__all__ = ["activations", "convolutions", "digits", "joins", "options", "pools", "solutions"]
