@@ -172,8 +172,6 @@ class Draft:
         # Weights that are the constants themselves take nothing more.
         self.spent.hold(sum(array.nbytes for array in layer.arrays.values() if id(array) not in self._shared))
         self.layers.append(layer)
-        if isinstance(layer, Slice | Gather):
-            self.selections.setdefault(layer.input, []).append(layer)
         self.signals[layer.output] = Signal(layer.output, shape, axis)
 
     def alias(self, name: str, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:

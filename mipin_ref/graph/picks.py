@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mipin_ref.layers import Gather, Shape, Slice
-
-Pick = npt.NDArray[np.int64] | None
-"""Entries of an axis, None for all of them."""
+from mipin_ref.layers.kind import Pick
 
 
 def selection(name: str, source: str, output: str, shape: Shape, picks: Sequence[Pick]) -> Slice | Gather | None:
@@ -36,14 +33,6 @@ def selection(name: str, source: str, output: str, shape: Shape, picks: Sequence
 def picked_shape(shape: Shape, picks: Sequence[Pick]) -> Shape:
     """The shape of what is taken of a sample."""
     return tuple(length if pick is None else len(pick) for pick, length in zip(picks, shape, strict=True))
-
-
-def picks_of(layer: Slice | Gather) -> tuple[Pick, ...]:
-    """What a selection takes of each axis."""
-    if isinstance(layer, Gather):
-        return layer.picks
-    boxes = zip(layer.begin, layer.end, layer.in_shape, strict=True)
-    return tuple(None if (b, e) == (0, n) else np.arange(b, e, dtype=np.int64) for b, e, n in boxes)
 
 
 def same_picks(one: Sequence[Pick], other: Sequence[Pick]) -> bool:

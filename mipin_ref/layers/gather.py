@@ -14,17 +14,14 @@ import numpy.typing as npt
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.axis_map import AxisMap, along, picking
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import Cut, HostArray, States, Writer
-
-Pick = npt.NDArray[np.int64] | None
-"""The entries of an axis that are taken, in their order; None for all of them as they are."""
+from mipin_ref.layers.kind import Cut, HostArray, Pick, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     """Along each axis of the sample the entries picks[axis]: some of them, in another order, or several times.
 
-    A signal is put back in its place; what nothing reads gets 0, of several copies the mean counts (method, section 10).
+    A signal is put back in its place; what nothing reads gets 0, copies their mean (method, section 10).
     """
 
     kind = "Gather"
@@ -96,7 +93,7 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
 
 
 def spoken(pick: npt.NDArray[np.int64], length: int) -> str:
-    """The entries that are picked, for a table: as start:stop:step where they are so far apart each, else as a count."""
+    """The entries that are picked, for a table: start:stop:step where they are so far apart each, else a count."""
     steps = {int(b - a) for a, b in pairwise(pick)}
     if len(steps) == 1 and (step := steps.pop()):
         stop = int(pick[-1]) + (1 if step > 0 else -1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
@@ -24,6 +25,8 @@ ELEMENT, TAP = 64, 32
 location under a window of a pool."""
 Inverse = Literal["shared", "own", "passes"]
 Mask = Literal["nonzero", "positive"]
+Pick = npt.NDArray[np.int64] | None
+"""The entries of an axis that are taken, in their order; None for all of them as they are."""
 Cut = tuple[Sequence[int], ...]
 """A part of a sample: the entries along each axis, in any order and perhaps several times."""
 States = Mapping[str, Array]

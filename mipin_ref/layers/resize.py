@@ -16,7 +16,7 @@ from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
 from mipin_ref.layers.kind import HostArray, States, Writer
 
 MODES = ("nearest", "linear")
-COORDINATES = ("asymmetric", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners")
+COORDINATES = ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 """What ONNX calls them."""
 
@@ -148,9 +148,6 @@ def _original(coordinates: str, size: int, length: int, scale: float | None, rea
             return np.asarray(there * (n - 1) / max(count - 1, real(1)))
         case "pytorch_half_pixel" if length == 1:
             return np.zeros(1, real)
-        case "half_pixel_symmetric":
-            center = n / real(2)
-            return np.asarray(center * (1 - count / (by * n)) + (there + half) / by - half)
         case _:
             return np.asarray((there + half) / by - half)
 

@@ -13,9 +13,11 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.golden.describe import describe_layers
 from mipin_ref.golden.stages.slips import SLIPS, forward_slips
-from mipin_ref.graph.canonical import settled
 from mipin_ref.graph.draft import Gap
 from mipin_ref.graph.forward import Recorder, logits
+from mipin_ref.graph.frontier import frontier
+from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.layers import (
     KINDS,
@@ -47,7 +49,7 @@ FACTS = [
 
 @cache
 def recorded(seed: int) -> tuple[mr.Network, dict[str, np.ndarray[Any, Any]]]:
-    """A random network and all its values for three samples; of seeds from 60 on with all kinds that change the grid."""
+    """A random network and all its values for three samples; from seed 60 on with kinds that change the grid."""
     network = random_graph(seeded(seed), ranks=(2,), stages=STAGES if seed < 60 else GEOMETRY_STAGES)
     net = mr.load(to_onnx(network.ops, network.input_shape))
     x = sample_inputs(network.input_shape, 3, seed).astype(np.float32)
@@ -162,9 +164,10 @@ def test_what_is_no_kind_is_no_layer_of_a_network() -> None:
     """Softmax, Log and Gap stand in the draft alone."""
     drafted = {one for one in subclasses(Wired) if not issubclass(one, Layer)} - {Wired}
     assert {one.__name__ for one in drafted} == {"_Passing", "Softmax", "Log", "Gap"}
-    gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,))
-    with pytest.raises(mr.UnsupportedModel, match=r"'odd' \(no kind of layer\)"):
-        settled([gap])
+    problem = Problem("Odd 'odd'", "no inverse is known for this operator")
+    gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,), problems=(problem,))
+    with pytest.raises(mr.UnsupportedModel, match=r"nodes that cannot be inverted"):
+        frontier(Wiring([gap], "u", frozenset()), (problem,), frozenset(), "t")
 
 
 @on_every_backend

@@ -69,10 +69,8 @@ def slice_(node: Node, draft: Draft) -> None:
         taken[axis] = range(first, last, step)
     if taken.pop(x.axis, range(lengths[x.axis])) != range(lengths[x.axis]):
         raise Refused("it cuts the batch")
-    picks = [
-        np.arange(r.start, r.stop, r.step) if (r := taken.get(a)) is not None else None for a in range(len(lengths))
-    ]
-    del picks[x.axis]
+    reads = [taken.get(axis) for axis in range(len(lengths)) if axis != x.axis]
+    picks = [None if read is None else np.arange(read.start, read.stop, read.step) for read in reads]
     add_selection(draft, layer_name(node), node.outputs[0], x, picks)
 
 
@@ -155,20 +153,23 @@ def pad(node: Node, draft: Draft) -> None:
 
 
 def _padded(length: int, begin: int, end: int, mode: str) -> npt.NDArray[np.int64] | None:
-    """Which entries an axis has once it is continued at both ends (a negative number crops)."""
-    place = np.arange(-begin, length + end, dtype=np.int64)
+    """Which entries an axis has once it is continued at both ends; what negative numbers crop is gone before."""
     if not begin and not end:
         return None
     if max(begin, end) > LONGEST:
         raise Refused(f"it pads by {max(begin, end):,} locations")
+    first, kept = max(0, -begin), length - max(0, -begin) - max(0, -end)
+    if kept < 1:
+        raise Refused("it crops all there is")
+    place = np.arange(-max(0, begin), kept + max(0, end), dtype=np.int64)
     if mode == "edge":
-        return np.clip(place, 0, length - 1)
+        return first + np.clip(place, 0, kept - 1)
     if mode == "wrap":
-        return place % length
-    if mode != "reflect" or max(begin, end) >= length:
-        raise Refused(f"it pads with mode {mode!r} by {max(begin, end)} of {length} locations")
+        return first + place % kept
+    if mode != "reflect" or max(begin, end) >= kept:
+        raise Refused(f"it pads with mode {mode!r} by {max(begin, end)} of {kept} locations")
     turned = np.abs(place)
-    return np.where(turned > length - 1, 2 * (length - 1) - turned, turned)
+    return first + np.where(turned > kept - 1, 2 * (kept - 1) - turned, turned)
 
 
 def _cropped(node: Node, draft: Draft, x: Signal, begin: list[int], end: list[int]) -> Signal:

@@ -14,8 +14,9 @@ from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import reshaped, resolved_axes
-from mipin_ref.graph.picks import Pick, picked_shape, picks_of, same_picks, selection
+from mipin_ref.graph.picks import picked_shape, same_picks, selection
 from mipin_ref.layers import Gather, HostArray, Reshape, Shape, Slice, Where, Wired
+from mipin_ref.layers.kind import Pick
 
 COPIES = 1 << 26
 """Steps in which copies of values may be brought back together."""
@@ -41,12 +42,13 @@ def add_selection(
     else:
         _check_copies(picks, x.sample)
         draft.add(layer, axis=axis)
+        draft.selections.setdefault(x.name, []).append(layer)
     return draft.signals[output]
 
 
 def _drafted(draft: Draft, layer: Slice | Gather) -> Wired | None:
     """A selection of the draft that makes the same values."""
-    found = (other for other in draft.selections.get(layer.input, []) if same_picks(picks_of(other), picks_of(layer)))
+    found = (other for other in draft.selections.get(layer.input, []) if same_picks(other.picks, layer.picks))
     return next(found, None)
 
 
@@ -74,15 +76,9 @@ def _indices(values: HostArray | None, length: int) -> npt.NDArray[np.int64]:
     return found
 
 
-def _content(node: Node, draft: Draft) -> Signal:
-    if node.inputs[0] not in draft.signals:
-        raise Refused("it looks up entries of a table by numbers that depend on the input")
-    return draft.signals[node.inputs[0]]
-
-
 @handles("Gather")
 def gather(node: Node, draft: Draft) -> None:
-    x = _content(node, draft)
+    x = draft.signal(node, batch_first=False)
     axis = sample_axis(int(node.attributes.get("axis", 0)), x)
     index = _indices(draft.constant(node.inputs[1]), x.sample[axis])
     picks: list[Pick] = [None] * len(x.sample)
@@ -106,7 +102,7 @@ def _select(node: Node, draft: Draft, x: Signal, picks: Sequence[Pick], shape: S
 @handles("GatherElements")
 def gather_elements(node: Node, draft: Draft) -> None:
     """Of every sample alike: the values are looked up in the sample as one row of numbers."""
-    x = _content(node, draft)
+    x = draft.signal(node, batch_first=False)
     axis = sample_axis(int(node.attributes.get("axis", 0)), x)
     values = draft.constant(node.inputs[1])
     if values is None or values.ndim != len(x.shape):
@@ -120,7 +116,7 @@ def gather_elements(node: Node, draft: Draft) -> None:
 
 @handles("GatherND")
 def gather_nd(node: Node, draft: Draft) -> None:
-    x = _content(node, draft)
+    x = draft.signal(node, batch_first=False)
     batches, values = int(node.attributes.get("batch_dims", 0)), draft.constant(node.inputs[1])
     if x.axis != 0 or values is None or values.ndim < 2 or batches != 1:
         raise Refused("it picks among the samples of the batch; of every sample alike it would have batch_dims=1")
@@ -169,7 +165,7 @@ def _as_row(node: Node, draft: Draft, x: Signal) -> Signal:
 
 @handles("Tile")
 def tile(node: Node, draft: Draft) -> None:
-    x = _content(node, draft)
+    x = draft.signal(node, batch_first=False)
     repeats = draft.constant(node.inputs[1])
     if repeats is None or repeats.shape != (len(x.shape),):
         raise Refused(f"its repeats do not fit {readable(x.shape)}")
@@ -190,7 +186,7 @@ def _check_size(shape: Sequence[int]) -> None:
 
 @handles("Expand")
 def expand(node: Node, draft: Draft) -> None:
-    x = _content(node, draft)
+    x = draft.signal(node, batch_first=False)
     wanted = draft.constant(node.inputs[1])
     if wanted is None or wanted.ndim != 1:
         raise Refused("its target shape is no vector")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mipin_ref.graph.picks import one_after_another, picks_of, selection
+from mipin_ref.graph.picks import one_after_another, selection
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Gather, Slice
 
@@ -12,7 +12,7 @@ def compose_selections(wiring: Wiring) -> None:
     for name in [layer.output for layer in wiring.layers if isinstance(layer, Slice | Gather)]:
         later = wiring.maker(name)
         while isinstance(later, Slice | Gather) and (first := _before(wiring, later)) is not None:
-            picks = one_after_another(picks_of(first), picks_of(later))
+            picks = one_after_another(first.picks, later.picks)
             whole = selection(later.name, first.input, later.output, first.in_shape, picks)
             if whole is None:
                 break
