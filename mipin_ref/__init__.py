@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from mipin_ref.inverse.fit import fit
     from mipin_ref.inverse.inverse import Inverse
     from mipin_ref.inverse.load import load_inverse
-    from mipin_ref.methods.attribute import attribute
-    from mipin_ref.methods.explainer import explain_func
     from mipin_ref.methods.patterns import Patterns, fit_patterns, load_patterns
-    from mipin_ref.methods.registry import methods
-    from mipin_ref.panel import Panel
+    from mipin_ref.panel.attribute import attribute
+    from mipin_ref.panel.explainer import explain_func
+    from mipin_ref.panel.panel import Panel
+    from mipin_ref.panel.registry import methods
     from mipin_ref.report.heatmap import heatmap
     from mipin_ref.report.saliency import saliency
 
@@ -79,11 +79,11 @@ _PLACES = {
     "inverse.fit": ("fit",),
     "inverse.inverse": ("Inverse",),
     "inverse.load": ("load_inverse",),
-    "methods.attribute": ("attribute",),
-    "methods.explainer": ("explain_func",),
+    "panel.attribute": ("attribute",),
+    "panel.explainer": ("explain_func",),
     "methods.patterns": ("Patterns", "fit_patterns", "load_patterns"),
-    "methods.registry": ("methods",),
-    "panel": ("Panel",),
+    "panel.registry": ("methods",),
+    "panel.panel": ("Panel",),
     "report.heatmap": ("heatmap",),
     "report.saliency": ("saliency",),
 }

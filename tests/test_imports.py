@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
     "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
     | {"data", "graph", "layers"},
-    "panel": {"errors", "attribution", "backend", "data", "graph", "layers", "inverse", "methods"},
+    "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
+    | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution"},
     "metrics": {"errors", "table", "options", "attribution", "graph"},
     "golden": {

@@ -43,6 +43,7 @@ def test_card_and_files_agree(name: str) -> None:
     assert abs(np.mean(predicted == y_test) - accuracy) <= 3 * np.sqrt(accuracy * (1 - accuracy) / 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("mnist_mlp", 0.8), ("mnist_cnn", 0.8), ("rgb32_cnn", 0.9)])
 def test_the_source_signal_resembles_its_input(name: str, share: float) -> None:
     """Fitted on the target class, it comes nearer to the input than the class's mean image, by a share of the squared

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mipin_ref
 
 TESTS = Path(__file__).parent
@@ -26,6 +28,7 @@ def test_every_room_has_tests_of_its_own() -> None:
     assert tested == ROOMS | BESIDE
 
 
+@pytest.mark.slow
 def test_tests_of_the_gpu_run_where_they_are_asked_for_alone() -> None:
     folder = "tests/solve/test_fourier.py"
     on_cupy = {name for name in chosen("-m", "gpu or not gpu", folder) if "cupy" in name}

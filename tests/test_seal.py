@@ -54,6 +54,7 @@ def golden_manifest(folder: Path) -> tuple[Path, Callable[[], object]]:
     return case / "manifest.json", lambda: mr.golden.read_case(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [saved_inverse, saved_patterns, finished_pass, golden_arrays, golden_manifest])
 def test_every_flipped_bit_is_found(make: Callable[[Path], tuple[Path, Callable[[], object]]], tmp_path: Path) -> None:
     path, load = make(tmp_path)
@@ -67,6 +68,7 @@ def test_every_flipped_bit_is_found(make: Callable[[Path], tuple[Path, Callable[
     load()
 
 
+@pytest.mark.slow
 def test_every_bit_of_a_header_is_found(tmp_path: Path) -> None:
     """One after the other: length, padding, names, offsets, both checksums and what stands beside them."""
     path = tmp_path / "a.patterns"

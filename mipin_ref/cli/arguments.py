@@ -28,7 +28,7 @@ def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 DIGITS = 18
-"""Of a whole number: what is counted here fits into 64 bits."""
+"""Digits of a whole number, at most: what is counted here fits into 64 bits."""
 
 
 def index(text: str) -> int:

@@ -10,11 +10,14 @@ from typing import Any
 
 import mipin_ref as mr
 from mipin_ref.cli.files import Fitted, open_calibration, told_of
+from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.methods.attribute import explained
-from mipin_ref.methods.registry import make_method, needs_patterns
-from mipin_ref.panel import MIPIN
+from mipin_ref.inverse.options import METHOD_OPTIONS
+from mipin_ref.layers import HostArray
+from mipin_ref.methods.fitting import Fitting
+from mipin_ref.methods.patterns import PatternFitting
+from mipin_ref.panel.mip_in import InverseFitting
+from mipin_ref.panel.registry import METHODS, make_method, method_named
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Attributor:
     fitted: the file that was read of it, where the preprocessing of its calibration data is known.
     """
 
-    attribute: Callable[[Array], mr.Attribution]
+    attribute: Callable[[HostArray], mr.Attribution]
     tensor: str
     target: int
     dtype: str
@@ -36,7 +39,7 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
     for name in ("option", "dtype"):
         if getattr(options, name):
             raise InvalidData(f"--{name} is for --method; an inverse was fitted with its own")
-    _refuse_patterns(options)
+    _refuse_fitting(options, None)
     inverse = mr.load_inverse(options.inverse, net, target=options.target, backend=options.backend)
     tensor = inverse.plan.explained if options.at is None else net.tensor(options.at)
     if tensor not in inverse.plan.step_of:
@@ -56,22 +59,22 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
 
 
 def by_method(net: mr.Network, options: Namespace) -> Attributor:
-    """Raises InvalidData for an unknown method or option, without a target, and where patterns are missing."""
+    """Raises InvalidData for an unknown method or option, without a target, and where what it needs is missing."""
+    fitting = method_named(options.method).fitting
     given = parsed_options(options.option)
     dtype, backend = options.dtype or "float64", options.backend
-    header, fitted = {"options": dict(given), "dtype": dtype}, None
-    if needs_patterns(options.method):
-        given["patterns"] = patterns = _patterns(net, options, dtype)
-        if options.patterns is not None and patterns.preprocessing is not None:
-            fitted = Fitted(options.patterns, patterns.preprocessing, "the patterns were fitted")
-        header["patterns"] = {"file": options.patterns, "calibration": options.calibration, "samples": patterns.samples}
-    else:
-        _refuse_patterns(options)
+    header: dict[str, Any] = {"options": dict(given), "dtype": dtype}
+    fitted = None
+    _refuse_fitting(options, fitting)
+    if fitting is not None:
+        value, told, fitted = FITTED[fitting](net, options, given, dtype)
+        given = {fitting.option: value}
+        header[fitting.option] = told
     method = make_method(options.method, given)
-    tensor, target = explained(method, net, options.at), _target(net, options)
+    tensor, target = method.explained(net, options.at), _target(net, options)
     header |= {"method": method.name, "follows_logit": method.follows_logit}
 
-    def attribute(x: Array) -> mr.Attribution:
+    def attribute(x: HostArray) -> mr.Attribution:
         return mr.attribute(net, x, target, method.name, at=tensor, backend=backend, dtype=dtype, **given)
 
     return Attributor(attribute, tensor, target, dtype, header, fitted)
@@ -83,9 +86,13 @@ def _target(net: mr.Network, options: Namespace) -> int:
     return net.check_target(options.target)
 
 
-def _patterns(net: mr.Network, options: Namespace, dtype: str) -> mr.Patterns:
+Result = tuple[Any, dict[str, Any], Fitted | None]
+"""What was fitted, what is stored of it beside the arrays, and the file that was read of it."""
+
+
+def _patterns(net: mr.Network, options: Namespace, given: Mapping[str, Any], dtype: str) -> Result:
     """Patterns read, or fitted down to what is explained. Raises InvalidData before a fit that would be in vain."""
-    if options.option:
+    if given:
         raise InvalidData(f"method {options.method!r} takes no --option but --patterns or --calibration")
     if (options.patterns is None) == (options.calibration is None):
         raise InvalidData(
@@ -93,18 +100,75 @@ def _patterns(net: mr.Network, options: Namespace, dtype: str) -> mr.Patterns:
             "fit them on, and not both"
         )
     _target(net, options)
-    calibration = open_calibration(options, net)
+    calibration, file = _calibration(net, options), None
     if calibration is None:
-        return mr.load_patterns(options.patterns, net)
-    for line in told_of(options.calibration, calibration):
+        patterns = mr.load_patterns(options.patterns, net)
+        if patterns.preprocessing is not None:
+            file = Fitted(options.patterns, patterns.preprocessing, "the patterns were fitted")
+    else:
+        patterns = mr.fit_patterns(net, calibration, at=options.at, backend=options.backend, dtype=dtype, progress=True)
+    told = {"file": options.patterns, "calibration": options.calibration, "samples": patterns.samples}
+    return patterns, told, file
+
+
+def _inverse(net: mr.Network, options: Namespace, given: Mapping[str, Any], dtype: str) -> Result:
+    """An inverse fitted down to what is explained. Raises InvalidData before a fit that would be in vain."""
+    fit_options: Any = checked_fit_options(options.method, given)
+    target, calibration = _target(net, options), _calibration(net, options)
+    if calibration is None:
+        raise InvalidData(
+            f"method {options.method!r} needs --calibration DATA to fit an inverse on; one that `mipin fit` wrote is "
+            "given as --inverse FILE in place of --method"
+        )
+    inverse = mr.fit(
+        net,
+        calibration,
+        target,
+        at=options.at,
+        backend=options.backend,
+        dtype=dtype,
+        progress=True,
+        **fit_options,
+    )
+    # A fit in single precision may have turned out to need double.
+    told = {"calibration": options.calibration, "samples": inverse.samples, "dtype": inverse.options.dtype}
+    return inverse, told, None
+
+
+FITTED: Mapping[type[Fitting], Callable[[mr.Network, Namespace, Mapping[str, Any], str], Result]] = {
+    PatternFitting: _patterns,
+    InverseFitting: _inverse,
+}
+"""How what a method needs is read or fitted: (network, options of the command, those of the method, dtype)."""
+
+
+def checked_fit_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises InvalidData for an option that is not one of METHOD_OPTIONS."""
+    for name in given:
+        if name not in METHOD_OPTIONS:
+            raise InvalidData(f"method {method!r} has no option {name!r}; its options are {', '.join(METHOD_OPTIONS)}")
+    return dict(given)
+
+
+def _calibration(net: mr.Network, options: Namespace) -> Samples | None:
+    """What `--calibration` names, and a line on what was done to it; None without it."""
+    calibration = open_calibration(options, net)
+    for line in [] if calibration is None else told_of(options.calibration, calibration):
         print(line, flush=True)
-    return mr.fit_patterns(net, calibration, at=options.at, backend=options.backend, dtype=dtype, progress=True)
+    return calibration
 
 
-def _refuse_patterns(options: Namespace) -> None:
-    for name in ("patterns", "calibration", "calibration_key", "calibration_limit"):
-        if getattr(options, name) is not None:
-            raise InvalidData(f"--{name.replace('_', '-')} is for --method patternnet or pattern-attribution")
+def _refuse_fitting(options: Namespace, fitting: type[Fitting] | None) -> None:
+    """Raises InvalidData for options that name what is fitted, or fitted on, where the method is not fitted so."""
+    for name, kind in (
+        ("patterns", PatternFitting),
+        ("calibration", Fitting),
+        ("calibration_key", Fitting),
+        ("calibration_limit", Fitting),
+    ):
+        if getattr(options, name) is not None and (fitting is None or not issubclass(fitting, kind)):
+            *others, last = [one for one, facts in METHODS.items() if facts.fitting and issubclass(facts.fitting, kind)]
+            raise InvalidData(f"--{name.replace('_', '-')} is for --method {', '.join(others)} or {last}")
 
 
 def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[str, dict[str, Any]]:
@@ -117,7 +181,7 @@ def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[
         method, dot, rest = text.partition(".")
         if not dot or not method or "=" in method or "=" not in rest:
             raise InvalidData(f"--option must look like smoothgrad.samples=50, not {text!r}")
-        if methods is not None and method in (MIPIN, *mr.methods()) and method not in methods:
+        if methods is not None and method in METHODS and method not in methods:
             raise InvalidData(f"--option {text}: {method} is not among the --methods")
         texts.setdefault(method, []).append(rest)
     return {method: parsed_options(rest) for method, rest in texts.items()}
@@ -125,17 +189,17 @@ def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[
 
 def parsed_options(given: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE texts as a dict; a value that is JSON is read as such, any other is a text."""
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise InvalidData(f"--option must look like samples=50, not {text!r}")
-        if name in found:
+        if name in options:
             raise InvalidData(f"--option {name} is given twice")
         try:
-            found[name] = json.loads(value)
+            options[name] = json.loads(value)
         except RecursionError as error:
             raise InvalidData(f"--option {name}: its value is nested too deeply") from error
         except ValueError:  # no JSON, or a number of thousands of digits
-            found[name] = value
-    return found
+            options[name] = value
+    return options

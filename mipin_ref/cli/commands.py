@@ -33,10 +33,10 @@ DEMO_SAMPLES = 1000
 def demo(options: Namespace) -> None:
     """Fit all ten classes of the built-in digit network on the embedded sample, explain one digit a class, show APC."""
     out = claim_folder(options, options.out, PICTURES, pictures=True)
-    found = builtin("mnist_cnn")
-    net = mr.load(found.model)
+    example = builtin("mnist_cnn")
+    net = mr.load(example.model)
     print(net)
-    with np.load(found.calibration, allow_pickle=False) as stored:
+    with np.load(example.calibration, allow_pickle=False) as stored:
         x, x_test, y_test = (stored[key] for key in ("x", "x_test", "y_test"))
     x, x_test = (a.astype(np.float32) / 255 for a in (x[:DEMO_SAMPLES], x_test))
     print(f"fitting {net.classes} classes on {len(x)} embedded digits, one inverse a layer")
@@ -106,7 +106,7 @@ def patterns(options: Namespace) -> None:
     path = claim_file(options, options.out)
     net = mr.load(options.model, output=options.output)
     data = open_samples(options, options.data, net)
-    found = mr.fit_patterns(
+    fitted = mr.fit_patterns(
         net,
         data,
         at=options.at,
@@ -116,10 +116,10 @@ def patterns(options: Namespace) -> None:
         memory=options.memory,
         progress=True,
     )
-    found.save(path)
+    fitted.save(path)
     for line in told_of_turned(options.data, data):
         print(line)
-    print(f"patterns of {len(found.weights)} layers down to {found.at!r}, from {found.samples} samples: {path}")
+    print(f"patterns of {len(fitted.weights)} layers down to {fitted.at!r}, from {fitted.samples} samples: {path}")
 
 
 def _targets(text: str) -> list[int] | None:

@@ -20,14 +20,14 @@ from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.forward import logits
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.report.compare_page import RANKS, ComparePage, Comparison, Row, ShownClass
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
 from mipin_ref.table import format_table
 
 MAP_PIXELS = 6_000_000
-"""Of all maps of a page, which takes about 1.4 bytes for each where maps are noise, which compresses worst."""
+"""Pixels of all maps of a page, at most: each takes about 1.4 bytes where maps are noise, which compresses worst."""
 PICTURE = 128
 """Pixels that the longer side of an input has in the page at most."""
 
@@ -54,19 +54,19 @@ def compare(options: Namespace) -> int:
     scores = logits(net, x)
     seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
     factor = whole_factor(len(panel.names) * seen.targets.size, size)
-    found = run_panel(panel, seen, factor)
+    compared = run_panel(panel, seen, factor)
     failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
-    if not found:
+    if not compared:
         raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
     shown = Comparison(
         model=_model_name(options.model),
         facts=_facts(options, net, len(x), count),
-        methods=[one.name for one in found],
+        methods=[one.name for one in compared],
         failures=failures,
-        rows=_rows(seen, found, scores, class_names, labels, images),
+        rows=_rows(seen, compared, scores, class_names, labels, images),
         factor=factor,
-        metrics=metrics_table(found),
-        notes=metrics_notes(found, seen),
+        metrics=metrics_table(compared),
+        notes=metrics_notes(compared, seen),
     )
     with written_whole(out) as file:
         file.write(page.render(shown).encode("utf-8"))
@@ -89,10 +89,10 @@ def whole_factor(maps: int, size: tuple[int, int]) -> int:
 
 def _rows(
     seen: Seen,
-    found: Sequence[Compared],
-    scores: Array,
+    compared: Sequence[Compared],
+    scores: HostArray,
     class_names: Sequence[str],
-    labels: Array | None,
+    labels: HostArray | None,
     shown: Shown,
 ) -> list[Row]:
     images = channels_last(seen.x, seen.net.channel_axis(seen.net.input), "images")
@@ -109,7 +109,7 @@ def _rows(
             title=f"image {position}" + ("" if shown.names is None else f": {shown.names[number]}"),
             picture=_picture(image),
             classes=classes,
-            maps={one.name: one.maps[number] for one in found},
+            maps={one.name: one.maps[number] for one in compared},
             label="" if label is None else class_names[label],
             right=label == targets[0],
         )
@@ -121,7 +121,7 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
 
 
-def _picture(image: Array) -> bytes:
+def _picture(image: HostArray) -> bytes:
     picture = Image.fromarray(to_picture(image, image))
     picture.thumbnail((PICTURE, PICTURE), Image.Resampling.BOX)
     return png_bytes(picture)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.attributor import method_options
+from mipin_ref.cli.attributor import checked_fit_options, method_options
 from mipin_ref.cli.files import (
     open_calibration,
     preprocessing_of,
@@ -21,9 +22,9 @@ from mipin_ref.cli.files import (
 from mipin_ref.data import names_of, open_data
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.fit import FitOptions
-from mipin_ref.inverse.options import METHOD_OPTIONS, Options
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.panel import MIPIN
+from mipin_ref.inverse.options import Options
+from mipin_ref.layers import HostArray
+from mipin_ref.panel.registry import METHODS, fit_is_asked
 from mipin_ref.reading import read_json, regular_file
 from mipin_ref.text import printable
 
@@ -40,13 +41,13 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
     by_method = method_options(options.option, options.methods)
-    for method, given in by_method.items():
-        if "patterns" in given:
-            raise InvalidData(f"--option {method}.patterns: patterns come from --calibration")
-    fit_options = by_method.pop(MIPIN, {})
-    for name in fit_options:
-        if name not in METHOD_OPTIONS:
-            raise InvalidData(f"method {MIPIN!r} has no option {name!r}; its options are {', '.join(METHOD_OPTIONS)}")
+    fit_options: dict[str, Any] = {}
+    for method, given in list(by_method.items()):
+        fitting = METHODS[method].fitting if method in METHODS else None
+        if fitting is not None and fitting.option in given:
+            raise InvalidData(f"--option {method}.{fitting.option}: {fitting.made} come from --calibration")
+        if method in METHODS and fit_is_asked([method]):
+            fit_options |= checked_fit_options(method, by_method.pop(method))
     Options(**fit_options, dtype=options.dtype)
     calibration = open_calibration(options, net)
     for line in [] if calibration is None else told_of(options.calibration, calibration):
@@ -73,7 +74,7 @@ class Shown:
     left out that could not be read.
     """
 
-    x: Array
+    x: HostArray
     positions: Sequence[int]
     count: int
     first: int
@@ -114,8 +115,8 @@ def read_class_names(path: str | None, classes: int) -> list[str]:
     """
     if path is None:
         return [str(number) for number in range(classes)]
-    found = read_json(regular_file(path, "a file of class names"))
-    names = found.get("class_names") if isinstance(found, dict) else found
+    stored = read_json(regular_file(path, "a file of class names"))
+    names = stored.get("class_names") if isinstance(stored, dict) else stored
     if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
         raise InvalidData(f"{path}: must be a list of class names, or an object with such a list in class_names")
     if len(names) != classes:

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.errors import InvalidData, MipinError
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.methods.registry import needs_patterns
-from mipin_ref.panel import MIPIN
+from mipin_ref.layers import HostArray
+from mipin_ref.panel.registry import METHODS
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.saliency import saliency
 from mipin_ref.report.signed_png import SignedPng, block_means, signed_png
@@ -30,7 +29,7 @@ class Seen:
     """x: [N, *input_shape]; targets: [N, R] classes to explain, those of the R highest logits; size: (H, W) of x."""
 
     net: mr.Network
-    x: Array
+    x: HostArray
     targets: npt.NDArray[np.int64]
     size: tuple[int, int]
 
@@ -66,37 +65,35 @@ def run_panel(panel: mr.Panel, seen: Seen, factor: int) -> list[Compared]:
     factor: input pixels along a side of a pixel of the maps kept.
     """
     fits = _fitted(panel, seen)
-    found = []
+    compared = []
     with progress_bar(True) as begin:
         advance = begin("maps and metrics, by method", len(panel.names))
         for name in panel.names:
             one = None if name in panel.failures else _compared(panel, name, seen, factor, fits.get(name))
             if one is not None:
-                found.append(one)
+                compared.append(one)
             advance(1)
-    return found
+    return compared
 
 
 def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     """Fit what must be fitted, ahead of the maps: each fit has a progress bar of its own. Seconds by method."""
     taken: dict[str, float] = {}
-    if MIPIN in panel.names and MIPIN not in panel.failures:
+    classes = np.unique(seen.targets).tolist()
+    for fitting in dict.fromkeys(METHODS[name].fitting for name in panel.fitted if name not in panel.failures):
+        names = [name for name in panel.fitted if METHODS[name].fitting is fitting]
         start = perf_counter()
         try:
-            panel.prepare(np.unique(seen.targets).tolist())
+            panel.ready(names[0], classes)
         except MipinError as error:
-            panel.failures[MIPIN] = str(error)
-        taken[MIPIN] = perf_counter() - start
-    start = perf_counter()
-    patterned = [name for name in panel.names if needs_patterns(name) and name not in panel.failures]
-    if patterned and panel.attempt(patterned[0], seen.x[:1], int(seen.targets[0, 0])) is not None:
-        taken |= dict.fromkeys(patterned, perf_counter() - start)
+            panel.failures.update(dict.fromkeys(names, str(error)))
+        taken |= dict.fromkeys(names, perf_counter() - start)
     return taken
 
 
 def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | None) -> Compared | None:
     kept: list[list[SignedPng]] = [[] for _ in seen.x]
-    highest: list[Array] = []
+    highest: list[HostArray] = []
     start, besides = perf_counter(), 0.0
     for rank in range(seen.ranks):
         maps = _maps(panel, name, seen, rank)
@@ -118,7 +115,7 @@ def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | 
     return Compared(name, kept, deletion, insertion, sensitivity, fit, seconds, told)
 
 
-def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> Array | None:
+def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> HostArray | None:
     """[N, H, W] of the classes of one rank; None where the method fails."""
     parts = []
     for first in range(0, len(seen.x), ROWS):
@@ -134,7 +131,7 @@ def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> Array | None:
     return np.concatenate(parts)
 
 
-def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: Array) -> float:
+def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray) -> float:
     return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=STEPS, output=seen.output).mean
 
 
@@ -150,7 +147,7 @@ def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float
 HEAD = ("method", "deletion AUC", "insertion AUC", "class sensitivity", "fit, s", "maps, s")
 
 
-def metrics_table(found: Sequence[Compared]) -> tuple[Sequence[str], list[list[str]]]:
+def metrics_table(compared: Sequence[Compared]) -> tuple[Sequence[str], list[list[str]]]:
     """Head and rows of texts."""
 
     def text(value: float | None, form: str) -> str:
@@ -165,12 +162,12 @@ def metrics_table(found: Sequence[Compared]) -> tuple[Sequence[str], list[list[s
             text(one.fit, ".2f"),
             text(one.seconds, ".2f"),
         ]
-        for one in found
+        for one in compared
     ]
     return HEAD, rows
 
 
-def metrics_notes(found: Sequence[Compared], seen: Seen) -> list[str]:
+def metrics_notes(compared: Sequence[Compared], seen: Seen) -> list[str]:
     """What the columns are, and why a value is missing."""
     told = "" if seen.net.probability is None else f" ({seen.net.probability})"
     notes = [
@@ -182,4 +179,4 @@ def metrics_notes(found: Sequence[Compared], seen: Seen) -> list[str]:
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "
         f"Few images ({len(seen.x)}) make these figures rough."
     ]
-    return notes + [note for one in found for note in one.notes]
+    return notes + [note for one in compared for note in one.notes]

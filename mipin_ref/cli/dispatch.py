@@ -97,7 +97,7 @@ def _parser() -> Parser:
     explain.add_argument("images", metavar="IMAGES", help="data as for fit")
     how = explain.add_mutually_exclusive_group(required=True)
     how.add_argument("--inverse", action=StoreOnce, metavar="FILE", help="MIP-IN: what fit wrote")
-    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="another method, such as guided-backprop")
+    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="a method, such as guided-backprop")
     explain.add_argument(
         "--option",
         action="append",
@@ -114,7 +114,7 @@ def _parser() -> Parser:
     explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
-    add_calibration(explain, "these two")
+    add_calibration(explain, "the method")
     add_output(explain)
     add_preprocessing(explain)
 

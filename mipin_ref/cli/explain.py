@@ -22,7 +22,7 @@ from mipin_ref.cli.spool import npz_in_batches
 from mipin_ref.data import names_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import make_folder
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.progress import progress_bar
 
 ARRAYS = "attribution.npz"
@@ -89,20 +89,20 @@ def explain(options: Namespace) -> int:
 
 
 def _title(number: int, names: npt.NDArray[np.str_] | None, res: mr.Attribution) -> str:
-    """Of an image in pictures: its number, its file, its class."""
+    """What a picture says of its image: number, file, class."""
     named = "" if names is None else f" {names[number]}"
     return f"#{number}{named}, class {res.target}"
 
 
-def _arrays(res: mr.Attribution) -> dict[str, Array]:
+def _arrays(res: mr.Attribution) -> dict[str, HostArray]:
     """What is stored of a result: a source signal and a completeness gap of methods that have them."""
     names = ("value", "attribution", "contribution", "output")
-    found: dict[str, Array] = {name: getattr(res, name) for name in names}
+    arrays: dict[str, HostArray] = {name: getattr(res, name) for name in names}
     if res.signal is not None:
-        found["source"] = res.signal
+        arrays["source"] = res.signal
     if res.delta is not None:
-        found["delta"] = res.delta
-    return found
+        arrays["delta"] = res.delta
+    return arrays
 
 
 def _maps(net: mr.Network, tensor: str, options: Namespace) -> Maps | None:
@@ -139,9 +139,9 @@ def _batch(net: mr.Network, tensor: str, maps: Maps | None, itemsize: int) -> in
 def _drawn(
     net: mr.Network,
     res: mr.Attribution,
-    x: Array,
+    x: HostArray,
     maps: Maps,
-    drawn: Array,
+    drawn: HostArray,
     out: Path,
     positions: Sequence[int],
     titles: Sequence[str],

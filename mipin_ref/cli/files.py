@@ -89,14 +89,14 @@ def read_readable(data: Samples, start: int, stop: int) -> Readable:
     except (InvalidData, CorruptFile):
         if names_of(data) is None:
             raise
-    parts, found, failures = [data[:0]], [], []
+    parts, readable, failures = [data[:0]], [], []
     for position in positions:
         try:
             parts.append(data[position : position + 1])
-            found.append(position)
+            readable.append(position)
         except (InvalidData, CorruptFile) as error:
             failures.append(str(error))
-    return Readable(np.concatenate(parts), found, failures)
+    return Readable(np.concatenate(parts), readable, failures)
 
 
 def tell_broken(failures: Sequence[str], images: int) -> int:
@@ -135,14 +135,14 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
         if options.label_key is not None:
             raise InvalidData("--label-key goes with --labels")
         return None
-    found = open_labels(options.labels, options.label_key)[: options.limit]
-    if len(found) != samples:
-        raise InvalidData(f"{options.labels}: there are {len(found)} labels for {samples} samples")
-    if found.max() >= net.classes:
+    labels = open_labels(options.labels, options.label_key)[: options.limit]
+    if len(labels) != samples:
+        raise InvalidData(f"{options.labels}: there are {len(labels)} labels for {samples} samples")
+    if labels.max() >= net.classes:
         raise InvalidData(
-            f"{options.labels}: labels run up to {found.max()}; the network has classes 0..{net.classes - 1}"
+            f"{options.labels}: labels run up to {labels.max()}; the network has classes 0..{net.classes - 1}"
         )
-    return found
+    return labels
 
 
 def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:

@@ -30,12 +30,12 @@ def claim_file(options: Namespace, path: str) -> Path:
 
 def claim_files(options: Namespace, paths: Sequence[str]) -> list[Path]:
     """The same of several, in one folder."""
-    found = [Path(path) for path in paths]
-    for number, path in enumerate(found):
+    claimed = [Path(path) for path in paths]
+    for number, path in enumerate(claimed):
         # The disk is asked once: it may be slow to answer, and there are networks of thousands of classes.
         check_writable(path, probe=number == 0)
-    _refuse_inputs(options, found)
-    return found
+    _refuse_inputs(options, claimed)
+    return claimed
 
 
 def claim_folder(options: Namespace, path: str, names: Sequence[str], *, pictures: bool) -> Path:
@@ -95,5 +95,5 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _identity(path: Path) -> Identity:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino

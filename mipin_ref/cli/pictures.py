@@ -11,7 +11,7 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import logits
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.report.overlay import overlay_page
 from mipin_ref.report.picture import explanation_page, save_png
 from mipin_ref.report.saliency import saliency
@@ -32,7 +32,7 @@ class Maps:
     positive: bool = False
     size: tuple[int, int] | None = None
 
-    def of(self, res: mr.Attribution) -> Array:
+    def of(self, res: mr.Attribution) -> HostArray:
         """[N, H, W]."""
         return saliency(res, self.kind, self.positive, self.size)
 
@@ -44,7 +44,7 @@ def image_size(net: mr.Network, tensor: str) -> tuple[int, int] | None:
     return (size[0], size[1]) if len(size) == 2 else None
 
 
-def write_heatmaps(maps: Array, out: Path, numbers: Sequence[int] | None = None) -> list[Path]:
+def write_heatmaps(maps: HostArray, out: Path, numbers: Sequence[int] | None = None) -> list[Path]:
     """heatmap_#####.png of each of the maps [N, H, W]; numbers: those in the files' names, by default from 0."""
     paths = [out / f"heatmap_{number:05d}.png" for number in numbers or range(len(maps))]
     for one, path in zip(maps, paths, strict=True):
@@ -92,8 +92,8 @@ def write_pages(
 def write_overlays(
     net: mr.Network,
     res: mr.Attribution,
-    x: Array,
-    maps: Array,
+    x: HostArray,
+    maps: HostArray,
     kind: str,
     out: Path,
     titles: Sequence[str],

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from mipin_ref.files import temporary_folder, written_whole
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 
 
 class Append(Protocol):
     """Adds the next samples: arrays [n, ...] by name, the same names every time."""
 
-    def __call__(self, **arrays: Array) -> None: ...
+    def __call__(self, **arrays: HostArray) -> None: ...
 
 
 @dataclass
@@ -29,14 +29,14 @@ class _Growing:
     shape: tuple[int, ...]
     count: int = 0
 
-    def extend(self, part: Array) -> None:
+    def extend(self, part: HostArray) -> None:
         # Written, not mapped: a full disk is an OSError here and would be a crash there.
         self.file.write(np.ascontiguousarray(part, self.dtype).data)
         self.count += len(part)
 
 
 @contextmanager
-def npz_in_batches(path: Path, **others: Array | str) -> Iterator[Append]:
+def npz_in_batches(path: Path, **others: HostArray | str) -> Iterator[Append]:
     """An .npz at `path`, whole or not at all, of arrays that come batch by batch, and of `others` as they are.
 
     The batches lie in a hidden folder beside it until the block ends well, so the disk holds everything twice for a
@@ -46,7 +46,7 @@ def npz_in_batches(path: Path, **others: Array | str) -> Iterator[Append]:
         arrays: dict[str, _Growing] = {}
         with ExitStack() as files:
 
-            def append(**parts: Array) -> None:
+            def append(**parts: HostArray) -> None:
                 for name, part in parts.items():
                     if name not in arrays:
                         file = files.enter_context((folder / name).open("xb"))

@@ -15,7 +15,7 @@ from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.seen import Seen, channels_of
 from mipin_ref.data.view import Samples
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import InvalidData, shown
 
 _ARRAYS = ("low", "high", "mean")
 
@@ -90,7 +90,7 @@ def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Pr
     if isinstance(source, Source) and source.preprocessing is not None:
         raise InvalidData("x is preprocessed already; leave option 'preprocess' out, or give the path")
     if not isinstance(preprocess, Preprocessing):
-        raise InvalidData(f"preprocess must be None or a Preprocessing(scale, mean, std), not {preprocess!r}")
+        raise InvalidData(f"preprocess must be None or a Preprocessing(scale, mean, std), not {shown(preprocess)}")
     if preprocess.shape not in (None, shape):
         raise InvalidData(f"preprocess is for samples of shape {preprocess.shape}; the network takes {shape}")
     return replace(preprocess, shape=shape)

@@ -7,10 +7,11 @@ from math import prod
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Concat, Reshape, Shape, Slice, Transpose
+from mipin_ref.layers import Concat, Reshape, Shape, Transpose
 
 _parts: WeakKeyDictionary[Network, dict[str, Network]] = WeakKeyDictionary()
 
@@ -24,7 +25,7 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
     """
     makers = {layer.output: layer for layer in net.layers}
     name: str = net.logits
-    index: tuple[int, ...] = (target,)
+    index = _unravelled(target, net.shapes[name])
     end = name, index
     while (layer := makers.get(name)) is not None:
         if isinstance(layer, Concat):
@@ -36,9 +37,8 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
         elif isinstance(layer, Transpose):
             moved = dict(zip(layer.perm[1:], index, strict=True))
             name, index = layer.input, tuple(moved[axis] for axis in range(1, len(index) + 1))
-        elif isinstance(layer, Slice):
-            begin, _ = layer.cut
-            name, index = layer.input, tuple(at + first for at, first in zip(index, begin, strict=True))
+        elif layer.cut is not None:
+            name, index = layer.input, tuple(entries[at] for entries, at in zip(layer.cut, index, strict=True))
         else:
             break
     name, index = end
@@ -49,6 +49,19 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
     if name not in parts:
         parts[name] = _cut(net, name)
     return parts[name], int(np.ravel_multi_index(index, shape)) if shape else 0
+
+
+def faced(net: Network, targets: npt.NDArray[np.int64]) -> tuple[Network, npt.NDArray[np.int64]]:
+    """The part of the network that all of these targets [N] lie in, and their indices there; see `facing`.
+
+    Where they lie in several parts, it is the whole network, its logits flattened.
+    """
+    parts = {int(one): facing(net, int(one)) for one in np.unique(targets)}
+    networks = {id(part): part for part, _ in parts.values()}
+    if len(networks) != 1:
+        return flattened(net), targets
+    (part,) = networks.values()
+    return part, np.array([parts[int(one)][1] for one in targets], np.int64)
 
 
 def flattened(net: Network) -> Network:

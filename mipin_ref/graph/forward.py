@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,8 +17,9 @@ from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.front import Front
 from mipin_ref.graph.layer_list import LayerList
-from mipin_ref.graph.runtime import runtime_reason, session
-from mipin_ref.layers import HostArray
+from mipin_ref.graph.runtime import runtime_reason
+from mipin_ref.graph.runtime import session as session
+from mipin_ref.layers import HostArray, Stateful
 from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2
@@ -34,6 +36,12 @@ class Record:
 
     values: Mapping[str, HostArray]
     switches: Mapping[str, npt.NDArray[np.int64]]
+
+
+def record_bytes(net: LayerList, values: Collection[str], layers: Collection[Stateful]) -> int:
+    """Bytes of what is recorded of a sample: values, and states; of each switch onnxruntime's eight, and its tap's."""
+    switches = sum(prod(layer.state_shape) for layer in layers)
+    return net.dtype.itemsize * sum(prod(net.shapes[name]) for name in values) + 9 * switches
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,15 @@ REFUSED_BY_OTHERS = (
 """What the libraries that a file passes through raise on content that none of them foresaw."""
 
 
+Model = str | Path | bytes | ModelProto
+"""What `load` takes."""
+
+
+def as_network(model: Network | Model) -> Network:
+    """A Network as it is, and anything else loaded. Raises what `load` does."""
+    return model if isinstance(model, Network) else load(model)
+
+
 def load(
     source: str | Path | bytes | ModelProto,
     *,

@@ -36,7 +36,7 @@ HALF_TOLERANCE = 2e-2
 def verify(
     net: Network,
     original: Path | ModelProto,
-    bound: Bound,
+    bound: Bound | None = None,
     *,
     half: Collection[str] = (),
     batch_axis: int = 0,
@@ -48,8 +48,8 @@ def verify(
 
     Compared are the output and, behind a head, the logits themselves where the file has them: where a Softmax or a
     Sigmoid saturates, different logits look alike. A file with external data is run as it is, for its output alone.
-    original: the file, or the part of it that the output needs; half: see `half_precision`; batch_axis: of the output;
-    samples: of the run, where the file leaves the batch free.
+    original: the file, or the part of it that the output needs; bound: its inputs, where there are others; half: see
+    `half_precision`; batch_axis: of the output; samples: of the run, where the file leaves the batch free.
     Raises UnsupportedModel where a difference exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the original.
     """
     sources = {} if isinstance(original, Path) else _sources(net, original)
@@ -57,6 +57,9 @@ def verify(
         runtime = session(str(original)) if isinstance(original, Path) else _session(original, sources)
         given = next(value for value in runtime.get_inputs() if value.name == net.input)
         batch = given.shape[0] if isinstance(given.shape[0], int) else samples
+        if bound is None:
+            kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
+            bound = Bound(net.input, net.input_shape, None, np.dtype(kind))
         x = plausible(bound, batch, seed)
         expected, *in_front = _outputs(runtime, [net.output, *sources], bound, x, apart, batch_axis)
     except UnsupportedModel as failure:

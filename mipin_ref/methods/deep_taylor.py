@@ -10,12 +10,22 @@ import numpy as np
 from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Affine, Layer
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import Affine, HostArray, Layer
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.bounds import Bounds, carried, first_tensors, input_bounds
-from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.relevance import (
+    POSITIVE,
+    Modified,
+    RelevanceRule,
+    Sum,
+    Term,
+    Unchanged,
+    above,
+    below,
+    ones,
+    relevance_rules,
+)
 from mipin_ref.methods.rules import LINEAR, Rule
-from mipin_ref.methods.shares import POSITIVE, Modified, Pass, Shares, Sum, Term, above, below, ones, relevance_rules
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -34,7 +44,7 @@ class DeepTaylorOptions:
             )
 
 
-class DeepTaylor(Method):
+class DeepTaylor(BackwardMethod):
     """The z⁺-rule, and at the input the zᴮ-rule where it is bounded, or else the w²-rule.
 
     zᴮ: shares (x_i - l_i) w⁺_ij + (x_i - h_i) w⁻_ij, which are x_i w_ij - l_i w⁺_ij - h_i w⁻_ij; w²: shares
@@ -47,7 +57,7 @@ class DeepTaylor(Method):
     follows_logit = True
     logit = True
     Options = DeepTaylorOptions
-    rules = relevance_rules(Shares((POSITIVE,)), None)
+    rules = relevance_rules(RelevanceRule((POSITIVE,)), None)
 
     def __init__(self, options: DeepTaylorOptions) -> None:
         super().__init__(options)
@@ -69,13 +79,13 @@ class DeepTaylor(Method):
         if type(layer) not in LINEAR or layer.input not in first_tensors(net):
             return super().rule(net, layer)
         if type(layer) is Affine:
-            return Pass()
+            return Unchanged()
         if self._input is None:
-            return Shares((Sum((Term(ones, "squared"),)),))
+            return RelevanceRule((Sum((Term(ones, "squared"),)),))
         low, high = self._bounds[layer.input]
-        return Shares((Sum((Term(_beyond(low, above), "positive"), Term(_beyond(high, below), "negative"))),))
+        return RelevanceRule((Sum((Term(_beyond(low, above), "positive"), Term(_beyond(high, below), "negative"))),))
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         if self._input is not None:
             # In the data's own precision: a bound of 0.1 is one of the float32 nearest to it.
             low, high = (bound.astype(x.dtype) for bound in self._input)
@@ -86,6 +96,6 @@ class DeepTaylor(Method):
         return super().explain(sweep, x, targets, rows, first)
 
 
-def _beyond(bound: Array, side: Modified) -> Modified:
+def _beyond(bound: HostArray, side: Modified) -> Modified:
     """How far x lies from a bound [*shape], on its inner side."""
     return lambda backend, x: side(backend, x - backend.put(bound))

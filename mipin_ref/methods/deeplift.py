@@ -11,14 +11,14 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, as_kind
 from mipin_ref.layers.quadrature import gauss_legendre
 from mipin_ref.layers.response_norm import response_norm_adjoint
-from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
+from mipin_ref.methods.layer_context import LayerContext, Read
 from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.rules import GRADIENT, Rules
-from mipin_ref.methods.site import Read, Site
 from mipin_ref.methods.sweep import Ints, Sweep
 
 NODES = 16
-"""Nodes of the mean Jacobian of a local response normalisation along a line."""
+"""Points of the quadrature of a mean Jacobian along a line."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,28 @@ class Rescale:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, backend, n = as_kind(site.layer, Activation), site.backend, signal.shape[0]
-        assert site.inputs is not None
-        x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
-        slope = None if layer.slope is None else site.weight
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        layer, backend, n = as_kind(context.layer, Activation), context.backend, signal.shape[0]
+        assert context.inputs is not None
+        x, reference = context.inputs[0][:n, ...], context.inputs[0][n:, ...]
+        slope = None if layer.slope is None else context.weight
         value, derivative = layer.pair(backend.xp, x, slope)
         before, _ = layer.pair(backend.xp, reference, slope)
         return signal * slopes(backend, value - before, x, reference, derivative)
 
 
 class MeanJacobian:
-    """Of a local response normalisation, which mixes channels, the mean Jacobian along the line from x' to x, which for
-    one variable is the rescale rule.
+    """The mean Jacobian of a local response normalisation, which mixes channels, along the line from x' to x; for one
+    variable it is the rescale rule.
     """
 
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        options, backend, n = as_kind(site.layer, ResponseNorm).options, site.backend, signal.shape[0]
-        assert site.inputs is not None
-        x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        options, backend, n = as_kind(context.layer, ResponseNorm).options, context.backend, signal.shape[0]
+        assert context.inputs is not None
+        x, reference = context.inputs[0][:n, ...], context.inputs[0][n:, ...]
         total = backend.zeros(signal.shape, signal.dtype)
         for node, weight in gauss_legendre(NODES):
             point = reference + node * (x - reference)
@@ -80,15 +80,15 @@ class CrossMaximum:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs", "output", "taps"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, backend, n = as_kind(site.layer, Switched), site.backend, signal.shape[0]
-        assert site.inputs is not None
-        assert site.output is not None
-        assert site.taps is not None
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        layer, backend, n = as_kind(context.layer, Switched), context.backend, signal.shape[0]
+        assert context.inputs is not None
+        assert context.output is not None
+        assert context.taps is not None
         xp = backend.xp
-        x, reference = site.inputs[0][:n, ...], site.inputs[0][n:, ...]
-        y, before = site.output[:n, ...], site.output[n:, ...]
-        won, won_before = site.taps[:n, ...], xp.broadcast_to(site.taps[n:, ...], y.shape)
+        x, reference = context.inputs[0][:n, ...], context.inputs[0][n:, ...]
+        y, before = context.output[:n, ...], context.output[n:, ...]
+        won, won_before = context.taps[:n, ...], xp.broadcast_to(context.taps[n:, ...], y.shape)
 
         def put_back(s: Array, taps: Array) -> Array:
             return layer.adjoint(backend, s, taps)
@@ -101,7 +101,7 @@ class CrossMaximum:
 RESCALED: Rules = {**GRADIENT, Activation: Rescale(), ResponseNorm: MeanJacobian(), MaxPool: CrossMaximum()}
 
 
-class DeepLIFT(Method):
+class DeepLIFT(BackwardMethod):
     """(X - X') ⊙ M, the multipliers M of y_c by the rescale rule (Shrikumar, Greenside, Kundaje, Learning Important
     Features Through Propagating Activation Differences, 2017): relevance whose sum is y_c(X) - y_c(X').
     """
@@ -113,7 +113,7 @@ class DeepLIFT(Method):
     Options = DeepLIFTOptions
     rules = RESCALED
 
-    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         n = len(x)
         swept = sweep(x, targets, first=first, beside=baseline_of(sweep.net, self.options.baseline))
         value = swept.value.astype(np.float64)
@@ -121,4 +121,4 @@ class DeepLIFT(Method):
         output = swept.output(targets)
         gained = output.astype(np.float64) - swept.logits[n, targets]
         delta = relevance.reshape(n, -1).sum(axis=1) - gained
-        return Found(swept.value[:n], relevance, output, delta=delta)
+        return BatchResult(swept.value[:n], relevance, output, delta=delta)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mipin_ref.methods.method import Method
-from mipin_ref.methods.shares import POSITIVE, Shares, relevance_rules
+from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.relevance import POSITIVE, RelevanceRule, relevance_rules
 
 
-class ExcitationBackprop(Method):
+class ExcitationBackprop(BackwardMethod):
     """The probability that a winner-take-all walk from the target ends at a value, times the target logit: shares as in
     the z⁺-rule, of y_c. Divided by `output` it is the probability of the paper, which starts as 1 at the target.
 
@@ -17,4 +17,4 @@ class ExcitationBackprop(Method):
     multiplier = False
     logit = True
     follows_logit = True
-    rules = relevance_rules(Shares((POSITIVE,)), None)
+    rules = relevance_rules(RelevanceRule((POSITIVE,)), None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.methods.method import Found, Method
+from mipin_ref.layers import HostArray
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
-class Gradient(Method):
+class Gradient(BackwardMethod):
     """∂y_c / ∂X (Simonyan, Vedaldi, Zisserman, Deep Inside Convolutional Networks, 2013)."""
 
     name = "gradient"
@@ -15,13 +15,13 @@ class Gradient(Method):
     follows_logit = False
 
 
-class InputTimesGradient(Method):
+class InputTimesGradient(BackwardMethod):
     """X ⊙ ∂y_c / ∂X (Shrikumar et al., Not Just a Black Box, 2016): relevance, the first order of y_c around X."""
 
     name = "input-x-gradient"
     multiplier = False
     follows_logit = False
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
-        found = super().explain(sweep, x, targets, rows, first)
-        return Found(found.value, found.attribution * found.value, found.output)
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
+        gradient = super().explain(sweep, x, targets, rows, first)
+        return BatchResult(gradient.value, gradient.attribution * gradient.value, gradient.output)

@@ -12,9 +12,9 @@ from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
-from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.options import baseline_of
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import checked_integer
@@ -36,7 +36,7 @@ class IntegratedGradientsOptions:
         object.__setattr__(self, "steps", checked_integer("steps", self.steps, 1, MOST_STEPS))
 
 
-class IntegratedGradients(Method):
+class IntegratedGradients(BackwardMethod):
     """(X - X') ⊙ ∫ ∂y_c / ∂X along the straight line from a baseline X' to X (Sundararajan, Taly, Yan, Axiomatic
     Attribution for Deep Networks, 2017): relevance whose sum is y_c(X) - y_c(X'), but for the error of the quadrature.
 
@@ -53,7 +53,7 @@ class IntegratedGradients(Method):
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         return _FromInner(net, backend, at, self) if at != net.input else super().sweep(net, backend, at)
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         baseline = baseline_of(sweep.whole, self.options.baseline)
         here, start = sweep.entered(x, first), sweep.entered(baseline, first)
         line = here.astype(np.float64) - start
@@ -62,9 +62,9 @@ class IntegratedGradients(Method):
         relevance = sweep.backend.get(total) * line
         output = end.output(targets)
         gained = output.astype(np.float64) - begin.logits[0, targets]
-        return Found(end.value, relevance, output, delta=relevance.reshape(len(x), -1).sum(axis=1) - gained)
+        return BatchResult(end.value, relevance, output, delta=relevance.reshape(len(x), -1).sum(axis=1) - gained)
 
-    def _points(self, start: Array, line: Array) -> Iterator[tuple[float, Array]]:
+    def _points(self, start: HostArray, line: HostArray) -> Iterator[tuple[float, HostArray]]:
         nodes, weights = np.polynomial.legendre.leggauss(self.options.steps)
         for node, weight in zip(nodes, weights, strict=True):
             yield 0.5 * float(weight), start + 0.5 * (1 + float(node)) * line
@@ -73,7 +73,7 @@ class IntegratedGradients(Method):
 class _FromInner(Sweep):
     """A sweep of the part of a network behind an inner tensor, which is that part's input."""
 
-    def __init__(self, net: Network, backend: Backend, at: str, method: Method) -> None:
+    def __init__(self, net: Network, backend: Backend, at: str, method: BackwardMethod) -> None:
         layers = net.behind(at)
         reached = {at, *(layer.output for layer in layers)}
         for layer in layers:
@@ -88,5 +88,5 @@ class _FromInner(Sweep):
         self.whole = net
         self._to = Recorder(net, [at], keep=True)
 
-    def entered(self, x: Array, first: int) -> Array:
+    def entered(self, x: HostArray, first: int) -> HostArray:
         return self._to(x, first).values[self.at]

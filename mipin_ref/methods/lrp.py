@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.layers import ConvTranspose, Resize
-from mipin_ref.methods.method import Method
-from mipin_ref.methods.shares import Shares, Sum, Term, above, below, proportional, relevance_rules
+from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.relevance import RelevanceRule, Sum, Term, above, below, proportional, relevance_rules
 from mipin_ref.options import checked_number
 
 
@@ -25,7 +25,7 @@ class EpsilonOptions:
             raise InvalidData(f"epsilon must be above 0, not {self.epsilon!r}")
 
 
-class LrpEpsilon(Method):
+class LrpEpsilon(BackwardMethod):
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015)."""
 
     name = "lrp-epsilon"
@@ -59,7 +59,7 @@ class AlphaBetaOptions:
             raise InvalidData(f"alpha - beta must be 1 and beta at least 0, not alpha={alpha:g}, beta={beta:g}")
 
 
-class LrpAlphaBeta(Method):
+class LrpAlphaBeta(BackwardMethod):
     """R_i = Σ_j (α z⁺_ij / z⁺_j - β z⁻_ij / z⁻_j) R_j (Bach 2015).
 
     z_ij = x_i w_ij; z⁺_j is the sum of the positive ones and of a positive bias, z⁻_j of the negative likewise. Where
@@ -77,4 +77,4 @@ class LrpAlphaBeta(Method):
         positive = (Term(above, "positive", "positive"), Term(below, "negative"))
         negative = (Term(above, "negative", "negative"), Term(below, "positive"))
         sums = (Sum(positive, float(options.alpha)), Sum(negative, -float(options.beta)))
-        self.rules = relevance_rules(Shares(sums), "whole")
+        self.rules = relevance_rules(RelevanceRule(sums), "whole")

@@ -1,10 +1,8 @@
-"""What a method is: its options, its rules, and what it makes of one or more sweeps.
+"""What a method is: the facts that others ask of it, its options, and how it attributes.
 
-A further method is a subclass in a file of its own, and a line in registry.py. It states `name`, `multiplier` and
-`follows_logit` (see Attribution), `Options` (a frozen dataclass that checks itself), `rules` (a rule a class of layer,
-most of them from GRADIENT) and `logit` (whether the signal starts as y_c, for relevance, or as 1). Where the rule
-depends on more than the class of the layer it overrides `rule`; where one sweep a batch is not all there is to do,
-`explain`.
+A further method is a subclass in a file of its own, and a line in registry.py of `panel`. It states `name`,
+`multiplier` and `follows_logit` (see Attribution) and, where they are not as here, the other facts, `Options` among
+them (a frozen dataclass that checks itself). Most methods take a signal back through the layers: see `BackwardMethod`.
 """
 
 from __future__ import annotations
@@ -13,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend
-from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.explained import explained
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Layer
-from mipin_ref.methods.rules import GRADIENT, Rule, Rules, rule_of
-from mipin_ref.methods.sweep import Ints, Sweep
+from mipin_ref.methods.fitting import Fitting
 
 
 @dataclass(frozen=True)
@@ -28,33 +24,33 @@ class NoOptions:
     """A method without options."""
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What a batch gives, on the host: see Attribution for the fields."""
+@dataclass(frozen=True)
+class Run:
+    """How a method is run, whichever it is.
 
-    value: Array
-    attribution: Array
-    output: Array
-    signal: Array | None = None
-    delta: Array | None = None
+    batch_size: samples at a time, None for as many as fit into `memory`, in bytes; progress: show a bar on a terminal.
+    """
+
+    backend: Backend
+    batch_size: int | None
+    memory: int
+    progress: bool
 
 
 class Method:
-    """One attribution method with its options, for one call."""
+    """One attribution method with its options, for one network."""
 
     name: ClassVar[str]
     multiplier: ClassVar[bool]
     follows_logit: ClassVar[bool]
     """Whether the signal is y_c times something that does not know its sign; each method's own, never inherited."""
     Options: ClassVar[type[Any]] = NoOptions
-    rules: Rules = GRADIENT
-    logit: ClassVar[bool] = False
     completes: ClassVar[bool] = False
     """Whether the result has a `delta`."""
     signals: ClassVar[bool] = False
     """Whether the result has a source signal."""
-    needs_patterns: ClassVar[bool] = False
-    """Whether it is fitted: its option `patterns` is what `fit_patterns` finds on calibration samples."""
+    fitting: ClassVar[type[Fitting] | None] = None
+    """What it must be fitted with on calibration samples; None of a method that needs none."""
     even: ClassVar[bool] = False
     """Whether A is the same at every location of a map, so that only the contribution tells locations apart."""
 
@@ -67,37 +63,34 @@ class Method:
     def __init__(self, options: Any) -> None:
         self.options = options
 
-    @property
-    def calibration(self) -> Calibration | None:
-        """Of what was fitted for the method; None where nothing was."""
-        return None
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """The options that a user may give."""
+        return tuple(field.name for field in fields(cls.Options))
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> Any:
         """The options as `Options`. Raises InvalidData, naming the options there are, for one that is not of them."""
-        known = [field.name for field in fields(cls.Options)]
+        known = cls.option_names()
         for name in given:
             if name not in known:
                 there = f"its options are {', '.join(known)}" if known else "it has none"
                 raise InvalidData(f"method {cls.name!r} has no option {name!r}; {there}")
         return cls.Options(**given)
 
-    def rule(self, net: Network, layer: Layer) -> Rule:
-        """The rule of one layer of a network. Raises UnsupportedModel where the method has none."""
-        return rule_of(self.rules, layer, self.name)
-
     def default_at(self, net: Network) -> str:
         """The tensor that is explained where the user names none."""
         return net.input
 
-    def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
-        """The way back that `explain` takes. Raises InvalidData where the method cannot explain `at`."""
-        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit)
+    def explained(self, net: Network, at: str | None) -> str:
+        """The tensor that a user means. Raises InvalidData where the network has none of that name."""
+        if at is None:
+            at = self.default_at(net)
+        return net.logits if isinstance(at, str) and at == net.output else explained(net, at)
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
-        """Attribute one batch x [n, *input_shape] to targets [n].
+    def attribute(self, net: Network, x: Any, target: Any, at: str | None, run: Run) -> Attribution:
+        """Attribute the logit of a class, or of one a sample [N], to tensor `at` of samples x [N, *input_shape].
 
-        rows: how many samples may be swept at a time, n or more; first: the position of x in the data.
+        Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way.
         """
-        swept = sweep(x, targets, first=first)
-        return Found(swept.value, sweep.backend.get(swept.signal), swept.output(targets))
+        raise NotImplementedError

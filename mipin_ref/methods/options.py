@@ -8,10 +8,10 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 
 
-def baseline_of(net: Network, given: Any) -> Array:
+def baseline_of(net: Network, given: Any) -> HostArray:
     """The reference input [1, *input_shape] of an option `baseline`: None for zeros, a number, or one sample.
 
     Raises InvalidData for another shape, for what is no number, and for NaN or Inf.

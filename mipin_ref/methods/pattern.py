@@ -19,10 +19,10 @@ from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Affine, AveragePool, GlobalAveragePool, HostArray, Layer, Linear, Unweighted, as_kind
-from mipin_ref.methods.method import Found, Method
-from mipin_ref.methods.patterns import Patterns, weighted_layers
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
+from mipin_ref.methods.layer_context import LayerContext, Read, constant_of
+from mipin_ref.methods.patterns import PatternFitting, Patterns, weighted_layers
 from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Rule, Rules
-from mipin_ref.methods.site import Read, Site, constant_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -47,10 +47,10 @@ class Patterned:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         if self._on_device is None:
-            self._on_device = site.backend.put(self._weight)
-        return as_kind(site.layer, Linear).adjoint(site.backend, signal, self._on_device)
+            self._on_device = context.backend.put(self._weight)
+        return as_kind(context.layer, Linear).adjoint(context.backend, signal, self._on_device)
 
 
 class Spread:
@@ -59,14 +59,14 @@ class Spread:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Unweighted).pull_back(context.backend, signal, slot, {})
 
 
 SPREAD: Rules = {**ELEMENTARY, AveragePool: Spread(), GlobalAveragePool: Spread()}
 
 
-class PatternNet(Method):
+class PatternNet(BackwardMethod):
     """The signal in X that the target logit answers to: aᵀ back through every layer. `source` is the same array."""
 
     name = "patternnet"
@@ -74,14 +74,14 @@ class PatternNet(Method):
     follows_logit = True
     logit = True
     signals = True
-    needs_patterns = True
+    fitting = PatternFitting
     Options = PatternOptions
     rules = SPREAD
 
     @property
     def calibration(self) -> Calibration | None:
-        found: Calibration | None = self.options.patterns.calibration
-        return found
+        known: Calibration | None = self.options.patterns.calibration
+        return known
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         """Raises InvalidData for patterns of another network, or of layers that end before `at`."""
@@ -105,9 +105,9 @@ class PatternNet(Method):
         weights: Mapping[str, HostArray] = self.options.patterns.weights
         return weights.get(layer.output)
 
-    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> Found:
-        found = super().explain(sweep, x, targets, rows, first)
-        return replace(found, signal=found.attribution) if self.signals else found
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
+        result = super().explain(sweep, x, targets, rows, first)
+        return replace(result, signal=result.attribution) if self.signals else result
 
 
 class PatternAttribution(PatternNet):

@@ -56,9 +56,9 @@ class PatternSums:
         x, xy = get(self._x), get(self._xy)
         weight = layer.weight.astype(np.float64)
         others = tuple(i for i in range(weight.ndim) if i != axis)
-        found = xy - x * mean
-        length = np.sum(weight * found, axis=others, keepdims=True)
+        covariance = xy - x * mean
+        length = np.sum(weight * covariance, axis=others, keepdims=True)
         terms = np.abs(weight) * (np.abs(xy) + np.abs(x) * (np.abs(mean) + np.abs(shift)))
         noise = 64 * np.finfo(self._backend.dtype).eps * np.sum(terms, axis=others, keepdims=True)
         alive = np.abs(length) > noise
-        return np.asarray(np.where(alive, found / np.where(alive, length, 1.0), 0.0))
+        return np.asarray(np.where(alive, covariance / np.where(alive, length, 1.0), 0.0))

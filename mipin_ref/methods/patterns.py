@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,18 +16,19 @@ from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.forward import Recorder, check_batch
+from mipin_ref.graph.explained import explained
+from mipin_ref.graph.forward import Recorder, check_batch, record_bytes
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.layers import Shared
+from mipin_ref.layers import HostArray, Shared
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
+from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
 from mipin_ref.reading import path_of, regular_file
 from mipin_ref.store import PATTERNS, read, write
 
 SUMS_SHARE = 0.5
-"""Of the memory, for the sums of one pass."""
+"""The share of the memory for the sums of one pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Patterns:
 
     net: Network
     at: str
-    weights: Mapping[str, Array]
+    weights: Mapping[str, HostArray]
     samples: int
     calibration: Calibration | None = None
 
@@ -92,13 +93,13 @@ def fit_patterns(
     """
     device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
     data = as_samples(x, checked_preprocessing(x, preprocess, net.input_shape))
-    tensor = net.input if at is None else net.tensor(at)
+    tensor = explained(net, at)
     axis, each = channels_of(net.input_shape, net.channel_axis(net.input))
     extent: Extent | None = None
     if len(data) < 2:
         raise InvalidData(f"patterns need at least 2 calibration samples; there are {len(data)}")
     check_batch(net, data[0:1])
-    found: dict[str, Array] = {}
+    weights: dict[str, HostArray] = {}
     passes = _passes(weighted_layers(net, tensor), limit)
     with progress_bar(progress) as start:
         for number, layers in enumerate(passes):
@@ -117,9 +118,26 @@ def fit_patterns(
                     sums[layer.output].update(device.put(values[layer.input]), device.put(values[layer.output]))
                 advance(stop - first)
             for name in list(sums):
-                found[name] = sums.pop(name).pattern()
+                weights[name] = sums.pop(name).pattern()
     calibration = None if extent is None else Calibration(data.source, extent.seen(axis, each))
-    return Patterns(net, tensor, found, len(data), calibration)
+    return Patterns(net, tensor, weights, len(data), calibration)
+
+
+class PatternFitting(Fitting):
+    """The patterns of one network, the same for all classes and both methods."""
+
+    option = "patterns"
+    whose = "the pattern methods"
+    made = "patterns"
+
+    def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:
+        super().__init__(net, samples, given)
+        self._patterns: Patterns | None = None
+
+    def of(self, classes: Iterable[int]) -> Patterns:
+        if self._patterns is None:
+            self._patterns = fit_patterns(self.net, self.samples, **self.given)
+        return self._patterns
 
 
 def load_patterns(path: str | Path, net: Network) -> Patterns:
@@ -163,20 +181,20 @@ def _rectified(net: Network, layer: Shared) -> bool:
 
 def _passes(layers: Sequence[Shared], limit: int) -> list[list[Shared]]:
     """The layers in groups whose sums fit into SUMS_SHARE of the memory, one at least each."""
-    found: list[list[Shared]] = []
+    passes: list[list[Shared]] = []
     held = 0
     for layer in layers:
         size = 2 * 8 * layer.weight.size
-        if not found or held + size > int(SUMS_SHARE * limit):
-            found.append([])
+        if not passes or held + size > int(SUMS_SHARE * limit):
+            passes.append([])
             held = 0
-        found[-1].append(layer)
+        passes[-1].append(layer)
         held += size
-    return found
+    return passes
 
 
 def _sample_bytes(net: Network, backend: Backend, layers: Sequence[Shared]) -> int:
     """Rough memory of a sample: what is recorded, and on the device the largest layer's values and products."""
     recorded = {name for layer in layers for name in (layer.input, layer.output)}
     largest = max(3 * prod(layer.in_shape) + 6 * prod(layer.out_shape) for layer in layers)
-    return net.dtype.itemsize * sum(prod(net.shapes[name]) for name in recorded) + backend.itemsize * largest
+    return record_bytes(net, recorded, []) + backend.itemsize * largest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mipin_ref.backend import Array
 from mipin_ref.layers import Activation, Layer, as_kind
-from mipin_ref.methods.method import Method
+from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.layer_context import LayerContext, Read
 from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Derivative, Rules
-from mipin_ref.methods.site import Read, Site
 
 
 def rectifies(layer: Layer) -> bool:
@@ -14,8 +14,8 @@ def rectifies(layer: Layer) -> bool:
     return as_kind(layer, Activation).rectifies
 
 
-def positive(site: Site, signal: Array) -> Array:
-    return signal * site.backend.xp.astype(signal > 0, signal.dtype)
+def positive(context: LayerContext, signal: Array) -> Array:
+    return signal * context.backend.xp.astype(signal > 0, signal.dtype)
 
 
 class Deconvolved(Derivative):
@@ -24,22 +24,22 @@ class Deconvolved(Derivative):
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING if rectifies(layer) else super().reads(layer)
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return positive(site, signal) if rectifies(site.layer) else super().back(site, signal, slot)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return positive(context, signal) if rectifies(context.layer) else super().back(context, signal, slot)
 
 
 class Guided(Derivative):
     """At a rectifier the positive part of the gradient f'(x) ⊙ s; at others all of it."""
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        found = super().back(site, signal, slot)
-        return positive(site, found) if rectifies(site.layer) else found
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        passed = super().back(context, signal, slot)
+        return positive(context, passed) if rectifies(context.layer) else passed
 
 
 DECONVOLVED: Rules = {**ELEMENTARY, Activation: Deconvolved()}
 
 
-class DeconvNet(Method):
+class DeconvNet(BackwardMethod):
     """The gradient, but rectifiers rectify the signal (Zeiler and Fergus, Visualizing and Understanding Convolutional
     Networks, 2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient, and max-pools
     put it back by their switches.
@@ -54,7 +54,7 @@ class DeconvNet(Method):
 GUIDED: Rules = {**ELEMENTARY, Activation: Guided()}
 
 
-class GuidedBackprop(Method):
+class GuidedBackprop(BackwardMethod):
     """The gradient, but rectifiers let only its positive part pass (Springenberg et al., Striving for Simplicity,
     2014). Rectifiers are Relu and Clip from 0; other activations and LRN pass the gradient.
     """

@@ -37,7 +37,7 @@ from mipin_ref.layers import (
     as_kind,
 )
 from mipin_ref.layers.response_norm import response_norm_adjoint
-from mipin_ref.methods.site import Read, Site
+from mipin_ref.methods.layer_context import LayerContext, Read
 
 
 class Rule(Protocol):
@@ -45,7 +45,7 @@ class Rule(Protocol):
         """What `back` needs of the forward pass."""
         ...
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         """The signal at input `slot` [n, *in_shape], from that at the output [n, *out_shape]."""
         ...
 
@@ -71,8 +71,8 @@ class Move:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Unweighted).pull_back(site.backend, signal, slot, {})
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Unweighted).pull_back(context.backend, signal, slot, {})
 
 
 class Adjoint:
@@ -81,8 +81,8 @@ class Adjoint:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Linear).adjoint(site.backend, signal, site.weight)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Linear).adjoint(context.backend, signal, context.weight)
 
 
 class Switches:
@@ -91,8 +91,8 @@ class Switches:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"taps"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        return as_kind(site.layer, Switched).adjoint(site.backend, signal, site.taps)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        return as_kind(context.layer, Switched).adjoint(context.backend, signal, context.taps)
 
 
 class Derivative:
@@ -102,13 +102,13 @@ class Derivative:
         # A derivative of 0 or 1 takes a byte a neuron.
         return frozenset({"inputs" if as_kind(layer, Activation).passes_between is None else "fired"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        layer, xp = as_kind(site.layer, Activation), site.backend.xp
-        if site.fired is not None:
-            return signal * xp.astype(site.fired, signal.dtype)
-        assert site.inputs is not None
-        slope = None if layer.slope is None else site.weight
-        return signal * layer.pair(xp, site.inputs[0], slope)[1]
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        layer, xp = as_kind(context.layer, Activation), context.backend.xp
+        if context.fired is not None:
+            return signal * xp.astype(context.fired, signal.dtype)
+        assert context.inputs is not None
+        slope = None if layer.slope is None else context.weight
+        return signal * layer.pair(xp, context.inputs[0], slope)[1]
 
 
 class Jacobian:
@@ -117,10 +117,10 @@ class Jacobian:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        assert site.inputs is not None
-        options = as_kind(site.layer, ResponseNorm).options
-        return response_norm_adjoint(site.backend, signal, site.inputs[0], options)
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        assert context.inputs is not None
+        options = as_kind(context.layer, ResponseNorm).options
+        return response_norm_adjoint(context.backend, signal, context.inputs[0], options)
 
 
 ELEMENTARY: Rules = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mipin_ref.layers import HostArray as Array
+from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
-from mipin_ref.methods.method import Found, Method
+from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import checked_integer, checked_number
 
@@ -33,7 +33,7 @@ class SmoothGradOptions:
         object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0))
 
 
-class SmoothGrad(Method):
+class SmoothGrad(BackwardMethod):
     """The mean of ∂y_c / ∂X over inputs with Gaussian noise (Smilkov et al., SmoothGrad, 2017)."""
 
     name = "smoothgrad"
@@ -41,12 +41,12 @@ class SmoothGrad(Method):
     follows_logit = False
     Options = SmoothGradOptions
 
-    def explain(self, sweep: Sweep, x: Array, targets: Ints, rows: int, first: int) -> Found:
+    def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         clean = sweep.recorded(x, first)
         mean = weighted_sum(sweep, self._points(x), targets, rows, first)
-        return Found(clean.value, sweep.backend.get(mean), clean.output(targets))
+        return BatchResult(clean.value, sweep.backend.get(mean), clean.output(targets))
 
-    def _points(self, x: Array) -> Iterator[tuple[float, Array]]:
+    def _points(self, x: HostArray) -> Iterator[tuple[float, HostArray]]:
         options: SmoothGradOptions = self.options
         rng = np.random.default_rng(options.seed)
         flat = x.reshape(len(x), -1).astype(np.float64)

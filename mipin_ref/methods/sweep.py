@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.graph.forward import Record, Recorder
+from mipin_ref.graph.forward import Record, Recorder, record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Activation, HostArray, Layer, Switched, as_kind, switched
+from mipin_ref.methods.layer_context import LayerContext, Read
 from mipin_ref.methods.rules import Rule
-from mipin_ref.methods.site import Read, Site
 from mipin_ref.methods.weights import weights_of
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class SweepRecord:
     """The explained tensor [r, *shape] and the logits [r, classes] as recorded."""
 
     value: HostArray
@@ -34,7 +34,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, eq=False)
-class Swept(Recorded):
+class Swept(SweepRecord):
     """signal: what arrived at the explained tensor [n, *shape], on the device; of the r recorded samples the first n
     are those explained.
     """
@@ -74,28 +74,27 @@ class Sweep:
         return [*(layer.inputs if "inputs" in reads else ()), *([layer.output] if "output" in reads else ())]
 
     def _wanted(self, *kinds: Read) -> list[str]:
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for layer in self.way:
             reads = self._reads[layer.output].intersection(kinds)
-            found.update(dict.fromkeys(layer.inputs if "inputs" in reads else ()))
+            names.update(dict.fromkeys(layer.inputs if "inputs" in reads else ()))
             if reads - {"inputs"}:
-                found[layer.output] = None
-        return list(found)
+                names[layer.output] = None
+        return list(names)
 
     @property
     def sample_bytes(self) -> int:
         """Rough memory of a sample: recorded, on the device, and the largest signals on the way."""
         shapes, item = self.net.shapes, self.backend.itemsize
-        recorded = sum(prod(shapes[name]) for name in {*self._values, *self._fired, self.at, self.net.logits})
+        recorded = {*self._values, *self._fired, self.at, self.net.logits}
         held = sum(prod(shapes[name]) for name in self._values) * item + sum(prod(shapes[n]) for n in self._fired)
-        switches = sum(prod(pool.out_shape) for pool in self._pools.values())
         live, most = {self.net.logits}, 0
         for layer in self.way:
             live.update(layer.inputs[slot] for slot in self._slots[layer.output])
             most = max(most, sum(prod(shapes[name]) for name in live))
             live.discard(layer.output)
         # Between two signals a rule may hold two arrays as large as both.
-        return self.net.dtype.itemsize * recorded + held + 9 * switches + 3 * item * most
+        return record_bytes(self.net, recorded, self._pools.values()) + held + 3 * item * most
 
     def __call__(self, x: HostArray, targets: Ints, *, first: int = 0, beside: HostArray | None = None) -> Swept:
         """Take the signals of x [n, *input_shape] back for targets [n].
@@ -110,17 +109,17 @@ class Sweep:
         signals = {net.logits: backend.put(self._seed(logits, targets))}
         for layer in self.way:
             signal = signals.pop(layer.output)
-            site = self._site(layer, held)
+            context = self._context(layer, held)
             for slot in self._slots[layer.output]:
-                name, part = layer.inputs[slot], self._rules[layer.output].back(site, signal, slot)
+                name, part = layer.inputs[slot], self._rules[layer.output].back(context, signal, slot)
                 signals[name] = signals[name] + part if name in signals else part
             held.let_go(name for name in self._names(layer) if self._last[name] == layer.output)
         return Swept(record.values[self.at], logits, signals[self.at])
 
-    def recorded(self, x: HostArray, first: int = 0) -> Recorded:
+    def recorded(self, x: HostArray, first: int = 0) -> SweepRecord:
         """The forward pass alone. Raises InvalidData as `Recorder` does."""
         record = self._recorder(x, first)
-        return Recorded(record.values[self.at], record.values[self.net.logits].reshape(-1, self.net.classes))
+        return SweepRecord(record.values[self.at], record.values[self.net.logits].reshape(-1, self.net.classes))
 
     def entered(self, x: HostArray, first: int) -> HostArray:
         """What `net` takes in for samples x of the whole network."""
@@ -132,9 +131,9 @@ class Sweep:
         seed.reshape(len(targets), -1)[rows, targets] = logits[rows, targets] if self._logit else 1
         return seed
 
-    def _site(self, layer: Layer, held: _Held) -> Site:
+    def _context(self, layer: Layer, held: _Held) -> LayerContext:
         reads = self._reads[layer.output]
-        return Site(
+        return LayerContext(
             self.backend,
             layer,
             tuple(held.value(name) for name in layer.inputs) if "inputs" in reads else None,

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.network import Network
 from mipin_ref.options import check_size
 
 Maps = npt.NDArray[np.floating[Any]]
@@ -34,22 +33,3 @@ def checked_maps(metric: str, maps: npt.ArrayLike, name: str = "maps", axes: str
     if not np.isfinite(array).all():
         raise InvalidData(f"{metric}: the {name} hold NaN or Inf")
     return array
-
-
-def checked_targets(metric: str, net: Network, target: int | npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
-    """Targets [N] of `count` samples, from one class for all or an array of one class a sample.
-
-    Raises InvalidData for another length, another dtype, or a class that the network does not have.
-    """
-    found = as_array(metric, target, "target must be a class or integers [N]")
-    if found.ndim == 0:
-        return np.full(count, net.check_target(target))
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
-        raise InvalidData(
-            f"{metric}: target must be a class or integers [N], not {found.dtype} of shape {list(found.shape)}"
-        )
-    if len(found) != count:
-        raise InvalidData(f"{metric}: there are {len(found)} targets for {count} samples")
-    for one in np.unique(found):
-        net.check_target(one)
-    return found.astype(np.int64)

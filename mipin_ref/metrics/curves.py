@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.metrics.checks import Maps, as_array, checked_maps, checked_targets
+from mipin_ref.graph.targets import checked_targets
+from mipin_ref.metrics.checks import Maps, as_array, checked_maps
 from mipin_ref.options import checked_choice, checked_integer
 from mipin_ref.table import format_table
 
@@ -117,7 +118,7 @@ def _curve(
         raise InvalidData(f"{kind}: the data {'hold NaN or Inf' if len(x) else 'hold no sample'}")
     checked_choice(f"{kind}: output", output, OUTPUTS)
     steps, batch_size = checked_integer(f"{kind}: steps", steps), checked_integer(f"{kind}: batch_size", batch_size)
-    targets = checked_targets(kind, net, target, len(x))
+    targets = checked_targets(net, target, len(x), kind)
     if output == "probability" and net.probability is None:
         raise InvalidData(
             f"{kind}: one logit without a Softmax or Sigmoid behind it has no probability; measure the logit instead"

@@ -14,7 +14,7 @@ from mipin_ref.errors import BackendUnavailable, InvalidData, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.redraw import redraw, redrawable
-from mipin_ref.metrics.checks import checked_targets
+from mipin_ref.graph.targets import checked_targets
 from mipin_ref.options import checked_choice, checked_flag, checked_integer
 from mipin_ref.table import format_table
 
@@ -101,7 +101,7 @@ def randomization(
     check_batch(net, x)
     if not len(x):
         raise InvalidData("randomization: the data hold no sample")
-    targets = checked_targets("randomization", net, target, len(x))
+    targets = checked_targets(net, target, len(x), "randomization")
     order = redrawable(net)
     if tensors is not None and not isinstance(tensors, list | tuple | set | frozenset):
         raise InvalidData(f"randomization: tensors must be several names, not {shown(tensors)}")

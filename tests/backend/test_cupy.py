@@ -20,6 +20,7 @@ from mipin_ref.layers.activation import FUNCTIONS
 from mipin_ref.layers.averages import average, window_counts
 from mipin_ref.layers.conv.forward import conv_forward
 from mipin_ref.layers.response_norm import response_norm
+from mipin_ref.panel.registry import METHODS
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import Form
 from mipin_ref.solve.gram import Gram, Rows
@@ -70,7 +71,7 @@ def explain(log: Log, dtype: str) -> None:
     for seed, network in enumerate([residual(), *(random_graph(seeded(seed), ranks=(2,)) for seed in range(12))]):
         net = mr.load(to_onnx(network.ops, network.input_shape))
         x = sample_inputs(network.input_shape, 3, seed)
-        for method in set(mr.methods()) - {"patternnet", "pattern-attribution"}:
+        for method in (name for name, facts in METHODS.items() if facts.fitting is None):
             # Without a feature map Grad-CAM asks which tensor is meant.
             at = net.input if method == "grad-cam" and not feature_maps(net) else None
             mr.attribute(net, x, [0, 1, 2], method, at=at, backend=device, dtype=dtype)
@@ -220,6 +221,7 @@ def of_operator(name: str) -> Any:
     return None
 
 
+@pytest.mark.slow
 def test_the_recorded_fits_reach_every_call_of_the_source(log: Log) -> None:
     """Function and keywords of every call that is spelled out, but what only NumPy, CuPy or array-api-strict sees."""
     elsewhere: set[tuple[str, frozenset[str] | None]] = {("__name__", None), ("Device", frozenset())}

@@ -153,6 +153,7 @@ def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
         capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(folder: Path) -> None:
     """A limit on file size stands for the full disk: the write fails in the middle."""
     script = (
@@ -168,6 +169,7 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
     assert not [name for name in os.listdir() if "mipin" in name]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_partial_file(folder: Path) -> None:
     np.save("many.npy", np.repeat(X, 20_000, axis=0))
     command = [
@@ -201,6 +203,7 @@ def test_ctrl_c_leaves_no_partial_file(folder: Path) -> None:
     assert not [name for name in os.listdir() if "mipin" in name]
 
 
+@pytest.mark.slow
 def test_piped_output_has_no_progress_bar(folder: Path) -> None:
     command = [sys.executable, "-m", "mipin_ref", "fit", "net.onnx", "x.npy", "--target", "1", "-o", "a.mipin"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

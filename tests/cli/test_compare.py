@@ -326,6 +326,7 @@ def test_without_jinja_nothing_is_computed(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr() == ("", "mipin: the page needs Jinja: pip install 'mipin_ref[report]'\n")
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal_alone() -> None:
     command = [sys.executable, "-m", "mipin_ref", "compare", "net.onnx", "x.npy", "-o", "report.html", "--limit", "2"]
     command += ["--calibration", "c.npz"]

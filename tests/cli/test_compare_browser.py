@@ -30,7 +30,7 @@ from tests.cli.test_explain import residual
 from tests.networks import to_onnx
 from tests.report.test_compare_page import comparison
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 IMAGES, METHODS = 3, ("gradient", "lrp-epsilon", "grad-cam", "mip-in")
 EVIL = "</script><script>document.title='broken'</script>"

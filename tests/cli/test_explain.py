@@ -263,6 +263,7 @@ def run(*options: str, prelude: str = "", **streams: Any) -> subprocess.Popen[st
     return subprocess.Popen([*command, "-o", "out", *options], text=True, **streams)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(folder: Path) -> None:
     """A limit on file size stands for the full disk: the arrays reach it, the pictures do not."""
     prelude = (
@@ -276,6 +277,7 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
     assert not [name for name in os.listdir("out") if "attribution" in name]
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal_and_nothing_when_piped(folder: Path) -> None:
     with run("--at", "last", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as piped:
         printed, error = piped.communicate(timeout=120)

@@ -106,6 +106,7 @@ def test_a_batch_of_broken_images_alone(folder: Path, monkeypatch: pytest.Monkey
     assert {"page_000.png", "page_002.png"} == {name for name in os.listdir("out") if name.startswith("page")}
 
 
+@pytest.mark.slow
 def test_broken_images_alone_are_an_error(folder: Path) -> None:
     for name in NAMES:
         Path("photos", name).write_bytes(b"\x89PNG")
@@ -208,6 +209,7 @@ def test_what_is_left_out_is_said(arguments: tuple[str, ...], folder: Path, caps
     assert "photos: left out 1 hidden, 1 of other types (.txt)\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_names_that_no_page_takes(folder: Path) -> None:
     """Names of files, classes, the model and the calibration: shown escaped, in the page and in the arrays."""
     bad = os.fsdecode(b"caf\xe9\x1b[2J\xff")

@@ -111,6 +111,7 @@ def test_a_checkpoint_that_cannot_be_is_told_before_the_work(folder: Path, capsy
         assert "cannot be" in refused(capsys, *COMMANDS["fit"], "-o", "a.mipin", "--checkpoint", place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
 def test_a_disk_that_is_full_is_told_with_the_file(command: str, folder: Path) -> None:
     """A limit on the size of files stands for the disk: the system refuses the write in the same way."""
@@ -237,6 +238,7 @@ def test_what_killed_runs_left_goes_with_the_next(folder: Path) -> None:
     assert not [name for name in os.listdir() if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_with_its_checkpoint(folder: Path) -> None:
     """Whether or not the next one goes on from it, what it left is gone when the inverse is there."""
     for again in ((), ("--resume",)):

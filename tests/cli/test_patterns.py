@@ -1,4 +1,4 @@
-"""`mipin patterns`, and `mipin explain` by the two methods that need them."""
+"""`mipin patterns`, and `mipin explain` by the methods that must be fitted."""
 
 from __future__ import annotations
 
@@ -70,6 +70,25 @@ def test_patterns_saved_and_fitted_on_the_spot(method: str, capsys: pytest.Captu
         assert header["patterns"] == {"file": file, "calibration": None if file else "data.npz", "samples": 30}
 
 
+@pytest.mark.parametrize("at", [None, "last"])
+def test_an_inverse_fitted_on_the_spot(at: str | None) -> None:
+    """As `fit` and `explain --inverse` do in two steps."""
+    net = mr.load("net.onnx")
+    inverse = mr.fit(net, array("fit")[:30], 1, at=at, ridge=10.0, conv_bias=True, dtype="float32")
+    expected = inverse.attribute(array("x"))
+    given = ("--calibration", "data.npz", "--calibration-key", "fit", "--calibration-limit", "30", "--dtype", "float32")
+    options = ("--option", "ridge=10", "--option", "conv_bias=true", *(() if at is None else ("--at", at)))
+    assert explain("--method", "mip-in", *given, *options) == 0
+    arrays = stored()
+    for name in ("value", "source", "attribution", "output"):
+        np.testing.assert_array_equal(arrays[name], getattr(expected, name), strict=True)
+    header = json.loads(str(arrays["header"]))
+    assert (header["method"], header["follows_logit"], header["dtype"]) == ("mip-in", True, "float32")
+    assert header["options"] == {"ridge": 10, "conv_bias": True}
+    assert header["inverse"] == {"calibration": "data.npz", "samples": 30, "dtype": "float32"}
+    assert header["tensor"] == (at or net.input)
+
+
 def test_down_to_an_inner_tensor() -> None:
     assert patterns("--at", "last", "--dtype", "float32") == 0
     net = mr.load("net.onnx")
@@ -96,9 +115,21 @@ FIT = ("--calibration", "data.npz", "--calibration-key", "fit")
         (("--method", "patternnet", "--patterns", "none"), "there is no file 'none'"),
         (("--method", "patternnet", "--patterns", "net.onnx"), "is not a file of patterns"),
         (("--method", "patternnet", "--patterns", "net.patterns"), "the patterns lead down to 'last'"),
-        (("--method", "gradient", *FIT), "--calibration is for --method patternnet"),
-        (("--method", "gradient", "--patterns", "net.patterns"), "--patterns is for --method patternnet"),
-        (("--inverse", "three.mipin", *FIT), "--calibration is for --method patternnet"),
+        (("--method", "gradient", *FIT), "--calibration is for --method mip-in, patternnet or pattern-attribution"),
+        (
+            ("--method", "gradient", "--patterns", "net.patterns"),
+            "--patterns is for --method patternnet or pattern-attr",
+        ),
+        (("--method", "mip-in", "--patterns", "net.patterns"), "--patterns is for --method patternnet or pattern"),
+        (
+            ("--method", "mip-in"),
+            "needs --calibration DATA to fit an inverse on; one that `mipin fit` wrote is given as",
+        ),
+        (("--method", "mip-in", *FIT, "--option", "inverse=3"), "has no option 'inverse'; its options are ridge"),
+        (("--method", "mip-in", *FIT, "--option", "ridge=-3"), "ridge must be a number >= 0"),
+        (("--method", "mip-in", *FIT, "--at", "lost"), "tensor 'lost' is not on the way"),
+        (("--method", "mip-in", *FIT, "--target", "7"), "out of range"),
+        (("--inverse", "three.mipin", *FIT), "--calibration is for --method mip-in, patternnet or pattern-attribution"),
     ],
 )
 def test_errors_are_one_line(options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,7 @@ def run(arguments: list[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(commands())
 def test_commands_with_random_arguments(folder: Path, arguments: list[str]) -> None:
@@ -167,6 +168,7 @@ WHOLE = st.sampled_from([word for command in COMMANDS for word in command])
 SIGNS = st.sampled_from(["-o", "--out", "--target", "--help", "--inverse", "--", "-", "--x=", "-oo", "-o--"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(TEXTS, WHOLE, SIGNS), max_size=8))
 def test_random_words(arguments: list[str]) -> None:

@@ -133,6 +133,7 @@ def test_a_damaged_checkpoint_is_one_line(folder: Path, capsys: pytest.CaptureFi
     assert "delete this file" in error
 
 
+@pytest.mark.slow
 def test_resume_after_kill_dash_nine(folder: Path) -> None:
     np.save("x.npy", np.repeat(X, 2000, axis=0))
     command = [sys.executable, "-m", "mipin_ref", *FIT]

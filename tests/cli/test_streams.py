@@ -35,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_names_of_a_model_are_shown_and_not_obeyed(folder: Path) -> None:
     for arguments in (
         ["inspect", "net.onnx"],
@@ -47,6 +48,7 @@ def test_names_of_a_model_are_shown_and_not_obeyed(folder: Path) -> None:
         assert r"\x1b[31mred\x1b[2J" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_names_in_a_progress_bar_are_no_commands(folder: Path) -> None:
     """Neither to the terminal nor to the library that draws the bar, which has commands of its own."""
     model = onnx.load("net.onnx")
@@ -65,6 +67,7 @@ def test_names_in_a_progress_bar_are_no_commands(folder: Path) -> None:
     assert LOUD not in shown
 
 
+@pytest.mark.slow
 def test_errors_nobody_reads(folder: Path) -> None:
     for arguments in (["explian"], ["inspect", "no.onnx"]):
         reading, writing = os.pipe()
@@ -73,6 +76,7 @@ def test_errors_nobody_reads(folder: Path) -> None:
         os.close(writing)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_no_work(folder: Path) -> None:
     for arguments in (
         ["inspect", "net.onnx"],
@@ -90,6 +94,7 @@ def test_a_reader_that_goes_away_ends_no_work(folder: Path) -> None:
     assert Path("out/attribution.npz").is_file()
 
 
+@pytest.mark.slow
 def test_output_to_a_full_disk_is_told(folder: Path) -> None:
     with open("/dev/full", "w") as full:
         assert_refused(
@@ -98,6 +103,7 @@ def test_output_to_a_full_disk_is_told(folder: Path) -> None:
     assert Path("a.mipin").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
 )
@@ -108,6 +114,7 @@ def test_output_in_ascii(folder: Path, env: dict[str, str]) -> None:
     assert_refused(mipin("inspect", "nö.onnx", env=env), "there is no file")
 
 
+@pytest.mark.slow
 def test_paths_that_are_not_utf8(folder: Path) -> None:
     name = b"caf\xe9"
     os.rename("x.npy", name + b".npy")
@@ -119,6 +126,7 @@ def test_paths_that_are_not_utf8(folder: Path) -> None:
     assert_refused(mipin("inspect", "net.onnx", b"\xff"), r"\udcff")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -172,6 +180,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["mipin_ref.cli.dispatch", "argparse", "numpy", "scipy.linalg", "onnx", "onnxruntime", "mipin_ref.table"]
 )
@@ -199,6 +208,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scipy.stats", "scipy.ndimage", "rich", "jinja2"])
 def test_a_model_is_loaded_without(name: str, folder: Path) -> None:
     script = f"import sys, mipin_ref as mr; print(mr.load('net.onnx')); assert {name!r} not in sys.modules"

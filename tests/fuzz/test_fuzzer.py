@@ -54,6 +54,7 @@ def worker_index(folder: Path) -> int:
     return [Random(f"3/planted/{i}").randbytes(8) for i in range(FAULTS)].index(content)
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "CPU_LIMIT", 4)
     batch = worker.Batch(Planted(), 3, 0, FAULTS, tmp_path / "batch")

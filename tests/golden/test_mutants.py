@@ -21,6 +21,7 @@ def test_a_fault_is_named_where_it_is(name: str) -> None:
     assert (seen.stage, seen.first) == (mutant.stage, mutant.first), seen.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_fault_shows_in_float32(name: str) -> None:
     """At the tolerances of float32 too, at the same stage, unless the table says that it cannot."""

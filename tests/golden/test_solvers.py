@@ -42,6 +42,7 @@ class BySVD(Independent):
         return self.minimum_norm(regressors, target, ridge)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("solver", [ByCholesky, ByLU, BySVD])
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)

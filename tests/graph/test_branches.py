@@ -144,6 +144,7 @@ def test_any_graph_keeps_its_values(data: st.DataObject, softmax: bool) -> None:
     assert_keeps_values(growing.sketch.model(growing.finish(softmax)))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, **FUZZ)
 @given(network=graphs(foldable=True), fixed_batch=st.booleans())
 def test_residual_and_dense_blocks(network: Network, fixed_batch: bool) -> None:

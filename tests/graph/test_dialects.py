@@ -16,7 +16,7 @@ from scipy.special import softmax
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
 from mipin_ref.layers import Dense
-from tests.graph.sketch import Sketch, assert_keeps_values
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 
 def small_cnn(sketch: Sketch) -> str:
@@ -84,7 +84,7 @@ def test_sparse_initializer_is_named() -> None:
     indices = numpy_helper.from_array(np.array([2], np.int64))
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4, 3]))
     with pytest.raises(mr.UnsupportedModel, match="the_product"):
-        mr.load(model)
+        load_whole(model)
 
 
 # --- softmax ends -----------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_two_softmaxes_that_are_added_are_refused() -> None:
     sketch = Sketch(4)
     a, b = (sketch.node("Softmax", sketch.dense("x", 4, 3), out=name) for name in ("first", "second"))
     with pytest.raises(mr.UnsupportedModel, match=r"the_first.*the_second.*before the end"):
-        mr.load(sketch.model(sketch.node("Add", a, b)))
+        load_whole(sketch.model(sketch.node("Add", a, b)))
 
 
 def test_one_minus_p_in_the_middle_is_arithmetic() -> None:
@@ -193,7 +193,7 @@ def test_softmax_of_a_map_spans_all_axes_before_opset_13() -> None:
 def test_softmax_over_part_of_the_classes_is_refused(opset: int, axis: int) -> None:
     sketch = Sketch(3, 4, opset=opset)
     with pytest.raises(mr.UnsupportedModel, match=r"the_part.*not over all classes"):
-        mr.load(sketch.model(sketch.node("Softmax", "x", axis=axis, out="part")))
+        load_whole(sketch.model(sketch.node("Softmax", "x", axis=axis, out="part")))
 
 
 # --- element types ----------------------------------------------------------------------------------------------------

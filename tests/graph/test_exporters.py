@@ -98,6 +98,7 @@ def branching() -> Any:
     return Branching()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [mlp, cnn, branching, detectors, sigmoid])
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize("free_batch", [False, True])

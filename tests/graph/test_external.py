@@ -161,6 +161,7 @@ def test_the_hash_is_of_what_is_used(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] == hashes[3] != hashes[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 40])
 def test_weights_in_a_hole(count: int, tmp_path: Path) -> None:
     """A download that has not ended; or one part of a file for many weights."""

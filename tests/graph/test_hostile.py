@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 import mipin_ref as mr
-from tests.graph.sketch import Sketch
+from tests.graph.sketch import Sketch, load_whole
 
 
 def healthy() -> ModelProto:
@@ -129,7 +129,7 @@ def test_operands_that_do_not_fit(op: str, constants: list[np.ndarray]) -> None:
     model.graph.node.append(helper.make_node(op, ["x", *names], [model.graph.output[0].name], name="the_odd"))
     onnx.checker.check_model(model)
     with pytest.raises(mr.UnsupportedModel, match="the_odd"):
-        mr.load(model)
+        load_whole(model)
 
 
 def test_name_that_is_no_text() -> None:

@@ -250,6 +250,7 @@ def baked_batch() -> ModelProto:
     return sketch.model(sketch.node("Reshape", out, sketch.ints(1 << 14, 1 << 16)), check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -334,12 +335,14 @@ def test_a_network_of_honest_size() -> None:
     assert mr.load(sketch.model(sketch.node("MatMul", sketch.node("Flatten", out), weight))).classes == 4096
 
 
+@pytest.mark.slow
 def test_a_network_whose_weights_are_all_computed() -> None:
     """The VGG19 that comes with onnx: a few kilobytes, and 575 MB of weights."""
     found = load_limited(Path(onnx.__file__).parent / "backend/test/data/light/light_vgg19.onnx")
     assert found.message.startswith("loaded")
 
 
+@pytest.mark.slow
 def test_thousands_of_layers(tmp_path: Path) -> None:
     """Every second is a scale that folds into the one before."""
     sketch = Sketch(4, 6, 6)

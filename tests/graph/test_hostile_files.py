@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
-from tests.graph.sketch import Sketch
+from tests.graph.sketch import Sketch, load_whole
 
 
 def plain(**options: int) -> ModelProto:
@@ -174,7 +174,7 @@ def test_every_problem_behind_a_free_batch_is_named() -> None:
         out = sketch.node("Mul", out, out, out="gate")
         out = sketch.node("Flatten", sketch.node("LRN", sketch.node("Relu", out), size=2, out="even"))
         with pytest.raises(mr.UnsupportedModel) as caught:
-            mr.load(sketch.model(sketch.dense(out, 108, 3), check=False))
+            load_whole(sketch.model(sketch.dense(out, 108, 3), check=False))
         assert [node.split(" (")[0] for node in caught.value.nodes] == [
             "Erf 'the_strange'",
             "Mul 'the_gate'",
@@ -190,7 +190,7 @@ def test_the_stand_in_for_the_batch_is_not_told(factor: int) -> None:
     )
     target = sketch.node("Concat", batch, sketch.ints(5), axis=0)
     with pytest.raises(mr.UnsupportedModel, match=r"\[N, 5\]|3·N, 5\]") as caught:
-        mr.load(sketch.model(sketch.node("Reshape", "x", target), check=False))
+        load_whole(sketch.model(sketch.node("Reshape", "x", target), check=False))
     assert "00003" not in str(caught.value)
 
 
@@ -202,7 +202,7 @@ def test_a_type_that_onnxruntime_lacks() -> None:
     model = sketch.model(sketch.dense(sketch.node("LeakyRelu", sketch.dense("x", 5, 6), out="leaky"), 6, 3))
     for check in (True, False):
         with pytest.raises(mr.UnsupportedModel, match=r"LeakyRelu.*leaky") as caught:
-            logits(mr.load(model, check=check), np.zeros((1, 5)))
+            logits(load_whole(model, check=check), np.zeros((1, 5)))
         assert "\n" not in str(caught.value)
 
 

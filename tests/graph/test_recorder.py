@@ -14,7 +14,8 @@ from onnx import TensorProto
 import mipin_ref as mr
 from mipin_ref.graph import forward
 from mipin_ref.graph.emit import emit, switches_of
-from mipin_ref.graph.forward import Recorder, logits
+from mipin_ref.graph.forward import Recorder, logits, record_bytes
+from mipin_ref.layers import switched
 from tests.graph.sketch import Sketch, assert_keeps_values
 
 
@@ -187,6 +188,7 @@ def test_a_kept_session_serves_the_next_recorder(net: mr.Network, opened: list[A
     assert len(opened) == 2 + 2 + 2
 
 
+@pytest.mark.slow
 def test_only_a_network_s_last_sessions_are_kept_and_only_while_it_lives(opened: list[Any]) -> None:
     sketch = Sketch(4)
     net = mr.load(sketch.model(sketch.dense(sketch.node("Relu", sketch.dense("x", 4, 3), out="fired"), 3, 2)))
@@ -202,3 +204,12 @@ def test_only_a_network_s_last_sessions_are_kept_and_only_while_it_lives(opened:
     assert alive(opened) == [False, True, False, True]
     del net
     assert alive(opened) == [False] * 4
+
+
+def test_bytes_of_a_record_are_those_of_its_arrays(net: mr.Network) -> None:
+    names, pools = ["x", "fired", net.logits], switched(net.layers)
+    record = Recorder(net, names, list(pools))(images(5))
+    taps = [pool.taps(record.switches[name]) for name, pool in pools.items()]
+    arrays = [*record.values.values(), *record.switches.values(), *taps]
+    assert len(arrays) == 5
+    assert 5 * record_bytes(net, names, list(pools.values())) == sum(a.nbytes for a in arrays)

@@ -8,12 +8,12 @@ import pytest
 from onnx import TensorProto, helper
 
 import mipin_ref as mr
-from tests.graph.sketch import Sketch
+from tests.graph.sketch import Sketch, load_whole
 
 
 def refusal(sketch: Sketch, *outputs: str, check: bool = True) -> mr.UnsupportedModel:
     with pytest.raises(mr.UnsupportedModel) as caught:
-        mr.load(sketch.model(*outputs, check=check))
+        load_whole(sketch.model(*outputs, check=check))
     message = str(caught.value)
     assert "\n" not in message
     assert message[0].islower() or message[0] == "'"
@@ -269,10 +269,10 @@ def test_weight_that_does_not_fit() -> None:
     model = sketch.model(out, check=False)
     onnx.checker.check_model(model)
     with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*does not fit 4 features"):
-        mr.load(model)
+        load_whole(model)
 
 
 def test_model_that_onnxruntime_cannot_run() -> None:
     sketch = Sketch(3, 6, 6, dtype=TensorProto.DOUBLE)
     with pytest.raises(mr.UnsupportedModel, match="onnxruntime cannot run the file"):
-        mr.load(sketch.model(sketch.conv("x", 3, 2)))
+        load_whole(sketch.model(sketch.conv("x", 3, 2)))

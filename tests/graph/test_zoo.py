@@ -43,6 +43,7 @@ def test_nine_networks() -> None:
     assert set(zoo.names()) == {*LIGHT, *HEAVY}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_zoo(name: str) -> None:
     """Every tensor that stays has onnxruntime's value, the file's batch of one is free, and the values are alive."""
@@ -58,6 +59,7 @@ def test_light_zoo(name: str) -> None:
     assert np.abs(scores[0] - scores[1]).max() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEAVY)
 def test_heavy_zoo(name: str) -> None:
     model = zoo.seeded(name)

@@ -144,6 +144,7 @@ def test_dense(kind: str, seed: int) -> None:
     check(dense(seed), VECTORS[kind](seed), may_fall_back=kind not in ("ordinary", "thousands"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("conv_bias", [False, True])
 @pytest.mark.parametrize("network", NETWORKS)
@@ -177,6 +178,7 @@ def test_every_backend_falls_back(name: str) -> None:
     assert furthest(narrow, wide, x[:20]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ordinary", "12 rows repeated", "collinear"])
 def test_the_decision_does_not_depend_on_the_batch_size(kind: str) -> None:
     x = VECTORS[kind](0).astype(np.float32)

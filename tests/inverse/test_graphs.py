@@ -66,6 +66,7 @@ def assert_agrees(
     return len(steps)
 
 
+@pytest.mark.slow
 @on_drawn_backend
 @QUIET
 @given(

@@ -83,6 +83,7 @@ def network(odd: Layer, sign: float = 1.0) -> mr.Network:
         output_names=("y",),
         output="y",
         logits="y",
+        target_shape=(2,),
         aliases={},
         folded=frozenset(),
         sha256="",

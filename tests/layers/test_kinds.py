@@ -33,8 +33,9 @@ from mipin_ref.layers import (
     as_kind,
 )
 from mipin_ref.layers.kind import QUESTIONS, unanswered
-from mipin_ref.methods.registry import METHODS, make_method
-from mipin_ref.methods.rules import rule_of
+from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.rules import Rules, rule_of
+from mipin_ref.panel.registry import METHODS
 from tests.backends import backend, on_every_backend
 from tests.layers.made_up import SHAPE, negation, network, unchanged
 from tests.networks import random_graph, sample_inputs, seeded, to_onnx
@@ -81,6 +82,14 @@ def test_every_class_that_can_be_made_is_a_kind_of_the_list() -> None:
     assert found == set(KINDS)
 
 
+BACKWARD = {name: method for name, method in METHODS.items() if issubclass(method, BackwardMethod)}
+
+
+def table_of(method: type[BackwardMethod]) -> Rules:
+    """The rules of a method, with default options where it has tables of its options."""
+    return method.rules if method.fitting is not None else method(method.checked({})).rules
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_question_is_answered(kind: type[Layer]) -> None:
     assert not unanswered(kind)
@@ -103,10 +112,10 @@ def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_every_method_has_a_rule_for_every_kind(name: str, kind: type[Layer]) -> None:
     layer = next(layer for layer, _ in layers() if type(layer) is kind)
-    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
+    table = table_of(BACKWARD[name])
     if name in REFUSING and kind in MADE_FOR_OTHERS:
         with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer '{layer.name}'"):
             rule_of(table, layer, name)
@@ -114,11 +123,13 @@ def test_every_method_has_a_rule_for_every_kind(name: str, kind: type[Layer]) ->
     assert rule_of(table, layer, name) is not None
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_every_method_refuses_a_kind_that_it_has_no_rule_for(name: str) -> None:
     """Before anything is computed, naming itself, the layer and its kind."""
     net = network(negation())
-    options: dict[str, Any] = {"patterns": mr.fit_patterns(net, X)} if "pattern" in name else {}
+    options: dict[str, Any] = (
+        {} if (fitting := BACKWARD[name].fitting) is None else {fitting.option: fitting(net, X, {}).of([0])}
+    )
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd' \\(Negation\\)"):
         mr.attribute(net, X, 0, name, at="t", **options)
 
@@ -129,15 +140,14 @@ def test_every_kind_has_its_known_slips() -> None:
         next(forward_slips(negation(), {}, X))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BACKWARD)
 def test_no_method_takes_an_heir_of_a_kind_for_the_kind(name: str) -> None:
     class Heir(Reshape):
         kind = "Heir"
 
     layer = Heir(name="odd", inputs=("t",), output="u", in_shapes=(SHAPE,), out_shape=SHAPE)
-    table = METHODS[name].rules if "pattern" in name else make_method(name, {}).rules
     with pytest.raises(mr.UnsupportedModel, match=f"method '{name}' has no rule for layer 'odd'"):
-        rule_of(table, layer, name)
+        rule_of(table_of(BACKWARD[name]), layer, name)
 
 
 def test_a_made_up_kind_is_inverted_as_it_says() -> None:
@@ -164,10 +174,11 @@ def test_what_is_no_kind_is_no_layer_of_a_network() -> None:
     """Softmax, Log and Gap stand in the draft alone."""
     drafted = {one for one in subclasses(Wired) if not issubclass(one, Layer)} - {Wired}
     assert {one.__name__ for one in drafted} == {"_Passing", "Softmax", "Log", "Gap"}
-    problem = Problem("Odd 'odd'", "no inverse is known for this operator")
+    problem = Problem("Odd 'odd'", "no inverse is known")
     gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,), problems=(problem,))
-    with pytest.raises(mr.UnsupportedModel, match=r"nodes that cannot be inverted"):
-        frontier(Wiring([gap], "u", frozenset()), (problem,), frozenset(), "t")
+    names = frozenset({"t", "u"})
+    with pytest.raises(mr.UnsupportedModel, match=r"Odd 'odd' \(no inverse is known\)"):
+        frontier(Wiring([gap], "u", names), (problem,), names, "t")
 
 
 @on_every_backend

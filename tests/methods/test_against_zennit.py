@@ -54,6 +54,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("case", range(len(CASES)))

@@ -16,13 +16,14 @@ from mipin_ref.layers import Conv
 from mipin_ref.methods.rules import GRADIENT
 from mipin_ref.methods.sweep import Sweep
 from mipin_ref.methods.weights import weights_of
+from mipin_ref.panel.registry import METHODS as EVERY
 from tests.backends import NAMES, backend, relative_error
 from tests.methods.recorded import Case, residual
 from tests.networks import random_graph, seeded, to_onnx
 
 CASE = Case.of(residual(), 3, samples=7)
-METHODS = [name for name in mr.methods() if not name.startswith("pattern")]
-"""Those that need no patterns fitted beforehand, which test_pattern.py is for."""
+METHODS = [name for name, method in EVERY.items() if method.fitting is None]
+"""Those that need nothing fitted beforehand, which test_patterns.py and panel/test_mip_in.py are for."""
 
 
 def attributed(method: str, x: Any = CASE.x, target: Any = CASE.targets, **options: Any) -> mr.Attribution:
@@ -107,7 +108,7 @@ def test_data_from_a_file_and_a_softmax_that_was_removed(tmp_path: Path) -> None
     ("options", "message"),
     [
         ({"method": "gradeint"}, "there is no method 'gradeint'; did you mean 'gradient'"),
-        ({"method": "zzz"}, "there are gradient, input-x-gradient"),
+        ({"method": "zzz"}, "there are mip-in, gradient, input-x-gradient"),
         ({"method": 3}, "there is no method 3"),
         ({"samples": 3}, "method 'gradient' has no option 'samples'; it has none"),
         ({"method": "smoothgrad", "steps": 3}, "no option 'steps'; its options are samples, noise, seed"),

@@ -19,6 +19,7 @@ from tests.oracles.autograd import Twin
 from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape, Transpose
 
 
+@pytest.mark.slow
 @on_drawn_backend
 @settings(max_examples=40, derandomize=True)
 @given(network=graphs(ranks=(2,)), pick=PICKS, seed=st.integers(0, 50))

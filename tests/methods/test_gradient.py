@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def test_gradient_of_chains_equals_autograd(network: Network, names: tuple[str, 
     check(network, names, pick, seed)
 
 
+@pytest.mark.slow
 @on_drawn_backend
 @settings(max_examples=60, derandomize=True)
 @given(network=graphs(), pick=PICKS, seed=st.integers(0, 50))

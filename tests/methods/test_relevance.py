@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.methods.shares import STABILISER
+from mipin_ref.methods.relevance import STABILISER
 from tests.backends import EPS, NAMES, PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.networks import Network, chains, graphs, sample_inputs, to_onnx
 from tests.oracles.forward import apply_op
@@ -115,6 +115,7 @@ def test_chains_equal_the_matrix_form(network: Network, names: tuple[str, ...], 
     check(network, picked(names, pick), number)
 
 
+@pytest.mark.slow
 @on_drawn_backend
 @settings(max_examples=60, derandomize=True)
 @given(network=graphs(), pick=PICKS, number=st.integers(0, 50))

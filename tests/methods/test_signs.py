@@ -13,12 +13,12 @@ from scipy.stats import spearmanr
 
 import mipin_ref as mr
 from mipin_ref.methods.method import Method
-from mipin_ref.methods.registry import METHODS
+from mipin_ref.panel.registry import METHODS
 from tests.networks import to_onnx
 from tests.oracles.spec import Dense, Reshape
 
 FOLLOWING = {"mip-in", "patternnet", "deep-taylor", "lrp-alpha-beta", "excitation-backprop"}
-ALL = ["mip-in", *mr.methods()]
+ALL = mr.methods()
 RNG = np.random.default_rng(3)
 WEIGHT = RNG.standard_normal((16, 2))
 CALIBRATION = RNG.standard_normal((60, 1, 4, 4)).astype(np.float32)

@@ -12,7 +12,7 @@ from zennit.composites import NameMapComposite
 from zennit.layer import Sum
 from zennit.rules import AlphaBeta, Epsilon, Norm, Pass, WSquare, ZBox, ZPlus
 
-from mipin_ref.methods.shares import STABILISER
+from mipin_ref.methods.relevance import STABILISER
 from tests.oracles.spec import Activation, Add, Array, AveragePool, Conv, Dense, Integers, MaxPool, Op, Reshape
 
 

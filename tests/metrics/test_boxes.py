@@ -69,6 +69,7 @@ def test_agrees_with_counting(scene: tuple[Maps, list[list[Box]]]) -> None:
     assert accuracy.chance == pytest.approx(sum(share) / len(share), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_agrees_with_quantus() -> None:
     torch = pytest.importorskip("torch")
     with warnings.catch_warnings():

@@ -181,13 +181,13 @@ def spoilt(values: Array, value: float) -> Array:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"target": TARGETS[:3]}, "there are 3 targets for 4 samples"),
+        ({"target": TARGETS[:3]}, "one for each of the 4 samples, not 3"),
         ({"target": [0, 1, 2, 3]}, r"target 3 is out of range: output 'scores' has classes 0\.\.2"),
         ({"target": [0, 1, 2, -1]}, "target -1 is out of range"),
         ({"target": 5}, "target 5 is out of range"),
         ({"target": True}, "target must be an integer"),
-        ({"target": [0.0, 1.0, 1.0, 1.0]}, "integers"),
-        ({"target": [[0], [1, 2]]}, "integers"),
+        ({"target": [0.0, 1.0, 1.0, 1.0]}, "targets must be integer"),
+        ({"target": [[0], [1, 2]]}, "targets must be integer"),
         ({"maps": MAPS[:3]}, r"maps have shape \[3, 5, 6\]; .* need maps \[4, 5, 6\]"),
         ({"maps": MAPS[:, :4]}, r"maps have shape \[4, 4, 6\]"),
         ({"maps": [*MAPS[:3], MAPS[3, :4]]}, "maps must be floats"),

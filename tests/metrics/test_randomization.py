@@ -203,10 +203,10 @@ def inner(net: mr.Network, x: Array, target: int) -> mr.Attribution:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"target": TARGETS[:3]}, "3 targets for 5 samples"),
+        ({"target": TARGETS[:3]}, "one for each of the 5 samples, not 3"),
         ({"target": [0, 1, 2, 3, 0]}, r"target 3 is out of range"),
         ({"target": -1}, "out of range"),
-        ({"target": TARGETS / 1.0}, "integers"),
+        ({"target": TARGETS / 1.0}, "targets must be integer"),
         ({"kind": "signed"}, "kind must be 'contribution' or 'attribution', not 'signed'"),
         ({"tensors": []}, r"among the outputs of layers with weights, \['scores', 'high', 'low'\]"),
         ({"tensors": ["high", "high_relu"]}, "among the outputs of layers with weights"),

@@ -117,6 +117,7 @@ def assert_minimum(name: str, fit: Fit, consumers: list[Consumer], result: Oracl
             assert abs(slope) < scale * (1 + np.abs(moved).max()), f"{name} through {block.consumer}"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.sampled_from([1e-3, 1.0]), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_every_joint_fit_is_a_minimum(network: Network, ridge: float, conv_bias: bool, local: bool, seed: int) -> None:

@@ -204,6 +204,7 @@ def test_selected_rows_are_the_only_ones_fitted(network: Network, seed: int) -> 
     assert_equal_results(left, mipin(network.ops, x[rows], 0, x_apply=x))
 
 
+@pytest.mark.slow
 @FEW
 @given(st.one_of(chains(), graphs()), st.integers(0, 99))
 def test_values_of_another_engine_are_taken(network: Network, seed: int) -> None:

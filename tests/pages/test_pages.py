@@ -66,6 +66,7 @@ def run_page(name: str, text: str, folder: Path) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if "```" in text])
 def test_every_block_of_a_page_runs_as_printed(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "scratch"
@@ -160,6 +161,7 @@ def parsed(commands: list[str], folder: Path) -> list[str | None]:
     return found
 
 
+@pytest.mark.slow
 def test_every_command_in_a_line_of_text_is_one_that_its_program_understands(tmp_path: Path) -> None:
     named = [(name, line, command) for name, text in TEXTS.items() for line, command in inline_commands(text)]
     assert len(named) > 30
@@ -172,6 +174,7 @@ def test_every_command_in_a_line_of_text_is_one_that_its_program_understands(tmp
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "problem"),
     [

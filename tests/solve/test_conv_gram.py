@@ -170,6 +170,7 @@ FORMS = [(which, form) for which in TOGETHER for form in ("im2col", "rows")]
 FORMS += [(which, "correlation") for which in ("two kernels", "equal groups", "one stride", "one dilation")]
 
 
+@pytest.mark.slow
 @on_every_backend
 @pytest.mark.parametrize("own", [0, 2])
 @pytest.mark.parametrize("intercept", [False, True])
@@ -211,6 +212,7 @@ def rounding_of_sums(dtype: str, rows: int, condition: float) -> float:
     return float(4 * np.sqrt(2) * (float(np.finfo(dtype).eps) / 2) * np.sqrt(rows) * (1 + np.sqrt(condition)))
 
 
+@pytest.mark.slow
 @on_every_backend
 @pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize("pad", [0, 1])

@@ -62,6 +62,7 @@ def test_no_file_is_long() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_a_command_runs_from_elsewhere(name: str, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -21,11 +21,12 @@ from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
+from mipin_ref.panel.registry import METHODS
 
 BACKWARD = "torch forward + backward"
 DTYPES = ("float32", "float64")
 
-WITHOUT_PATTERNS = [name for name in mr.methods() if not name.startswith("pattern")]
+WITHOUT_PATTERNS = [name for name, method in METHODS.items() if method.fitting is None]
 """The methods that need nothing fitted beforehand."""
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from mipin_ref.attribution import Attribution
 from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
-from mipin_ref.methods.registry import METHODS
 from mipin_ref.metrics.apc import APC, TOO_SMALL, Floats, changes, summary
-from mipin_ref.panel import MIPIN
+from mipin_ref.panel.registry import METHODS
 from mipin_ref.table import format_table
 
 
@@ -32,8 +31,9 @@ class ApcMeasure(Measure):
 
     def row(self, name: str) -> Row | None:
         study = self._study
-        if name != MIPIN and not METHODS[name].signals:
-            study.panel.failures[name] = "it has no source signal; mip-in and patternnet have one"
+        if not METHODS[name].signals:
+            having = " and ".join(other for other, kind in METHODS.items() if kind.signals)
+            study.panel.failures[name] = f"it has no source signal; {having} have one"
             return None
         with study.failing(name):
             study.panel.ready(name, self._classes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
-from mipin_ref.cli.evaluate.study import Study, fit_options, make_study
+from mipin_ref.cli.evaluate.study import Study, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
-from mipin_ref.methods.registry import make_method, needs_patterns
-from mipin_ref.panel import MIPIN
+from mipin_ref.panel.registry import fit_is_asked
 from mipin_ref.store import packages
 
 FORMAT, VERSION = "mipin-evaluation", 1
@@ -73,11 +71,11 @@ def _told(study: Study) -> list[str]:
     lines += [*told_of(options.data, study.data), *told_of_turned(options.data, study.data)]
     if study.calibrated is not None:
         lines += told_of(options.calibration, study.calibrated)
-    if MIPIN in study.panel.names and study.calibrated is not None:
-        lines.append(
-            f"{MIPIN} fitted on {len(study.calibrated)} samples of {options.calibration}: ridge {options.ridge:g}, "
+        lines += [
+            f"{name} fitted on {len(study.calibrated)} samples of {options.calibration}: ridge {options.ridge:g}, "
             f"conv_bias {options.conv_bias}, fit_on {options.fit_on}"
-        )
+            for name in fit_is_asked(study.panel.names)
+        ]
     return lines
 
 
@@ -101,7 +99,7 @@ def _document(study: Study, measure: Measure, rows: dict[str, Row], complete: bo
         if study.calibrated is None
         else {"path": options.calibration, "samples": len(study.calibrated)},
         "options": told,
-        "method_options": {name: _options_of(study, name) for name in study.panel.names},
+        "method_options": {name: study.panel.options_of(name) for name in study.panel.names},
         "batch": study.batch,
         "settings": measure.settings,
         "methods": rows,
@@ -109,16 +107,6 @@ def _document(study: Study, measure: Measure, rows: dict[str, Row], complete: bo
     }
     plain: dict[str, Any] = _plain(document)
     return plain
-
-
-def _options_of(study: Study, name: str) -> Any:
-    """Options of a method, those that were not given included."""
-    if name == MIPIN:
-        return fit_options(study.options, study.at)
-    if needs_patterns(name):
-        return {}
-    made = make_method(name, study.method_options.get(name, {})).options
-    return asdict(made) if is_dataclass(made) and not isinstance(made, type) else {}
 
 
 def _plain(value: Any) -> Any:

@@ -24,8 +24,7 @@ from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward import logits
 from mipin_ref.inverse.options import Options
 from mipin_ref.memory import memory_bytes
-from mipin_ref.methods.registry import is_even
-from mipin_ref.panel import MIPIN
+from mipin_ref.panel.registry import METHODS, fit_is_asked
 from mipin_ref.progress import progress_bar
 
 LAST_MAP = "last-map"
@@ -153,7 +152,7 @@ class Study:
 
     def kind(self, name: str) -> Any:
         """The kind of a method's maps: as asked for by `--map`, but where A is the same at every location."""
-        return "contribution" if is_even(name) else self.options.map
+        return "contribution" if METHODS[name].even else self.options.map
 
     def described(self, positive: bool) -> str:
         """Which maps are measured, in words."""
@@ -163,7 +162,7 @@ class Study:
         others = [name for name in self.panel.names if self.kind(name) != self.options.map]
         if others:
             told += f" (of {', '.join(others)} the {of['contribution']})"
-        return told if self.at is None else f"{told}, of {MIPIN} at {self.at!r}"
+        return told if self.at is None else f"{told}, of {', '.join(fit_is_asked(METHODS))} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
         """The samples at these positions, read on access."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mipin_ref.backend import Backend
+from mipin_ref.graph.forward import record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.descent.batch import needs
 from mipin_ref.inverse.descent.memory import sample_bytes, workspace_bytes
@@ -80,9 +81,8 @@ def coalesced_samples(shapes: Mapping[str, Shape], wave: Sequence[Step], targets
 def _sample_bytes(net: Network, plan: Plan, waves: Sequence[Sequence[Step]], itemsize: int) -> int:
     """Rough memory of a sample in the longest pass: all that is recorded, and signals from the logits to the end."""
     tensors, pools = needs(plan.steps, plan.fitted)
-    recorded = sum(prod(net.shapes[name]) for name in {*tensors, net.input, plan.logits})
+    recorded = {*tensors, net.input, plan.logits}
     values = max(sum(prod(step.shape) for step in wave) for wave in waves)
-    switches = sum(prod(pool.out_shape) for pool in pools.values())
-    # A value and the byte of its mask; onnxruntime's eight bytes of a switch and the byte of its tap.
-    held = (net.dtype.itemsize + 1) * recorded + 9 * switches
+    # A byte of mask for each value.
+    held = record_bytes(net, recorded, pools.values()) + sum(prod(net.shapes[name]) for name in recorded)
     return held + itemsize * values + sample_bytes(plan.steps, [], itemsize)

@@ -123,7 +123,7 @@ def test_seeds_are_printed_and_all_methods_run(capsys: pytest.CaptureFixture[str
     assert evaluate("grid", "--labels", "data.npz", "--seed", "12", "--mosaics", "3", *CALIBRATION) == 0
     printed = capsys.readouterr().out
     assert "seed 12" in printed.replace("\n  ", " ")
-    for method in ("mip-in", *mr.methods()):
+    for method in mr.methods():
         assert f"\n{method} " in printed
     assert "failed" not in printed
 
@@ -144,7 +144,7 @@ def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytes
     assert main(["evaluate", *given, "--json", "--calibration", "plain.npy"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["failed"] == {"grad-cam": str(alone.value)}
-    assert list(document["methods"]) == ["mip-in", *(name for name in mr.methods() if name != "grad-cam")]
+    assert list(document["methods"]) == [name for name in mr.methods() if name != "grad-cam"]
 
 
 def test_where_no_method_is_left_the_reasons_are_printed_and_the_exit_code_is_2(

@@ -7,7 +7,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.layers import Add, Affine
-from tests.graph.sketch import Sketch, assert_keeps_values
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 
 def kinds(net: mr.Network) -> list[str]:
@@ -83,14 +83,14 @@ def test_tensors_that_broadcast_are_refused(shape: tuple[int, int, int]) -> None
     other = sketch.node("GlobalAveragePool", "x") if shape[0] == 3 else sketch.conv("x", 3, 1, (1, 1))
     out = sketch.node("Add", "x", other, out="join")
     with pytest.raises(mr.UnsupportedModel, match=r"Add 'the_join' \(it broadcasts .* against each other\)"):
-        mr.load(sketch.model(out))
+        load_whole(sketch.model(out))
 
 
 def test_tensors_that_broadcast_over_the_batch_are_refused() -> None:
     sketch = Sketch(3, 3, batch=3)
     out = sketch.node("Add", "x", sketch.node("Transpose", "x", perm=[1, 0, 2]), out="join")
     with pytest.raises(mr.UnsupportedModel, match=r"the_join.*broadcasts"):
-        mr.load(sketch.model(out))
+        load_whole(sketch.model(out))
 
 
 def test_residual_block() -> None:
@@ -126,7 +126,7 @@ def test_other_operators_on_two_tensors_are_refused(op: str) -> None:
     out = sketch.node(op, "x", sketch.node("Sigmoid", "x"), out="odd")
     reason = "it subtracts one tensor from another" if op == "Sub" else "it gates one tensor by another"
     with pytest.raises(mr.UnsupportedModel) as caught:
-        mr.load(sketch.model(out))
+        load_whole(sketch.model(out))
     assert caught.value.nodes == (f"{op} 'the_odd' ({reason})",)
 
 
@@ -134,4 +134,4 @@ def test_constant_that_enlarges_the_tensor_is_refused() -> None:
     sketch = Sketch(3, 1, 1)
     out = sketch.node("Add", "x", sketch.const(np.ones((3, 4, 4))), out="odd")
     with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*does not fit one sample"):
-        mr.load(sketch.model(out))
+        load_whole(sketch.model(out))

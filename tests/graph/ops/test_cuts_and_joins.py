@@ -9,14 +9,14 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.layers import AveragePool, Concat, Pad, Slice
-from tests.graph.sketch import Sketch, assert_keeps_values
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 INT64 = np.iinfo(np.int64)
 
 
 def refusals(sketch: Sketch, output: str) -> tuple[str, ...]:
     with pytest.raises(mr.UnsupportedModel) as caught:
-        mr.load(sketch.model(output, check=False))
+        load_whole(sketch.model(output, check=False))
     return caught.value.nodes
 
 
@@ -149,7 +149,7 @@ def test_slices_without_an_inverse(starts: list[int], ends: list[int], steps: li
     sketch = Sketch(4, 4)
     out = sketch.node("Slice", "x", *(sketch.ints(*v) for v in (starts, ends, [1], steps)), out="odd")
     with pytest.raises(mr.UnsupportedModel, match=rf"the_odd' \(.*{reason}"):
-        mr.load(sketch.model(out))
+        load_whole(sketch.model(out))
 
 
 @pytest.mark.parametrize(("batch", "start", "end"), [("N", 0, 1), ("N", 1, 9), ("N", 0, -1), (4, 0, 3), (4, 1, 4)])
@@ -234,14 +234,14 @@ def test_splits_without_an_inverse(sizes: list[int], options: dict[str, Any], re
     split(sketch, sizes, 2, **options)
     out = sketch.node("Concat", "part", "part_1", axis=1)
     with pytest.raises(mr.UnsupportedModel, match=f"Split 'the_part'.*{reason}"):
-        mr.load(sketch.model(out, check=False))
+        load_whole(sketch.model(out, check=False))
 
 
 def test_uneven_split_without_sizes_is_refused() -> None:
     sketch = Sketch(5)
     split(sketch, None, 2, axis=1)
     with pytest.raises(mr.UnsupportedModel, match=r"Split 'the_part'.*do not make up a length of 5"):
-        mr.load(sketch.model("part", check=False))
+        load_whole(sketch.model("part", check=False))
 
 
 # --- Pad --------------------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_pads_without_an_inverse(pads: list[int], options: dict[str, Any], reaso
     sketch = Sketch(2, 4, 4)
     padded = sketch.node("Pad", "x", sketch.ints(*pads), out="odd", **options)
     with pytest.raises(mr.UnsupportedModel, match=f"Pad 'the_odd'.*{reason}"):
-        mr.load(sketch.model(sketch.conv(padded, 2, 3)))
+        load_whole(sketch.model(sketch.conv(padded, 2, 3)))
 
 
 def test_pad_with_infinity_is_refused() -> None:

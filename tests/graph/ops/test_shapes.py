@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from tests.graph.sketch import Sketch, assert_keeps_values
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 
 def headed(sketch: Sketch, flat: str, features: int = 24) -> mr.Network:
@@ -30,7 +30,7 @@ def test_flatten(shape: tuple[int, ...], axis: int) -> None:
 def test_flatten_into_the_batch_is_refused(axis: int) -> None:
     sketch = Sketch(2, 3, 4)
     with pytest.raises(mr.UnsupportedModel, match=r"Flatten 'the_flat'.*into the batch"):
-        mr.load(sketch.model(sketch.node("Flatten", "x", axis=axis, out="flat")))
+        load_whole(sketch.model(sketch.node("Flatten", "x", axis=axis, out="flat")))
 
 
 @pytest.mark.parametrize("target", [(0, 24), (0, -1), (-1, 24)])
@@ -57,7 +57,7 @@ def test_reshape_of_a_single_feature_keeps_the_batch_in_front() -> None:
 def test_reshape_that_mixes_the_batch_is_refused(target: tuple[int, ...]) -> None:
     sketch = Sketch(2, 3, 4)
     with pytest.raises(mr.UnsupportedModel, match="Reshape 'the_odd'"):
-        mr.load(sketch.model(sketch.node("Reshape", "x", sketch.ints(*target), out="odd")))
+        load_whole(sketch.model(sketch.node("Reshape", "x", sketch.ints(*target), out="odd")))
 
 
 @pytest.mark.parametrize("opset", [9, 13])
@@ -82,7 +82,7 @@ def test_squeeze_without_axes() -> None:
 def test_squeeze_that_drops_the_batch_is_refused() -> None:
     sketch = Sketch(24, 1, batch=1)
     with pytest.raises(mr.UnsupportedModel, match=r"Squeeze 'the_odd'.*batch"):
-        mr.load(sketch.model(sketch.node("Squeeze", "x", out="odd")))
+        load_whole(sketch.model(sketch.node("Squeeze", "x", out="odd")))
 
 
 @pytest.mark.parametrize("perm", [[0, 2, 3, 1], [0, 3, 1, 2], [1, 0, 2, 3], [3, 2, 0, 1], None])

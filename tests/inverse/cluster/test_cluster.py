@@ -24,6 +24,8 @@ from mipin_ref.inverse.cluster import client as plumbing
 from mipin_ref.inverse.passes import fitter, shards
 from tests.inverse.sharded import branching_network, difference, same_bits, samples
 
+pytestmark = pytest.mark.slow
+
 NET = branching_network()
 X = samples(300)
 MANY = samples(1100, seed=1)

@@ -156,6 +156,7 @@ def test_every_truncation_is_refused(kept: Path, which: int) -> None:
     again(kept)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(kept: Path) -> None:
     path = passes(kept)[1]
     for _ in flips(path, 250):
@@ -223,6 +224,7 @@ def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
         mr.fit(small(), X, 0, checkpoint=tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_two_fits_share_a_folder_and_the_same_one_is_refused(tmp_path: Path) -> None:
     """Two processes at once with other targets; a third at the same as one of them, until that is killed."""
     rng = np.random.default_rng(148)
@@ -249,6 +251,7 @@ def test_two_fits_share_a_folder_and_the_same_one_is_refused(tmp_path: Path) -> 
     assert len(list(place.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_killed_while_a_file_is_renamed(tmp_path: Path) -> None:
     """The bytes are there, under the temporary name alone: the pass is made again, and the rest is swept away."""
     model, data = tmp_path / "net.onnx", tmp_path / "x.npy"

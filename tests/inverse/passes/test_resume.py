@@ -155,6 +155,7 @@ def chain_ops() -> list[Op]:
 X = np.random.default_rng(6).standard_normal((45, 2, 10, 10)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -181,6 +182,7 @@ def test_a_chain_goes_on(
     assert found == (tensors if together else 2 * tensors)
 
 
+@pytest.mark.slow
 @on_every_backend
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_branches_go_on(name: str, dtype: str, solves: Solves, tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ def network_with_maps(seed: int) -> Network:
         seed += 1000
 
 
+@pytest.mark.slow
 @on_every_backend
 @pytest.mark.parametrize("seed", range(25))
 def test_random_networks(name: str, seed: int) -> None:

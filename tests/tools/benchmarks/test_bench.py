@@ -110,6 +110,7 @@ def test_each_run_begins_with_what_it_ran_on(capsys: pytest.CaptureFixture[str],
     assert [row[:5] for row in rows] == [["mnist_mlp", "3", "20", "float64", "1GB"]]
 
 
+@pytest.mark.slow
 def test_paper(capsys: pytest.CaptureFixture[str], mnist: Path) -> None:
     _, (table,) = run(capsys, "paper", "--mnist", str(mnist))
     assert column(table, "by") == ["recipe", "float32", "float64"] * 3
@@ -123,6 +124,7 @@ def test_paper(capsys: pytest.CaptureFixture[str], mnist: Path) -> None:
         assert narrow == pytest.approx(wide, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_dense(capsys: pytest.CaptureFixture[str]) -> None:
     _, (table,) = run(capsys, "dense")
     assert column(table, "by") == ["scikit-learn", "mipin_ref"] * 4
@@ -135,6 +137,7 @@ def test_dense(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(column(table, "ΔW")[0]) > 0
 
 
+@pytest.mark.slow
 def test_vgg(capsys: pytest.CaptureFixture[str]) -> None:
     printed, (products, ratios) = run(capsys, "vgg", "--batch", "20")
     assert "36 → 16 → 16 → 5" in printed
@@ -148,6 +151,7 @@ def test_vgg(capsys: pytest.CaptureFixture[str]) -> None:
     assert spent[3] == pytest.approx(sum(in_seconds(row[3]) for row in products[1:]), rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stays_single")
 def test_rate(capsys: pytest.CaptureFixture[str]) -> None:
     _, (shares, passes) = run(capsys, "rate")
@@ -168,6 +172,7 @@ def test_rate(capsys: pytest.CaptureFixture[str]) -> None:
     agree(column(passes, "a call a target ÷ one call"), [s / o for s, o in zip(several, one, strict=True)])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stays_single")
 def test_dtype(capsys: pytest.CaptureFixture[str]) -> None:
     _, (table,) = run(capsys, "dtype")
@@ -179,6 +184,7 @@ def test_dtype(capsys: pytest.CaptureFixture[str]) -> None:
         assert same == 0.0 < apart < 1e-2
 
 
+@pytest.mark.slow
 def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
     _, (table,) = run(capsys, "memory")
     assert column(table, "samples") == ["20", "1,500"]
@@ -189,6 +195,7 @@ def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     printed, (table,) = run(capsys, "attribute")
     names = ["onnxruntime forward", "torch forward + backward", "attribute, float32", "attribute, float64"]
@@ -199,6 +206,7 @@ def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     agree(column(table, "torch forward + backward ÷ this"), [spent[1] / s for s in spent])
 
 
+@pytest.mark.slow
 def test_methods(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     printed, (table,) = run(capsys, "methods")
     assert column(table, "what") == ["torch forward + backward", "gradient, float32", "deeplift, float32"]
@@ -213,6 +221,7 @@ def test_methods(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "chain, class 3" in printed
 
 
+@pytest.mark.slow
 def test_dask_scaling(capsys: pytest.CaptureFixture[str]) -> None:
     printed, (table,) = run(capsys, "dask-scaling")
     assert "mnist_mlp, 300 images, class 3, memory=2GB" in printed
@@ -229,6 +238,7 @@ def test_dask_scaling(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(0 < float(cell) < 1e-9 for cell in column(table, name))
 
 
+@pytest.mark.slow
 def test_growth(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     printed, (points, slopes) = run(capsys, "growth", "--out", str(tmp_path / "chart.png"))
     assert [row[:4] for row in points[1:]] == [
@@ -244,6 +254,7 @@ def test_growth(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert printed.rstrip().endswith("chart.png")
 
 
+@pytest.mark.slow
 def test_threads(capsys: pytest.CaptureFixture[str]) -> None:
     _, (table,) = run(capsys, "threads")
     assert [row[:4] for row in table[1:]] == [["mnist_mlp", "1", "1", "1"]]
@@ -381,6 +392,7 @@ def test_slopes_are_powers() -> None:
     assert np.isnan(growth.slope([3], [1.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "kind", "samples"), [("mnist_mlp", "Dense", 700), ("mnist_cnn", "Conv", 50)])
 def test_problems_on_their_own_are_those_of_the_fit(network: str, kind: str, samples: int) -> None:
     x = data.digits(None, samples)
@@ -420,6 +432,7 @@ def test_too_few_rows_to_accumulate_are_told() -> None:
         bench.main(["rate", "--samples", "500", "--repeats", "1", "--classes", "1", "--gemm", "64"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["mnist_mlp", "mnist_cnn"])
 def test_the_rivals_of_attribute_compute_the_same_network(network: str) -> None:
     import torch

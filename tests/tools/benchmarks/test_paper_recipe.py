@@ -101,6 +101,7 @@ def test_its_loss_is_the_engines_objective_and_least_at_the_engines_weights(give
     assert error == pytest.approx(solved.squared_error, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_training_comes_down_to_the_exact_solution(given: Any) -> None:
     solved = signals.solve(given, "float64", RIDGE, batch=60)
     least, _ = objective(given, solved.weights.blocks[0])

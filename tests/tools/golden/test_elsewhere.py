@@ -25,6 +25,7 @@ def test_threads_and_kernels_are_varied() -> None:
     assert list(elsewhere.runs(["Haswell"])) == [(1, None), (1, "Haswell"), (2, None), (2, "Haswell")]
 
 
+@pytest.mark.slow
 def test_a_run_tells_versions_and_result() -> None:
     code, (versions, last) = elsewhere.check(Path(sys.executable), 1, "Haswell", ["golden_mlp"])
     assert code == 0
@@ -35,6 +36,7 @@ def test_a_run_tells_versions_and_result() -> None:
     assert "no case other" in last
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_run_and_tells_whether_all_come_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

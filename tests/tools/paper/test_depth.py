@@ -43,6 +43,7 @@ def score_by_hand(one: NDArray[np.floating[Any]], cell: int) -> float:
     return float(inside / positive.sum()) if positive.any() else 0.0
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_score_of_every_tensor(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def test_figure3_shows_signals_with_and_without_masks(
     assert len(result["columns"]) == 5
 
 
+@pytest.mark.slow
 def test_figure4_tells_the_logits_of_source_signals(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_shares_of_a_map_by_distance_from_the_strokes() -> None:
     assert figure5.shares(maps, x) == pytest.approx({"on": 3 / 83, "around": 24 / 83, "background": 56 / 83})
 
 
+@pytest.mark.slow
 def test_sensitivity_is_the_distance_of_maps_divided_by_their_largest(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +155,7 @@ def test_order_is_the_rank_correlation_with_the_paper() -> None:
     assert np.isnan(sensitivity.order({"gradient": 1.0})[0])
 
 
+@pytest.mark.slow
 def test_sanity_compares_classes_and_redrawn_layers(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def test_figure8_counts_what_lies_in_the_box_asked_for() -> None:
     np.testing.assert_allclose(figure8.own_share(maps, np.stack([pair] * 3), 1)[:2], [4 / 10, 0])
 
 
+@pytest.mark.slow
 def test_figure8_explains_either_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist, fashion = files(tmp_path)
     given = ["--mnist", str(mnist), "--fashion", str(fashion), "--results", str(tmp_path / "out")]

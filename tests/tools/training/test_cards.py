@@ -16,6 +16,7 @@ from training.sets import DATA_CARDS
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_every_command_of_a_card_is_understood(tmp_path: Path) -> None:
     listed = tmp_path / "commands.json"
     commands = [builtin(name).card["command"] for name in builtin_names()]

@@ -48,6 +48,7 @@ def trained(name: str, rounds: int, checkpoint: Path | None) -> dict[str, NDArra
     return {key: value.numpy() for key, value in model.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +90,7 @@ def test_variation_permutes_channels_and_scales() -> None:
     assert len(orders) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_written_is_what_was_trained(name: str, tmp_path: Path) -> None:
     mnist, fashion = files(tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,10 +18,12 @@ from mipin_ref.methods.method import Method
 from mipin_ref.methods.pattern import PatternAttribution, PatternNet
 from mipin_ref.methods.rectified import DeconvNet, GuidedBackprop
 from mipin_ref.methods.smoothgrad import SmoothGrad
+from mipin_ref.panel.mip_in import MipIn
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
+        MipIn,
         Gradient,
         InputTimesGradient,
         SmoothGrad,
@@ -45,14 +47,20 @@ def methods() -> list[str]:
     return list(METHODS)
 
 
-def needs_patterns(name: str) -> bool:
-    """Whether a method must be given patterns; a name that is not of METHODS needs none."""
-    return name in METHODS and METHODS[name].needs_patterns
+def method_named(name: object) -> type[Method]:
+    """The facts of a method. Raises InvalidData for an unknown name, with the nearest ones."""
+    if isinstance(name, str) and name in METHODS:
+        return METHODS[name]
+    near = _nearest(name if isinstance(name, str) else "", METHODS)
+    raise InvalidData(
+        f"there is no method {shown(name)}; "
+        + (f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(METHODS)}")
+    )
 
 
-def is_even(name: str) -> bool:
-    """Whether a method's A is the same at every location of a map; of a name that is not of METHODS it is not."""
-    return name in METHODS and METHODS[name].even
+def fit_is_asked(names: Iterable[str]) -> list[str]:
+    """Those of the methods whose fit takes options of a user's."""
+    return [name for name in names if (fitting := METHODS[name].fitting) is not None and fitting.options]
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Method:
@@ -60,19 +68,8 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
 
     Raises InvalidData for an unknown name, with the nearest ones, and for options that are not the method's.
     """
-    if isinstance(name, str) and name in METHODS:
-        kind = METHODS[name]
-        return kind(kind.checked(options))
-    raise unknown_method(name, METHODS)
-
-
-def unknown_method(name: object, known: Collection[str]) -> InvalidData:
-    """The error for a name that is not among those known, with the nearest ones."""
-    near = _nearest(name if isinstance(name, str) else "", known)
-    return InvalidData(
-        f"there is no method {shown(name)}; "
-        + (f"did you mean {', '.join(map(repr, near))}?" if near else f"there are {', '.join(known)}")
-    )
+    kind = method_named(name)
+    return kind(kind.checked(options))
 
 
 def _nearest(name: str, known: Collection[str]) -> list[str]:

@@ -9,39 +9,42 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.methods.attribute import attribute
-from mipin_ref.methods.registry import make_method
+from mipin_ref.layers import HostArray
 from mipin_ref.options import checked_choice
+from mipin_ref.panel.attribute import make_run
+from mipin_ref.panel.registry import make_method
 from mipin_ref.reading import reason
 
-ARGUMENTS = frozenset(signature(attribute).parameters)
-Explain = Callable[..., Array]
+ARGUMENTS = frozenset(signature(make_run).parameters)
+Explain = Callable[..., HostArray]
 
 
 def explain_func(
-    net: Network, method: str, *, kind: Literal["contribution", "attribution"] = "contribution", **given: Any
+    net: Network | Model, method: str, *, kind: Literal["contribution", "attribution"] = "contribution", **given: Any
 ) -> Explain:
     """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
 
     kind: which field of the Attribution is handed out, turned as maps are (`Attribution.oriented`); given: further
     arguments of `attribute`, options of the method among them. The model that Quantus hands on is not looked at: what
     is explained is `net`. So metrics that change the model, such as a randomisation of its weights, do not fit.
+    What is fitted for the method ("mip-in" with `calibration`) is fitted once, for each class when it first occurs.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
     """
     checked_choice("kind", kind, ("contribution", "attribution"))
-    if net.tensor(given.get("at", net.input)) != net.input:
+    network = as_network(net)
+    if network.tensor(given.pop("at", network.input)) != network.input:
         raise InvalidData("Quantus compares attributions with inputs: explain the input")
-    given = {**given, "at": net.input}
-    make_method(method, {name: value for name, value in given.items() if name not in ARGUMENTS})
+    options = {name: given.pop(name) for name in list(given) if name not in ARGUMENTS}
+    way, run = make_method(method, options), make_run(**given)
 
-    def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> Array:
+    def explain(model: Any, inputs: Any, targets: Any, **ignored: Any) -> HostArray:
         try:
             x, wanted = np.asarray(inputs), np.asarray(targets)
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"inputs and targets must be arrays ({reason(error)})") from error
-        found = attribute(net, x, wanted, method, **given)
-        return np.asarray(getattr(found.oriented, kind))
+        result = way.attribute(network, x, wanted, network.input, run)
+        return np.asarray(getattr(result.oriented, kind))
 
     return explain

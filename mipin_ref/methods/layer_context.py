@@ -17,7 +17,7 @@ Read = Literal["inputs", "output", "fired", "taps"]
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class LayerContext:
     """What a rule's `reads` asks for is there, on the device; the rest is None.
 
     inputs: the recorded values [r, *in_shape], one a slot; output: [r, *out_shape]; fired: booleans [r, *out_shape];
@@ -44,7 +44,7 @@ class Site:
 
 
 def constant_of(layer: Layer) -> HostArray:
-    """See `Site.weight`. Raises UnsupportedModel for a layer that has none."""
+    """See `LayerContext.weight`. Raises UnsupportedModel for a layer that has none."""
     if isinstance(layer, Linear | Activation):
         return layer.constant
     raise UnsupportedModel(f"layer {layer.name!r} ({layer.kind}) has no constant")

@@ -45,6 +45,7 @@ def test_refusals_are_at_once(options: dict[str, Any], message: str) -> None:
         mr.explain_func(CASE.net, **{"method": "gradient", **options})
 
 
+@pytest.mark.slow
 def test_quantus_takes_it() -> None:
     """A metric that calls it and one that is handed what it gave agree; one that calls it again on changed inputs."""
     import quantus

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,14 +15,16 @@ from mipin_ref.data import as_samples
 from mipin_ref.errors import InvalidData, MipinError, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.fit import FitOptions, fit
+from mipin_ref.graph.targets import checked_targets
+from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.layers import HostArray as Array
-from mipin_ref.methods.attribute import attribute, checked_targets
-from mipin_ref.methods.patterns import Patterns, fit_patterns
-from mipin_ref.methods.registry import make_method, methods, needs_patterns, unknown_method
+from mipin_ref.methods.fitting import Fitting
+from mipin_ref.options import check_size
+from mipin_ref.panel.attribute import attribute
+from mipin_ref.panel.mip_in import InverseFitting
+from mipin_ref.panel.registry import make_method, method_named, methods
 
-MIPIN = "mip-in"
+Fitted = TypeVar("Fitted", bound=Fitting)
 
 
 class Panel:
@@ -30,7 +32,7 @@ class Panel:
 
     calibration: samples [N, *input_shape] that MIP-IN and the pattern methods are fitted on when they are first asked:
     array, path, or anything with len() and slicing; None where none of them is to be.
-    names: of the methods, "mip-in" and `methods()`, in the order wanted; all where None.
+    names: of the methods, as of `methods()`, in the order wanted; all where None.
     fit_options: of `fit`, for MIP-IN; method_options: options by a method's name; backend, dtype, memory: as in `fit`.
     Raises InvalidData, with the nearest names, for an unknown method, and for options that are not the method's.
 
@@ -51,14 +53,14 @@ class Panel:
         progress: bool = False,
     ) -> None:
         self.net = net
-        self.names = tuple(_checked_names([MIPIN, *methods()] if names is None else names))
+        self.names = tuple(_checked_names(methods() if names is None else names))
         for what, given in (("fit_options", fit_options), ("method_options", method_options)):
             if given is not None and not isinstance(given, Mapping):
                 raise InvalidData(f"{what} must be options by name, not {shown(given)}")
         for name in fit_options or {}:
-            if name not in FitOptions.__annotations__:
+            if name not in InverseFitting.options:
                 raise InvalidData(
-                    f"a fit has no option {shown(name)}; its options are {', '.join(FitOptions.__annotations__)}"
+                    f"a fit has no option {shown(name)}; its options are {', '.join(InverseFitting.options)}"
                 )
         self.failures: dict[str, str] = {}
         self._calibration = calibration
@@ -67,28 +69,35 @@ class Panel:
         self._fit_options: FitOptions = {**(fit_options or {})}
         self._options = {name: _options(name, options) for name, options in (method_options or {}).items()}
         for name, options in self._options.items():
-            if name == MIPIN:
-                raise InvalidData(f"options of {MIPIN!r} are those of its fit")
+            fitting = method_named(name).fitting
+            if fitting is not None and fitting.options:
+                raise InvalidData(f"options of {name!r} are those of its fit")
             make_method(name, options)
-        self._inverses: dict[int, Inverse] = {}
-        self._patterns: Patterns | None = None
+        self._fittings: dict[type[Fitting], Fitting] = {}
 
     @property
     def fitted(self) -> tuple[str, ...]:
         """Those of the methods that need calibration samples."""
-        return tuple(name for name in self.names if name == MIPIN or needs_patterns(name))
+        return tuple(name for name in self.names if method_named(name).fitting is not None)
+
+    def options_of(self, name: str) -> dict[str, Any]:
+        """The options that a method runs with, those not given included; where it is fitted, those given to the fit."""
+        kind = method_named(name)
+        if kind.fitting is not None:
+            return self._for_fit(kind.fitting)
+        return asdict(make_method(name, self._options.get(name, {})).options)
 
     def explain(self, name: str, x: Any, target: Any, *, at: str | None = None) -> Attribution:
         """One method's Attribution of x [n, *input_shape] for a class, or one a sample [n]; at: as in `attribute`.
 
         Raises InvalidData where a method that must be fitted has no calibration samples, and whatever the method does.
         """
-        _check_name(name)
-        if name == MIPIN:
-            return self._by_inverses(as_samples(x, whole=self.net.whole), target, at)
-        options = self._options.get(name, {})
-        if needs_patterns(name) and "patterns" not in options:
-            options = {**options, "patterns": self._fitted_patterns()}
+        fitting, options = self._missing(name), self._options.get(name, {})
+        if fitting is not None:
+            data = as_samples(x, whole=self.net.whole)
+            check_size("x", len(data))
+            classes = np.unique(checked_targets(self.net, target, len(data))).tolist()
+            x, options = data, {**options, fitting.option: fitting.of(classes)}
         return attribute(self.net, x, target, name, at=at, **self._given, **options)
 
     def attempt(self, name: str, x: Any, target: Any, *, at: str | None = None) -> Attribution | None:
@@ -96,7 +105,7 @@ class Panel:
 
         Raises InvalidData where it is the samples or the targets that fit no method.
         """
-        _check_name(name)
+        method_named(name)
         data = as_samples(x, whole=self.net.whole)
         if not len(data):
             raise InvalidData("there are no samples to explain")
@@ -114,81 +123,53 @@ class Panel:
 
     def prepare(self, classes: Iterable[int]) -> None:
         """Fit the inverses of these classes, those that are still missing in the same passes over the data."""
+        self._fitting(InverseFitting).of(self._checked_classes(classes))
+
+    def ready(self, name: str, classes: Iterable[int]) -> None:
+        """Fit what one method needs to explain these classes, and is not fitted yet."""
+        fitting = self._missing(name)
+        if fitting is not None:
+            fitting.of(self._checked_classes(classes))
+
+    def inverse(self, target: int) -> Inverse:
+        """The inverse of one class, fitted where it is not yet."""
+        c = self.net.check_target(target)
+        return self._fitting(InverseFitting).of([c])[c]
+
+    def _missing(self, name: str) -> Fitting | None:
+        """What a method must be given beside its options; None where that is nothing, or is given."""
+        kind = method_named(name).fitting
+        return None if kind is None or kind.option in self._options.get(name, {}) else self._fitting(kind)
+
+    def _fitting(self, kind: type[Fitted]) -> Fitted:
+        """The one that all methods of the panel share."""
+        if kind not in self._fittings:
+            given = {**self._given, "progress": self._progress, **self._for_fit(kind)}
+            self._fittings[kind] = kind(self.net, self._calibration, given)
+        made = self._fittings[kind]
+        assert isinstance(made, kind)
+        return made
+
+    def _for_fit(self, kind: type[Fitting]) -> dict[str, Any]:
+        return {name: value for name, value in self._fit_options.items() if name in kind.options}
+
+    def _checked_classes(self, classes: Iterable[int]) -> set[int]:
         try:
-            wanted = {self.net.check_target(c) for c in classes}
+            return {self.net.check_target(c) for c in classes}
         except MipinError:
             raise
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"classes must be several indices, not {shown(classes)}") from error
-        missing = sorted(wanted - self._inverses.keys())
-        if missing:
-            given = {**self._given, "progress": self._progress, **self._fit_options}
-            self._inverses |= fit(self.net, self._needed(MIPIN), missing, **given)
-
-    def ready(self, name: str, classes: Iterable[int]) -> None:
-        """Fit what one method needs to explain these classes, and is not fitted yet."""
-        _check_name(name)
-        if name == MIPIN:
-            self.prepare(classes)
-        elif needs_patterns(name) and "patterns" not in self._options.get(name, {}):
-            self._fitted_patterns()
-
-    def inverse(self, target: int) -> Inverse:
-        """The inverse of one class, fitted where it is not yet."""
-        self.prepare([target])
-        return self._inverses[self.net.check_target(target)]
-
-    def _by_inverses(self, data: Any, target: Any, at: str | None) -> Attribution:
-        targets = checked_targets(self.net, target, len(data))
-        classes = np.unique(targets).tolist()
-        self.prepare(classes)
-        if len(classes) == 1:
-            found = self._inverses[classes[0]].attribute(data, at=at)
-            return found if np.ndim(target) == 0 else replace(found, target=targets)
-        rows = {c: np.flatnonzero(targets == c) for c in classes}
-        x = data[:]
-        parts = [self._inverses[c].attribute(x[rows[c]], at=at) for c in classes]
-        order = np.argsort(np.concatenate(list(rows.values())))
-
-        def joined(field: str) -> Array:
-            return np.asarray(np.concatenate([getattr(part, field) for part in parts])[order])
-
-        return replace(
-            parts[0],
-            value=joined("value"),
-            signal=joined("signal"),
-            attribution=joined("attribution"),
-            output=joined("output"),
-            target=targets,
-        )
-
-    def _fitted_patterns(self) -> Patterns:
-        if self._patterns is None:
-            self._patterns = fit_patterns(
-                self.net, self._needed("the pattern methods"), progress=self._progress, **self._given
-            )
-        return self._patterns
-
-    def _needed(self, name: str) -> Any:
-        if self._calibration is None:
-            raise InvalidData(f"{name} must be fitted, and there are no calibration samples")
-        return self._calibration
 
 
 def _checked_names(names: Sequence[str]) -> Sequence[str]:
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise InvalidData(f"methods must be named, each once, not {shown(names)}")
     for name in names:
-        _check_name(name)
+        method_named(name)
     if not names or len(set(names)) != len(names):
         raise InvalidData(f"methods must be named, each once, not {shown(list(names))}")
     return names
-
-
-def _check_name(name: object) -> None:
-    known = [MIPIN, *methods()]
-    if not isinstance(name, str) or name not in known:
-        raise unknown_method(name, known)
 
 
 def _options(name: str, given: object) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def test_what_must_be_fitted_can_be_fitted_before(digits: Digits) -> None:
     panel.ready("gradient", [1])
     panel.ready("mip-in", [1])
     panel.ready("patternnet", [1])
-    panel._calibration = None
+    for fitting in panel._fittings.values():
+        fitting._samples = None
     for name in ("mip-in", "patternnet", "pattern-attribution"):
         assert panel.attempt(name, x[:1], 1) is not None
     bare = mr.Panel(net)

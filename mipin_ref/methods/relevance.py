@@ -32,14 +32,14 @@ from mipin_ref.layers import (
     ResponseNorm,
     as_kind,
 )
+from mipin_ref.methods.layer_context import LayerContext, Read
 from mipin_ref.methods.rules import MOVES, NOTHING, Adjoint, Move, Rule, Rules, Switches
-from mipin_ref.methods.site import Read, Site
 
 STABILISER = 1e-9
 """Added to z, away from zero, by all rules but that of LRP-ε: where z is zero nothing is divided by it."""
 
 Part = Literal["whole", "positive", "negative", "squared"]
-"""Of a layer's weight or bias, elementwise."""
+"""Which part of a layer's weight or bias, elementwise."""
 
 PARTS: dict[Part, Callable[[HostArray], HostArray]] = {
     "whole": lambda a: a,
@@ -87,7 +87,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Shares:
+class RelevanceRule:
     """The rule of a layer that is linear: Dense, Conv, Affine, and averages, whose weights are positive."""
 
     sums: Sequence[Sum]
@@ -96,25 +96,25 @@ class Shares:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        backend, layer = site.backend, as_kind(site.layer, Linear)
-        assert site.inputs is not None
-        x = site.inputs[0][: signal.shape[0], ...]
-        found: Array = None
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        backend, layer = context.backend, as_kind(context.layer, Linear)
+        assert context.inputs is not None
+        x = context.inputs[0][: signal.shape[0], ...]
+        relevance: Array = None
         for one in self.sums:
             terms = [term for term in one.terms if not (term.weight == "negative" and layer.averages)]
             inputs = [term.input(backend, x) for term in terms]
             z: Array = 0.0
             for term, modified in zip(terms, inputs, strict=True):
-                z = z + layer.product(backend, modified, _weight(site, term.weight))
+                z = z + layer.product(backend, modified, _weight(context, term.weight))
                 if term.bias is not None and not layer.averages:
-                    z = z + _bias(site, term.bias)
+                    z = z + _bias(context, term.bias)
             s = signal / stabilised(backend, z, self.stabiliser)
             for term, modified in zip(terms, inputs, strict=True):
-                back = layer.adjoint(backend, s, _weight(site, term.weight))
+                back = layer.adjoint(backend, s, _weight(context, term.weight))
                 share = one.factor * (modified * back)
-                found = share if found is None else found + share
-        return found
+                relevance = share if relevance is None else relevance + share
+        return relevance
 
 
 class Summands:
@@ -126,22 +126,22 @@ class Summands:
     def reads(self, layer: Layer) -> frozenset[Read]:
         return frozenset({"inputs"})
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
-        assert site.inputs is not None
-        summands = [x[: signal.shape[0], ...] for x in site.inputs]
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        assert context.inputs is not None
+        summands = [x[: signal.shape[0], ...] for x in context.inputs]
         total = summands[0]
         for other in summands[1:]:
             total = total + other
-        return summands[slot] * (signal / stabilised(site.backend, total, self._stabiliser))
+        return summands[slot] * (signal / stabilised(context.backend, total, self._stabiliser))
 
 
-class Pass:
+class Unchanged:
     """Relevance is that of the input as it is that of the output: of layers with one input an output."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
-    def back(self, site: Site, signal: Array, slot: int) -> Array:
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         return signal
 
 
@@ -150,15 +150,15 @@ def stabilised(backend: Backend, z: Array, by: float) -> Array:
     return z + by * (2 * backend.xp.astype(z >= 0, z.dtype) - 1)
 
 
-def _weight(site: Site, part: Part) -> Any:
+def _weight(context: LayerContext, part: Part) -> Any:
     """The part of a weight; of an average the whole: of one window all weights are equal, and so are their squares."""
-    if part == "whole" or as_kind(site.layer, Linear).averages:
-        return site.weight
-    return site.made(part, PARTS[part])
+    if part == "whole" or as_kind(context.layer, Linear).averages:
+        return context.weight
+    return context.made(part, PARTS[part])
 
 
-def _bias(site: Site, part: Part) -> Array:
-    return site.weights.of(site.layer, f"bias, {part}", lambda layer: PARTS[part](bias_of(layer)))
+def _bias(context: LayerContext, part: Part) -> Array:
+    return context.weights.of(context.layer, f"bias, {part}", lambda layer: PARTS[part](bias_of(layer)))
 
 
 def bias_of(layer: Layer) -> HostArray:
@@ -169,9 +169,9 @@ def bias_of(layer: Layer) -> HostArray:
     return offset
 
 
-def proportional(bias: Part | None, stabiliser: float = STABILISER) -> Shares:
+def proportional(bias: Part | None, stabiliser: float = STABILISER) -> RelevanceRule:
     """x_i w_ij / z_j, z_j = Σ x_i w_ij + b_j: the ε-rule (Bach 2015)."""
-    return Shares((Sum((Term(as_is, "whole", bias),)),), stabiliser)
+    return RelevanceRule((Sum((Term(as_is, "whole", bias),)),), stabiliser)
 
 
 POSITIVE = Sum((Term(above, "positive"), Term(below, "negative")))
@@ -193,6 +193,6 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
         **dict.fromkeys((Dense, Conv), weighted),
         Add: Summands(stabiliser),
         MaxPool: Switches(),
-        Activation: Pass(),
-        ResponseNorm: Pass(),
+        Activation: Unchanged(),
+        ResponseNorm: Unchanged(),
     }

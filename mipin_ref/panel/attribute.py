@@ -1,0 +1,59 @@
+"""The public function: one method, by its name, on one network."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.backend import Backend, get_backend
+from mipin_ref.graph.load import Model, as_network
+from mipin_ref.graph.network import Network
+from mipin_ref.memory import checked_batch_size, memory_bytes
+from mipin_ref.methods.method import Run
+from mipin_ref.panel.registry import make_method
+
+
+def attribute(
+    net: Network | Model,
+    x: Any,
+    target: Any,
+    method: str,
+    *,
+    at: str | None = None,
+    backend: str | Backend | ModuleType = "numpy",
+    dtype: str = "float64",
+    batch_size: int | None = None,
+    memory: str | int = "2GB",
+    progress: bool = False,
+    **options: Any,
+) -> Attribution:
+    """Attribute a class logit to x, or to an inner tensor, by any method.
+
+    net: a Network, or what `load` takes; x: [N, *input_shape] floats: array, path, or anything with len() and slicing;
+    target: a class, or one a sample [N]; method: one of `methods()`; at: a tensor on the way to the logits, by default
+    the input (grad-cam: the last feature map), the output behind a Softmax that was removed meaning the logits; dtype:
+    of signals and results, "float64" or "float32"; batch_size: samples that are swept at a time, by default as many as
+    fit in `memory`; options: of the method, see its class.
+    "mip-in" takes `inverse`, an Inverse or several by class, which is applied on its own backend in its own dtype down
+    to its own tensor; or `calibration`, samples to fit one on, and the options of `fit`.
+    Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
+    Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way; of a
+    network that is not loaded yet what `load` raises.
+    Warns with InputRangeWarning where x lies far outside the range of the data that something was fitted on.
+    """
+    way = make_method(method, options)
+    run = make_run(backend=backend, dtype=dtype, batch_size=batch_size, memory=memory, progress=progress)
+    return way.attribute(as_network(net), x, target, at, run)
+
+
+def make_run(
+    *,
+    backend: str | Backend | ModuleType = "numpy",
+    dtype: str = "float64",
+    batch_size: int | None = None,
+    memory: str | int = "2GB",
+    progress: bool = False,
+) -> Run:
+    """How a method is run, checked: arguments as of `attribute`."""
+    return Run(get_backend(backend, dtype), checked_batch_size(batch_size), memory_bytes(memory), progress)

@@ -1,0 +1,78 @@
+"""What a method states of itself is what it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.cli.attributor import FITTED
+from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.panel.registry import METHODS, fit_is_asked
+from tests.networks import seeded, to_onnx
+from tests.networks.graphs import random_graph
+
+
+def mapped() -> tuple[mr.Network, np.ndarray]:
+    """A network with a feature map of several locations, and samples."""
+    for seed in range(100):
+        network = random_graph(seeded(seed), ranks=(2,))
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        if feature_maps(net):
+            return net, np.random.default_rng(seed).normal(size=(6, *net.input_shape)).astype(np.float32)
+    raise AssertionError("none of the random networks has a feature map")
+
+
+def fitted(name: str, net: mr.Network, x: np.ndarray) -> dict[str, Any]:
+    """What a method must be given, fitted by what it states."""
+    fitting = METHODS[name].fitting
+    return {} if fitting is None else {fitting.option: fitting(net, x, {}).of([0])}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_must_be_fitted_with_is_one_of_its_options(name: str) -> None:
+    net, x = mapped()
+    fitting = METHODS[name].fitting
+    if fitting is None:
+        # It runs as it is.
+        METHODS[name](METHODS[name].checked({}))
+        return
+    assert fitting.option in METHODS[name].option_names()
+    with pytest.raises(mr.InvalidData, match=r"needs|must be fitted"):
+        mr.attribute(net, x, 0, name)
+    with pytest.raises(mr.InvalidData, match=f"{fitting.whose} must be fitted, and there are no calibration samples"):
+        fitting(net, None, {}).of([0])
+    kept = fitting(net, x, {})
+    first, again = kept.of([0]), kept.of([0])
+    assert first is again or first[0] is again[0]
+
+
+def test_fits_that_a_user_has_a_say_in() -> None:
+    assert fit_is_asked(METHODS) == ["mip-in"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_map_is_even_where_the_method_says_so(name: str) -> None:
+    net, x = mapped()
+    at = feature_maps(net)[0]
+    res = mr.attribute(net, x, 0, name, at=at, **fitted(name, net, x))
+    facts = METHODS[name]
+    assert (res.method, res.multiplier, res.follows_logit) == (name, facts.multiplier, facts.follows_logit)
+    assert (res.signal is not None, res.delta is not None) == (facts.signals, facts.completes)
+    assert res.channel_axis is not None
+    places = tuple(axis for axis in range(1, res.value.ndim) if axis != res.channel_axis)
+    even = np.ptp(np.broadcast_to(res.attribution, res.value.shape), axis=places).max() == 0
+    assert even == facts.even
+
+
+def test_a_panel_knows_which_of_its_methods_are_fitted() -> None:
+    net, _ = mapped()
+    assert mr.Panel(net).names == tuple(mr.methods())
+    assert mr.Panel(net).fitted == ("mip-in", "patternnet", "pattern-attribution")
+    assert mr.Panel(net, names=["gradient", "patternnet"]).fitted == ("patternnet",)
+
+
+def test_the_command_line_knows_how_to_fit_what_any_method_needs() -> None:
+    assert set(FITTED) == {facts.fitting for facts in METHODS.values()} - {None}
