@@ -57,7 +57,7 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
 
     @property
     def work(self) -> int:
-        return self.touched * 2 ** (len(self.in_shape) - 1)
+        return int(self.touched * 2 ** (len(self.in_shape) - 1))
 
     @property
     def operations(self) -> float:
@@ -163,4 +163,4 @@ def _rounded(rounding: str, place: npt.NDArray[np.floating]) -> npt.NDArray[np.i
         "round_prefer_ceil": nearest,
         "round_prefer_floor": np.where(at_half, down, nearest),
     }
-    return found[rounding].astype(np.int64)
+    return np.asarray(found[rounding].astype(np.int64))

@@ -247,7 +247,8 @@ def _module(op: Op) -> Any:
     """What captum tells by its class; None for ops that it leaves to autograd."""
     if isinstance(op, MaxPool):
         geometry = op.window
-        plain = geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
+        small = all(2 * b <= k for b, k in zip(geometry.begins, geometry.kernel, strict=True))
+        plain = small and geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
         kind = (torch.nn.MaxPool1d, torch.nn.MaxPool2d, torch.nn.MaxPool3d)[len(geometry.kernel) - 1]
         return kind(geometry.kernel, geometry.strides, geometry.begins) if plain else None
     if not isinstance(op, Activation):

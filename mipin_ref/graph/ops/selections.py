@@ -138,7 +138,7 @@ def _of_one_sample(values: HostArray, axis: int, file_batch: int | None) -> Host
         raise Refused("its indices differ from sample to sample")
     if file_batch is None:
         raise Refused("its indices are for one sample, and the file leaves the number of samples open")
-    return values.take(0, axis)
+    return np.asarray(values.take(0, axis))
 
 
 def _flat(node: Node, draft: Draft, x: Signal, index: npt.NDArray[np.int64], axis: int) -> None:

@@ -92,8 +92,8 @@ def scaled_output(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
         if a_channel is None or b_channel is None:
             return None
         per_input = np.repeat(a_channel.reshape(layer.groups, -1), layer.weight.shape[0] // layer.groups, axis=0)
-        spread = per_input.reshape(*layer.weight.shape[:2], *(1,) * (layer.weight.ndim - 2))
-        return _weighted(layer, _times(layer.weight, spread), layer.bias * a_channel + b_channel)
+        by_output = per_input.reshape(*layer.weight.shape[:2], *(1,) * (layer.weight.ndim - 2))
+        return _weighted(layer, _times(layer.weight, by_output), layer.bias * a_channel + b_channel)
     if isinstance(layer, Affine):
         return replace(layer, scale=layer.scale * scale, shift=layer.shift * scale + shift)
     return None
