@@ -48,7 +48,7 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     def work(self) -> int:
         return self.touched
 
-    @property
+    @cached_property
     def cut(self) -> Cut:
         return tuple(
             range(n) if pick is None else tuple(int(i) for i in pick)

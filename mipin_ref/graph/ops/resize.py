@@ -14,9 +14,6 @@ from mipin_ref.graph.ops.shape import resolved_axes
 from mipin_ref.layers import Resize, Shape, Transpose
 from mipin_ref.layers.resize import COORDINATES, MODES, ROUNDINGS
 
-TERMS = 1 << 26
-"""Steps in which the signals of a resized axis may be brought back together."""
-
 
 @handles("Upsample")
 def upsample(node: Node, draft: Draft) -> None:
@@ -98,8 +95,6 @@ def _add(
         raise Refused(f"its output would have the empty size {sizes}")
     if 0 not in kept and len(x.sample) - 1 not in kept:
         raise Refused(f"it resizes every axis of {readable(x.shape)}, the channels too")
-    if any(a * b > TERMS for a, b in zip(sizes, x.sample, strict=True) if a != b and max(a, b) > TERMS):
-        raise Refused("one of its axes is too long")
     last = 0 not in kept
     factors = None if scales is None else tuple(scales[1:])
     source, shape = x.name, x.sample

@@ -122,8 +122,8 @@ def _scaled_input(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
         # How many taps reach an output differs from place to place, so no bias can stand for a shift.
         a_channel = _per_channel(scale, layer.in_shape)
         if a_channel is not None:
-            spread = a_channel.reshape(-1, *(1,) * (layer.weight.ndim - 1))
-            return _weighted(layer, _times(layer.weight, spread), layer.bias)
+            by_input = a_channel.reshape(-1, *(1,) * (layer.weight.ndim - 1))
+            return _weighted(layer, _times(layer.weight, by_input), layer.bias)
     return None
 
 
