@@ -89,6 +89,8 @@ def test_the_parts_add_up_to_the_adjoint(layer: ConvTranspose, names: tuple[str,
     total: Any = 0.0
     for part, signal, kernel in zip(layer.parts, layer.divided(device, s), kernels, strict=True):
         assert tuple(signal.shape[1:]) == (part.outputs, *part.locations)
+        # What cuts boxes of rows counts from the begin of the padding.
+        assert min(part.window.begin) >= 0
         total = total + conv_adjoint(device, signal, device.put(kernel), part.window, layer.groups, layer.in_shape[1:])
     block = device.put(layer.assembled(kernels))
     assert relative_error(device.get(total), device.get(layer.adjoint(device, s, block))) < 1e-13

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.graph.facing import facing
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.layers import Gather, Slice, Where
 from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
@@ -227,6 +228,27 @@ def test_interleaved_parts_are_one_split() -> None:
     split = [step for step in plan.steps if len(step.layers) > 1]
     assert split
     assert all(len(step.branches) == 1 and not step.fitted for step in split)
+
+
+def test_equal_selections_are_one_layer() -> None:
+    """Read twice alike a tensor has one reader, and not two branches that share a part."""
+    sketch = Sketch(3, 6)
+    halves = [sketch.node("Gather", "x", sketch.ints(4, 0), axis=2, out=f"half{i}") for i in (1, 2)]
+    fired = [sketch.node(op, half) for op, half in zip(("Relu", "Tanh"), halves, strict=True)]
+    net = assert_keeps_values(classified(sketch, sketch.node("Concat", *fired, axis=2), 12))
+    assert kinds(net).count("Gather") == 1
+    assert net.aliases["half2"] == "half1"
+
+
+def test_a_target_faces_what_was_picked() -> None:
+    """The second score is the first of the other part."""
+    sketch = Sketch(4)
+    parts = [sketch.dense("x", 4, 2), sketch.dense("x", 4, 3)]
+    joined = sketch.node("Concat", *parts, axis=1)
+    net = assert_keeps_values(sketch.model(sketch.node("Gather", joined, sketch.ints(4, 2, 0), axis=1)))
+    part, index = facing(net, 1)
+    assert (part.logits, index) == (parts[1], 0)
+    assert [layer.output for layer in part.layers] == [parts[1]]
 
 
 def test_selections_in_a_row_are_one() -> None:
