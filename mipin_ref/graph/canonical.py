@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
@@ -10,7 +11,7 @@ from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
 from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
-from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
+from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.selections import compose_selections
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -31,6 +32,18 @@ class Canonical:
     head: Head | None
 
 
+def refuse(drafted: Drafted) -> NoReturn:
+    """Raise UnsupportedModel, naming every node without an inverse."""
+    head = [] if drafted.logits is None else head_layers(Wiring(drafted.layers, drafted.logits, drafted.names))
+    late = [
+        late_problem(layer, drafted.places)
+        for layer in drafted.layers
+        if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
+    ]
+    every = sorted([*drafted.problems, *late], key=lambda problem: problem.place)
+    raise UnsupportedModel(CANNOT, [str(one) for one in every])
+
+
 def canonical(drafted: Drafted) -> Canonical:
     """The canonical layers of a draft: those that lead to the logits, in execution order.
 
@@ -38,8 +51,7 @@ def canonical(drafted: Drafted) -> Canonical:
     handled, naming all of them, and where there is nothing between input and output.
     """
     if drafted.logits is None:
-        late = [late_problem(layer) for layer in drafted.layers if isinstance(layer, Softmax | Log)]
-        raise UnsupportedModel(CANNOT, [str(one) for one in (*drafted.problems, *late)])
+        refuse(drafted)
     wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
@@ -54,7 +66,7 @@ def canonical(drafted: Drafted) -> Canonical:
     settle_affines(wiring, drafted.dtype)
     compose_selections(wiring)
     target_shape = flatten_logits(wiring)
-    reached = frontier(wiring, drafted.problems, drafted.names, drafted.input)
+    reached = frontier(wiring, drafted.problems, drafted.names, drafted.input, drafted.places)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in drafted.aliases.items() if target in kept}
     gone = {name for name, target in drafted.aliases.items() if target in wiring.folded}

@@ -34,14 +34,18 @@ class Frontier:
     work: int
 
 
-def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str], data: str) -> Frontier:
+def frontier(
+    wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str], data: str, places: Mapping[str, int]
+) -> Frontier:
     """Cut the layers where nodes have no inverse.
 
-    problems: of the file so far; names: of its tensors; data: the input that is explained. Raises UnsupportedModel,
+    problems: of the file so far; names: of its tensors; data: the input that is explained;
+    places: of nodes, by output. Raises UnsupportedModel,
     with every node, where none of the layers in front of the logits has an inverse.
     """
     made = {layer.output: layer for layer in wiring.layers}
-    found = [*problems, *(late_problem(layer) for layer in wiring.layers if isinstance(layer, Softmax | Log))]
+    found = [*problems, *(late_problem(layer, places) for layer in wiring.layers if isinstance(layer, Softmax | Log))]
+    found.sort(key=lambda problem: problem.place)
     needed, kept = {wiring.logits}, list[Layer]()
     sources: dict[str, Wired] = {}
     for layer in reversed(wiring.layers):
@@ -68,14 +72,14 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
     return Frontier(
         tuple(reversed(kept)),
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
-        {name: _apart(layer, made) for name, layer in sources.items() if name in paths},
+        {name: _apart(layer, made, places) for name, layer in sources.items() if name in paths},
         frozenset(made.keys() - remaining),
         tuple(found),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
     )
 
 
-def _apart(source: Wired, made: Mapping[str, Wired]) -> Apart:
+def _apart(source: Wired, made: Mapping[str, Wired], places: Mapping[str, int]) -> Apart:
     """What lies between a source and each tensor that signals would go back to from it."""
     order = {name: place for place, name in enumerate(made)}
     between: dict[str, dict[Problem, None]] = {source.output: {}}
@@ -90,20 +94,22 @@ def _apart(source: Wired, made: Mapping[str, Wired]) -> Apart:
         if isinstance(layer, Layer):
             inputs = tuple(layer.inputs[slot] for slot in layer.paths)
         else:
-            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer),)))
+            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer, places),)))
         for one in inputs:
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
     return {name: tuple(reasons) for name, reasons in between.items() if name != source.output}
 
 
-def late_problem(layer: Wired) -> Problem:
-    """Why a layer of the draft that only a head has is no layer of the network."""
+def late_problem(layer: Wired, places: Mapping[str, int]) -> Problem:
+    """Why a layer of the draft that only a head has is no layer of the network; places: of nodes, by output."""
+    place = places.get(layer.output, 0)
     if isinstance(layer, Softmax):
-        return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation")
+        return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation", place)
     if isinstance(layer, Log):
         return Problem(
             f"{layer.kind} {layer.name!r}",
             "before the end, where it belongs to no head, no inverse is known for this operator",
+            place,
         )
-    return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer")
+    return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer", place)

@@ -178,7 +178,7 @@ def test_what_is_no_kind_is_no_layer_of_a_network() -> None:
     gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,), problems=(problem,))
     names = frozenset({"t", "u"})
     with pytest.raises(mr.UnsupportedModel, match=r"Odd 'odd' \(no inverse is known\)"):
-        frontier(Wiring([gap], "u", names), (problem,), names, "t")
+        frontier(Wiring([gap], "u", names), (problem,), names, "t", {})
 
 
 @on_every_backend

@@ -28,6 +28,7 @@ from tests.oracles.design import block_design, has_intercept, has_parameters, pu
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.spec import (
+    POSITIVE,
     Activation,
     Array,
     Conv,
@@ -287,7 +288,8 @@ def mipin(
         input_mask = explained not in same_up_to_shape(kept, network_input)
     unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
 
-    positive = {op.output for op in kept if isinstance(op, Activation) and op.kind == "HardSwish"}
+    # Behind what hardly passes anything where it is negative.
+    positive = {op.output for op in kept if isinstance(op, Activation) and op.kind in POSITIVE}
 
     def mask(name: str, signal: Array, samples: Samples) -> Array:
         """Eq. 9."""

@@ -182,6 +182,10 @@ class Activation:
     high: float = 6.0
 
 
+POSITIVE = frozenset({"HardSwish", "Swish", "Gelu", "Mish"})
+"""Activations whose outputs count as having fired where they are above zero."""
+
+
 @dataclass(frozen=True)
 class LRN:
     """y[c] = x[c] / (bias + alpha / size · Σ x²)^beta, the sum over the `size` (odd) channels around c that exist."""
