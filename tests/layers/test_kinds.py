@@ -57,8 +57,8 @@ def recorded(seed: int) -> tuple[mr.Network, dict[str, np.ndarray[Any, Any]]]:
     return net, dict(Recorder(net, list(net.shapes))(x).values)
 
 
-REFUSING = ("lrp-alpha-beta", "deep-taylor", "excitation-backprop", "deconvnet", "guided-backprop")
-REFUSING += ("patternnet", "pattern-attribution")
+REFUSING = {"lrp-alpha-beta", "deep-taylor", "excitation-backprop", "deconvnet", "guided-backprop"}
+REFUSING |= {"patternnet", "pattern-attribution"}
 MADE_FOR_OTHERS = (ConvTranspose, Resize)
 """Methods made for rectifiers or patterns, and kinds of section 10 that they refuse by name."""
 
