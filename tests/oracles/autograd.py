@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -189,6 +189,7 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
             shape = tuple(x.shape[1:])
             scale, shift = (torch.tensor(aligned(constant, shape)) for constant in (op.scale, op.shift))
             return x * scale + shift
+    assert_never(op)
 
 
 class Held(torch.autograd.Function):  # type: ignore[misc]

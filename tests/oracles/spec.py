@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -502,6 +503,7 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             return first
         case Activation():
             return first
+    assert_never(op)
 
 
 def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:

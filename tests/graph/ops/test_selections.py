@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.graph.facing import facing
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.plan import make_plan
 from mipin_ref.layers import Gather, Slice, Where
 from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
@@ -241,9 +241,9 @@ def test_equal_selections_are_one_layer() -> None:
 
 
 def test_a_target_faces_what_was_picked() -> None:
-    """The second score is the first of the other part."""
+    """The second score is the first of the other part, and nothing of that has no inverse."""
     sketch = Sketch(4)
-    parts = [sketch.dense("x", 4, 2), sketch.dense("x", 4, 3)]
+    parts = [sketch.dense(sketch.node("Hardmax", "x"), 4, 2), sketch.dense("x", 4, 3)]
     joined = sketch.node("Concat", *parts, axis=1)
     net = assert_keeps_values(sketch.model(sketch.node("Gather", joined, sketch.ints(4, 2, 0), axis=1)))
     part, index = facing(net, 1)
