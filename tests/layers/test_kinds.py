@@ -275,7 +275,7 @@ def test_linear_kinds_keep_inner_products(name: str) -> None:
 def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
     """A fit below would absorb a wrong sign or factor: here each layer is asked alone."""
     device, rng, seen = backend("numpy"), np.random.default_rng(0), set()
-    for seed in range(60):
+    for seed in range(100):
         ops = {op.output: op for op in graph(seed).ops}
         net, values = recorded(seed)
         for layer in net.layers:
@@ -289,9 +289,9 @@ def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
                 back = layer.pull_back(device, signal, slot, states)
                 for m in range(shape[0]):
                     expected = block_design(op, slot, signal, layer.in_shapes, switches, m)
-                    # Means of at most nine values, summed in another order.
+                    # Means of at most a few dozen values, summed in another order.
                     np.testing.assert_allclose(
-                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=9 * 4 * EPS, err_msg=str(layer)
+                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=36 * 4 * EPS, err_msg=str(layer)
                     )
             seen.add(type(layer))
     assert seen == {kind for kind in KINDS if issubclass(kind, Unweighted)}
