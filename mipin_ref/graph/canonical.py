@@ -9,6 +9,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
+from mipin_ref.graph.problem import unsupported
 from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
@@ -32,8 +33,8 @@ class Canonical:
     head: Head | None
 
 
-def refuse(drafted: Drafted) -> NoReturn:
-    """Raise UnsupportedModel, naming every node without an inverse."""
+def refuse(drafted: Drafted, failure: str | None = None) -> NoReturn:
+    """Raise UnsupportedModel, naming every node without an inverse; failure: why the file cannot be run at all."""
     head = [] if drafted.logits is None else head_layers(Wiring(drafted.layers, drafted.logits, drafted.names))
     late = [
         late_problem(layer, drafted.places)
@@ -41,7 +42,10 @@ def refuse(drafted: Drafted) -> NoReturn:
         if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
     ]
     every = sorted([*drafted.problems, *late], key=lambda problem: problem.place)
-    raise UnsupportedModel(CANNOT, [str(one) for one in every])
+    if failure is None:
+        raise unsupported(CANNOT, every)
+    size = "×".join(map(str, drafted.input_shape))
+    raise unsupported(f"onnxruntime cannot run the file on samples of {size} ({failure}), and {CANNOT}", every)
 
 
 def canonical(drafted: Drafted) -> Canonical:

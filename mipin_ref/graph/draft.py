@@ -194,11 +194,11 @@ def readable(shape: Shape) -> str:
 
 def without_stand_in(message: str) -> str:
     """A message with N for the batch, wherever a number of it was computed of its stand-in."""
-    return re.sub(r"\d{7,}", _spoken, message)
+    return re.sub(r"\d{1,3}(,\d{3}){2,}|\d{7,}", _spoken, message)
 
 
 def _spoken(match: re.Match[str]) -> str:
-    number = int(match[0])
+    number = int(match[0].replace(",", ""))
     if number % BATCH or not number:
         return match[0]
     return "N" if number == BATCH else f"{number // BATCH}·N"

@@ -27,6 +27,15 @@ def automatic(net: Network) -> str:
     return next((name for name in feature_maps(net) if name not in net.blocked), None) or deepest(net)
 
 
+def told_of(net: Network, name: str) -> str:
+    """A line on the tensor that "auto" chose, and what keeps inverses from going on where it is the last they reach."""
+    if name == net.input:
+        return f"explained at {name!r}, the input"
+    if net.no_inverse and name == deepest(net):
+        return f"explained at {name!r}: the nodes above it ({net.no_inverse}) have no inverse"
+    return f"explained at {name!r}, the last map"
+
+
 def deepest(net: Network) -> str:
     """The first tensor, in execution order, that inverses reach and that all of the input's ways to the logits pass.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Gap, Log, Softmax
-from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Layer, Shape, Wired
 
-CANNOT = "the network has nodes that cannot be inverted"
+CANNOT = "the network has nodes that cannot be handled"
+NOTHING = "nothing in front of the output has an inverse, so that there is no tensor to explain"
 
 
 Apart = Mapping[str, tuple[Problem, ...]]
@@ -56,8 +56,9 @@ def frontier(
             needed.update(layer.inputs)
         else:
             sources[layer.output] = layer
-    if wiring.logits in sources or any(name not in names or name in wiring.folded for name in sources):
-        raise UnsupportedModel(CANNOT, [str(problem) for problem in found])
+    moved = bool(sources) and all(layer.rearranges for layer in kept)
+    if moved or any(name not in names or name in wiring.folded for name in sources):
+        raise unsupported(NOTHING, found)
     paths = {wiring.logits}
     for one in kept:
         if one.output in paths:

@@ -16,9 +16,15 @@ from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.head import Head, HeadKind, probabilities
 from mipin_ref.graph.layer_list import LayerList
-from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.layers import HostArray, Shape
 from mipin_ref.table import format_table
+
+OPERATORS = 12
+"""Operators that a line counts by name, at most."""
+
+MADE = 4
+"""Tensors in front of the layers that a line names, at most."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,10 +134,10 @@ class Network(LayerList):
     def unreached(self, name: str) -> UnsupportedModel:
         """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
         between = {*self.blocked.get(name, self.problems)}
-        return UnsupportedModel(
-            f"between {name!r} and the logits are nodes that cannot be inverted; with option at='auto' what is behind "
-            "them is explained",
-            [str(problem) for problem in self.problems if problem in between],
+        return unsupported(
+            f"between {name!r} and the logits are nodes that cannot be inverted; option 'at' 'auto' explains what is "
+            "behind them",
+            [problem for problem in self.problems if problem in between],
         )
 
     def check_target(self, target: object) -> int:
@@ -206,21 +212,35 @@ class Network(LayerList):
         return (
             f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters{self._front}"
+            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters"
+            + (f"\n{self.front}" if self.front else "")
         )
 
     @property
-    def _front(self) -> str:
-        """What the table says of the nodes in front of the layers."""
-        if not self.blocked:
+    def front(self) -> str:
+        """Lines on the nodes in front of the layers; empty where there are none."""
+        made = [f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items() if name not in self.given]
+        if self.stem is None or not made:
             return ""
-        operators = Counter(problem.operator for problem in self.blocked.get(self.input, ()))
-        told = ", ".join(f"{count} {operator}" for operator, count in operators.most_common())
-        made = ", ".join(f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items())
-        return f"\nthe file's own nodes make {made}: they have no inverse ({told})"
+        run, more = self.stem.operators, len(made) - MADE
+        lines = [f"above the layers onnxruntime runs nodes of the file as they are: {_counted(run)}"]
+        lines += [f"  without an inverse: {self.no_inverse}"] if self.no_inverse else []
+        return "\n".join([*lines, f"  they make {', '.join(made[:MADE])}" + (f" and {more} more" if more > 0 else "")])
+
+    @property
+    def no_inverse(self) -> str:
+        """The nodes that keep inverses from reaching the input, by operator; empty where they reach it."""
+        return _counted(Counter(problem.operator for problem in self.blocked.get(self.input, ())))
 
     def __str__(self) -> str:
         return self.table()
+
+
+def _counted(operators: Counter[str]) -> str:
+    """Operators with their counts, the most frequent first; the last of many are counted together."""
+    told = [f"{count:,} {operator}" for operator, count in operators.most_common(OPERATORS)]
+    others = operators.total() - sum(count for _, count in operators.most_common(OPERATORS))
+    return ", ".join([*told, *([f"{others:,} others"] if others else [])])
 
 
 def _dims(shape: Shape) -> str:

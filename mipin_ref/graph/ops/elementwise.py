@@ -117,7 +117,7 @@ def identity(node: Node, draft: Draft) -> None:
     if node.op == "Dropout":
         mode = draft.constant(node.input(2))
         if mode is not None and bool(mode):
-            raise Refused("training_mode is on: export in evaluation mode")
+            raise Refused("training_mode is on: set it to 0 in the file")
     if node.op == "Cast" and node.attributes["to"] not in FLOATS:
         raise Refused("it casts to a type that is not floating point")
     draft.alias(node.outputs[0], x)

@@ -45,9 +45,9 @@ def add_affine(node: Node, draft: Draft, x: Signal, scale: HostArray, shift: Hos
 def batch_normalization(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
     if node.attributes.get("training_mode", 0):
-        raise Refused("training_mode is on: export in evaluation mode")
+        raise Refused("training_mode is on: set it to 0 in the file")
     if any(node.outputs[1:]):
-        raise Refused("it hands out statistics: export in evaluation mode")
+        raise Refused("it hands out statistics as in training: take all outputs but the first away")
     gamma, beta, mean, variance = (draft.weight(name).astype(np.float64) for name in node.inputs[1:5])
     # Up to opset 8 it might have numbers of its own for every place.
     by_place = not node.attributes.get("spatial", 1)
