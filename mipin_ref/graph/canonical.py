@@ -16,6 +16,7 @@ from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.gates import settle_gates
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
+from mipin_ref.graph.rewrites.selections import compose_selections
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Shape
 
@@ -73,6 +74,7 @@ def canonical(drafted: Drafted) -> Canonical:
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
+    compose_selections(wiring)
     target_shape = flatten_logits(wiring)
     problems = (*drafted.problems, *undecided)
     reached = frontier(wiring, problems, drafted.names, drafted.input, drafted.places)

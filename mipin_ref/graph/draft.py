@@ -12,7 +12,7 @@ import numpy as np
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.problem import Problem
-from mipin_ref.layers import HostArray, Shape, Wired
+from mipin_ref.layers import Gather, HostArray, Reshape, Shape, Slice, Wired
 
 BATCH = 1_000_003
 """Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
@@ -109,7 +109,8 @@ class Draft:
     """The state of the pass: what handlers read and extend.
 
     names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused;
-    sparse: weights that the file holds as sparse tensors; spent: what the model has asked for up to here.
+    sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
+    those that make one row of it; spent: what the model has asked for up to here.
     """
 
     opset: int
@@ -123,6 +124,8 @@ class Draft:
     aliases: dict[str, str] = field(default_factory=dict)
     behind: dict[str, Unknown] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
+    selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
+    rows: dict[str, list[Reshape]] = field(default_factory=dict)
     _shared: set[int] = field(default_factory=set)
 
     def constant(self, name: str) -> HostArray | None:

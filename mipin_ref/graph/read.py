@@ -251,6 +251,6 @@ def _initializers(proto: ModelProto) -> dict[str, HostArray]:
 
 def _opset(proto: ModelProto) -> int:
     opset = standard_opset(proto)
-    if opset < 9:
-        raise UnsupportedModel(f"the file uses opset {opset}; opset 9 is the oldest supported")
+    if opset < 7:
+        raise UnsupportedModel(f"the file uses opset {opset}; opset 7 is the oldest supported")
     return opset

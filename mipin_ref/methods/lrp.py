@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.layers import ConvTranspose, Resize
 from mipin_ref.methods.backward import BackwardMethod
 from mipin_ref.methods.products import FROZEN
 from mipin_ref.methods.relevance import RelevanceRule, Sum, Term, above, below, proportional, relevance_rules
@@ -41,7 +42,13 @@ class LrpEpsilon(BackwardMethod):
     def __init__(self, options: EpsilonOptions) -> None:
         super().__init__(options)
         epsilon = float(options.epsilon)
-        self.rules = {**relevance_rules(proportional("whole", epsilon), "whole", epsilon), **FROZEN}
+        weighted = proportional("whole", epsilon)
+        self.rules = {
+            **relevance_rules(weighted, "whole", epsilon),
+            ConvTranspose: weighted,
+            Resize: proportional(None, epsilon),
+            **FROZEN,
+        }
 
 
 @dataclass(frozen=True)

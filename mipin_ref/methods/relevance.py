@@ -24,6 +24,7 @@ from mipin_ref.layers import (
     Conv,
     Dense,
     Difference,
+    Gather,
     GlobalAveragePool,
     HostArray,
     Layer,
@@ -35,7 +36,7 @@ from mipin_ref.layers import (
 )
 from mipin_ref.layers.gate import copied
 from mipin_ref.methods.layer_context import LayerContext, Read
-from mipin_ref.methods.rules import MOVES, NOTHING, Move, Rule, Rules, Switches
+from mipin_ref.methods.rules import MOVES, NOTHING, Adjoint, Move, Rule, Rules, Switches
 
 STABILISER = 1e-9
 """Added to z, away from zero, by all rules but that of LRP-ε: where z is zero nothing is divided by it."""
@@ -194,6 +195,7 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
     return {
         **dict.fromkeys(MOVES, Move()),
         Negative: Unchanged(),
+        Gather: Adjoint(),
         **dict.fromkeys((AveragePool, GlobalAveragePool, Affine), shared),
         **dict.fromkeys((Dense, Conv), weighted),
         **dict.fromkeys((Add, Difference), Summands(stabiliser)),

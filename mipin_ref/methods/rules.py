@@ -18,8 +18,10 @@ from mipin_ref.layers import (
     AveragePool,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
     Difference,
+    Gather,
     GlobalAveragePool,
     Layer,
     Linear,
@@ -27,11 +29,13 @@ from mipin_ref.layers import (
     Negative,
     Pad,
     Reshape,
+    Resize,
     ResponseNorm,
     Slice,
     Switched,
     Transpose,
     Unweighted,
+    Where,
     as_kind,
 )
 from mipin_ref.layers.gate import copied
@@ -52,7 +56,7 @@ class Rule(Protocol):
 Rules = Mapping[type[Layer], Rule]
 NOTHING: frozenset[Read] = frozenset()
 
-MOVES: tuple[type[Layer], ...] = (Concat, Negative, Pad, Reshape, Slice, Transpose)
+MOVES: tuple[type[Layer], ...] = (Concat, Negative, Pad, Reshape, Slice, Transpose, Where)
 LINEAR: tuple[type[Layer], ...] = (Dense, Conv, AveragePool, GlobalAveragePool, Affine)
 
 
@@ -135,11 +139,17 @@ class Jacobian:
         return response_norm_adjoint(context.backend, signal, context.inputs[0], options)
 
 
-GRADIENT: Rules = {
+ELEMENTARY: Rules = {
     **dict.fromkeys(MOVES, Move()),
     **dict.fromkeys(LINEAR, Adjoint()),
     **dict.fromkeys((Add, Difference), Summed()),
+    Gather: Adjoint(),
     MaxPool: Switches(),
     Activation: Derivative(),
     ResponseNorm: Jacobian(),
 }
+"""Rules of the gradient for the kinds that every method has a rule for (method, section 10: those whose rules are made
+for rectifiers or patterns refuse the others by name)."""
+
+GRADIENT: Rules = {**ELEMENTARY, **dict.fromkeys((ConvTranspose, Resize), Adjoint())}
+"""Of all kinds."""

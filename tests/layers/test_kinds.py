@@ -24,12 +24,14 @@ from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.layers import (
     KINDS,
+    ConvTranspose,
     Dense,
     Extremum,
     Gate,
     Layer,
     Linear,
     Reshape,
+    Resize,
     Shared,
     Switched,
     Unweighted,
@@ -44,6 +46,8 @@ from tests.backends import EPS, backend, on_every_backend
 from tests.layers.made_up import SHAPE, negation, network, unchanged
 from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
 from tests.networks.gated import GATED
+from tests.networks.geometry_stages import GEOMETRY_STAGES
+from tests.networks.stages import STAGES
 from tests.oracles.design import block_design
 from tests.oracles.forward import pool_switches
 from tests.oracles.spec import MaxPool
@@ -56,8 +60,10 @@ FACTS = [
 
 @cache
 def graph(which: int | str) -> Network:
-    """A random network of a seed, or one of GATED by its name."""
-    return random_graph(seeded(which), ranks=(2,)) if isinstance(which, int) else GATED[which](0)
+    """A random network of a seed, from 60 on with kinds that change the grid, or one of GATED by its name."""
+    if isinstance(which, str):
+        return GATED[which](0)
+    return random_graph(seeded(which), ranks=(2,), stages=STAGES if which < 60 else GEOMETRY_STAGES)
 
 
 @cache
@@ -70,11 +76,16 @@ def recorded(which: int | str) -> tuple[mr.Network, dict[str, np.ndarray[Any, An
     return net, dict(Recorder(net, list(net.shapes))(x).values)
 
 
+REFUSING = {"lrp-alpha-beta", "deep-taylor", "excitation-backprop", "deconvnet", "guided-backprop"}
+REFUSING |= {"patternnet", "pattern-attribution"}
+MADE_FOR_OTHERS = (ConvTranspose, Resize)
+"""Methods made for rectifiers or patterns, and kinds of section 10 that they refuse by name."""
+
 X = np.random.default_rng(0).normal(size=(9, *SHAPE)).astype(np.float32)
 
 
 def layers() -> list[tuple[Layer, dict[str, np.ndarray[Any, Any]]]]:
-    return [(layer, values) for one in (*range(60), *GATED) for net, values in [recorded(one)] for layer in net.layers]
+    return [(layer, values) for one in (*range(100), *GATED) for net, values in [recorded(one)] for layer in net.layers]
 
 
 def subclasses(kind: type[Any]) -> set[type[Any]]:
@@ -175,8 +186,8 @@ RULED = dict.fromkeys((Gate, Extremum), DIFFERENTIATE | {"lrp-epsilon"})
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BACKWARD)
 def test_every_method_has_a_rule_for_every_kind_or_refuses_it_by_name(name: str, kind: type[Layer]) -> None:
-    """What a method has no rule for is in RULED, so that a rule that was forgotten is told here."""
-    ruled = name in RULED.get(kind, BACKWARD)
+    """What a method has no rule for is in RULED or REFUSING, so that a rule that was forgotten is told here."""
+    ruled = name in RULED.get(kind, BACKWARD) and not (name in REFUSING and kind in MADE_FOR_OTHERS)
     assert (kind in table_of(BACKWARD[name])) == ruled, f"method {name!r} has no rule for {kind.__name__}"
 
 
@@ -271,7 +282,7 @@ def test_linear_kinds_keep_inner_products(name: str) -> None:
 def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
     """A fit below would absorb a wrong sign or factor: here each layer is asked alone."""
     device, rng, seen = backend("numpy"), np.random.default_rng(0), set()
-    for seed in range(60):
+    for seed in range(100):
         ops = {op.output: op for op in graph(seed).ops}
         net, values = recorded(seed)
         for layer in net.layers:
@@ -285,9 +296,9 @@ def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
                 back = layer.pull_back(device, signal, slot, states)
                 for m in range(shape[0]):
                     expected = block_design(op, slot, signal, layer.in_shapes, switches, m)
-                    # Means of at most nine values, summed in another order.
+                    # Means of at most a few dozen values, summed in another order.
                     np.testing.assert_allclose(
-                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=9 * 4 * EPS, err_msg=str(layer)
+                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=36 * 4 * EPS, err_msg=str(layer)
                     )
             seen.add(type(layer))
     assert seen == {kind for kind in KINDS if issubclass(kind, Unweighted)}

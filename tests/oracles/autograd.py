@@ -6,6 +6,7 @@ package agrees with it to the rounding of double precision, however ill-conditio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
@@ -23,10 +24,12 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
     Difference,
     Extremum,
     Gate,
+    Gather,
     GlobalAveragePool,
     MaxPool,
     Negative,
@@ -34,8 +37,10 @@ from tests.oracles.spec import (
     Pad,
     Part,
     Reshape,
+    Resize,
     Slice,
     Transpose,
+    Where,
     Written,
     aligned,
     input_name,
@@ -146,6 +151,28 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
                 dilation=op.window.dilations,
                 groups=op.groups,
             )
+        case ConvTranspose():
+            w, size = op.window, op.output_size(tuple(x.shape[2:]))
+            bias = None if op.bias is None else torch.tensor(op.bias)
+            turned = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[x.ndim - 3]
+            # Cut by hand: torch takes equal pads alone, and no zeros behind but as output_padding.
+            whole = turned(x, torch.tensor(op.weight), None, w.strides, 0, 0, op.groups, w.dilations)
+            reach = zip(size, w.begins, whole.shape[2:], strict=True)
+            whole = F.pad(whole, _pads([0] * len(size), [max(0, n + b - have) for n, b, have in reach]))
+            whole = whole[(slice(None), slice(None), *(slice(b, b + n) for b, n in zip(w.begins, size, strict=True)))]
+            return whole if bias is None else whole + bias.reshape(-1, *(1,) * len(size))
+        case Resize():
+            rows = torch.zeros((math.prod(op.size), math.prod(x.shape[2:])), dtype=x.dtype)
+            for row, j in enumerate(np.ndindex(*op.size)):
+                for i, share in op.terms(j, tuple(x.shape[2:])):
+                    rows[row, int(np.ravel_multi_index(i, x.shape[2:]))] += share
+            return (x.flatten(2) @ rows.T).reshape(*x.shape[:2], *op.size)
+        case Gather():
+            for axis, pick in enumerate(op.picks, 1):
+                x = x if pick is None else x.index_select(axis, torch.tensor(pick))
+            return x
+        case Where():
+            return torch.where(torch.tensor(op.mask), x, xs[1] if len(xs) > 1 else torch.tensor(op.fill, dtype=x.dtype))
         case Dense():
             y = x @ torch.tensor(op.weight, dtype=x.dtype)
             return y if op.bias is None else y + torch.tensor(op.bias, dtype=x.dtype)
@@ -250,7 +277,8 @@ def _module(op: Op) -> Any:
     """What captum tells by its class; None for ops that it leaves to autograd."""
     if isinstance(op, MaxPool):
         geometry = op.window
-        plain = geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
+        small = all(2 * b <= k for b, k in zip(geometry.begins, geometry.kernel, strict=True))
+        plain = small and geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
         kind = (torch.nn.MaxPool1d, torch.nn.MaxPool2d, torch.nn.MaxPool3d)[len(geometry.kernel) - 1]
         return kind(geometry.kernel, geometry.strides, geometry.begins) if plain else None
     if not isinstance(op, Activation):

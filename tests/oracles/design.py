@@ -23,10 +23,12 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
     Difference,
     Extremum,
     Gate,
+    Gather,
     GlobalAveragePool,
     Integers,
     MaxPool,
@@ -35,9 +37,11 @@ from tests.oracles.spec import (
     Pad,
     Part,
     Reshape,
+    Resize,
     Shape,
     Slice,
     Transpose,
+    Where,
     Written,
     element,
 )
@@ -51,12 +55,13 @@ BLAS = ThreadpoolController()
 
 def has_parameters(op: Op) -> bool:
     """Whether the op's inverse is fitted (section 2's table); the others pass the signal through."""
-    return isinstance(op, Dense | Conv | GlobalAveragePool | AveragePool | ChannelAffine | Gate)
+    fitted = Dense | Conv | ConvTranspose | Resize | GlobalAveragePool | AveragePool | ChannelAffine | Gate
+    return isinstance(op, fitted)
 
 
 def has_intercept(op: Op, conv_bias: bool) -> bool:
     """The intercept column of section 2's table."""
-    return has_parameters(op) and not isinstance(op, Gate) and (conv_bias or not isinstance(op, Conv))
+    return has_parameters(op) and not isinstance(op, Gate) and (conv_bias or not isinstance(op, Conv | ConvTranspose))
 
 
 def is_state(op: Op, slot: int) -> bool:
@@ -151,6 +156,15 @@ def pull_back(
             return result
         case Pad():
             return signal[op.box(shapes[slot])].copy()
+        case Gather():
+            total = np.zeros((len(signal), *shapes[slot]))
+            copies = np.zeros(shapes[slot])
+            for index in np.ndindex(*signal.shape[1:]):
+                total[element(ALL, *op.source(index))] += signal[element(ALL, *index)]
+                copies[op.source(index)] += 1
+            return total / np.maximum(copies, 1)
+        case Where():
+            return np.where(op.mask if slot == 0 else ~op.mask, signal, 0.0)
         case MaxPool():
             if switches is None:
                 raise ValueError(f"MaxPool {op.output!r} without switches")
@@ -170,6 +184,30 @@ def conv_design(op: Conv, signal: Array, size: Shape, m: int) -> Array:
         for o in range(per_group):
             design[element(ALL, *i, o, *u)] += signal[element(ALL, group * per_group + o, *j)]
     return design.reshape(len(signal), *size, -1)
+
+
+def conv_transpose_design(op: ConvTranspose, signal: Array, size: Shape, m: int) -> Array:
+    """Regressors of input channel m for the kernel entries K[m, o, u]: what the location was spread to.
+
+    signal: [N, O, *out]; size: *in; returns [N, *in, O/groups · Π kernel], columns ordered as K[m, o, u] is.
+    """
+    outputs = op.weight.shape[1]
+    group = m // (op.weight.shape[0] // op.groups)
+    design = np.zeros((len(signal), *size, outputs, *op.weight.shape[2:]))
+    for j, u, i in op.connections(size):
+        for o in range(outputs):
+            design[element(ALL, *j, o, *u)] += signal[element(ALL, group * outputs + o, *i)]
+    return design.reshape(len(signal), *size, -1)
+
+
+def spread_mean(op: Resize, signal: Array, size: Shape, m: int) -> Array:
+    """The weighted mean of the signals at what each location was spread to, 0 where it was to nothing. [N, *in]."""
+    total, weights = np.zeros((len(signal), *size)), np.zeros(size)
+    for j in np.ndindex(*op.size):
+        for i, weight in op.terms(j, size):
+            total[element(ALL, *i)] += weight * signal[element(ALL, m, *j)]
+            weights[i] += weight
+    return total / np.where(weights > 0, weights, 1.0)
 
 
 def covering_mean(op: AveragePool, signal: Array, size: Shape, m: int) -> Array:
@@ -203,6 +241,10 @@ def block_design(
             columns = signal
         case Conv():
             columns = conv_design(op, signal, size, m)
+        case ConvTranspose():
+            columns = conv_transpose_design(op, signal, size, m)
+        case Resize():
+            columns[..., 0] = spread_mean(op, signal, size, m)
         case GlobalAveragePool():
             for p in np.ndindex(*size):
                 columns[element(ALL, *p, 0)] = signal[element(ALL, m, *(0 for _ in size))]

@@ -21,10 +21,12 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
     Difference,
     Extremum,
     Gate,
+    Gather,
     GlobalAveragePool,
     MaxPool,
     Negative,
@@ -32,9 +34,11 @@ from tests.oracles.spec import (
     Pad,
     Part,
     Reshape,
+    Resize,
     Shape,
     Slice,
     Transpose,
+    Where,
     Window,
     Written,
     aligned,
@@ -73,6 +77,36 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
             inputs.append(weight("weight", op.weight))
             if op.bias is not None:
                 inputs.append(weight("bias", op.bias))
+        case ConvTranspose():
+            attributes = {**_attributes(op.window), "dilations": op.window.dilations, "group": op.groups}
+            if op.more:
+                attributes["output_padding"] = op.more
+            inputs.append(weight("weight", op.weight))
+            if op.bias is not None:
+                inputs.append(weight("bias", op.bias))
+        case Resize():
+            attributes = {"mode": op.mode, "coordinate_transformation_mode": op.coordinates}
+            attributes["nearest_mode"] = op.rounding
+            whole, batch = f"{op.output}.whole", f"{op.output}.batch"
+            sizes = f"{op.output}.sizes"
+            return [
+                helper.make_node("Shape", inputs, [whole]),
+                helper.make_node("Gather", [whole, constant("first", np.asarray([0]))], [batch]),
+                helper.make_node("Concat", [batch, constant("rest", np.asarray(shape))], [sizes], axis=0),
+                helper.make_node(kind, [*inputs, "", "", sizes], [op.output], name=op.output, **attributes),
+            ]
+        case Gather():
+            chosen = [axis for axis, pick in enumerate(op.picks) if pick is not None]
+            nodes = []
+            for axis in chosen:
+                output = op.output if axis == chosen[-1] else f"{op.output}.{axis}"
+                index = constant(f"index{axis}", np.asarray(op.picks[axis], dtype=np.int64))
+                nodes.append(helper.make_node(kind, [inputs[0], index], [output], name=output, axis=axis + 1))
+                inputs = [output]
+            return nodes
+        case Where():
+            other = inputs[1] if len(inputs) > 1 else weight("fill", op.fill)
+            inputs = [constant("mask", op.mask[None]), inputs[0], other]
         case Dense():
             kind = "MatMul" if op.bias is None else "Gemm"
             inputs.append(weight("weight", op.weight))

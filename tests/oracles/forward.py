@@ -18,10 +18,12 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
     Difference,
     Extremum,
     Gate,
+    Gather,
     GlobalAveragePool,
     Integers,
     MaxPool,
@@ -30,9 +32,11 @@ from tests.oracles.spec import (
     Pad,
     Part,
     Reshape,
+    Resize,
     Shape,
     Slice,
     Transpose,
+    Where,
     Written,
     aligned,
     element,
@@ -81,6 +85,39 @@ def conv(op: Conv, x: Array) -> Array:
     if op.bias is not None:
         for o in range(outputs):
             y[:, o] += op.bias[o]
+    return y
+
+
+def conv_transpose(op: ConvTranspose, x: Array) -> Array:
+    """x: [N, I, *in]; returns [N, O, *out]."""
+    inputs, outputs = op.weight.shape[0] // op.groups, op.weight.shape[1]
+    y = np.zeros((len(x), outputs * op.groups, *op.output_size(x.shape[2:])))
+    for j, u, i in op.connections(x.shape[2:]):
+        for m in range(op.weight.shape[0]):
+            for o in range(outputs):
+                channel = (m // inputs) * outputs + o
+                y[element(ALL, channel, *i)] += op.weight[element(m, o, *u)] * x[element(ALL, m, *j)]
+    if op.bias is not None:
+        for o in range(y.shape[1]):
+            y[:, o] += op.bias[o]
+    return y
+
+
+def resize(op: Resize, x: Array) -> Array:
+    """x: [N, C, *in]; returns [N, C, *out]."""
+    y = np.zeros((*x.shape[:2], *op.size))
+    for j in np.ndindex(*op.size):
+        for i, weight in op.terms(j, x.shape[2:]):
+            y[element(ALL, ALL, *j)] += weight * x[element(ALL, ALL, *i)]
+    return y
+
+
+def gather(op: Gather, x: Array) -> Array:
+    """x: [N, *sample]; returns [N, *picked]."""
+    shape = [n if pick is None else len(pick) for pick, n in zip(op.picks, x.shape[1:], strict=True)]
+    y = np.zeros((len(x), *shape))
+    for index in np.ndindex(*shape):
+        y[element(ALL, *index)] = x[element(ALL, *op.source(index))]
     return y
 
 
@@ -195,6 +232,14 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
     match op:
         case Conv():
             return conv(op, x)
+        case ConvTranspose():
+            return conv_transpose(op, x)
+        case Resize():
+            return resize(op, x)
+        case Gather():
+            return gather(op, x)
+        case Where():
+            return np.where(op.mask, x, xs[1] if len(xs) > 1 else op.fill)
         case Dense():
             return dense(op, x)
         case MaxPool():

@@ -32,6 +32,7 @@ from tests.oracles.spec import (
     Activation,
     Array,
     Conv,
+    ConvTranspose,
     Dense,
     Gate,
     Integers,
@@ -150,7 +151,7 @@ def fit_tensor(
     source: the masked signals S of the tensors above, by name.
     """
     kinds = {type(consumer.op) for consumer in consumers}
-    if Dense in kinds and Conv in kinds:
+    if Dense in kinds and kinds & {Conv, ConvTranspose}:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
     alone = len(consumers) == 1 and isinstance(consumers[0].op, Gate)
     intercept = (conv_bias and not alone) or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
@@ -178,6 +179,8 @@ def fit_tensor(
                 weight[group * per_group : (group + 1) * per_group, local] = part.reshape(
                     per_group, *op.weight.shape[2:]
                 )
+        elif isinstance(op, ConvTranspose):
+            weight = np.stack(parts).reshape(op.weight.shape)
         else:
             weight = np.concatenate(parts)
         blocks.append(Block(op.output, consumer.slot, weight))
@@ -206,8 +209,8 @@ def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping
 
 def channel_weights(op: Op, weight: Array, m: int) -> Array:
     """The entries of a block's weight that channel m uses, in the order of block_design's columns."""
-    if isinstance(op, Dense):
-        return np.asarray(weight[m])
+    if isinstance(op, Dense | ConvTranspose):
+        return np.asarray(weight[m]).reshape(-1)
     if isinstance(op, Conv):
         per_group = op.weight.shape[0] // op.groups
         group, local = divmod(m, op.weight.shape[1])

@@ -18,10 +18,12 @@ from mipin_ref.layers import (
     AveragePool,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
     Difference,
     Extremum,
     Gate,
+    Gather,
     GlobalAveragePool,
     HostArray,
     Layer,
@@ -29,10 +31,12 @@ from mipin_ref.layers import (
     Negative,
     Pad,
     Reshape,
+    Resize,
     ResponseNorm,
     Shared,
     Slice,
     Transpose,
+    Where,
     as_kind,
 )
 from mipin_ref.layers.averages import average, window_counts
@@ -64,6 +68,16 @@ def _convolved(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
     yield (
         "the kernel is flipped in space: ONNX's Conv is a cross-correlation",
+        lambda: conv.product(get_backend(), x, flipped) + conv.offset.astype(np.float64),
+    )
+
+
+def _convolved_back(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from _without_bias(layer, values, golden)
+    conv, x = as_kind(layer, ConvTranspose), values[layer.input].astype(np.float64)
+    flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
+    yield (
+        "the kernel is flipped in space",
         lambda: conv.product(get_backend(), x, flipped) + conv.offset.astype(np.float64),
     )
 
@@ -114,5 +128,7 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Gate: _gated,
     Extremum: _extreme,
     **dict.fromkeys((Negative, Difference), _turned),
+    ConvTranspose: _convolved_back,
+    **dict.fromkeys((Gather, Resize, Where), _none),
     **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }

@@ -9,8 +9,12 @@ from mipin_ref.graph.ops import (
     learners,
     mean,
     per_channel,
+    resize,
+    selections,
     shape,
     sliding,
+    spatial,
+    transposed,
 )
 from mipin_ref.graph.ops.registry import HANDLERS
 
@@ -24,6 +28,10 @@ __all__ = [
     "learners",
     "mean",
     "per_channel",
+    "resize",
+    "selections",
     "shape",
     "sliding",
+    "spatial",
+    "transposed",
 ]
