@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -373,6 +374,7 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             return first
         case Activation():
             return first
+    assert_never(op)
 
 
 def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:
