@@ -34,7 +34,8 @@ class Given:
 @dataclass(frozen=True, eq=False)
 class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
-    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything.
+    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything;
+    below: what integers that the file is tried with stay under, as it may look them up in a table.
     """
 
     data: str
@@ -43,6 +44,7 @@ class Bound:
     dtype: np.dtype[Any]
     given: Mapping[str, Given] = field(default_factory=dict)
     said: bool = False
+    below: int = 8
 
     @property
     def whole(self) -> bool:
@@ -56,7 +58,9 @@ class Bound:
 
     def feed(self, x: HostArray) -> dict[str, HostArray]:
         """What onnxruntime is given for samples x [n, *shape]."""
-        return {self.data: x} | {name: one.of(len(x)) for name, one in self.given.items()}
+        with np.errstate(over="ignore"):  # what half precision does not reach is Inf there
+            typed = np.asarray(x, self.dtype)
+        return {self.data: typed} | {name: one.of(len(x)) for name, one in self.given.items()}
 
     def digest(self, sha256: str) -> str:
         """The hash of a file and of what was said of its inputs; that of the file where nothing was."""
@@ -81,25 +85,63 @@ def bind(
     inputs = {value.name: value for value in proto.graph.input}
     wanted = _named("input_shape", input_shape, inputs)
     values = _named("given", given, inputs)
-    free = [value for name, value in inputs.items() if name in needed and name not in made and name not in values]
-    open_ = [name for name in needed if name in inputs and name not in made]
-    if not open_:
+    read = [name for name in needed if name in inputs and name not in made]
+    if not read:
         raise UnsupportedModel("the output does not depend on any input of the network")
-    if not free:
+    if all(name in values for name in read):
         raise InvalidData("every input is given a value: leave the one free that is to be explained")
-    if len(free) > 1:
-        raise UnsupportedModel(
-            f"the network has {len(free)} inputs: {', '.join(map(_described, free))}; give all but the one to explain "
-            "a value, option 'given'"
-        )
-    data = free[0]
-    sized = _size(data, wanted.get(data.name))
+    sized = {name for name in inputs if name in wanted and _size(inputs[name], wanted[name])}
+    if missing := left_open(proto, needed, input_shape, given):
+        raise UnsupportedModel(missing)
+    data = next(value for name, value in inputs.items() if name in read and name not in values)
     shape, batch, dtype = _read(data)
     param = data.type.tensor_type.shape.dim[0].dim_param
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or sized)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized, _rows(proto))
+
+
+def left_open(
+    proto: ModelProto, needed: Collection[str], input_shape: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+) -> str:
+    """What the file leaves open of its inputs and nobody has said yet, and by which options to say it; else empty."""
+    known = {tensor.name for tensor in proto.graph.initializer} | {*(given or ())}
+    free = [value for value in proto.graph.input if value.name in needed and value.name not in known]
+    batches = {value.type.tensor_type.shape.dim[0].dim_param for value in free if value.type.tensor_type.shape.dim}
+    unsaid = [value for value in free if value.name not in (input_shape or ())]
+    sizes = [axes for value in unsaid if (axes := _open_axes(value, batches - {""}))]
+    told = []
+    if len(free) > 1:
+        told.append(
+            f"the network has {len(free)} inputs, {', '.join(map(_described, free))}: bind all but the one to explain "
+            "to a value, option 'given'"
+        )
+    if sizes:
+        which = "" if len(free) == 1 else " of the one to explain"
+        told.append(f"the file leaves {', '.join(sizes)} open: give the sizes of a sample{which}, option 'input_shape'")
+    return "; ".join(told)
+
+
+def _open_axes(value: ValueInfoProto, batches: Collection[str]) -> str:
+    """The axes of a sample whose lengths the file leaves open. batches: what other inputs call their batch."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return f"all axes of input {value.name!r}"
+    others = {*batches} - {kind.shape.dim[0].dim_param if kind.shape.dim else ""}
+    axes = [
+        f"{axis} ({dim.dim_param})" if dim.dim_param else str(axis)
+        for axis, dim in enumerate(kind.shape.dim)
+        if axis and dim.dim_value <= 0 and dim.dim_param not in others
+    ]
+    return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(axes)} of input {_described(value)}" if axes else ""
+
+
+def _rows(proto: ModelProto, most: int = 8) -> int:
+    """The rows of the smallest table that the file looks something up in, at most so many."""
+    tables = {node.input[0] for node in proto.graph.node if node.op_type == "Gather"}
+    rows = [int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.name in tables and tensor.dims]
+    return max(1, min([most, *rows]))
 
 
 def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:
@@ -120,12 +162,13 @@ def _described(value: ValueInfoProto) -> str:
 
 
 def _size(value: ValueInfoProto, wanted: Any) -> bool:
-    """Write the sizes of a sample into the input. Returns whether the file had left any of them open."""
-    if wanted is None:
-        return False
-    sizes = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else None
-    if sizes is None or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
+    """Write the sizes of a sample into the input. Returns whether the file leaves any of them open."""
+    several = isinstance(wanted, Sequence | np.ndarray) and not isinstance(wanted, str | bytes) and np.ndim(wanted) == 1
+    sizes = tuple(wanted) if several else ()
+    if not sizes or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
         raise InvalidData(f"input_shape of {value.name!r} must be the sizes of a sample, not {shown(wanted)}")
+    if (elements := prod(map(int, sizes))) > TENSOR:
+        raise InvalidData(f"input_shape of {value.name!r} asks for {elements:,} elements ({TENSOR:,} are allowed)")
     kind = value.type.tensor_type
     dims = kind.shape.dim
     told = kind.HasField("shape")
@@ -137,14 +180,15 @@ def _size(value: ValueInfoProto, wanted: Any) -> bool:
         raise InvalidData(
             f"input_shape of {value.name!r} has {len(sizes)} sizes; a sample of {_described(value)} has {len(dims) - 1}"
         )
+    open_ = False
     for axis, (dim, size) in enumerate(zip(list(dims)[1:], sizes, strict=True), 1):
         if dim.dim_value > 0 and dim.dim_value != size:
             raise InvalidData(
                 f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
             )
-        told = told and dim.dim_value > 0
+        open_ = open_ or dim.dim_value <= 0
         dim.dim_value = int(size)
-    return not told
+    return open_
 
 
 def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
@@ -152,16 +196,9 @@ def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
     if kind.elem_type not in (*FLOATS, *WHOLES):
         raise UnsupportedModel(f"input {value.name!r} holds neither floating-point numbers nor integers")
     dims = kind.shape.dim
-    if not kind.HasField("shape"):
-        raise UnsupportedModel(
-            f"input {value.name!r} has no shape in the file: give that of a sample, option 'input_shape'"
-        )
     if len(dims) < 2:
-        raise UnsupportedModel(f"input {value.name!r} must have a batch axis and at least one more")
-    free = [f"{i} ({d.dim_param})" if d.dim_param else str(i) for i, d in enumerate(dims) if i > 0 and d.dim_value <= 0]
-    if free:
         raise UnsupportedModel(
-            f"input {value.name!r} leaves axis {', '.join(free)} open: give the sizes of a sample, option 'input_shape'"
+            f"input {_described(value)} cannot be explained: it needs an axis of samples and at least one more"
         )
     shape = tuple(int(d.dim_value) for d in dims[1:])
     batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
@@ -195,7 +232,16 @@ def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
         raise InvalidData(
             f"given {value.name!r} has {array.shape[axis]} entries along the samples; give one, for every sample"
         )
-    return Given(array.astype(dtype), axis)
+    return Given(_typed(value.name, array, dtype), axis)
+
+
+def _typed(name: str, array: HostArray, dtype: np.dtype[Any]) -> HostArray:
+    """The value in the type that the network reads. Raises InvalidData where that cannot hold it."""
+    with np.errstate(over="ignore"):
+        typed = array.astype(dtype)
+    if not np.all(np.isfinite(typed)) if dtype.kind == "f" else not np.array_equal(typed, array):
+        raise InvalidData(f"given {name!r} holds numbers that {dtype}, which the network reads, does not reach")
+    return typed
 
 
 def _drop_default(proto: ModelProto, name: str) -> None:

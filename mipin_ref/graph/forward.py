@@ -159,8 +159,9 @@ def check_batch(net: LayerList, x: Any) -> None:
 
 def _integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     """Samples as the integers that the network reads. Raises InvalidData where they are none."""
-    whole = np.ascontiguousarray(x, dtype)
-    if x.dtype.kind == "f" and not np.array_equal(whole, x):
+    with np.errstate(invalid="ignore"):  # NaN and Inf are told as other numbers
+        whole = np.ascontiguousarray(x, dtype)
+    if not np.array_equal(whole, x):
         raise InvalidData(f"the network reads integers ({dtype}), and the data hold other numbers")
     return whole
 

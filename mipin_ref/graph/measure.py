@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,8 @@ from onnx import ModelProto
 from mipin_ref.graph import measuring
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.limits import TENSOR
+from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.layers import HostArray, Shape
 
 SIZES = (2, 3)
@@ -56,29 +59,30 @@ class Measure:
         return bool(self._found[0])
 
     @property
+    def failure(self) -> str | None:
+        """What onnxruntime says of why no run of the file came to its end; None where it said nothing."""
+        told = self._told
+        return None if self.known or told is None or told["failure"] is None else runtime_reason(told["failure"])
+
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
         return self._found[1]
 
     @cached_property
     def _found(self) -> tuple[dict[str, Measured], int | None]:
-        told = self._told()
+        told = self._told
         if told is None:
             return {}, None
-        sizes: tuple[int, ...] = SIZES
-        runs = [told["runs"].get(str(size)) for size in sizes]
-        if any(run is None for run in runs):
-            sizes = (self._bound.file_batch or 1,)
-            runs = [told["runs"].get(str(sizes[0]))]
-        known = {}
-        for place, name in enumerate(told["names"] if runs[0] is not None else []):
-            shapes = [tuple(run[place]) for run in runs]
-            axis = _axis(shapes, sizes)
-            if axis is not None:
-                sample = shapes[0][:axis] + shapes[0][axis + 1 :]
-                known[name] = Measured(sample, axis, bool(told["floating"][place]))
-        return known, (sizes[0] if known and len(sizes) == 1 else None)
+        known = _known(told, SIZES)
+        alone = self._bound.file_batch or 1
+        if not known or (self._bound.file_batch is not None and self._proto.graph.output[0].name not in known):
+            # Of other lengths the file cannot be run, or no output has as many samples as it was given.
+            known = _known(told, (alone,)) or known
+            return known, alone if known else None
+        return known, None
 
+    @cached_property
     def _told(self) -> dict[str, Any] | None:
         """What the program in measuring.py tells; None where it does not live to tell."""
         names = [name for node in self._proto.graph.node for name in node.output if name]
@@ -92,9 +96,13 @@ class Measure:
             except (ValueError, EncodeError):  # with its weights inside it is larger than a file can be
                 return None
             (folder / "names.json").write_text(json.dumps(names))
-            for size in {*SIZES, self._bound.file_batch or 1}:
+            (folder / "inputs.json").write_text(json.dumps([self._bound.data, *self._bound.given]))
+            batch = self._bound.file_batch or 1
+            # No memory is taken for a batch that is only written down.
+            for size in {*SIZES, *([batch] if batch * prod(self._bound.shape) <= TENSOR else [])}:
                 feed = self._bound.feed(plausible(self._bound, size, seed=0))
-                np.savez(folder / f"{size}.npz", allow_pickle=False, **feed)
+                # By position: a name can be anything, also what savez calls its own arguments.
+                np.savez(folder / f"{size}.npz", *feed.values())
             try:
                 subprocess.run(
                     [sys.executable, str(Path(measuring.__file__)), str(folder)],
@@ -114,8 +122,22 @@ def plausible(bound: Bound, samples: int, seed: int) -> HostArray:
     """Inputs [n, *shape] in a range that a network may be made for: normal numbers, or small integers."""
     random = np.random.default_rng(seed)
     if bound.whole:
-        return random.integers(0, 8, (samples, *bound.shape)).astype(bound.dtype)
+        return random.integers(0, bound.below, (samples, *bound.shape)).astype(bound.dtype)
     return random.standard_normal((samples, *bound.shape), np.float32).astype(bound.dtype)
+
+
+def _known(told: Mapping[str, Any], sizes: Sequence[int]) -> dict[str, Measured]:
+    """The tensors whose axis of samples can be told from runs of these sizes; none where one of them failed."""
+    runs = [told["runs"].get(str(size)) for size in sizes]
+    if any(run is None for run in runs):
+        return {}
+    known = {}
+    for name, floating, *made in zip(told["names"], told["floating"], *runs, strict=True):
+        shapes = [tuple(shape) for shape in made]
+        axis = _axis(shapes, sizes)
+        if axis is not None:
+            known[name] = Measured(shapes[0][:axis] + shapes[0][axis + 1 :], axis, bool(floating))
+    return known
 
 
 def _axis(shapes: Sequence[Shape], sizes: Sequence[int]) -> int | None:

@@ -1,7 +1,8 @@
 """A program of its own: runs a file that nobody vouches for, and tells the shapes of its tensors.
 
 onnxruntime can end the process that asks it, by a fault of its own or for want of memory; here that is this one's end.
-Called with a folder that holds model.onnx, names.json and the inputs of each run, N.npz; writes told.json there.
+Called with a folder that holds model.onnx, the names of its tensors and inputs, and the inputs of each run, N.npz, in
+this order; writes told.json there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,21 +26,28 @@ ROOM = 6 << 30
 def main(folder: Path) -> None:
     _limit(ROOM + 8 * (folder / "model.onnx").stat().st_size)
     proto = onnx.load(folder / "model.onnx")
-    names = json.loads((folder / "names.json").read_text())
-    types = {value.name: value.type for value in _session(_offering(proto, names)).get_outputs()}
+    names, inputs = (json.loads((folder / f"{what}.json").read_text()) for what in ("names", "inputs"))
+    try:
+        types = {value.name: value.type for value in _session(_offering(proto, names)).get_outputs()}
+    except Exception as error:  # whatever onnxruntime raises of a file that it does not take
+        told: dict[str, Any] = {"names": [], "floating": [], "runs": {}, "failure": str(error)}
+        (folder / "told.json").write_text(json.dumps(told))
+        return
     names = [name for name in names if types.get(name, "").startswith("tensor(")]
     shapes = [f"{name}:shape" for name in names]
     runtime = _session(_offering(proto, shapes, [helper.make_node("Shape", [n], [f"{n}:shape"]) for n in names]))
     known = {value.name for value in runtime.get_inputs()}
     runs: dict[str, list[list[int]] | None] = {}
+    failure = None
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as stored:
-            feed = {name: stored[name] for name in stored.files if name in known}
+            feed = {name: stored[f"arr_{i}"] for i, name in enumerate(inputs) if name in known}
         try:
             runs[path.stem] = [[int(d) for d in shape] for shape in runtime.run(shapes, feed)]
-        except Exception:  # whatever onnxruntime raises of a batch that the file does not have
-            runs[path.stem] = None
-    told = {"names": names, "floating": [types[name] in FLOATS for name in names], "runs": runs}
+        except Exception as error:  # whatever onnxruntime raises of a batch that the file does not have
+            runs[path.stem], failure = None, failure or str(error)
+    floating = [types[name] in FLOATS for name in names]
+    told = {"names": names, "floating": floating, "runs": runs, "failure": failure}
     (folder / "told.json").write_text(json.dumps(told))
 
 

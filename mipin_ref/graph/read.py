@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +15,7 @@ from mipin_ref.graph.conditions import Decided
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
-from mipin_ref.graph.label import scores_behind
+from mipin_ref.graph.label import proposal, scores_behind, scores_in_front
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
@@ -76,18 +76,20 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     """
     values = list(proto.graph.output)
     names: list[str] = [value.name for value in values]
-    told = {scores_behind(proto, name) for name in names} - {*names}
-    if wanted is not None:
-        if wanted not in names and wanted not in told:
-            raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
-        return scores_behind(proto, wanted)
     # Class labels (integers, strings) ride along in scikit-learn's exports; they hold no logit to explain.
     scores = [
         v.name for v in values if not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type in (0, *FLOATS)
     ]
+    if wanted is not None:
+        if wanted not in names and not any(wanted in scores_in_front(proto, name) for name in names):
+            raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
+        meant = scores_behind(proto, wanted)
+        if meant in names and meant not in scores:
+            raise UnsupportedModel(_no_scores(f"output {meant!r}", proto, [meant]))
+        return meant
     choices = scores or [name for name in names if scores_behind(proto, name) != name]
     if not choices:
-        raise UnsupportedModel(f"none of the network's outputs ({', '.join(names)}) is a floating-point tensor")
+        raise UnsupportedModel(_no_scores(f"none of the network's outputs ({', '.join(names)})", proto, names))
     chosen = {scores_behind(proto, name) for name in choices}
     if len(chosen) > 1:
         raise InvalidData(
@@ -96,12 +98,22 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     return chosen.pop()
 
 
+def _no_scores(what: str, proto: ModelProto, names: Sequence[str]) -> str:
+    """That something which is told is no score, and what to explain in its place."""
+    hints = list(filter(None, (proposal(proto, name) for name in names)))
+    told = f"{what} is a floating-point tensor" if what.startswith("none") else f"{what} is no floating-point tensor"
+    return "; ".join([told, *hints])
+
+
 def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None = None) -> Drafted:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
     bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them.
     Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant.
     """
+    if all(value.name != bound.data for value in proto.graph.input):
+        # What read it is gone with the branch of an If that is not taken.
+        raise UnsupportedModel(f"output {output!r} does not depend on the network's input {bound.data!r}")
     constants = _initializers(proto)
     constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
     nodes = [node_of(node) for node in proto.graph.node]
@@ -261,6 +273,6 @@ def _initializers(proto: ModelProto) -> dict[str, HostArray]:
 
 def _opset(proto: ModelProto) -> int:
     opset = standard_opset(proto)
-    if opset < 9:
-        raise UnsupportedModel(f"the file uses opset {opset}; opset 9 is the oldest supported")
+    if opset < 7:
+        raise UnsupportedModel(f"the file uses opset {opset}; opset 7 is the oldest supported")
     return opset

@@ -35,6 +35,8 @@ def checked_targets(net: Network, target: Any, samples: int, where: str = "") ->
     if not several:
         one = target.item() if isinstance(target, np.ndarray) else target
         return np.full(samples, net.check_target(one), np.int64)
+    if given.ndim > 1 and all(isinstance(one, tuple) for one in target):
+        return np.array([net.check_target(one) for one in target], np.int64)
     if given.shape != (samples,):
         raise InvalidData(_wrong_count(begin, samples, given.shape))
     if given.dtype.kind not in "iu":

@@ -55,14 +55,22 @@ class FitOptions(TypedDict, total=False):
     preprocess: Preprocessing | None
 
 
+Indices = tuple[int, ...]
+"""A target of an output of several axes."""
+
+
 @overload
-def fit(net: Network, x: Any, target: int, **options: Unpack[FitOptions]) -> Inverse: ...
+def fit(net: Network, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
 @overload
 def fit(net: Network, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
+@overload
+def fit(
+    net: Network, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
+) -> dict[int | tuple[int, ...], Inverse]: ...
 def fit(
     net: Network,
     x: Any,
-    target: int | Sequence[int],
+    target: int | tuple[int, ...] | Sequence[int] | Sequence[int | tuple[int, ...]],
     *,
     labels: Any = None,
     ridge: float = 1e-3,
@@ -79,11 +87,12 @@ def fit(
     progress: bool = False,
     client: Any = None,
     preprocess: Preprocessing | None = None,
-) -> Inverse | dict[int, Inverse]:
+) -> Inverse | dict[int, Inverse] | dict[int | tuple[int, ...], Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
     net: from `load`; x: calibration samples [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with
-    len() and slicing, read batch by batch; target: class index, or several (the result is then a dict by class);
+    len() and slicing, read batch by batch; target: class index, a tuple of indices where the output has more axes,
+    or a list of several (the result is then a dict by target);
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent, the class of the highest
     logit, which in a network of one output is always its one class 0); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
@@ -156,7 +165,7 @@ def fit(
             warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
-    return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}  # type: ignore[misc]
+    return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}
 
 
 def _fitted(

@@ -24,7 +24,7 @@ def load_inverse(
     path: str | Path,
     net: Network,
     *,
-    target: int | None = None,
+    target: int | tuple[int, ...] | None = None,
     backend: str | Backend | ModuleType = "numpy",
 ) -> Inverse:
     """Read an inverse that `Inverse.save` wrote.
@@ -52,8 +52,9 @@ def load_inverse(
     )
 
 
-def _check_header(path: Path, header: dict[str, Any], net: Network, target: int | None) -> None:
+def _check_header(path: Path, header: dict[str, Any], net: Network, target: int | tuple[int, ...] | None) -> None:
     if header.get("model_sha256") != net.sha256 or header.get("output") != net.output:
         raise CorruptFile(f"{str(path)!r} was fitted on another network (or another output of this one)")
     if target is not None and header.get("target") != net.check_target(target):
-        raise CorruptFile(f"{str(path)!r} explains class {header.get('target')}, not class {target}")
+        held = net.target(net.known_index(header.get("target")))
+        raise CorruptFile(f"{str(path)!r} explains class {held}, not class {target}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
@@ -92,23 +93,44 @@ class Shared(Linear, group=True):
         """What `adjoint` holds beside signal and result, however many the samples."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A convolution whose adjoint takes a signal [n, outputs, *locations] to the input's grid."""
+
+    window: Window
+    locations: Shape
+    outputs: int
+
+
 class Located(Shared, group=True):
     """A Shared kind that does the same at every location, which are the rows of its fit (paper, Eq. 7).
 
-    groups: of channels, each with weights of its own.
+    window: how its locations meet those of the input, over the axes of the sample but that of the channels; groups: of
+    channels, each with weights of its own. Its inverse is the adjoint of one convolution, or the sum of several, one a
+    part; to these all shapes have the channels in front, whatever their axis.
     """
 
     sample_rows = False
     groups: int
-
-    @property
-    @abstractmethod
-    def geometry(self) -> Window:
-        """How its locations meet those of the input, over the axes of the sample but that of the channels."""
+    window: Window
 
     @abstractmethod
     def block_of(self, kernel: HostArray) -> HostArray:
-        """The block of weights that a kernel [out, in / groups, *geometry.kernel] means."""
+        """The block of weights that a kernel [out, in / groups, *window.kernel] of the one part means."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The convolutions whose adjoints the inverse is the sum of."""
+        return (Part(self.window, self.out_shape[1:], self.out_shape[0]),)
+
+    def divided(self, backend: Backend, signal: Array) -> tuple[Array, ...]:
+        """signal [n, out, *locations], the channels in front -> what each part takes of it [n, outputs, *locations]."""
+        return (signal,)
+
+    def assembled(self, kernels: Sequence[HostArray]) -> HostArray:
+        """The block of weights, of each part's kernel [outputs, in / groups, *kernel]."""
+        (kernel,) = kernels
+        return self.block_of(kernel)
 
 
 class Unweighted(Layer, group=True):

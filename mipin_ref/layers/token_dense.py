@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import KeepsAxes, Located
+from mipin_ref.layers.groups import KeepsAxes, Located, Part
 from mipin_ref.layers.kind import HostArray, Shape, Writer
 from mipin_ref.window import Window
 
@@ -45,10 +46,15 @@ class TokenDense(Located, KeepsAxes):
     def channels(self) -> int:
         return self.axis
 
-    @property
-    def geometry(self) -> Window:
+    @cached_property
+    def window(self) -> Window:  # type: ignore[override]
         one, none = (1,) * (len(self.in_shape) - 1), (0,) * (len(self.in_shape) - 1)
         return Window(one, one, none, none, one)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        others = tuple(length for axis, length in enumerate(self.out_shape, 1) if axis != self.axis)
+        return (Part(self.window, others, self.out_shape[self.axis - 1]),)
 
     @property
     def locations(self) -> int:

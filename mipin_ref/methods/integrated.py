@@ -83,7 +83,9 @@ class _FromInner(Sweep):
                     f"method {method.name!r} cannot explain tensor {at!r}: a way to the logits passes it by, "
                     f"through {beside[0]!r}"
                 )
-        behind = replace(net, layers=layers, input=at, input_shape=net.shapes[at])
+        # What stands in front of the layers makes this tensor, and none that they read beside it.
+        alone: dict[str, Any] = {"sources": {}, "stem": None, "reads": None, "apart": {}}
+        behind = replace(net, layers=layers, input=at, input_shape=net.shapes[at], **alone)
         super().__init__(behind, backend, at, lambda layer: method.rule(net, layer))
         self.whole = net
         self._to = Recorder(net, [at], keep=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.layers import Norm, TokenDense
+from mipin_ref.layers import ConvTranspose, Norm, Resize, TokenDense
 from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.products import FROZEN
 from mipin_ref.methods.relevance import (
     Normalised,
     RelevanceRule,
@@ -35,9 +36,13 @@ class EpsilonOptions:
 
 
 class LrpEpsilon(BackwardMethod):
-    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015)."""
+    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015).
+
+    Gates are constant, so that all relevance is that of the content (CP-LRP: Ali et al., XAI for Transformers, 2022).
+    """
 
     name = "lrp-epsilon"
+    frozen = True
     multiplier = False
     follows_logit = False
     logit = True
@@ -49,8 +54,10 @@ class LrpEpsilon(BackwardMethod):
         weighted = proportional("whole", epsilon)
         self.rules = {
             **relevance_rules(weighted, "whole", epsilon),
-            TokenDense: weighted,
+            **dict.fromkeys((TokenDense, ConvTranspose), weighted),
+            Resize: proportional(None, epsilon),
             Norm: Normalised(epsilon),
+            **FROZEN,
         }
 
 

@@ -16,6 +16,7 @@ from mipin_ref.data.calibration import samples_like
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import faced
 from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
@@ -45,7 +46,7 @@ class InverseFitting(Fitting):
         """Every inverse there is, by class, those of `classes` among them."""
         missing = sorted({*classes} - self._inverses.keys())
         if missing:
-            made: dict[Any, Inverse] = fit(self.net, self.samples, [self.net.target(c) for c in missing], **self.given)  # type: ignore[misc]
+            made = fit(self.net, self.samples, [self.net.target(c) for c in missing], **self.given)
             self._inverses |= {c: made[self.net.target(c)] for c in missing}
         return dict(self._inverses)
 
@@ -118,7 +119,7 @@ class MipIn(Method):
         """See `Method.attribute`: what the inverse of each class makes of its samples."""
         targets, data = _asked(net, x, target)
         classes = np.unique(targets).tolist()
-        tensor = None if at is None else self.explained(net, at)
+        tensor = None if at is None else self.explained(faced(net, targets)[0], at)
         inverses = self._inverses(net, classes, tensor, run)
         if is_one(target):
             return inverses[classes[0]].attribute(data, at=tensor, batch_size=run.batch_size)
@@ -140,8 +141,9 @@ class MipIn(Method):
         if options.inverse is not None:
             given = self._given(net)
             if missing := [c for c in classes if c not in given]:
+                there = ", ".join(str(net.target(c)) for c in given)
                 raise InvalidData(
-                    f"option 'inverse' has none of class {missing[0]}; it has those of {', '.join(map(str, given))}"
+                    f"option 'inverse' has none of class {net.target(missing[0])}; it has those of {there}"
                 )
             return given
         end = None if at == net.input else at
@@ -161,17 +163,18 @@ class MipIn(Method):
     def _given(self, net: Network) -> Mapping[int, Inverse]:
         """The inverses of option `inverse` by class. Raises InvalidData for what is none, or of another network."""
         given = self.options.inverse
-        inverses = {given.target: given} if isinstance(given, Inverse) else given
+        inverses = {given.net.target(given.target): given} if isinstance(given, Inverse) else given
         if not isinstance(inverses, Mapping) or not all(isinstance(one, Inverse) for one in inverses.values()):
             raise InvalidData(f"option 'inverse' must be an Inverse, or several by class, not {shown(given)}")
         for c, one in inverses.items():
-            if c != one.target:
-                raise InvalidData(f"option 'inverse' has under {shown(c)} the inverse of class {one.target}")
+            # As `fit` gives them where the output has several axes, or by index into the logits.
+            if c not in (told := one.net.target(one.target), one.target):
+                raise InvalidData(f"option 'inverse' has under {shown(c)} the inverse of class {told}")
             if (one.net.sha256, one.net.output) != (net.sha256, net.output):
                 raise InvalidData("the inverse was fitted on another network (or another output of this one)")
         if not inverses:
             raise InvalidData("option 'inverse' has no inverse")
-        return inverses
+        return {one.target: one for one in inverses.values()}
 
 
 def _asked(net: Network, x: Any, target: Any) -> tuple[npt.NDArray[np.int64], Any]:

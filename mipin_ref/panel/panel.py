@@ -121,17 +121,17 @@ class Panel:
             self.failures[name] = str(error)
             return None
 
-    def prepare(self, classes: Iterable[int]) -> None:
+    def prepare(self, classes: Iterable[int | tuple[int, ...]]) -> None:
         """Fit the inverses of these classes, those that are still missing in the same passes over the data."""
         self._fitting(InverseFitting).of(self._checked_classes(classes))
 
-    def ready(self, name: str, classes: Iterable[int]) -> None:
+    def ready(self, name: str, classes: Iterable[int | tuple[int, ...]]) -> None:
         """Fit what one method needs to explain these classes, and is not fitted yet."""
         fitting = self._missing(name)
         if fitting is not None:
             fitting.of(self._checked_classes(classes))
 
-    def inverse(self, target: int) -> Inverse:
+    def inverse(self, target: int | tuple[int, ...]) -> Inverse:
         """The inverse of one class, fitted where it is not yet."""
         c = self.net.check_target(target)
         return self._fitting(InverseFitting).of([c])[c]
@@ -153,7 +153,7 @@ class Panel:
     def _for_fit(self, kind: type[Fitting]) -> dict[str, Any]:
         return {name: value for name, value in self._fit_options.items() if name in kind.options}
 
-    def _checked_classes(self, classes: Iterable[int]) -> set[int]:
+    def _checked_classes(self, classes: Iterable[int | tuple[int, ...]]) -> set[int]:
         try:
             return {self.net.check_target(c) for c in classes}
         except MipinError:

@@ -71,9 +71,9 @@ class Problem:
     @property
     def _conv(self) -> ConvProblem:
         parts = tuple(
-            ConvPart(layer.geometry, made[1:], made[0], layer.groups)
+            ConvPart(part.window, part.locations, part.outputs, layer.groups)
             for layer in self.step.located
-            for made in [self.step.in_front(layer.out_shape)]
+            for part in layer.parts
         )
         channels, *size = self.step.in_front(self.step.shape)
         return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
@@ -106,7 +106,8 @@ class Sums:
         if isinstance(self.held, OwnGram):
             self.held.update(y)
         elif isinstance(self.held, ConvGram):
-            self.held.update(shared, y)
+            layers = zip(step.located, shared, strict=True)
+            self.held.update([part for layer, s in layers for part in layer.divided(backend, s)], y)
         else:
             z = shared[0] if len(shared) == 1 else xp.concat(shared, axis=1)
             if isinstance(self.held, Gram):
@@ -119,7 +120,8 @@ class Sums:
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
             joint = self.held.solve(ridge)
-            blocks = [layer.block_of(kernel) for layer, kernel in zip(step.located, joint.kernels, strict=True)]
+            kernels = iter(joint.kernels)
+            blocks = [layer.assembled([next(kernels) for _ in layer.parts]) for layer in step.located]
             return _in_order(step, blocks, joint.own, joint.intercept), joint.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []

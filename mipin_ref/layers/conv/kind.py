@@ -77,10 +77,6 @@ class Conv(Located, KeepsAxes):
     def block_axes(self) -> tuple[str, ...]:
         return ("out", "in / groups", *(f"kernel axis {i}" for i in range(self.weight.ndim - 2)))
 
-    @property
-    def geometry(self) -> Window:
-        return self.window
-
     def block_of(self, kernel: HostArray) -> HostArray:
         return kernel
 
