@@ -79,6 +79,8 @@ def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, s
             "column": plan.is_column(step),
             "mask": step.mask,
         }
+        if step.mask and step.positive:
+            record["positive"] = True
         if step.fitted:
             row = report[step.tensor]
             record |= {

@@ -42,8 +42,8 @@ class Material:
 
     @property
     def batch(self) -> Batch:
-        masked = [step.tensor for step in self.plan.steps if step.mask]
-        return Batch({tensor: self.values[tensor] != 0 for tensor in masked}, self.taps)
+        fired = {step.tensor: step.fired(self.values[step.tensor]) for step in self.plan.steps if step.mask}
+        return Batch(fired, self.taps)
 
     def seed(self) -> HostArray:
         """y_c where the steps read it: [n, 1] for a Dense, else among zeros."""

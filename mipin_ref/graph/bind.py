@@ -93,13 +93,13 @@ def bind(
             "a value, option 'given'"
         )
     data = free[0]
-    _size(data, wanted.get(data.name))
+    sized = _size(data, wanted.get(data.name))
     shape, batch, dtype = _read(data)
     param = data.type.tensor_type.shape.dim[0].dim_param
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in wanted)
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or sized)
 
 
 def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:
@@ -119,16 +119,17 @@ def _described(value: ValueInfoProto) -> str:
     return f"{value.name!r} {TensorProto.DataType.Name(kind.elem_type).lower()} [{', '.join(dims)}]"
 
 
-def _size(value: ValueInfoProto, wanted: Any) -> None:
-    """Write the sizes of a sample into the input."""
+def _size(value: ValueInfoProto, wanted: Any) -> bool:
+    """Write the sizes of a sample into the input. Returns whether the file had left any of them open."""
     if wanted is None:
-        return
+        return False
     sizes = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else None
     if sizes is None or not all(isinstance(d, int | np.integer) and not isinstance(d, bool) and d > 0 for d in sizes):
         raise InvalidData(f"input_shape of {value.name!r} must be the sizes of a sample, not {shown(wanted)}")
     kind = value.type.tensor_type
     dims = kind.shape.dim
-    if not kind.HasField("shape"):
+    told = kind.HasField("shape")
+    if not told:
         dims.add().dim_param = "N"
         for _ in sizes:
             dims.add()
@@ -141,7 +142,9 @@ def _size(value: ValueInfoProto, wanted: Any) -> None:
             raise InvalidData(
                 f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
             )
+        told = told and dim.dim_value > 0
         dim.dim_value = int(size)
+    return not told
 
 
 def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Softmax
@@ -12,7 +13,7 @@ from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.activations import gather_activations, settle_logarithms
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.gates import settle_gates
-from mipin_ref.graph.rewrites.head import flatten_logits, remove_head
+from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Shape
@@ -32,6 +33,18 @@ class Canonical:
     head: Head | None
 
 
+def refuse(drafted: Drafted) -> NoReturn:
+    """Raise UnsupportedModel, naming every node without an inverse."""
+    head = [] if drafted.logits is None else head_layers(Wiring(drafted.layers, drafted.logits, drafted.names))
+    late = [
+        late_problem(layer, drafted.places)
+        for layer in drafted.layers
+        if isinstance(layer, Softmax) and not any(layer is one for one in head)
+    ]
+    every = sorted([*drafted.problems, *late], key=lambda problem: problem.place)
+    raise UnsupportedModel(CANNOT, [str(one) for one in every])
+
+
 def canonical(drafted: Drafted) -> Canonical:
     """The canonical layers of a draft: those that lead to the logits, in execution order.
 
@@ -39,13 +52,12 @@ def canonical(drafted: Drafted) -> Canonical:
     handled, naming all of them, and where there is nothing between input and output.
     """
     if drafted.logits is None:
-        late = [late_problem(layer) for layer in drafted.layers if isinstance(layer, Softmax)]
-        raise UnsupportedModel(CANNOT, [str(one) for one in (*drafted.problems, *late)])
+        refuse(drafted)
     wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
     # Before constants fold: they are part of what is written out, and tell a gate.
     gather_activations(wiring)
-    undecided = settle_gates(wiring)
+    undecided = settle_gates(wiring, drafted.places)
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
     while before != len(wiring.layers):
@@ -58,7 +70,7 @@ def canonical(drafted: Drafted) -> Canonical:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
     target_shape = flatten_logits(wiring)
-    reached = frontier(wiring, (*drafted.problems, *undecided), drafted.names, drafted.input)
+    reached = frontier(wiring, (*drafted.problems, *undecided), drafted.names, drafted.input, drafted.places)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in drafted.aliases.items() if target in kept}
     gone = {name for name, target in drafted.aliases.items() if target in wiring.folded}

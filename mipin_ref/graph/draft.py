@@ -174,9 +174,9 @@ class Draft:
         """Append a layer whose output has the batch at `axis` in the file."""
         shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
         if prod(layer.out_shape) > TENSOR:
-            raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample")
+            raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample", too_large=True)
         if layer.room > TENSOR:
-            raise Refused(f"its input has {layer.room:,} elements a sample once it is padded")
+            raise Refused(f"its input has {layer.room:,} elements a sample once it is padded", too_large=True)
         # Weights that are the constants themselves take nothing more.
         self.spent.hold(sum(array.nbytes for array in layer.arrays.values() if id(array) not in self._shared))
         self.layers.append(layer)

@@ -36,14 +36,18 @@ class Frontier:
     work: int
 
 
-def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str], data: str) -> Frontier:
+def frontier(
+    wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str], data: str, places: Mapping[str, int]
+) -> Frontier:
     """Cut the layers where nodes have no inverse.
 
-    problems: of the file so far; names: of its tensors; data: the input that is explained. Raises UnsupportedModel,
+    problems: of the file so far; names: of its tensors; data: the input that is explained;
+    places: of nodes, by output. Raises UnsupportedModel,
     with every node, where none of the layers in front of the logits has an inverse.
     """
     made = {layer.output: layer for layer in wiring.layers}
-    found = [*problems, *(late_problem(layer) for layer in wiring.layers if isinstance(layer, Softmax))]
+    found = [*problems, *(late_problem(layer, places) for layer in wiring.layers if isinstance(layer, Softmax))]
+    found.sort(key=lambda problem: problem.place)
     needed, kept = {wiring.logits}, list[Layer]()
     sources: dict[str, Wired] = {}
     for layer in reversed(wiring.layers):
@@ -70,8 +74,8 @@ def frontier(wiring: Wiring, problems: tuple[Problem, ...], names: frozenset[str
     return Frontier(
         tuple(reversed(kept)),
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
-        {name: _apart(layer, made, _paths) for name, layer in sources.items() if name in paths},
-        {name: _apart(layer, made, lambda one: one.inputs) for name, layer in sources.items()},
+        {name: _apart(layer, made, places, _paths) for name, layer in sources.items() if name in paths},
+        {name: _apart(layer, made, places, lambda one: one.inputs) for name, layer in sources.items()},
         frozenset(made.keys() - remaining),
         tuple(found),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
@@ -83,7 +87,9 @@ def _paths(layer: Wired) -> tuple[str, ...]:
     return tuple(layer.inputs[slot] for slot in layer.paths) if isinstance(layer, Layer) else layer.inputs
 
 
-def _apart(source: Wired, made: Mapping[str, Wired], read: Callable[[Wired], tuple[str, ...]]) -> Apart:
+def _apart(
+    source: Wired, made: Mapping[str, Wired], places: Mapping[str, int], read: Callable[[Wired], tuple[str, ...]]
+) -> Apart:
     """What lies between a source and each tensor that signals would go back to from it. read: inputs that count."""
     order = {name: place for place, name in enumerate(made)}
     between: dict[str, dict[Problem, None]] = {source.output: {}}
@@ -96,15 +102,16 @@ def _apart(source: Wired, made: Mapping[str, Wired], read: Callable[[Wired], tup
             continue
         reasons = dict(between[name])
         if not isinstance(layer, Layer):
-            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer),)))
+            reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer, places),)))
         for one in read(layer):
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
     return {name: tuple(reasons) for name, reasons in between.items() if name != source.output}
 
 
-def late_problem(layer: Wired) -> Problem:
-    """Why a layer of the draft that only a head has is no layer of the network."""
+def late_problem(layer: Wired, places: Mapping[str, int]) -> Problem:
+    """Why a layer of the draft that only a head has is no layer of the network; places: of nodes, by output."""
+    place = places.get(layer.output, 0)
     if isinstance(layer, Softmax):
-        return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation")
-    return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer")
+        return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation", place)
+    return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer", place)

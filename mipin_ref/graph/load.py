@@ -12,11 +12,10 @@ from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.bind import Bound, bind
-from mipin_ref.graph.canonical import canonical
+from mipin_ref.graph.canonical import canonical, refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
-from mipin_ref.graph.frontier import CANNOT
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
@@ -140,10 +139,12 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
     while True:
         try:
             drafted, measure = read(proto, output, bound), Measure(proto, bound)
-            if drafted.problems and not drafted.too_large:
+            if drafted.problems and not drafted.too_large and measure.known:
                 drafted = read(proto, output, bound, measure)
+            elif drafted.problems:
+                refuse(drafted)
             if drafted.too_large:
-                raise UnsupportedModel(CANNOT, [str(problem) for problem in drafted.problems])
+                refuse(drafted)
             return proto, drafted, measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from mipin_ref.graph import measuring
@@ -50,6 +51,11 @@ class Measure:
         return self._found[0].get(name)
 
     @property
+    def known(self) -> bool:
+        """Whether the file could be run."""
+        return bool(self._found[0])
+
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
         return self._found[1]
@@ -81,7 +87,10 @@ class Measure:
         free_batch(open_, self._bound)
         with TemporaryDirectory() as place:
             folder = Path(place)
-            (folder / "model.onnx").write_bytes(open_.SerializeToString())
+            try:
+                (folder / "model.onnx").write_bytes(open_.SerializeToString())
+            except (ValueError, EncodeError):  # with its weights inside it is larger than a file can be
+                return None
             (folder / "names.json").write_text(json.dumps(names))
             for size in {*SIZES, self._bound.file_batch or 1}:
                 feed = self._bound.feed(plausible(self._bound, size, seed=0))

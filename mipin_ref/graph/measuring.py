@@ -47,8 +47,13 @@ def _limit(room: int) -> None:
         import resource
     except ImportError:  # where there is none, the system's own limits hold
         return
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # a system that does not tell
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = used + room if most == resource.RLIM_INFINITY else min(used + room, most)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
 
 
 def _offering(proto: ModelProto, outputs: list[str], nodes: list[onnx.NodeProto] | None = None) -> bytes:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """label: operator and name of a node; reason: why it has no inverse here."""
+    """label: operator and name of a node; reason: why it has no inverse here; place: of the node in the file."""
 
     label: str
     reason: str
+    place: int = 0
 
     @property
     def operator(self) -> str:

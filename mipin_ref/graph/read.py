@@ -32,8 +32,8 @@ class Drafted:
 
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
     batch_axis: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
-    in whose place stands a Gap; axes: of the samples, by tensor of the file; too_large: whether one of them asks for
-    more than the file may; spent: what constants and weights take.
+    in whose place stands a Gap; axes: of the samples, by tensor of the file; places: of the nodes, by output;
+    too_large: whether one of them asks for more than the file may; spent: what constants and weights take.
     """
 
     layers: list[Wired]
@@ -45,6 +45,7 @@ class Drafted:
     names: frozenset[str]
     problems: tuple[Problem, ...]
     axes: dict[str, int]
+    places: dict[str, int]
     too_large: bool
     spent: Spent
 
@@ -115,13 +116,13 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     problems: list[Problem] = []
     shapes: Callable[[str], Measured | None] | None = measure
     too_large = False
-    for node in nodes:
+    for place, node in enumerate(nodes):
         try:
-            _step(node, draft)
+            _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
-            problem = Problem(node.label, without_stand_in(str(reason)))
+            problem = Problem(node.label, without_stand_in(str(reason)), place)
             problems.append(problem)
             too_large = too_large or reason.too_large
             if shapes is None:
@@ -140,6 +141,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         names=names,
         problems=tuple(problems),
         axes={name: signal.axis for name, signal in draft.signals.items()},
+        places={name: place for place, node in enumerate(nodes) for name in node.outputs},
         too_large=too_large,
         spent=spent,
     )
@@ -149,13 +151,14 @@ class Behind(Exception):
     """A node that reads what a node without an inverse made, of which nothing is known."""
 
 
-def _step(node: Node, draft: Draft) -> None:
+def _step(node: Node, draft: Draft, *, sure: bool) -> None:
+    """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
-    if node.standard and node.op == "If" and node.inputs[0] in draft.constants:
+    if sure and node.standard and node.op == "If" and node.inputs[0] in draft.constants:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
     handler = HANDLERS.get(node.qualified)
     if handler is None:

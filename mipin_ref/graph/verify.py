@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 from onnxruntime import InferenceSession
 
-from mipin_ref.errors import UnsupportedModel
+from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.inputs import data_inputs
@@ -66,7 +66,10 @@ def verify(
     if isinstance(expected, list):  # ZipMap's list of {class: score}
         expected = np.array([list(row.values()) for row in expected])
     del runtime
-    actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else x.astype(net.dtype)).values
+    try:
+        actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else x.astype(net.dtype)).values
+    except InvalidData as error:
+        raise UnsupportedModel(f"of inputs drawn from a normal distribution {error}") from error
     scores = actual[net.logits].reshape(batch, -1)
     output = scores if net.removed is None else net.removed.output(scores)
     allowed = {

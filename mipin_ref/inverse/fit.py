@@ -18,9 +18,9 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration, Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
-from mipin_ref.graph.facing import facing
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
 from mipin_ref.inverse.inverse import Inverse

@@ -17,9 +17,9 @@ from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.facing import facing
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.memory import sample_bytes

@@ -9,8 +9,8 @@ from typing import Any
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.facing import facing
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.descent.weights_file import read_weights
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options

@@ -19,9 +19,9 @@ from mipin_ref.data import Calibration
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.facing import faced
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import faced
 from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.layers import HostArray, Layer
 from mipin_ref.memory import batch_rows

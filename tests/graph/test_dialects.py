@@ -16,7 +16,7 @@ from scipy.special import softmax
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
 from mipin_ref.layers import Dense
-from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole, tensors_of
 
 
 def small_cnn(sketch: Sketch) -> str:
@@ -128,8 +128,10 @@ def test_logits_of_a_map_keep_their_shape() -> None:
     sketch = Sketch(2, 4, 4)
     net = assert_keeps_values(sketch.model(sketch.conv("x", 2, 5, (1, 1))))
     assert net.shapes[net.logits] == (5, 4, 4)
-    with pytest.raises(mr.InvalidData, match="a target needs"):
+    with pytest.raises(mr.InvalidData, match=r"target 0 has 1 indices; output 'conv0' \[N, 5×4×4\] needs 3"):
         net.check_target(0)
+    assert net.check_target((2, 1, 3)) == 2 * 16 + 1 * 4 + 3
+    assert net.target(39) == (2, 1, 3)
 
 
 @pytest.mark.parametrize("behind", [None, "Identity", "Reshape", "Transpose"])
@@ -190,10 +192,22 @@ def test_softmax_of_a_map_spans_all_axes_before_opset_13() -> None:
 
 
 @pytest.mark.parametrize(("opset", "axis"), [(9, 2), (13, 2)])
-def test_softmax_over_part_of_the_classes_is_refused(opset: int, axis: int) -> None:
+def test_softmax_of_each_place(opset: int, axis: int) -> None:
+    """Classes along one axis, places along the other: a head all the same, whose probabilities are of each place."""
     sketch = Sketch(3, 4, opset=opset)
+    model = sketch.model(sketch.node("Softmax", sketch.node("Tanh", "x"), axis=axis, out="part"))
+    net = mr.load(model)
+    x = np.random.default_rng(4).standard_normal((5, 3, 4), np.float32)
+    probabilities, logits = net.predict(x)
+    assert net.head == "softmax"
+    np.testing.assert_allclose(logits, np.tanh(x).reshape(5, 12), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(probabilities.reshape(5, 3, 4), tensors_of(model, x)["part"], rtol=1e-5, atol=1e-7)
+
+
+def test_softmax_over_several_of_the_axes_is_refused() -> None:
+    sketch = Sketch(3, 4, 5, opset=9)
     with pytest.raises(mr.UnsupportedModel, match=r"the_part.*not over all classes"):
-        load_whole(sketch.model(sketch.node("Softmax", "x", axis=axis, out="part")))
+        load_whole(sketch.model(sketch.node("Softmax", "x", axis=2, out="part")))
 
 
 # --- element types ----------------------------------------------------------------------------------------------------

@@ -32,19 +32,19 @@ def test_every_node_is_listed_at_once() -> None:
     left = sketch.node("Mul", gate, convolved := sketch.conv(gate, 2, 2, (1, 1)), out="gate")
     right = sketch.node("ReduceMean", sketch.node("Sin", gate, out="unknown"), axes=[0], keepdims=1, out="batch_mean")
     out = sketch.node("Concat", left, right, sketch.const(np.ones((1, 2, 6, 6))), axis=1, out="constant_part")
-    out = sketch.node("Concat", left, gate, axis=0, out="batches")
     out = sketch.node("Pad", out, sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect", out="mirror")
-    sketch.node("Slice", out, sketch.ints(0), sketch.ints(4), sketch.ints(2), sketch.ints(2), out="every_other")
-    error = refusal(sketch, sketch.dense(sketch.node("Flatten", "every_other"), 32, 3))
+    sketch.node("Slice", out, sketch.ints(0), sketch.ints(8), sketch.ints(2), sketch.ints(2), out="every_other")
+    sketch.node("Concat", "every_other", "every_other", axis=0, out="batches")
+    error = refusal(sketch, sketch.dense(sketch.node("Flatten", "batches"), 64, 3))
     assert [entry.split(" (")[1].rstrip(")") for entry in error.nodes] == [
         "training_mode is on: export in evaluation mode",
         "it broadcasts [N, 2, 1, 1] and [N, 2, 6, 6] against each other",
-        "it joins along the batch",
+        f"it multiplies {gate!r} and {convolved!r}, and nothing tells which of them is the gate",
         "only padding with a constant has an inverse",
         "its steps are [2]; only steps of 1 have an inverse",
-        f"it multiplies {gate!r} and {convolved!r}, and nothing tells which of them is the gate",
+        "it joins along the batch",
     ]
-    assert names(error) == ["training", "broadcast", "batches", "mirror", "every_other", "gate"]
+    assert names(error) == ["training", "broadcast", "gate", "mirror", "every_other", "batches"]
     assert all(f"the_{name}" in str(error) for name in names(error))
 
 
@@ -56,13 +56,13 @@ def test_nodes_found_late_are_listed_too() -> None:
     out = sketch.node("Softmax", sketch.dense(sketch.node("Add", left, right), 4, 3), out="final")
     assert names(refusal(sketch, out)) == ["unknown", "middle"]
     out = sketch.node("Sin", out, out="at_the_end")
-    assert names(refusal(sketch, out)) == ["unknown", "at_the_end", "middle", "final"]
+    assert names(refusal(sketch, out)) == ["unknown", "middle", "final", "at_the_end"]
 
 
 def test_softmax_before_an_output_of_unknown_shape() -> None:
     sketch = Sketch(4)
     mystery = sketch.node("Mystery", sketch.node("Softmax", "x", out="middle"), domain="com.example", out="mystery")
-    assert names(refusal(sketch, sketch.node("Relu", mystery))) == ["mystery", "middle"]
+    assert names(refusal(sketch, sketch.node("Relu", mystery))) == ["middle", "mystery"]
 
 
 @pytest.mark.parametrize("op", ["Sin", "Sign", "Hardmax", "LpNormalization", "ReduceMax"])
@@ -103,7 +103,8 @@ def test_if_and_loop() -> None:
         [helper.make_tensor_value_info("inner", TensorProto.FLOAT, ["N", 4])],
     )
     sketch = Sketch(4)
-    out = sketch.node("If", sketch.const(np.array(True)), then_branch=body, else_branch=body, out="choice")
+    flag = sketch.node("Cast", sketch.node("ReduceMax", "x", axes=[0, 1], keepdims=0), to=TensorProto.BOOL)
+    out = sketch.node("If", flag, then_branch=body, else_branch=body, out="choice")
     state = [helper.make_tensor_value_info(f"s{i}", TensorProto.FLOAT, ["N", 4]) for i in "ab"]
     flags = [helper.make_tensor_value_info(f"c{i}", TensorProto.BOOL, []) for i in "ab"]
     loop = helper.make_graph(
@@ -115,7 +116,7 @@ def test_if_and_loop() -> None:
     out = sketch.node("Loop", sketch.const(np.array(3)), sketch.const(np.array(True)), out, body=loop, out="turns")
     error = refusal(sketch, sketch.dense(out, 4, 3))
     reason = "(it runs subgraphs, which have no inverse)"
-    assert error.nodes == (f"If 'the_choice' {reason}", f"Loop 'the_turns' {reason}")
+    assert error.nodes[-2:] == (f"If 'the_choice' {reason}", f"Loop 'the_turns' {reason}")
 
 
 def test_scan() -> None:
@@ -196,7 +197,9 @@ def test_cast_to_integers() -> None:
 def test_two_inputs() -> None:
     sketch = Sketch(4)
     sketch.inputs.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4]))
-    assert "2 inputs: x, y" in str(refusal(sketch, sketch.node("Add", "x", "y")))
+    assert "2 inputs: 'x' float [N, 4], 'y' float [N, 4]; give all but" in str(
+        refusal(sketch, sketch.node("Add", "x", "y"))
+    )
 
 
 def test_two_float_outputs_need_a_choice() -> None:
@@ -217,7 +220,7 @@ def test_no_floating_point_output() -> None:
 def test_output_that_does_not_depend_on_the_input() -> None:
     sketch = Sketch(4)
     constant = sketch.node("Add", sketch.normal(1, 3), sketch.normal(1, 3), out="constant")
-    assert "'constant' does not depend on any input" in str(refusal(sketch, constant))
+    assert "the output does not depend on any input" in str(refusal(sketch, constant))
 
 
 def test_output_that_depends_on_the_shape_of_the_input_alone() -> None:
@@ -228,7 +231,7 @@ def test_output_that_depends_on_the_shape_of_the_input_alone() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "reason"),
-    [((3, "H", "W"), "leaves axis 2, 3 open"), ((0,), "leaves axis 1 open"), ((), "at least one more")],
+    [((3, "H", "W"), "leaves axis 2 (H), 3 (W) open"), ((0,), "leaves axis 1 open"), ((), "at least one more")],
 )
 def test_input_shape(shape: tuple[int | str, ...], reason: str) -> None:
     sketch = Sketch(*shape)
@@ -242,12 +245,12 @@ def test_scalar_input() -> None:
     assert "at least one more" in str(refusal(sketch, sketch.node("Relu", "x")))
 
 
-@pytest.mark.parametrize("dtype", [TensorProto.INT64, TensorProto.UINT8, TensorProto.BFLOAT16])
+@pytest.mark.parametrize("dtype", [TensorProto.BOOL, TensorProto.UINT64, TensorProto.BFLOAT16])
 def test_input_type(dtype: int) -> None:
     sketch = Sketch(4, dtype=dtype)
     out = sketch.node("Cast", "x", to=TensorProto.FLOAT, out="scores")
     sketch.dtype = TensorProto.FLOAT
-    assert "'x' is not a floating-point tensor" in str(refusal(sketch, out))
+    assert "'x' holds neither floating-point numbers nor integers" in str(refusal(sketch, out))
 
 
 def test_opset_8() -> None:

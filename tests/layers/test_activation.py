@@ -78,6 +78,19 @@ def test_value_and_derivative_equal_torch(name: str, case: str) -> None:
         assert np.all(np.abs(device.get(found) - wanted) <= 4e-15 * (1 + np.maximum(np.abs(x), np.abs(wanted))))
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_table_says_of_signs_and_slopes_is_so(case: str) -> None:
+    function, options, _ = CASES[case]
+    asked = FUNCTIONS[function]
+    value, derivative = asked.pair(backend("numpy").xp, X, options)
+    assert asked.never_negative(options, False) == np.all(value >= 0)
+    assert asked.never_negative(options, True) == np.all(value[X >= 0] >= 0)
+    assert asked.keeps_zero(options) == np.all(value[X == 0] == 0)
+    bounds = asked.passes_between(options)
+    if bounds is not None:
+        np.testing.assert_array_equal(derivative, (value > bounds[0]) & (value < bounds[1]))
+
+
 @on_every_backend
 def test_prelu(name: str) -> None:
     rng, device = np.random.default_rng(0), backend(name)

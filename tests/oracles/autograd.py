@@ -7,7 +7,7 @@ package agrees with it to the rounding of double precision, however ill-conditio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -191,6 +191,7 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
             shape = tuple(x.shape[1:])
             scale, shift = (torch.tensor(aligned(constant, shape)) for constant in (op.scale, op.shift))
             return x * scale + shift
+    assert_never(op)
 
 
 class Held(torch.autograd.Function):  # type: ignore[misc]

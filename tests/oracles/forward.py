@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
 
 import numpy as np
 
@@ -235,6 +236,7 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
             return lrn(op, x)
         case ChannelAffine():
             return channel_affine(op, x)
+    assert_never(op)
 
 
 def forward(ops: Sequence[Op], x: Array) -> dict[str, Array]:

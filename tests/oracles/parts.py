@@ -25,7 +25,8 @@ def without_parts(ops: Sequence[Op], shapes: dict[str, Shape]) -> list[Op]:
     """The ops with one Part in the place of the last op of each activation written out; the others stay.
 
     An op of several inputs ends one where all that lies between it and some tensor is element-wise, the nearest such
-    tensor being the entry. A sum or a difference of the entry itself, or of it normalised, is a residual. shapes: per sample, of all tensors.
+    tensor being the entry. A sum or a difference of the entry itself, or of it normalised, is a residual. shapes: per
+    sample, of all tensors.
     """
     found = list(ops)
     for place in reversed(range(len(found))):

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -179,6 +180,10 @@ class Activation:
     alpha: float | None = None
     low: float = 0.0
     high: float = 6.0
+
+
+POSITIVE = frozenset({"HardSwish", "Swish", "Gelu", "Mish"})
+"""Activations whose outputs count as having fired where they are above zero."""
 
 
 @dataclass(frozen=True)
@@ -438,6 +443,7 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             return first
         case Activation():
             return first
+    assert_never(op)
 
 
 def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:

@@ -68,7 +68,7 @@ def _recorded(material: Material) -> Pairs:
         yield f"forward/switch/{layer.output}", material.switches[layer.output]
     for step in material.plan.steps:
         if step.mask:
-            yield f"forward/mask/{step.tensor}", (material.values[step.tensor] != 0).astype(np.uint8)
+            yield f"forward/mask/{step.tensor}", step.fired(material.values[step.tensor]).astype(np.uint8)
 
 
 def _switch_causes(tensor: str, golden: HostArray, evidence: Evidence) -> Explained:

@@ -109,7 +109,7 @@ def _step_causes(deviation: Deviation, golden: Golden) -> Explained:
         return
     step, above = material.plan.step_of[tensor], golden.s if source else golden.a
     inverted = golden.inverted.get(step.tensor)
-    mask = material.values[step.tensor] != 0 if step.mask else np.array(1.0)
+    mask = step.fired(material.values[step.tensor]) if step.mask else np.array(1.0)
     if inverted is not None and step.intercept:
         yield (
             "the intercept is left out" if source else "the intercept is not left out of A",

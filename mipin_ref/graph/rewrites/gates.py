@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,10 +15,10 @@ BOUNDED = frozenset({"Sigmoid", "HardSigmoid"})
 GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
 
 
-def settle_gates(wiring: Wiring) -> tuple[Problem, ...]:
+def settle_gates(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...]:
     """Put a Gate in the place of each Product, and a Gap where nothing tells which operand is the gate.
 
-    Returns why, for each Gap.
+    places: of the nodes of the file, by output. Returns why, for each Gap.
     """
     problems = []
     for layer in [layer for layer in wiring.layers if isinstance(layer, Product)]:
@@ -28,6 +28,7 @@ def settle_gates(wiring: Wiring) -> tuple[Problem, ...]:
             problem = Problem(
                 f"{layer.function} {layer.name!r}",
                 f"it multiplies {a!r} and {b!r}, and nothing tells which of them is the gate",
+                places.get(layer.output, 0),
             )
             problems.append(problem)
             wiring.replace(

@@ -139,6 +139,6 @@ class Forward:
         pools = [layer for layer in self.case.layers if layer["kind"] == "MaxPool"]
         return {layer["output"]: self.max_pool(layer, values[layer["inputs"][0]])[1] for layer in pools}
 
-    def mask(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor, step: Layer) -> Tensor:
         """Where a signal is kept (Eq. 9)."""
-        return x != 0
+        return x > 0 if step.get("positive", False) else x != 0

@@ -16,8 +16,10 @@ class Independent(Fit):
     def forward(self) -> dict[str, Tensor]:
         arrays = {f"forward/value/{name}": x for name, x in self.values().items() if name != self.case.input}
         arrays |= {f"forward/switch/{name}": switch for name, switch in self.switches(self.golden_values()).items()}
-        masked = [step["tensor"] for step in self.case.steps if step["mask"]]
-        return arrays | {f"forward/mask/{name}": self.mask(self.case.value(name)).to(torch.uint8) for name in masked}
+        masks = {
+            step["tensor"]: self.mask(self.case.value(step["tensor"]), step) for step in self.case.steps if step["mask"]
+        }
+        return arrays | {f"forward/mask/{name}": mask.to(torch.uint8) for name, mask in masks.items()}
 
     def solve(self) -> dict[str, Tensor]:
         values, switches, rows = self.golden_values(), self.golden_switches(), self.rows()
@@ -100,7 +102,7 @@ class Independent(Fit):
             source = self.predict(step, weights, sources, switches)
             attribution = self.predict(step, self.linear(weights), attributions, switches)
         if self.is_masked(name):
-            keep = self.mask(values[name]).to(source.dtype)
+            keep = self.mask(values[name], step).to(source.dtype)
             source, attribution = source * keep, attribution * keep
         sources[name], attributions[name] = source, attribution
 

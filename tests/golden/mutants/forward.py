@@ -134,12 +134,12 @@ class UpperBoundOfClipIgnored(Independent):
 
 
 class MaskWherePositive(Independent):
-    def mask(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor, step: Layer) -> Tensor:
         return x > 0
 
 
 class MaskBelowATolerance(Independent):
-    def mask(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor, step: Layer) -> Tensor:
         return x.abs() > 1e-2
 
 

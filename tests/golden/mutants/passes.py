@@ -194,7 +194,7 @@ class PredictionMasked(Independent):
         for step in self.case.steps:
             name = f"solve/prediction/{step['tensor']}"
             if name in arrays and self.is_masked(step["tensor"]):
-                arrays[name] = arrays[name] * self.mask(self.case.value(step["tensor"]))
+                arrays[name] = arrays[name] * self.mask(self.case.value(step["tensor"]), step)
         return arrays
 
 

@@ -142,7 +142,22 @@ def test_a_class_that_is_cut_out_of_a_sigmoid() -> None:
     np.testing.assert_allclose(net.predict(X)[1], run(without)[:, 1:3], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("what", ["scaled", "dense", "joined", "hidden", "read twice"])
+def test_a_sigmoid_of_some_parts_of_the_output() -> None:
+    """Those parts are logits with a probability each; the others are explained as they are, and have none."""
+    ended = Ended(3)
+    without, sketch = ended.without(), ended.sketch
+    joined = sketch.node("Concat", ended.logits[0], sketch.node("Sigmoid", ended.logits[0]), axis=1)
+    model = sketch.model(joined)
+    net = mr.load(model)
+    probabilities, logits = net.predict(X)
+    expected, z = run(model), run(without)
+    assert net.head == "sigmoid"
+    np.testing.assert_allclose(logits, np.concatenate([z, z], 1), rtol=1e-5, atol=1e-5)
+    assert np.isnan(probabilities[:, :3]).all()
+    np.testing.assert_allclose(probabilities[:, 3:], expected[:, 3:], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("what", ["scaled", "dense", "hidden", "read twice"])
 def test_a_sigmoid_that_something_follows_stays(what: str) -> None:
     ended = Ended(3)
     sketch = ended.sketch
@@ -151,8 +166,6 @@ def test_a_sigmoid_that_something_follows_stays(what: str) -> None:
         out = sketch.node("Mul", p, sketch.const([100.0]))
     elif what == "dense":
         out = sketch.dense(p, 3, 2)
-    elif what == "joined":
-        out = sketch.node("Concat", p, ended.logits[0], axis=1)
     elif what == "hidden":
         out = sketch.node("Relu", p)
     else:

@@ -35,7 +35,8 @@ function above(step) {
   return layers[step.branches[0].layers[0]];
 }
 
-const mask = (x) => ({ shape: x.shape, data: Uint8Array.from(x.data, (value) => (value !== 0 ? 1 : 0)) });
+const fired = (step) => (step.positive ? (value) => value > 0 : (value) => value !== 0);
+const mask = (x, step) => ({ shape: x.shape, data: Uint8Array.from(x.data, (value) => (fired(step)(value) ? 1 : 0)) });
 const masked = (signal, kept) => ({ shape: signal.shape, data: signal.data.map((value, at) => value * kept.data[at]) });
 
 /** y_c at class c, 0 elsewhere. */
@@ -59,7 +60,7 @@ function descend(valueOf, placeOf, weightsOf) {
       const found = step.fitted
         ? predict(step, layer, linear, signal, options.target)
         : pullBack(layer, signal, placeOf(layer.output));
-      signals.set(step.tensor, step.mask ? masked(found, mask(valueOf(step.tensor))) : found);
+      signals.set(step.tensor, step.mask ? masked(found, mask(valueOf(step.tensor), step)) : found);
     }
   }
   return { sources, attributions };
@@ -75,7 +76,7 @@ for (const layer of layers) {
 for (const layer of pools) {
   candidate.set(`forward/switch/${layer.output}`, maxPool(layer, goldenValue(layer.inputs[0])).place);
 }
-for (const step of steps) if (step.mask) candidate.set(`forward/mask/${step.tensor}`, mask(goldenValue(step.tensor)));
+for (const step of steps) if (step.mask) candidate.set(`forward/mask/${step.tensor}`, mask(goldenValue(step.tensor), step));
 
 // solve
 for (const step of steps.filter((one) => one.fitted)) {

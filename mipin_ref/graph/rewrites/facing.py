@@ -19,10 +19,13 @@ _parts: WeakKeyDictionary[Network, dict[str, Network]] = WeakKeyDictionary()
 def facing(net: Network, target: int) -> tuple[Network, int]:
     """The network whose logits are the last tensor of which a target is an entry, and the target's index there.
 
-    target: an index into the logits [N, classes]. Logits of several axes are flattened there. The network itself where
-    its output has one axis and is not put together by a Concat: what other parts are made of is on no path to the
-    target, whatever operators it holds (method, section 2).
+    target: an index into the logits [N, classes]. Logits of several axes are flattened there. What other parts of the
+    output are made of is on no path to the target, whatever operators it holds (method, section 2). The network itself
+    where its logits have one axis and all of it has an inverse: there the signals of other parts are zero, which gives
+    the same.
     """
+    if not net.apart and len(net.shapes[net.logits]) == 1:
+        return net, target
     makers = {layer.output: layer for layer in net.layers}
     name: str = net.logits
     index: tuple[int, ...] = (target,)
