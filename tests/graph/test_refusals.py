@@ -32,7 +32,7 @@ def test_every_node_is_listed_at_once() -> None:
     left = sketch.node("Mul", gate, convolved := sketch.conv(gate, 2, 2, (1, 1)), out="gate")
     right = sketch.node("ReduceMean", sketch.node("Sin", gate, out="unknown"), axes=[0], keepdims=1, out="batch_mean")
     out = sketch.node("Concat", left, right, sketch.const(np.ones((1, 2, 6, 6))), axis=1, out="constant_part")
-    out = sketch.node("Pad", out, sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect", out="mirror")
+    out = sketch.node("Pad", left, sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect", out="mirror")
     sketch.node("Slice", out, sketch.ints(0), sketch.ints(8), sketch.ints(2), sketch.ints(2), out="every_other")
     sketch.node("Concat", "every_other", "every_other", axis=0, out="batches")
     error = refusal(sketch, sketch.dense(sketch.node("Flatten", "batches"), 64, 3))
