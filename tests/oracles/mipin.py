@@ -119,7 +119,7 @@ def fires_above_zero(ops: Sequence[Op]) -> set[str]:
     return {
         op.output
         for op in ops
-        if (isinstance(op, Activation) and op.kind == "HardSwish")
+        if (isinstance(op, Activation) and op.kind in POSITIVE)
         or (isinstance(op, Written) and SPELLINGS[op.spelling].positive)
         or (isinstance(op, Part) and op.positive)
     }
