@@ -407,3 +407,24 @@ def test_nan_that_a_gap_makes_is_told() -> None:
     x = np.float32(1e30) * np.random.default_rng(0).standard_normal((6, 4), np.float32)
     with pytest.raises(mr.InvalidData, match=r"'gap'.* NaN or Inf"):
         mr.fit(net, x, target=0, at="gap")
+
+
+@pytest.mark.parametrize("name", ["mip-in", "patternnet", "gradient", "lrp-epsilon"])
+def test_a_panel_fits_as_far_down_as_inverses_reach(name: str) -> None:
+    model = above()
+    net, x = mr.load(model), samples(model)
+    panel = mr.Panel(net, x)
+    for at, tensor in (("gap", "gap"), ("relu", "relu"), ("auto", "pool")):
+        assert panel.explain(name, x[:3], 1, at=at).tensor == tensor
+    if name == "mip-in":
+        expected = mr.fit(net, x, target=1, at="gap").attribute(x[:3])
+        assert_same(panel.explain(name, x[:3], 1), expected)
+
+
+def test_a_panel_of_parts() -> None:
+    """Each target as far down as its part goes."""
+    model = two_parts()
+    net, x = mr.load(model), samples(model)
+    panel = mr.Panel(net, x, names=["mip-in"])
+    assert panel.explain("mip-in", x[:3], 1).tensor == "x"
+    assert panel.explain("mip-in", x[:3], 3).tensor == "gap"

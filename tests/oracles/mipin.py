@@ -29,6 +29,7 @@ from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.parts import without_parts
 from tests.oracles.spec import (
+    POSITIVE,
     Activation,
     Array,
     Conv,
