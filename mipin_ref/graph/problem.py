@@ -15,8 +15,8 @@ GROUPS = 15
 
 @dataclass(frozen=True)
 class Problem:
-    """label: operator and name of a node; reason: why it has no inverse here; place: of the node in the file; whole: the
-    layer normalisation that it is a part of, empty where it is of none.
+    """label: operator and name of a node; reason: why it has no inverse here; place: of the node in the file; whole:
+    the layer normalisation that it is a part of, empty where it is of none.
     """
 
     label: str

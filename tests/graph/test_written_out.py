@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mipin_ref.graph.node import node_of
@@ -48,6 +49,7 @@ def test_a_division_by_another_deviation_is_none() -> None:
     _, *parts = normalised(sketch, "x", "normed")
     sketch.nodes.pop()
     sketch.node("Div", "x", parts[-1])
+    sketch.node("Div", sketch.node("Sub", "x", sketch.const(np.ones(6))), parts[-1])
     assert not normalisations([node_of(node) for node in sketch.nodes])
 
 
