@@ -24,6 +24,10 @@ def inlined(proto: ModelProto, decided: Decided) -> ModelProto:
     wanted = "then_branch" if decided.taken else "else_branch"
     branch = next(a.g for a in node.attribute if a.name == wanted)
     prefix = f"{node.output[0]}:{'then' if decided.taken else 'else'}:"
+    # An If that ends the branch of another makes what that one made, by the same name.
+    there = [*_made(small.graph), *(value.name for value in small.graph.input)]
+    while any(name.startswith(prefix) for name in there):
+        prefix += ":"
     names = {name: f"{prefix}{name}" for name in _made(branch)}
     for told, inner in zip(node.output, branch.output, strict=True):
         if inner.name in names:
@@ -33,6 +37,8 @@ def inlined(proto: ModelProto, decided: Decided) -> ModelProto:
         copy = NodeProto()
         copy.CopyFrom(one)
         _rename(copy, names)
+        # onnxruntime wants names of nodes that are unique, and those of the branches of two Ifs need not be.
+        copy.name = copy.name and f"{prefix}{copy.name}"
         nodes.append(copy)
     for told, inner in zip(node.output, branch.output, strict=True):
         if names.get(inner.name) != told:

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers import Activation, HostArray, Layer, MaxPool, ResponseNorm, Switched, TokenDense, as_kind
+from mipin_ref.layers import (
+    Activation,
+    ConvTranspose,
+    HostArray,
+    Layer,
+    MaxPool,
+    Resize,
+    ResponseNorm,
+    Switched,
+    TokenDense,
+    as_kind,
+)
 from mipin_ref.layers.quadrature import gauss_legendre
 from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.backward import BackwardMethod, BatchResult
@@ -100,7 +111,7 @@ class CrossMaximum:
 
 RESCALED: Rules = {
     **ELEMENTARY,
-    TokenDense: GRADIENT[TokenDense],
+    **{kind: GRADIENT[kind] for kind in (TokenDense, ConvTranspose, Resize)},
     Activation: Rescale(),
     ResponseNorm: MeanJacobian(),
     MaxPool: CrossMaximum(),

@@ -16,7 +16,7 @@ from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.explained import explained
+from mipin_ref.graph.explained import deepest, explained
 from mipin_ref.graph.forward import Recorder, check_batch, record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray, Shared
@@ -136,7 +136,11 @@ class PatternFitting(Fitting):
 
     def of(self, classes: Iterable[int]) -> Patterns:
         if self._patterns is None:
-            self._patterns = fit_patterns(self.net, self.samples, **self.given)
+            net, given = self.net, dict(self.given)
+            if net.input in net.blocked:
+                # As far down as inverses reach, so that whatever can be explained is on the way.
+                given.setdefault("at", deepest(net))
+            self._patterns = fit_patterns(net, self.samples, **given)
         return self._patterns
 
 

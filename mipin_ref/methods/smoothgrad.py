@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mipin_ref.errors import InvalidData
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
 from mipin_ref.methods.backward import BackwardMethod, BatchResult
@@ -42,6 +43,8 @@ class SmoothGrad(BackwardMethod):
     Options = SmoothGradOptions
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
+        if sweep.net.whole and self.options.noise:
+            raise InvalidData("smoothgrad adds noise to the input, and this network's input holds integers")
         clean = sweep.recorded(x, first)
         mean = weighted_sum(sweep, self._points(x), targets, rows, first)
         return BatchResult(clean.value, sweep.backend.get(mean), clean.output(targets))

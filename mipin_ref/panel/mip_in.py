@@ -14,9 +14,10 @@ from mipin_ref.attribution import Attribution
 from mipin_ref.data import Samples, as_samples
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.graph.explained import deepest
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
-from mipin_ref.graph.rewrites.facing import faced
+from mipin_ref.graph.rewrites.facing import faced, facing
 from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
@@ -45,10 +46,20 @@ class InverseFitting(Fitting):
     def of(self, classes: Iterable[int]) -> dict[int, Inverse]:
         """Every inverse there is, by class, those of `classes` among them."""
         missing = sorted({*classes} - self._inverses.keys())
-        if missing:
-            made = fit(self.net, self.samples, [self.net.target(c) for c in missing], **self.given)
-            self._inverses |= {c: made[self.net.target(c)] for c in missing}
+        ends: dict[str | None, list[int]] = {}
+        for c in missing:
+            ends.setdefault(self._end(facing(self.net, c)[0]), []).append(c)
+        for end, some in ends.items():
+            given = {**self.given, "at": end}
+            made = fit(self.net, self.samples, [self.net.target(c) for c in some], **given)
+            self._inverses |= {c: made[self.net.target(c)] for c in some}
         return dict(self._inverses)
+
+    def _end(self, part: Network) -> str | None:
+        """The tensor to fit down to: the one asked for; where nothing was said, as far down as inverses reach."""
+        if "at" in self.given or part.input not in part.blocked:
+            return self.given.get("at")
+        return deepest(part)
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,14 +94,14 @@ def test_an_if_on_a_constant_of_the_file() -> None:
 
 
 def test_without_the_value_it_is_asked_for() -> None:
-    with pytest.raises(mr.UnsupportedModel, match="give all but the one to explain"):
+    with pytest.raises(mr.UnsupportedModel, match="bind all but the one to explain"):
         mr.load(two_ways())
 
 
 @pytest.mark.parametrize("outer", [True, False])
 @pytest.mark.parametrize("inner", [True, False])
 def test_nested(outer: bool, inner: bool) -> None:
-    """An If inside an If, on a flag of its own, which captures tensors of both graphs around it by the same names."""
+    """An If inside an If, on a flag of its own, which captures tensors of both graphs around it and hides one."""
     sketch = Sketch(5)
     flagged(sketch, "outer", "inner")
     sketch.node("Relu", sketch.node("MatMul", "x", sketch.normal(5, 5)), out="base")
@@ -112,10 +112,10 @@ def test_nested(outer: bool, inner: bool) -> None:
 
     def middle(seed: int) -> GraphProto:
         nodes = [
-            node("Mul", ["base", "scale"], ["step"]),
+            node("Mul", ["base", "weight"], ["step"]),
             node("If", ["inner"], ["result2"], then_branch=leaf(seed), else_branch=leaf(seed + 1)),
         ]
-        return branch(nodes, ["result2"], scale=weights(1, 5, seed=seed + 2))
+        return branch(nodes, ["result2"], weight=weights(1, 5, seed=seed + 2))
 
     out = sketch.node("If", "outer", then_branch=middle(10), else_branch=middle(20), out="chosen")
     assert_taken(sketch.model(sketch.dense(sketch.node("Relu", out), 5, 3)), outer=outer, inner=inner)
@@ -157,18 +157,23 @@ def test_a_weight_that_a_branch_hands_on(flag: bool) -> None:
     assert_taken(sketch.model(sketch.dense(out, 4, 3)), flag=flag)
 
 
-def test_an_inner_name_that_the_file_has_elsewhere() -> None:
-    """A tensor of the branch not taken may be called as one behind the If."""
+def test_two_ifs_whose_branches_call_their_tensors_alike() -> None:
     sketch = Sketch(5)
-    flagged(sketch, "flag")
-    ways = [
-        branch([node("MatMul", ["x", "w"], ["later"]), node(op, ["later"], ["o"])], ["o"], w=weights(5, 4, seed=seed))
-        for op, seed in (("Relu", 1), ("Tanh", 2))
-    ]
-    out = sketch.node("If", "flag", then_branch=ways[0], else_branch=ways[1], out="chosen")
-    model = sketch.model(sketch.node("Gemm", out, sketch.normal(4, 3), out="later2"), check=False)
-    for flag in (True, False):
-        assert_taken(model, flag=flag)
+    flagged(sketch, "first", "second")
+    out = "x"
+    for number, flag in enumerate(("first", "second")):
+        ways = [
+            branch(
+                [node("MatMul", [out, "w"], ["made"]), node(op, ["made"], ["o"])],
+                ["o"],
+                w=weights(5, 5, seed=10 * number + seed),
+            )
+            for op, seed in (("Relu", 1), ("Tanh", 2))
+        ]
+        out = sketch.node("If", flag, then_branch=ways[0], else_branch=ways[1], out=f"chosen{number}")
+    model = sketch.model(sketch.dense(out, 5, 3))
+    for first, second in ((True, True), (True, False), (False, True)):
+        assert_taken(model, first=first, second=second)
 
 
 def test_an_if_that_is_not_decided_is_a_node_without_an_inverse() -> None:

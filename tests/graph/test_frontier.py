@@ -112,7 +112,7 @@ def test_what_is_told_of_gaps(
     assert net.blocked.keys() == blocked.keys()
     told = str(net)
     assert all(repr(name) in told for name in sources)
-    assert f"they have no inverse ({len(blocked['x'])} CumSum)" in told
+    assert f"without an inverse: {len(blocked['x'])} CumSum" in told
 
 
 @pytest.mark.parametrize(("model", "gaps"), [(above(), ["gap"]), (in_the_middle(), ["first", "gap"])])
@@ -125,7 +125,7 @@ def test_a_fit_across_gaps_names_them(model: ModelProto, gaps: list[str]) -> Non
         lambda: mr.attribute(net, x, 1, "mip-in", calibration=x),
     ]
     for ask in asks:
-        with pytest.raises(mr.UnsupportedModel, match="at='auto'") as caught:
+        with pytest.raises(mr.UnsupportedModel, match="option 'at' 'auto'") as caught:
             ask()
         assert "\n" not in str(caught.value)
         assert [entry.split("'")[1] for entry in caught.value.nodes] == [f"the_{name}" for name in gaps]
@@ -407,3 +407,24 @@ def test_nan_that_a_gap_makes_is_told() -> None:
     x = np.float32(1e30) * np.random.default_rng(0).standard_normal((6, 4), np.float32)
     with pytest.raises(mr.InvalidData, match=r"'gap'.* NaN or Inf"):
         mr.fit(net, x, target=0, at="gap")
+
+
+@pytest.mark.parametrize("name", ["mip-in", "patternnet", "gradient", "lrp-epsilon"])
+def test_a_panel_fits_as_far_down_as_inverses_reach(name: str) -> None:
+    model = above()
+    net, x = mr.load(model), samples(model)
+    panel = mr.Panel(net, x)
+    for at, tensor in (("gap", "gap"), ("relu", "relu"), ("auto", "pool")):
+        assert panel.explain(name, x[:3], 1, at=at).tensor == tensor
+    if name == "mip-in":
+        expected = mr.fit(net, x, target=1, at="gap").attribute(x[:3])
+        assert_same(panel.explain(name, x[:3], 1), expected)
+
+
+def test_a_panel_of_parts() -> None:
+    """Each target as far down as its part goes."""
+    model = two_parts()
+    net, x = mr.load(model), samples(model)
+    panel = mr.Panel(net, x, names=["mip-in"])
+    assert panel.explain("mip-in", x[:3], 1).tensor == "x"
+    assert panel.explain("mip-in", x[:3], 3).tensor == "gap"

@@ -106,6 +106,12 @@ def test_numbers_that_the_input_s_type_cannot_hold() -> None:
         net.predict(x + 256)
 
 
+def test_noise_on_integers_is_refused_by_name() -> None:
+    net, x = mr.load(embedded()), ids()
+    with pytest.raises(mr.InvalidData, match="smoothgrad adds noise to the input"):
+        mr.attribute(net, x, 0, "smoothgrad", at="vectors")
+
+
 def test_rows_that_the_table_does_not_have() -> None:
     net, x = mr.load(embedded()), ids()
     with pytest.raises(mr.MipinError) as caught:
