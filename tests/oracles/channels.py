@@ -11,22 +11,36 @@ from tests.oracles.spec import (
     AveragePool,
     ChannelAffine,
     Conv,
+    ConvTranspose,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     MaxPool,
+    Negative,
     Norm,
     Op,
+    Part,
     Reduce,
+    Resize,
     Shape,
     TokenDense,
     Transpose,
+    Written,
     input_name,
 )
+
+HANDING_ON = (
+    *(Activation, Add, LRN, ChannelAffine, Transpose),
+    *(Difference, Extremum, Gate, Negative, Part, Written),
+)
+"""Ops that have channels where their input has them."""
 
 
 def says(op: Op, rank: int) -> int | None:
     """The axis, counted with the batch, on which an op has channels. rank: of its input, without the batch."""
     match op:
-        case Conv() | MaxPool() | AveragePool() | GlobalAveragePool():
+        case Conv() | ConvTranspose() | Resize() | MaxPool() | AveragePool() | GlobalAveragePool():
             return 1
         case TokenDense():
             return op.axis
@@ -51,7 +65,7 @@ def channel_axes(ops: Sequence[Op], shapes: Mapping[str, Shape]) -> dict[str, in
             if name in op.inputs and (told := says(op, known[name])) is not None:
                 return told
         for op in ops:
-            if name in op.inputs and isinstance(op, Activation | Add | LRN | ChannelAffine | Transpose):
+            if name in op.inputs and isinstance(op, HANDING_ON):
                 told = below(op.output)
                 if told is not None:
                     return op.perm[told] if isinstance(op, Transpose) else told
@@ -63,7 +77,7 @@ def channel_axes(ops: Sequence[Op], shapes: Mapping[str, Shape]) -> dict[str, in
                 told = says(op, known[op.inputs[0]])
                 if told is not None:
                     return told
-                if isinstance(op, Activation | Add | LRN | ChannelAffine | Transpose):
+                if isinstance(op, HANDING_ON):
                     for source in op.inputs:
                         told = below(source) or above(source)
                         if told is not None:
