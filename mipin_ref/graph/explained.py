@@ -41,17 +41,26 @@ def deepest(net: Network) -> str:
 
     Where there is none but the logits, the first that inverses reach.
     """
+    reached = _reached(net)
+    return next(iter(cuts(net)), reached[0] if reached else net.input)
+
+
+def cuts(net: Network) -> list[str]:
+    """The tensors, in execution order, that inverses reach and that all of the input's ways to the logits pass."""
     position = {name: number for number, name in enumerate(net.shapes)}
-    reached = [name for name in _moved_by(net) if name not in net.blocked and name != net.logits]
-    furthest = 0
+    reached, ends, furthest = {*_reached(net)}, list[str](), 0
     for name in _moved_by(net):
         readers = [layer.output for layer in net.carriers(name)]
         if name == net.input and net.blocked:
             readers += [source for source in net.sources if source in net.carrying]
         if name in reached and furthest <= position[name]:
-            return name
+            ends.append(name)
         furthest = max([furthest, *(position[reader] for reader in readers)])
-    return reached[0] if reached else net.input
+    return ends
+
+
+def _reached(net: Network) -> list[str]:
+    return [name for name in _moved_by(net) if name not in net.blocked and name != net.logits]
 
 
 def _moved_by(net: Network) -> list[str]:

@@ -18,6 +18,7 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration, Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
+from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
@@ -27,6 +28,7 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, Options
 from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
+from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import plan_for
 from mipin_ref.memory import checked_batch_size, memory_bytes
@@ -158,6 +160,8 @@ def fit(
 
     inverses: dict[int, Inverse] = {}
     for (part, indices), plan in zip(parts.items(), plans, strict=True):
+        if at == AUTO:
+            plan = within_memory(part, options, plan, device, len(data), limit)
         task = FitTask(part, plan, replace(options, at=plan.asked), device, data, known, limit, size)
         try:
             made = _fitted(task, [*indices], shared, directory, progress)
