@@ -13,6 +13,9 @@ from tests.oracles.spec import (
     Array,
     Conv,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
     GlobalAveragePool,
     MaxPool,
     Norm,
@@ -91,6 +94,29 @@ def channels_last() -> list[Op]:
         Add(("b", "bf", "bg"), "c"),
         Transpose(("c",), "d", (0, 3, 1, 2)),
         *head("d", 4, 5),
+    ]
+
+
+def gated_tokens() -> list[Op]:
+    """Gates, a difference and a maximum on a stream whose channels are last, their weights beside those of tokens."""
+    return [
+        conv("x", "stem", 4, 3),
+        Transpose(("stem",), "a", (0, 2, 3, 1)),
+        layer_norm("a", "an", 4, 3, 3),
+        tokens("an", "content", 4, 6, 3),
+        tokens("an", "told", 4, 6, 3),
+        Activation(("told",), "gate", "Sigmoid"),
+        Gate(("content", "gate"), "gated"),
+        tokens("gated", "narrow", 6, 4, 3),
+        Difference(("a", "narrow"), "b"),
+        Reduce(("b",), "squeezed", (1, 2)),
+        tokens("squeezed", "excited", 4, 4, 3),
+        Activation(("excited",), "scale", "Sigmoid"),
+        Gate(("b", "scale"), "c"),
+        tokens("b", "bd", 4, 4, 3),
+        Extremum(("c", "bd"), "d"),
+        Transpose(("d",), "first", (0, 3, 1, 2)),
+        *head("first", 4, 5),
     ]
 
 
@@ -182,8 +208,9 @@ def _fixed(make: Callable[[], list[Op]]) -> Callable[[], list[Op]]:
     return made
 
 
-NETWORKS: dict[str, Callable[[], list[Op]]] = {
-    made.__name__: _fixed(made)
-    for made in (convnext, channels_last, over_channels_first, group_norms, features, mixer, partial_means)
-}
+MADE = (
+    *(convnext, channels_last, gated_tokens, over_channels_first),
+    *(group_norms, features, mixer, partial_means),
+)
+NETWORKS: dict[str, Callable[[], list[Op]]] = {made.__name__: _fixed(made) for made in MADE}
 """Of inputs [N, *SHAPE], by name."""

@@ -140,7 +140,7 @@ def extreme(op: Extremum, xs: Sequence[Tensor]) -> Tensor:
 
 
 def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = False) -> Tensor:
-    """One op's output from its inputs, differentiable; detached: with divisors of normalisations as constants."""
+    """One op's output from its inputs, differentiable; detached: with divisors and gates as constants."""
     x = xs[0]
     match op:
         case Conv():
@@ -200,7 +200,8 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = Fals
         case Add():
             return sum(xs[1:], start=x)
         case Gate():
-            return x * xs[1] if op.function == "Mul" else x / xs[1]
+            gate = xs[1].detach() if detached else xs[1]
+            return x * gate if op.function == "Mul" else x / gate
         case Difference():
             return x - xs[1]
         case Negative():
