@@ -18,19 +18,14 @@ class MipinError(Exception):
 
 
 class UnsupportedModel(MipinError):
-    """The network holds nodes that cannot be handled: `nodes` has all of them, before anything is computed.
+    """The network holds nodes that cannot be handled, or what it leaves open was not said.
 
-    The message lists the first LISTED and counts the others.
+    The message tells nodes in groups, by operator and reason; `nodes` has all of them, before anything is computed.
     """
-
-    LISTED = 200
 
     def __init__(self, message: str, nodes: Sequence[str] = ()) -> None:
         self.nodes = tuple(nodes)
-        listed = [*self.nodes[: self.LISTED]]
-        if len(self.nodes) > self.LISTED:
-            listed.append(f"and {len(self.nodes) - self.LISTED:,} more")
-        super().__init__(message if not nodes else f"{message}: {'; '.join(listed)}")
+        super().__init__(message)
 
 
 class InvalidData(MipinError):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+import tests.one_thread  # noqa: F401 - before NumPy is loaded
 from mipin_ref.errors import BackendUnavailable
 from mipin_ref.inverse.passes import fitter
 from tests.backends import backend

@@ -54,3 +54,20 @@ def test_a_choice_of_outputs_is_told_alike(tmp_path: Path, capsys: pytest.Captur
         mr.load(tmp_path / "two.onnx")
     assert main(["inspect", str(tmp_path / "two.onnx")]) == 2
     assert capsys.readouterr().err == f"mipin: {caught.value}\n"
+
+
+def test_what_to_say_of_inputs_is_told_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options that the message names are those of the command line, with dashes."""
+    sketch = Sketch(4, "H")
+    sketch.inputs.append(onnx.helper.make_tensor_value_info("rate", onnx.TensorProto.FLOAT, []))
+    onnx.save(sketch.model(sketch.node("Mul", "x", "rate")), str(tmp_path / "open.onnx"))
+    with pytest.raises(mr.UnsupportedModel) as caught:
+        mr.load(tmp_path / "open.onnx")
+    assert main(["inspect", str(tmp_path / "open.onnx")]) == 2
+    assert capsys.readouterr().err == f"mipin: {caught.value}\n"
+    named = re.findall(r"option '(\w+)'", str(caught.value))
+    assert named == ["given", "input_shape"]
+    with pytest.raises(SystemExit):
+        main(["inspect", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')} " in shown for name in named)

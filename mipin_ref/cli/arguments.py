@@ -5,6 +5,36 @@ from __future__ import annotations
 import argparse
 import re
 
+Target = int | tuple[int, ...]
+"""A class, or indices into an output of several axes."""
+
+Bound = int | float | str
+"""What an input is bound to: a number, or the path of a file."""
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """MODEL, and what a file may leave open: `cli.model.load_model` reads them."""
+    parser.add_argument("model", metavar="MODEL")
+    add_output(parser)
+    parser.add_argument(
+        "--input-shape",
+        type=sizes,
+        action="append",
+        default=[],
+        metavar="NAME:1xC[xH...]",
+        help="sizes of an input whose axes the file leaves open, with a batch of 1 in front, as image:1x3x224x224; may "
+        "be given several times",
+    )
+    parser.add_argument(
+        "--given",
+        type=bound,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="bind another input of the model to a number, or to the array in a .npy or .npz file (its key NAME, else "
+        "x); may be given several times",
+    )
+
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
@@ -67,6 +97,41 @@ def numbers(text: str) -> float | tuple[float, ...]:
 
 def names(text: str) -> list[str]:
     return text.split(",")
+
+
+def target(text: str) -> Target:
+    """A class, or indices into an output of several axes, as 5:1000."""
+    indices = tuple(index(part) for part in text.split(":"))
+    return indices[0] if len(indices) == 1 else indices
+
+
+def targets(text: str) -> list[Target]:
+    return [target(part) for part in text.split(",")]
+
+
+def sizes(text: str) -> tuple[str, tuple[int, ...]]:
+    """An input, and the sizes of a sample."""
+    name, _, given = text.rpartition(":")
+    parts = re.split("[x×]", given)
+    if not name or len(parts) < 2 or not all(re.fullmatch(rf"[0-9]{{1,{DIGITS}}}", part, re.ASCII) for part in parts):
+        raise argparse.ArgumentTypeError(f"must look like image:1x3x224x224, not {text!r}")
+    batch, *sample = map(int, parts)
+    if batch != 1:
+        raise argparse.ArgumentTypeError(f"the first size is the batch, which is free: write 1 there, not {batch}")
+    return name, tuple(sample)
+
+
+def bound(text: str) -> tuple[str, Bound]:
+    """An input, and the number or the file that it is bound to."""
+    name, separator, value = text.partition("=")
+    if not separator or not name or not value:
+        raise argparse.ArgumentTypeError(f"must look like rate=16000 or state=FILE.npy, not {text!r}")
+    for read in (index, number):
+        try:
+            return name, read(value)
+        except argparse.ArgumentTypeError:
+            continue
+    return name, value
 
 
 def integers(text: str) -> list[int]:

@@ -12,6 +12,7 @@ import mipin_ref as mr
 from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.options import METHOD_OPTIONS
 from mipin_ref.layers import HostArray
@@ -29,7 +30,7 @@ class Attributor:
 
     attribute: Callable[[HostArray], mr.Attribution]
     tensor: str
-    target: int
+    target: int | tuple[int, ...]
     dtype: str
     header: Mapping[str, Any] = field(default_factory=dict)
     fitted: Fitted | None = None
@@ -42,7 +43,7 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
             raise InvalidData(f"--{name} is for --method; an inverse was fitted with its own")
     _refuse_fitting(options, None)
     inverse = mr.load_inverse(options.inverse, net, target=options.target, backend=options.backend)
-    tensor = inverse.plan.explained if options.at is None else net.tensor(options.at)
+    tensor = inverse.plan.explained if options.at in (None, AUTO) else net.tensor(options.at)
     if tensor not in inverse.plan.step_of:
         raise InvalidData(
             f"--at: tensor {options.at!r} is not between the logits and {inverse.plan.explained!r}, where the inverse "
@@ -52,7 +53,7 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
     return Attributor(
         lambda x: inverse.attribute(x, at=tensor),
         tensor,
-        inverse.target,
+        net.target(inverse.target),
         inverse.options.dtype,
         {"follows_logit": inverse.follows_logit},
         fitted=None if known is None else Fitted(options.inverse, known, "the inverse was fitted"),
@@ -73,7 +74,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
         header[fitting.option] = told
     method = make_method(options.method, given)
     target = _target(net, options)
-    tensor = method.explained(facing(net, target)[0], options.at)
+    tensor = method.explained(facing(net, net.check_target(target))[0], options.at)
     header |= {"method": method.name, "follows_logit": method.follows_logit}
 
     def attribute(x: HostArray) -> mr.Attribution:
@@ -82,10 +83,10 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     return Attributor(attribute, tensor, target, dtype, header, fitted)
 
 
-def _target(net: mr.Network, options: Namespace) -> int:
+def _target(net: mr.Network, options: Namespace) -> int | tuple[int, ...]:
     if options.target is None:
         raise InvalidData("--method needs --target, the class to explain")
-    return net.check_target(options.target)
+    return net.target(net.check_target(options.target))
 
 
 Result = tuple[Any, dict[str, Any], Fitted | None]

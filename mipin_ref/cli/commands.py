@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.arguments import integers
+from mipin_ref.cli.arguments import Target, targets
 from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.fit_options import fit_options
+from mipin_ref.cli.model import load_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import check_folder, make_folder
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.client import connect
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.checkpoint import discard
@@ -28,6 +30,7 @@ from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.table import format_table
 
 DEMO_SAMPLES = 1000
+ALL_TARGETS = "this is of all targets at once: --target shows the part that one of them is made of"
 
 
 def demo(options: Namespace) -> None:
@@ -53,26 +56,41 @@ def demo(options: Namespace) -> None:
 
 
 def inspect(options: Namespace) -> None:
-    """Print the layer table with each layer's inverse, and the tensors that are worth explaining."""
-    net = mr.load(options.model, output=options.output)
-    plan = plan_for(net, Options())
+    """Print the layer table with each layer's inverse, how far down these reach, and the tensors worth explaining."""
+    net = load_model(options)
+    if options.target is not None:
+        net, _ = facing(net, net.check_target(options.target))
+    maps, joined = maps_to_explain(net), options.target is None and isinstance(net.target(0), tuple)
+    last = maps[-1].tensor
+    try:
+        plan = plan_for(net, Options(at=last))
+    except InvalidData:
+        # What parts of an output are made of may reach further than what all of them are made of.
+        if not joined:
+            raise
+        print(f"{net}\n{ALL_TARGETS}")
+        return
     print(net.table(("inverse: unknowns", describe_inverses(net, plan))))
+    if last != net.input:
+        print(f"explained at {last!r} at most: inverses reach no further down")
+    if joined:
+        print(ALL_TARGETS)
     print("\ntensors to explain (--at):")
-    rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps_to_explain(net)]
+    rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps]
     print(format_table(["  tensor", "shape", "map"], rows))
 
 
 def fit(options: Namespace) -> None:
     """Fit and save one inverse a class."""
-    targets = _targets(options.target)
+    asked = _targets(options.target)
     # Of all classes there are the names only when the network is read.
-    paths = claim_files(options, _inverse_paths(options.out, [0, 1] if targets is None else targets))
+    paths = claim_files(options, _inverse_paths(options.out, [0, 1] if asked is None else asked))
     if options.checkpoint is not None:
         check_folder(options.checkpoint, ())
-    net = mr.load(options.model, output=options.output)
-    if targets is None:
-        targets = list(range(net.classes))
-        paths = claim_files(options, _inverse_paths(options.out, targets))
+    net = load_model(options)
+    if asked is None:
+        asked = [net.target(index) for index in range(net.classes)]
+        paths = claim_files(options, _inverse_paths(options.out, asked))
     beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint")
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
@@ -80,7 +98,7 @@ def fit(options: Namespace) -> None:
         inverses = mr.fit(
             net,
             data,
-            targets,
+            asked,
             labels=labels,
             **fit_options(options),
             backend=options.backend,
@@ -92,10 +110,13 @@ def fit(options: Namespace) -> None:
         )
     for line in told_of_turned(options.data, data):
         print(line)
-    for target, path in zip(targets, paths, strict=True):
-        inverses[target].save(path)
+    fitted = list(inverses.values())
+    for line in told_of_end(net, fitted[0].plan.explained, options.at):
+        print(line)
+    for target, inverse, path in zip(asked, fitted, paths, strict=True):
+        inverse.save(path)
         print(f"class {target}: {path}")
-        print(inverses[target].report)
+        print(inverse.report)
     if os.path.isdir(beside):
         # Of no more use, whether this fit went on from it or one that was killed left it there.
         discard(beside)
@@ -104,7 +125,7 @@ def fit(options: Namespace) -> None:
 def patterns(options: Namespace) -> None:
     """Fit and save the patterns of PatternNet and PatternAttribution."""
     path = claim_file(options, options.out)
-    net = mr.load(options.model, output=options.output)
+    net = load_model(options)
     data = open_samples(options, options.data, net)
     fitted = mr.fit_patterns(
         net,
@@ -119,23 +140,28 @@ def patterns(options: Namespace) -> None:
     fitted.save(path)
     for line in told_of_turned(options.data, data):
         print(line)
+    for line in told_of_end(net, fitted.at, options.at):
+        print(line)
     print(f"patterns of {len(fitted.weights)} layers down to {fitted.at!r}, from {fitted.samples} samples: {path}")
 
 
-def _targets(text: str) -> list[int] | None:
-    """The classes; None for all."""
+def _targets(text: str) -> list[Target] | None:
+    """The classes, or tuples of indices; None for all."""
     if text == "all":
         return None
     try:
-        return integers(text)
+        return targets(text)
     except ArgumentTypeError:
         raise InvalidData(
-            f"--target must be a class index, several separated by commas, or 'all', not {text!r}"
+            f"--target must be a class index, or indices into an output of several axes as 5:1000, several of these "
+            f"separated by commas, or 'all', not {text!r}"
         ) from None
 
 
-def _inverse_paths(pattern: str, targets: Sequence[int]) -> list[str]:
+def _inverse_paths(pattern: str, asked: Sequence[Target]) -> list[str]:
     """One path a class."""
-    if len(targets) > 1 and "{target}" not in pattern:
+    if len(asked) > 1 and "{target}" not in pattern:
         raise InvalidData("for several classes the file name must hold {target}, as in name-{target}.mipin")
-    return [pattern.replace("{target}", str(target)) for target in targets]
+    # Not the colons of the command line: some systems have no such names.
+    names = ["-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in asked]
+    return [pattern.replace("{target}", name) for name in names]

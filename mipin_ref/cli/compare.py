@@ -15,6 +15,7 @@ import mipin_ref as mr
 from mipin_ref.cli.compare_input import Shown, make_panel, read_class_names, read_images
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.files import labels_of
+from mipin_ref.cli.model import load_model
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
@@ -35,7 +36,7 @@ PICTURE = 128
 def compare(options: Namespace) -> int:
     """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
     page, out = ComparePage(), claim_file(options, options.out)
-    net = mr.load(options.model, output=options.output)
+    net = load_model(options)
     size = image_size(net, net.input)
     if size is None:
         raise InvalidData(
@@ -142,4 +143,5 @@ def _facts(options: Namespace, net: mr.Network, shown: int, count: int) -> list[
     if options.calibration is not None:
         facts.append(("calibration", Path(options.calibration).name))
     facts += [("option", text) for text in options.option]
+    facts += [("given", f"{name}={value}") for name, value in options.given]
     return [*facts, ("dtype", options.dtype), ("mipin_ref", version("mipin_ref"))]

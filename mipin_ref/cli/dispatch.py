@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, index, names, positive
+from mipin_ref.cli.arguments import add_calibration, add_model, add_output, add_preprocessing, names, positive, target
 from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.cli.fit_options import add_fit_options
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
@@ -25,6 +25,8 @@ MODULES = {
     "golden": "golden",
 }
 """Where each command lives: the others are not imported."""
+TARGET = "class index, or indices into an output of several axes, as 5:1000"
+AUTO = "'auto', the last map or as far down as inverses exist"
 
 
 def run(argv: Sequence[str], ready: Callable[[], object] = lambda: None) -> int:
@@ -63,13 +65,13 @@ def _parser() -> Parser:
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
 
     inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
-    inspect.add_argument("model", metavar="MODEL")
-    add_output(inspect)
+    add_model(inspect)
+    inspect.add_argument("--target", type=target, metavar="C", help=f"{TARGET}: only the part that it is made of")
 
     fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
-    fit.add_argument("model", metavar="MODEL")
+    add_model(fit)
     fit.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
-    fit.add_argument("--target", required=True, metavar="C[,C...]", help="class index, several, or 'all'")
+    fit.add_argument("--target", required=True, metavar="C[,C...]", help=f"{TARGET}, several, or 'all'")
     fit.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="three.mipin; for several classes name-{target}.mipin"
     )
@@ -89,11 +91,10 @@ def _parser() -> Parser:
     again.add_argument(
         "--checkpoint", metavar="DIR", help="the same in a folder that you name; fits may share it, and it stays"
     )
-    add_output(fit)
     add_preprocessing(fit)
 
     explain = commands.add_parser("explain", help="attributions and heatmaps of images, by MIP-IN or another method")
-    explain.add_argument("model", metavar="MODEL")
+    add_model(explain)
     explain.add_argument("images", metavar="IMAGES", help="data as for fit")
     how = explain.add_mutually_exclusive_group(required=True)
     how.add_argument("--inverse", action=StoreOnce, metavar="FILE", help="MIP-IN: what fit wrote")
@@ -106,35 +107,35 @@ def _parser() -> Parser:
         help="of the method, as samples=50; may be given several times",
     )
     explain.add_argument("-o", "--out", required=True, metavar="DIR")
-    explain.add_argument("--at", metavar="TENSOR", help="explain this inner tensor; an inverse must reach it")
+    explain.add_argument(
+        "--at", metavar="TENSOR", help=f"explain this inner tensor, which an inverse must reach, or {AUTO}"
+    )
     explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
     explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
-    explain.add_argument("--target", type=index, metavar="C", help="the class; an inverse of another is refused")
+    explain.add_argument("--target", type=target, metavar="C", help=f"{TARGET}; an inverse of another is refused")
     explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
     explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
     add_calibration(explain, "the method")
-    add_output(explain)
     add_preprocessing(explain)
 
     patterns = commands.add_parser("patterns", help="fit the patterns of patternnet and pattern-attribution")
-    patterns.add_argument("model", metavar="MODEL")
+    add_model(patterns)
     patterns.add_argument("data", metavar="DATA", help="as for fit")
     patterns.add_argument("-o", "--out", required=True, metavar="FILE")
-    patterns.add_argument("--at", metavar="TENSOR", help="down to this inner tensor instead of the input")
+    patterns.add_argument("--at", metavar="TENSOR", help=f"down to this inner tensor instead of the input, or {AUTO}")
     patterns.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     patterns.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     patterns.add_argument("--memory", default="2GB", help="what sums and batches may hold (default 2GB)")
     patterns.add_argument("--batch-size", type=positive, metavar="N")
     patterns.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    add_output(patterns)
     add_preprocessing(patterns)
 
     add_evaluate(commands)
 
     compare = commands.add_parser("compare", help="a web page of the maps of several methods side by side")
-    compare.add_argument("model", metavar="MODEL")
+    add_model(compare)
     compare.add_argument("images", metavar="IMAGES", help="data as for fit")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
     add_calibration(compare, "MIP-IN and the pattern methods")
@@ -157,7 +158,6 @@ def _parser() -> Parser:
     compare.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     compare.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
-    add_output(compare)
     add_preprocessing(compare)
 
     _add_golden(commands.add_parser("golden", help="golden values, for other implementations to check themselves by"))
@@ -169,7 +169,7 @@ def _add_golden(parser: Parser) -> None:
     make = commands.add_parser("make", help="write the golden values of one class of a model into a folder")
     make.add_argument("model", metavar="MODEL")
     make.add_argument("data", metavar="DATA", help="few samples, as for fit")
-    make.add_argument("--target", type=index, required=True, metavar="C", help="class index")
+    make.add_argument("--target", type=target, required=True, metavar="C", help=TARGET)
     make.add_argument("-o", "--out", required=True, metavar="DIR")
     make.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
     add_fit_options(make, but=["dtype"])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import mipin_ref as mr
 from mipin_ref.cli.attributor import by_inverse, by_method
 from mipin_ref.cli.files import open_samples, read_readable, tell_broken, told_of_turned
+from mipin_ref.cli.model import load_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_folder
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
 from mipin_ref.cli.spool import npz_in_batches
@@ -38,11 +39,13 @@ def explain(options: Namespace) -> int:
     Broken image files are named and left out. Returns 1 where there are such.
     """
     out = claim_folder(options, options.out, (ARRAYS, *PICTURES), pictures=True)
-    net = mr.load(options.model, output=options.output)
+    net = load_model(options)
     way = by_inverse(net, options) if options.method is None else by_method(net, options)
     tensor = way.tensor
     maps = _maps(net, tensor, options)
     data = open_samples(options, options.images, net, way.fitted)
+    for line in told_of_end(net, tensor, options.at):
+        print(line)
     make_folder(out)
     header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
     if data.source.preprocessing is not None:

@@ -76,14 +76,19 @@ def _refuse_inputs(options: Namespace, outputs: Sequence[Path]) -> None:
 
 def _inputs(options: Namespace) -> Iterator[tuple[str, Path]]:
     for argument in INPUTS:
-        given = getattr(options, argument, None)
-        for path in [given] if isinstance(given, str) else given or []:
+        told = getattr(options, argument, None)
+        for path in [told] if isinstance(told, str) else told or []:
             # What cannot be a path is told where it is read.
             with suppress(OSError, ValueError):
                 if os.path.lexists(path):
                     yield argument, Path(path)
                     if argument == "model":
                         yield from (("model", file) for file in external_files(path))
+    for _, value in getattr(options, "given", ()):
+        if isinstance(value, str):
+            with suppress(OSError, ValueError):
+                if os.path.lexists(value):
+                    yield "given", Path(value)
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from mipin_ref.data.boxes import open_boxes
 from mipin_ref.data.calibration import Calibration
 from mipin_ref.data.embedded import Builtin, builtin, builtin_names
 from mipin_ref.data.preprocessing import Preprocessing, Source
-from mipin_ref.data.readers import open_data, open_labels
+from mipin_ref.data.readers import open_array, open_data, open_labels
 from mipin_ref.data.seen import Seen
 from mipin_ref.data.shared import SharedFile
 from mipin_ref.data.view import Samples, first, left_out_of, names_of, turned_of
@@ -24,6 +24,7 @@ __all__ = [
     "first",
     "left_out_of",
     "names_of",
+    "open_array",
     "open_boxes",
     "open_data",
     "open_labels",

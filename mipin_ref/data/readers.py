@@ -64,6 +64,21 @@ def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDA
         return np.array(labels, dtype=np.int64)
 
 
+def open_array(path: str | os.PathLike[str], keys: tuple[str, ...]) -> npt.NDArray[Any]:
+    """The array of a .npy file, or the one under the first of `keys` that a .npz archive has, as it is stored.
+
+    Raises InvalidData and CorruptFile, naming the file.
+    """
+    place = _existing(path)
+    if place.is_dir():
+        raise InvalidData(f"{place}: a folder, where one array is needed: a .npy or .npz file")
+    with _reported(place):
+        form = _format_of(place)
+        if form not in ("npy", "npz"):
+            raise InvalidData(f"{place}: no .npy or .npz file, which hold arrays as they are")
+        return numpy_files.open_npy(place) if form == "npy" else numpy_files.open_npz(place, None, keys)
+
+
 def _existing(path: str | os.PathLike[str]) -> Path:
     place = path_of(path, "data")
     try:

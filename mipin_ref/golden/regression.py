@@ -150,7 +150,7 @@ class Regression:
         channels = range(self.step.shape[0])
         if self.step.own:
             return [(m,) for m in channels]
-        convs = self.step.convolutions
+        convs = [as_kind(layer, Conv) for layer in self.step.located]
         classes: dict[tuple[int, ...], list[int]] = {}
         for m in channels:
             classes.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)

@@ -85,25 +85,56 @@ def bind(
     inputs = {value.name: value for value in proto.graph.input}
     wanted = _named("input_shape", input_shape, inputs)
     values = _named("given", given, inputs)
-    free = [value for name, value in inputs.items() if name in needed and name not in made and name not in values]
-    open_ = [name for name in needed if name in inputs and name not in made]
-    if not open_:
+    read = [name for name in needed if name in inputs and name not in made]
+    if not read:
         raise UnsupportedModel("the output does not depend on any input of the network")
-    if not free:
+    if all(name in values for name in read):
         raise InvalidData("every input is given a value: leave the one free that is to be explained")
-    if len(free) > 1:
-        raise UnsupportedModel(
-            f"the network has {len(free)} inputs: {', '.join(map(_described, free))}; give all but the one to explain "
-            "a value, option 'given'"
-        )
-    data = free[0]
-    sized = data.name in wanted and _size(data, wanted[data.name])
+    sized = {name for name in inputs if name in wanted and _size(inputs[name], wanted[name])}
+    if missing := left_open(proto, needed, input_shape, given):
+        raise UnsupportedModel(missing)
+    data = next(value for name, value in inputs.items() if name in read and name not in values)
     shape, batch, dtype = _read(data)
     param = data.type.tensor_type.shape.dim[0].dim_param
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or sized, _rows(proto))
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized, _rows(proto))
+
+
+def left_open(
+    proto: ModelProto, needed: Collection[str], input_shape: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+) -> str:
+    """What the file leaves open of its inputs and nobody has said yet, and by which options to say it; else empty."""
+    known = {tensor.name for tensor in proto.graph.initializer} | {*(given or ())}
+    free = [value for value in proto.graph.input if value.name in needed and value.name not in known]
+    batches = {value.type.tensor_type.shape.dim[0].dim_param for value in free if value.type.tensor_type.shape.dim}
+    unsaid = [value for value in free if value.name not in (input_shape or ())]
+    sizes = [axes for value in unsaid if (axes := _open_axes(value, batches - {""}))]
+    told = []
+    if len(free) > 1:
+        told.append(
+            f"the network has {len(free)} inputs, {', '.join(map(_described, free))}: bind all but the one to explain "
+            "to a value, option 'given'"
+        )
+    if sizes:
+        which = "" if len(free) == 1 else " of the one to explain"
+        told.append(f"the file leaves {', '.join(sizes)} open: give the sizes of a sample{which}, option 'input_shape'")
+    return "; ".join(told)
+
+
+def _open_axes(value: ValueInfoProto, batches: Collection[str]) -> str:
+    """The axes of a sample whose lengths the file leaves open. batches: what other inputs call their batch."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return f"all axes of input {value.name!r}"
+    others = {*batches} - {kind.shape.dim[0].dim_param if kind.shape.dim else ""}
+    axes = [
+        f"{axis} ({dim.dim_param})" if dim.dim_param else str(axis)
+        for axis, dim in enumerate(kind.shape.dim)
+        if axis and dim.dim_value <= 0 and dim.dim_param not in others
+    ]
+    return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(axes)} of input {_described(value)}" if axes else ""
 
 
 def _rows(proto: ModelProto, most: int = 8) -> int:
@@ -140,7 +171,8 @@ def _size(value: ValueInfoProto, wanted: Any) -> bool:
         raise InvalidData(f"input_shape of {value.name!r} asks for {elements:,} elements ({TENSOR:,} are allowed)")
     kind = value.type.tensor_type
     dims = kind.shape.dim
-    if not kind.HasField("shape"):
+    told = kind.HasField("shape")
+    if not told:
         dims.add().dim_param = "N"
         for _ in sizes:
             dims.add()
@@ -164,16 +196,9 @@ def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
     if kind.elem_type not in (*FLOATS, *WHOLES):
         raise UnsupportedModel(f"input {value.name!r} holds neither floating-point numbers nor integers")
     dims = kind.shape.dim
-    if not kind.HasField("shape"):
-        raise UnsupportedModel(
-            f"input {value.name!r} has no shape in the file: give that of a sample, option 'input_shape'"
-        )
     if len(dims) < 2:
-        raise UnsupportedModel(f"input {value.name!r} must have a batch axis and at least one more")
-    free = [f"{i} ({d.dim_param})" if d.dim_param else str(i) for i, d in enumerate(dims) if i > 0 and d.dim_value <= 0]
-    if free:
         raise UnsupportedModel(
-            f"input {value.name!r} leaves axis {', '.join(free)} open: give the sizes of a sample, option 'input_shape'"
+            f"input {_described(value)} cannot be explained: it needs an axis of samples and at least one more"
         )
     shape = tuple(int(d.dim_value) for d in dims[1:])
     batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.draft import Log, Softmax
+from mipin_ref.graph.draft import Softmax
 from mipin_ref.graph.frontier import CANNOT, Frontier, frontier, late_problem
 from mipin_ref.graph.head import Head
+from mipin_ref.graph.problem import unsupported
 from mipin_ref.graph.read import Drafted
+from mipin_ref.graph.rewrites.activations import gather_activations, settle_logarithms
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
+from mipin_ref.graph.rewrites.gates import settle_gates
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
+from mipin_ref.graph.rewrites.selections import compose_selections
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Shape
 
@@ -31,16 +35,19 @@ class Canonical:
     head: Head | None
 
 
-def refuse(drafted: Drafted) -> NoReturn:
-    """Raise UnsupportedModel, naming every node without an inverse."""
+def refuse(drafted: Drafted, failure: str | None = None) -> NoReturn:
+    """Raise UnsupportedModel, naming every node without an inverse; failure: why the file cannot be run at all."""
     head = [] if drafted.logits is None else head_layers(Wiring(drafted.layers, drafted.logits, drafted.names))
     late = [
         late_problem(layer, drafted.places)
         for layer in drafted.layers
-        if isinstance(layer, Softmax | Log) and not any(layer is one for one in head)
+        if isinstance(layer, Softmax) and not any(layer is one for one in head)
     ]
     every = sorted([*drafted.problems, *late], key=lambda problem: problem.place)
-    raise UnsupportedModel(CANNOT, [str(one) for one in every])
+    if failure is None:
+        raise unsupported(CANNOT, every)
+    size = "×".join(map(str, drafted.input_shape))
+    raise unsupported(f"onnxruntime cannot run the file on samples of {size} ({failure}), and {CANNOT}", every)
 
 
 def canonical(drafted: Drafted) -> Canonical:
@@ -53,6 +60,9 @@ def canonical(drafted: Drafted) -> Canonical:
         refuse(drafted)
     wiring = Wiring(list(drafted.layers), drafted.logits, drafted.names)
     wiring.drop_dead()
+    # Before constants fold: they are part of what is written out, and tell a gate.
+    gather_activations(wiring)
+    undecided = settle_gates(wiring, drafted.places)
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
     while before != len(wiring.layers):
@@ -60,11 +70,14 @@ def canonical(drafted: Drafted) -> Canonical:
         dissolve_pads(wiring)
         fold_affines(wiring)
     head = remove_head(wiring)
+    settle_logarithms(wiring)
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
+    compose_selections(wiring)
     target_shape = flatten_logits(wiring)
-    reached = frontier(wiring, drafted.problems, drafted.names, drafted.input, drafted.places)
+    problems = (*drafted.problems, *undecided)
+    reached = frontier(wiring, problems, drafted.names, drafted.input, drafted.places)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in drafted.aliases.items() if target in kept}
     gone = {name for name, target in drafted.aliases.items() if target in wiring.folded}

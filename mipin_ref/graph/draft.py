@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from math import prod
+from typing import Literal
 
 import numpy as np
 
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.problem import Problem
-from mipin_ref.layers import HostArray, Shape, Wired
+from mipin_ref.layers import Gather, HostArray, Reshape, Shape, Slice, Wired
 
 BATCH = 1_000_003
 """Stands for the batch size while shapes are computed: a prime no network has, so it survives products unmistaken."""
@@ -58,6 +59,16 @@ class Log(_Passing):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Product(_Passing):
+    """Two tensors multiplied, or the first divided by the second, before it is known what that is: an activation
+    written out, or a gate.
+    """
+
+    kind = "Product"
+    function: Literal["Mul", "Div"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(_Passing):
     """Where a refused node stood: what is behind it may have an inverse all the same.
 
@@ -98,7 +109,8 @@ class Draft:
     """The state of the pass: what handlers read and extend.
 
     names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused;
-    sparse: weights that the file holds as sparse tensors; spent: what the model has asked for up to here.
+    sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
+    those that make one row of it; spent: what the model has asked for up to here.
     """
 
     opset: int
@@ -112,6 +124,8 @@ class Draft:
     aliases: dict[str, str] = field(default_factory=dict)
     behind: dict[str, Unknown] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
+    selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
+    rows: dict[str, list[Reshape]] = field(default_factory=dict)
     _shared: set[int] = field(default_factory=set)
 
     def constant(self, name: str) -> HostArray | None:
@@ -191,11 +205,11 @@ def readable(shape: Shape) -> str:
 
 def without_stand_in(message: str) -> str:
     """A message with N for the batch, wherever a number of it was computed of its stand-in."""
-    return re.sub(r"\d{7,}", _spoken, message)
+    return re.sub(r"\d{1,3}(,\d{3}){2,}|\d{7,}", _spoken, message)
 
 
 def _spoken(match: re.Match[str]) -> str:
-    number = int(match[0])
+    number = int(match[0].replace(",", ""))
     if number % BATCH or not number:
         return match[0]
     return "N" if number == BATCH else f"{number // BATCH}·N"

@@ -27,6 +27,15 @@ def automatic(net: Network) -> str:
     return next((name for name in feature_maps(net) if name not in net.blocked), None) or deepest(net)
 
 
+def told_of(net: Network, name: str) -> str:
+    """A line on the tensor that "auto" chose, and what keeps inverses from going on where it is the last they reach."""
+    if name == net.input:
+        return f"explained at {name!r}, the input"
+    if net.no_inverse and name == deepest(net):
+        return f"explained at {name!r}: the nodes above it ({net.no_inverse}) have no inverse"
+    return f"explained at {name!r}, the last map"
+
+
 def deepest(net: Network) -> str:
     """The first tensor, in execution order, that inverses reach and that all of the input's ways to the logits pass.
 
@@ -36,9 +45,9 @@ def deepest(net: Network) -> str:
     reached = [name for name in _moved_by(net) if name not in net.blocked and name != net.logits]
     furthest = 0
     for name in _moved_by(net):
-        readers = [layer.output for layer, _ in net.consumers[name]]
+        readers = [layer.output for layer in net.carriers(name)]
         if name == net.input and net.blocked:
-            readers += net.sources
+            readers += [source for source in net.sources if source in net.carrying]
         if name in reached and furthest <= position[name]:
             return name
         furthest = max([furthest, *(position[reader] for reader in readers)])
@@ -46,9 +55,9 @@ def deepest(net: Network) -> str:
 
 
 def _moved_by(net: Network) -> list[str]:
-    """The tensors that depend on the input, in execution order."""
+    """The tensors that depend on the input and that signals come back to, in execution order."""
     moved = {net.input, *(name for name in net.sources if name not in net.given)}
     for layer in net.layers:
         if moved.intersection(layer.inputs):
             moved.add(layer.output)
-    return [name for name in net.shapes if name in moved]
+    return [name for name in net.shapes if name in moved & net.carrying or name == net.input]

@@ -23,7 +23,13 @@ def feature_maps(net: Network) -> list[str]:
     best: dict[Shape, tuple[tuple[bool, bool, int], str]] = {}
     for depth, name in enumerate(name for name in reversed(net.shapes) if name != net.logits):
         size = _resolution(net, name)
-        if not size or name in input_like or name in rearranged or not _reconstructed(net, name):
+        if (
+            name not in net.carrying
+            or not size
+            or name in input_like
+            or name in rearranged
+            or not _reconstructed(net, name)
+        ):
             continue
         rank = (name in every_way, name in activated, -depth)
         best[size] = max(best.get(size, (rank, name)), (rank, name))
@@ -63,7 +69,7 @@ def _resolution(net: Network, name: str) -> Shape:
 def _reconstructed(net: Network, name: str) -> bool:
     """Whether the signal of a tensor comes out of a fit: its own, or that of the same values in another shape."""
     while name != net.logits:
-        readers = [layer for layer, _ in net.consumers[name]]
+        readers = net.carriers(name)
         if not (len(readers) == 1 or _is_split(readers)) or readers[0].inverse != "passes":
             return True
         if not readers[0].rearranges:
@@ -85,7 +91,8 @@ def _on_every_way(net: Network) -> set[str]:
     for name, number in position.items():
         if furthest <= number:
             unavoidable.add(name)
-        furthest = max([furthest, *(position[layer.output] for layer, _ in net.consumers[name])])
+        if name in net.carrying:
+            furthest = max([furthest, *(position[layer.output] for layer in net.carriers(name))])
     return unavoidable
 
 

@@ -54,7 +54,8 @@ class Front:
     def _made_of(self, x: HostArray) -> list[tuple[str, HostArray]]:
         assert self._session is not None
         known = {value.name for value in self._session.get_inputs()}
-        feed = {name: value for name, value in self._stem.bound.feed(x).items() if name in known}
+        bound = self._stem.bound
+        feed = {n: value for n, value in bound.feed(x.astype(bound.dtype, copy=False)).items() if n in known}
         try:
             made = self._session.run(self._made, feed)
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.

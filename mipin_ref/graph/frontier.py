@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.draft import Gap, Log, Softmax
-from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.draft import Gap, Softmax
+from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Layer, Shape, Wired
 
-CANNOT = "the network has nodes that cannot be inverted"
+CANNOT = "the network has nodes that cannot be handled"
+NOTHING = "nothing in front of the output has an inverse, so that there is no tensor to explain"
 
 
 Apart = Mapping[str, tuple[Problem, ...]]
@@ -22,13 +22,15 @@ Apart = Mapping[str, tuple[Problem, ...]]
 class Frontier:
     """layers: those that lead to the logits and have an inverse; sources: the tensors behind the last nodes without
     one, and other inputs, with the shape of a sample; apart: for each of those that signals would have to go back to,
-    which nodes keep it apart from the tensors that it is made of; above: the tensors of the file in front of the
+    which nodes keep it apart from the tensors that it is made of; hidden: the same of all sources, and by all ways,
+    those that are state included; above: the tensors of the file in front of the
     sources; problems: all nodes of the file that have no inverse; work: of what is in front of them.
     """
 
     layers: tuple[Layer, ...]
     sources: Mapping[str, Shape]
     apart: Mapping[str, Apart]
+    hidden: Mapping[str, Apart]
     above: frozenset[str]
     problems: tuple[Problem, ...]
     work: int
@@ -44,7 +46,7 @@ def frontier(
     with every node, where none of the layers in front of the logits has an inverse.
     """
     made = {layer.output: layer for layer in wiring.layers}
-    found = [*problems, *(late_problem(layer, places) for layer in wiring.layers if isinstance(layer, Softmax | Log))]
+    found = [*problems, *(late_problem(layer, places) for layer in wiring.layers if isinstance(layer, Softmax))]
     found.sort(key=lambda problem: problem.place)
     needed, kept = {wiring.logits}, list[Layer]()
     sources: dict[str, Wired] = {}
@@ -56,12 +58,13 @@ def frontier(
             needed.update(layer.inputs)
         else:
             sources[layer.output] = layer
-    if wiring.logits in sources or any(name not in names or name in wiring.folded for name in sources):
-        raise UnsupportedModel(CANNOT, [str(problem) for problem in found])
+    moved = bool(sources) and all(layer.rearranges for layer in kept)
+    if moved or any(name not in names or name in wiring.folded for name in sources):
+        raise unsupported(NOTHING, found)
     paths = {wiring.logits}
     for one in kept:
         if one.output in paths:
-            paths.update(one.inputs[slot] for slot in one.paths)
+            paths.update(_paths(one))
     remaining = {layer.output for layer in kept} | sources.keys()
     roots = {
         name: shape
@@ -72,15 +75,26 @@ def frontier(
     return Frontier(
         tuple(reversed(kept)),
         roots | {name: layer.out_shape for name, layer in reversed(sources.items())},
-        {name: _apart(layer, made, places) for name, layer in sources.items() if name in paths},
+        {name: _apart(layer, made, places, _paths) for name, layer in sources.items() if name in paths},
+        {name: _apart(layer, made, places, lambda one: one.inputs) for name, layer in sources.items()},
         frozenset(made.keys() - remaining),
         tuple(found),
         sum(layer.work for name, layer in made.items() if name not in remaining or name in sources),
     )
 
 
-def _apart(source: Wired, made: Mapping[str, Wired], places: Mapping[str, int]) -> Apart:
-    """What lies between a source and each tensor that signals would go back to from it."""
+def _paths(layer: Wired) -> tuple[str, ...]:
+    """The inputs that signals come back to; of what has no inverse all."""
+    return tuple(layer.inputs[slot] for slot in layer.paths) if isinstance(layer, Layer) else layer.inputs
+
+
+def _apart(
+    source: Wired,
+    made: Mapping[str, Wired],
+    places: Mapping[str, int],
+    read: Callable[[Wired], tuple[str, ...]],
+) -> Apart:
+    """What lies between a source and each tensor that signals would go back to from it. read: inputs that count."""
     order = {name: place for place, name in enumerate(made)}
     between: dict[str, dict[Problem, None]] = {source.output: {}}
     waiting = {source.output}
@@ -90,12 +104,10 @@ def _apart(source: Wired, made: Mapping[str, Wired], places: Mapping[str, int]) 
         layer = made.get(name)
         if layer is None:
             continue
-        reasons, inputs = dict(between[name]), layer.inputs
-        if isinstance(layer, Layer):
-            inputs = tuple(layer.inputs[slot] for slot in layer.paths)
-        else:
+        reasons = dict(between[name])
+        if not isinstance(layer, Layer):
             reasons.update(dict.fromkeys(layer.problems if isinstance(layer, Gap) else (late_problem(layer, places),)))
-        for one in inputs:
+        for one in read(layer):
             between.setdefault(one, {}).update(reasons)
             waiting.add(one)
     return {name: tuple(reasons) for name, reasons in between.items() if name != source.output}
@@ -106,10 +118,4 @@ def late_problem(layer: Wired, places: Mapping[str, int]) -> Problem:
     place = places.get(layer.output, 0)
     if isinstance(layer, Softmax):
         return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation", place)
-    if isinstance(layer, Log):
-        return Problem(
-            f"{layer.kind} {layer.name!r}",
-            "before the end, where it belongs to no head, no inverse is known for this operator",
-            place,
-        )
     return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer", place)

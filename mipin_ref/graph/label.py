@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from onnx import ModelProto, NodeProto
 
 CHOICE_AT = {"Identity": 0, "Cast": 0, "Reshape": 0, "Flatten": 0, "Squeeze": 0, "Unsqueeze": 0} | {
     "ArrayFeatureExtractor": 1
 }
 """Operators behind an ArgMax that leave it the choice, with the input that carries it."""
+
+
+CHOOSES = {"ArgMax": 0, "ArgMin": 0, "TopK": 0, "ZipMap": 0, "NonMaxSuppression": 1}
+"""Operators that choose by scores, with the input that holds these."""
 
 
 def scores_behind(proto: ModelProto, output: str) -> str:
@@ -28,3 +34,32 @@ def scores_behind(proto: ModelProto, output: str) -> str:
             break
         name = node.input[slot]
     return output
+
+
+def scores_in_front(proto: ModelProto, output: str) -> list[str]:
+    """The scores by which nodes in front of an output choose, nearest first: what could be explained in its place."""
+    made_by: dict[str, NodeProto] = {name: node for node in proto.graph.node for name in node.output}
+    found, seen, waiting = list[str](), {output}, deque([output])
+    while waiting:
+        node = made_by.get(waiting.popleft())
+        if node is None:
+            continue
+        slot = CHOOSES.get(node.op_type)
+        if slot is not None and slot < len(node.input):
+            if node.input[slot] in made_by and node.input[slot] not in found:
+                found.append(node.input[slot])
+            continue
+        for name in node.input:
+            if name and name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return found
+
+
+def proposal(proto: ModelProto, output: str) -> str:
+    """How to explain the scores in front of an output that holds none; empty where no node there chooses by any."""
+    found = scores_in_front(proto, output)
+    if not found:
+        return ""
+    chooser = next(node.op_type for node in proto.graph.node if found[0] in node.input and node.op_type in CHOOSES)
+    return f"{chooser} chooses {output!r} by the scores {found[0]!r}, which option 'output' takes"

@@ -68,6 +68,19 @@ class LayerList:
                 reads[name].append((layer, slot))
         return {name: tuple(readers) for name, readers in reads.items()}
 
+    @cached_property
+    def carrying(self) -> frozenset[str]:
+        """The tensors that signals of the logits come back to; every other one is state, or leads to none."""
+        found = {self.logits}
+        for layer in reversed(self.layers):
+            if layer.output in found:
+                found.update(layer.inputs[slot] for slot in layer.paths)
+        return frozenset(found)
+
+    def carriers(self, name: str) -> list[Layer]:
+        """The layers through which signals come back to a tensor, in execution order."""
+        return [layer for layer, slot in self.consumers[name] if slot in layer.paths and layer.output in self.carrying]
+
     @property
     def branches(self) -> bool:
         """Whether some tensor has several readers."""

@@ -11,11 +11,12 @@ import numpy as np
 from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
-from mipin_ref.graph.bind import Bound, bind
+from mipin_ref.graph.bind import Bound, bind, left_open
 from mipin_ref.graph.canonical import canonical, refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
+from mipin_ref.graph.label import proposal
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
@@ -91,15 +92,20 @@ def _loaded(
     check: bool,
 ) -> Network:
     opened = open_model(source)
-    chosen = choose_output(opened.proto, output)
+    chosen = _chosen(opened.proto, output, input_shape, given)
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.
     read_by_it = {value.name for value in needed.graph.input}
     bound = bind(opened.proto, read_by_it, input_shape, given)
     if bound.said:
         needed = pruned(opened.proto, chosen)
-    needed, drafted, apart = _drafted(needed, chosen, bound)
-    net = _network(opened, needed, drafted, apart)
+    try:
+        needed, drafted, measure = _drafted(needed, chosen, bound)
+        net = _network(opened, needed, drafted, measure)
+    except UnsupportedModel as error:
+        if error.nodes and (hint := proposal(opened.proto, chosen)):
+            raise UnsupportedModel(f"{error}; {hint}", error.nodes) from error
+        raise
     samples = samples_that_fit(drafted)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
@@ -131,8 +137,24 @@ def _loaded(
     return net
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, int | None]:
-    """The draft, and the model that it is of, without the Ifs whose condition is known; see Stem for the last.
+def _chosen(
+    proto: ModelProto,
+    output: str | None,
+    input_shape: Mapping[str, Sequence[int]] | None,
+    given: Mapping[str, Any] | None,
+) -> str:
+    """The tensor to explain, as choose_output has it, whose errors are told together with what inputs leave open."""
+    try:
+        return choose_output(proto, output)
+    except (InvalidData, UnsupportedModel) as error:
+        missing = left_open(proto, [value.name for value in proto.graph.input], input_shape, given)
+        if output is not None or not missing:
+            raise
+        raise type(error)(f"{error}; {missing}") from error
+
+
+def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
+    """The draft, the model that it is of, without the Ifs whose condition is known, and what measures its tensors.
 
     Nothing is run of a file that asks for more than it may.
     """
@@ -142,19 +164,21 @@ def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, 
             if drafted.problems and not drafted.too_large and measure.known:
                 drafted = read(proto, output, bound, measure)
             elif drafted.problems:
-                refuse(drafted)
+                refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
                 refuse(drafted)
-            return proto, drafted, measure.apart if drafted.problems else None
+            return proto, drafted, measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
 
 
-def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | None) -> Network:
+def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Measure) -> Network:
     rewritten = canonical(drafted)
     reached, bound = rewritten.reached, drafted.bound
     stem = None
     if reached.sources:
+        # Nodes without an inverse may show only here; asked for nothing, a file is not run.
+        apart = measure.apart if reached.problems else None
         axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
         stem = stem_of(needed, bound, axes, apart, reached.work)
         if apart is None and mixes(stem):
@@ -175,6 +199,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, apart: int | 
         sources=reached.sources,
         stem=stem,
         apart=reached.apart,
+        hides=reached.hidden,
         above=reached.above,
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,

@@ -17,12 +17,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from mipin_ref.graph import measuring
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.limits import TENSOR
+from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.layers import HostArray, Shape
 
 SIZES = (2, 3)
@@ -57,13 +59,19 @@ class Measure:
         return bool(self._found[0])
 
     @property
+    def failure(self) -> str | None:
+        """What onnxruntime says of why no run of the file came to its end; None where it said nothing."""
+        told = self._told
+        return None if self.known or told is None or told["failure"] is None else runtime_reason(told["failure"])
+
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
         return self._found[1]
 
     @cached_property
     def _found(self) -> tuple[dict[str, Measured], int | None]:
-        told = self._told()
+        told = self._told
         if told is None:
             return {}, None
         known = _known(told, SIZES)
@@ -74,6 +82,7 @@ class Measure:
             return known, alone if known else None
         return known, None
 
+    @cached_property
     def _told(self) -> dict[str, Any] | None:
         """What the program in measuring.py tells; None where it does not live to tell."""
         names = [name for node in self._proto.graph.node for name in node.output if name]
@@ -82,7 +91,10 @@ class Measure:
         free_batch(open_, self._bound)
         with TemporaryDirectory() as place:
             folder = Path(place)
-            (folder / "model.onnx").write_bytes(open_.SerializeToString())
+            try:
+                (folder / "model.onnx").write_bytes(open_.SerializeToString())
+            except (ValueError, EncodeError):  # with its weights inside it is larger than a file can be
+                return None
             (folder / "names.json").write_text(json.dumps(names))
             (folder / "inputs.json").write_text(json.dumps([self._bound.data, *self._bound.given]))
             batch = self._bound.file_batch or 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,20 +27,27 @@ def main(folder: Path) -> None:
     _limit(ROOM + 8 * (folder / "model.onnx").stat().st_size)
     proto = onnx.load(folder / "model.onnx")
     names, inputs = (json.loads((folder / f"{what}.json").read_text()) for what in ("names", "inputs"))
-    types = {value.name: value.type for value in _session(_offering(proto, names)).get_outputs()}
+    try:
+        types = {value.name: value.type for value in _session(_offering(proto, names)).get_outputs()}
+    except Exception as error:  # whatever onnxruntime raises of a file that it does not take
+        told: dict[str, Any] = {"names": [], "floating": [], "runs": {}, "failure": str(error)}
+        (folder / "told.json").write_text(json.dumps(told))
+        return
     names = [name for name in names if types.get(name, "").startswith("tensor(")]
     shapes = [f"{name}:shape" for name in names]
     runtime = _session(_offering(proto, shapes, [helper.make_node("Shape", [n], [f"{n}:shape"]) for n in names]))
     known = {value.name for value in runtime.get_inputs()}
     runs: dict[str, list[list[int]] | None] = {}
+    failure = None
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as stored:
             feed = {name: stored[f"arr_{i}"] for i, name in enumerate(inputs) if name in known}
         try:
             runs[path.stem] = [[int(d) for d in shape] for shape in runtime.run(shapes, feed)]
-        except Exception:  # whatever onnxruntime raises of a batch that the file does not have
-            runs[path.stem] = None
-    told = {"names": names, "floating": [types[name] in FLOATS for name in names], "runs": runs}
+        except Exception as error:  # whatever onnxruntime raises of a batch that the file does not have
+            runs[path.stem], failure = None, failure or str(error)
+    floating = [types[name] in FLOATS for name in names]
+    told = {"names": names, "floating": floating, "runs": runs, "failure": failure}
     (folder / "told.json").write_text(json.dumps(told))
 
 
@@ -48,8 +56,13 @@ def _limit(room: int) -> None:
         import resource
     except ImportError:  # where there is none, the system's own limits hold
         return
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # a system that does not tell
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = used + room if most == resource.RLIM_INFINITY else min(used + room, most)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
 
 
 def _offering(proto: ModelProto, outputs: list[str], nodes: list[onnx.NodeProto] | None = None) -> bytes:

@@ -16,9 +16,15 @@ from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.head import Head, HeadKind, probabilities
 from mipin_ref.graph.layer_list import LayerList
-from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.layers import HostArray, Shape
 from mipin_ref.table import format_table
+
+OPERATORS = 12
+"""Operators that a line counts by name, at most."""
+
+MADE = 4
+"""Tensors in front of the layers that a line names, at most."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +38,8 @@ class Network(LayerList):
     where several axes are longer than one. removed: the head, a final Softmax or Sigmoid. aliases: names of the file
     whose tensor survives under another name; folded: names of the file whose values a rewrite took away. sha256: of the
     file, followed by the weights that lie beside it, as it names them, and of what its inputs were bound to. apart:
-    source -> tensor -> the nodes without an inverse that lie between them; problems: all of these; above: tensors of
+    source -> tensor -> the nodes without an inverse that lie between them; hides: the same by all ways, those that
+    are state included; problems: all of these; above: tensors of
     the file in front of the sources.
     """
 
@@ -44,6 +51,7 @@ class Network(LayerList):
     sha256: str
     removed: Head | None = None
     apart: Mapping[str, Mapping[str, tuple[Problem, ...]]] = field(default_factory=dict)
+    hides: Mapping[str, Mapping[str, tuple[Problem, ...]]] = field(default_factory=dict)
     above: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
 
@@ -94,9 +102,17 @@ class Network(LayerList):
     @cached_property
     def blocked(self) -> dict[str, tuple[Problem, ...]]:
         """The tensors that nodes without an inverse keep apart from the logits, each with those nodes."""
+        return self._behind_sources(self.apart)
+
+    @cached_property
+    def hidden(self) -> dict[str, tuple[Problem, ...]]:
+        """The same, whether signals would come back to them or they are state."""
+        return self._behind_sources(self.hides)
+
+    def _behind_sources(self, apart: Mapping[str, Mapping[str, tuple[Problem, ...]]]) -> dict[str, tuple[Problem, ...]]:
         reasons: dict[str, dict[Problem, None]] = {}
         for source in self.sources:
-            for name, problems in self.apart.get(source, {}).items():
+            for name, problems in apart.get(source, {}).items():
                 reasons.setdefault(name, {}).update(dict.fromkeys(problems))
         return {name: tuple(some) for name, some in reasons.items()}
 
@@ -115,8 +131,8 @@ class Network(LayerList):
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
             raise InvalidData(f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it")
-        if resolved in self.above or (resolved in self.blocked and resolved not in self.shapes):
-            raise self.unreached(resolved)
+        if resolved not in self.shapes and (resolved in self.above or resolved in self.hidden):
+            raise self.unreached(resolved) if resolved in self.blocked else self.state(resolved)
         if resolved not in self.shapes:
             near = get_close_matches(name, [*self.shapes, *self.aliases], n=3)
             raise InvalidData(
@@ -125,13 +141,20 @@ class Network(LayerList):
             )
         return resolved
 
+    def state(self, name: str) -> InvalidData:
+        """The error for a tensor that is read as state alone, as a gate is."""
+        return InvalidData(
+            f"tensor {name!r} is state: a gate or the like is made of it, and no signal comes back there; explain what "
+            "is gated"
+        )
+
     def unreached(self, name: str) -> UnsupportedModel:
         """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
-        between = {*self.blocked.get(name, self.problems)}
-        return UnsupportedModel(
-            f"between {name!r} and the logits are nodes that cannot be inverted; with option at='auto' what is behind "
-            "them is explained",
-            [str(problem) for problem in self.problems if problem in between],
+        between = {*self.blocked.get(name, self.hidden.get(name, self.problems))}
+        return unsupported(
+            f"between {name!r} and the logits are nodes that cannot be inverted; option 'at' 'auto' explains what is "
+            "behind them",
+            [problem for problem in self.problems if problem in between],
         )
 
     def check_target(self, target: object) -> int:
@@ -206,22 +229,35 @@ class Network(LayerList):
         return (
             f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters{self._front}"
+            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters"
+            + (f"\n{self.front}" if self.front else "")
         )
 
     @property
-    def _front(self) -> str:
-        """What the table says of the nodes in front of the layers."""
-        if not self.blocked:
+    def front(self) -> str:
+        """Lines on the nodes in front of the layers; empty where there are none."""
+        made = [f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items() if name not in self.given]
+        if self.stem is None or not made:
             return ""
-        between = {problem for some in self.blocked.values() for problem in some}
-        operators = Counter(problem.operator for problem in self.problems if problem in between)
-        told = ", ".join(f"{count} {operator}" for operator, count in operators.most_common())
-        made = ", ".join(f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items())
-        return f"\nthe file's own nodes make {made}: they have no inverse ({told})"
+        run, more = self.stem.operators, len(made) - MADE
+        lines = [f"above the layers onnxruntime runs nodes of the file as they are: {_counted(run)}"]
+        lines += [f"  without an inverse: {self.no_inverse}"] if self.no_inverse else []
+        return "\n".join([*lines, f"  they make {', '.join(made[:MADE])}" + (f" and {more} more" if more > 0 else "")])
+
+    @property
+    def no_inverse(self) -> str:
+        """The nodes that keep inverses from reaching the input, by operator; empty where they reach it."""
+        return _counted(Counter(problem.operator for problem in self.hidden.get(self.input, ())))
 
     def __str__(self) -> str:
         return self.table()
+
+
+def _counted(operators: Counter[str]) -> str:
+    """Operators with their counts, the most frequent first; the last of many are counted together."""
+    told = [f"{count:,} {operator}" for operator, count in operators.most_common(OPERATORS)]
+    others = operators.total() - sum(count for _, count in operators.most_common(OPERATORS))
+    return ", ".join([*told, *([f"{others:,} others"] if others else [])])
 
 
 def _dims(shape: Shape) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +15,7 @@ from mipin_ref.graph.conditions import Decided
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
-from mipin_ref.graph.label import scores_behind
+from mipin_ref.graph.label import proposal, scores_behind, scores_in_front
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
@@ -74,24 +74,33 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     """
     values = list(proto.graph.output)
     names: list[str] = [value.name for value in values]
-    told = {scores_behind(proto, name) for name in names} - {*names}
-    if wanted is not None:
-        if wanted not in names and wanted not in told:
-            raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
-        return scores_behind(proto, wanted)
     # Class labels (integers, strings) ride along in scikit-learn's exports; they hold no logit to explain.
     scores = [
         v.name for v in values if not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type in (0, *FLOATS)
     ]
+    if wanted is not None:
+        if wanted not in names and not any(wanted in scores_in_front(proto, name) for name in names):
+            raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
+        meant = scores_behind(proto, wanted)
+        if meant in names and meant not in scores:
+            raise UnsupportedModel(_no_scores(f"output {meant!r}", proto, [meant]))
+        return meant
     choices = scores or [name for name in names if scores_behind(proto, name) != name]
     if not choices:
-        raise UnsupportedModel(f"none of the network's outputs ({', '.join(names)}) is a floating-point tensor")
+        raise UnsupportedModel(_no_scores(f"none of the network's outputs ({', '.join(names)})", proto, names))
     chosen = {scores_behind(proto, name) for name in choices}
     if len(chosen) > 1:
         raise InvalidData(
             f"the network has {len(choices)} outputs ({', '.join(choices)}): name the one to explain, option 'output'"
         )
     return chosen.pop()
+
+
+def _no_scores(what: str, proto: ModelProto, names: Sequence[str]) -> str:
+    """That something which is told is no score, and what to explain in its place."""
+    hints = list(filter(None, (proposal(proto, name) for name in names)))
+    told = f"{what} is a floating-point tensor" if what.startswith("none") else f"{what} is no floating-point tensor"
+    return "; ".join([told, *hints])
 
 
 def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None = None) -> Drafted:
@@ -121,7 +130,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     too_large = False
     for place, node in enumerate(nodes):
         try:
-            _step(node, draft)
+            _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
@@ -154,13 +163,14 @@ class Behind(Exception):
     """A node that reads what a node without an inverse made, of which nothing is known."""
 
 
-def _step(node: Node, draft: Draft) -> None:
+def _step(node: Node, draft: Draft, *, sure: bool) -> None:
+    """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
-    if node.standard and node.op == "If" and node.inputs[0] in draft.constants:
+    if sure and node.standard and node.op == "If" and node.inputs[0] in draft.constants:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
     handler = HANDLERS.get(node.qualified)
     if handler is None:
@@ -241,6 +251,6 @@ def _initializers(proto: ModelProto) -> dict[str, HostArray]:
 
 def _opset(proto: ModelProto) -> int:
     opset = standard_opset(proto)
-    if opset < 9:
-        raise UnsupportedModel(f"the file uses opset {opset}; opset 9 is the oldest supported")
+    if opset < 7:
+        raise UnsupportedModel(f"the file uses opset {opset}; opset 7 is the oldest supported")
     return opset

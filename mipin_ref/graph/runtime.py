@@ -39,6 +39,8 @@ def session(
         raise UnsupportedModel(f"onnxruntime cannot run the network: {runtime_reason(failure)}") from failure
 
 
-def runtime_reason(failure: Exception) -> str:
-    """What onnxruntime says, without its own number for it."""
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", first_line(failure))
+def runtime_reason(failure: Exception | str) -> str:
+    """What onnxruntime says, without its own number for it and without where in its sources it stands."""
+    said = first_line(failure) if isinstance(failure, Exception) else failure.strip().partition("\n")[0]
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", said)
+    return re.sub(r"\s*/\S+\.(cc|h):\d+ .*?\) (\[with .*?\] )?", " ", said)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from onnx import ModelProto
 
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.node import node_of
 from mipin_ref.graph.prune import pruned
 
 
@@ -24,6 +27,12 @@ class Stem:
     tensors: Mapping[str, int]
     apart: int | None
     work: int
+
+    @cached_property
+    def operators(self) -> Counter[str]:
+        """How many nodes there are of each operator, constants left out."""
+        nodes = map(node_of, ModelProto.FromString(self.model).graph.node)
+        return Counter(node.qualified for node in nodes if node.op != "Constant")
 
 
 def stem_of(proto: ModelProto, bound: Bound, tensors: Mapping[str, int], apart: int | None, work: int) -> Stem:

@@ -26,6 +26,9 @@ RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
 ROUNDOFFS = 4
 """Of one, that onnxruntime's approximations of exponentials may be off."""
 
+HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+"""Types of 16 bits."""
+
 HALF_TOLERANCE = 2e-2
 """The same where the file computes in half precision, and the network does not."""
 
@@ -116,7 +119,7 @@ def half_precision(original: ModelProto) -> set[str]:
         if not signals.intersection(node.input):
             continue
         signals.update(node.output)
-        casts = any(attribute.name == "to" and attribute.i == TensorProto.FLOAT16 for attribute in node.attribute)
+        casts = any(attribute.name == "to" and attribute.i in HALVES for attribute in node.attribute)
         if casts or half.intersection(node.input):
             half.update(node.output)
     return half

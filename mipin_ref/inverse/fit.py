@@ -60,15 +60,17 @@ Indices = tuple[int, ...]
 
 
 @overload
-def fit(net: Network, x: Any, target: int | Indices, **options: Unpack[FitOptions]) -> Inverse: ...
-@overload
-def fit(net: Network, x: Any, target: Sequence[Indices], **options: Unpack[FitOptions]) -> dict[Indices, Inverse]: ...
+def fit(net: Network, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
 @overload
 def fit(net: Network, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
+@overload
+def fit(
+    net: Network, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
+) -> dict[int | tuple[int, ...], Inverse]: ...
 def fit(
     net: Network,
     x: Any,
-    target: int | Indices | Sequence[int] | Sequence[Indices],
+    target: int | tuple[int, ...] | Sequence[int] | Sequence[int | tuple[int, ...]],
     *,
     labels: Any = None,
     ridge: float = 1e-3,
@@ -85,7 +87,7 @@ def fit(
     progress: bool = False,
     client: Any = None,
     preprocess: Preprocessing | None = None,
-) -> Inverse | dict[int, Inverse] | dict[Indices, Inverse]:
+) -> Inverse | dict[int, Inverse] | dict[int | tuple[int, ...], Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
     net: from `load`; x: calibration samples [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with
@@ -163,7 +165,7 @@ def fit(
             warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
-    return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}  # type: ignore[return-value]
+    return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}
 
 
 def _fitted(

@@ -58,7 +58,11 @@ def _one_of(told: str, *choices: str) -> Option:
 
 _LOCAL = Option(checked_flag, "no masks: class-level source signal", off="global")
 
-_TENSOR = Option(lambda _, value: value, "explain this inner tensor instead of the input", of_a_method=False)
+_TENSOR = Option(
+    lambda _, value: value,
+    "explain this inner tensor instead of the input, or 'auto', the last map or as far down as inverses exist",
+    of_a_method=False,
+)
 
 
 @dataclass(frozen=True)

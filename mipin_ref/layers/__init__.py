@@ -3,18 +3,25 @@
 from mipin_ref.layers.activation import Activation
 from mipin_ref.layers.affine import Affine
 from mipin_ref.layers.averages import AveragePool, GlobalAveragePool
-from mipin_ref.layers.conv import Conv
+from mipin_ref.layers.conv import Conv, ConvTranspose
 from mipin_ref.layers.dense import Dense
-from mipin_ref.layers.groups import Linear, Shared, Stateful, Switched, Unweighted, stateful, switched
+from mipin_ref.layers.extremum import Extremum
+from mipin_ref.layers.gate import Gate
+from mipin_ref.layers.gather import Gather, Where
+from mipin_ref.layers.groups import Linear, Located, Shared, Stateful, Switched, Unweighted, stateful, switched
 from mipin_ref.layers.join import Add, Concat
 from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Wired, Writer, as_kind
 from mipin_ref.layers.max_pool import MaxPool
 from mipin_ref.layers.moves import Pad, Reshape, Slice, Transpose
+from mipin_ref.layers.resize import Resize
 from mipin_ref.layers.response_norm import ResponseNorm
+from mipin_ref.layers.signs import Difference, Negative
 
 KINDS: tuple[type[Layer], ...] = (
     *(Dense, Conv, MaxPool, AveragePool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Concat),
     *(Slice, Pad, Reshape, Transpose),
+    *(Gate, Extremum, Negative, Difference),
+    *(ConvTranspose, Resize, Gather, Where),
 )
 """Every kind of layer."""
 
@@ -26,15 +33,23 @@ __all__ = [
     "AveragePool",
     "Concat",
     "Conv",
+    "ConvTranspose",
     "Dense",
+    "Difference",
+    "Extremum",
+    "Gate",
+    "Gather",
     "GlobalAveragePool",
     "HostArray",
     "Layer",
     "Linear",
+    "Located",
     "MaxPool",
+    "Negative",
     "Pad",
     "Recording",
     "Reshape",
+    "Resize",
     "ResponseNorm",
     "Shape",
     "Shared",
@@ -44,6 +59,7 @@ __all__ = [
     "Switched",
     "Transpose",
     "Unweighted",
+    "Where",
     "Wired",
     "Writer",
     "as_kind",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.kind import HostArray, Layer, Mask, Recording, Shape, States
+from mipin_ref.window import Window
 
 
 class Linear(Layer, group=True):
@@ -89,6 +91,45 @@ class Shared(Linear, group=True):
     @abstractmethod
     def workspace_bytes(self, backend: Backend) -> int:
         """What `adjoint` holds beside signal and result, however many the samples."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A convolution whose adjoint takes a signal [n, outputs, *locations] to the input's grid."""
+
+    window: Window
+    locations: Shape
+    outputs: int
+
+
+class Located(Shared, group=True):
+    """A Shared kind that does the same at every location, which are the rows of its fit (paper, Eq. 7).
+
+    window: how its locations meet those of the input; groups: of channels, each with weights of its own.
+    Its inverse is the adjoint of one convolution, or the sum of several, one a part.
+    """
+
+    sample_rows = False
+    groups: int
+    window: Window
+
+    @abstractmethod
+    def block_of(self, kernel: HostArray) -> HostArray:
+        """The block of weights that a kernel [out, in / groups, *window.kernel] of the one part means."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The convolutions whose adjoints the inverse is the sum of."""
+        return (Part(self.window, self.out_shape[1:], self.out_shape[0]),)
+
+    def divided(self, backend: Backend, signal: Array) -> tuple[Array, ...]:
+        """signal [n, *out_shape] -> what each part takes of it [n, outputs, *locations]."""
+        return (signal,)
+
+    def assembled(self, kernels: Sequence[HostArray]) -> HostArray:
+        """The block of weights, of each part's kernel [outputs, in / groups, *kernel]."""
+        (kernel,) = kernels
+        return self.block_of(kernel)
 
 
 class Unweighted(Layer, group=True):

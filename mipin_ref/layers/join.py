@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.gate import copied
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
 from mipin_ref.layers.kind import States, Writer
 
@@ -35,7 +36,7 @@ class _Join(Unweighted, KeepsAxes, Untrained, group=True):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Add(_Join):
-    """The sum of two or more tensors of one shape."""
+    """The sum of two or more tensors; what is broadcast takes the mean of the signals at its copies."""
 
     kind = "Add"
     joint_name = "Add"
@@ -58,7 +59,7 @@ class Add(_Join):
         writer.node("Sum")
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
-        return signal
+        return copied(backend, signal, self.in_shapes[slot], mean=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

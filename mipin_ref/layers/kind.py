@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
@@ -24,22 +25,29 @@ ELEMENT, TAP = 64, 32
 location under a window of a pool."""
 Inverse = Literal["shared", "own", "passes"]
 Mask = Literal["nonzero", "positive"]
-Box = tuple[tuple[int, ...], tuple[int, ...]]
-"""The first entry and the one behind the last of a part of a sample, an entry an axis."""
+Pick = npt.NDArray[np.int64] | None
+"""The entries of an axis that are taken, in their order; None for all of them as they are."""
+Cut = tuple[Sequence[int], ...]
+"""A part of a sample: the entries along each axis, in any order and perhaps several times."""
 States = Mapping[str, Array]
 """What was recorded of layers whose inverse depends on the sample, by the tensor that they make."""
 Recording = tuple[Literal["value", "switches"], str]
 """What onnxruntime is asked for: the value of a tensor, or the winning places of the layer that makes it."""
 
 
-def disjoint(boxes: Sequence[Box]) -> bool:
-    """Whether no two boxes meet."""
-    for i, a in enumerate(boxes):
-        for b in boxes[:i]:
-            axes = zip(*a, *b, strict=True)
-            if all(begin < other_end and other_begin < end for begin, end, other_begin, other_end in axes):
+def disjoint(cuts: Sequence[Cut]) -> bool:
+    """Whether no two parts meet."""
+    for i, a in enumerate(cuts):
+        for b in cuts[:i]:
+            if not any(_apart(one, other) for one, other in zip(a, b, strict=True)):
                 return False
     return True
+
+
+def _apart(one: Sequence[int], other: Sequence[int]) -> bool:
+    if isinstance(one, range) and isinstance(other, range) and one.step == other.step == 1:
+        return one.stop <= other.start or other.stop <= one.start
+    return set(one).isdisjoint(other)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -175,7 +183,7 @@ class Layer(Wired):
 
     @property
     @abstractmethod
-    def cut(self) -> Box | None:
+    def cut(self) -> Cut | None:
         """The part of the input that is read, where the layer cuts it out; None where it reads all."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Box, States, Writer
+from mipin_ref.layers.kind import Cut, Pick, States, Writer
 
 
 class _Move(Unweighted, Untrained, group=True):
@@ -106,8 +106,14 @@ class Slice(_Move, KeepsAxes):
         return inputs
 
     @property
-    def cut(self) -> Box:
-        return self.begin, self.end
+    def cut(self) -> Cut:
+        return tuple(range(b, e) for b, e in zip(self.begin, self.end, strict=True))
+
+    @property
+    def picks(self) -> tuple[Pick, ...]:
+        """What is taken of each axis, as of a Gather."""
+        boxes = zip(self.begin, self.end, self.in_shape, strict=True)
+        return tuple(None if (b, e) == (0, n) else np.arange(b, e, dtype=np.int64) for b, e, n in boxes)
 
     def describe(self) -> str:
         cut = zip(self.begin, self.end, self.in_shape, strict=True)

@@ -1,6 +1,6 @@
 """Methods that take a signal back from the logits: rules, and what they make of one or more sweeps.
 
-Such a method states `rules` (a rule a class of layer, most of them from GRADIENT) and `logit` (whether the signal
+Such a method states `rules` (a rule a class of layer, most of them from DERIVATIVES) and `logit` (whether the signal
 starts as y_c, for relevance, or as 1). Where the rule depends on more than the class of the layer it overrides `rule`;
 where one sweep a batch is not all there is to do, `explain`.
 """
@@ -26,7 +26,8 @@ from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.layers import HostArray, Layer
 from mipin_ref.memory import batch_rows
 from mipin_ref.methods.method import Method, Run
-from mipin_ref.methods.rules import GRADIENT, Rule, Rules, rule_of
+from mipin_ref.methods.products import DERIVATIVES
+from mipin_ref.methods.rules import Rule, Rules, rule_of
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
@@ -46,8 +47,10 @@ class BatchResult:
 class BackwardMethod(Method):
     """A method that sweeps back over the layers, batch by batch."""
 
-    rules: Rules = GRADIENT
+    rules: Rules = DERIVATIVES
     logit: ClassVar[bool] = False
+    frozen: ClassVar[bool] = False
+    """Whether state, as gates are, is taken for constant, so that nothing comes back to it."""
 
     @property
     def calibration(self) -> Calibration | None:
@@ -60,7 +63,7 @@ class BackwardMethod(Method):
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         """The way back that `explain` takes. Raises InvalidData where the method cannot explain `at`."""
-        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit)
+        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit, frozen=self.frozen)
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         """Attribute one batch x [n, *input_shape] to targets [n].

@@ -9,9 +9,9 @@ import numpy as np
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Affine, Concat, HostArray, Layer, Pad, Reshape, Slice, Transpose
+from mipin_ref.layers import Affine, Concat, Gather, HostArray, Layer, Pad, Reshape, Slice, Transpose, Where
 
-SCALED_OR_MOVED: tuple[type[Layer], ...] = (Affine, Concat, Pad, Reshape, Slice, Transpose)
+SCALED_OR_MOVED: tuple[type[Layer], ...] = (Affine, Concat, Gather, Pad, Reshape, Slice, Transpose, Where)
 """Kinds whose outputs are each one input's value, scaled and shifted at most, or a constant."""
 
 Bounds = tuple[HostArray, HostArray]

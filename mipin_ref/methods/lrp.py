@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.layers import ConvTranspose, Resize
 from mipin_ref.methods.backward import BackwardMethod
+from mipin_ref.methods.products import FROZEN
 from mipin_ref.methods.relevance import RelevanceRule, Sum, Term, above, below, proportional, relevance_rules
 from mipin_ref.options import checked_number
 
@@ -25,9 +27,13 @@ class EpsilonOptions:
 
 
 class LrpEpsilon(BackwardMethod):
-    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015)."""
+    """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015).
+
+    Gates are constant, so that all relevance is that of the content (CP-LRP: Ali et al., XAI for Transformers, 2022).
+    """
 
     name = "lrp-epsilon"
+    frozen = True
     multiplier = False
     follows_logit = False
     logit = True
@@ -36,7 +42,13 @@ class LrpEpsilon(BackwardMethod):
     def __init__(self, options: EpsilonOptions) -> None:
         super().__init__(options)
         epsilon = float(options.epsilon)
-        self.rules = relevance_rules(proportional("whole", epsilon), "whole", epsilon)
+        weighted = proportional("whole", epsilon)
+        self.rules = {
+            **relevance_rules(weighted, "whole", epsilon),
+            ConvTranspose: weighted,
+            Resize: proportional(None, epsilon),
+            **FROZEN,
+        }
 
 
 @dataclass(frozen=True)

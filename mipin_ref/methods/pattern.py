@@ -22,7 +22,7 @@ from mipin_ref.layers import Affine, AveragePool, GlobalAveragePool, HostArray, 
 from mipin_ref.methods.backward import BackwardMethod, BatchResult
 from mipin_ref.methods.layer_context import LayerContext, Read, constant_of
 from mipin_ref.methods.patterns import PatternFitting, Patterns, weighted_layers
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Rule, Rules
+from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Rule, Rules
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -63,7 +63,7 @@ class Spread:
         return as_kind(context.layer, Unweighted).pull_back(context.backend, signal, slot, {})
 
 
-SPREAD: Rules = {**GRADIENT, AveragePool: Spread(), GlobalAveragePool: Spread()}
+SPREAD: Rules = {**ELEMENTARY, AveragePool: Spread(), GlobalAveragePool: Spread()}
 
 
 class PatternNet(BackwardMethod):
@@ -116,7 +116,7 @@ class PatternAttribution(PatternNet):
     name = "pattern-attribution"
     follows_logit = False
     signals = False
-    rules = GRADIENT
+    rules = ELEMENTARY
 
     def rule(self, net: Network, layer: Layer) -> Rule:
         pattern = self._pattern(layer)

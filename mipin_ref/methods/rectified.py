@@ -6,7 +6,7 @@ from mipin_ref.backend import Array
 from mipin_ref.layers import Activation, Layer, as_kind
 from mipin_ref.methods.backward import BackwardMethod
 from mipin_ref.methods.layer_context import LayerContext, Read
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Derivative, Rules
+from mipin_ref.methods.rules import ELEMENTARY, NOTHING, Derivative, Rules
 
 
 def rectifies(layer: Layer) -> bool:
@@ -36,7 +36,7 @@ class Guided(Derivative):
         return positive(context, passed) if rectifies(context.layer) else passed
 
 
-DECONVOLVED: Rules = {**GRADIENT, Activation: Deconvolved()}
+DECONVOLVED: Rules = {**ELEMENTARY, Activation: Deconvolved()}
 
 
 class DeconvNet(BackwardMethod):
@@ -51,7 +51,7 @@ class DeconvNet(BackwardMethod):
     rules = DECONVOLVED
 
 
-GUIDED: Rules = {**GRADIENT, Activation: Guided()}
+GUIDED: Rules = {**ELEMENTARY, Activation: Guided()}
 
 
 class GuidedBackprop(BackwardMethod):

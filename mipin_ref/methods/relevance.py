@@ -23,16 +23,20 @@ from mipin_ref.layers import (
     AveragePool,
     Conv,
     Dense,
+    Difference,
+    Gather,
     GlobalAveragePool,
     HostArray,
     Layer,
     Linear,
     MaxPool,
+    Negative,
     ResponseNorm,
     as_kind,
 )
+from mipin_ref.layers.gate import copied
 from mipin_ref.methods.layer_context import LayerContext, Read
-from mipin_ref.methods.rules import MOVES, NOTHING, Move, Rule, Rules, Switches
+from mipin_ref.methods.rules import MOVES, NOTHING, Adjoint, Move, Rule, Rules, Switches
 
 STABILISER = 1e-9
 """Added to z, away from zero, by all rules but that of LRP-ε: where z is zero nothing is divided by it."""
@@ -117,7 +121,7 @@ class RelevanceRule:
 
 
 class Summands:
-    """The rule of an Add: in proportion to the summands."""
+    """The rule of a sum or a difference: in proportion to the summands, of which each sums what its copies take."""
 
     def __init__(self, stabiliser: float = STABILISER) -> None:
         self._stabiliser = stabiliser
@@ -128,10 +132,13 @@ class Summands:
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         assert context.inputs is not None
         summands = [x[: signal.shape[0], ...] for x in context.inputs]
+        if type(context.layer) is Difference:
+            summands[1] = -summands[1]
         total = summands[0]
         for other in summands[1:]:
             total = total + other
-        return summands[slot] * (signal / stabilised(context.backend, total, self._stabiliser))
+        share = summands[slot] * (signal / stabilised(context.backend, total, self._stabiliser))
+        return copied(context.backend, share, context.layer.in_shapes[slot], mean=False)
 
 
 class Unchanged:
@@ -187,9 +194,11 @@ def relevance_rules(weighted: Rule, bias: Part | None, stabiliser: float = STABI
     shared = proportional(bias, stabiliser)
     return {
         **dict.fromkeys(MOVES, Move()),
+        Negative: Unchanged(),
+        Gather: Adjoint(),
         **dict.fromkeys((AveragePool, GlobalAveragePool, Affine), shared),
         **dict.fromkeys((Dense, Conv), weighted),
-        Add: Summands(stabiliser),
+        **dict.fromkeys((Add, Difference), Summands(stabiliser)),
         MaxPool: Switches(),
         Activation: Unchanged(),
         ResponseNorm: Unchanged(),

@@ -18,20 +18,27 @@ from mipin_ref.layers import (
     AveragePool,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Difference,
+    Gather,
     GlobalAveragePool,
     Layer,
     Linear,
     MaxPool,
+    Negative,
     Pad,
     Reshape,
+    Resize,
     ResponseNorm,
     Slice,
     Switched,
     Transpose,
     Unweighted,
+    Where,
     as_kind,
 )
+from mipin_ref.layers.gate import copied
 from mipin_ref.layers.response_norm import response_norm_adjoint
 from mipin_ref.methods.layer_context import LayerContext, Read
 
@@ -49,7 +56,7 @@ class Rule(Protocol):
 Rules = Mapping[type[Layer], Rule]
 NOTHING: frozenset[Read] = frozenset()
 
-MOVES: tuple[type[Layer], ...] = (Add, Concat, Pad, Reshape, Slice, Transpose)
+MOVES: tuple[type[Layer], ...] = (Concat, Negative, Pad, Reshape, Slice, Transpose, Where)
 LINEAR: tuple[type[Layer], ...] = (Dense, Conv, AveragePool, GlobalAveragePool, Affine)
 
 
@@ -62,13 +69,26 @@ def rule_of(rules: Rules, layer: Layer, method: str) -> Rule:
 
 
 class Move:
-    """Values that only move take their signals with them; an Add hands its signal to every input."""
+    """Values that only move, or turn their sign, take their signals with them."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
         return NOTHING
 
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         return as_kind(context.layer, Unweighted).pull_back(context.backend, signal, slot, {})
+
+
+class Summed:
+    """Every input of a sum takes the signal, of a difference the second with its sign turned; what is broadcast takes
+    the sum over its copies.
+    """
+
+    def reads(self, layer: Layer) -> frozenset[Read]:
+        return NOTHING
+
+    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
+        turned = Difference.turned(signal, slot) if type(context.layer) is Difference else signal
+        return copied(context.backend, turned, context.layer.in_shapes[slot], mean=False)
 
 
 class Adjoint:
@@ -119,10 +139,17 @@ class Jacobian:
         return response_norm_adjoint(context.backend, signal, context.inputs[0], options)
 
 
-GRADIENT: Rules = {
+ELEMENTARY: Rules = {
     **dict.fromkeys(MOVES, Move()),
     **dict.fromkeys(LINEAR, Adjoint()),
+    **dict.fromkeys((Add, Difference), Summed()),
+    Gather: Adjoint(),
     MaxPool: Switches(),
     Activation: Derivative(),
     ResponseNorm: Jacobian(),
 }
+"""Rules of the gradient for the kinds that every method has a rule for (method, section 10: those whose rules are made
+for rectifiers or patterns refuse the others by name)."""
+
+GRADIENT: Rules = {**ELEMENTARY, **dict.fromkeys((ConvTranspose, Resize), Adjoint())}
+"""Of all kinds."""

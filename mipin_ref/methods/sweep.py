@@ -45,20 +45,25 @@ class Swept(SweepRecord):
 class Sweep:
     """What is the same for every batch: the way from the logits to tensor `at`, its rules, and what they need.
 
-    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target. Layers that are on no
-    way from `at` to the logits have no part. whole: the network as loaded, of which `net` may be the end.
+    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target; frozen: whether nothing
+    comes back to state. Layers that are on no way from `at` to the logits have no part. whole: the network as loaded,
+    of which `net` may be the end.
     """
 
     def __init__(
-        self, net: Network, backend: Backend, at: str, rule: Callable[[Layer], Rule], *, logit: bool = False
+        self,
+        net: Network,
+        backend: Backend,
+        at: str,
+        rule: Callable[[Layer], Rule],
+        *,
+        logit: bool = False,
+        frozen: bool = False,
     ) -> None:
         self.net, self.whole, self.backend, self.at = net, net, backend, at
         self._logit = logit
-        way = net.behind(at)
-        reached = {at, *(layer.output for layer in way)}
-        self._slots = {
-            layer.output: tuple(s for s, name in enumerate(layer.inputs) if name in reached) for layer in way
-        }
+        self._slots = _slots(net, at, frozen)
+        way = [layer for layer in net.layers if layer.output in self._slots]
         self.way: Sequence[Layer] = tuple(reversed(way))
         self._rules = {layer.output: rule(layer) for layer in way}
         self._reads = {layer.output: self._rules[layer.output].reads(layer) for layer in way}
@@ -142,6 +147,31 @@ class Sweep:
             held.taps(layer.output) if "taps" in reads else None,
             self._weights,
         )
+
+
+def _slots(net: Network, at: str, frozen: bool) -> dict[str, tuple[int, ...]]:
+    """The layers on the ways from a tensor to the logits, by output, with the inputs that signals come back to.
+
+    frozen: whether state takes none. Raises InvalidData where no way is left, UnsupportedModel where one leads through
+    nodes of the file of which no derivative is known.
+    """
+    if not frozen and at in net.hidden:
+        raise net.unreached(at)
+    below, slots = {at}, dict[str, tuple[int, ...]]()
+    for layer in net.layers:
+        taken = layer.paths if frozen else range(len(layer.inputs))
+        found = tuple(slot for slot in taken if layer.inputs[slot] in below)
+        if found:
+            slots[layer.output] = found
+            below.add(layer.output)
+    above, kept = {net.logits}, dict[str, tuple[int, ...]]()
+    for layer in reversed(net.layers):
+        if layer.output in above & slots.keys():
+            kept[layer.output] = slots[layer.output]
+            above.update(layer.inputs[slot] for slot in slots[layer.output])
+    if at not in above:
+        raise net.state(at)
+    return kept
 
 
 class _Held:

@@ -51,7 +51,7 @@ class InverseFitting(Fitting):
             ends.setdefault(self._end(facing(self.net, c)[0]), []).append(c)
         for end, some in ends.items():
             given = {**self.given, "at": end}
-            made: dict[Any, Inverse] = fit(self.net, self.samples, [self.net.target(c) for c in some], **given)  # type: ignore[misc]
+            made = fit(self.net, self.samples, [self.net.target(c) for c in some], **given)
             self._inverses |= {c: made[self.net.target(c)] for c in some}
         return dict(self._inverses)
 

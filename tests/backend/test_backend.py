@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mipin_ref.backend import NotPositiveDefinite, get_backend
 from mipin_ref.errors import BackendUnavailable, InvalidData
@@ -33,6 +36,35 @@ def test_cholesky_solves_and_raises(name: str) -> None:
     assert relative_error(device.get(solve(device.put(np.eye(2)))), np.linalg.inv(a)) < 1e-15
     with pytest.raises(NotPositiveDefinite):
         device.cholesky(device.put(-a))
+
+
+def test_work_is_shared_out_among_as_many_threads_as_blas_has() -> None:
+    """Results in order, whichever is done first; each thread with one of BLAS, which has its own again afterwards."""
+    met = Barrier(3, timeout=20)
+
+    def work(item: int) -> tuple[int, set[int]]:
+        met.wait()  # Three at a time, or never.
+        time.sleep(0.01 * (-item % 3))
+        return item, blas()
+
+    def blas() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    with threadpool_limits(3):
+        assert list(get_backend("numpy").each(work, range(12))) == [(item, {1}) for item in range(12)]
+        assert blas() == {3}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_stack_of_products_is_that_of_each(threads: int, count: int) -> None:
+    """Cut into as many parts as there are threads, or stacked products."""
+    a, b = (np.random.default_rng(count).standard_normal((count, *shape)) for shape in ((4, 5), (5, 3)))
+    with threadpool_limits(threads):
+        product = get_backend("numpy").matmul_stack(a, b)
+    expected = [[[sum(row * column) for column in right.T] for row in left] for left, right in zip(a, b, strict=True)]
+    # A sum of five terms rounds five times, relative to its terms, which are below 16 together.
+    np.testing.assert_allclose(product, expected, rtol=0, atol=5 * 16 * np.finfo(float).eps)
 
 
 def test_unknown_names() -> None:

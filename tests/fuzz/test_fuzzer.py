@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -70,6 +71,30 @@ def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # A message that is no text would be a fault: MipinError escapes it.
     assert (done.accepted, done.refused) == (3, 2)
     assert not list(tmp_path.iterdir())
+
+
+def test_memory_is_seen_where_the_process_held_freed_memory_before(tmp_path: Path) -> None:
+    """As after tests with large arrays: 240 MiB in blocks below the size that malloc maps, freed under one in use."""
+
+    class Large(Planted):
+        def ask(self, folder: Path) -> None:
+            bytearray(128 << 20)
+
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]
+    library.free(library.malloc(31 << 20))  # From now on 31 MiB are mapped at the least.
+    blocks = [library.malloc(20 << 20) for _ in range(12)]
+    in_use = library.malloc(1 << 20)
+    try:
+        for block in blocks:
+            ctypes.memset(block, 1, 20 << 20)
+            library.free(block)
+        (done,) = worker.run(iter([worker.Batch(Large(), 3, 0, 1, tmp_path / "batch")]), 1)
+    finally:
+        library.free(in_use)
+        library.malloc_trim(0)
+    assert [fault.error for fault in done.faults] == ["more than 64 MiB"]
 
 
 def test_a_wait_without_end_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

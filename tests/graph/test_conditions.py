@@ -94,7 +94,7 @@ def test_an_if_on_a_constant_of_the_file() -> None:
 
 
 def test_without_the_value_it_is_asked_for() -> None:
-    with pytest.raises(mr.UnsupportedModel, match="give all but the one to explain"):
+    with pytest.raises(mr.UnsupportedModel, match="option 'given'"):
         mr.load(two_ways())
 
 

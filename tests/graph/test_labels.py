@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 import mipin_ref as mr
 from tests.graph.rewrites.ended import Ended, X, run
-from tests.graph.sketch import load_whole
+from tests.graph.sketch import Sketch, load_whole
 
 
 @pytest.mark.parametrize("op", ["Sigmoid", "Softmax", None])
@@ -46,8 +46,39 @@ def test_other_labels_have_no_scores(what: str) -> None:
         outputs = ["top_1"]
     else:
         outputs = [sketch.node("ArgMax", p, axis=0)]
-    with pytest.raises(mr.UnsupportedModel, match="none of the network's outputs"):
+    with pytest.raises(mr.UnsupportedModel, match="none of the network's outputs") as caught:
         load_whole(sketch.model(*outputs))
+    op = "TopK" if what == "top" else "ArgMax"
+    assert str(caught.value).endswith(f"{op} chooses {outputs[0]!r} by the scores {p!r}, which option 'output' takes")
+
+
+@pytest.mark.parametrize("op", ["TopK", "ArgMax", "NonMaxSuppression"])
+@pytest.mark.parametrize("behind", ["whole", "float"])
+def test_the_scores_in_front_of_a_choice_can_be_asked_for(op: str, behind: str) -> None:
+    """By the name that the message gives; also where the output holds floats, of which nothing can be inverted."""
+    sketch = Sketch(2, 6, 6)
+    scores = sketch.node("Sigmoid", sketch.conv("x", 2, 4, out="z"), out="scores")
+    flat = sketch.node("Reshape", scores, sketch.ints(0, 4, 16), out="flat")
+    if op == "TopK":
+        sketch.node("TopK", flat, sketch.ints(1), outputs=2, out="top")
+        chosen = "top_1"
+    elif op == "ArgMax":
+        chosen = sketch.node("ArgMax", flat, axis=1)
+    else:
+        boxes = sketch.node("Reshape", sketch.conv("x", 2, 4), sketch.ints(0, 16, 4))
+        chosen = sketch.node("NonMaxSuppression", boxes, flat, sketch.const(np.array([3])))
+    out = sketch.node("Mul", chosen, sketch.ints(2), out="out")
+    if behind == "float":
+        out = sketch.node("Cast", out, to=TensorProto.FLOAT, out="cast")
+    model = sketch.model(out)
+    for asked in (None, out):
+        with pytest.raises(mr.UnsupportedModel) as caught:
+            mr.load(model, output=asked)
+        assert str(caught.value).endswith(f"{op} chooses {out!r} by the scores 'flat', which option 'output' takes")
+    net = mr.load(model, output="flat")
+    assert (net.head, net.target_shape) == ("sigmoid", (4, 16))
+    with pytest.raises(mr.InvalidData, match="no output 'z'; its outputs are"):
+        mr.load(model, output="z")
 
 
 def test_two_labels_are_a_choice() -> None:

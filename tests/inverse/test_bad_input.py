@@ -113,7 +113,7 @@ def test_numpy_numbers_are_numbers() -> None:
     assert np.array_equal(found.attribute(X).source, expected)
 
 
-def test_a_map_has_no_target() -> None:
+def test_a_map_needs_an_index_an_axis() -> None:
     net = mr.load(to_onnx([Conv(("input",), "map", np.ones((2, 1, 3, 3)))], (1, 6, 6)))
     with pytest.raises(mr.InvalidData, match=r"target 1 has 1 indices; output 'map' \[N, 2×4×4\] needs 3"):
         mr.fit(net, X, 1)

@@ -37,7 +37,24 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
     "clip below": ("Clip", {"min": 0.5}, lambda x: F.hardtanh(x, 0.5, torch.inf)),
     "clip above": ("Clip", {"max": 0.5}, lambda x: F.hardtanh(x, -torch.inf, 0.5)),
     "clip not": ("Clip", {}, lambda x: x),
+    "erf": ("Erf", {}, torch.erf),
+    "exp": ("Exp", {}, torch.exp),
+    "log": ("Log", {}, torch.log),
+    "sqrt": ("Sqrt", {}, torch.sqrt),
+    "abs": ("Abs", {}, torch.abs),
+    "reciprocal": ("Reciprocal", {}, torch.reciprocal),
+    "power": ("Pow", {"exponent": 3.0}, lambda x: x**3),
+    "even power": ("Pow", {"exponent": 2.0}, lambda x: x**2),
+    "power of zero": ("Pow", {"exponent": 0.0}, torch.ones_like),
+    "broken power": ("Pow", {"exponent": 1.5}, lambda x: x**1.5),
+    "negative power": ("Pow", {"exponent": -2.0}, lambda x: x**-2),
 }
+DOMAIN = {
+    **dict.fromkeys(("Log", "Sqrt", "broken power"), (1e-3, 800.0)),
+    **dict.fromkeys(("Reciprocal", "negative power"), (1e-2, 800.0)),
+    **dict.fromkeys(("Exp", "power", "even power"), (-12.0, 12.0)),
+}
+"""Where a function is asked: it has no value elsewhere, or one too large."""
 X = np.concatenate([np.linspace(-12, 12, 2001), [-50.0, -800.0, 50.0, 800.0, 0.0, -1e-9, 1e-9]])
 
 
@@ -50,13 +67,28 @@ def test_every_activation_that_loads_has_a_case() -> None:
 def test_value_and_derivative_equal_torch(name: str, case: str) -> None:
     function, options, theirs = CASES[case]
     device = backend(name)
-    given = torch.tensor(X, requires_grad=True)
+    low, high = DOMAIN.get(case, DOMAIN.get(function, (-800.0, 800.0)))
+    x = X[(low <= X) & (high >= X)]
+    given = torch.tensor(x, requires_grad=True)
     y = theirs(given)
+    y = y if y.requires_grad else y + 0 * given
     (slope,) = torch.autograd.grad(y.sum(), given)
-    value, derivative = FUNCTIONS[function].pair(device.xp, device.put(X), options)
-    rounding = 4e-15 * (1 + np.abs(X))
-    assert np.all(np.abs(device.get(value) - y.detach().numpy()) <= rounding)
-    assert np.all(np.abs(device.get(derivative) - slope.numpy()) <= rounding)
+    value, derivative = FUNCTIONS[function].pair(device.xp, device.put(x), options)
+    for found, wanted in ((value, y.detach().numpy()), (derivative, slope.numpy())):
+        assert np.all(np.abs(device.get(found) - wanted) <= 4e-15 * (1 + np.maximum(np.abs(x), np.abs(wanted))))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_table_says_of_signs_and_slopes_is_so(case: str) -> None:
+    function, options, _ = CASES[case]
+    asked = FUNCTIONS[function]
+    value, derivative = asked.pair(backend("numpy").xp, X, options)
+    assert asked.never_negative(options, False) == np.all(value >= 0)
+    assert asked.never_negative(options, True) == np.all(value[X >= 0] >= 0)
+    assert asked.keeps_zero(options) == np.all(value[X == 0] == 0)
+    bounds = asked.passes_between(options)
+    if bounds is not None:
+        np.testing.assert_array_equal(derivative, (value > bounds[0]) & (value < bounds[1]))
 
 
 @on_every_backend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,14 +79,16 @@ def test_a_pooled_vector_in_another_shape_is_no_map(reshapes: int) -> None:
     for number in range(reshapes):
         shape = (3,) if number == reshapes - 1 else (1, 1, 3)
         ops.append(Reshape((ops[-1].output,), f"r{number}", shape))
-    case = Case.of(Network((*ops, replace(network().ops[-1], inputs=(ops[-1].output,))), (2, 8, 8)), 0)
+    last: Any = network().ops[-1]
+    case = Case.of(Network((*ops, replace(last, inputs=(ops[-1].output,))), (2, 8, 8)), 0)
     res = mr.attribute(case.net, case.x, 1, "grad-cam")
     assert res.tensor == "p" == maps_to_explain(case.net)[0].tensor
 
 
 def test_channels_may_come_last() -> None:
     """An input [H, W, C]: the mean over H and W, each channel its own."""
-    ops = (Transpose(("input",), "first", (0, 3, 1, 2)), *(replace(op, inputs=("first",)) for op in network().ops[:1]))
+    conv: Any = network().ops[0]
+    ops = (Transpose(("input",), "first", (0, 3, 1, 2)), replace(conv, inputs=("first",)))
     case = Case.of(Network((*ops, *network().ops[1:]), (8, 7, 2)), 0)
     res = mr.attribute(case.net, case.x, 1, "grad-cam", at="input")
     gradient = mr.attribute(case.net, case.x, 1, "gradient").attribution

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.networks.branches import WIDE, branch
 from tests.networks.builder import MAX_ELEMENTS, Builder, Draw, Network, random_input_shape, random_window
 from tests.networks.folding import guarded
-from tests.networks.stages import STAGES, add, allowed, concat, layer, parallel, room
+from tests.networks.stages import STAGES, Stage, add, allowed, concat, layer, parallel, room
 from tests.oracles.spec import Add, Concat, GlobalAveragePool, Reshape, Transpose, window
 
 MAX_STAGES = 5
@@ -73,17 +73,19 @@ def logits(build: Builder) -> None:
         build.add(Concat((build.dense(stem, 1), build.dense(stem, classes - 1)), build.name()))
 
 
-def random_graph(draw: Draw, *, ranks: Sequence[int] = (2, 1, 3, 0), foldable: bool = False) -> Network:
+def random_graph(
+    draw: Draw, *, ranks: Sequence[int] = (2, 1, 3, 0), foldable: bool = False, stages: Sequence[Stage] = STAGES
+) -> Network:
     """A small network with branches: 1 to 5 stages of any kind, a way to vectors, 0 to 2 stages on these, logits.
 
     A tensor has at most MAX_ELEMENTS elements and MAX_READERS readers and lies behind at most MAX_JOINS joins.
     draw: see Draw; ranks: spatial ranks of the input to choose from (0: vectors); foldable: whether a ChannelAffine or
     Pad may stand where a reader can dissolve it into its neighbour, which takes tensors of the file away; by default a
-    Relu keeps them apart.
+    Relu keeps them apart; stages: that are drawn from.
     """
     build = Builder(draw, random_input_shape(draw, ranks[draw(0, len(ranks) - 1)]))
     for _ in range(draw(1, MAX_STAGES)):
-        STAGES[draw(0, len(STAGES) - 1)](build)
+        stages[draw(0, len(stages) - 1)](build)
     if len(build.shape) == 1 or draw(0, 5) < 5 or 4 * math.prod(build.shape[1:]) > MAX_ELEMENTS:
         if len(build.shape) > 1:
             to_vector(build)
@@ -95,6 +97,8 @@ def random_graph(draw: Draw, *, ranks: Sequence[int] = (2, 1, 3, 0), foldable: b
 
 
 @st.composite
-def graphs(draw: st.DrawFn, ranks: Sequence[int] = (2, 1, 3, 0), foldable: bool = False) -> Network:
+def graphs(
+    draw: st.DrawFn, ranks: Sequence[int] = (2, 1, 3, 0), foldable: bool = False, stages: Sequence[Stage] = STAGES
+) -> Network:
     """random_graph as a Hypothesis strategy."""
-    return random_graph(lambda low, high: draw(st.integers(low, high)), ranks=ranks, foldable=foldable)
+    return random_graph(lambda low, high: draw(st.integers(low, high)), ranks=ranks, foldable=foldable, stages=stages)

@@ -6,8 +6,9 @@ package agrees with it to the rounding of double precision, however ill-conditio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +24,29 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
+    Gather,
     GlobalAveragePool,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
+    Resize,
     Slice,
     Transpose,
+    Where,
+    Written,
     aligned,
     input_name,
     output_name,
 )
+from tests.oracles.spellings import SPELLINGS
 
 Tensor = Any
 Activate = Callable[[Tensor], Tensor]
@@ -115,24 +127,55 @@ def _average(op: AveragePool, x: Tensor) -> Tensor:
     return summed(x) / counts
 
 
+def extreme(op: Extremum, xs: Sequence[Tensor]) -> Tensor:
+    """The first of the largest or smallest: torch's own maximum of two shares the gradient of equals."""
+    best = xs[0]
+    for other in xs[1:]:
+        better = other > best if op.function == "Max" else other < best
+        best = torch.where(better, other, best)
+    return best
+
+
 def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
     """One op's output from its inputs, differentiable."""
     x = xs[0]
     match op:
         case Conv():
             padded = F.pad(x, _pads(op.window.begins, op.window.ends))
-            bias = None if op.bias is None else torch.tensor(op.bias)
+            bias = None if op.bias is None else torch.tensor(op.bias, dtype=x.dtype)
             return CONVS[x.ndim - 2](
                 padded,
-                torch.tensor(op.weight),
+                torch.tensor(op.weight, dtype=x.dtype),
                 bias,
                 stride=op.window.strides,
                 dilation=op.window.dilations,
                 groups=op.groups,
             )
+        case ConvTranspose():
+            w, size = op.window, op.output_size(tuple(x.shape[2:]))
+            bias = None if op.bias is None else torch.tensor(op.bias)
+            turned = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[x.ndim - 3]
+            # Cut by hand: torch takes equal pads alone, and no zeros behind but as output_padding.
+            whole = turned(x, torch.tensor(op.weight), None, w.strides, 0, 0, op.groups, w.dilations)
+            reach = zip(size, w.begins, whole.shape[2:], strict=True)
+            whole = F.pad(whole, _pads([0] * len(size), [max(0, n + b - have) for n, b, have in reach]))
+            whole = whole[(slice(None), slice(None), *(slice(b, b + n) for b, n in zip(w.begins, size, strict=True)))]
+            return whole if bias is None else whole + bias.reshape(-1, *(1,) * len(size))
+        case Resize():
+            rows = torch.zeros((math.prod(op.size), math.prod(x.shape[2:])), dtype=x.dtype)
+            for row, j in enumerate(np.ndindex(*op.size)):
+                for i, share in op.terms(j, tuple(x.shape[2:])):
+                    rows[row, int(np.ravel_multi_index(i, x.shape[2:]))] += share
+            return (x.flatten(2) @ rows.T).reshape(*x.shape[:2], *op.size)
+        case Gather():
+            for axis, pick in enumerate(op.picks, 1):
+                x = x if pick is None else x.index_select(axis, torch.tensor(pick))
+            return x
+        case Where():
+            return torch.where(torch.tensor(op.mask), x, xs[1] if len(xs) > 1 else torch.tensor(op.fill, dtype=x.dtype))
         case Dense():
-            y = x @ torch.tensor(op.weight)
-            return y if op.bias is None else y + torch.tensor(op.bias)
+            y = x @ torch.tensor(op.weight, dtype=x.dtype)
+            return y if op.bias is None else y + torch.tensor(op.bias, dtype=x.dtype)
         case MaxPool():
             geometry = op.window
             framed = _framed(x, op, -torch.inf)
@@ -147,11 +190,24 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
         case LRN():
             return F.local_response_norm(x, op.size, op.alpha, op.beta, op.bias)
         case Reshape():
-            return x.reshape(len(x), *op.shape)
+            # Of its shape, so that an exporter sees that the batch is free.
+            return x.reshape(x.shape[0], *op.shape)
         case Transpose():
             return x.permute(op.perm)
         case Add():
             return sum(xs[1:], start=x)
+        case Gate():
+            return x * xs[1] if op.function == "Mul" else x / xs[1]
+        case Difference():
+            return x - xs[1]
+        case Negative():
+            return -x
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
+        case Extremum():
+            return extreme(op, xs)
+        case Written():
+            return SPELLINGS[op.spelling].torch(x)
         case Concat():
             return torch.cat(list(xs), dim=op.axis)
         case Slice():
@@ -162,6 +218,7 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate) -> Tensor:
             shape = tuple(x.shape[1:])
             scale, shift = (torch.tensor(aligned(constant, shape)) for constant in (op.scale, op.shift))
             return x * scale + shift
+    assert_never(op)
 
 
 class Held(torch.autograd.Function):  # type: ignore[misc]
@@ -220,7 +277,8 @@ def _module(op: Op) -> Any:
     """What captum tells by its class; None for ops that it leaves to autograd."""
     if isinstance(op, MaxPool):
         geometry = op.window
-        plain = geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
+        small = all(2 * b <= k for b, k in zip(geometry.begins, geometry.kernel, strict=True))
+        plain = small and geometry.begins == geometry.ends and not geometry.ceil_mode and set(geometry.dilations) == {1}
         kind = (torch.nn.MaxPool1d, torch.nn.MaxPool2d, torch.nn.MaxPool3d)[len(geometry.kernel) - 1]
         return kind(geometry.kernel, geometry.strides, geometry.begins) if plain else None
     if not isinstance(op, Activation):

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tests.oracles.spec import Activation, Op, Slice
+from tests.oracles.spec import Activation, Gate, Gather, Op, Slice
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,19 @@ class Consumer:
         return self.parts[0]
 
 
-def disjoint(first: Slice, second: Slice) -> bool:
-    """Whether no element lies in both boxes."""
-    return any(
-        first.end[axis] <= second.begin[axis] or second.end[axis] <= first.begin[axis]
-        for axis in range(len(first.begin))
-    )
+def taken(op: Slice | Gather, axis: int) -> set[int] | None:
+    """The entries of an axis that are read, None for all of them."""
+    if isinstance(op, Slice):
+        return set(range(op.begin[axis], op.end[axis]))
+    pick = op.picks[axis]
+    return None if pick is None else set(pick)
+
+
+def disjoint(first: Slice | Gather, second: Slice | Gather) -> bool:
+    """Whether no element is read by both."""
+    rank = len(first.begin if isinstance(first, Slice) else first.picks)
+    pairs = [(taken(first, axis), taken(second, axis)) for axis in range(rank)]
+    return any(a is not None and b is not None and a.isdisjoint(b) for a, b in pairs)
 
 
 def consumers_of(ops: Sequence[Op], name: str) -> list[Consumer]:
@@ -39,12 +46,17 @@ def consumers_of(ops: Sequence[Op], name: str) -> list[Consumer]:
     Slices whose boxes are pairwise disjoint are one consumer, in the place of the first of them: put side by side,
     their signals are one signal of the tensor. Where two boxes overlap each Slice is a consumer of its own.
     """
-    readers = [(op, slot) for op in ops for slot, read in enumerate(op.inputs) if read == name]
-    slices = tuple(op for op, _ in readers if isinstance(op, Slice))
+    readers = [
+        (op, slot)
+        for op in ops
+        for slot, read in enumerate(op.inputs)
+        if read == name and not (isinstance(op, Gate) and slot == 1)
+    ]
+    slices = tuple(op for op, _ in readers if isinstance(op, Slice | Gather))
     together = all(disjoint(first, second) for first, second in itertools.combinations(slices, 2))
     found = []
     for op, slot in readers:
-        if not (together and isinstance(op, Slice)):
+        if not (together and isinstance(op, Slice | Gather)):
             found.append(Consumer((op,), slot))
         elif op is slices[0]:
             found.append(Consumer(slices, slot))

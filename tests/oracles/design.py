@@ -23,16 +23,26 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
+    Gather,
     GlobalAveragePool,
     Integers,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
+    Resize,
     Shape,
     Slice,
     Transpose,
+    Where,
+    Written,
     element,
 )
 
@@ -45,12 +55,47 @@ BLAS = ThreadpoolController()
 
 def has_parameters(op: Op) -> bool:
     """Whether the op's inverse is fitted (section 2's table); the others pass the signal through."""
-    return isinstance(op, Dense | Conv | GlobalAveragePool | AveragePool | ChannelAffine)
+    fitted = Dense | Conv | ConvTranspose | Resize | GlobalAveragePool | AveragePool | ChannelAffine | Gate
+    return isinstance(op, fitted)
 
 
 def has_intercept(op: Op, conv_bias: bool) -> bool:
     """The intercept column of section 2's table."""
-    return has_parameters(op) and (conv_bias or not isinstance(op, Conv))
+    return has_parameters(op) and not isinstance(op, Gate) and (conv_bias or not isinstance(op, Conv | ConvTranspose))
+
+
+def is_state(op: Op, slot: int) -> bool:
+    """Whether what the op reads there is frozen, so that no signal comes back (section 10)."""
+    return isinstance(op, Gate) and slot == 1
+
+
+def mean_of_copies(signal: Array, shape: Shape) -> Array:
+    """The mean of the signals [N, ...] at the copies of each value of a tensor [N, *shape] that was broadcast."""
+    total, count = np.zeros((len(signal), *shape)), np.zeros((len(signal), *shape))
+    for index in np.ndindex(*signal.shape):
+        place = (index[0], *(0 if length == 1 else at for at, length in zip(index[1:], shape, strict=True)))
+        total[place] += signal[index]
+        count[place] += 1
+    return total / count
+
+
+def gated(op: Gate, signal: Array, gate: Array) -> Array:
+    """S · g or S / g, an element a statement."""
+    result = np.zeros(signal.shape)
+    for index in np.ndindex(*signal.shape):
+        g = gate[tuple(0 if length == 1 else at for at, length in zip(index, gate.shape, strict=True))]
+        result[index] = signal[index] * g if op.function == "Mul" else signal[index] / g
+    return result
+
+
+def won_by(op: Extremum, slot: int, values: Sequence[Array]) -> Array:
+    """1 where the operand won; of equals the first did."""
+    result = np.zeros(values[0].shape)
+    for index in np.ndindex(*result.shape):
+        here = [float(value[index]) for value in values]
+        best = max(here) if op.function == "Max" else min(here)
+        result[index] = here.index(best) == slot
+    return result
 
 
 def unpool(switches: Integers, signal: Array, size: Shape) -> Array:
@@ -67,14 +112,30 @@ def unpool(switches: Integers, signal: Array, size: Shape) -> Array:
     return (total / np.maximum(chosen, 1)).reshape(*signal.shape[:2], *size)
 
 
-def pull_back(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switches: Integers | None) -> Array:
+def pull_back(
+    op: Op,
+    slot: int,
+    signal: Array,
+    shapes: Sequence[Shape],
+    switches: Integers | None,
+    values: Sequence[Array] = (),
+) -> Array:
     """The signal [N, *output] of a pass-through op, as seen at its input number `slot`: [N, *shapes[slot]].
 
-    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool.
+    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool; values: of the op's inputs [N, ...], of an
+    Extremum.
     """
     match op:
-        case Activation() | LRN() | Add():
+        case Activation() | LRN() | Written() | Part():
             return signal.copy()
+        case Add():
+            return mean_of_copies(signal, shapes[slot])
+        case Negative():
+            return -signal
+        case Difference():
+            return mean_of_copies(-signal if slot else signal, shapes[slot])
+        case Extremum():
+            return signal * won_by(op, slot, values)
         case Reshape():
             return signal.reshape(len(signal), *shapes[slot])
         case Transpose():
@@ -95,6 +156,15 @@ def pull_back(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switche
             return result
         case Pad():
             return signal[op.box(shapes[slot])].copy()
+        case Gather():
+            total = np.zeros((len(signal), *shapes[slot]))
+            copies = np.zeros(shapes[slot])
+            for index in np.ndindex(*signal.shape[1:]):
+                total[element(ALL, *op.source(index))] += signal[element(ALL, *index)]
+                copies[op.source(index)] += 1
+            return total / np.maximum(copies, 1)
+        case Where():
+            return np.where(op.mask if slot == 0 else ~op.mask, signal, 0.0)
         case MaxPool():
             if switches is None:
                 raise ValueError(f"MaxPool {op.output!r} without switches")
@@ -116,6 +186,30 @@ def conv_design(op: Conv, signal: Array, size: Shape, m: int) -> Array:
     return design.reshape(len(signal), *size, -1)
 
 
+def conv_transpose_design(op: ConvTranspose, signal: Array, size: Shape, m: int) -> Array:
+    """Regressors of input channel m for the kernel entries K[m, o, u]: what the location was spread to.
+
+    signal: [N, O, *out]; size: *in; returns [N, *in, O/groups · Π kernel], columns ordered as K[m, o, u] is.
+    """
+    outputs = op.weight.shape[1]
+    group = m // (op.weight.shape[0] // op.groups)
+    design = np.zeros((len(signal), *size, outputs, *op.weight.shape[2:]))
+    for j, u, i in op.connections(size):
+        for o in range(outputs):
+            design[element(ALL, *j, o, *u)] += signal[element(ALL, group * outputs + o, *i)]
+    return design.reshape(len(signal), *size, -1)
+
+
+def spread_mean(op: Resize, signal: Array, size: Shape, m: int) -> Array:
+    """The weighted mean of the signals at what each location was spread to, 0 where it was to nothing. [N, *in]."""
+    total, weights = np.zeros((len(signal), *size)), np.zeros(size)
+    for j in np.ndindex(*op.size):
+        for i, weight in op.terms(j, size):
+            total[element(ALL, *i)] += weight * signal[element(ALL, m, *j)]
+            weights[i] += weight
+    return total / np.where(weights > 0, weights, 1.0)
+
+
 def covering_mean(op: AveragePool, signal: Array, size: Shape, m: int) -> Array:
     """The mean of the values of the windows that cover each location, 0 where none does. Returns [N, *in]."""
     total = np.zeros((len(signal), *size))
@@ -126,10 +220,19 @@ def covering_mean(op: AveragePool, signal: Array, size: Shape, m: int) -> Array:
     return total / np.maximum(cover, 1)
 
 
-def block_design(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], switches: Integers | None, m: int) -> Array:
+def block_design(
+    op: Op,
+    slot: int,
+    signal: Array,
+    shapes: Sequence[Shape],
+    switches: Integers | None,
+    m: int,
+    values: Sequence[Array] = (),
+) -> Array:
     """Regressors that one consumer's signal contributes to channel m of its input number `slot`.
 
-    signal: [N, *output]; shapes: per-sample shapes of the op's inputs; returns [N · locations, unknowns].
+    signal: [N, *output]; shapes: per-sample shapes of the op's inputs; values: see pull_back, of a Gate too; returns
+    [N · locations, unknowns].
     """
     size = shapes[slot][1:]
     columns = np.zeros((len(signal), *size, 1))
@@ -138,6 +241,10 @@ def block_design(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], swit
             columns = signal
         case Conv():
             columns = conv_design(op, signal, size, m)
+        case ConvTranspose():
+            columns = conv_transpose_design(op, signal, size, m)
+        case Resize():
+            columns[..., 0] = spread_mean(op, signal, size, m)
         case GlobalAveragePool():
             for p in np.ndindex(*size):
                 columns[element(ALL, *p, 0)] = signal[element(ALL, m, *(0 for _ in size))]
@@ -145,8 +252,10 @@ def block_design(op: Op, slot: int, signal: Array, shapes: Sequence[Shape], swit
             columns[..., 0] = covering_mean(op, signal, size, m)
         case ChannelAffine():
             columns[..., 0] = signal[:, m]
+        case Gate():
+            columns[..., 0] = mean_of_copies(gated(op, signal, values[1]), shapes[slot])[:, m]
         case _:
-            columns[..., 0] = pull_back(op, slot, signal, shapes, switches)[:, m]
+            columns[..., 0] = pull_back(op, slot, signal, shapes, switches, values)[:, m]
     return columns.reshape(len(signal) * math.prod(size), -1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,21 +21,32 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
+    Gather,
     GlobalAveragePool,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
+    Resize,
     Shape,
     Slice,
     Transpose,
+    Where,
     Window,
+    Written,
     aligned,
     input_name,
     output_name,
     tensor_shapes,
 )
+from tests.oracles.spellings import SPELLINGS
 
 
 def _attributes(geometry: Window) -> dict[str, Shape]:
@@ -66,6 +77,36 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
             inputs.append(weight("weight", op.weight))
             if op.bias is not None:
                 inputs.append(weight("bias", op.bias))
+        case ConvTranspose():
+            attributes = {**_attributes(op.window), "dilations": op.window.dilations, "group": op.groups}
+            if op.more:
+                attributes["output_padding"] = op.more
+            inputs.append(weight("weight", op.weight))
+            if op.bias is not None:
+                inputs.append(weight("bias", op.bias))
+        case Resize():
+            attributes = {"mode": op.mode, "coordinate_transformation_mode": op.coordinates}
+            attributes["nearest_mode"] = op.rounding
+            whole, batch = f"{op.output}.whole", f"{op.output}.batch"
+            sizes = f"{op.output}.sizes"
+            return [
+                helper.make_node("Shape", inputs, [whole]),
+                helper.make_node("Gather", [whole, constant("first", np.asarray([0]))], [batch]),
+                helper.make_node("Concat", [batch, constant("rest", np.asarray(shape))], [sizes], axis=0),
+                helper.make_node(kind, [*inputs, "", "", sizes], [op.output], name=op.output, **attributes),
+            ]
+        case Gather():
+            chosen = [axis for axis, pick in enumerate(op.picks) if pick is not None]
+            nodes = []
+            for axis in chosen:
+                output = op.output if axis == chosen[-1] else f"{op.output}.{axis}"
+                index = constant(f"index{axis}", np.asarray(op.picks[axis], dtype=np.int64))
+                nodes.append(helper.make_node(kind, [inputs[0], index], [output], name=output, axis=axis + 1))
+                inputs = [output]
+            return nodes
+        case Where():
+            other = inputs[1] if len(inputs) > 1 else weight("fill", op.fill)
+            inputs = [constant("mask", op.mask[None]), inputs[0], other]
         case Dense():
             kind = "MatMul" if op.bias is None else "Gemm"
             inputs.append(weight("weight", op.weight))
@@ -122,9 +163,39 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
                 first = helper.make_node("Mul", [*inputs, weight("scale", aligned(op.scale, shape))], [scaled])
                 inputs, kind = [scaled, weight("shift", aligned(op.shift, shape))], "Add"
                 return [first, helper.make_node(kind, inputs, [op.output], name=op.output)]
+        case Gate():
+            kind = op.function
+            inputs = inputs[::-1] if op.swapped else inputs
+        case Extremum():
+            kind = op.function
+        case Negative():
+            kind = "Neg"
+        case Difference():
+            kind = "Sub"
+        case Written():
+            return _written(op, constant)
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
         case GlobalAveragePool():
             pass
     return [helper.make_node(kind, inputs, [op.output], name=op.output, **attributes)]
+
+
+def _written(op: Written, constant: Callable[[str, npt.NDArray[np.generic]], str]) -> list[onnx.NodeProto]:
+    nodes = SPELLINGS[op.spelling].nodes
+    names = [*(f"{op.output}.{number}" for number in range(len(nodes) - 1)), op.output]
+    made = []
+    for node, output in zip(nodes, names, strict=True):
+        inputs = []
+        for place, operand in enumerate(node.operands):
+            if operand == "x":
+                inputs.append(op.inputs[0])
+            elif isinstance(operand, int):
+                inputs.append(names[operand])
+            else:
+                inputs.append(constant(f"{output}.{place}", np.array(operand, np.float32)))
+        made.append(helper.make_node(node.operator, inputs, [output], name=output, **node.attributes))
+    return made
 
 
 def tiled_axis(group: Sequence[Slice], shape: Shape) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
 
 import numpy as np
 
@@ -17,19 +18,31 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
+    Gather,
     GlobalAveragePool,
     Integers,
     MaxPool,
+    Negative,
     Op,
     Pad,
+    Part,
     Reshape,
+    Resize,
+    Shape,
     Slice,
     Transpose,
+    Where,
+    Written,
     aligned,
     element,
     input_name,
 )
+from tests.oracles.spellings import SPELLINGS
 
 
 def _or(value: float | None, default: float) -> float:
@@ -72,6 +85,39 @@ def conv(op: Conv, x: Array) -> Array:
     if op.bias is not None:
         for o in range(outputs):
             y[:, o] += op.bias[o]
+    return y
+
+
+def conv_transpose(op: ConvTranspose, x: Array) -> Array:
+    """x: [N, I, *in]; returns [N, O, *out]."""
+    inputs, outputs = op.weight.shape[0] // op.groups, op.weight.shape[1]
+    y = np.zeros((len(x), outputs * op.groups, *op.output_size(x.shape[2:])))
+    for j, u, i in op.connections(x.shape[2:]):
+        for m in range(op.weight.shape[0]):
+            for o in range(outputs):
+                channel = (m // inputs) * outputs + o
+                y[element(ALL, channel, *i)] += op.weight[element(m, o, *u)] * x[element(ALL, m, *j)]
+    if op.bias is not None:
+        for o in range(y.shape[1]):
+            y[:, o] += op.bias[o]
+    return y
+
+
+def resize(op: Resize, x: Array) -> Array:
+    """x: [N, C, *in]; returns [N, C, *out]."""
+    y = np.zeros((*x.shape[:2], *op.size))
+    for j in np.ndindex(*op.size):
+        for i, weight in op.terms(j, x.shape[2:]):
+            y[element(ALL, ALL, *j)] += weight * x[element(ALL, ALL, *i)]
+    return y
+
+
+def gather(op: Gather, x: Array) -> Array:
+    """x: [N, *sample]; returns [N, *picked]."""
+    shape = [n if pick is None else len(pick) for pick, n in zip(op.picks, x.shape[1:], strict=True)]
+    y = np.zeros((len(x), *shape))
+    for index in np.ndindex(*shape):
+        y[element(ALL, *index)] = x[element(ALL, *op.source(index))]
     return y
 
 
@@ -166,12 +212,34 @@ def pad(op: Pad, x: Array) -> Array:
     return y
 
 
+def spread(xs: Sequence[Array], combine: Callable[[list[float]], float]) -> Array:
+    """Values combined one element a statement; an axis of length one is read at its only place."""
+    shape = np.broadcast_shapes(*(x.shape for x in xs))
+    y = np.zeros(shape)
+    for index in np.ndindex(*shape):
+        y[index] = combine([float(x[source_of(index, x.shape)]) for x in xs])
+    return y
+
+
+def source_of(index: Shape, shape: Shape) -> Shape:
+    """The place of a tensor [*shape] that stands at `index` of what it was broadcast to."""
+    return tuple(0 if length == 1 else place for place, length in zip(index, shape, strict=True))
+
+
 def apply_op(op: Op, xs: Sequence[Array]) -> Array:
     """One op's output [N, ...] from its inputs [N, ...]."""
     x = xs[0]
     match op:
         case Conv():
             return conv(op, x)
+        case ConvTranspose():
+            return conv_transpose(op, x)
+        case Resize():
+            return resize(op, x)
+        case Gather():
+            return gather(op, x)
+        case Where():
+            return np.where(op.mask, x, xs[1] if len(xs) > 1 else op.fill)
         case Dense():
             return dense(op, x)
         case MaxPool():
@@ -190,7 +258,19 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
         case Transpose():
             return np.ascontiguousarray(x.transpose(op.perm))
         case Add():
-            return np.asarray(sum(xs[1:], start=x), dtype=np.float64)
+            return spread(xs, lambda values: sum(values))
+        case Gate():
+            return spread(xs, lambda v: v[0] * v[1] if op.function == "Mul" else v[0] / v[1])
+        case Difference():
+            return spread(xs, lambda v: v[0] - v[1])
+        case Extremum():
+            return spread(xs, max if op.function == "Max" else min)
+        case Negative():
+            return -x
+        case Part():
+            raise TypeError(f"{op.output!r} stands for several ops")
+        case Written():
+            return SPELLINGS[op.spelling].value(x)
         case Concat():
             return np.concatenate(xs, axis=op.axis)
         case Slice():
@@ -201,6 +281,7 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
             return lrn(op, x)
         case ChannelAffine():
             return channel_affine(op, x)
+    assert_never(op)
 
 
 def forward(ops: Sequence[Op], x: Array) -> dict[str, Array]:

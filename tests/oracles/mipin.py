@@ -24,23 +24,28 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.oracles.consumers import Consumer, consumers_of, without_copies
-from tests.oracles.design import block_design, has_intercept, has_parameters, pull_back, ridge_fit
+from tests.oracles.design import block_design, has_intercept, has_parameters, is_state, pull_back, ridge_fit
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
+from tests.oracles.parts import without_parts
 from tests.oracles.spec import (
-    POSITIVE,
     Activation,
     Array,
     Conv,
+    ConvTranspose,
     Dense,
+    Gate,
     Integers,
     Op,
+    Part,
     Reshape,
     Shape,
     Transpose,
+    Written,
     input_name,
     output_name,
 )
+from tests.oracles.spellings import SPELLINGS
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +109,32 @@ def same_up_to_shape(ops: Sequence[Op], start: str) -> set[str]:
     return same
 
 
+def paths(op: Op) -> list[str]:
+    """The inputs that signals come back to."""
+    return [name for slot, name in enumerate(op.inputs) if not is_state(op, slot)]
+
+
+def fires_above_zero(ops: Sequence[Op]) -> set[str]:
+    """The tensors whose mask is X > 0 (section 3): behind HardSwish, and SiLU, GELU, HardSwish, Mish written out."""
+    return {
+        op.output
+        for op in ops
+        if (isinstance(op, Activation) and op.kind == "HardSwish")
+        or (isinstance(op, Written) and SPELLINGS[op.spelling].positive)
+        or (isinstance(op, Part) and op.positive)
+    }
+
+
 def tensors_between(ops: Sequence[Op], at: str, output: str) -> set[str]:
-    """The tensors that depend on `at` and that `output` depends on, both included."""
+    """The tensors that depend on `at` and that `output` depends on, both included, by what is no state."""
     below = {at}
     for op in ops:
-        if below.intersection(op.inputs):
+        if below.intersection(paths(op)):
             below.add(op.output)
     above = {output}
     for op in reversed(ops):
         if op.output in above:
-            above.update(op.inputs)
+            above.update(paths(op))
     return below & above
 
 
@@ -130,9 +151,10 @@ def fit_tensor(
     source: the masked signals S of the tensors above, by name.
     """
     kinds = {type(consumer.op) for consumer in consumers}
-    if Dense in kinds and Conv in kinds:
+    if Dense in kinds and kinds & {Conv, ConvTranspose}:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
-    intercept = conv_bias or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
+    alone = len(consumers) == 1 and isinstance(consumers[0].op, Gate)
+    intercept = (conv_bias and not alone) or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
     x = samples.values[name]
     channels = x.shape[1]
     columns: list[list[Array]] = [[] for _ in consumers]
@@ -157,6 +179,8 @@ def fit_tensor(
                 weight[group * per_group : (group + 1) * per_group, local] = part.reshape(
                     per_group, *op.weight.shape[2:]
                 )
+        elif isinstance(op, ConvTranspose):
+            weight = np.stack(parts).reshape(op.weight.shape)
         else:
             weight = np.concatenate(parts)
         blocks.append(Block(op.output, consumer.slot, weight))
@@ -175,6 +199,7 @@ def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping
                 [samples.shapes[name] for name in op.inputs],
                 samples.switches.get(op.output),
                 m,
+                [samples.values[name] for name in op.inputs],
             )
             for op in consumer.parts
         ]
@@ -184,8 +209,8 @@ def designs_of(consumers: Sequence[Consumer], samples: Samples, signals: Mapping
 
 def channel_weights(op: Op, weight: Array, m: int) -> Array:
     """The entries of a block's weight that channel m uses, in the order of block_design's columns."""
-    if isinstance(op, Dense):
-        return np.asarray(weight[m])
+    if isinstance(op, Dense | ConvTranspose):
+        return np.asarray(weight[m]).reshape(-1)
     if isinstance(op, Conv):
         per_group = op.weight.shape[0] // op.groups
         group, local = divmod(m, op.weight.shape[1])
@@ -207,7 +232,8 @@ def reconstruct(
         (consumer,) = consumers
         for op in consumer.parts:
             inputs = [samples.shapes[tensor] for tensor in op.inputs]
-            result += pull_back(op, consumer.slot, signals[op.output], inputs, samples.switches.get(op.output))
+            values = [samples.values[tensor] for tensor in op.inputs]
+            result += pull_back(op, consumer.slot, signals[op.output], inputs, samples.switches.get(op.output), values)
         return result
     for m in range(result.shape[1]):
         designs = designs_of(consumers, samples, signals, m)
@@ -278,22 +304,21 @@ def mipin(
     else:
         applied = gather(np.asarray(x_apply, dtype=np.float64), values_apply)
 
+    kept = without_parts(kept, whole.shapes)
     between = tensors_between(kept, explained, output)
     if explained not in between:
         raise ValueError(f"the target does not depend on {explained!r}")
     if input_mask is None:
         input_mask = explained not in same_up_to_shape(kept, network_input)
+    positive = fires_above_zero(kept)
     unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
-
-    # Behind what hardly passes anything where it is negative.
-    positive = {op.output for op in kept if isinstance(op, Activation) and op.kind in POSITIVE}
 
     def mask(name: str, signal: Array, samples: Samples) -> Array:
         """Eq. 9."""
         if not local or name in unmasked:
             return signal
-        value = samples.values[name]
-        return np.where(value > 0 if name in positive else value != 0, signal, 0.0)
+        fired = samples.values[name] > 0 if name in positive else samples.values[name] != 0
+        return np.where(fired, signal, 0.0)
 
     fit_source = {output: one_hot(fitting.values[output], target)}
     source = {output: one_hot(applied.values[output], target)}

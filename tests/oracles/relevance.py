@@ -16,21 +16,25 @@ from tests.oracles.spec import (
     ChannelAffine,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Gather,
     GlobalAveragePool,
     MaxPool,
     Op,
     Pad,
     Reshape,
+    Resize,
     Slice,
     Transpose,
+    Where,
     aligned,
     input_name,
     output_name,
 )
 
 AVERAGES = (AveragePool, GlobalAveragePool)
-LINEAR = (Conv, Dense, ChannelAffine, *AVERAGES)
+LINEAR = (Conv, ConvTranspose, Dense, ChannelAffine, Resize, *AVERAGES)
 
 Shares = Callable[[Array, Array, Array], Array]
 """x [in], W [in, out] and b [out] to the share [in, out] that each input takes of each output's relevance."""
@@ -80,7 +84,7 @@ def matrix(op: Op, shape: tuple[int, ...]) -> tuple[Array, Array]:
     size = int(np.prod(shape))
     shift = apply_op(op, [np.zeros((1, *shape))])
     linear: Op = op
-    if isinstance(op, Conv | Dense):
+    if isinstance(op, Conv | ConvTranspose | Dense):
         linear = replace(op, bias=None)
     elif isinstance(op, ChannelAffine):
         linear = replace(op, shift=0 * aligned(op.shift, shape))
@@ -89,7 +93,7 @@ def matrix(op: Op, shape: tuple[int, ...]) -> tuple[Array, Array]:
 
 def moves(op: Op) -> bool:
     identity = isinstance(op, Activation) and op.kind in ("Identity", "Dropout")
-    return identity or isinstance(op, Reshape | Transpose | Concat | Slice | Pad)
+    return identity or isinstance(op, Reshape | Transpose | Concat | Slice | Pad | Gather | Where)
 
 
 def first_tensors(ops: Sequence[Op]) -> set[str]:

@@ -11,6 +11,8 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -217,7 +219,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Add:
-    """Sum of tensors of one shape."""
+    """Sum of tensors, which broadcast."""
 
     inputs: tuple[str, ...]
     output: str
@@ -276,8 +278,173 @@ class ChannelAffine:
     shift: Array
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Content a and gate g. function: "Mul" for a · g, "Div" for a / g; swapped: the file has the gate first."""
+
+    inputs: tuple[str, str]
+    output: str
+    function: str = "Mul"
+    swapped: bool = False
+
+
+@dataclass(frozen=True)
+class Extremum:
+    """function: "Max" or "Min" of tensors of one shape; of equals the first wins."""
+
+    inputs: tuple[str, ...]
+    output: str
+    function: str = "Max"
+
+
+@dataclass(frozen=True)
+class Negative:
+    """-x."""
+
+    inputs: tuple[str]
+    output: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """a - b, which broadcast."""
+
+    inputs: tuple[str, str]
+    output: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """An activation written out as spellings.SPELLINGS has it."""
+
+    inputs: tuple[str]
+    output: str
+    spelling: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands in the oracle for an activation that several ops write out. positive: whether its mask is X > 0."""
+
+    inputs: tuple[str]
+    output: str
+    positive: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTranspose:
+    """Every input location j adds weight · x to the outputs i = j·stride - begin + u·dilation.
+
+    weight: [I, O/groups, *kernel]; bias: [O] or None; pads: what is cut off at (begins..., ends...); more:
+    output_padding.
+    """
+
+    inputs: tuple[str]
+    output: str
+    weight: Array
+    bias: Array | None = None
+    strides: Shape = ()
+    pads: Shape = ()
+    dilations: Shape = ()
+    more: Shape = ()
+    groups: int = 1
+
+    @property
+    def window(self) -> Window:
+        return window(self.weight.shape[2:], self.strides, self.pads, self.dilations)
+
+    def output_size(self, size: Shape) -> Shape:
+        """Spatial output size for a spatial input size."""
+        w, more = self.window, self.more or (0,) * len(size)
+        return tuple(
+            (n - 1) * s + (k - 1) * d + 1 + m - b - e
+            for n, s, k, d, m, b, e in zip(size, w.strides, w.kernel, w.dilations, more, w.begins, w.ends, strict=True)
+        )
+
+    def connections(self, size: Shape) -> Iterator[tuple[Shape, Shape, Shape]]:
+        """Every (j, u, i) of a whole input map of size `size`, i on the output's grid."""
+        w, out = self.window, self.output_size(size)
+        for j in itertools.product(*map(range, size)):
+            for u, i in w.taps(j, out):
+                yield j, u, i
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A map of another size; mode, coordinates and rounding as ONNX's Resize names them, by sizes."""
+
+    inputs: tuple[str]
+    output: str
+    size: Shape
+    mode: str = "nearest"
+    coordinates: str = "half_pixel"
+    rounding: str = "round_prefer_floor"
+
+    def terms(self, j: Shape, size: Shape) -> Iterator[tuple[Shape, float]]:
+        """What output location j is made of: input locations and their weights."""
+        pairs = zip(j, size, self.size, strict=True)
+        for chosen in itertools.product(*(self._axis(a, n, length) for a, n, length in pairs)):
+            yield tuple(i for i, _ in chosen), math.prod(weight for _, weight in chosen)
+
+    def _axis(self, j: int, n: int, length: int) -> list[tuple[int, float]]:
+        """The operator document's formulas, in exact fractions."""
+        place = Fraction(0)
+        half = Fraction(1, 2)
+        match self.coordinates:
+            case "asymmetric":
+                place = Fraction(j * n, length)
+            case "align_corners":
+                place = Fraction(j * (n - 1), length - 1) if length > 1 else place
+            case "pytorch_half_pixel":
+                place = (j + half) * n / length - half if length > 1 else place
+            case "half_pixel":
+                place = (j + half) * n / length - half
+            case other:
+                raise ValueError(other)
+        if self.mode == "linear":
+            place = min(max(place, Fraction(0)), Fraction(n - 1))
+            low = math.floor(place)
+            parts = [(low, float(1 - (place - low))), (min(low + 1, n - 1), float(place - low))]
+            return [(i, weight) for i, weight in parts if weight]
+        low, high = math.floor(place), math.ceil(place)
+        whole = {
+            "floor": low,
+            "ceil": high,
+            "round_prefer_floor": low if place - low <= half else high,
+            "round_prefer_ceil": low if place - low < half else high,
+        }[self.rounding]
+        return [(min(max(whole, 0), n - 1), 1.0)]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Along each axis of the sample the entries of `picks`, None for all of them."""
+
+    inputs: tuple[str]
+    output: str
+    picks: tuple[tuple[int, ...] | None, ...]
+
+    def source(self, index: Shape) -> Shape:
+        """Where the value at an index of an output sample comes from."""
+        return tuple(i if pick is None else pick[i] for i, pick in zip(index, self.picks, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Where:
+    """The first input where the mask [*sample] is set; elsewhere the second, or `fill` where there is none."""
+
+    inputs: tuple[str, ...]
+    output: str
+    mask: npt.NDArray[np.bool_]
+    fill: float = 0.0
+
+
 Op = (
     Conv
+    | ConvTranspose
+    | Resize
+    | Gather
+    | Where
     | Dense
     | MaxPool
     | AveragePool
@@ -291,6 +458,12 @@ Op = (
     | Slice
     | Pad
     | ChannelAffine
+    | Gate
+    | Extremum
+    | Negative
+    | Difference
+    | Written
+    | Part
 )
 
 
@@ -330,6 +503,18 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
     """Per-sample output shape of an op, from its inputs' per-sample shapes."""
     first = shapes[0]
     match op:
+        case ConvTranspose():
+            if first[0] != op.weight.shape[0] or first[0] % op.groups:
+                raise ValueError(f"ConvTranspose {op.output!r}: weight {op.weight.shape}, input {first}")
+            return (op.weight.shape[1] * op.groups, *op.output_size(first[1:]))
+        case Resize():
+            return (first[0], *op.size)
+        case Gather():
+            return tuple(n if pick is None else len(pick) for pick, n in zip(op.picks, first, strict=True))
+        case Where():
+            if op.mask.shape != first or any(shape != first for shape in shapes):
+                raise ValueError(f"Where {op.output!r}: shapes {shapes}, mask {op.mask.shape}")
+            return first
         case Conv():
             if first[0] != op.weight.shape[1] * op.groups or op.weight.shape[0] % op.groups:
                 raise ValueError(f"Conv {op.output!r}: weight {op.weight.shape}, groups {op.groups}, input {first}")
@@ -351,8 +536,14 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
                 raise ValueError(f"Transpose {op.output!r}: perm {op.perm} on per-sample shape {first}")
             return tuple(first[axis - 1] for axis in op.perm[1:])
         case Add():
+            return np.broadcast_shapes(*shapes)
+        case Gate() | Difference():
+            return np.broadcast_shapes(*shapes)
+        case Extremum():
             if any(shape != first for shape in shapes):
-                raise ValueError(f"Add {op.output!r}: shapes {shapes} differ")
+                raise ValueError(f"{op.function} {op.output!r}: shapes {shapes} differ")
+            return first
+        case Negative() | Written() | Part():
             return first
         case Concat():
             axis = op.axis - 1
@@ -377,6 +568,7 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             return first
         case Activation():
             return first
+    assert_never(op)
 
 
 def tensor_shapes(ops: Sequence[Op], input_shape: Shape) -> dict[str, Shape]:

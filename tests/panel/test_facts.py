@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.cli.attributor import FITTED
 from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked
 from tests.networks import seeded, to_onnx
 from tests.networks.graphs import random_graph
@@ -29,6 +32,18 @@ def fitted(name: str, net: mr.Network, x: np.ndarray) -> dict[str, Any]:
     """What a method must be given, fitted by what it states."""
     fitting = METHODS[name].fitting
     return {} if fitting is None else {fitting.option: fitting(net, x, {}).of([0])}
+
+
+def heirs(kind: type[Any]) -> set[type[Any]]:
+    return {kind}.union(*(heirs(one) for one in kind.__subclasses__()))
+
+
+def test_every_method_of_the_package_is_listed_under_a_name_of_its_own() -> None:
+    for room in ("mipin_ref.methods", "mipin_ref.panel"):
+        for module in walk_packages(import_module(room).__path__, f"{room}."):
+            import_module(module.name)
+    found = {one for one in heirs(Method) if one.__module__.startswith("mipin_ref.") and "name" in vars(one)}
+    assert found == set(METHODS.values())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -61,6 +76,8 @@ def test_a_map_is_even_where_the_method_says_so(name: str) -> None:
     facts = METHODS[name]
     assert (res.method, res.multiplier, res.follows_logit) == (name, facts.multiplier, facts.follows_logit)
     assert (res.signal is not None, res.delta is not None) == (facts.signals, facts.completes)
+    # What is stated and not given would be empty.
+    assert all(np.isfinite(part).all() for part in (res.signal, res.delta) if part is not None)
     assert res.channel_axis is not None
     places = tuple(axis for axis in range(1, res.value.ndim) if axis != res.channel_axis)
     even = np.ptp(np.broadcast_to(res.attribution, res.value.shape), axis=places).max() == 0

@@ -145,7 +145,7 @@ class Subject:
             raise ValueError("the study has no result yet: run `study` first")
         _, title, tensor, kind = chosen
         variant = VARIANTS[title]
-        classes = list(range(self.net.classes))
+        classes = sorted(set(self.test.y.tolist()))
         # The study's own fit, whatever number of scenes the other rows are fitted on.
         part = self._results.read(STUDY, part_of(self.name, title))
         assert part is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,9 @@ def data_of(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     return scenes(options, "train", options.calibration, CALIBRATION_SEED).x, test.x, test.y
 
 
-def explainer(name: str, calibration: Any) -> Callable[[mr.Network, Any, int], mr.Attribution]:
+def explainer(name: str, calibration: Any, classes: Iterable[int]) -> Callable[[mr.Network, Any, int], mr.Attribution]:
     """A method as `metrics.randomization` asks for it: fitted anew on every network, MIP-IN for all classes at once."""
+    wanted = list(classes)
     panels: dict[str, mr.Panel] = {}
 
     def explain(net: mr.Network, x: Any, target: int) -> mr.Attribution:
@@ -54,7 +55,7 @@ def explainer(name: str, calibration: Any) -> Callable[[mr.Network, Any, int], m
             panels.clear()
             panels[net.sha256] = mr.Panel(net, calibration, method_options=FEWER, dtype="float32", memory="1GB")
             if name == MIPIN:
-                panels[net.sha256].prepare(range(net.classes))
+                panels[net.sha256].prepare(wanted)
         return panels[net.sha256].explain(name, x, target)
 
     return explain
@@ -65,8 +66,8 @@ def checked(net: mr.Network, name: str, data: tuple[Any, Any, Any], layers: int)
     correlation with the original map, signed and of absolute values, when all layers from the top to there are redrawn.
     """
     calibration, x, y = data
-    explain = explainer(name, calibration)
     other = (y + 1) % net.classes
+    explain = explainer(name, calibration, np.union1d(y, other).tolist())
 
     def maps(of: Any) -> Any:
         parts = {c: explain(net, x[of == c], c) for c in np.unique(of).tolist()}

@@ -107,6 +107,6 @@ def default_of(function: Callable[..., Any], parameter: str) -> Any:
 
 
 MAP = Choice("map", ("contribution", "attribution"), "contribution", "A·X, or A")
-AT = Value("at", str, "what mip-in explains (default the input)", "last-map|TENSOR")
+AT = Value("at", str, "what mip-in explains (default the input)", "last-map|auto|TENSOR")
 SIGNED = Switch("signed", "keep negative values (default: maps' positive part)")
 SEED = Value("seed", not_negative, "of what is drawn", "N", default=0)

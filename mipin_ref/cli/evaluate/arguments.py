@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mipin_ref.cli.arguments import add_calibration, add_output, add_preprocessing, integers, names, number, positive
+from mipin_ref.cli.arguments import add_calibration, add_model, add_preprocessing, integers, names, number, positive
 from mipin_ref.cli.evaluate.measure import MEASURES, measure_of
 from mipin_ref.cli.parser import Parser
 
@@ -39,7 +39,7 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     parser.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
     parser.add_argument("--labels", metavar="FILE", help="classes of DATA (default: as the network predicts)")
     parser.add_argument("--label-key", metavar="NAME", help="array of an .npz (default y, else y_train)")
@@ -64,5 +64,4 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", default="2GB", help="what a fit, and the maps of a method, may hold (default 2GB)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("-o", "--out", metavar="FILE", help="write the JSON here too, anew after every method")
-    add_output(parser)
     add_preprocessing(parser)

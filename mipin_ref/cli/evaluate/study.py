@@ -17,9 +17,11 @@ import mipin_ref as mr
 from mipin_ref.backend import get_backend
 from mipin_ref.cli.attributor import method_options
 from mipin_ref.cli.files import labels_of, open_calibration, preprocessing_of
+from mipin_ref.cli.model import load_model
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.data import Samples, first, open_data
 from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.graph.explained import explained
 from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward import logits
 from mipin_ref.inverse.options import Options
@@ -199,7 +201,7 @@ def make_study(options: Namespace) -> Study:
     # What no method can do without is told at once, and not as every method's failure.
     get_backend(options.backend, options.dtype)
     memory_bytes(options.memory)
-    net = mr.load(options.model, output=options.output)
+    net = load_model(options)
     at = _tensor(net, getattr(options, "at", None))
     data = open_data(options.data, key=options.key, preprocessing=preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
@@ -240,7 +242,7 @@ def fit_options(options: Namespace, at: str | None) -> Any:
 def _tensor(net: mr.Network, at: str | None) -> str | None:
     if at is None:
         return None
-    tensor = last_feature_map(net) if at == LAST_MAP else net.tensor(at)
+    tensor = last_feature_map(net) if at == LAST_MAP else explained(net, at)
     if image_size(net, tensor) is None:
         raise InvalidData(f"--at: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map")
     return tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import numpy as np
 
@@ -17,17 +18,25 @@ from mipin_ref.layers import (
     AveragePool,
     Concat,
     Conv,
+    ConvTranspose,
     Dense,
+    Difference,
+    Extremum,
+    Gate,
+    Gather,
     GlobalAveragePool,
     HostArray,
     Layer,
     MaxPool,
+    Negative,
     Pad,
     Reshape,
+    Resize,
     ResponseNorm,
     Shared,
     Slice,
     Transpose,
+    Where,
     as_kind,
 )
 from mipin_ref.layers.averages import average, window_counts
@@ -63,10 +72,36 @@ def _convolved(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     )
 
 
+def _convolved_back(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from _without_bias(layer, values, golden)
+    conv, x = as_kind(layer, ConvTranspose), values[layer.input].astype(np.float64)
+    flipped = np.flip(conv.weight, tuple(range(2, conv.weight.ndim))).astype(np.float64)
+    yield (
+        "the kernel is flipped in space",
+        lambda: conv.product(get_backend(), x, flipped) + conv.offset.astype(np.float64),
+    )
+
+
 def _joined(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     parts = [values[name].astype(np.float64) for name in reversed(layer.inputs)]
     axis = as_kind(layer, Concat).axis
     yield "the inputs are joined in reverse order", lambda: np.concatenate(parts, axis=axis)
+
+
+def _turned(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield "the sign is wrong: what is subtracted is the second input", lambda: -golden
+
+
+def _gated(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    content, gate = (values[name].astype(np.float64) for name in layer.inputs)
+    other = content / np.where(gate == 0, 1, gate) if as_kind(layer, Gate).function == "Mul" else content * gate
+    yield "the gate divides where it multiplies, or the other way round", lambda: other
+
+
+def _extreme(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    given = [values[name].astype(np.float64) for name in layer.inputs]
+    other = np.minimum if as_kind(layer, Extremum).function == "Max" else np.maximum
+    yield "the smaller wins where the larger does, or the other way round", lambda: reduce(other, given)
 
 
 def _reshaped(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
@@ -90,5 +125,10 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Concat: _joined,
     Reshape: _reshaped,
     AveragePool: _averaged,
+    Gate: _gated,
+    Extremum: _extreme,
+    **dict.fromkeys((Negative, Difference), _turned),
+    ConvTranspose: _convolved_back,
+    **dict.fromkeys((Gather, Resize, Where), _none),
     **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }

@@ -1,6 +1,21 @@
 """One handler an ONNX operator: how its node becomes draft layers, across opsets."""
 
-from mipin_ref.graph.ops import arithmetic, cuts_and_joins, dense, elementwise, mean, per_channel, shape, sliding
+from mipin_ref.graph.ops import (
+    arithmetic,
+    cuts_and_joins,
+    dense,
+    elementwise,
+    extremes,
+    learners,
+    mean,
+    per_channel,
+    resize,
+    selections,
+    shape,
+    sliding,
+    spatial,
+    transposed,
+)
 from mipin_ref.graph.ops.registry import HANDLERS
 
 __all__ = [
@@ -9,8 +24,14 @@ __all__ = [
     "cuts_and_joins",
     "dense",
     "elementwise",
+    "extremes",
+    "learners",
     "mean",
     "per_channel",
+    "resize",
+    "selections",
     "shape",
     "sliding",
+    "spatial",
+    "transposed",
 ]

@@ -1,55 +1,69 @@
-"""Sums of tensors, and arithmetic of one tensor with constants."""
+"""Sums, differences, products and quotients of tensors, and arithmetic of one tensor with constants."""
 
 from __future__ import annotations
 
+from typing import Literal, cast
+
 import numpy as np
 
-from mipin_ref.graph.draft import Draft, Refused, Signal, readable
+from mipin_ref.graph.draft import Draft, Product, Refused, Signal
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.operands import operands
 from mipin_ref.graph.ops.per_channel import add_affine, per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.layers import Add
+from mipin_ref.layers import Activation, Add, Difference, Negative
 
 
 @handles("Add", "Sum")
 def add(node: Node, draft: Draft) -> None:
-    """Tensors of one shape become an Add; constants beside them an Affine behind it."""
+    """Tensors become an Add; constants beside them an Affine behind it."""
     tensors = [draft.signals[name] for name in node.inputs if name in draft.signals]
     total = tensors[0]
-    constants = [per_sample(draft.weight(name), total) for name in node.inputs if name not in draft.signals]
     if len(tensors) > 1:
+        constants = any(name not in draft.signals for name in node.inputs)
         total = _sum(node, draft, tensors, draft.inner_name(node, "sum") if constants else node.outputs[0])
-    elif not constants:
+    shifts = [per_sample(draft.weight(name), total) for name in node.inputs if name not in draft.signals]
+    if len(tensors) == 1 and not shifts:
         draft.alias(node.outputs[0], total)
-    if constants:
-        shift = constants[0]
-        for constant in constants[1:]:
-            shift = shift + constant
+    if shifts:
+        shift = shifts[0]
+        for one in shifts[1:]:
+            shift = shift + one
         add_affine(node, draft, total, np.ones_like(shift), shift)
 
 
 def _sum(node: Node, draft: Draft, tensors: list[Signal], output: str) -> Signal:
-    for other in tensors[1:]:
-        if other.shape != tensors[0].shape:
-            raise Refused(f"it broadcasts {readable(other.shape)} and {readable(tensors[0].shape)} against each other")
+    summands, shape, axis = operands(node, draft, tensors)
     draft.add(
         Add(
             name=layer_name(node),
-            inputs=tuple(x.name for x in tensors),
+            inputs=tuple(x.name for x in summands),
             output=output,
-            in_shapes=tuple(x.sample for x in tensors),
-            out_shape=tensors[0].sample,
+            in_shapes=tuple(x.sample for x in summands),
+            out_shape=shape,
         ),
-        axis=tensors[0].axis,
+        axis=axis,
     )
     return draft.signals[output]
+
+
+@handles("Neg")
+def negative(node: Node, draft: Draft) -> None:
+    x = draft.signal(node, batch_first=False)
+    draft.add(
+        Negative(
+            name=layer_name(node), inputs=(x.name,), output=node.outputs[0], in_shapes=(x.sample,), out_shape=x.sample
+        ),
+        axis=x.axis,
+    )
 
 
 @handles("Sub", "Mul", "Div")
 def scale_or_shift(node: Node, draft: Draft) -> None:
     tensors = [i for i, name in enumerate(node.inputs) if name in draft.signals]
     if len(tensors) > 1:
-        raise Refused("it subtracts one tensor from another" if node.op == "Sub" else "it gates one tensor by another")
+        _of_two(node, draft)
+        return
     first = tensors[0] == 0
     x = draft.signals[node.inputs[tensors[0]]]
     constant = per_sample(draft.weight(node.inputs[1 if first else 0]), x)
@@ -58,10 +72,40 @@ def scale_or_shift(node: Node, draft: Draft) -> None:
         scale, shift = constant, zero
     elif node.op == "Sub":
         scale, shift = (one, -constant) if first else (-one, constant)
-    else:
-        if not first:
-            raise Refused("it divides a constant by a tensor")
+    elif first:
         if not np.all(constant):
             raise Refused("it divides by zero")
         scale, shift = one / constant, zero
+    else:
+        x, scale, shift = _reciprocal(node, draft, x), constant, zero
     add_affine(node, draft, x, scale, shift)
+
+
+def _of_two(node: Node, draft: Draft) -> None:
+    (a, b), shape, axis = operands(node, draft, [draft.signals[name] for name in node.inputs])
+    name, inputs, shapes = layer_name(node), (a.name, b.name), (a.sample, b.sample)
+    output = node.outputs[0]
+    if node.op == "Sub":
+        draft.add(Difference(name=name, inputs=inputs, output=output, in_shapes=shapes, out_shape=shape), axis=axis)
+        return
+    function = cast(Literal["Mul", "Div"], node.op)
+    draft.add(
+        Product(name=name, inputs=inputs, output=output, in_shapes=shapes, out_shape=shape, function=function),
+        axis=axis,
+    )
+
+
+def _reciprocal(node: Node, draft: Draft, x: Signal) -> Signal:
+    name = draft.inner_name(node, "reciprocal")
+    draft.add(
+        Activation(
+            name=name,
+            inputs=(x.name,),
+            output=name,
+            in_shapes=(x.sample,),
+            out_shape=x.sample,
+            function="Reciprocal",
+        ),
+        axis=x.axis,
+    )
+    return draft.signals[name]

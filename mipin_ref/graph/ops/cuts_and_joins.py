@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, check_batch_first, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.ops.selections import add_selection
 from mipin_ref.graph.ops.shape import resolved_axes
-from mipin_ref.layers import Concat, HostArray, Pad, Shape, Slice
+from mipin_ref.layers import Concat, HostArray, Pad
+
+LONGEST = 1 << 20
+"""Locations that one axis may be padded by."""
 
 
 @handles("Concat")
@@ -44,43 +49,45 @@ def concat(node: Node, draft: Draft) -> None:
 
 @handles("Slice")
 def slice_(node: Node, draft: Draft) -> None:
-    x = draft.signal(node)
+    x = draft.signal(node, batch_first=False)
     starts, ends = draft.option(node, "starts", 1), draft.option(node, "ends", 2)
     if starts is None or ends is None:
         raise Refused("its starts or ends are missing")
     axes, steps = draft.option(node, "axes", 3), draft.constant(node.input(4))
-    if steps is not None and np.any(steps != 1):
-        raise Refused(f"its steps are {np.ravel(steps).tolist()}; only steps of 1 have an inverse")
+    chosen = resolved_axes(np.arange(starts.size) if axes is None else axes, len(x.shape))
+    by = [1] * len(chosen) if steps is None else [int(step) for step in np.ravel(steps)]
     # A batch that the file fixes is cut where it ends, not where ours would.
-    shape = (draft.file_batch or x.shape[0], *x.shape[1:])
-    begin, end = [0] * len(shape), list(shape)
-    chosen = resolved_axes(np.arange(starts.size) if axes is None else axes, len(shape))
-    for axis, first, last in zip(chosen, np.ravel(starts), np.ravel(ends), strict=True):
-        begin[axis], end[axis] = (_clamped(int(place), shape[axis]) for place in (first, last))
-    if (begin[0], end[0]) != (0, shape[0]):
+    lengths = [*x.shape]
+    lengths[x.axis] = draft.file_batch or x.shape[x.axis]
+    if 0 in by or len(by) != len(chosen):
+        raise Refused(f"its steps are {by}")
+    taken = {}
+    for axis, first, last, step in zip(chosen, np.ravel(starts), np.ravel(ends), by, strict=True):
+        n = lengths[axis]
+        low, high = (0, n) if step > 0 else (-1, n - 1)
+        first, last = (min(max(p + n if p < 0 else p, low), high) for p in (int(first), int(last)))
+        taken[axis] = range(first, last, step)
+    if taken.pop(x.axis, range(lengths[x.axis])) != range(lengths[x.axis]):
         raise Refused("it cuts the batch")
-    _add_slice(draft, layer_name(node), node.outputs[0], x, tuple(begin[1:]), tuple(end[1:]))
-
-
-def _clamped(place: int, length: int) -> int:
-    return min(max(place + length if place < 0 else place, 0), length)
+    reads = [taken.get(axis) for axis in range(len(lengths)) if axis != x.axis]
+    picks = [None if read is None else np.arange(read.start, read.stop, read.step) for read in reads]
+    add_selection(draft, layer_name(node), node.outputs[0], x, picks)
 
 
 @handles("Split")
 def split(node: Node, draft: Draft) -> None:
-    x = draft.signal(node)
+    x = draft.signal(node, batch_first=False)
     axis = _one_axis(node.attributes.get("axis", 0), x)
-    if axis == 0:
+    if axis == x.axis:
         raise Refused("it cuts the batch")
     if not all(node.outputs):
         raise Refused("one of its parts has no name, which onnxruntime does not survive")
     lengths = _split_lengths(node, draft, draft.option(node, "split", 1), x.shape[axis])
-    place = 0
+    place, inner = 0, axis - (axis > x.axis)
     for output, length in zip(node.outputs, lengths, strict=True):
-        begin, end = [0] * len(x.sample), list(x.sample)
-        begin[axis - 1], end[axis - 1] = place, place + length
+        picks = [np.arange(place, place + length) if a == inner else None for a in range(len(x.sample))]
         place += length
-        _add_slice(draft, output, output, x, tuple(begin), tuple(end))
+        add_selection(draft, output, output, x, picks)
 
 
 def _split_lengths(node: Node, draft: Draft, sizes: HostArray | None, length: int) -> list[int]:
@@ -96,26 +103,6 @@ def _split_lengths(node: Node, draft: Draft, sizes: HostArray | None, length: in
     if len(lengths) != count or sum(lengths) != length or node.attributes.get("num_outputs", count) != count:
         raise Refused(f"its parts do not make up a length of {length}")
     return lengths
-
-
-def _add_slice(draft: Draft, name: str, output: str, x: Signal, begin: Shape, end: Shape) -> None:
-    shape = tuple(last - first for first, last in zip(begin, end, strict=True))
-    if min(shape) < 1:
-        raise Refused("it cuts out nothing")
-    if shape == x.sample:
-        draft.alias(output, x)
-        return
-    draft.add(
-        Slice(
-            name=name,
-            inputs=(x.name,),
-            output=output,
-            in_shapes=(x.sample,),
-            out_shape=shape,
-            begin=begin,
-            end=end,
-        )
-    )
 
 
 @handles("Pad")
@@ -136,10 +123,18 @@ def pad(node: Node, draft: Draft) -> None:
     if not any(begin + end):
         draft.alias(node.outputs[0], x)
         return
-    if node.attributes.get("mode", "constant") != "constant":
-        raise Refused("only padding with a constant has an inverse")
-    if min(begin + end) < 0 or begin[0] or end[0]:
-        raise Refused("it crops, or pads the batch")
+    if begin[0] or end[0]:
+        raise Refused("it pads the batch")
+    mode = node.attributes.get("mode", "constant")
+    if mode != "constant":
+        picks = [_padded(n, b, e, mode) for n, b, e in zip(x.sample, begin[1:], end[1:], strict=True)]
+        add_selection(draft, layer_name(node), node.outputs[0], x, picks)
+        return
+    if min(begin + end) < 0:
+        x = _cropped(node, draft, x, begin[1:], end[1:])
+        begin, end = ([max(0, p) for p in pads] for pads in (begin, end))
+        if not any(begin + end):
+            return
     around = 0.0 if value is None else float(value.item())
     if not np.isfinite(around):
         raise Refused(f"it pads with {around}")
@@ -155,6 +150,37 @@ def pad(node: Node, draft: Draft) -> None:
             value=around,
         )
     )
+
+
+def _padded(length: int, begin: int, end: int, mode: str) -> npt.NDArray[np.int64] | None:
+    """Which entries an axis has once it is continued at both ends; what negative numbers crop is gone before."""
+    if not begin and not end:
+        return None
+    if max(begin, end) > LONGEST:
+        raise Refused(f"it pads by {max(begin, end):,} locations")
+    first, kept = max(0, -begin), length - max(0, -begin) - max(0, -end)
+    if kept < 1:
+        raise Refused("it crops all there is")
+    place = np.arange(-max(0, begin), kept + max(0, end), dtype=np.int64)
+    if mode == "edge":
+        return first + np.clip(place, 0, kept - 1)
+    if mode == "wrap":
+        return first + place % kept
+    if mode != "reflect" or max(begin, end) >= kept:
+        raise Refused(f"it pads with mode {mode!r} by {max(begin, end)} of {kept} locations")
+    turned = np.abs(place)
+    return first + np.where(turned > kept - 1, 2 * (kept - 1) - turned, turned)
+
+
+def _cropped(node: Node, draft: Draft, x: Signal, begin: list[int], end: list[int]) -> Signal:
+    """x without what negative pads take away, as the node's output where nothing is added."""
+    sizes = list(zip(x.sample, begin, end, strict=True))
+    alone = all(p <= 0 for p in (*begin, *end))
+    picks = [None if b >= 0 and e >= 0 else np.arange(max(0, -b), n + min(0, e)) for n, b, e in sizes]
+    if any(pick is not None and not len(pick) for pick in picks):
+        raise Refused("it crops all there is")
+    name = node.outputs[0] if alone else draft.inner_name(node, "cropped")
+    return add_selection(draft, layer_name(node), name, x, picks)
 
 
 def _one_axis(axis: int, x: Signal) -> int:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from math import prod
 
+from onnx import TensorProto
+
 from mipin_ref.graph.draft import Draft, Log, Refused, Softmax, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.layers import Activation, ResponseNorm
 from mipin_ref.layers.activation import FUNCTIONS
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+"""What a tensor may be cast to and stay one of floating-point numbers."""
 
 UNBOUNDED = 3.4e38
 """Exporters write the largest float32, about 3.4028e38, for a bound that is not there."""
@@ -112,7 +117,7 @@ def identity(node: Node, draft: Draft) -> None:
     if node.op == "Dropout":
         mode = draft.constant(node.input(2))
         if mode is not None and bool(mode):
-            raise Refused("training_mode is on: export in evaluation mode")
-    if node.op == "Cast" and node.attributes["to"] not in (1, 10, 11):
+            raise Refused("training_mode is on: set it to 0 in the file")
+    if node.op == "Cast" and node.attributes["to"] not in FLOATS:
         raise Refused("it casts to a type that is not floating point")
     draft.alias(node.outputs[0], x)

@@ -45,14 +45,16 @@ def add_affine(node: Node, draft: Draft, x: Signal, scale: HostArray, shift: Hos
 def batch_normalization(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
     if node.attributes.get("training_mode", 0):
-        raise Refused("training_mode is on: export in evaluation mode")
+        raise Refused("training_mode is on: set it to 0 in the file")
     if any(node.outputs[1:]):
-        raise Refused("it hands out statistics: export in evaluation mode")
+        raise Refused("it hands out statistics as in training: take all outputs but the first away")
     gamma, beta, mean, variance = (draft.weight(name).astype(np.float64) for name in node.inputs[1:5])
-    if {v.shape for v in (gamma, beta, mean, variance)} != {(x.shape[1],)}:
-        raise Refused(f"its parameters do not fit {x.shape[1]} channels")
+    # Up to opset 8 it might have numbers of its own for every place.
+    by_place = not node.attributes.get("spatial", 1)
+    if {v.shape for v in (gamma, beta, mean, variance)} != {x.sample if by_place else (x.shape[1],)}:
+        raise Refused(f"its parameters do not fit {readable(x.shape) if by_place else f'{x.shape[1]} channels'}")
     scale = gamma / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
     if not np.all(np.isfinite(scale)):
         raise Refused("its variance is not positive")
-    shape = (-1,) + (1,) * (len(x.shape) - 2)
+    shape = x.sample if by_place else (-1,) + (1,) * (len(x.shape) - 2)
     add_affine(node, draft, x, scale.reshape(shape), (beta - mean * scale).reshape(shape))

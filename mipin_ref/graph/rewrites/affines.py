@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Affine, Conv, Dense, HostArray, Reshape, Shape, Transpose, Wired
+from mipin_ref.layers import Affine, Conv, ConvTranspose, Dense, HostArray, Reshape, Shape, Transpose, Wired
 
 
 def fold_affines(wiring: Wiring) -> None:
@@ -87,6 +87,13 @@ def scaled_output(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
             return None
         spread = a_channel.reshape(-1, *(1,) * (layer.weight.ndim - 1))
         return _weighted(layer, _times(layer.weight, spread), layer.bias * a_channel + b_channel)
+    if isinstance(layer, ConvTranspose):
+        a_channel, b_channel = (_per_channel(v, layer.out_shape) for v in (scale, shift))
+        if a_channel is None or b_channel is None:
+            return None
+        per_input = np.repeat(a_channel.reshape(layer.groups, -1), layer.weight.shape[0] // layer.groups, axis=0)
+        by_output = per_input.reshape(*layer.weight.shape[:2], *(1,) * (layer.weight.ndim - 2))
+        return _weighted(layer, _times(layer.weight, by_output), layer.bias * a_channel + b_channel)
     if isinstance(layer, Affine):
         return replace(layer, scale=layer.scale * scale, shift=layer.shift * scale + shift)
     return None
@@ -111,6 +118,12 @@ def _scaled_input(layer: Wired, scale: HostArray, shift: HostArray) -> Wired | N
         )
         bias = layer.bias + (layer.weight * b).sum(axis=tuple(range(1, layer.weight.ndim)))
         return _weighted(layer, _times(layer.weight, a), bias)
+    if isinstance(layer, ConvTranspose) and not np.any(shift):
+        # How many taps reach an output differs from place to place, so no bias can stand for a shift.
+        a_channel = _per_channel(scale, layer.in_shape)
+        if a_channel is not None:
+            by_input = a_channel.reshape(-1, *(1,) * (layer.weight.ndim - 1))
+            return _weighted(layer, _times(layer.weight, by_input), layer.bias)
     return None
 
 
@@ -135,6 +148,6 @@ def _times(weight: HostArray, factor: HostArray) -> HostArray:
     return weight if np.all(factor == 1) else weight * factor
 
 
-def _weighted(layer: Conv | Dense, weight: HostArray, bias: HostArray) -> Wired:
+def _weighted(layer: Conv | ConvTranspose | Dense, weight: HostArray, bias: HostArray) -> Wired:
     dtype = layer.weight.dtype
     return replace(layer, weight=weight.astype(dtype, copy=False), bias=bias.astype(dtype, copy=False))

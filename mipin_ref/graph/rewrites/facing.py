@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Concat, Reshape, Shape, Slice, Transpose
+from mipin_ref.layers import Concat, Reshape, Shape, Transpose
 
 _parts: WeakKeyDictionary[Network, dict[str, Network]] = WeakKeyDictionary()
 
@@ -40,9 +40,8 @@ def facing(net: Network, target: int) -> tuple[Network, int]:
         elif isinstance(layer, Transpose):
             moved = dict(zip(layer.perm[1:], index, strict=True))
             name, index = layer.input, tuple(moved[axis] for axis in range(1, len(index) + 1))
-        elif isinstance(layer, Slice):
-            begin, _ = layer.cut
-            name, index = layer.input, tuple(at + first for at, first in zip(index, begin, strict=True))
+        elif layer.cut is not None:
+            name, index = layer.input, tuple(entries[at] for entries, at in zip(layer.cut, index, strict=True))
         else:
             break
     name, index = end

@@ -4,6 +4,8 @@ times.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mipin_ref.layers import Wired
 
 
@@ -26,6 +28,11 @@ class Index:
     def maker(self, tensor: str) -> Wired | None:
         """The layer whose output is `tensor`."""
         return self._made.get(tensor)
+
+    def latest(self, tensors: Collection[str]) -> str | None:
+        """Of some tensors the one that is made last; None where no layer makes any."""
+        made = [name for name in tensors if name in self._made]
+        return max(made, key=self._outputs.index) if made else None
 
     def readers(self, tensor: str) -> list[str]:
         """The outputs of the layers that read a tensor."""

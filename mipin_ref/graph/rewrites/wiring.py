@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from mipin_ref.graph.layer_list import leading_to
@@ -26,6 +27,10 @@ class Wiring:
     def maker(self, tensor: str) -> Wired | None:
         """The layer that computes a tensor; None for the network's input."""
         return self._known().maker(tensor)
+
+    def latest(self, tensors: Collection[str]) -> str | None:
+        """Of some tensors the one that is made last; None where no layer makes any."""
+        return self._known().latest(tensors)
 
     def sole_reader(self, tensor: str) -> Wired | None:
         """The layer that reads a tensor, where it is the only one."""

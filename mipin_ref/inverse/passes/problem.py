@@ -71,8 +71,9 @@ class Problem:
     @property
     def _conv(self) -> ConvProblem:
         parts = tuple(
-            ConvPart(layer.window, layer.out_shape[1:], layer.out_shape[0], layer.groups)
-            for layer in self.step.convolutions
+            ConvPart(part.window, part.locations, part.outputs, layer.groups)
+            for layer in self.step.located
+            for part in layer.parts
         )
         channels, *size = self.step.shape
         return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
@@ -104,7 +105,8 @@ class Sums:
         if isinstance(self.held, OwnGram):
             self.held.update(y)
         elif isinstance(self.held, ConvGram):
-            self.held.update(shared, y)
+            layers = zip(step.located, shared, strict=True)
+            self.held.update([part for layer, s in layers for part in layer.divided(backend, s)], y)
         else:
             z = shared[0] if len(shared) == 1 else xp.concat(shared, axis=1)
             if isinstance(self.held, Gram):
@@ -117,7 +119,9 @@ class Sums:
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
             joint = self.held.solve(ridge)
-            return _in_order(step, joint.kernels, joint.own, joint.intercept), joint.solutions
+            kernels = iter(joint.kernels)
+            blocks = [layer.assembled([next(kernels) for _ in layer.parts]) for layer in step.located]
+            return _in_order(step, blocks, joint.own, joint.intercept), joint.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []
         for branch in step.shared:

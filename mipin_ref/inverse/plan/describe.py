@@ -32,9 +32,11 @@ def describe_inverses(net: Network, plan: Plan) -> list[str]:
 
 def _cell(plan: Plan, layer: Layer, number: Mapping[str, str]) -> str:
     names = [name for name in dict.fromkeys(layer.inputs) if name in plan.step_of]
+    if not names:
+        return "above what is explained" if layer.output in plan.step_of else "no signal comes back here"
     cells = {name: _inverse(plan, plan.step_of[name], layer, number) for name in names}
     if len(set(cells.values())) < 2:
-        return next(iter(cells.values()), "does not lead to the target")
+        return next(iter(cells.values()))
     return "; ".join(f"{number[name]}: {text}" for name, text in cells.items())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mipin_ref.graph.explained import deepest
 from mipin_ref.graph.feature_maps import feature_maps, signs
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Shape
@@ -24,10 +25,14 @@ class FeatureMap:
 
 
 def maps_to_explain(net: Network) -> list[FeatureMap]:
-    """The feature maps of a network (see `feature_maps`), the last one first; the input ends the list."""
+    """The feature maps of a network (see `feature_maps`) that inverses reach, the last one first.
+
+    The input ends the list, or the tensor furthest down that inverses reach.
+    """
     floored, _ = signs(net)
-    maps = [
+    last = net.input if net.input not in net.blocked else deepest(net)
+    names = [name for name in feature_maps(net) if name not in net.blocked and name != last]
+    return [
         FeatureMap(name, net.shapes[name], "attribution" if name in floored else "contribution")
-        for name in feature_maps(net)
+        for name in [*names, last]
     ]
-    return [*maps, FeatureMap(net.input, net.input_shape, "contribution")]

@@ -29,6 +29,8 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
     between = _between(net, explained)
     if explained not in between:
+        if net.logits in {layer.output for layer in net.behind(explained)}:
+            raise net.state(explained)
         raise InvalidData(f"the logits do not depend on tensor {explained!r}")
     is_input = _reshaped(net, net.input)
     mask_explained = input_mask if input_mask is not None else explained not in is_input
@@ -40,7 +42,9 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         wanted = local and (mask_explained if name in like_explained else True)
         (first, *others) = branches
         implied = not others and name not in positive and all(x.keeps_zero and x.output in masked for x in first.layers)
-        intercept = conv_bias or any(b.layer.intercept for b in branches)
+        # A gate that reads a tensor alone takes none (method, section 10, fine print 1).
+        gated = not others and first.layer.inverse == "own"
+        intercept = (conv_bias and not gated) or any(b.layer.intercept for b in branches)
         masks = wanted and not (implied and not first.parametric)
         step = Step(name, net.shapes[name], branches, intercept, masks, name in positive)
         steps.append(step)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.layers import Conv, HostArray, Layer, Shape, Shared, as_kind
+from mipin_ref.layers import HostArray, Layer, Located, Shape, Shared, as_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,9 @@ class Step:
         return any(branch.layer.sample_rows for branch in self.shared)
 
     @property
-    def convolutions(self) -> tuple[Conv, ...]:
+    def located(self) -> tuple[Located, ...]:
         """The layers of the shared branches where locations are rows of the fit."""
-        return () if self.dense else tuple(as_kind(branch.layer, Conv) for branch in self.shared)
+        return () if self.dense else tuple(as_kind(branch.layer, Located) for branch in self.shared)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

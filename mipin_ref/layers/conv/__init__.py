@@ -1,5 +1,6 @@
-"""The convolution: its kind, and the products that it and its inverse are made of."""
+"""The convolution and the transposed one: their kinds, and the products that they and their inverses are made of."""
 
 from mipin_ref.layers.conv.kind import Conv
+from mipin_ref.layers.conv.transposed import ConvTranspose
 
-__all__ = ["Conv"]
+__all__ = ["Conv", "ConvTranspose"]

@@ -9,7 +9,7 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv.adjoint import adjoint_bytes, conv_adjoint
 from mipin_ref.layers.conv.forward import conv_forward
-from mipin_ref.layers.groups import KeepsAxes, Shared
+from mipin_ref.layers.groups import KeepsAxes, Located
 from mipin_ref.layers.kind import HostArray, Shape, Writer
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
@@ -19,14 +19,13 @@ THIN = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conv(Shared, KeepsAxes):
+class Conv(Located, KeepsAxes):
     """x [n, in, *map] -> cross-correlation with weight [out, in / groups, *kernel], plus bias [out]."""
 
     kind = "Conv"
     inverse_name = "adjoint conv, Eq. 7"
     joint_name = "conv"
     intercept = False
-    sample_rows = False
     rearranges = False
     mixes = True
     carries = False
@@ -77,6 +76,9 @@ class Conv(Shared, KeepsAxes):
     @property
     def block_axes(self) -> tuple[str, ...]:
         return ("out", "in / groups", *(f"kernel axis {i}" for i in range(self.weight.ndim - 2)))
+
+    def block_of(self, kernel: HostArray) -> HostArray:
+        return kernel
 
     def correlate(self, backend: Backend, x: Array, signal: Array) -> Array:
         xp = backend.xp

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.layers import Add, Affine
+from mipin_ref.layers import Add, Affine, Extremum
 from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 
@@ -77,15 +77,6 @@ def test_sum_where_the_batch_is_not_first() -> None:
     assert kinds(assert_keeps_values(sketch.model(out))) == ["Activation", "Add", "Dense"]
 
 
-@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 4, 4)])
-def test_tensors_that_broadcast_are_refused(shape: tuple[int, int, int]) -> None:
-    sketch = Sketch(3, 4, 4)
-    other = sketch.node("GlobalAveragePool", "x") if shape[0] == 3 else sketch.conv("x", 3, 1, (1, 1))
-    out = sketch.node("Add", "x", other, out="join")
-    with pytest.raises(mr.UnsupportedModel, match=r"Add 'the_join' \(it broadcasts .* against each other\)"):
-        load_whole(sketch.model(out))
-
-
 def test_tensors_that_broadcast_over_the_batch_are_refused() -> None:
     sketch = Sketch(3, 3, batch=3)
     out = sketch.node("Add", "x", sketch.node("Transpose", "x", perm=[1, 0, 2]), out="join")
@@ -120,14 +111,71 @@ def test_preprocessing_at_an_input_that_branches() -> None:
     assert net.folded == {"centred"}
 
 
-@pytest.mark.parametrize("op", ["Sub", "Mul", "Div"])
-def test_other_operators_on_two_tensors_are_refused(op: str) -> None:
+def test_difference_of_two_tensors() -> None:
     sketch = Sketch(4)
-    out = sketch.node(op, "x", sketch.node("Sigmoid", "x"), out="odd")
-    reason = "it subtracts one tensor from another" if op == "Sub" else "it gates one tensor by another"
-    with pytest.raises(mr.UnsupportedModel) as caught:
+    out = sketch.node("Sub", sketch.dense("x", 4, 3), sketch.dense("x", 4, 3))
+    assert kinds(assert_keeps_values(sketch.model(out))) == ["Dense", "Dense", "Difference"]
+
+
+def test_negative() -> None:
+    sketch = Sketch(4)
+    out = sketch.node("Neg", sketch.node("Relu", sketch.dense("x", 4, 3)))
+    assert kinds(assert_keeps_values(sketch.model(out))) == ["Dense", "Activation", "Negative"]
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_extremes_of_tensors(op: str, count: int) -> None:
+    sketch = Sketch(4)
+    parts = [sketch.dense("x", 4, 3) for _ in range(count)]
+    net = assert_keeps_values(sketch.model(sketch.node(op, *parts)))
+    layer = net.layers[-1]
+    assert isinstance(layer, Extremum)
+    assert (layer.function, layer.inputs) == (op, tuple(parts))
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+@pytest.mark.parametrize("shape", [(), (3, 1, 1), (3, 4, 4)])
+def test_extremes_with_constants_are_activations(op: str, shape: tuple[int, ...]) -> None:
+    """On either side, and behind that of several tensors."""
+    sketch = Sketch(3, 4, 4)
+    first = sketch.node(op, sketch.normal(*shape), sketch.conv("x", 3, 3, (1, 1)), out="first")
+    second = sketch.node(op, first, sketch.conv("x", 3, 3, (1, 1)), sketch.normal(*shape), out="second")
+    net = assert_keeps_values(sketch.model(second))
+    assert kinds(net) == ["Conv", "Activation", "Conv", "Extremum", "Activation"]
+
+
+def test_extremes_that_broadcast_are_refused() -> None:
+    sketch = Sketch(3, 4, 4)
+    out = sketch.node("Max", "x", sketch.node("GlobalAveragePool", "x"), out="odd")
+    with pytest.raises(mr.UnsupportedModel, match=r"the_odd' \(it broadcasts \[N, 3, 1, 1\] and \[N, 3, 4, 4\]"):
         load_whole(sketch.model(out))
-    assert caught.value.nodes == (f"{op} 'the_odd' ({reason})",)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+def test_operands_that_broadcast(op: str) -> None:
+    """Also one with fewer axes, whose samples lie on the same axis from the right."""
+    sketch = Sketch(3, 4, 4)
+    hidden = sketch.conv("x", 3, 3, (1, 1))
+    pooled = sketch.node("Exp", sketch.node("GlobalAveragePool", hidden))
+    net = assert_keeps_values(sketch.model(sketch.node(op, hidden, pooled, out="joined")))
+    assert net.layers[-1].in_shapes == ((3, 4, 4), (3, 1, 1))
+
+
+def test_samples_on_different_axes_are_refused() -> None:
+    sketch = Sketch(3, 5)
+    turned = sketch.node("Transpose", "x", perm=[1, 0, 2])
+    with pytest.raises(mr.UnsupportedModel, match="whose samples are on different axes"):
+        load_whole(sketch.model(sketch.node("Add", "x", turned, out="odd")))
+
+
+def test_exponent_that_is_no_one_number_is_refused() -> None:
+    sketch = Sketch(4)
+    with pytest.raises(mr.UnsupportedModel, match="its exponent differs from place to place"):
+        load_whole(sketch.model(sketch.node("Pow", "x", sketch.const([1.0, 2.0, 3.0, 4.0]))))
+    sketch = Sketch(4)
+    with pytest.raises(mr.UnsupportedModel, match="its exponent depends on the input"):
+        load_whole(sketch.model(sketch.node("Pow", sketch.const(2.0), "x")))
 
 
 def test_constant_that_enlarges_the_tensor_is_refused() -> None:

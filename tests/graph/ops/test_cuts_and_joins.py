@@ -140,8 +140,7 @@ def test_slice_of_everything_is_an_alias(batch: int | str) -> None:
 @pytest.mark.parametrize(
     ("starts", "ends", "steps", "reason"),
     [
-        ([0], [4], [2], r"steps are \[2\]"),
-        ([-1], [int(INT64.min)], [-1], r"steps are \[-1\]"),
+        ([0], [4], [0], r"steps are \[0\]"),
         ([3], [3], [1], "cuts out nothing"),
         ([9], [12], [1], "cuts out nothing"),
     ],
@@ -292,9 +291,9 @@ def test_pad_as_wide_as_the_average_pool_behind_it_stays() -> None:
 @pytest.mark.parametrize(
     ("pads", "options", "reason"),
     [
-        ([0, 0, 1, 1, 0, 0, 1, 1], {"mode": "reflect"}, "only padding with a constant"),
-        ([0, 0, 1, 1, 0, 0, 1, 1], {"mode": "edge"}, "only padding with a constant"),
-        ([0, 0, -1, 0, 0, 0, 0, 0], {}, "it crops"),
+        ([0, 0, 4, 1, 0, 0, 1, 1], {"mode": "reflect"}, "it pads with mode 'reflect' by 4 of 4 locations"),
+        ([0, 0, -2, 0, 0, 0, -2, 0], {}, "it crops all there is"),
+        ([1, 0, 0, 0, 0, 0, 0, 0], {"mode": "edge"}, "pads the batch"),
         ([1, 0, 0, 0, 0, 0, 0, 0], {}, "pads the batch"),
     ],
 )

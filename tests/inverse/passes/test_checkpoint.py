@@ -131,7 +131,7 @@ def test_the_same_data_in_another_guise_are_the_same_fit(
     np.save(tmp_path / "x.npy", X)
     solves.count = 0
     mr.fit(small(), tmp_path / "x.npy", [0, 2], checkpoint=kept, fit_on="target_class")
-    mr.fit(small(), list(X), (0, 2), checkpoint=str(kept), fit_on="target_class", memory=2 * 10**9)
+    mr.fit(small(), list(X), range(0, 3, 2), checkpoint=str(kept), fit_on="target_class", memory=2 * 10**9)
     monkeypatch.setattr(module, "_READ_BYTES", 700)
     again(kept)
     assert solves.count == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,35 +57,67 @@ def read(out: Path, experiment: str, part: str) -> Any:
     return Results(out).read(experiment, part)
 
 
+FEW = ("--calibration", "30", "--validation", "8")
+ROWS = ["gradient", "grad-cam", "guided-backprop, tensor chosen", "mip-in, as the study chose"]
+CLUTTER = ("--samples", "10", *FEW, "--rows", *ROWS)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the study and the table made of a few scenes, and those scenes, composed here."""
+
+    folder: Path
+    net: mr.Network
+    fit: Any
+    validation: Any
+    test: Any
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def row(self, name: str) -> Any:
+        """One row of the table."""
+        return read(self.out, "clutter", f"{NETWORK}--{name}").result
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, stays_single: None) -> Made:
+    folder = tmp_path_factory.mktemp("boxes")
+    with pytest.MonkeyPatch.context() as patch:
+        command(patch, folder, "study", *FEW, "--variants", "fit_on target_class", "ridge 10000")
+        command(patch, folder, "clutter", *CLUTTER)
+    mnist, fashion = (folder / name for name in ("mnist.npz", "fashion.npz"))
+    return Made(
+        folder,
+        scenes.network(NETWORK),
+        composed(mnist, fashion, "train", 30, scenes.CALIBRATION_SEED),
+        composed(mnist, fashion, "train", 8, scenes.VALIDATION_SEED),
+        composed(mnist, fashion, "test", 10, scenes.TEST_SEED),
+    )
+
+
 @pytest.mark.slow
-def test_study_and_table_hold_the_box_accuracy_of_the_maps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    few = ("--calibration", "30", "--validation", "15")
-    out = command(monkeypatch, tmp_path, "study", *few, "--variants", "fit_on target_class", "ridge 10000")
-    mnist, fashion = (tmp_path / name for name in ("mnist.npz", "fashion.npz"))
-    net = scenes.network(NETWORK)
-    fit = composed(mnist, fashion, "train", 30, scenes.CALIBRATION_SEED)
-    validation = composed(mnist, fashion, "train", 15, scenes.VALIDATION_SEED)
-    test = composed(mnist, fashion, "test", 20, scenes.TEST_SEED)
-
-    # One variant of the study, one class after the other.
-    last = last_map(net)
-    options: Any = {"fit_on": "target_class", "labels": fit.y, "dtype": "float32", "at": last}
-    maps = np.empty((15, 64, 64))
-    for i, (x, c) in enumerate(zip(floats(validation), validation.y.tolist(), strict=True)):
-        res = mr.fit(net, floats(fit), c, **options).attribute(x[None])
+def test_study_holds_the_box_accuracy_of_the_maps(made: Made) -> None:
+    """One variant, one scene after the other, each with a fit of its own class."""
+    last = last_map(made.net)
+    options: Any = {"fit_on": "target_class", "labels": made.fit.y, "dtype": "float32", "at": last}
+    of = made.validation
+    maps = np.empty((8, 64, 64))
+    for i, (x, c) in enumerate(zip(floats(of), of.y.tolist(), strict=True)):
+        res = mr.fit(made.net, floats(made.fit), c, **options).attribute(x[None])
         maps[i] = mr.saliency(res, kind="attribution", positive=False, size=(64, 64))[0]
-    part = read(out, "study", f"{NETWORK}--fit_on target_class")
-    small = {tensor for tensor in scenes.places(net) if max(net.shapes[tensor][1:]) <= 16}
+    part = read(made.out, "study", f"{NETWORK}--fit_on target_class")
+    small = {tensor for tensor in scenes.places(made.net) if max(made.net.shapes[tensor][1:]) <= 16}
     assert set(part.result["accuracy"]) == small
-    assert part.result["accuracy"][last]["attribution"] == pytest.approx(by_hand(maps, validation.boxes), abs=2e-3)
-    assert set(part.result["r2"]) <= {*net.shapes}
+    assert part.result["accuracy"][last]["attribution"] == pytest.approx(by_hand(maps, of.boxes), abs=2e-3)
+    assert set(part.result["r2"]) <= {*made.net.shapes}
 
-    rows = ["gradient", "grad-cam", "guided-backprop, tensor chosen", "mip-in, as the study chose"]
-    more = ("--samples", "20", *few)
-    command(monkeypatch, tmp_path, "clutter", *more, "--rows", *rows)
-    # The kind is the best on the validation scenes, and the test scenes are scored with it.
+
+@pytest.mark.slow
+def test_the_kind_of_map_is_the_best_on_the_validation_scenes(made: Made) -> None:
+    """And the test scenes are scored with it."""
+    net, validation, test = made.net, made.validation, made.test
     res = mr.attribute(net, floats(validation), validation.y, "gradient", dtype="float32")
     kinds = {
         "contribution": (res.attribution * res.value).sum(axis=1),
@@ -93,26 +126,34 @@ def test_study_and_table_hold_the_box_accuracy_of_the_maps(
         "magnitude": np.abs(res.attribution).sum(axis=1),
     }
     scores = {kind: by_hand(one, validation.boxes) for kind, one in kinds.items()}
-    result = read(out, "clutter", f"{NETWORK}--gradient").result
+    result = made.row("gradient")
     assert result["validation"] == pytest.approx(scores, abs=2e-3)
     assert result["kind"] == max(scores, key=lambda kind: scores[kind]) == "magnitude"
     res = mr.attribute(net, floats(test), test.y, "gradient", dtype="float32")
     assert result["test"] == pytest.approx(by_hand(np.abs(res.attribution).sum(axis=1), test.boxes), abs=2e-3)
 
-    # Grad-CAM's A is the same everywhere: that kind ranks nothing and is never chosen.
-    result = read(out, "clutter", f"{NETWORK}--grad-cam").result
+
+@pytest.mark.slow
+def test_a_kind_that_ranks_nothing_is_never_chosen(made: Made) -> None:
+    """Grad-CAM's A is the same everywhere."""
+    result = made.row("grad-cam")
     assert result["validation"]["attribution"] is None
     assert result["kind"] in ("contribution", "|contribution|")
 
-    result = read(out, "clutter", f"{NETWORK}--guided-backprop, tensor chosen").result
-    assert result["all"][result["at"]][result["kind"]] == max(
-        v for one in result["all"].values() for v in one.values() if v
-    )
 
-    # What the study chose is the best of all its rows, and the test scenes are explained by that fit.
-    result = read(out, "clutter", f"{NETWORK}--mip-in, as the study chose").result
+@pytest.mark.slow
+def test_the_tensor_chosen_scores_highest(made: Made) -> None:
+    result = made.row("guided-backprop, tensor chosen")
+    every = [value for one in result["all"].values() for value in one.values() if value]
+    assert result["all"][result["at"]][result["kind"]] == max(every)
+
+
+@pytest.mark.slow
+def test_the_test_scenes_are_explained_by_the_fit_that_the_study_chose(made: Made) -> None:
+    """The best of all rows of the study."""
+    net, test, result = made.net, made.test, made.row("mip-in, as the study chose")
     variants = {
-        title: p.result["accuracy"] for title in study.VARIANTS if (p := read(out, "study", f"{NETWORK}--{title}"))
+        title: p.result["accuracy"] for title in study.VARIANTS if (p := read(made.out, "study", f"{NETWORK}--{title}"))
     }
     assert len(variants) == 2
     everything = {(v, t, k): s for v, ts in variants.items() for t, ks in ts.items() for k, s in ks.items() if s}
@@ -120,20 +161,23 @@ def test_study_and_table_hold_the_box_accuracy_of_the_maps(
     assert (result["variant"], result["at"], result["kind"]) == chosen
     options = {"dtype": "float32", "at": chosen[1], **study.VARIANTS[chosen[0]].fit}
     if "fit_on" in options:
-        options["labels"] = fit.y
-    maps = np.empty((20, 64, 64))
+        options["labels"] = made.fit.y
+    maps = np.empty((10, 64, 64))
     for c in np.unique(test.y).tolist():
         mine = np.flatnonzero(test.y == c)
-        res = mr.fit(net, floats(fit), c, **options).attribute(floats(test)[mine])
+        res = mr.fit(net, floats(made.fit), c, **options).attribute(floats(test)[mine])
         maps[mine] = paper_maps.signed_map(res, chosen[2], (64, 64))
     assert result["test"] == pytest.approx(by_hand(maps, test.boxes), abs=2e-3)
 
-    # Nothing is made twice.
-    capsys.readouterr()
-    command(monkeypatch, tmp_path, "clutter", *more, "--rows", *rows)
+
+@pytest.mark.slow
+def test_nothing_is_made_twice_and_the_table_begins_with_the_best(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, made.folder, "clutter", *CLUTTER)
     assert capsys.readouterr().out == ""
-    told = boxes.blocks(Results(out))
-    assert rows_of(told)[0][1] == f"{max(read(out, 'clutter', f'{NETWORK}--{row}').result['test'] for row in rows):.3f}"
+    told = boxes.blocks(Results(made.out))
+    assert rows_of(told)[0][1] == f"{max(made.row(row)['test'] for row in ROWS):.3f}"
 
 
 def test_margins_are_over_the_best_of_the_others() -> None:

@@ -33,6 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("ROUND_SCENES", 32),
         ("BATCH", 16),
+        ("PASSES", 2),
         ("WARM_STEPS", 2),
         ("EVALUATION_SCENES", 30),
         ("CALIBRATION_PER_CLASS", 2),

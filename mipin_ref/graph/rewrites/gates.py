@@ -1,0 +1,108 @@
+"""Products of two tensors become gates: which of the two is the gate (method, section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mipin_ref.graph.draft import Gap, Product, Softmax
+from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.rewrites.wiring import Wiring
+from mipin_ref.layers import Activation, Affine, Gate, Shape, Shared, Wired
+
+BOUNDED = frozenset({"Sigmoid", "HardSigmoid"})
+GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
+
+
+def settle_gates(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...]:
+    """Put a Gate in the place of each Product, and a Gap where nothing tells which operand is the gate.
+
+    places: of nodes, by output. Returns why, for each Gap.
+    """
+    problems = []
+    for layer in [layer for layer in wiring.layers if isinstance(layer, Product)]:
+        gate = 1 if layer.function == "Div" else _gate(wiring, layer)
+        if gate is None:
+            a, b = layer.inputs
+            problem = Problem(
+                f"{layer.function} {layer.name!r}",
+                f"it multiplies {a!r} and {b!r}, and nothing tells which of them is the gate",
+                places.get(layer.output, 0),
+            )
+            problems.append(problem)
+            wiring.replace(
+                Gap(
+                    name=f"{layer.function} {layer.name!r}",
+                    inputs=layer.inputs,
+                    output=layer.output,
+                    in_shapes=layer.in_shapes,
+                    out_shape=layer.out_shape,
+                    problems=(problem,),
+                )
+            )
+            continue
+        order = (1 - gate, gate)
+        wiring.replace(
+            Gate(
+                name=layer.name,
+                inputs=tuple(layer.inputs[one] for one in order),
+                output=layer.output,
+                in_shapes=tuple(layer.in_shapes[one] for one in order),
+                out_shape=layer.out_shape,
+                function=layer.function,
+            )
+        )
+    return tuple(problems)
+
+
+def _gate(wiring: Wiring, product: Product) -> int | None:
+    """Which operand is the gate, by the order of the method; None where none of its rules tells one from the other."""
+    if product.inputs[0] == product.inputs[1]:
+        return None
+    for tells in (_squashed, _named("Tanh"), _gated):
+        answers = [_comes_from(wiring, name, tells) for name in product.inputs]
+        if answers[0] != answers[1]:
+            return answers.index(True)
+    spread = [_is_broadcast(shape, product.out_shape) for shape in product.in_shapes]
+    return spread.index(True) if spread[0] != spread[1] else None
+
+
+def _comes_from(wiring: Wiring, name: str, tells: Callable[[Wiring, Wired], bool]) -> bool:
+    """Whether the way back from a tensor, through layers of one operand, meets a layer that tells a gate."""
+    while (layer := wiring.maker(name)) is not None:
+        if tells(wiring, layer):
+            return True
+        if len(layer.inputs) != 1 or isinstance(layer, Shared):
+            return False
+        name = layer.inputs[0]
+    return False
+
+
+def _squashed(wiring: Wiring, layer: Wired) -> bool:
+    """Sigmoid, HardSigmoid or Softmax, as one operator or written out."""
+    if isinstance(layer, Softmax):
+        return True
+    if isinstance(layer, Gap):
+        return layer.name.split(" ", 1)[0] == "Softmax"
+    if not isinstance(layer, Activation):
+        return False
+    if layer.named in BOUNDED:
+        return True
+    if layer.function != "Clip" or layer.options.get("min") != 0 or "max" not in layer.options:
+        return False
+    # Add 3, Clip from 0 to 6, Div by 6: what stands behind changes nothing of it.
+    before = wiring.maker(layer.input)
+    return isinstance(before, Affine) and bool(np.all(before.shift == before.shift.flat[0]) and before.shift.flat[0])
+
+
+def _named(name: str) -> Callable[[Wiring, Wired], bool]:
+    return lambda wiring, layer: isinstance(layer, Activation) and layer.named == name
+
+
+def _gated(wiring: Wiring, layer: Wired) -> bool:
+    return isinstance(layer, Activation) and layer.named in GATED
+
+
+def _is_broadcast(shape: Shape, whole: Shape) -> bool:
+    return shape != whole

@@ -1,0 +1,94 @@
+"""A gate: the content times, or divided by, a tensor that is frozen at its recorded value (method, section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.groups import KeepsAxes, Stateful, Untrained
+from mipin_ref.layers.kind import HostArray, Recording, Shape, States, Writer
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Gate(Stateful, KeepsAxes, Untrained):
+    """inputs: content a and gate g, which broadcast; function: "Mul" for a·g, "Div" for a / g.
+
+    The signal comes back to a alone: S·g or S / g, the mean over the copies where a is broadcast, times one fitted
+    weight a channel.
+    """
+
+    kind = "Gate"
+    inverse = "own"
+    inverse_name = "the gate's value, a weight a channel"
+    joint_name = "Gate"
+    intercept = False
+    cut = None
+    room = 0
+    columns = 0
+    rearranges = False
+    mixes = False
+    carries = False
+    channels = None
+    fires = False
+    keeps_zero = True
+    function: Literal["Mul", "Div"]
+
+    @property
+    def paths(self) -> tuple[int, ...]:
+        return (0,)
+
+    def never_negative(self, inputs: bool) -> bool:
+        return inputs
+
+    @property
+    def work(self) -> int:
+        return self.touched
+
+    def describe(self) -> str:
+        return {"Mul": "content × gate", "Div": "content / gate"}[self.function]
+
+    def details(self) -> dict[str, Any]:
+        return {"function": self.function}
+
+    def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
+        content, gate = inputs
+        return content * gate if self.function == "Mul" else content / gate
+
+    def emit(self, writer: Writer) -> None:
+        writer.node(self.function)
+
+    @property
+    def reads(self) -> tuple[Recording, ...]:
+        return (("value", self.inputs[1]),)
+
+    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
+        return recorded["value", self.inputs[1]]
+
+    @property
+    def state_shape(self) -> Shape:
+        return self.in_shapes[1]
+
+    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
+        return values
+
+    def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return copied(backend, self.through(signal, states[self.output]), self.in_shapes[0], mean=True)
+
+    def through(self, signal: Array, gate: Array) -> Array:
+        """The signal [n, *out_shape] times, or divided by, the gate [n, *in_shapes[1]]."""
+        return signal * gate if self.function == "Mul" else signal / gate
+
+
+def copied(backend: Backend, signal: Array, shape: Shape, *, mean: bool) -> Array:
+    """The mean or the sum [n, *shape] of the signals [n, ...] at the copies of a tensor that was broadcast."""
+    axes = tuple(
+        axis for axis, (long, short) in enumerate(zip(signal.shape[1:], shape, strict=True), 1) if long != short
+    )
+    if not axes:
+        return signal
+    total = backend.xp.mean if mean else backend.xp.sum
+    return total(signal, axis=axes, keepdims=True)

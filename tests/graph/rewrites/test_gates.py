@@ -1,0 +1,174 @@
+"""Which operand of a product is the gate, what is an activation written out, and that state blocks nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+import mipin_ref as mr
+from mipin_ref.graph.explained import automatic
+from mipin_ref.layers import Activation, Gate
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
+from tests.networks import to_onnx
+from tests.networks.gated import GATED
+from tests.oracles import spec
+from tests.oracles.spellings import SPELLINGS
+
+X = np.random.default_rng(0).standard_normal((9, 3, 6, 6)).astype(np.float32)
+
+
+def gate_of(net: mr.Network) -> Gate:
+    (gate,) = [layer for layer in net.layers if isinstance(layer, Gate)]
+    return gate
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_content_and_gate_are_those_that_were_meant(name: str) -> None:
+    network = GATED[name](0)
+    net = mr.load(to_onnx(network.ops, network.input_shape))
+    found = [(layer.inputs, layer.function) for layer in net.layers if isinstance(layer, Gate)]
+    assert found == [(op.inputs, op.function) for op in network.ops if isinstance(op, spec.Gate)]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_spelling_is_one_layer_of_its_mask(spelling: str) -> None:
+    network = GATED[f"{spelling}, written out"](0)
+    net = mr.load(to_onnx(network.ops, network.input_shape))
+    assert [layer.kind for layer in net.layers] == [
+        *("Conv", "Activation", "Conv", "Activation", "GlobalAveragePool", "Reshape", "Dense")
+    ]
+    assert net.layers[1].mask == ("positive" if SPELLINGS[spelling].positive else "nonzero")
+
+
+@pytest.mark.parametrize("beta", [0.05, 1.0, 30.0, -1.0])
+def test_silu_of_any_positive_steepness(beta: float) -> None:
+    sketch = Sketch(3, 6, 6)
+    x = sketch.conv("x", 3, 3)
+    gate = sketch.node("Sigmoid", sketch.node("Mul", x, sketch.const(beta)))
+    net = assert_keeps_values(sketch.model(sketch.conv(sketch.node("Mul", x, gate), 3, 2)))
+    assert net.layers[1].mask == ("positive" if beta > 0 else "nonzero")
+
+
+def test_steepness_that_differs_from_channel_to_channel_counts_as_constant() -> None:
+    sketch = Sketch(3, 6, 6)
+    x = sketch.conv("x", 3, 3)
+    gate = sketch.node("Sigmoid", sketch.node("Mul", x, sketch.positive(3, 1, 1)))
+    net = assert_keeps_values(sketch.model(sketch.conv(sketch.node("Mul", gate, x), 3, 2)))
+    assert isinstance(net.layers[1], Activation)
+    assert net.layers[1].named == "SiLU"
+
+
+@pytest.mark.parametrize(("factor", "layers"), [(0.5, 3), (-0.5, 4)])
+@pytest.mark.parametrize("operator", ["HardSwish", "Gelu"])
+def test_a_scalar_behind_belongs_to_the_activation_where_it_is_positive(
+    operator: str, factor: float, layers: int
+) -> None:
+    """In front of two readers, so that no other layer takes it up."""
+    sketch = Sketch(3, 6, 6, opset=20, ir=10)
+    fired = sketch.node(operator, sketch.conv("x", 3, 3))
+    scaled = sketch.node("Mul", fired, sketch.const(factor), out="scaled")
+    net = assert_keeps_values(sketch.model(sketch.node("Add", scaled, sketch.node("Tanh", scaled))))
+    assert len(net.layers) == layers + 1
+    assert net.layers[1].mask == "positive"
+
+
+def test_a_residual_is_no_activation() -> None:
+    sketch = Sketch(3, 6, 6)
+    x = sketch.conv("x", 3, 3)
+    net = assert_keeps_values(sketch.model(sketch.node("Add", x, sketch.node("Tanh", x))))
+    assert [layer.kind for layer in net.layers] == ["Conv", "Activation", "Add"]
+
+
+def test_what_an_activation_is_written_out_in_stays_where_others_read_it() -> None:
+    sketch = Sketch(3, 6, 6)
+    x = sketch.conv("x", 3, 3)
+    gate = sketch.node("Sigmoid", x, out="shared")
+    fired = sketch.node("Mul", x, gate, out="fired")
+    net = assert_keeps_values(sketch.model(sketch.node("Concat", fired, sketch.conv(gate, 3, 3, pads=[1] * 4), axis=1)))
+    assert {"shared", "fired"} <= set(net.shapes)
+
+
+def test_tensors_inside_an_activation_are_told_to_be_gone() -> None:
+    network = GATED["gelu, written out"](0)
+    net = mr.load(to_onnx(network.ops, network.input_shape))
+    with pytest.raises(mr.InvalidData, match=r"'op1\.1' was folded into a neighbouring layer"):
+        net.tensor("op1.1")
+
+
+def test_the_way_back_to_a_sigmoid_leads_through_scalars_and_reshapes() -> None:
+    sketch = Sketch(3, 6, 6)
+    pooled = sketch.node("Flatten", sketch.node("GlobalAveragePool", "x"))
+    squashed = sketch.node("Mul", sketch.node("Sigmoid", sketch.dense(pooled, 3, 3)), sketch.const(2.0))
+    gate = sketch.node("Unsqueeze", squashed, sketch.ints(2, 3), out="gate")
+    content = sketch.conv("x", 3, 3, pads=[1] * 4, out="content")
+    net = assert_keeps_values(sketch.model(sketch.conv(sketch.node("Mul", gate, content), 3, 2)))
+    assert gate_of(net).inputs == ("content", "gate")
+
+
+def test_a_sum_ends_the_way_back() -> None:
+    """Behind the Sum nothing of the Sigmoid counts: the Tanh tells."""
+    sketch = Sketch(3, 6, 6)
+    one, two, three = (sketch.conv("x", 3, 3) for _ in range(3))
+    summed = sketch.node("Add", sketch.node("Sigmoid", one), two, out="summed")
+    net = assert_keeps_values(sketch.model(sketch.node("Mul", sketch.node("Tanh", three, out="tanh"), summed)))
+    assert gate_of(net).inputs == ("summed", "tanh")
+
+
+@pytest.mark.parametrize("squash", ["Sigmoid", "Tanh", "Relu"])
+def test_two_that_nothing_tells_apart_are_refused_by_name(squash: str) -> None:
+    sketch = Sketch(3, 6, 6)
+    left, right = (sketch.node(squash, sketch.conv("x", 3, 3), out=name) for name in ("left", "right"))
+    with pytest.raises(mr.UnsupportedModel, match=r"the_odd' \(it multiplies 'left' and 'right', and nothing tells"):
+        load_whole(sketch.model(sketch.conv(sketch.node("Mul", left, right, out="odd"), 3, 2)))
+
+
+def test_hard_sigmoid_written_out_tells_the_gate() -> None:
+    sketch = Sketch(3, 6, 6)
+    clipped = sketch.node(
+        "Clip", sketch.node("Add", sketch.conv("x", 3, 3), sketch.const(3.0)), sketch.const(0.0), sketch.const(6.0)
+    )
+    gate = sketch.node("Div", clipped, sketch.const(6.0), out="gate")
+    net = assert_keeps_values(sketch.model(sketch.node("Mul", gate, sketch.conv("x", 3, 3, out="content"))))
+    assert gate_of(net).inputs == ("content", "gate")
+
+
+def excited(operator: str) -> ModelProto:
+    """A gate behind an operator without an inverse."""
+    sketch = Sketch(3, 6, 6)
+    content = sketch.node("Relu", sketch.conv("x", 3, 4), out="content")
+    pooled = sketch.node("Flatten", sketch.node("GlobalAveragePool", content))
+    odd = sketch.node(operator, pooled, out="odd")
+    gate = sketch.node("Unsqueeze", sketch.node("Sigmoid", odd), sketch.ints(2, 3), out="gate")
+    mixed = sketch.conv(sketch.node("Mul", content, gate, out="gated"), 4, 3, out="mixed")
+    return sketch.model(sketch.dense(sketch.node("Flatten", sketch.node("GlobalAveragePool", mixed)), 3, 2))
+
+
+@pytest.mark.parametrize("operator", ["Sin", "Softmax", "LpNormalization"])
+def test_what_feeds_state_alone_blocks_nothing(operator: str) -> None:
+    """It is run by onnxruntime as it stands, for samples one by one and together; the input is explained."""
+    net = mr.load(excited(operator))
+    assert not net.blocked
+    inv = mr.fit(net, X, 1)
+    res = inv.attribute(X)
+    assert res.tensor == "x"
+    assert np.abs(res.attribution).max() > 0
+    np.testing.assert_allclose(inv.attribute(X[4:5]).attribution[0], res.attribution[4], rtol=0, atol=1e-9)
+    assert automatic(net) == "mixed"
+    assert "odd" in str(net)
+
+
+@pytest.mark.parametrize("tensor", ["odd", "gate"])
+def test_a_tensor_that_is_state_is_not_explained(tensor: str) -> None:
+    net = mr.load(excited("Sin"))
+    with pytest.raises(mr.InvalidData, match=f"tensor '{tensor}' is state"):
+        mr.fit(net, X, 1, at=tensor)
+
+
+def test_a_gradient_through_state_of_unknown_derivative_is_refused() -> None:
+    net = mr.load(excited("Sin"))
+    with pytest.raises(mr.UnsupportedModel) as caught:
+        mr.attribute(net, X, 1, "gradient")
+    assert caught.value.nodes == ("Sin 'the_odd' (no inverse is known for this operator)",)
+    assert np.isfinite(mr.attribute(net, X, 1, "gradient", at="gated").attribution).all()
+    assert np.isfinite(mr.attribute(net, X, 1, "lrp-epsilon").attribution).all()

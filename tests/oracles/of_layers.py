@@ -1,0 +1,94 @@
+"""The layers that the package read from a file as ops of spec.py, for networks that an exporter wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import mipin_ref as mr
+from tests.oracles import spec
+from tests.oracles.spec import Op
+
+
+def _pads(window: Any) -> tuple[int, ...]:
+    return (*window.begin, *window.end)
+
+
+def _transposed(layer: Any) -> Op:
+    """What is not cut off at the end is added there."""
+    more = []
+    for n, out, s, e, b, f in zip(
+        layer.in_shape[1:],
+        layer.out_shape[1:],
+        layer.window.strides,
+        layer.window.extent,
+        layer.window.begin,
+        layer.window.end,
+        strict=True,
+    ):
+        more.append(out - ((n - 1) * s + e - b - f))
+    w = layer.window
+    return spec.ConvTranspose(
+        layer.inputs,
+        layer.output,
+        layer.weight,
+        layer.bias,
+        w.strides,
+        _pads(w),
+        w.dilations,
+        tuple(more),
+        layer.groups,
+    )
+
+
+def _activation(layer: Any) -> Op:
+    options = layer.options
+    return spec.Activation(
+        layer.inputs,
+        layer.output,
+        layer.function,
+        options.get("alpha"),
+        options.get("min", -np.inf),
+        options.get("max", np.inf),
+    )
+
+
+MAKERS: dict[str, Callable[[Any], Op]] = {
+    "Dense": lambda x: spec.Dense(x.inputs, x.output, x.weight, x.bias),
+    "Conv": lambda x: spec.Conv(
+        x.inputs, x.output, x.weight, x.bias, x.window.strides, _pads(x.window), x.window.dilations, x.groups
+    ),
+    "ConvTranspose": _transposed,
+    "MaxPool": lambda x: spec.MaxPool(
+        x.inputs,
+        x.output,
+        x.window.kernel,
+        x.window.strides,
+        _pads(x.window),
+        x.window.dilations,
+        x.ceil_mode,
+    ),
+    "GlobalAveragePool": lambda x: spec.GlobalAveragePool(x.inputs, x.output),
+    "Affine": lambda x: spec.ChannelAffine(x.inputs, x.output, x.scale, x.shift),
+    "Activation": _activation,
+    "Add": lambda x: spec.Add(x.inputs, x.output),
+    "Concat": lambda x: spec.Concat(x.inputs, x.output, x.axis),
+    "Slice": lambda x: spec.Slice(x.inputs, x.output, x.begin, x.end),
+    "Gather": lambda x: spec.Gather(
+        x.inputs, x.output, tuple(None if pick is None else tuple(int(i) for i in pick) for pick in x.picks)
+    ),
+    "Where": lambda x: spec.Where(
+        x.inputs, x.output, np.broadcast_to(x.mask_set, x.out_shape), float(np.ravel(x.fill)[0])
+    ),
+    "Resize": lambda x: spec.Resize(x.inputs, x.output, x.out_shape[1:], x.mode, x.coordinates, x.rounding),
+    "Pad": lambda x: spec.Pad(x.inputs, x.output, x.begin, x.end, x.value),
+    "Reshape": lambda x: spec.Reshape(x.inputs, x.output, x.out_shape),
+    "Transpose": lambda x: spec.Transpose(x.inputs, x.output, x.perm),
+}
+
+
+def ops_of(net: mr.Network) -> list[Op]:
+    """The network as ops; a scale given by a file must be the quotient of the sizes."""
+    return [MAKERS[layer.kind](layer) for layer in net.layers]
