@@ -363,8 +363,9 @@ def test_only_the_part_that_a_target_lies_in_counts() -> None:
         assert_same(
             mr.attribute(net, x[:5], target, "mip-in", calibration=x, at="x"), expected[target].attribute(x[:5])
         )
-    with pytest.raises(mr.UnsupportedModel, match="the_gap"):
-        mr.fit(net, x, target=3)
+    for target in (2, 3, 4):
+        with pytest.raises(mr.UnsupportedModel, match="the_gap"):
+            mr.fit(net, x, target=target)
     with pytest.raises(mr.UnsupportedModel, match="the_gap"):
         mr.fit(net, x, target=[0, 3])
     several = mr.fit(net, x, target=[0, 3], at="auto")
