@@ -89,10 +89,7 @@ def _paths(layer: Wired) -> tuple[str, ...]:
 
 
 def _apart(
-    source: Wired,
-    made: Mapping[str, Wired],
-    places: Mapping[str, int],
-    read: Callable[[Wired], tuple[str, ...]],
+    source: Wired, made: Mapping[str, Wired], places: Mapping[str, int], read: Callable[[Wired], tuple[str, ...]]
 ) -> Apart:
     """What lies between a source and each tensor that signals would go back to from it. read: inputs that count."""
     order = {name: place for place, name in enumerate(made)}

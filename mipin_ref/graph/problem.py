@@ -8,17 +8,21 @@ from dataclasses import dataclass
 
 from mipin_ref.errors import UnsupportedModel
 
+NORMALISATION = "layer normalisation"
 GROUPS = 15
 """Groups of nodes that a message tells, at most; the error's `nodes` has every node."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """label: operator and name of a node; reason: why it has no inverse here; place: of the node in the file."""
+    """label: operator and name of a node; reason: why it has no inverse here; place: of the node in the file; whole:
+    the layer normalisation that it is a part of, empty where it is of none.
+    """
 
     label: str
     reason: str
     place: int = 0
+    whole: str = ""
 
     @property
     def operator(self) -> str:
@@ -27,6 +31,8 @@ class Problem:
     @property
     def kind(self) -> tuple[str, str]:
         """What nodes that are told together have in common: operator and reason, but for names and numbers in it."""
+        if self.whole:
+            return NORMALISATION, ""
         return self.operator, re.sub(r"'[^']*'|\"[^\"]*\"|[0-9][0-9,.]*", "", self.reason)
 
     def __str__(self) -> str:
@@ -51,6 +57,10 @@ def grouped(problems: Sequence[Problem]) -> str:
 
 def _group(some: Sequence[Problem]) -> str:
     first = some[0]
+    if first.whole:
+        wholes = len({one.whole for one in some})
+        told = f"a {NORMALISATION}" if wholes == 1 else f"{wholes:,} {NORMALISATION}s, first"
+        return f"{told} {first.whole!r} (in a form that is not recognised, of {len(some):,} nodes)"
     if len(some) == 1:
         return str(first)
     name = first.label.removeprefix(first.operator).strip()

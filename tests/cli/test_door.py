@@ -78,6 +78,22 @@ def test_inspect_tells_where_inverses_end(
     assert [row.split()[1] for row in table.splitlines()[1:-5]][:3] == ["Conv", "Activation", "GlobalAveragePool"]
 
 
+def test_names_with_colons_and_inputs_that_hold_integers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As TensorFlow names them, and as networks of sound take their rate."""
+    sketch = Sketch(4)
+    sketch.inputs[:] = [
+        helper.make_tensor_value_info("in:0", TensorProto.FLOAT, ["N", "features"]),
+        helper.make_tensor_value_info("rate:0", TensorProto.INT64, []),
+    ]
+    scaled = sketch.node("Mul", "in:0", sketch.node("Cast", "rate:0", to=TensorProto.FLOAT))
+    onnx.save(sketch.model(sketch.dense(scaled, 4, 3)), str(tmp_path / "net.onnx"))
+    said = ["inspect", str(tmp_path / "net.onnx"), "--input-shape", "in:0:1x4", "--given"]
+    assert main([*said, "rate:0=16000"]) == 0
+    assert "input 'in:0' [N, 4] float32" in capsys.readouterr().out
+    assert main([*said, "rate:0=1.5"]) == 2
+    assert "given 'rate:0' is float64; the network reads int64" in capsys.readouterr().err
+
+
 def test_fit_and_explain_take_what_load_takes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = (*OPEN, "--given", "shift=shift.npy", "--given", "rate=2")
     assert (

@@ -94,7 +94,7 @@ def test_an_if_on_a_constant_of_the_file() -> None:
 
 
 def test_without_the_value_it_is_asked_for() -> None:
-    with pytest.raises(mr.UnsupportedModel, match="option 'given'"):
+    with pytest.raises(mr.UnsupportedModel, match="bind all but the one to explain"):
         mr.load(two_ways())
 
 

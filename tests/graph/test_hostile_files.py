@@ -15,6 +15,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
+from mipin_ref.graph.draft import without_stand_in
 from mipin_ref.graph.forward import Recorder, logits
 from tests.graph.sketch import Sketch, load_whole
 
@@ -191,6 +192,22 @@ def test_the_stand_in_for_the_batch_is_not_told(factor: int) -> None:
     with pytest.raises(mr.UnsupportedModel, match=r"\[N, 5\]|3·N, 5\]") as caught:
         load_whole(sketch.model(sketch.node("Reshape", "x", target), check=False))
     assert "00003" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("[1000003, 5]", "[N, 5]"),
+        ("asks for 5,000,015 elements", "asks for 5·N elements"),
+        ("1,000,003 rows", "N rows"),
+        ("3,000,009, 4", "3·N, 4"),
+        ("1,000,004 of 9,999,999", "1,000,004 of 9,999,999"),
+        ("100,000,300 bytes", "100·N bytes"),
+        ("12,345 of 1000", "12,345 of 1000"),
+    ],
+)
+def test_the_stand_in_is_told_as_the_batch_in_any_spelling(told: str, expected: str) -> None:
+    assert without_stand_in(told) == expected
 
 
 # --- operators that onnxruntime does not have -------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_sizes_that_do_not_fit(shape: tuple[int | str, ...], given: Any, told: s
 
 def test_sizes_that_are_still_open_are_named_with_the_option() -> None:
     message = refused(mr.UnsupportedModel, sized(2, "height", "width"))
-    assert "2 (height), 3 (width)" in message
+    assert "axes 2 (height), 3 (width)" in message
     assert "input_shape" in message
 
 

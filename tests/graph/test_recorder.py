@@ -41,14 +41,15 @@ def test_emitted_model_ends_at_the_last_wanted_tensor(net: mr.Network) -> None:
 
 def test_emitted_model_holds_every_branch_to_the_wanted_tensor() -> None:
     sketch = Sketch(2, 6, 6)
-    left, right = (sketch.node(op, "x", out=op.lower()) for op in ("Relu", "Tanh"))
+    moved = sketch.conv("x", 2, 2, (1, 1), out="moved")
+    left, right = sketch.node("Relu", "x", out="relu"), sketch.node("Tanh", moved, out="tanh")
     join = sketch.node("Add", left, right, out="join")
     branching = mr.load(sketch.model(sketch.node("Concat", join, sketch.node("Elu", "x"), axis=1)))
     model = emit(branching, ["join"])
-    assert [node.op_type for node in model.graph.node] == ["Relu", "Tanh", "Sum"]
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", "Tanh", "Sum"]
     x = images(3)
     record = Recorder(branching, ["join", "tanh"])(x)
-    np.testing.assert_allclose(record.values["join"], np.maximum(x, 0) + np.tanh(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(record.values["join"], np.maximum(x, 0) + record.values["tanh"], rtol=1e-5, atol=1e-6)
 
 
 def test_tensors_that_are_called_like_our_weights() -> None:

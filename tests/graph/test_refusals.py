@@ -32,7 +32,7 @@ def test_every_node_is_listed_at_once() -> None:
     left = sketch.conv(gate, 2, 2, (1, 1))
     right = sketch.node("ReduceMean", sketch.node("Sin", gate, out="unknown"), axes=[0], keepdims=1, out="batch_mean")
     out = sketch.node("Concat", left, right, sketch.const(np.ones((1, 2, 6, 6))), axis=1, out="constant_part")
-    out = sketch.node("Resize", out, "", sketch.const(np.array([1, 1, 1.5, 1.5])), mode="cubic", out="cubic")
+    out = sketch.node("Resize", left, "", sketch.const(np.array([1, 1, 1.5, 1.5])), mode="cubic", out="cubic")
     sketch.node("Hardmax", out, out="largest")
     sketch.node("Concat", "largest", "largest", axis=0, out="batches")
     error = refusal(sketch, sketch.dense(sketch.node("Flatten", "batches"), 162, 3))

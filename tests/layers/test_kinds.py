@@ -33,6 +33,7 @@ from mipin_ref.layers import (
     Reshape,
     Resize,
     Shared,
+    Stateful,
     Switched,
     Unweighted,
     Wired,
@@ -163,11 +164,14 @@ def test_where_a_kind_keeps_zero_the_mask_of_its_output_is_that_of_its_input(kin
         if not layer.keeps_zero:
             continue
         inputs = [np.maximum(rng.standard_normal((3, *shape)), 0) for shape in layer.in_shapes]
+        # State may be anything but zero, by which a gate would divide.
+        inputs = [x if slot in layer.paths else 0.5 + np.abs(x) for slot, x in enumerate(inputs)]
+        states = {layer.output: inputs[-1]}
         y = layer.forward(device, inputs)
         signal = np.where(y == 0, 0.0, rng.standard_normal(y.shape))
-        for slot, x in enumerate(inputs):
-            back = as_kind(layer, Unweighted).pull_back(device, signal, slot, {})
-            assert not np.any(back[x == 0]), layer
+        for slot in layer.paths:
+            back = as_kind(layer, Unweighted).pull_back(device, signal, slot, states)
+            assert not np.any(back[inputs[slot] == 0]), layer
 
 
 def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() -> None:
@@ -282,9 +286,9 @@ def test_linear_kinds_keep_inner_products(name: str) -> None:
 def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
     """A fit below would absorb a wrong sign or factor: here each layer is asked alone."""
     device, rng, seen = backend("numpy"), np.random.default_rng(0), set()
-    for seed in range(100):
-        ops = {op.output: op for op in graph(seed).ops}
-        net, values = recorded(seed)
+    for which in (*range(100), *GATED):
+        ops = {op.output: op for op in graph(which).ops}
+        net, values = recorded(which)
         for layer in net.layers:
             if not isinstance(layer, Unweighted):
                 continue
@@ -292,13 +296,18 @@ def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
             signal = rng.standard_normal((3, *layer.out_shape))
             switches = pool_switches(op, values[layer.input]) if isinstance(op, MaxPool) else None
             states = {} if switches is None else {layer.output: as_kind(layer, Switched).taps(switches)}
-            for slot, shape in enumerate(layer.in_shapes):
+            given = [values[name].astype(np.float64) for name in layer.inputs]
+            if isinstance(layer, Stateful) and switches is None:
+                states = {layer.output: layer.state({one: values[one[1]] for one in layer.reads})}
+            for slot in layer.paths:
+                shape = layer.in_shapes[slot]
                 back = layer.pull_back(device, signal, slot, states)
                 for m in range(shape[0]):
-                    expected = block_design(op, slot, signal, layer.in_shapes, switches, m)
-                    # Means of at most a few dozen values, summed in another order.
+                    expected = block_design(op, slot, signal, layer.in_shapes, switches, m, given)
+                    # Means of at most a few dozen values, or copies, summed in another order.
+                    largest = max(1.0, float(np.max(np.abs(expected))))
                     np.testing.assert_allclose(
-                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=36 * 4 * EPS, err_msg=str(layer)
+                        back[:, m].reshape(-1), expected[:, 0], rtol=0, atol=36 * 4 * EPS * largest, err_msg=str(layer)
                     )
             seen.add(type(layer))
     assert seen == {kind for kind in KINDS if issubclass(kind, Unweighted)}

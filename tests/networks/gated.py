@@ -156,9 +156,11 @@ def maximum(seed: int, function: str = "Max", count: int = 2) -> Network:
 
 
 def tied(seed: int) -> Network:
-    """Both operands are zero at many places: the first wins."""
+    """Both operands are at the same bound at many places: the first wins."""
     b = Drawn(seed)
-    parts = tuple(b.add(Negative((b.act(b.conv("input", 3, THREE), "Relu"),), b.name())) for _ in range(2))
+    parts = tuple(
+        b.add(Activation((b.conv("input", 3, THREE),), b.name(), "Clip", low=-0.25, high=0.25)) for _ in range(2)
+    )
     return b.ended(b.act(b.add(Extremum(parts, b.name(), "Max")), "Softplus"))
 
 

@@ -29,6 +29,7 @@ from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.parts import without_parts
 from tests.oracles.spec import (
+    POSITIVE,
     Activation,
     Array,
     Conv,
@@ -119,7 +120,7 @@ def fires_above_zero(ops: Sequence[Op]) -> set[str]:
     return {
         op.output
         for op in ops
-        if (isinstance(op, Activation) and op.kind == "HardSwish")
+        if (isinstance(op, Activation) and op.kind in POSITIVE)
         or (isinstance(op, Written) and SPELLINGS[op.spelling].positive)
         or (isinstance(op, Part) and op.positive)
     }

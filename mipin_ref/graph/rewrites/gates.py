@@ -18,7 +18,7 @@ GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
 def settle_gates(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...]:
     """Put a Gate in the place of each Product, and a Gap where nothing tells which operand is the gate.
 
-    places: of nodes, by output. Returns why, for each Gap.
+    places: of the nodes of the file, by output. Returns why, for each Gap.
     """
     problems = []
     for layer in [layer for layer in wiring.layers if isinstance(layer, Product)]:

@@ -89,7 +89,7 @@ def test_constant_beside_conv(op: str, shape: tuple[int, ...], constant_first: b
     if op == "Div" and constant_first:
         # Where x is close to zero its reciprocal has no digits to compare.
         model = sketch.model(sketch.node("Div", inputs[0], sketch.node("Exp", source)))
-        assert kinds(mr.load(model))[-2:] == ["Activation", "Activation"]
+        assert "Reciprocal" in [layer.describe() for layer in mr.load(model).layers]
     else:
         assert kinds(assert_keeps_values(model)) == ["Conv"]
 

@@ -199,7 +199,7 @@ def test_a_logarithm_before_the_end_is_an_activation() -> None:
     out = sketch.dense(sketch.node("Log", sketch.node("Sigmoid", ended.logits[0]), out="inner"), 3, 2)
     net = mr.load(sketch.model(out))
     assert net.head is None
-    assert [layer.describe() for layer in net.layers if layer.kind == "Activation"] == ["Sigmoid", "Log"]
+    assert [layer.describe() for layer in net.layers if layer.kind == "Activation"][-2:] == ["Sigmoid", "Log"]
 
 
 def test_a_long_tail_is_read_at_once() -> None:
