@@ -23,6 +23,7 @@ from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
+from mipin_ref.graph.spelled_softmax import draft_softmax
 from mipin_ref.graph.written_out import normalisations
 from mipin_ref.layers import HostArray, Shape, Wired
 
@@ -129,9 +130,11 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     problems: list[Problem] = []
     shapes: Callable[[str], Measured | None] | None = measure
     too_large, wholes = False, normalisations(nodes)
+    makers = {name: node for node in nodes for name in node.outputs if name}
     for place, node in enumerate(nodes):
         try:
-            _step(node, draft, sure=measure is not None or not problems)
+            if not draft_softmax(node, makers, draft):
+                _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:

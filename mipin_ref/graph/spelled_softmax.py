@@ -1,0 +1,80 @@
+"""A softmax written out: exp(z - max z) over its sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mipin_ref.graph.draft import Draft, Softmax
+from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.registry import layer_name
+
+COPIES = frozenset({"Reshape", "Expand", "Squeeze", "Unsqueeze", "Identity", "Cast", "Tile"})
+"""What stands between a sum and the quotient by it."""
+
+
+def draft_softmax(node: Node, makers: Mapping[str, Node], draft: Draft) -> bool:
+    """Draft a Div as the softmax that it ends. Returns whether it is one.
+
+    makers: of all tensors of the file. The tensors between stay where others read them.
+    """
+    if not node.standard or node.op != "Div":
+        return False
+    powers = makers.get(node.inputs[0])
+    total = _behind(node.inputs[1], makers, COPIES)
+    if powers is None or powers.op != "Exp" or total is None or total.op != "ReduceSum":
+        return False
+    if total.inputs[0] != node.inputs[0]:
+        return False
+    scores = _scores(powers.inputs[0], makers)
+    x = draft.signals.get(scores)
+    if x is None or x.axis != 0 or not x.floating:
+        return False
+    axes = _axes(total, draft)
+    features = [axis for axis, length in enumerate(x.shape) if axis and length > 1]
+    if len(axes) != 1 and axes != features:
+        return False
+    whole = {axis % len(x.shape) for axis in axes} >= {*features}
+    draft.add(
+        Softmax(
+            name=layer_name(node),
+            inputs=(x.name,),
+            output=node.outputs[0],
+            in_shapes=(x.sample,),
+            out_shape=x.sample,
+            function="Softmax",
+            axis=None if whole else axes[0] % len(x.shape) - 1,
+        )
+    )
+    return True
+
+
+def _scores(name: str, makers: Mapping[str, Node]) -> str:
+    """z of z - max z, or of z alone."""
+    node = makers.get(name)
+    if node is None or node.op != "Sub":
+        return name
+    largest = _behind(node.inputs[1], makers, COPIES | {"Max", "StopGradient"})
+    return node.inputs[0] if largest is not None and largest.inputs[0] == node.inputs[0] else name
+
+
+def _behind(name: str, makers: Mapping[str, Node], through: frozenset[str]) -> Node | None:
+    """The reduction that a tensor is made of, through copies of its values and bounds by constants."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        name = waiting.pop()
+        node = makers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op in ("ReduceSum", "ReduceMax"):
+            return node
+        if node.op in through:
+            waiting.extend(node.inputs if node.op == "Max" else node.inputs[:1])
+    return None
+
+
+def _axes(node: Node, draft: Draft) -> list[int]:
+    told = node.attributes.get("axes")
+    if told is None and node.input(1) in draft.constants:
+        told = draft.constants[node.input(1)].ravel()
+    return [] if told is None else sorted(int(axis) for axis in told)
