@@ -46,6 +46,6 @@ def test_a_message_is_one_line_of_a_length_to_read() -> None:
 
 def test_errors_and_tables_escape_names() -> None:
     assert str(mr.InvalidData("no tensor \x1b[2J")) == r"no tensor \x1b[2J"
-    assert str(mr.UnsupportedModel("nodes", ["a\x07"])) == r"nodes: a\x07"
+    assert str(mr.UnsupportedModel("nodes: a\x07", ["a\x07"])) == r"nodes: a\x07"
     table = format_table(["name", "next"], [["a\x1b", "b"], ["long", "c\nd"]])
     assert table.split("\n") == ["name   next", r"a\x1b  b", r"long   c\x0ad"]

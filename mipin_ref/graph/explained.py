@@ -14,7 +14,7 @@ def explained(net: Network, at: str | None) -> str:
     Raises InvalidData where the network has no such tensor, and UnsupportedModel, listing them, where nodes without an
     inverse lie between it and the logits.
     """
-    if at == AUTO:
+    if isinstance(at, str) and at == AUTO:
         return automatic(net)
     name = net.input if at is None else net.tensor(at)
     if name in net.blocked:

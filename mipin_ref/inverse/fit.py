@@ -160,7 +160,7 @@ def fit(
 
     inverses: dict[int, Inverse] = {}
     for (part, indices), plan in zip(parts.items(), plans, strict=True):
-        if at == AUTO:
+        if isinstance(at, str) and at == AUTO:
             plan = within_memory(part, options, plan, device, len(data), limit)
         task = FitTask(part, plan, replace(options, at=plan.asked), device, data, known, limit, size)
         try:

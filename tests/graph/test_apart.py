@@ -57,7 +57,8 @@ def fixed(*, flat: bool) -> ModelProto:
 def folded() -> ModelProto:
     """A batch of one, which no Reshape behind it holds to: of two samples the file makes one result."""
     sketch = Sketch(2, 3, batch=1)
-    gap = sketch.node("CumSum", sketch.node("Reshape", "x", sketch.ints(1, 1, -1)), sketch.const(np.array(-1)))
+    inside = sketch.node("Reshape", sketch.node("Tanh", "x", out="tanh"), sketch.ints(1, 1, -1))
+    gap = sketch.node("CumSum", inside, sketch.const(np.array(-1)))
     mean = sketch.node("ReduceMean", gap, axes=[2], keepdims=0, out="mean")
     return sketch.model(sketch.dense(sketch.node("Relu", sketch.dense(mean, 1, 6)), 6, 3))
 

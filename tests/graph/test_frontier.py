@@ -50,6 +50,13 @@ def in_the_middle() -> ModelProto:
     return sketch.model(tail(sketch, sketch.node("Reshape", gap, sketch.ints(-1, 2, 6, 6), out="map")))
 
 
+def behind_a_sum() -> ModelProto:
+    """A gap that reads two branches."""
+    sketch = Sketch(2, 6, 6)
+    left, right = (sketch.conv("x", 2, 2, (1, 1), out=name) for name in ("left", "right"))
+    return sketch.model(tail(sketch, summed(sketch, sketch.node("Add", left, right, out="sum"), "gap")))
+
+
 def around() -> ModelProto:
     """A residual whose branch is a gap."""
     sketch = Sketch(2, 6, 6)
@@ -95,10 +102,16 @@ def assert_same(actual: mr.Attribution, expected: mr.Attribution) -> None:
             },
             {"gap": (72,)},
         ),
+        (
+            behind_a_sum(),
+            ["gap"],
+            {name: ["gap"] for name in ("x", "left", "right", "sum")},
+            {"gap": (2, 6, 6)},
+        ),
         (around(), ["gap"], {"x": ["gap"], "entry": ["gap"]}, {"gap": (2, 6, 6)}),
         (beside(), ["gap", "other"], {"x": ["gap", "other"]}, {"gap": (2, 6, 6), "other": (2, 6, 6)}),
     ],
-    ids=["above", "in the middle", "around", "beside"],
+    ids=["above", "in the middle", "behind a sum", "around", "beside"],
 )
 def test_what_is_told_of_gaps(
     model: ModelProto, gaps: list[str], blocked: dict[str, list[str]], sources: dict[str, tuple[int, ...]]
@@ -350,8 +363,9 @@ def test_only_the_part_that_a_target_lies_in_counts() -> None:
         assert_same(
             mr.attribute(net, x[:5], target, "mip-in", calibration=x, at="x"), expected[target].attribute(x[:5])
         )
-    with pytest.raises(mr.UnsupportedModel, match="the_gap"):
-        mr.fit(net, x, target=3)
+    for target in (2, 3, 4):
+        with pytest.raises(mr.UnsupportedModel, match="the_gap"):
+            mr.fit(net, x, target=target)
     with pytest.raises(mr.UnsupportedModel, match="the_gap"):
         mr.fit(net, x, target=[0, 3])
     several = mr.fit(net, x, target=[0, 3], at="auto")

@@ -230,10 +230,17 @@ def test_a_state_of_every_sample(dims: tuple[int | str, ...], value: Array) -> N
             mr.load(model, given={"state": np.repeat(value, 3, dims.index("N"))})
 
 
-def test_a_state_that_is_cut_in_parts_is_no_way_to_the_input() -> None:
-    net = mr.load(joined(2, "N", 4), given={"state": states(2, 1, 4)})
-    assert "state" in net.sources
-    assert net.blocked == {}
+def test_a_state_that_goes_through_a_node_without_an_inverse() -> None:
+    """It is no way to the input: the table names the node that is there, and the input is explained."""
+    model = joined(2, "N", 4)
+    gap = helper.make_node("CumSum", ["state", "first_axis"], ["summed"], name="the_summed")
+    model.graph.node.insert(0, gap)
+    model.graph.node[1].input[0] = "summed"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0), "first_axis"))
+    net = mr.load(model, given={"state": states(2, 1, 4)})
+    assert "x" not in net.blocked
+    assert net.sources == {"summed": (2, 4)}
+    assert "1 CumSum\n  they make 'summed' [N, 2×4]" in str(net)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
-from mipin_ref.graph import measure
+from mipin_ref.graph import measure, measuring
 from tests.graph.sketch import Sketch
 
 
@@ -95,6 +97,20 @@ def test_a_batch_too_large_to_run(batch: int) -> None:
 
     assert mr.load(file(-1)).sources == {"gap": (12288,)}
     assert "the_gap" in refused(file(batch))
+
+
+def test_the_child_has_so_much_memory_and_no_more(tmp_path: Path) -> None:
+    """Asked of the program itself: what is beyond its room it cannot have, whatever the machine has."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import measuring, numpy\n"
+        "measuring._limit(1 << 28)\n"
+        "numpy.empty(1 << 27, numpy.uint8)\n"
+        "try: numpy.empty(1 << 30, numpy.uint8)\n"
+        "except MemoryError: print('refused')"
+    )
+    folder = Path(measuring.__file__).parent
+    made = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, cwd=tmp_path)
+    assert made.stdout == "refused\n", made.stderr
 
 
 def test_a_file_that_onnxruntime_cannot_run() -> None:

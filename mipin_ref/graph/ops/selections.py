@@ -119,7 +119,7 @@ def gather_nd(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
     batches, values = int(node.attributes.get("batch_dims", 0)), draft.constant(node.inputs[1])
     if x.axis != 0 or values is None or values.ndim < 2 or batches != 1:
-        raise Refused("it picks among the samples of the batch; of every sample alike it would have batch_dims=1")
+        raise Refused("it picks among the samples of the batch; with batch_dims 1 it would pick of every sample alike")
     index = _of_one_sample(values, 0, draft.file_batch)
     count = index.shape[-1]
     if not 1 <= count <= len(x.sample):

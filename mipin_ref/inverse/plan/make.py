@@ -24,7 +24,7 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
     kind.
     """
     explained = explained_tensor(net, at)
-    at = explained if at == AUTO else at
+    at = explained if isinstance(at, str) and at == AUTO else at
     if explained == net.logits:
         raise InvalidData(f"tensor {at!r} holds the logits: there is nothing between it and the target")
     between = _between(net, explained)
