@@ -30,11 +30,11 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
     x = draft.signals.get(scores)
     if x is None or x.axis != 0 or not x.floating:
         return False
-    axes = _axes(total, draft)
+    axes = sorted(axis % len(x.shape) for axis in _axes(total, draft))
     features = [axis for axis, length in enumerate(x.shape) if axis and length > 1]
-    if len(axes) != 1 and axes != features:
+    if 0 in axes or (len(axes) != 1 and axes != features):
         return False
-    whole = {axis % len(x.shape) for axis in axes} >= {*features}
+    whole = {*axes} >= {*features}
     draft.add(
         Softmax(
             name=layer_name(node),
@@ -43,7 +43,7 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
             in_shapes=(x.sample,),
             out_shape=x.sample,
             function="Softmax",
-            axis=None if whole else axes[0] % len(x.shape) - 1,
+            axis=None if whole else axes[0] - 1,
         )
     )
     return True
@@ -78,4 +78,4 @@ def _axes(node: Node, draft: Draft) -> list[int]:
     told = node.attributes.get("axes")
     if told is None and node.input(1) in draft.constants:
         told = draft.constants[node.input(1)].ravel()
-    return [] if told is None else sorted(int(axis) for axis in told)
+    return [] if told is None else [int(axis) for axis in told]

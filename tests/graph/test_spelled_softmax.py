@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.graph.explained import explained
 from tests.graph.sketch import Sketch, tensors_of
 
 X = np.random.default_rng(3).standard_normal((5, 4), np.float32)
@@ -59,3 +60,15 @@ def test_along_one_of_two_axes_each_place_has_its_classes() -> None:
     x = np.random.default_rng(5).standard_normal((6, 3, 4), np.float32)
     assert net.head == "softmax"
     np.testing.assert_allclose(net.predict(x)[0].reshape(6, 3, 4), tensors_of(model, x)["p"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_axes_count_from_either_end_and_over_the_samples_it_is_none(axis: int) -> None:
+    sketch = Sketch(4)
+    powers = sketch.node("Exp", sketch.dense("x", 4, 3))
+    out = sketch.node("Div", powers, sketch.node("ReduceSum", powers, sketch.ints(axis), keepdims=1))
+    if axis == 0:
+        with pytest.raises(mr.UnsupportedModel):
+            explained(mr.load(sketch.model(out), check=False), None)
+    else:
+        assert mr.load(sketch.model(out)).head == "softmax"
