@@ -15,7 +15,7 @@ from mipin_ref.graph.rewrites.activations import gather_activations, settle_loga
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
 from mipin_ref.graph.rewrites.gates import settle_gates
 from mipin_ref.graph.rewrites.groups import join_groups
-from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, remove_head
+from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, refuse_mean_of_probabilities, remove_head
 from mipin_ref.graph.rewrites.pads import dissolve_pads
 from mipin_ref.graph.rewrites.selections import compose_selections
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -72,6 +72,8 @@ def canonical(drafted: Drafted) -> Canonical:
         fold_affines(wiring)
         join_groups(wiring)
     head = remove_head(wiring)
+    if head is None:
+        refuse_mean_of_probabilities(wiring)
     settle_logarithms(wiring)
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")

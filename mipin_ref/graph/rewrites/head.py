@@ -14,6 +14,7 @@ from math import inf, prod
 
 import numpy as np
 
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.draft import Log, Softmax
 from mipin_ref.graph.head import Behind, Head, HeadKind
 from mipin_ref.graph.rewrites.affines import scaled_output
@@ -24,6 +25,7 @@ from mipin_ref.layers import (
     Concat,
     GlobalAveragePool,
     HostArray,
+    Reduce,
     Reshape,
     Shape,
     Slice,
@@ -120,6 +122,24 @@ def _scored(layers: Sequence[Wired]) -> HostArray:
     return came[layers[-1].output].reshape(-1)
 
 
+def refuse_mean_of_probabilities(wiring: Wiring) -> None:
+    """Raise UnsupportedModel where the output is a mean of several probabilities.
+
+    No logit stands for it: kept as it is, it is never negative, and maps of what speaks against come out reversed.
+    """
+    name, averaged = wiring.logits, False
+    while (layer := wiring.maker(name)) is not None:
+        if isinstance(layer, Activation) and layer.function == "Sigmoid" and averaged:
+            raise UnsupportedModel(
+                f"the output is a mean of several probabilities, those of {layer.output!r}, and no logit stands for "
+                "it; give an input of which there is one, option 'input_shape', or explain another output"
+            )
+        if not isinstance(layer, Reshape | Transpose | GlobalAveragePool | Reduce):
+            return
+        averaged = averaged or prod(layer.in_shape) > prod(layer.out_shape)
+        name = layer.input
+
+
 def _tails(wiring: Wiring) -> dict[str, _Tail]:
     """The tensors that hold probabilities, as they are, moved, clipped or in logarithms, or beside other values."""
     tails: dict[str, _Tail] = {}
@@ -158,7 +178,7 @@ def _continued(layer: Wired, tails: Sequence[_Tail | None]) -> _Tail | None:
         # What moves the classes of each place moves them away from their places.
         return None
     if isinstance(layer, Reshape | Transpose) or (
-        isinstance(layer, GlobalAveragePool) and prod(layer.in_shape[1:]) == 1
+        isinstance(layer, GlobalAveragePool | Reduce) and prod(layer.in_shape) == prod(layer.out_shape)
     ):
         return first
     # A part of a softmax still depends on all classes.

@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 import mipin_ref as mr
 from tests.graph.rewrites.ended import Ended, X, run
-from tests.graph.sketch import Sketch, assert_consistent
+from tests.graph.sketch import Sketch, assert_consistent, tensors_of
 from tests.oracles.heads import probabilities
 
 TAILS: list[tuple[str, ...]] = [
@@ -244,3 +244,20 @@ def test_a_number_a_sample_that_two_layers_read_is_one_channel(dtype: str, targe
         found.append(mr.load_inverse(tmp_path / "a.mipin", net).attribute(X))
     np.testing.assert_array_equal(found[0].source, found[1].source)
     np.testing.assert_array_equal(found[0].attribution, found[1].attribution)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_mean_over_one_place_belongs_to_the_head_and_over_several_is_refused(places: int) -> None:
+    """As behind a recurrent network that is run step by step: a mean of several probabilities has no logit."""
+    sketch = Sketch(4 * places)
+    z = sketch.node("Reshape", sketch.dense("x", 4 * places, 3 * places), sketch.ints(-1, places, 3), out="z")
+    model = sketch.model(sketch.node("ReduceMean", sketch.node("Sigmoid", z, out="p"), axes=[1], keepdims=0))
+    if places > 1:
+        with pytest.raises(mr.UnsupportedModel, match=r"a mean of several probabilities, those of 'p'"):
+            mr.load(model)
+        return
+    net = mr.load(model)
+    x = np.random.default_rng(2).standard_normal((6, 4), np.float32)
+    assert net.head == "sigmoid"
+    expected = tensors_of(model, x)
+    np.testing.assert_allclose(net.predict(x)[0], expected["p"][:, 0], rtol=1e-5, atol=1e-6)
