@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
 from functools import reduce
@@ -15,7 +16,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.backend import Backend, NotPositiveDefinite, get_backend
 from mipin_ref.graph.feature_maps import feature_maps
-from mipin_ref.layers import GlobalAveragePool
+from mipin_ref.layers import Divisor, GlobalAveragePool, Norm
 from mipin_ref.layers.activation import FUNCTIONS
 from mipin_ref.layers.averages import average, window_counts
 from mipin_ref.layers.conv.forward import conv_forward
@@ -31,7 +32,11 @@ from tests.backend.source import asked_of_xp, calls_of_cupy, signature_in_source
 from tests.inverse.test_against_oracle import living_chain
 from tests.inverse.test_graphs import living_graph
 from tests.methods.recorded import residual
-from tests.networks import random_graph, sample_inputs, seeded, to_onnx
+from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
+from tests.networks.gated import GATED
+from tests.networks.geometry_stages import GEOMETRY_STAGES
+from tests.networks.norms import NETWORKS
+from tests.networks.norms import SHAPE as NORMED
 from tests.solve.test_conv_gram import DILATED, STRIDED, TOGETHER, Parts, problem_of, random_sample
 
 OPTIONS: list[dict[str, Any]] = [
@@ -75,6 +80,18 @@ def explain(log: Log, dtype: str) -> None:
             # Without a feature map Grad-CAM asks which tensor is meant.
             at = net.input if method == "grad-cam" and not feature_maps(net) else None
             mr.attribute(net, x, [0, 1, 2], method, at=at, backend=device, dtype=dtype)
+    further = [make(0) for make in GATED.values()]
+    further += [random_graph(seeded(seed), ranks=(2,), stages=GEOMETRY_STAGES) for seed in range(60, 72)]
+    further += [Network(tuple(make()), NORMED) for make in NETWORKS.values()]
+    for seed, network in enumerate(further):
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        x = sample_inputs(network.input_shape, 3, seed)
+        for method in ("gradient", "lrp-epsilon"):
+            with contextlib.suppress(mr.UnsupportedModel):  # what has no rule in one of them
+                mr.attribute(net, x, 0, method, backend=device, dtype=dtype)
+        for layer in net.layers:
+            with np.errstate(all="ignore"):  # of functions that ask for values above zero
+                layer.forward(device, [device.put(rng.standard_normal((2, *shape))) for shape in layer.in_shapes])
     x = device.put(rng.standard_normal((2, 4, 6, 5)))
     for function in FUNCTIONS.values():
         with np.errstate(invalid="ignore", divide="ignore"):  # of functions that ask for values above zero
@@ -82,6 +99,10 @@ def explain(log: Log, dtype: str) -> None:
     FUNCTIONS["Gelu"].pair(device.xp, x, {"approximate": "tanh"})
     FUNCTIONS["Clip"].pair(device.xp, x, {"min": 0.0})
     FUNCTIONS["Clip"].pair(device.xp, x, {"max": 1.0})
+    norms: Any = {"name": "n", "inputs": ("x",), "output": "n", "in_shapes": ((4, 6, 5),), "out_shape": (4, 6, 5)}
+    norms |= {"split": (4, 6, 5), "over": (1,), "centred": True, "axis": 1, "scale": np.ones(1), "shift": np.zeros(1)}
+    for divisor in (Divisor(order=1), Divisor(floor=0.5)):
+        Norm(divisor=divisor, **norms).adjoint(device, x, x)
     response_norm(device, x, {"size": 3, "alpha": 1.0, "beta": 0.75, "bias": 1.0})
     window = Window((3, 2), (2, 1), (1, 0), (1, 1), (1, 1))
     locations = window.output_size((6, 5))
