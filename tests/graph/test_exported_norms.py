@@ -15,6 +15,8 @@ import mipin_ref as mr
 from mipin_ref.layers import Norm, TokenDense
 from tests.graph.sketch import assert_keeps_values
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 nn, functional = torch.nn, torch.nn.functional
 

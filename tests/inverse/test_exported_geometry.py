@@ -15,6 +15,8 @@ from tests.inverse.test_graphs import TOLERANCE, assert_agrees
 from tests.oracles.mipin import mipin
 from tests.oracles.of_layers import ops_of
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 nn = torch.nn
 

@@ -20,6 +20,8 @@ from tests.networks.gated import GATED, varied
 from tests.oracles.autograd import Twin
 from tests.oracles.mipin import mipin
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     *("squeeze and excitation", "excited residual", "read beside", "spatial", "divided", "linear unit"),
     *("swish unit", "broadcast gate", "difference", "broadcast sum"),
