@@ -16,7 +16,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.reading import reason
 
 WHOLE = Preprocessing(scale=1.0)
-"""Of what a network reads as integers."""
+"""The preprocessing of what a network reads as integers."""
 
 
 class Sliced:

@@ -51,7 +51,7 @@ class Softmax(_Passing):
     kind = "Softmax"
     function: str
     axis: int | None = None
-    """Of a sample, along which it normalises; None for all its entries together."""
+    """The axis of a sample along which it normalises; None for all its entries together."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -65,7 +65,7 @@ Made = Spelled | None
 Operand = Spelled | HostArray
 UNKNOWN = object()
 MOST_NODES = 24
-"""Of a divisor that is written out."""
+"""Parts of a divisor that is written out."""
 
 PASSING = ("Identity", "Cast", "Dropout")
 UNRECOGNISED = (

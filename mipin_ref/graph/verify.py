@@ -21,10 +21,10 @@ from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.layers import HostArray
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
-"""Of the largest output: folding batch norms and padding reorders sums, nothing more."""
+"""Share of the largest output: folding batch norms and padding reorders sums, nothing more."""
 
 ROUNDOFFS = 4
-"""Of one, that onnxruntime's approximations of exponentials may be off."""
+"""Units of roundoff of one, that onnxruntime's approximations of exponentials may be off."""
 
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 """Types of 16 bits."""

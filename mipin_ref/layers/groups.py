@@ -163,11 +163,11 @@ class Stateful(Unweighted, group=True):
     @property
     @abstractmethod
     def state_shape(self) -> Shape:
-        """Of a sample."""
+        """The shape of a sample's state."""
 
     @abstractmethod
     def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
-        """Of the state; values: that of recorded values."""
+        """The type of the state; values: that of recorded values."""
 
 
 class Switched(Stateful, group=True):

@@ -102,8 +102,8 @@ class Norm(Unweighted, KeepsAxes):
         return normed * backend.put(self.scale) + backend.put(self.shift)
 
     def parts(self, backend: Backend, x: Array) -> tuple[Array, Array, Array]:
-        """Of x [n, *in_shape]: z [n, *split], the divisor and what its root is before floor and offset, both with
-        axes of length one where the statistics are taken.
+        """The parts of x [n, *in_shape]: z [n, *split], the divisor and what its root is before floor and offset, both
+        with axes of length one where the statistics are taken.
         """
         xp, one = backend.xp, self.divisor
         z = xp.reshape(x, (x.shape[0], *self.split))

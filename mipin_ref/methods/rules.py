@@ -171,4 +171,4 @@ GRADIENT: Rules = {
     **dict.fromkeys((ConvTranspose, Resize, TokenDense), Adjoint()),
     Norm: NormJacobian(),
 }
-"""Of all kinds."""
+"""The rules of all kinds."""

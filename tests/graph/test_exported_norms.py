@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 nn, functional = torch.nn, torch.nn.functional
 
 EXPORTERS = [*((False, opset) for opset in (9, 13, 17, 20)), *((True, opset) for opset in (18, 23))]
-"""Of the dynamo exporter or not, at an opset; the old one ends at 20, the new one begins at 18."""
+"""Whether by the dynamo exporter, at an opset; the old one ends at 20, the new one begins at 18."""
 
 
 class Permuted(nn.Module):  # type: ignore[misc, name-defined]

@@ -209,7 +209,7 @@ def states(*shape: int) -> Array:
     ids=["the same axis", "another name", "another axis"],
 )
 def test_a_state_of_every_sample(dims: tuple[int | str, ...], value: Array) -> None:
-    """Of length one along the samples, as of recurrent layers [layers, N, h], and repeated for as many as there are."""
+    """A value of length one along the samples, as of recurrent layers [layers, N, h], and repeated for as many as there are."""
     model = joined(*dims)
     net, x = mr.load(model, given={"state": value}), samples(5)
     assert "x" not in net.blocked
@@ -299,7 +299,7 @@ def test_a_default_is_kept_unless_another_value_is_given() -> None:
 
 
 def test_an_input_that_the_output_does_not_need() -> None:
-    """Of it nothing need be said, and what is said is checked and changes nothing."""
+    """Nothing need be said of it, and what is said is checked and changes nothing."""
     model = with_shift()
     model.graph.input.append(helper.make_tensor_value_info("spare", TensorProto.FLOAT, ["N", 2]))
     net = mr.load(model, given={"shift": SHIFT})

@@ -107,7 +107,7 @@ def test_where_the_floor_holds_it_is_a_constant() -> None:
 
 
 def test_zeros_without_an_epsilon() -> None:
-    """Of a norm of nothing the floor alone is left: zero, as is its share."""
+    """The floor alone is left of a norm of nothing: zero, as is its share."""
     layer, device = norm("norm with a floor", "last axes", centred=False, dtype=np.float64), backend("numpy")
     zero = np.zeros((2, *SHAPE))
     assert np.isfinite(layer.adjoint(device, zero, zero + 1)).all()

@@ -23,7 +23,7 @@ from tests.oracles.forward import conv_transpose
 
 @st.composite
 def layers(draw: st.DrawFn) -> ConvTranspose:
-    """Of any geometry: pads wider than the window, strides that share a factor with the dilation or not, odd sizes."""
+    """Any geometry: pads wider than the window, strides that share a factor with the dilation or not, odd sizes."""
     rank = draw(st.integers(1, 2))
     axis = st.tuples(*(st.integers(*bounds) for bounds in ((1, 4), (1, 4), (1, 4), (0, 5), (0, 5), (0, 3), (1, 5))))
     axes = [draw(axis) for _ in range(rank)]

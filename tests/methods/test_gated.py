@@ -19,7 +19,7 @@ BY_OPS = [name for name in GATED if "written" not in name]
 
 
 def tolerance(name: str) -> float:
-    """Of the largest value; constants of what is written out are rounded to single precision in the file."""
+    """Share of the largest value; constants of what is written out are rounded to single precision in the file."""
     return 1e-12 if name in BY_OPS else 1e-6
 
 

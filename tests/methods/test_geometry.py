@@ -55,7 +55,7 @@ def test_lrp_epsilon_equals_the_matrix_form() -> None:
 
 
 def test_deeplift_sums_to_the_difference() -> None:
-    """Of linear layers the rescale rule is the gradient: what they hand on adds up to what the logit gains."""
+    """The rescale rule of linear layers is the gradient: what they hand on adds up to what the logit gains."""
     for number in range(12):
         network = drawn(number)
         net = mr.load(to_onnx(network.ops, network.input_shape))

@@ -213,4 +213,4 @@ MADE = (
     *(group_norms, features, mixer, partial_means),
 )
 NETWORKS: dict[str, Callable[[], list[Op]]] = {made.__name__: _fixed(made) for made in MADE}
-"""Of inputs [N, *SHAPE], by name."""
+"""Networks of inputs [N, *SHAPE], by name."""

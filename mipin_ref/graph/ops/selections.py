@@ -101,7 +101,7 @@ def _select(node: Node, draft: Draft, x: Signal, picks: Sequence[Pick], shape: S
 
 @handles("GatherElements")
 def gather_elements(node: Node, draft: Draft) -> None:
-    """Of every sample alike: the values are looked up in the sample as one row of numbers."""
+    """Look up the same of every sample: the values are looked up in the sample as one row of numbers."""
     x = draft.signal(node, batch_first=False)
     axis = sample_axis(int(node.attributes.get("axis", 0)), x)
     values = draft.constant(node.inputs[1])

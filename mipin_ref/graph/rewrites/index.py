@@ -30,7 +30,7 @@ class Index:
         return self._made.get(tensor)
 
     def latest(self, tensors: Collection[str]) -> str | None:
-        """Of some tensors the one that is made last; None where no layer makes any."""
+        """The tensor, of some, that is made last; None where no layer makes any."""
         made = [name for name in tensors if name in self._made]
         return max(made, key=self._outputs.index) if made else None
 

@@ -29,7 +29,7 @@ class Wiring:
         return self._known().maker(tensor)
 
     def latest(self, tensors: Collection[str]) -> str | None:
-        """Of some tensors the one that is made last; None where no layer makes any."""
+        """The tensor, of some, that is made last; None where no layer makes any."""
         return self._known().latest(tensors)
 
     def sole_reader(self, tensor: str) -> Wired | None:

@@ -72,5 +72,5 @@ def taps_of(parts: tuple[AxisPart, ...]) -> tuple[slice, ...]:
 
 
 def locations_of(parts: tuple[AxisPart, ...]) -> Shape:
-    """Of what a part reads, zeros included."""
+    """The lengths of what a part reads, zeros included."""
     return tuple(part.locations for part in parts)

@@ -252,7 +252,7 @@ def test_a_target_faces_what_was_picked() -> None:
 
 
 def test_selections_in_a_row_are_one() -> None:
-    """Of several copies only those that remain count."""
+    """Only those of several copies that remain count."""
     sketch = Sketch(3, 4)
     tiled = sketch.node("Tile", sketch.node("Relu", "x"), sketch.ints(1, 1, 2), out="tiled")
     out = sketch.node("Gather", tiled, sketch.ints(0, 5), axis=2, out="picked")
