@@ -15,8 +15,8 @@ from mipin_ref.layers.functions import FUNCTIONS
 Values = npt.NDArray[np.float64]
 
 AGREEMENT = 4e-6
-"""Share of the largest value: files hold the constants of these functions in single precision, and what is lost of up to a
-dozen of them adds up to less (eps is 1.2e-7)."""
+"""Share of the largest value: files hold the constants of these functions in single precision, and what is lost of up
+to a dozen of them adds up to less (eps is 1.2e-7)."""
 
 POINTS: Values = np.concatenate([np.linspace(-8.0, 8.0, 65), [-0.37, 0.61, -1.0, 1.0, -11.0, 11.0]])
 """Where functions are compared; the last are apart from the rest on purpose, -1 and 1 among them."""
