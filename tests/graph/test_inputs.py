@@ -209,7 +209,7 @@ def states(*shape: int) -> Array:
     ids=["the same axis", "another name", "another axis"],
 )
 def test_a_state_of_every_sample(dims: tuple[int | str, ...], value: Array) -> None:
-    """A value of length one along the samples, as of recurrent layers [layers, N, h], and repeated for as many as there are."""
+    """A value of length one along the samples, as recurrent layers have, is repeated for as many as there are."""
     model = joined(*dims)
     net, x = mr.load(model, given={"state": value}), samples(5)
     assert "x" not in net.blocked
