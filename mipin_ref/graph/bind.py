@@ -17,6 +17,8 @@ from mipin_ref.layers import HostArray, Shape
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 WHOLES = (TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8)
+BATCHES = frozenset({"batch", "batch_size", "batchsize", "bs"})
+"""What files call the axis of the samples, in small letters, where they do not have it first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,8 @@ class Given:
 class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
     None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything;
-    below: what integers that the file is tried with stay under, as it may look them up in a table.
+    below: what integers that the file is tried with stay under, as it may look them up in a table; axis: of the samples
+    in the explained input as the file reads it.
     """
 
     data: str
@@ -45,6 +48,7 @@ class Bound:
     given: Mapping[str, Given] = field(default_factory=dict)
     said: bool = False
     below: int = 8
+    axis: int = 0
 
     @property
     def whole(self) -> bool:
@@ -59,7 +63,7 @@ class Bound:
     def feed(self, x: HostArray) -> dict[str, HostArray]:
         """What onnxruntime is given for samples x [n, *shape]."""
         with np.errstate(over="ignore"):  # what half precision does not reach is Inf there
-            typed = np.asarray(x, self.dtype)
+            typed = np.moveaxis(np.asarray(x, self.dtype), 0, self.axis)
         return {self.data: typed} | {name: one.of(len(x)) for name, one in self.given.items()}
 
     def digest(self, sha256: str) -> str:
@@ -95,11 +99,12 @@ def bind(
         raise UnsupportedModel(missing)
     data = next(value for name, value in inputs.items() if name in read and name not in values)
     shape, batch, dtype = _read(data)
-    param = data.type.tensor_type.shape.dim[0].dim_param
+    axis = batch_axis(data)
+    param = data.type.tensor_type.shape.dim[axis].dim_param
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized, _rows(proto))
+    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized, _rows(proto), axis)
 
 
 def left_open(
@@ -108,7 +113,7 @@ def left_open(
     """What the file leaves open of its inputs and nobody has said yet, and by which options to say it; else empty."""
     known = {tensor.name for tensor in proto.graph.initializer} | {*(given or ())}
     free = [value for value in proto.graph.input if value.name in needed and value.name not in known]
-    batches = {value.type.tensor_type.shape.dim[0].dim_param for value in free if value.type.tensor_type.shape.dim}
+    batches = {_batch_param(value) for value in free}
     unsaid = [value for value in free if value.name not in (input_shape or ())]
     sizes = [axes for value in unsaid if (axes := _open_axes(value, batches - {""}))]
     told = []
@@ -128,13 +133,30 @@ def _open_axes(value: ValueInfoProto, batches: Collection[str]) -> str:
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return f"all axes of input {value.name!r}"
-    others = {*batches} - {kind.shape.dim[0].dim_param if kind.shape.dim else ""}
+    others = {*batches} - {_batch_param(value)}
     axes = [
         f"{axis} ({dim.dim_param})" if dim.dim_param else str(axis)
         for axis, dim in enumerate(kind.shape.dim)
-        if axis and dim.dim_value <= 0 and dim.dim_param not in others
+        if axis != batch_axis(value) and dim.dim_value <= 0 and dim.dim_param not in others
     ]
     return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(axes)} of input {_described(value)}" if axes else ""
+
+
+def batch_axis(value: ValueInfoProto) -> int:
+    """The axis of the samples of an input: the first, unless another one alone is called so.
+
+    "N" is such a name behind an axis that has another name; behind a length it may be any number.
+    """
+    dims = value.type.tensor_type.shape.dim
+    names = BATCHES | {"n"} if dims and dims[0].dim_param else BATCHES
+    called = [axis for axis, dim in enumerate(dims) if dim.dim_param.lower() in names]
+    return called[0] if len(called) == 1 else 0
+
+
+def _batch_param(value: ValueInfoProto) -> str:
+    """What the file calls the axis of the samples of an input; empty where it has no name."""
+    dims = value.type.tensor_type.shape.dim
+    return dims[batch_axis(value)].dim_param if dims else ""
 
 
 def _rows(proto: ModelProto, most: int = 8) -> int:
@@ -180,8 +202,9 @@ def _size(value: ValueInfoProto, wanted: Any) -> bool:
         raise InvalidData(
             f"input_shape of {value.name!r} has {len(sizes)} sizes; a sample of {_described(value)} has {len(dims) - 1}"
         )
-    open_ = False
-    for axis, (dim, size) in enumerate(zip(list(dims)[1:], sizes, strict=True), 1):
+    open_, batch = False, batch_axis(value)
+    inner = [(axis, dim) for axis, dim in enumerate(dims) if axis != batch]
+    for (axis, dim), size in zip(inner, sizes, strict=True):
         if dim.dim_value > 0 and dim.dim_value != size:
             raise InvalidData(
                 f"input_shape of {value.name!r} gives axis {axis} {size} entries; the file fixes it at {dim.dim_value}"
@@ -200,8 +223,9 @@ def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
         raise UnsupportedModel(
             f"input {_described(value)} cannot be explained: it needs an axis of samples and at least one more"
         )
-    shape = tuple(int(d.dim_value) for d in dims[1:])
-    batch = int(dims[0].dim_value) if dims[0].dim_value > 0 else None
+    axis = batch_axis(value)
+    shape = tuple(int(d.dim_value) for i, d in enumerate(dims) if i != axis)
+    batch = int(dims[axis].dim_value) if dims[axis].dim_value > 0 else None
     if prod(shape) > TENSOR:
         raise UnsupportedModel(f"input {value.name!r} has {prod(shape):,} elements a sample ({TENSOR:,} are allowed)")
     return shape, batch, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))

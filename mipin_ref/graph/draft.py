@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
 
+from mipin_ref.graph.layout import ALONE, Layout, Rows
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.problem import Problem
@@ -86,17 +87,37 @@ class Gap(_Passing):
 class Signal:
     """A tensor that depends on the input.
 
-    name: of its batch-first form; shape: as in the file, with BATCH at `axis`; floating: whether it holds such numbers.
+    name: of its batch-first form; shape: as in the file, with BATCH at `axis`, or a multiple of it where rows of a
+    sample are folded into that axis; floating: whether it holds such numbers; rows: how many of these vary slower than
+    the sample, and how many faster.
     """
 
     name: str
     shape: Shape
     axis: int
     floating: bool = True
+    rows: Rows = ALONE
+
+    @property
+    def folded(self) -> bool:
+        """Whether the axis of the batch holds several rows of each sample."""
+        return self.rows != ALONE
 
     @property
     def sample(self) -> Shape:
-        return self.shape[: self.axis] + self.shape[self.axis + 1 :]
+        """The shape of a sample, in which folded rows are an axis where the file has the batch."""
+        rows = (prod(self.rows),) if self.folded else ()
+        return (*self.shape[: self.axis], *rows, *self.shape[self.axis + 1 :])
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.axis, self.rows)
+
+    def inner(self, axis: int) -> int:
+        """The axis of the sample that an axis of the file is. Refused where it is that of the batch."""
+        if axis == self.axis:
+            raise Refused("it works along the batch")
+        return axis - (axis > self.axis and not self.folded)
 
 
 @dataclass(frozen=True)
@@ -115,7 +136,7 @@ class Draft:
     sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
     those that make one row of it; spent: what the model has asked for up to here; makers: of tensors; spelled: what
     tensors are of one that may be normalised (see spelled_norms); absorbed: tensors whose nodes are told as part of
-    another.
+    another; maps: tensors with rows folded into the batch as they are with their channels first (see rows).
     """
 
     opset: int
@@ -134,6 +155,7 @@ class Draft:
     absorbed: frozenset[str] = frozenset()
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
+    maps: dict[str, Signal] = field(default_factory=dict)
     _shared: set[int] = field(default_factory=set)
 
     def constant(self, name: str) -> HostArray | None:
@@ -174,6 +196,10 @@ class Draft:
             check_batch_first(source, node.inputs[0])
         return source
 
+    def like(self, layer: Wired, source: Signal) -> None:
+        """Append a layer whose output the file has as it has `source`."""
+        self.add(layer, axis=source.axis, rows=source.rows)
+
     def inner_name(self, node: Node, role: str) -> str:
         """A name that the file does not have, for a tensor between the layers of one node."""
         name = f"{node.outputs[0]}:{role}"
@@ -181,9 +207,9 @@ class Draft:
             name += "'"
         return name
 
-    def add(self, layer: Wired, *, axis: int = 0) -> None:
-        """Append a layer whose output has the batch at `axis` in the file."""
-        shape = (*layer.out_shape[:axis], BATCH, *layer.out_shape[axis:])
+    def add(self, layer: Wired, *, axis: int = 0, rows: Rows = ALONE) -> None:
+        """Append a layer whose output has the batch, with rows of each sample, at `axis` in the file."""
+        shape = in_file(layer.out_shape, axis, rows)
         if prod(layer.out_shape) > TENSOR:
             raise Refused(f"its output has {prod(layer.out_shape):,} elements a sample", too_large=True)
         if layer.room > TENSOR:
@@ -191,13 +217,17 @@ class Draft:
         # Weights that are the constants themselves take nothing more.
         self.spent.hold(sum(array.nbytes for array in layer.arrays.values() if id(array) not in self._shared))
         self.layers.append(layer)
-        self.signals[layer.output] = Signal(layer.output, shape, axis)
+        self.signals[layer.output] = Signal(layer.output, shape, axis, rows=rows)
 
     def alias(self, name: str, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:
         """Let tensor `name` of the file be `source` under another name (and batch position)."""
-        moved = Signal(source.name, source.shape if shape is None else shape, source.axis if axis is None else axis)
-        self.signals[name] = moved
-        self.aliases[name] = source.name
+        place = source.axis if axis is None else axis
+        self.alias_as(name, replace(source, shape=shape or source.shape, axis=place, floating=True))
+
+    def alias_as(self, name: str, signal: Signal) -> None:
+        """Let tensor `name` of the file be that of a signal, as this says how the file has it."""
+        self.signals[name] = signal
+        self.aliases[name] = signal.name
 
 
 def check_batch_first(x: Signal, name: str) -> None:
@@ -206,9 +236,26 @@ def check_batch_first(x: Signal, name: str) -> None:
         raise Refused(f"the batch is axis {x.axis} of {name!r}")
 
 
+def in_file(sample: Shape, axis: int, rows: Rows = ALONE) -> Shape:
+    """The shape in the file of a tensor of samples, in which rows, where they are folded, are the axis `axis`."""
+    behind = sample[axis:] if rows == ALONE else sample[axis + 1 :]
+    return (*sample[:axis], BATCH * prod(rows), *behind)
+
+
 def readable(shape: Shape) -> str:
     """A shape for an error message, with N for the batch."""
-    return "[" + ", ".join("N" if d == BATCH else str(d) for d in shape) + "]"
+    return "[" + ", ".join(_length(d) for d in shape) + "]"
+
+
+def of_batch(length: int) -> bool:
+    """Whether the length of an axis was computed of the batch's stand-in."""
+    return length >= BATCH and length % BATCH == 0
+
+
+def _length(d: int) -> str:
+    if not of_batch(d):
+        return str(d)
+    return "N" if d == BATCH else f"{d // BATCH}·N"
 
 
 def without_stand_in(message: str) -> str:

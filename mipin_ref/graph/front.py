@@ -47,7 +47,7 @@ class Front:
             part = x[start : start + size]
             # The file has runs of one length only: the last sample stands for those that are missing.
             full = np.concatenate([part, *[part[-1:]] * (size - len(part))]) if len(part) < size else part
-            made = [np.moveaxis(value, self._stem.tensors[n], 0) for n, value in self._made_of(full)]
+            made = [self._stem.tensors[n].batch_first(value) for n, value in self._made_of(full)]
             parts.append([value[: len(part)] for value in made])
         return [np.concatenate(values) for values in zip(*parts, strict=True)]
 

@@ -112,7 +112,8 @@ def _loaded(
         # weights need not be held once more.
         as_it_is = needed is opened.proto and (opened.external or net.removed is None) and not bound.said
         original = opened.path if as_it_is and opened.path is not None else needed
-        batch, axis, half = bound.file_batch, drafted.batch_axis, half_precision(needed)
+        batch, half = bound.file_batch, half_precision(needed)
+        layouts = {**drafted.layouts, drafted.output: drafted.layout}
         if batch is not None and samples < batch:
             original = needed
             free_batch(needed, bound)
@@ -124,7 +125,7 @@ def _loaded(
                 original,
                 bound,
                 half=half,
-                batch_axis=axis,
+                layouts=layouts,
                 samples=samples,
                 apart=None if net.stem is None else net.stem.apart,
             )
@@ -179,8 +180,8 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
     if reached.sources:
         # Nodes without an inverse may show only here; asked for nothing, a file is not run.
         apart = measure.apart if reached.problems else None
-        axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
-        stem = stem_of(needed, bound, axes, apart, reached.work)
+        layouts = {name: drafted.layouts[name] for name in reached.sources if name not in bound.given}
+        stem = stem_of(needed, bound, layouts, apart, reached.work)
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
     return Network(

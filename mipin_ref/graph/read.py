@@ -12,18 +12,21 @@ from onnx import ModelProto, numpy_helper
 from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import FLOATS, Bound
 from mipin_ref.graph.conditions import Decided
-from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, without_stand_in
+from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, in_file, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.label import proposal, scores_behind, scores_in_front
 from mipin_ref.graph.layer_list import leading_to
+from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
+from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
+from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
 from mipin_ref.layers import HostArray, Shape, Wired
@@ -34,8 +37,8 @@ class Drafted:
     """The draft layers of the chosen output, in execution order, still to be canonicalised.
 
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
-    batch_axis: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
-    in whose place stands a Gap; axes: of the samples, by tensor of the file; places: of the nodes, by output;
+    layout: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
+    in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
     too_large: whether one of them asks for more than the file may; spent: what constants and weights take.
     """
 
@@ -44,10 +47,10 @@ class Drafted:
     bound: Bound
     output: str
     logits: str | None
-    batch_axis: int
+    layout: Layout
     names: frozenset[str]
     problems: tuple[Problem, ...]
-    axes: dict[str, int]
+    layouts: dict[str, Layout]
     places: dict[str, int]
     too_large: bool
     spent: Spent
@@ -121,7 +124,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     names = frozenset([bound.data, *bound.given, *constants, *(name for node in nodes for name in node.outputs)])
     spent = Spent(proto.ByteSize())
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
-    draft.signals[bound.data] = Signal(bound.data, (BATCH, *bound.shape), 0, not bound.whole)
+    draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)
     for name, one in bound.given.items():
         if one.axis is not None:
             shape = (*one.value.shape[: one.axis], BATCH, *one.value.shape[one.axis + 1 :])
@@ -157,10 +160,10 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         bound=bound,
         output=output,
         logits=None if end is None or not end.floating else end.name,
-        batch_axis=0 if end is None else end.axis,
+        layout=Layout() if end is None else end.layout,
         names=names,
         problems=tuple(problems),
-        axes={name: signal.axis for name, signal in draft.signals.items()},
+        layouts={name: signal.layout for name, signal in draft.signals.items()},
         places={name: place for place, node in enumerate(nodes) for name in node.outputs},
         too_large=too_large,
         spent=spent,
@@ -197,8 +200,9 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
         raise Refused("it computes with integers")
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
+    folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
     try:
-        handler(node, draft)
+        (on_rows if folded else handler)(node, draft)
     except TooLarge as error:
         raise Refused(str(error), too_large=True) from error
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:

@@ -28,13 +28,15 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
         return False
     scores = _scores(powers.inputs[0], makers)
     x = draft.signals.get(scores)
-    if x is None or x.axis != 0 or not x.floating:
+    if x is None or not x.floating:
         return False
     axes = sorted(axis % len(x.shape) for axis in _axes(total, draft))
-    features = [axis for axis, length in enumerate(x.shape) if axis and length > 1]
-    if 0 in axes or (len(axes) != 1 and axes != features):
+    features = [axis for axis, length in enumerate(x.shape) if axis != x.axis and length > 1]
+    if x.axis in axes or (len(axes) != 1 and axes != features):
         return False
-    whole = {*axes} >= {*features}
+    whole = {*axes} >= {*features} and not x.folded
+    if x.folded and len(axes) != 1:
+        return False
     draft.add(
         Softmax(
             name=layer_name(node),
@@ -43,8 +45,10 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
             in_shapes=(x.sample,),
             out_shape=x.sample,
             function="Softmax",
-            axis=None if whole else axes[0] - 1,
-        )
+            axis=None if whole else x.inner(axes[0]),
+        ),
+        axis=x.axis,
+        rows=x.rows,
     )
     return True
 

@@ -11,20 +11,21 @@ from onnx import ModelProto
 
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.node import node_of
 from mipin_ref.graph.prune import pruned
 
 
 @dataclass(frozen=True, eq=False)
 class Stem:
-    """A part of a file. model: as ONNX; bound: its inputs; tensors: that it makes, each with its axis of samples;
+    """A part of a file. model: as ONNX; bound: its inputs; tensors: that it makes, and how each holds its samples;
     apart: how many samples each run has, where it can be run on no other number, else None; work: of a sample, in
     multiply-adds.
     """
 
     model: bytes
     bound: Bound
-    tensors: Mapping[str, int]
+    tensors: Mapping[str, Layout]
     apart: int | None
     work: int
 
@@ -35,7 +36,7 @@ class Stem:
         return Counter(node.qualified for node in nodes if node.op != "Constant")
 
 
-def stem_of(proto: ModelProto, bound: Bound, tensors: Mapping[str, int], apart: int | None, work: int) -> Stem:
+def stem_of(proto: ModelProto, bound: Bound, tensors: Mapping[str, Layout], apart: int | None, work: int) -> Stem:
     """The part of a model that makes some of its tensors."""
     small = ModelProto()
     small.CopyFrom(pruned(proto, *tensors))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.inputs import data_inputs
+from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limited import run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.network import Network
@@ -39,7 +40,7 @@ def verify(
     bound: Bound | None = None,
     *,
     half: Collection[str] = (),
-    batch_axis: int = 0,
+    layouts: Mapping[str, Layout] | None = None,
     seed: int = 0,
     samples: int = 3,
     apart: int | None = None,
@@ -49,25 +50,26 @@ def verify(
     Compared are the output and, behind a head, the logits themselves where the file has them: where a Softmax or a
     Sigmoid saturates, different logits look alike. A file with external data is run as it is, for its output alone.
     original: the file, or the part of it that the output needs; bound: its inputs, where there are others; half: see
-    `half_precision`; batch_axis: of the output; samples: of the run, where the file leaves the batch free.
+    `half_precision`; layouts: how tensors of the file hold their samples, first where nothing is said; samples: of the
+    run, where the file leaves the batch free.
     Raises UnsupportedModel where a difference exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the original.
     """
     sources = {} if isinstance(original, Path) else _sources(net, original)
     try:
         runtime = session(str(original)) if isinstance(original, Path) else _session(original, sources)
         given = next(value for value in runtime.get_inputs() if value.name == net.input)
-        batch = given.shape[0] if isinstance(given.shape[0], int) else samples
+        fixed = given.shape[0 if bound is None else bound.axis]
+        batch = fixed if isinstance(fixed, int) else samples
         if bound is None:
             kind = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
             bound = Bound(net.input, net.input_shape, None, np.dtype(kind))
         x = plausible(bound, batch, seed)
-        expected, *in_front = _outputs(runtime, [net.output, *sources], bound, x, apart, batch_axis)
+        held = [(layouts or {}).get(name, Layout()) for name in (net.output, *sources)]
+        expected, *in_front = _outputs(runtime, [net.output, *sources], bound, x, apart, held)
     except UnsupportedModel as failure:
         raise UnsupportedModel(str(failure).replace("cannot run the network", "cannot run the file")) from failure
     except Exception as failure:  # onnxruntime's own classes have no common base of their own.
         raise UnsupportedModel(f"onnxruntime cannot run the file: {runtime_reason(failure)}") from failure
-    if isinstance(expected, list):  # ZipMap's list of {class: score}
-        expected = np.array([list(row.values()) for row in expected])
     del runtime
     try:
         actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else x.astype(net.dtype)).values
@@ -79,7 +81,6 @@ def verify(
         name: HALF_TOLERANCE if bound.dtype == np.float16 or name in half else RELATIVE_TOLERANCE[net.dtype]
         for name in (net.output, *sources)
     }
-    expected = np.moveaxis(np.asarray(expected), batch_axis, 0)
     if net.removed is not None and output is not None and "Log" in net.removed.operators:
         # The logarithm of a probability that underflows has few digits or none.
         output, expected = np.exp(output), np.exp(expected)
@@ -88,8 +89,7 @@ def verify(
     floor = 0.0 if net.removed is None else ROUNDOFFS * float(np.finfo(coarse).eps) / allowed[net.output]
     errors = [] if output is None else [_error(output, expected, allowed[net.output], floor)]
     errors += [
-        _error(actual[kept], np.asarray(one), allowed[name])
-        for (name, kept), one in zip(sources.items(), in_front, strict=True)
+        _error(actual[kept], one, allowed[name]) for (name, kept), one in zip(sources.items(), in_front, strict=True)
     ]
     if not errors:
         raise UnsupportedModel(
@@ -100,13 +100,25 @@ def verify(
 
 
 def _outputs(
-    runtime: InferenceSession, names: Sequence[str], bound: Bound, x: HostArray, apart: int | None, axis: int
-) -> list[Any]:
-    """What the file computes of x; where it takes so many samples a run and no others, run by run."""
-    if apart is None or apart >= len(x):
-        return run(runtime, names, bound.feed(x))
-    runs = [run(runtime, names, bound.feed(x[i : i + apart])) for i in range(0, len(x), apart)]
-    return [np.concatenate(parts, axis) for parts in zip(*runs, strict=True)]
+    runtime: InferenceSession,
+    names: Sequence[str],
+    bound: Bound,
+    x: HostArray,
+    apart: int | None,
+    layouts: Sequence[Layout],
+) -> list[HostArray]:
+    """What the file computes of x, samples first; where it takes so many samples a run and no others, run by run."""
+    size = len(x) if apart is None else apart
+    runs = [run(runtime, names, bound.feed(x[i : i + size])) for i in range(0, len(x), size)]
+    return [
+        np.concatenate([layout.batch_first(_as_array(part)) for part in parts])
+        for layout, parts in zip(layouts, zip(*runs, strict=True), strict=True)
+    ]
+
+
+def _as_array(made: Any) -> HostArray:
+    """An output; of ZipMap's list of {class: score} the scores [n, classes]."""
+    return np.array([list(row.values()) for row in made]) if isinstance(made, list) else np.asarray(made)
 
 
 def half_precision(original: ModelProto) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.graph.draft import Draft, Refused, Signal, check_batch_first, readable
+from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
@@ -22,10 +22,11 @@ def concat(node: Node, draft: Draft) -> None:
     if constants:
         raise Refused(f"it joins constant {constants[0]!r} to a tensor")
     parts = [draft.signals[name] for name in node.inputs]
+    axis, batch = _one_axis(node.attributes["axis"], parts[0]), parts[0].axis
     for part, name in zip(parts, node.inputs, strict=True):
-        check_batch_first(part, name)
-    axis = _one_axis(node.attributes["axis"], parts[0])
-    if axis == 0:
+        if part.axis != batch:
+            raise Refused(f"the batch is axis {part.axis} of {name!r} and axis {batch} of {node.inputs[0]!r}")
+    if axis == batch:
         raise Refused("it joins along the batch")
     frames = {(len(part.shape), part.shape[:axis], part.shape[axis + 1 :]) for part in parts}
     if len(frames) > 1:
@@ -41,9 +42,10 @@ def concat(node: Node, draft: Draft) -> None:
             inputs=tuple(part.name for part in parts),
             output=node.outputs[0],
             in_shapes=tuple(part.sample for part in parts),
-            out_shape=tuple(shape[1:]),
-            axis=axis,
-        )
+            out_shape=tuple(shape[:batch] + shape[batch + 1 :]),
+            axis=1 + parts[0].inner(axis),
+        ),
+        axis=batch,
     )
 
 

@@ -75,13 +75,13 @@ def local_response_normalization(node: Node, draft: Draft) -> None:
 
 @handles("Softmax", "LogSoftmax")
 def softmax(node: Node, draft: Draft) -> None:
-    x = draft.signal(node)
+    x = draft.signal(node, batch_first=False)
     default = -1 if draft.opset >= 13 else 1
     axis = int(node.attributes.get("axis", default)) % len(x.shape)
     features = prod(x.sample)
     # Before opset 13 every axis from `axis` on is normalised together.
     spanned = x.shape[axis] if draft.opset >= 13 else prod(x.shape[axis:])
-    if axis == 0 or (spanned != features and spanned != x.shape[axis]):
+    if axis == x.axis or (spanned != features and spanned != x.shape[axis]):
         raise Refused(f"it normalises over axis {axis} of {readable(x.shape)}, not over all classes")
     draft.add(
         Softmax(
@@ -91,8 +91,9 @@ def softmax(node: Node, draft: Draft) -> None:
             in_shapes=(x.sample,),
             out_shape=x.sample,
             function=node.op,
-            axis=None if spanned == features else axis - 1,
-        )
+            axis=None if spanned == features else x.inner(axis),
+        ),
+        axis=x.axis,
     )
 
 
@@ -111,7 +112,7 @@ def log(node: Node, draft: Draft) -> None:
     )
 
 
-@handles("Identity", "Dropout", "Cast", "ai.onnx.ml.ZipMap")
+@handles("Identity", "Dropout", "Cast", "ai.onnx.ml.ZipMap", folded=True)
 def identity(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
     if node.op == "Dropout":

@@ -56,6 +56,7 @@ def add_norm(
             divisor=divisor,
         ),
         axis=x.axis,
+        rows=x.rows,
     )
 
 
@@ -74,7 +75,7 @@ def inside(over: Sequence[int], x: Signal) -> list[int]:
     """Axes of the file, counted without the batch. Refused where the batch is among them."""
     if x.axis in over:
         raise Refused("it normalises over the samples of a batch: export in evaluation mode")
-    return sorted(axis if axis < x.axis else axis - 1 for axis in over)
+    return sorted(x.inner(axis) for axis in over)
 
 
 def mean_of(count: int, epsilon: float) -> Divisor:
@@ -125,10 +126,14 @@ def skip_layer_normalization(node: Node, draft: Draft) -> None:
 def instance_normalization(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
     _map(x)
+    scale, shift, divisor = instance_parameters(node, draft, x, x.shape[2:])
+    add_norm(node, draft, x, range(1, len(x.sample)), divisor, centred=True, scale=scale, shift=shift, channels=1)
+
+
+def instance_parameters(node: Node, draft: Draft, x: Signal, places: Shape) -> tuple[HostArray, HostArray, Divisor]:
+    """Scale, shift and divisor of an InstanceNormalization over so many places a channel of x [N, C, ...]."""
     scale, shift = (_of_channels(draft.weight(node.input(i)), x) for i in (1, 2))
-    over = range(1, len(x.sample))
-    divisor = mean_of(prod(x.shape[2:]), float(node.attributes.get("epsilon", 1e-5)))
-    add_norm(node, draft, x, over, divisor, centred=True, scale=scale, shift=shift, channels=1)
+    return scale, shift, mean_of(prod(places), float(node.attributes.get("epsilon", 1e-5)))
 
 
 @handles("GroupNormalization")

@@ -22,7 +22,8 @@ def per_sample(value: HostArray, x: Signal) -> HostArray:
         or (aligned.shape[x.axis] != 1)
     ):
         raise Refused(f"a constant of shape {value.shape} does not fit one sample of {readable(x.shape)}")
-    return np.squeeze(aligned, axis=x.axis).astype(np.float64)
+    # Folded rows are an axis of the sample.
+    return (aligned if x.folded else np.squeeze(aligned, axis=x.axis)).astype(np.float64)
 
 
 def add_affine(node: Node, draft: Draft, x: Signal, scale: HostArray, shift: HostArray) -> None:

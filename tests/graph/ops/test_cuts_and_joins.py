@@ -85,10 +85,18 @@ def test_concat_that_does_not_fit_is_refused() -> None:
     )
 
 
-def test_concat_where_the_batch_is_not_first_is_refused() -> None:
+def test_concat_where_the_batch_is_not_first() -> None:
     sketch = Sketch(4)
     turned = sketch.node("Transpose", "x", perm=[1, 0], out="turned")
-    assert "the batch is axis 1 of 'turned'" in refusal(sketch, sketch.node("Concat", turned, turned, axis=0))
+    joined = sketch.node("Concat", turned, sketch.node("Relu", turned), axis=0)
+    assert_keeps_values(sketch.model(sketch.dense(sketch.node("Transpose", joined, perm=[1, 0]), 8, 3)))
+
+
+def test_concat_of_tensors_whose_batches_are_on_different_axes_is_refused() -> None:
+    sketch = Sketch(4)
+    turned = sketch.node("Transpose", "x", perm=[1, 0], out="turned")
+    told = refusal(sketch, sketch.node("Concat", "x", turned, axis=0))
+    assert "the batch is axis 1 of 'turned' and axis 0 of 'x'" in told
 
 
 # --- Slice ------------------------------------------------------------------------------------------------------------
