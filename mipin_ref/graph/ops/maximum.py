@@ -1,4 +1,4 @@
-"""The largest value of the whole map: GlobalMaxPool, and ReduceMax where it is one."""
+"""The largest value of the whole map, or along some of its axes: GlobalMaxPool and ReduceMax."""
 
 from __future__ import annotations
 
@@ -21,41 +21,45 @@ def global_max_pool(node: Node, draft: Draft) -> None:
     x = draft.signal(node)
     if len(x.shape) < 3:
         raise Refused(f"{readable(x.shape)} is no map")
-    _add_maximum(node, draft, x, (x.shape[1], *(1,) * (len(x.shape) - 2)))
+    shape = (x.shape[1], *(1,) * (len(x.shape) - 2))
+    _add_maximum(node, draft, x, shape, shape)
 
 
 @handles("ReduceMax")
 def reduce_max(node: Node, draft: Draft) -> None:
-    """One axis besides the batch stays: it holds the channels, wherever it is."""
+    """One axis besides the batch stays, which holds the channels, or the first and others."""
     x = draft.signal(node)
     over = reduced_axes(node, draft, x)
     if over is None:
         draft.alias(node.outputs[0], x)
         return
     kept = [axis for axis in range(1, len(x.shape)) if axis not in over]
-    if len(kept) != 1:
-        raise Refused(f"it takes the largest value over axes {over} of {readable(x.shape)}, not over all axes of a map")
-    (channel,) = kept
+    if len(kept) != 1 and kept[:1] != [1]:
+        raise Refused(f"it takes the largest value over axes {over} of {readable(x.shape)}, not over those of a map")
+    channel = kept[0]
     keeps = bool(node.attributes.get("keepdims", 1))
-    result = tuple(x.shape[a] if a == channel else 1 for a in range(1, len(x.shape)))
+    result = tuple(1 if axis in over else x.shape[axis] for axis in range(1, len(x.shape)) if keeps or axis in kept)
     source = x if channel == 1 else channels_first(node, draft, x, channel)
-    _add_maximum(node, draft, source, result if keeps else (x.shape[channel],))
+    order = (channel, *(axis for axis in range(1, len(x.shape)) if axis != channel))
+    _add_maximum(node, draft, source, tuple(1 if axis in over else x.shape[axis] for axis in order), result)
 
 
-def _add_maximum(node: Node, draft: Draft, x: Signal, result: Shape) -> None:
-    """The maximum over all axes of x but the first, as the node's output of per-sample shape `result`: a MaxPool whose
-    one window is the map (method, section 10).
+def _add_maximum(node: Node, draft: Draft, x: Signal, pooled: Shape, result: Shape) -> None:
+    """The maximum over axes of x behind the first, as the node's output of per-sample shape `result`: a MaxPool with
+    windows as long as these (method, section 10). pooled: the shape in which they have length one.
     """
     channels, *size = x.sample
-    if prod(size) > MAX_TAPS:
-        raise Refused(f"its map of {prod(size):,} locations is larger than the {MAX_TAPS:,} that are supported")
+    window = [1 if length == whole else whole for length, whole in zip(pooled[1:], size, strict=True)]
+    if prod(window) > MAX_TAPS:
+        raise Refused(f"its map of {prod(window):,} locations is larger than the {MAX_TAPS:,} that are supported")
     if len(size) > MAX_RANK:
+        if any(length != 1 for length in pooled[1:]):
+            raise Refused(f"it takes the largest value along some of {len(size)} axes; {MAX_RANK} are supported")
         name = draft.inner_name(node, "places")
-        size = [prod(size)]
-        _reshape(draft, x, name, (channels, *size))
-        x = draft.signals[name]
-    rank = len(size)
-    pooled = (channels, *(1,) * rank)
+        window = [prod(size)]
+        _reshape(draft, x, name, (channels, *window))
+        x, pooled = draft.signals[name], (channels, 1)
+    rank = len(window)
     output = node.outputs[0] if result == pooled else draft.inner_name(node, "maximum")
     none, one = (0,) * rank, (1,) * rank
     draft.add(
@@ -65,7 +69,7 @@ def _add_maximum(node: Node, draft: Draft, x: Signal, result: Shape) -> None:
             output=output,
             in_shapes=(x.sample,),
             out_shape=pooled,
-            window=Window(tuple(size), one, none, none, one),
+            window=Window(tuple(window), one, none, none, one),
             ceil_mode=False,
         )
     )

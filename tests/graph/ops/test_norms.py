@@ -213,6 +213,18 @@ def test_a_maximum_over_the_map(opset: int, keepdims: int, axes: list[int], chan
     assert sum(isinstance(layer, MaxPool) for layer in net.layers) == 1
 
 
+@pytest.mark.parametrize(("axes", "left"), [([2], (6, 5)), ([3], (6, 4)), ([-1], (6, 4))])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_a_maximum_along_one_axis_of_a_map(keepdims: int, axes: list[int], left: tuple[int, int]) -> None:
+    sketch = Sketch(*SHAPE)
+    out = sketch.node("ReduceMax", "x", axes=axes, keepdims=keepdims)
+    count = left[0] * left[1]
+    flat = sketch.node("Reshape", out, sketch.ints(-1, count))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, count, 2), check=False))
+    (pool,) = (layer for layer in net.layers if isinstance(layer, MaxPool))
+    assert pool.window.taps == np.prod(SHAPE) // count
+
+
 def test_a_maximum_over_four_axes() -> None:
     sketch = Sketch(3, 2, 2, 2, 2)
     out = sketch.node("ReduceMax", "x", axes=[1, 2, 3, 4], keepdims=0)
@@ -228,7 +240,7 @@ def test_a_maximum_over_channels_is_refused() -> None:
         for problems in mr.load(ended(sketch, out, 20), check=False).blocked.values()
         for problem in problems
     }
-    assert reason == "it takes the largest value over axes [1] of [N, 6, 4, 5], not over all axes of a map"
+    assert reason == "it takes the largest value over axes [1] of [N, 6, 4, 5], not over those of a map"
 
 
 def test_a_map_too_large_for_one_window() -> None:
