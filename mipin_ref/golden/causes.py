@@ -69,9 +69,8 @@ class Causes:
             return self.case.arrays[self.case.array_names[f"forward/value/{tensor}"]]
 
     def layer(self, output: str) -> Layer:
-        assert self.network is not None
         with decoding(self.case.folder, f"a case of the network {self.case.model.name}"):
-            return next(layer for layer in self.network.layers if layer.output == output)
+            return next(layer for layer in self.golden.material.net.layers if layer.output == output)
 
 
 def _single(value: HostArray, golden: HostArray) -> bool:

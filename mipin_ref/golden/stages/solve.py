@@ -146,7 +146,7 @@ def _fit_causes(deviation: Deviation, golden: Golden) -> Explained:
         return fitted
 
     samples = int(golden.rows.sum())
-    locations = int(np.prod(step.shape)) // step.shape[0]
+    locations = int(np.prod(step.shape)) // step.channels
     if step.intercept:
         yield "not centred: the sums are taken without subtracting means", by("not centred")
         yield "the intercept is missing", by("no intercept")
