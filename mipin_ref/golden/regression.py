@@ -119,6 +119,7 @@ class Regression:
                 z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
             elif centred:
                 z, y = z - mean_z, y - mean_y
+                condition = max(condition, _cancelled(z, mean_z, ridge))
             gram, right = _symmetric(z.T @ z, noise), noise(z.T @ y)
             if mistake == "one by one":
                 gram = gram * _beside(group)
@@ -208,6 +209,13 @@ def ridged(gram: HostArray, right: HostArray, ridge: float) -> tuple[HostArray, 
         values, vectors, shifted = values[kept], vectors[:, kept], shifted[kept]
     condition = float(shifted[-1] / shifted[0]) if len(shifted) else 1.0
     return vectors @ ((vectors.T @ right) / shifted[:, None]), condition, len(shifted)
+
+
+def _cancelled(z: HostArray, mean: HostArray, ridge: float) -> float:
+    """How much larger the squares of regressors are than what is left of them once they are centred, z [r, k]."""
+    left = np.sum(z * z, axis=0) + ridge
+    whole = left + len(z) * mean**2
+    return float(np.max(np.divide(whole, left, out=np.ones_like(left), where=left > 0), initial=1.0))
 
 
 def _beside(group: Group) -> HostArray:
