@@ -43,7 +43,8 @@ class Causes:
         deviation = Deviation(tensor.name, tensor.tensor, golden, value)
         for cause, by in STAGE_OF[tensor.stage].causes(deviation, self):
             try:
-                mistaken = by()
+                with np.errstate(all="ignore"):
+                    mistaken = by()
             except (MipinError, ValueError, IndexError):
                 continue  # this mistake has no meaning for this tensor
             apart = float(np.max(np.abs(mistaken - value), initial=0.0)) if mistaken.shape == value.shape else np.inf

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from mipin_ref.backend import get_backend
+from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.golden.regressors import regressors_of
 from mipin_ref.inverse.descent.pull_back import pull_back
@@ -21,6 +21,7 @@ from mipin_ref.inverse.plan import Branch, Step, block_shapes
 from mipin_ref.layers import HostArray, Shared, as_kind
 
 Arrays = Mapping[str, HostArray]
+Pull = Callable[[Backend, Branch, Mapping[str, Array], Mapping[str, Array]], Array]
 Noise = Callable[[HostArray], HostArray]
 Mistake = Literal["none", "not centred", "no intercept", "penalised intercept", "intercept", "one by one"]
 
@@ -54,10 +55,13 @@ def exactly(a: HostArray) -> HostArray:
 
 @dataclass(frozen=True)
 class Regression:
-    """The problem of a step; column: only the target's logit is a regressor, and comes as [n, 1]."""
+    """The problem of a step; column: only the target's logit is a regressor, and comes as [n, 1]; pull: what brings
+    signals back through a branch that has no weights of its own.
+    """
 
     step: Step
     column: bool
+    pull: Pull = pull_back
 
     def groups(self, signals: Arrays, taps: Arrays) -> list[Group]:
         """The regressors. signals: by tensor [n, ...]; taps: states of layers, of a pool the winning taps, by output.
@@ -65,7 +69,7 @@ class Regression:
         Raises InvalidData where they would take more than ROWS_BYTES.
         """
         step = self.step
-        own = [self._in_front(pull_back(get_backend(), branch, signals, taps)) for branch in step.own]
+        own = [self._in_front(self.pull(get_backend(), branch, signals, taps)) for branch in step.own]
         n = len(next(iter(signals.values())))
         groups = []
         for channels in self._classes():

@@ -8,6 +8,7 @@ import numpy as np
 
 from mipin_ref.golden.material import Material, contests, pools
 from mipin_ref.golden.rounding import Rounding
+from mipin_ref.golden.stages.pull_slips import last_winner
 from mipin_ref.golden.stages.signatures import reordered, scaled
 from mipin_ref.golden.stages.slips import forward_slips
 from mipin_ref.golden.stages.stage import Deviation, Evidence, Explained, Pairs, Stage, sample_axes
@@ -100,10 +101,11 @@ def _winner_causes(tensor: str, golden: HostArray, evidence: Evidence) -> Explai
     yield "inputs are counted from 1", lambda: golden + 1
     if evidence.network is None:
         return
-    layer, values = evidence.layer(tensor), evidence.golden.material.values
-    won = np.stack([values[name] == values[tensor] for name in layer.inputs])
-    last = len(won) - 1 - np.argmax(won[::-1], axis=0)
-    yield "of equal values the last one wins instead of the first", lambda: last
+    layer = evidence.layer(tensor)
+    yield (
+        "of equal values the last one wins instead of the first",
+        lambda: last_winner(layer, evidence.golden.material),
+    )
 
 
 def _last_maximum(golden: Golden, layer: Layer) -> HostArray:
