@@ -28,7 +28,9 @@ def golden_transposed() -> CaseRecipe:
 
 @case
 def golden_resize() -> CaseRecipe:
-    """Linear and nearest resizing up and down, by scales and to sizes; some locations go nowhere."""
+    """Linear and nearest resizing up and down, by scales; some locations go nowhere. Behind SpaceToDepth an input with
+    zeros, which is not masked.
+    """
     s = Sketch(61, 1, 6, 6)
     s.node("SpaceToDepth", "shallow", blocksize=2)
     s.conv("conv1", 4, 2, 2, 2, pads=[0, 0, 1, 1])
@@ -63,7 +65,7 @@ def golden_resize() -> CaseRecipe:
         nearest_mode="floor",
     )
     s.head(2 * 2 * 8)
-    return recipe(s, 5)
+    return recipe(s, x=np.maximum(s.rng.standard_normal((5, *s.input_shape)), 0))
 
 
 @case
@@ -92,7 +94,7 @@ def golden_picks() -> CaseRecipe:
 
 @case
 def golden_frontier() -> CaseRecipe:
-    """Nodes without an inverse in front: a running sum of the input makes content and gate, the first is explained."""
+    """Nodes without an inverse in front: running sums make content and gate, the first is explained; it has zeros."""
     s = Sketch(63, 2, 4, 4)
     s.node("CumSum", "running", np.array(3))
     s.conv("conv1", 2, 3, 2, 2)
@@ -104,4 +106,4 @@ def golden_frontier() -> CaseRecipe:
     s.conv("conv3", 3, 3, 2, 2)
     s.relu("relu2")
     s.head(3 * 2 * 2)
-    return recipe(s, 8, at="running")
+    return recipe(s, x=np.maximum(s.rng.standard_normal((8, *s.input_shape)), 0), at="running")

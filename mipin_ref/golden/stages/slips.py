@@ -153,6 +153,12 @@ def _reduced(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
 
 def _resized(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     resize, x = as_kind(layer, Resize), [values[layer.input].astype(np.float64)]
+    if resize.scales is not None:
+        quotients = replace(resize, scales=None)
+        yield (
+            "scales are the quotients of the sizes, not those that are stated",
+            partial(quotients.forward, get_backend(), x),
+        )
     for coordinates in COORDINATES:
         if coordinates != resize.coordinates:
             other = replace(resize, coordinates=coordinates)
