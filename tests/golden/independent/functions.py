@@ -34,6 +34,15 @@ FUNCTIONS: dict[str, Callable[[Tensor, Options], Tensor]] = {
     "HardSwish": lambda x, o: F.hardswish(x),
     "Gelu": lambda x, o: F.gelu(x, approximate=o.get("approximate", "none")),
     "Erf": lambda x, o: torch.erf(x),
+    "HardSigmoid": lambda x, o: (o.get("alpha", 0.2) * x + o.get("beta", 0.5)).clamp(0, 1),
+    "Mish": lambda x, o: F.mish(x),
+    "Exp": lambda x, o: torch.exp(x),
+    "Log": lambda x, o: torch.log(x),
+    "Sqrt": lambda x, o: torch.sqrt(x),
+    "Abs": lambda x, o: torch.abs(x),
+    "Neg": lambda x, o: -x,
+    "Reciprocal": lambda x, o: 1 / x,
+    "Pow": lambda x, o: x ** o["exponent"],
 }
 """By ONNX operator."""
 
@@ -42,6 +51,8 @@ JOINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Sub": torch.sub,
     "Mul": torch.mul,
     "Div": torch.div,
+    "Max": torch.maximum,
+    "Min": torch.minimum,
 }
 
 
