@@ -193,10 +193,14 @@ class InputMaskedBehindMoves(Independent):
 
 COPIES = {
     "kernel of a transposed convolution flipped": Mutant(
-        TransposedFlipped, "golden_transposed", "solve", "solve/weight/relu3/0"
+        TransposedFlipped, "golden_transposed", "solve", "solve/weight/relu3/0", cause="the kernel is flipped in space"
     ),
     "transposed convolution flipped forward": Mutant(
-        TransposedFlippedForward, "golden_transposed", "forward", "forward/value/up"
+        TransposedFlippedForward,
+        "golden_transposed",
+        "forward",
+        "forward/value/up",
+        cause="the kernel is flipped in space",
     ),
     "transposed convolution inverted from the wrong end": Mutant(
         TransposedByItself, "golden_transposed", "solve", "solve/prediction/relu3"
@@ -207,21 +211,59 @@ COPIES = {
     "padding of a transposed convolution forgotten": Mutant(
         TransposedStrideIgnored, "golden_transposed", "solve", "solve/weight/relu3/0"
     ),
-    "coordinates always half_pixel": Mutant(OtherCoordinates, "golden_resize", "forward", "forward/value/aligned"),
-    "scales from sizes": Mutant(ScalesFromSizes, "golden_resize", "forward", "forward/value/linear"),
-    "resizing transposed": Mutant(ResizeTransposed, "golden_resize", "solve", "solve/weight/relu3/0"),
+    "coordinates always half_pixel": Mutant(
+        OtherCoordinates,
+        "golden_resize",
+        "forward",
+        "forward/value/aligned",
+        cause="coordinates are half_pixel, not align_corners",
+    ),
+    "scales from sizes": Mutant(
+        ScalesFromSizes,
+        "golden_resize",
+        "forward",
+        "forward/value/linear",
+        cause="scales are the quotients of the sizes, not those that are stated",
+    ),
+    "resizing transposed": Mutant(
+        ResizeTransposed,
+        "golden_resize",
+        "solve",
+        "solve/weight/relu3/0",
+        cause="the weights of the forward op are taken as they are, not their mean",
+    ),
     "resizing's mean without its weights": Mutant(ResizeUnweighted, "golden_resize", "solve", "solve/weight/relu2/0"),
     "resizing back by the nearest": Mutant(ResizeNearestBack, "golden_resize", "solve", "solve/weight/relu3/0"),
-    "nearest of another rounding": Mutant(RoundedToTheNearest, "golden_resize", "forward", "forward/value/nearest"),
+    "nearest of another rounding": Mutant(
+        RoundedToTheNearest,
+        "golden_resize",
+        "forward",
+        "forward/value/nearest",
+        cause="the nearest location is that of round_prefer_floor, not floor",
+    ),
     "mirrored border cropped off": Mutant(BorderCroppedOff, "golden_picks", "propagate", "propagate/S/relu2"),
     "rows and columns of a block exchanged": Mutant(
         BlocksExchanged, "golden_picks", "propagate", "propagate/S/deep:split"
     ),
     "space to depth turned again": Mutant(TransposedAgain, "golden_resize", "propagate", "propagate/S/shallow:split"),
-    "copies added": Mutant(CopiesAdded, "golden_picks", "propagate", "propagate/S/mean"),
+    "copies added": Mutant(
+        CopiesAdded,
+        "golden_picks",
+        "propagate",
+        "propagate/S/mean",
+        cause="copies of one value are added, not averaged",
+    ),
     "last copy alone": Mutant(LastCopyAlone, "golden_picks", "propagate", "propagate/S/mean"),
     "picks put back in their order": Mutant(PicksInOrder, "golden_picks", "propagate", "propagate/S/relu2"),
     "signal where a constant stands": Mutant(WherePassed, "golden_picks", "propagate", "propagate/S/spread"),
-    "constant mask inverted": Mutant(WhereInverted, "golden_picks", "forward", "forward/value/masked"),
-    "input masked behind moves": Mutant(InputMaskedBehindMoves, "golden_resize", "propagate", "propagate/S/shallow"),
+    "constant mask inverted": Mutant(
+        WhereInverted, "golden_picks", "forward", "forward/value/masked", cause="the mask is the wrong way round"
+    ),
+    "input masked behind moves": Mutant(
+        InputMaskedBehindMoves,
+        "golden_resize",
+        "propagate",
+        "propagate/S/shallow",
+        cause="a mask is applied where the method has none",
+    ),
 }

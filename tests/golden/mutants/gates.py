@@ -214,38 +214,128 @@ class FrontierNotMasked(Independent):
 
 
 GATES = {
-    "gate left out": Mutant(GateLeftOut, "golden_squeeze", "solve", "solve/weight/conv2/0"),
-    "gate to the wrong operand": Mutant(ContentTakenForGate, "golden_squeeze", "solve", "solve/weight/conv2/0"),
-    "gate to the wrong operand of a map": Mutant(ContentTakenForGate, "golden_gates", "solve", "solve/weight/relu3/0"),
-    "quotient multiplied": Mutant(QuotientMultiplied, "golden_gates", "solve", "solve/weight/relu2/0"),
+    "gate left out": Mutant(
+        GateLeftOut, "golden_squeeze", "solve", "solve/weight/conv2/0", cause="the gate is left out"
+    ),
+    "gate to the wrong operand": Mutant(
+        ContentTakenForGate,
+        "golden_squeeze",
+        "solve",
+        "solve/weight/conv2/0",
+        cause="the signal is multiplied by the content, not by the gate",
+    ),
+    "gate to the wrong operand of a map": Mutant(
+        ContentTakenForGate,
+        "golden_gates",
+        "solve",
+        "solve/weight/relu3/0",
+        cause="the signal is multiplied by the content, not by the gate",
+    ),
+    "quotient multiplied": Mutant(
+        QuotientMultiplied,
+        "golden_gates",
+        "solve",
+        "solve/weight/relu2/0",
+        cause="the gate divides where it multiplies, or the other way round",
+    ),
     "one gate for all samples": Mutant(GateOfTheMean, "golden_squeeze", "solve", "solve/weight/conv2/0"),
-    "gate's fit with an intercept": Mutant(GateWithIntercept, "golden_gates", "solve", "solve/weight/relu3/0"),
+    "gate's fit with an intercept": Mutant(
+        GateWithIntercept,
+        "golden_gates",
+        "solve",
+        "solve/weight/relu3/0",
+        cause="there is an intercept, where this fit has none",
+    ),
     "gate's weight for each place": Mutant(GateHasAWeightForEachPlace, "golden_gates", "solve", "solve/weight/relu2/0"),
     "state given signal": Mutant(StateGivenSignal, "golden_squeeze", "solve", "solve/weight/conv2/0"),
     "first copy of a content alone": Mutant(GateMissesTheCopies, "golden_gates", "solve", "solve/weight/relu3/0"),
-    "ties of a maximum to the second": Mutant(TiesToTheSecond, "golden_extremum", "forward", "forward/winner/largest"),
-    "maximum's signal to all operands": Mutant(
-        SignalToAllOperands, "golden_extremum", "propagate", "propagate/S/clip4"
+    "ties of a maximum to the second": Mutant(
+        TiesToTheSecond,
+        "golden_extremum",
+        "forward",
+        "forward/winner/largest",
+        cause="of equal values the last one wins instead of the first",
     ),
-    "minimum taken as maximum": Mutant(MinimumAsMaximum, "golden_extremum", "forward", "forward/value/smallest"),
-    "sign of what is subtracted not turned": Mutant(SignNotTurned, "golden_extremum", "propagate", "propagate/S/mean"),
-    "sign of a negative not turned": Mutant(NegativePassed, "golden_extremum", "propagate", "propagate/S/conv4"),
-    "broadcast's signals added": Mutant(BroadcastAdded, "golden_extremum", "propagate", "propagate/S/conv6"),
-    "mask where X ≠ 0 behind a GELU": Mutant(MaskNotPositive, "golden_squeeze", "forward", "forward/mask/gelu"),
-    "mask where X ≠ 0 on tokens": Mutant(MaskNotPositive, "golden_tokens", "forward", "forward/mask/gelu"),
-    "GELU by the tanh formula": Mutant(GeluByTanh, "golden_squeeze", "forward", "forward/value/gelu"),
+    "maximum's signal to all operands": Mutant(
+        SignalToAllOperands,
+        "golden_extremum",
+        "propagate",
+        "propagate/S/clip4",
+        cause="the signal goes to all inputs, not to the one that won",
+    ),
+    "minimum taken as maximum": Mutant(
+        MinimumAsMaximum,
+        "golden_extremum",
+        "forward",
+        "forward/value/smallest",
+        cause="the smaller wins where the larger does, or the other way round",
+    ),
+    "sign of what is subtracted not turned": Mutant(
+        SignNotTurned,
+        "golden_extremum",
+        "propagate",
+        "propagate/S/mean",
+        cause="what is subtracted has its signal's sign not turned",
+    ),
+    "sign of a negative not turned": Mutant(
+        NegativePassed, "golden_extremum", "propagate", "propagate/S/conv4", cause="the sign is wrong"
+    ),
+    "broadcast's signals added": Mutant(
+        BroadcastAdded,
+        "golden_extremum",
+        "propagate",
+        "propagate/S/conv6",
+        cause="copies of one value are added, not averaged",
+    ),
+    "mask where X ≠ 0 behind a GELU": Mutant(
+        MaskNotPositive,
+        "golden_squeeze",
+        "forward",
+        "forward/mask/gelu",
+        cause="the mask asks for X ≠ 0 instead of X > 0",
+    ),
+    "mask where X ≠ 0 on tokens": Mutant(
+        MaskNotPositive,
+        "golden_tokens",
+        "forward",
+        "forward/mask/gelu",
+        cause="the mask asks for X ≠ 0 instead of X > 0",
+    ),
+    "GELU by the tanh formula": Mutant(
+        GeluByTanh,
+        "golden_squeeze",
+        "forward",
+        "forward/value/gelu",
+        cause="GELU by the tanh formula, or the other way round",
+    ),
     "steps of a formula in one chain": Mutant(StepsInOneChain, "golden_squeeze", "forward", "forward/value/silu"),
-    "GELU differentiated": Mutant(DifferentiatedGelu, "golden_squeeze", "propagate", "propagate/S/sum1"),
-    "GELU written out differentiated": Mutant(DifferentiatedGelu, "golden_tokens", "propagate", "propagate/S/wide"),
+    "GELU differentiated": Mutant(
+        DifferentiatedGelu,
+        "golden_squeeze",
+        "propagate",
+        "propagate/S/sum1",
+        cause="the signal is multiplied by the derivative of the activation, as a gradient is",
+    ),
+    "GELU written out differentiated": Mutant(
+        DifferentiatedGelu,
+        "golden_tokens",
+        "propagate",
+        "propagate/S/wide",
+        cause="the signal is multiplied by the derivative of the activation, as a gradient is",
+    ),
     "sigmoid explained, not what is in front": Mutant(
         SigmoidForLogit, "golden_sigmoid", "propagate", "propagate/S/score"
     ),
-    "class 0 of a single sigmoid": Mutant(OtherClassOfTheSigmoid, "golden_sigmoid", "propagate", "propagate/S/score"),
+    "class 0 of a single sigmoid": Mutant(
+        OtherClassOfTheSigmoid, "golden_sigmoid", "propagate", "propagate/S/score", cause="the sign is wrong"
+    ),
     "sigmoid of a pixel explained": Mutant(SigmoidForLogit, "golden_pixel", "propagate", "propagate/S/scores:classes"),
     "pixel counted in Fortran order": Mutant(
         TargetInFortranOrder, "golden_pixel", "propagate", "propagate/S/scores:classes"
     ),
     "every class of a pixel": Mutant(EveryClassAtThePixel, "golden_pixel", "propagate", "propagate/S/scores:classes"),
     "layers started from the input": Mutant(SourcesFromTheInput, "golden_frontier", "forward", "forward/value/conv1"),
-    "frontier not masked": Mutant(FrontierNotMasked, "golden_frontier", "propagate", "propagate/S/running"),
+    "frontier not masked": Mutant(
+        FrontierNotMasked, "golden_frontier", "propagate", "propagate/S/running", cause="the mask is forgotten"
+    ),
 }

@@ -152,22 +152,60 @@ class ReducedAlongTheLastAxis(Independent):
 
 
 TOKENS = {
-    "epsilon added to the root": Mutant(EpsilonOutsideTheRoot, "golden_norms", "forward", "forward/value/instance"),
-    "variance of a sample": Mutant(VarianceOfASample, "golden_tokens", "forward", "forward/value/normed"),
+    "epsilon added to the root": Mutant(
+        EpsilonOutsideTheRoot, "golden_norms", "forward", "forward/value/instance", cause="epsilon is added to the root"
+    ),
+    "variance of a sample": Mutant(
+        VarianceOfASample,
+        "golden_tokens",
+        "forward",
+        "forward/value/normed",
+        cause="the variance counts one value less",
+    ),
     "groups of a norm left out": Mutant(GroupsLeftOut, "golden_norms", "forward", "forward/value/beta"),
-    "LayerNorm for RMSNorm": Mutant(MeanSubtracted, "golden_last", "forward", "forward/value/gamma"),
-    "signal times σ": Mutant(SigmaOnTheSignal, "golden_norms", "solve", "solve/weight/dense1/0"),
-    "signal times σ of tokens": Mutant(SigmaOnTheSignal, "golden_tokens", "solve", "solve/weight/last/0"),
+    "LayerNorm for RMSNorm": Mutant(
+        MeanSubtracted, "golden_last", "forward", "forward/value/gamma", cause="the mean is subtracted"
+    ),
+    "signal times σ": Mutant(
+        SigmaOnTheSignal,
+        "golden_norms",
+        "solve",
+        "solve/weight/dense1/0",
+        cause="the signal is multiplied by the divisor",
+    ),
+    "signal times σ of tokens": Mutant(
+        SigmaOnTheSignal,
+        "golden_tokens",
+        "solve",
+        "solve/weight/last/0",
+        cause="the signal is multiplied by the divisor",
+    ),
     "norm passed as an activation": Mutant(NormWithoutFit, "golden_norms", "solve", "solve/weight/dense1/0"),
-    "channels taken on axis 1": Mutant(ChannelsOnAxisOne, "golden_tokens", "solve", "solve/weight/last/0"),
+    "channels taken on axis 1": Mutant(
+        ChannelsOnAxisOne,
+        "golden_tokens",
+        "solve",
+        "solve/weight/last/0",
+        cause="the channels lie on axis 3, not on axis 1",
+    ),
     "channels always taken last": Mutant(ChannelsAlwaysLast, "golden_tokens", "solve", "solve/weight/sum1/0"),
     "a fit for each token": Mutant(TokensFittedOneByOne, "golden_tokens", "solve", "solve/weight/gelu/0"),
     "λ on means over tokens": Mutant(LambdaOfATokensMean, "golden_tokens", "solve", "solve/weight/gelu/0"),
     "mean over an axis divided": Mutant(ReduceDivided, "golden_reduce", "solve", "solve/weight/rows/0"),
     "largest of a map at its corner": Mutant(UnpooledToTheCorner, "golden_reduce", "propagate", "propagate/S/conv2"),
     "switches of a whole map count through the batch": Mutant(
-        SwitchOverTheBatch, "golden_reduce", "forward", "forward/switch/largest"
+        SwitchOverTheBatch,
+        "golden_reduce",
+        "forward",
+        "forward/switch/largest",
+        cause="the index counts over samples and channels too",
     ),
-    "mean for a sum": Mutant(MeanForSum, "golden_reduce", "forward", "forward/value/sum:reduced"),
+    "mean for a sum": Mutant(
+        MeanForSum,
+        "golden_reduce",
+        "forward",
+        "forward/value/sum:reduced",
+        cause="the sum is taken where the mean is, or the other way round",
+    ),
     "mean over another axis": Mutant(ReducedAlongTheLastAxis, "golden_reduce", "forward", "forward/value/rows"),
 }
