@@ -12,9 +12,9 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.data import as_samples
-from mipin_ref.errors import MipinError, UnsupportedModel
+from mipin_ref.errors import MipinError
 from mipin_ref.files import check_folder
-from mipin_ref.golden.case import ARRAYS, KIND, MANIFEST, Case, read_case, write_case
+from mipin_ref.golden.case import ARRAYS, KIND, MANIFEST, SOURCE, Case, read_case, write_case
 from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import Material, recorded
 from mipin_ref.golden.perturb import DTYPES, FLOOR, HOPELESS, RECIPE, RUNS, SAFETY, SEEDS, changes, tolerance
@@ -23,6 +23,7 @@ from mipin_ref.golden.stages import STAGES, Stage
 from mipin_ref.golden.stages.stage import what
 from mipin_ref.golden.values import Golden
 from mipin_ref.graph.load import load
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.layers import HostArray
@@ -36,7 +37,7 @@ PARAMETER_LIMIT = 2 << 20
 def make(
     model: str | Path,
     x: Any,
-    target: int,
+    target: int | tuple[int, ...],
     folder: str | Path,
     *,
     labels: Any = None,
@@ -51,7 +52,8 @@ def make(
 ) -> Case:
     """Write the golden values of one target of a model into a folder, and return them.
 
-    model: path of the ONNX file, which the manifest names relative to the folder; x: few samples [N, *input_shape],
+    model: path of the ONNX file, which the manifest names relative to the folder; target: a class, or a tuple of
+    indices where the output has more axes; x: few samples [N, *input_shape],
     which are calibration set and explained samples at once; labels: [N]; the other options as in `fit`, in float64;
     progress: show bars on a terminal.
     Everything is kept and every fit is written out a row a location, so that this is for small samples.
@@ -63,14 +65,14 @@ def make(
     folder = path_of(folder, "a case")
     check_folder(folder, (MANIFEST, ARRAYS))
     net = load(model, output=output)
-    target = net.check_target(target)
-    data = as_samples(x)
+    index = net.check_target(target)
+    data = as_samples(x, whole=net.whole)
     batch = np.ascontiguousarray(data[0 : len(data)])
     known = checked_labels(labels, len(data), net)
     inverse = fit(
         net,
         batch,
-        target,
+        net.target(index),
         labels=known,
         ridge=ridge,
         conv_bias=conv_bias,
@@ -80,13 +82,8 @@ def make(
         fit_on=fit_on,
         progress=progress,
     )
-    for step in inverse.plan.fitted:
-        if step.axis != 1:
-            raise UnsupportedModel(
-                f"tensor {step.tensor!r} has its channels on axis {step.axis}, and a golden case has them on axis 1; "
-                f"golden cases of such networks cannot be written"
-            )
-    material = recorded(net, inverse.plan, inverse.target, batch)
+    part, place = facing(net, index)
+    material = recorded(part, inverse.plan, place, batch)
     golden = golden_values(material, inverse, fit_rows(material, inverse, known))
     with progress_bar(progress) as start:
         _agree(golden, start("the fit written out", len(inverse.plan.fitted)))
@@ -102,8 +99,9 @@ def fit_rows(material: Material, inverse: Inverse, labels: HostArray | None) -> 
     """Which samples the fit uses, [N] bool."""
     if inverse.options.fit_on == "all":
         return np.ones(material.samples, np.bool_)
-    classes = material.values[material.net.logits].argmax(axis=-1) if labels is None else labels
-    return np.asarray(classes == inverse.target).reshape(-1)
+    if labels is not None:
+        return np.asarray(labels == inverse.target)
+    return np.asarray(material.values[material.net.logits].argmax(axis=-1) == material.target).reshape(-1)
 
 
 def golden_values(material: Material, inverse: Inverse, rows: HostArray) -> Golden:
@@ -152,22 +150,28 @@ class _Book:
         return None if value.nbytes > PARAMETER_LIMIT else self.keep(name, value)
 
     def manifest(self, file: str, inverse: Inverse, labels: HostArray | None) -> dict[str, Any]:
-        golden, net, plan = self.golden, inverse.net, inverse.plan
+        golden, net, plan = self.golden, self.golden.material.net, inverse.plan
         given = [self._given("x", golden.material.values[net.input], "input samples")]
         given.append(self._given("rows", golden.rows.astype(np.uint8), "1 for the samples that the fit uses"))
         if labels is not None:
             given.append(self._given("labels", labels.astype(np.int64), "classes of the samples"))
+        for name, value in golden.material.sources.items():
+            given.append(self._given(SOURCE + name, value, f"value of tensor {name!r}, which no layer makes"))
         layers = describe_layers(net, self.keep_small)
         stages: list[dict[str, Any]] = [
             {"name": stage.name, "given": stage.given, "tensors": self._tensors(stage)} for stage in STAGES
         ]
         stored = {entry["name"]: entry["array"] for stage in stages for entry in stage["tensors"]}
-        options = {"target": inverse.target, **asdict(inverse.options)}
+        options = {"target": golden.material.target, **asdict(inverse.options)}
+        named: dict[str, Any] = {"file": file, "sha256": net.sha256, "output": net.output}
+        if net is not inverse.net:
+            asked = inverse.net.target(inverse.target)
+            named["target"] = list(asked) if isinstance(asked, tuple) else asked
         return {
             "format": KIND.format,
             "version": KIND.version,
             "packages": store.packages(),
-            "model": {"file": file, "sha256": net.sha256, "output": net.output},
+            "model": named,
             "options": options,
             "samples": golden.material.samples,
             "fit_samples": int(golden.rows.sum()),

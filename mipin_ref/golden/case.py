@@ -25,6 +25,8 @@ from mipin_ref.seal import OPEN, has_seal, is_whole, sealed
 
 KIND = store.Kind("mipin-golden", 1, "the arrays of a golden case", sealed=False)
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
+SOURCE = "source/"
+"""What the name of a given array begins with that is the value of a tensor which no layer makes."""
 BESIDE_MODEL = "golden"
 """The folder of a case in that of its model."""
 
@@ -76,7 +78,7 @@ class Case:
         return {tensor.name: tensor.array for tensor in self.tensors}
 
     def given(self, name: str) -> HostArray | None:
-        """x, rows or labels; None where the case has none."""
+        """x, rows, labels or SOURCE + tensor; None where the case has none."""
         for entry in self.manifest["given"]:
             if entry["name"] == name:
                 return self.arrays[entry["array"]]

@@ -43,7 +43,8 @@ class Causes:
         deviation = Deviation(tensor.name, tensor.tensor, golden, value)
         for cause, by in STAGE_OF[tensor.stage].causes(deviation, self):
             try:
-                mistaken = by()
+                with np.errstate(all="ignore"):
+                    mistaken = by()
             except (MipinError, ValueError, IndexError):
                 continue  # this mistake has no meaning for this tensor
             apart = float(np.max(np.abs(mistaken - value), initial=0.0)) if mistaken.shape == value.shape else np.inf
@@ -69,9 +70,8 @@ class Causes:
             return self.case.arrays[self.case.array_names[f"forward/value/{tensor}"]]
 
     def layer(self, output: str) -> Layer:
-        assert self.network is not None
         with decoding(self.case.folder, f"a case of the network {self.case.model.name}"):
-            return next(layer for layer in self.network.layers if layer.output == output)
+            return next(layer for layer in self.golden.material.net.layers if layer.output == output)
 
 
 def _single(value: HostArray, golden: HostArray) -> bool:

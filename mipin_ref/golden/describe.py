@@ -44,8 +44,8 @@ def _plain(value: Any) -> Any:
         names = ("kernel", "strides", "begin", "end", "dilations")
         return {name: [int(n) for n in getattr(value, name)] for name in names}
     if isinstance(value, dict):
-        return {name: _number(one) for name, one in value.items()}
-    return list(value) if isinstance(value, tuple) else _number(value)
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else _number(value)
 
 
 def _number(value: Any) -> Any:
@@ -81,6 +81,8 @@ def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, s
         }
         if step.mask and step.positive:
             record["positive"] = True
+        if step.axis != 1:
+            record["axis"] = step.axis
         if step.fitted:
             row = report[step.tensor]
             record |= {

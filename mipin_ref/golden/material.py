@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,31 +15,50 @@ from mipin_ref.inverse.descent.batch import Batch
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.layers import HostArray, Switched, switched
+from mipin_ref.layers import HostArray, Layer, Recording, Stateful, Switched, stateful, switched
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """values: of every tensor [n, *shape]; switches: of every max-pool [n, C, *map], flat within sample and channel."""
+    """net: the part of the network that the target faces; target: its index into the logits of that.
+
+    values: of every tensor [n, *shape]; switches: of every max-pool [n, C, *map], flat within sample and channel;
+    kept: states of layers that are known and not made of these; taps: states of all layers by output, of a max-pool
+    the winning taps.
+    """
 
     net: Network
     plan: Plan
     target: int
     values: Arrays
     switches: Arrays
+    kept: Arrays = field(default_factory=dict)
     taps: Arrays = field(init=False)
 
     def __post_init__(self) -> None:
-        taps = {
-            # Indices within a map are flat indices of its first sample and channel: the tap is the same.
-            layer.output: layer.taps(self.switches[layer.output])
-            for layer in pools(self.net)
-        }
+        # Indices within a map are flat indices of its first sample and channel: the tap is the same.
+        made: dict[Recording, HostArray] = {("switches", name): value for name, value in self.switches.items()}
+        made |= {("value", name): value for name, value in self.values.items()}
+        taps = {layer.output: layer.state(made) for layer in stateful(self.net.layers).values()}
+        taps |= self.kept
         object.__setattr__(self, "taps", taps)
 
     @property
     def samples(self) -> int:
         return len(self.values[self.net.input])
+
+    @property
+    def sources(self) -> dict[str, HostArray]:
+        """The values of the tensors that the layers start from beside the input."""
+        return {name: self.values[name] for name in self.net.sources}
+
+    def axis(self, tensor: str) -> int:
+        """The axis of a tensor's channels, counted with the samples; 1 wherever no fit says another."""
+        step = self.plan.step_of.get(tensor)
+        if step is not None and step.axis != 1:
+            return step.axis
+        elsewhere = any(step.axis != 1 for step in self.plan.fitted)
+        return (self.net.told_axis(tensor) or 1) if elsewhere else 1
 
     @property
     def batch(self) -> Batch:
@@ -99,9 +119,24 @@ def pools(net: Network) -> list[Switched]:
     return list(switched(net.layers).values())
 
 
-def recorded(net: Network, plan: Plan, target: int, x: HostArray) -> Material:
-    """All values and switches of the network on x [n, *input_shape]. Raises InvalidData as the recorder does."""
-    recording = Recorder(net, list(net.shapes), [layer.output for layer in pools(net)])(x)
+def contests(layers: Iterable[Layer]) -> list[Stateful]:
+    """The layers whose state is which of their inputs won, each number for itself."""
+    pooled = switched(layers := [*layers])
+    return [
+        layer
+        for layer in stateful(layers).values()
+        if layer.output not in pooled and layer.state_dtype(np.dtype(np.float64)).kind in "iu"
+    ]
+
+
+def recorded(
+    net: Network, plan: Plan, target: int, x: HostArray, sources: Mapping[str, HostArray] | None = None
+) -> Material:
+    """All values and switches of the network on x [n, *input_shape]; sources: see Recorder.
+
+    Raises InvalidData as the recorder does.
+    """
+    recording = Recorder(net, list(net.shapes), [layer.output for layer in pools(net)])(x, sources=sources)
     sizes = {layer.output: int(np.prod(layer.in_shape[1:])) for layer in pools(net)}
     switches = {output: recording.switches[output] % size for output, size in sizes.items()}
     return Material(net, plan, target, dict(recording.values), switches)

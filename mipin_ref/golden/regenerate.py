@@ -15,7 +15,7 @@ from mipin_ref.golden.case import Case, read_case
 from mipin_ref.golden.compare import Verification, verify
 from mipin_ref.golden.describe import describe_layers, describe_steps
 from mipin_ref.golden.material import recorded
-from mipin_ref.golden.reread import reread
+from mipin_ref.golden.reread import asked, reread
 from mipin_ref.golden.stages import STAGES
 from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
@@ -33,13 +33,15 @@ def remake(folder: str | Path) -> Verification:
     case = read_case(folder)
     if not case.model.is_file():
         raise InvalidData(f"there is no model {str(case.model)!r} to make the case of")
-    net, x, labels = load(case.model, output=case.manifest["model"]["output"]), case.given("x"), case.given("labels")
+    whole, x, labels = load(case.model, output=case.manifest["model"]["output"]), case.given("x"), case.given("labels")
     if x is None:
         raise CorruptFile(f"the case in {str(folder)!r} has no samples")
     with decoding(case.folder, f"a case of the network {case.model.name}"):
-        options = dict(case.manifest["options"])
-        inverse = fit(net, x, options.pop("target"), labels=labels, **options)
-    golden, fresh = reread(case, net), recorded(net, inverse.plan, inverse.target, x)
+        options = {name: value for name, value in case.manifest["options"].items() if name != "target"}
+        inverse = fit(whole, x, asked(case), labels=labels, **options)
+    golden = reread(case, whole)
+    net = golden.material.net
+    fresh = recorded(net, inverse.plan, golden.material.target, x)
     _check_lasting(case, net, inverse)
     if not np.array_equal(golden.rows, fit_rows(fresh, inverse, labels)):
         raise CorruptFile(f"the rows of {str(folder)!r} are not those that its options select")

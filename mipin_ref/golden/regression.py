@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from mipin_ref.backend import get_backend
+from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.errors import InvalidData
+from mipin_ref.golden.regressors import regressors_of
 from mipin_ref.inverse.descent.pull_back import pull_back
-from mipin_ref.inverse.plan import Step, block_shapes
-from mipin_ref.layers import Conv, HostArray, as_kind
-from mipin_ref.layers.padding import padded
+from mipin_ref.inverse.plan import Branch, Step, block_shapes
+from mipin_ref.layers import HostArray, Shared, as_kind
 
 Arrays = Mapping[str, HostArray]
+Pull = Callable[[Backend, Branch, Mapping[str, Array], Mapping[str, Array]], Array]
 Noise = Callable[[HostArray], HostArray]
 Mistake = Literal["none", "not centred", "no intercept", "penalised intercept", "intercept", "one by one"]
 
@@ -30,10 +31,11 @@ ROWS_BYTES = 2 << 30
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Channels of a tensor with regressors in common: columns [n, locations, k], for each branch in turn."""
+    """Channels of a tensor with regressors in common: columns [n, locations, k], so many of each branch in turn."""
 
     channels: tuple[int, ...]
     columns: HostArray
+    widths: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,39 +55,42 @@ def exactly(a: HostArray) -> HostArray:
 
 @dataclass(frozen=True)
 class Regression:
-    """The problem of a step; column: only the target's logit is a regressor, and comes as [n, 1]."""
+    """The problem of a step; column: only the target's logit is a regressor, and comes as [n, 1]; pull: what brings
+    signals back through a branch that has no weights of its own.
+    """
 
     step: Step
     column: bool
+    pull: Pull = pull_back
 
     def groups(self, signals: Arrays, taps: Arrays) -> list[Group]:
-        """The regressors. signals: by tensor [n, ...]; taps: winning taps of max-pools.
+        """The regressors. signals: by tensor [n, ...]; taps: states of layers, of a pool the winning taps, by output.
 
         Raises InvalidData where they would take more than ROWS_BYTES.
         """
         step = self.step
-        own = [pull_back(get_backend(), branch, signals, taps) for branch in step.own]
+        own = [self._in_front(self.pull(get_backend(), branch, signals, taps)) for branch in step.own]
         n = len(next(iter(signals.values())))
         groups = []
         for channels in self._classes():
             parts: list[HostArray] = []
             for branch in step.branches:
-                layer, signal = branch.layer, signals[branch.layer.output]
-                if not branch.shared:
+                if branch.shared:
+                    layer, signal = as_kind(branch.layer, Shared), signals[branch.layer.output]
+                    signal = step.channels_first(get_backend(), signal)
+                    size = step.in_front(step.shape)[1:]
+                    parts.append(regressors_of(layer).columns(layer, self._group(layer, channels[0]), signal, size))
+                else:
                     pulled = own[step.own.index(branch)]
                     parts.append(pulled[:, channels[0]].reshape(n, -1, 1))
-                elif layer.sample_rows:
-                    parts.append(signal[:, None, :])
-                else:
-                    conv = as_kind(layer, Conv)
-                    parts.append(_shifted(conv, self._group(conv, channels[0]), signal, step.shape[1:]))
-            size = sum(part.size for part in parts) * 8
-            if size > ROWS_BYTES:
+            taken = sum(part.size for part in parts) * 8
+            if taken > ROWS_BYTES:
                 raise InvalidData(
-                    f"the rows of tensor {step.tensor!r}, written out, take {size / 1e9:.1f} GB; make the case of "
+                    f"the rows of tensor {step.tensor!r}, written out, take {taken / 1e9:.1f} GB; make the case of "
                     "fewer samples"
                 )
-            groups.append(Group(channels, np.concatenate(parts, axis=2)))
+            widths = tuple(part.shape[2] for part in parts)
+            groups.append(Group(channels, np.concatenate(parts, axis=2), widths))
         return groups
 
     def solve(
@@ -107,9 +112,9 @@ class Regression:
         shapes = block_shapes(self.step, column=self.column)
         blocks = [np.zeros(shape) for shape in shapes]
         centred = (self.step.intercept or mistake == "intercept") and mistake not in ("no intercept", "not centred")
-        intercept = np.zeros(self.step.shape[0]) if self.step.intercept or mistake == "intercept" else None
+        intercept = np.zeros(self.step.channels) if self.step.intercept or mistake == "intercept" else None
         condition, rank = 1.0, np.iinfo(np.int64).max
-        flat = x.astype(np.float64).reshape(len(x), self.step.shape[0], -1)
+        flat = self._in_front(x.astype(np.float64)).reshape(len(x), self.step.channels, -1)
         for group in self.groups(signals, taps):
             z = row_noise(group.columns[rows].reshape(-1, group.columns.shape[2]))
             y = flat[rows][:, list(group.channels)].transpose(0, 2, 1).reshape(len(z), -1)
@@ -118,9 +123,10 @@ class Regression:
                 z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
             elif centred:
                 z, y = z - mean_z, y - mean_y
+                condition = max(condition, _cancelled(z, mean_z, ridge))
             gram, right = _symmetric(z.T @ z, noise), noise(z.T @ y)
             if mistake == "one by one":
-                gram = gram * self._beside()
+                gram = gram * _beside(group)
             weights, worst, kept = ridged(gram, right, ridge)
             condition, rank = max(condition, worst), min(rank, kept)
             if mistake == "penalised intercept":
@@ -136,59 +142,44 @@ class Regression:
 
     def predict(self, signals: Arrays, taps: Arrays, inverted: Inverted, *, affine: bool) -> HostArray:
         """X̂ [n, *shape] before any mask; affine: with the intercept."""
-        n = len(next(iter(signals.values())))
-        predicted = np.zeros((n, self.step.shape[0], prod(self.step.shape[1:])))
+        n, step = len(next(iter(signals.values()))), self.step
+        predicted = np.zeros((n, step.channels, prod(step.shape) // step.channels))
         for group in self.groups(signals, taps):
             weights = self._load(inverted.blocks, group.channels)
             predicted[:, list(group.channels)] = (group.columns @ weights).transpose(0, 2, 1)
         if affine and inverted.intercept is not None:
             predicted += inverted.intercept[:, None]
-        return predicted.reshape(n, *self.step.shape)
+        shaped = predicted.reshape(n, *step.in_front(step.shape))
+        return shaped if step.axis == 1 else np.moveaxis(shaped, 1, step.axis)
+
+    def _in_front(self, x: HostArray) -> HostArray:
+        """x [n, *shape] with the channels in front; one number a sample counts as a channel."""
+        return np.asarray(self.step.channels_first(get_backend(), x)) if self.step.shape else x.reshape(len(x), 1)
 
     def _classes(self) -> list[tuple[int, ...]]:
         """Channels that have all regressors in common."""
-        channels = range(self.step.shape[0])
+        channels = range(self.step.channels)
         if self.step.own:
             return [(m,) for m in channels]
-        convs = [as_kind(layer, Conv) for layer in self.step.located]
+        layers = [as_kind(branch.layer, Shared) for branch in self.step.shared]
         classes: dict[tuple[int, ...], list[int]] = {}
         for m in channels:
-            classes.setdefault(tuple(self._group(layer, m) for layer in convs), []).append(m)
+            classes.setdefault(tuple(self._group(layer, m) for layer in layers), []).append(m)
         return [tuple(members) for members in classes.values()]
 
-    def _beside(self) -> HostArray:
-        """[k, k]: 1 where both regressors are of one branch."""
-        owner: list[int] = []
-        for number, branch in enumerate(self.step.branches):
-            layer, size = branch.layer, 1
-            if branch.shared and layer.sample_rows:
-                size = 1 if self.column else layer.out_shape[0]
-            elif branch.shared:
-                conv = as_kind(layer, Conv)
-                size = conv.weight.shape[0] // conv.groups * conv.window.taps
-            owner += [number] * size
-        return np.equal.outer(owner, owner).astype(np.float64)
-
-    def _group(self, layer: Conv, channel: int) -> int:
-        return channel * layer.groups // self.step.shape[0]
+    def _group(self, layer: Shared, channel: int) -> int:
+        return channel * regressors_of(layer).groups(layer) // self.step.channels
 
     def _places(self, blocks: Sequence[HostArray], channels: tuple[int, ...]) -> list[tuple[HostArray, bool]]:
         """For each block the part that these channels use, a view [d, k], or [o, d, taps] where the flag is set."""
-        places = []
-        for branch, block in zip(self.step.branches, blocks, strict=True):
-            layer = branch.layer
-            if not branch.shared:
-                places.append((block[channels[0] : channels[-1] + 1, None], False))
-            elif layer.sample_rows:
-                places.append((block[channels[0] : channels[-1] + 1], False))
-            else:
-                conv = as_kind(layer, Conv)
-                outputs, within = conv.weight.shape[0] // conv.groups, conv.weight.shape[1]
-                first = self._group(conv, channels[0]) * outputs
-                local = [m % within for m in channels]
-                taps = block.reshape(*block.shape[:2], -1)
-                places.append((taps[first : first + outputs, local[0] : local[-1] + 1], True))
-        return places
+        return [self._place(branch, block, channels) for branch, block in zip(self.step.branches, blocks, strict=True)]
+
+    def _place(self, branch: Branch, block: HostArray, channels: tuple[int, ...]) -> tuple[HostArray, bool]:
+        if not branch.shared:
+            return block[channels[0] : channels[-1] + 1, None], False
+        layer = as_kind(branch.layer, Shared)
+        known = regressors_of(layer)
+        return known.place(layer, block, channels, self._group(layer, channels[0])), known.kernel
 
     def _store(self, blocks: list[HostArray], channels: tuple[int, ...], weights: HostArray) -> None:
         at = 0
@@ -224,19 +215,19 @@ def ridged(gram: HostArray, right: HostArray, ridge: float) -> tuple[HostArray, 
     return vectors @ ((vectors.T @ right) / shifted[:, None]), condition, len(shifted)
 
 
+def _cancelled(z: HostArray, mean: HostArray, ridge: float) -> float:
+    """How much larger the squares of regressors are than what is left of them once they are centred, z [r, k]."""
+    left = np.sum(z * z, axis=0) + ridge
+    whole = left + len(z) * mean**2
+    return float(np.max(np.divide(whole, left, out=np.ones_like(left), where=left > 0), initial=1.0))
+
+
+def _beside(group: Group) -> HostArray:
+    """[k, k]: 1 where both regressors are of one branch."""
+    owner = np.repeat(np.arange(len(group.widths)), group.widths)
+    return np.equal.outer(owner, owner).astype(np.float64)
+
+
 def _symmetric(gram: HostArray, noise: Noise) -> HostArray:
     upper = np.triu(noise(gram))
     return upper + np.triu(upper, 1).T
-
-
-def _shifted(layer: Conv, group: int, signal: HostArray, size: tuple[int, ...]) -> HostArray:
-    """[n, locations, o·taps]: at input location i and tap u the signal of output location j, i = j·s - p + u·d."""
-    window, outputs = layer.window, layer.weight.shape[0] // layer.groups
-    s = signal[:, group * outputs : (group + 1) * outputs]
-    locations = s.shape[2:]
-    like = padded(get_backend(), np.zeros((*s.shape[:2], *size)), window, locations)
-    canvas: Any = np.zeros((window.taps, *like.shape))
-    for tap, offset in enumerate(window.offsets):
-        canvas[(tap, ..., *window.spread(offset, locations))] = s
-    cut: HostArray = canvas[(..., *window.crop(size))].reshape(window.taps, *s.shape[:2], -1)
-    return cut.transpose(1, 3, 2, 0).reshape(len(s), cut.shape[3], outputs * window.taps)

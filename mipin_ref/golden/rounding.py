@@ -30,10 +30,16 @@ class Rounding:
         return np.asarray(a + self.eps * largest * self.rng.uniform(-1, 1, a.shape))
 
     def forward(self, material: Material) -> Material:
-        """The material recorded anew: x and all parameters are rounded, at least as the network's own dtype rounds."""
+        """The material recorded anew: parameters, x and what else layers start from are rounded, at least as the
+        network's own dtype rounds.
+        """
         net = material.net
         rough = replace(self, eps=max(self.eps, float(np.finfo(net.dtype).eps)))
-        return recorded(_noisy(net, rough), material.plan, material.target, rough(material.values[net.input]))
+        noisy, x = _noisy(net, rough), material.values[net.input]
+        if x.dtype.kind == "f":
+            x = rough(x)
+        sources = {name: rough(value) for name, value in material.sources.items()}
+        return recorded(noisy, material.plan, material.target, x, sources or None)
 
 
 def _noisy(net: Network, rounding: Callable[[HostArray], HostArray]) -> Network:

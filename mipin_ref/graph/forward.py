@@ -97,8 +97,11 @@ class Recorder:
         if net.stem is not None and self._started != [net.input]:
             self._front = Front(net.stem, [name for name in self._started if name != net.input], threads)
 
-    def __call__(self, x: HostArray, first: int = 0) -> Record:
-        """Record one batch x [n, *input_shape]; `first` is its position in the data, for error messages.
+    def __call__(self, x: HostArray, first: int = 0, *, sources: Mapping[str, HostArray] | None = None) -> Record:
+        """Record one batch x [n, *input_shape].
+
+        first: its position in the data, for error messages; sources: what the layers start from beside x, by tensor
+        [n, ...], where it is known and is not to be made of x.
 
         Raises InvalidData for a wrong shape or dtype, and for NaN or Inf in x or in any recorded tensor.
         """
@@ -107,7 +110,11 @@ class Recorder:
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
             x = np.ascontiguousarray(x, net.dtype) if net.reads is None else _integers(x, net.reads)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
-        started = {net.input: x} if self._front is None else {net.input: x} | self._front(x, net.dtype)
+        started = {net.input: x}
+        if sources is not None:
+            started |= {name: np.ascontiguousarray(value, net.dtype) for name, value in sources.items()}
+        elif self._front is not None:
+            started |= self._front(x, net.dtype)
         for name in self._started:
             if name != net.input:
                 _check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -162,7 +162,8 @@ def fit(
     for (part, indices), plan in zip(parts.items(), plans, strict=True):
         if isinstance(at, str) and at == AUTO:
             plan = within_memory(part, options, plan, device, len(data), limit)
-        task = FitTask(part, plan, replace(options, at=plan.asked), device, data, known, limit, size)
+        there = _labels_of_part(known, indices)
+        task = FitTask(part, plan, replace(options, at=plan.asked), device, data, there, limit, size)
         try:
             made = _fitted(task, [*indices], shared, directory, progress)
         except RoundedTooMuch as told:
@@ -170,6 +171,16 @@ def fit(
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
     return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}
+
+
+def _labels_of_part(labels: npt.NDArray[np.int64] | None, indices: Mapping[int, int]) -> npt.NDArray[np.int64] | None:
+    """Labels as targets of the part that a fit is of; -1 for other classes. indices: target of the part -> of all."""
+    if labels is None or all(index == whole for index, whole in indices.items()):
+        return labels
+    there = np.full_like(labels, -1)
+    for index, whole in indices.items():
+        there[labels == whole] = index
+    return there
 
 
 def _fitted(

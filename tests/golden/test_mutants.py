@@ -19,6 +19,7 @@ def test_a_fault_is_named_where_it_is(name: str) -> None:
     assert seen is not None, f"'{name}' passes {mutant.case}"
     print(f"{name} | {mutant.case} | {seen.said}")
     assert (seen.stage, seen.first) == (mutant.stage, mutant.first), seen.said
+    assert mutant.cause is None or f"likely cause: {mutant.cause}" in seen.said, seen.said
 
 
 @pytest.mark.slow

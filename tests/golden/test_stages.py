@@ -22,7 +22,10 @@ from tests.golden.arrays import read
 FOLDER = Path(golden.__file__).parent
 PAGE = (FOLDER / "FORMAT.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((FOLDER / "manifest.schema.json").read_text(encoding="utf-8"))
-CASES = ("golden_cnn", "golden_wide_dense", "golden_target_class", "golden_ill_conditioned")
+CASES = (
+    *("golden_cnn", "golden_wide_dense", "golden_target_class", "golden_ill_conditioned"),
+    *("golden_tokens", "golden_last", "golden_extremum", "golden_frontier", "golden_pixel", "golden_squeeze"),
+)
 
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=STAGE_NAMES)
 some_cases = pytest.mark.parametrize("name", CASES)

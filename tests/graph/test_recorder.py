@@ -52,6 +52,19 @@ def test_emitted_model_holds_every_branch_to_the_wanted_tensor() -> None:
     np.testing.assert_allclose(record.values["join"], np.maximum(x, 0) + record.values["tanh"], rtol=1e-5, atol=1e-6)
 
 
+def test_what_stands_in_front_may_be_given() -> None:
+    """Then it is not made of x, and the layers start from it."""
+    sketch = Sketch(2, 6, 6)
+    running = sketch.node("CumSum", "x", sketch.const(np.array(2)), out="running")
+    flat = sketch.node("Flatten", sketch.node("Relu", running, out="fired"), out="flat")
+    net = mr.load(sketch.model(sketch.dense(flat, 72, 3)))
+    x, other = images(3), images(6)[3:]
+    np.testing.assert_allclose(Recorder(net, ["running"])(x).values["running"], np.cumsum(x, 2), rtol=1e-5, atol=1e-5)
+    given = Recorder(net, ["running", "fired"])(x, sources={"running": other})
+    np.testing.assert_array_equal(given.values["running"], other)
+    np.testing.assert_array_equal(given.values["fired"], np.maximum(other, 0))
+
+
 def test_tensors_that_are_called_like_our_weights() -> None:
     sketch = Sketch(4)
     hidden = sketch.node("Relu", sketch.dense("x", 4, 4), out="layer0:weight")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,23 +79,6 @@ def test_logits_of_several_axes_that_a_normalisation_makes() -> None:
     found = mr.fit(net, x, (7, 2)).attribute(x)
     np.testing.assert_array_equal(found.output, Recorder(net, ["normed"])(x).values["normed"][:, 7, 2])
     assert np.abs(found.attribution).max() > 0
-
-
-def test_a_golden_case_has_its_channels_on_axis_one(tmp_path: Path) -> None:
-    file = tmp_path / "model.onnx"
-    file.write_bytes(to_onnx(NETWORKS["channels_last"](), SHAPE).SerializeToString())
-    x = np.random.default_rng(1).standard_normal((6, *SHAPE)).astype(np.float32)
-    with pytest.raises(mr.UnsupportedModel, match=r"tensor '.*' has its channels on axis 3"):
-        mr.golden.make(file, x, 1, tmp_path / "case")
-
-
-def test_a_golden_case_with_a_norm_over_axis_one(tmp_path: Path) -> None:
-    """It is written, agrees with the fit written out, and is read again."""
-    file = tmp_path / "model.onnx"
-    file.write_bytes(to_onnx(NETWORKS["over_channels_first"](), SHAPE).SerializeToString())
-    x = np.random.default_rng(1).standard_normal((9, *SHAPE)).astype(np.float32)
-    case = mr.golden.make(file, x, 1, tmp_path / "case")
-    assert "Norm" in {layer["kind"] for layer in case.manifest["layers"]}
 
 
 @pytest.mark.parametrize("made", ["channels_last", "group_norms"])

@@ -4,6 +4,17 @@
 holds a second implementation of them, in plain JavaScript.
 """
 
-from golden import activations, convolutions, digits, joins, options, pools, solutions
+from golden import activations, convolutions, digits, gates, geometry, joins, norms, options, pools, solutions
 
-__all__ = ["activations", "convolutions", "digits", "joins", "options", "pools", "solutions"]
+__all__ = [
+    "activations",
+    "convolutions",
+    "digits",
+    "gates",
+    "geometry",
+    "joins",
+    "norms",
+    "options",
+    "pools",
+    "solutions",
+]

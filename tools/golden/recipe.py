@@ -23,7 +23,7 @@ class CaseRecipe:
 
     model: bytes | None
     x: Array
-    target: int
+    target: int | tuple[int, ...]
     labels: Array | None = None
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -16,13 +16,15 @@ Array = npt.NDArray[Any]
 class Sketch:
     """Collects nodes; each call appends one that reads the last output (or `source`) and returns its output's name."""
 
-    def __init__(self, seed: int, *input_shape: int) -> None:
+    def __init__(self, seed: int, *input_shape: int, opset: int = 17) -> None:
+        self.opset = opset
         self.rng = np.random.default_rng(seed)
         self.input_shape = input_shape
         self.last = "input"
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[TensorProto] = []
         self.outputs: list[str] = []
+        self.output_shape: tuple[int | str, ...] = ("classes",)
 
     def node(self, op: str, out: str, *more: str | Array, source: str | None = None, **attributes: Any) -> str:
         """An operator of one data input, further inputs given by name or as constants."""
@@ -40,6 +42,17 @@ class Sketch:
         within = channels // more.get("group", 1)
         weight = self.normal(outputs, within, *kernel) * np.sqrt(2 / (within * prod(kernel)))
         return self.node("Conv", out, weight, self.normal(outputs) * 0.1, source=source, **more)
+
+    def transposed(self, out: str, channels: int, outputs: int, *kernel: int, **more: Any) -> str:
+        """A ConvTranspose. channels: of the input; more: its attributes."""
+        groups = more.get("group", 1)
+        weight = self.normal(channels, outputs // groups, *kernel) * np.sqrt(2 * groups / (channels * prod(kernel)))
+        return self.node("ConvTranspose", out, weight, self.normal(outputs) * 0.1, **more)
+
+    def tokens(self, out: str, inputs: int, outputs: int) -> str:
+        """A Dense layer along the last axis, as MatMul and Add."""
+        self.node("MatMul", f"{out}.product", self.normal(inputs, outputs) * np.sqrt(2 / inputs))
+        return self.node("Add", out, self.normal(outputs) * 0.1)
 
     def dense(self, out: str, inputs: int, outputs: int, source: str | None = None) -> str:
         weight = self.normal(inputs, outputs) * np.sqrt(2 / inputs)
@@ -66,15 +79,15 @@ class Sketch:
         return self.rng.standard_normal(shape)
 
     def model(self) -> bytes:
-        """The file; its outputs are `outputs`, else the last one."""
+        """The file; its outputs are `outputs`, else the last one, of `output_shape`."""
         inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *self.input_shape])]
         outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "classes"])
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *self.output_shape])
             for name in self.outputs or [self.last]
         ]
         graph = helper.make_graph(self.nodes, "golden", inputs, outputs, self.initializers)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="golden")
-        made.ir_version = 8
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="golden")
+        made.ir_version = 8 if self.opset < 19 else 9
         onnx.checker.check_model(made)
         content: bytes = made.SerializeToString(deterministic=True)
         return content

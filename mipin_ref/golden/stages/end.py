@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from mipin_ref.golden.material import Material, pools
+from mipin_ref.golden.material import Material, contests, pools
 from mipin_ref.golden.rounding import Rounding
 from mipin_ref.golden.stages.propagate import signal_causes
 from mipin_ref.golden.stages.signatures import reordered, scaled
 from mipin_ref.golden.stages.stage import Deviation, Evidence, Explained, Pairs, Stage, sample_axes, what
 from mipin_ref.golden.values import Golden, Named
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.layers import HostArray, Layer
 
 
 class End(Stage):
@@ -69,7 +70,7 @@ def _explained(material: Material, s: Named, a: Named) -> Pairs:
 
 
 def _ties_kept(exact: Material, noisy: Material) -> Material:
-    """The perturbed material with the exact one's switches wherever the window chose an equal value.
+    """The perturbed material with the exact one's switches and winners wherever an equal value was chosen.
 
     Equal values that come about by equal arithmetic stay equal in any implementation: their rounding is the same.
     """
@@ -80,4 +81,12 @@ def _ties_kept(exact: Material, noisy: Material) -> Material:
         flat = mine.reshape(*mine.shape[:2], -1), theirs.reshape(*theirs.shape[:2], -1)
         equal = np.equal(*(np.take_along_axis(value, chosen, axis=2) for chosen in flat)).reshape(mine.shape)
         switches[layer.output] = np.where(equal, mine, theirs)
-    return replace(noisy, switches=switches)
+    winners = {layer.output: _winners_kept(layer, exact, noisy) for layer in contests(exact.net.layers)}
+    return replace(noisy, switches=switches, kept=winners)
+
+
+def _winners_kept(layer: Layer, exact: Material, noisy: Material) -> HostArray:
+    values = np.stack([exact.values[name] for name in layer.inputs])
+    mine, theirs = exact.taps[layer.output], noisy.taps[layer.output]
+    one, other = (np.take_along_axis(values, won[None].astype(np.int64), axis=0)[0] for won in (mine, theirs))
+    return np.where(one == other, mine, theirs)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mipin_ref.golden.material import Material, pools
+from mipin_ref.golden.material import Material, contests, pools
 from mipin_ref.golden.rounding import Rounding
+from mipin_ref.golden.stages.pull_slips import last_winner
 from mipin_ref.golden.stages.signatures import reordered, scaled
 from mipin_ref.golden.stages.slips import forward_slips
 from mipin_ref.golden.stages.stage import Deviation, Evidence, Explained, Pairs, Stage, sample_axes
@@ -24,9 +25,10 @@ class Forward(Stage):
     meanings: ClassVar = {
         "value": "value of the tensor, X",
         "switch": "winning location of each window, index into the input map in C order",
+        "winner": "which input won each place, the first of equals",
         "mask": "1 where the value is not zero",
     }
-    exact = frozenset({"switch", "mask"})
+    exact = frozenset({"switch", "winner", "mask"})
     optional = frozenset()
 
     def compared(self, golden: Golden) -> Pairs:
@@ -51,8 +53,11 @@ class Forward(Stage):
         golden, tensor = deviation.golden, deviation.tensor
         if deviation.what == "switch":
             yield from _switch_causes(tensor, golden, evidence)
+        elif deviation.what == "winner":
+            yield from _winner_causes(tensor, golden, evidence)
         elif deviation.what == "mask":
             yield "the mask asks for X > 0 instead of X ≠ 0", lambda: evidence.value(tensor) > 0
+            yield "the mask asks for X ≠ 0 instead of X > 0", lambda: evidence.value(tensor) != 0
             yield "the mask is the wrong way round", lambda: 1 - golden
         else:
             yield from reordered(golden, deviation.value)
@@ -66,6 +71,8 @@ def _recorded(material: Material) -> Pairs:
         yield f"forward/value/{layer.output}", material.values[layer.output]
     for layer in pools(material.net):
         yield f"forward/switch/{layer.output}", material.switches[layer.output]
+    for contest in contests(material.net.layers):
+        yield f"forward/winner/{contest.output}", material.taps[contest.output].astype(np.int64)
     for step in material.plan.steps:
         if step.mask:
             yield f"forward/mask/{step.tensor}", step.fired(material.values[step.tensor]).astype(np.uint8)
@@ -86,6 +93,18 @@ def _switch_causes(tensor: str, golden: HostArray, evidence: Evidence) -> Explai
     yield (
         "the index counts in Fortran order",
         lambda: np.ravel_multi_index(np.unravel_index(golden.astype(np.int64), size), size, order="F"),
+    )
+
+
+def _winner_causes(tensor: str, golden: HostArray, evidence: Evidence) -> Explained:
+    """Inputs counted from 1 are told without the network."""
+    yield "inputs are counted from 1", lambda: golden + 1
+    if evidence.network is None:
+        return
+    layer = evidence.layer(tensor)
+    yield (
+        "of equal values the last one wins instead of the first",
+        lambda: last_winner(layer, evidence.golden.material),
     )
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from mipin_ref.backend import get_backend
 from mipin_ref.golden.material import Material
-from mipin_ref.golden.regression import Inverted
+from mipin_ref.golden.regression import Inverted, Regression
 from mipin_ref.golden.rounding import Rounding
 from mipin_ref.golden.stages.signatures import reordered, scaled
-from mipin_ref.golden.stages.solve import flipped
+from mipin_ref.golden.stages.solve import flipped, slipped
 from mipin_ref.golden.stages.stage import Deviation, Evidence, Explained, Pairs, Stage, sample_axes
 from mipin_ref.golden.values import Golden, Named
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.layers import switched
+from mipin_ref.layers import HostArray
 
 
 class Propagate(Stage):
@@ -120,12 +121,8 @@ def _step_causes(deviation: Deviation, golden: Golden) -> Explained:
             "the kernel is flipped in space",
             lambda: material.predict(step, above, flipped(inverted), affine=source) * mask,
         )
-    pool = switched(step.layers[:1]).get(step.layers[0].output)
-    if inverted is None and pool is not None:
-        yield (
-            "where several windows chose a location their values are added, not averaged",
-            lambda: pool.adjoint(get_backend(), above[pool.output], material.taps[pool.output]) * mask,
-        )
+    for cause, regression in slipped(material, step):
+        yield cause, partial(_descended, material, regression, inverted, above, mask, source)
     x = material.values[tensor]
     if source:
         yield "S is the attribution", lambda: golden.a[tensor]
@@ -133,3 +130,13 @@ def _step_causes(deviation: Deviation, golden: Golden) -> Explained:
     else:
         yield "A is the source signal", lambda: golden.s[tensor]
         yield "A is the contribution A·X", lambda: golden.a[tensor] * x
+
+
+def _descended(
+    material: Material, regression: Regression, inverted: Inverted | None, above: Named, mask: HostArray, source: bool
+) -> HostArray:
+    """The signal of a step by a regression with a mistake."""
+    step, signals = regression.step, material.read(regression.step, above)
+    if inverted is None:
+        return np.asarray(regression.pull(get_backend(), step.branches[0], signals, material.taps) * mask)
+    return regression.predict(signals, material.taps, inverted, affine=source) * mask

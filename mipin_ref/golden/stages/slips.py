@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -44,6 +44,7 @@ from mipin_ref.layers import (
     as_kind,
 )
 from mipin_ref.layers.averages import average, window_counts
+from mipin_ref.layers.resize import COORDINATES, ROUNDINGS
 
 Slips = Callable[[Layer, Arrays, HostArray], Explained]
 """Takes a layer, the golden values by tensor, and its own golden value."""
@@ -132,6 +133,60 @@ def _normed(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     norm, x = as_kind(layer, Norm), values[layer.input].astype(np.float64)
     bare = replace(norm, divisor=replace(norm.divisor, epsilon=0.0))
     yield "epsilon is missing", lambda: bare.forward(get_backend(), [x])
+    if norm.divisor.epsilon:
+        outside = replace(norm.divisor, epsilon=0.0, offset=norm.divisor.offset + norm.divisor.epsilon)
+        yield "epsilon is added to the root", lambda: replace(norm, divisor=outside).forward(get_backend(), [x])
+    if norm.centred and norm.count > 1:
+        sample = replace(norm.divisor, factor=norm.divisor.factor * norm.count / (norm.count - 1))
+        yield "the variance counts one value less", lambda: replace(norm, divisor=sample).forward(get_backend(), [x])
+    other = "the mean is not subtracted" if norm.centred else "the mean is subtracted"
+    yield other, lambda: replace(norm, centred=not norm.centred).forward(get_backend(), [x])
+    plain = replace(norm, scale=np.ones_like(norm.scale), shift=np.zeros_like(norm.shift))
+    yield "scale and shift are missing", lambda: plain.forward(get_backend(), [x])
+
+
+def _reduced(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    means, x = as_kind(layer, Reduce), [values[layer.input].astype(np.float64)]
+    other = replace(means, total=not means.total)
+    yield "the sum is taken where the mean is, or the other way round", lambda: other.forward(get_backend(), x)
+
+
+def _resized(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    resize, x = as_kind(layer, Resize), [values[layer.input].astype(np.float64)]
+    if resize.scales is not None:
+        quotients = replace(resize, scales=None)
+        yield (
+            "scales are the quotients of the sizes, not those that are stated",
+            partial(quotients.forward, get_backend(), x),
+        )
+    for coordinates in COORDINATES:
+        if coordinates != resize.coordinates:
+            other = replace(resize, coordinates=coordinates)
+            yield f"coordinates are {coordinates}, not {resize.coordinates}", partial(other.forward, get_backend(), x)
+    for rounding in ROUNDINGS if resize.mode == "nearest" else ():
+        if rounding != resize.rounding:
+            other = replace(resize, rounding=rounding)
+            yield (
+                f"the nearest location is that of {rounding}, not {resize.rounding}",
+                partial(other.forward, get_backend(), x),
+            )
+
+
+def _kept(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    where, x = as_kind(layer, Where), [values[name].astype(np.float64) for name in layer.inputs]
+    other = replace(where, mask_set=~where.mask_set)
+    yield "the mask is the wrong way round", lambda: other.forward(get_backend(), x)
+
+
+def _activated(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    activation, x = as_kind(layer, Activation), [values[layer.input].astype(np.float64)]
+    if activation.function == "Gelu":
+        approximate = "none" if activation.options.get("approximate", "none") == "tanh" else "tanh"
+        other = replace(activation, options={"approximate": approximate})
+        yield "GELU by the tanh formula, or the other way round", lambda: other.forward(get_backend(), x)
+    if activation.options:
+        plain = replace(activation, options={})
+        yield "the attributes of the function are left out", lambda: plain.forward(get_backend(), x)
 
 
 SLIPS: Mapping[type[Layer], Slips] = {
@@ -146,7 +201,9 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Extremum: _extreme,
     **dict.fromkeys((Negative, Difference), _turned),
     ConvTranspose: _convolved_back,
-    **dict.fromkeys((Gather, Resize, Where), _none),
-    **dict.fromkeys((MaxPool, GlobalAveragePool, Affine, Activation, ResponseNorm, Add, Slice, Pad, Transpose), _none),
-    Reduce: _none,
+    Resize: _resized,
+    Where: _kept,
+    Activation: _activated,
+    Reduce: _reduced,
+    **dict.fromkeys((Gather, MaxPool, GlobalAveragePool, Affine, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }

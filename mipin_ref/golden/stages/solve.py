@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from mipin_ref.backend import get_backend
 from mipin_ref.golden.material import Material
-from mipin_ref.golden.regression import Inverted, Mistake
+from mipin_ref.golden.regression import Inverted, Mistake, Regression
 from mipin_ref.golden.rounding import Rounding
+from mipin_ref.golden.stages.pull_slips import pull_slips
 from mipin_ref.golden.stages.signatures import reordered, scaled
 from mipin_ref.golden.stages.stage import (
     Deviation,
@@ -105,15 +107,27 @@ def _tensor_and_block(name: str) -> tuple[str, int | None]:
     return tensor, int(number)
 
 
-def _solved(material: Material, step: Step, inverted: Inverted, s: Named, a: Named) -> Pairs:
-    """What the stage compares of one step."""
-    tensor = step.tensor
+def slipped(material: Material, step: Step) -> Iterator[tuple[str, Regression]]:
+    """The problem of a step with one mistake in how signals come back to it."""
+    regression = material.regression(step)
+    if step.axis != 1:
+        yield f"the channels lie on axis {step.axis}, not on axis 1", replace(regression, step=replace(step, axis=1))
+    for cause, pull in pull_slips(step, material):
+        yield cause, replace(regression, pull=pull)
+
+
+def _solved(
+    material: Material, step: Step, inverted: Inverted, s: Named, a: Named, regression: Regression | None = None
+) -> Pairs:
+    """What the stage compares of one step. regression: another than the step's."""
+    tensor, regression = step.tensor, regression or material.regression(step)
     for number, block in enumerate(inverted.blocks):
         yield f"solve/weight/{tensor}/{number}", block
     if inverted.intercept is not None:
         yield f"solve/intercept/{tensor}", inverted.intercept
-    yield f"solve/prediction/{tensor}", material.predict(step, s, inverted, affine=True)
-    yield f"solve/linear/{tensor}", material.predict(step, a, inverted, affine=False)
+    for name, signals, affine in (("prediction", s, True), ("linear", a, False)):
+        predicted = regression.predict(material.read(step, signals), material.taps, inverted, affine=affine)
+        yield f"solve/{name}/{tensor}", predicted
 
 
 def _fitted(golden: Golden, step: Step) -> Inverted:
@@ -131,9 +145,16 @@ def _fit_causes(deviation: Deviation, golden: Golden) -> Explained:
     """The fit written out, with one mistake."""
     step = golden.material.plan.step_of[deviation.tensor]
 
-    def by(mistake: Mistake, *, ridge: float = golden.ridge, rows: HostArray = golden.rows) -> Callable[[], HostArray]:
+    def by(
+        mistake: Mistake,
+        *,
+        ridge: float = golden.ridge,
+        rows: HostArray = golden.rows,
+        regression: Regression | None = None,
+    ) -> Callable[[], HostArray]:
         def fitted() -> HostArray:
-            inverted = golden.material.regression(step).solve(
+            problem = regression or golden.material.regression(step)
+            inverted = problem.solve(
                 golden.material.read(step, golden.s),
                 golden.material.taps,
                 golden.material.values[step.tensor],
@@ -141,12 +162,12 @@ def _fit_causes(deviation: Deviation, golden: Golden) -> Explained:
                 ridge,
                 mistake=mistake,
             )
-            return dict(_solved(golden.material, step, inverted, golden.s, golden.a))[deviation.name]
+            return dict(_solved(golden.material, step, inverted, golden.s, golden.a, problem))[deviation.name]
 
         return fitted
 
     samples = int(golden.rows.sum())
-    locations = int(np.prod(step.shape)) // step.shape[0]
+    locations = int(np.prod(step.shape)) // step.channels
     if step.intercept:
         yield "not centred: the sums are taken without subtracting means", by("not centred")
         yield "the intercept is missing", by("no intercept")
@@ -167,6 +188,8 @@ def _fit_causes(deviation: Deviation, golden: Golden) -> Explained:
         )
     if len(step.branches) > 1:
         yield "the branches are fitted one by one, not jointly", by("one by one")
+    for cause, regression in slipped(golden.material, step):
+        yield cause, by("none", regression=regression)
 
 
 def _prediction_causes(deviation: Deviation, golden: Golden) -> Explained:
@@ -188,3 +211,6 @@ def _prediction_causes(deviation: Deviation, golden: Golden) -> Explained:
         "the kernel is flipped in space",
         lambda: golden.material.predict(step, above, flipped(inverted), affine=affine),
     )
+    for cause, regression in slipped(golden.material, step):
+        signals = golden.material.read(step, above)
+        yield cause, partial(regression.predict, signals, golden.material.taps, inverted, affine=affine)

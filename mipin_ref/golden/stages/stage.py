@@ -111,5 +111,5 @@ def channel_axis(material: Material, tensor: str) -> str:
 
 def sample_axes(material: Material, tensor: str, rank: int) -> list[str]:
     """The axes of a value of the tensor [n, *shape], or of so many of them."""
-    names = ["sample", channel_axis(material, tensor)]
-    return [*names, *(f"axis {i}" for i in range(2, rank))][:rank]
+    channels, named = material.axis(tensor), channel_axis(material, tensor)
+    return ["sample", *(named if i == channels else f"axis {i}" for i in range(1, rank))][:rank]

@@ -65,7 +65,15 @@ class Case:
 
     def value(self, tensor: str) -> Tensor:
         """Golden X [n, *shape]."""
-        return self.golden("x" if tensor == self.input else f"forward/value/{tensor}")
+        if tensor == self.input:
+            return self.golden("x")
+        return self.golden(f"source/{tensor}" if self.has(f"source/{tensor}") else f"forward/value/{tensor}")
+
+    @property
+    def starts(self) -> list[str]:
+        """The tensors that no layer makes: the input, and those that are given beside it."""
+        given = [entry["name"] for entry in self.manifest["given"]]
+        return [self.input, *(name.removeprefix("source/") for name in given if name.startswith("source/"))]
 
     def parameter(self, layer: dict[str, Any], name: str) -> Tensor:
         return self.array(layer["parameters"][name])

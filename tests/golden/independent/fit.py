@@ -42,18 +42,26 @@ class Fit(Pull):
                 total = total + self.regressor(step, branch, signals) @ block.T
             elif layer["kind"] == "Conv":
                 total = total + self.adjoint(layer, block, signals[layer["output"]])
+            elif layer["kind"] == "ConvTranspose":
+                total = total + self.read_again(layer, block, signals[layer["output"]])
+            elif layer["kind"] == "TokenDense":
+                by_place = signals[layer["output"]].movedim(layer["axis"], -1)
+                total = total + (by_place @ block.T).movedim(-1, layer["axis"])
             else:
                 total = total + self.per_channel(block, step) * self.branch_signal(branch, signals, switches)
         return total if weights.intercept is None else total + self.per_channel(weights.intercept, step)
 
-    @staticmethod
-    def per_channel(vector: Tensor, step: Step) -> Tensor:
-        return vector.reshape(-1, *[1] * (len(step["shape"]) - 1))
+    def axis(self, step: Step) -> int:
+        """The axis of the channels, counted with the samples."""
+        return int(step.get("axis", 1))
+
+    def per_channel(self, vector: Tensor, step: Step) -> Tensor:
+        return vector.reshape(-1, *[1] * (len(step["shape"]) - self.axis(step)))
 
     def solve_step(self, step: Step, x: Tensor, signals: Signals, switches: Signals, rows: Tensor) -> Weights:
         """The joint fit of all branches: channels with equal regressors share one problem."""
         layers = [self.case.layers[branch["layers"][0]] for branch in step["branches"]]
-        channels = step["shape"][0]
+        channels = step["shape"][self.axis(step) - 1]
         keys = [tuple(self.problem(layer, m, channels) for layer in layers) for m in range(channels)]
         all_blocks, intercepts = [], []
         for key, members in groupby(range(channels), key=lambda m: keys[m]):
@@ -61,7 +69,7 @@ class Fit(Pull):
                 self.columns(step, branch, number, signals, switches)[rows].flatten(0, -2)
                 for branch, number in zip(step["branches"], key, strict=True)
             ]
-            target = x[rows][:, list(members)].movedim(1, -1).flatten(0, -2)
+            target = x[rows].movedim(self.axis(step), -1)[..., list(members)].flatten(0, -2)
             blocks, intercept = self.fit_blocks(columns, target, step["intercept"])
             all_blocks.append(blocks)
             intercepts.append(intercept)
@@ -72,9 +80,9 @@ class Fit(Pull):
     @staticmethod
     def problem(layer: Layer, m: int, channels: int) -> int:
         """Number of the regressors that a branch offers to channel m."""
-        if layer["kind"] == "Dense":
+        if layer["kind"] in ("Dense", "TokenDense"):
             return 0
-        return m * layer["groups"] // channels if layer["kind"] == "Conv" else m
+        return m * layer["groups"] // channels if layer["kind"] in ("Conv", "ConvTranspose") else m
 
     def columns(self, step: Step, branch: dict[str, Any], number: int, signals: Signals, switches: Signals) -> Tensor:
         """Regressors [n, *map, k] of a branch."""
@@ -83,7 +91,11 @@ class Fit(Pull):
             return self.regressor(step, branch, signals)
         if layer["kind"] == "Conv":
             return self.conv_columns(layer, number, signals[layer["output"]])
-        return self.branch_signal(branch, signals, switches)[:, number, ..., None]
+        if layer["kind"] == "ConvTranspose":
+            return self.transposed_columns(layer, number, signals[layer["output"]])
+        if layer["kind"] == "TokenDense":
+            return signals[layer["output"]].movedim(layer["axis"], -1)
+        return self.branch_signal(branch, signals, switches).movedim(self.axis(step), -1)[..., number, None]
 
     def conv_columns(self, layer: Layer, group: int, s: Tensor) -> Tensor:
         """[n, *map, o · taps]: output o of the group, seen from each input location through tap u."""
@@ -94,10 +106,21 @@ class Fit(Pull):
             seen[(slice(None), slice(None), tap, *inputs)] = own[(..., *outputs)]
         return seen.flatten(1, 2).movedim(1, -1)
 
+    def transposed_columns(self, layer: Layer, group: int, s: Tensor) -> Tensor:
+        """[n, *map, o · taps]: output o of the group, at the output location that each tap takes an input's to."""
+        own = s.unflatten(1, (layer["groups"], -1))[:, group]
+        in_map, out_map, taps = layer["in_shapes"][0][1:], layer["out_shape"][1:], prod(layer["window"]["kernel"])
+        seen = torch.zeros((*own.shape[:2], taps, *in_map), dtype=s.dtype)
+        for tap, there, here in links(layer["window"], out_map, in_map):
+            seen[(slice(None), slice(None), tap, *there)] = own[(..., *here)]
+        return seen.flatten(1, 2).movedim(1, -1)
+
     def shaped(self, layer: Layer, block: Tensor) -> Tensor:
         """Weights by channel [C, k] in the format's shape."""
-        if layer["kind"] == "Dense":
+        if layer["kind"] in ("Dense", "TokenDense"):
             return block
+        if layer["kind"] == "ConvTranspose":
+            return block.unflatten(1, (-1, *layer["window"]["kernel"]))
         if layer["kind"] != "Conv":
             return block[:, 0]
         by_group = block.unflatten(1, (-1, *layer["window"]["kernel"])).unflatten(0, (layer["groups"], -1))

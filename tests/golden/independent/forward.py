@@ -8,8 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tests.golden.independent.axes import along, matrices
 from tests.golden.independent.case import Case, Tensor
+from tests.golden.independent.functions import FUNCTIONS, written_out
 from tests.golden.independent.geometry import links
+from tests.golden.independent.normalised import normalised, response
 
 Layer = dict[str, Any]
 
@@ -27,8 +30,8 @@ class Forward:
         self.case = case
 
     def values(self) -> dict[str, Tensor]:
-        """Tensor -> X, from x alone; golden values where the case leaves a layer's parameters out."""
-        values = {self.case.input: self.case.golden("x")}
+        """Tensor -> X, from what is given alone; golden values where the case leaves a layer's parameters out."""
+        values = {name: self.case.value(name) for name in self.case.starts}
         for layer in self.case.layers:
             inputs = [values[name] for name in layer["inputs"]]
             left_out = self.case.left_out(layer)
@@ -51,6 +54,29 @@ class Forward:
                 return inputs[0] * self.case.parameter(layer, "scale") + self.case.parameter(layer, "shift")
             case "Activation":
                 return self.activation(layer, inputs[0])
+            case "ConvTranspose":
+                return self.conv_transpose(layer, inputs[0])
+            case "Norm":
+                made = normalised(layer, inputs[0])
+                return made * self.case.parameter(layer, "scale") + self.case.parameter(layer, "shift")
+            case "ResponseNorm":
+                return response(layer["options"], inputs[0])
+            case "Reduce":
+                return self.reduced(layer, inputs[0])
+            case "TokenDense":
+                return self.token_dense(layer, inputs[0])
+            case "Gate":
+                return self.gated(layer, *inputs)
+            case "Extremum":
+                return self.extremum(layer, inputs)[0]
+            case "Difference":
+                return inputs[0] - inputs[1]
+            case "Negative":
+                return -inputs[0]
+            case "Resize" | "Gather":
+                return self.resampled(layer, inputs[0])
+            case "Where":
+                return self.chosen(layer, inputs)
             case "Add":
                 return sum(inputs)
             case "Concat":
@@ -112,32 +138,66 @@ class Forward:
         return count
 
     def activation(self, layer: Layer, x: Tensor) -> Tensor:
-        options = layer["options"]
-        match layer["function"]:
-            case "Relu":
-                return F.relu(x)
-            case "LeakyRelu":
-                return F.leaky_relu(x, options.get("alpha", 0.01))
-            case "PRelu":
-                return torch.where(x < 0, x * self.case.parameter(layer, "slope"), x)
-            case "Clip":
-                return x.clamp(float(options.get("min", "-inf")), float(options.get("max", "inf")))
-            case "Sigmoid":
-                return torch.sigmoid(x)
-            case "Tanh":
-                return torch.tanh(x)
-            case "Elu":
-                return F.elu(x, options.get("alpha", 1.0))
-            case "Softplus":
-                return torch.log1p(torch.exp(-x.abs())) + F.relu(x)
-            case "HardSwish":
-                return F.hardswish(x)
-        raise NotImplementedError(layer["function"])
+        if layer["function"] == "PRelu":
+            return torch.where(x < 0, x * self.case.parameter(layer, "slope"), x)
+        if layer["function"] == "Formula":
+            return written_out(x, layer["steps"])
+        return FUNCTIONS[layer["function"]](x, layer["options"])
+
+    def conv_transpose(self, layer: Layer, x: Tensor) -> Tensor:
+        """Each input location adds its weights to the output locations of its window."""
+        window, weight, groups = layer["window"], self.case.parameter(layer, "weight").flatten(2), layer["groups"]
+        in_map, out_map = layer["in_shapes"][0][1:], layer["out_shape"][1:]
+        grouped, by_group = x.unflatten(1, (groups, -1)), weight.unflatten(0, (groups, -1))
+        made = torch.zeros((len(x), groups, weight.shape[1], *out_map), dtype=x.dtype)
+        for tap, there, here in links(window, out_map, in_map):
+            part = grouped[(..., *there)]
+            made[(..., *here)] += torch.einsum("ngm...,gmo->ngo...", part, by_group[..., tap])
+        return made.flatten(1, 2) + self.case.parameter(layer, "bias").reshape(-1, *[1] * len(out_map))
+
+    def gated(self, layer: Layer, content: Tensor, gate: Tensor) -> Tensor:
+        return content * gate if layer["function"] == "Mul" else content / gate
+
+    def extremum(self, layer: Layer, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """(largest or smallest value, the number of the input that it comes from)."""
+        best, winner = inputs[0], torch.zeros(inputs[0].shape, dtype=torch.int64)
+        for number, other in enumerate(inputs[1:], 1):
+            wins = self.wins(other, best) if layer["function"] == "Max" else self.wins(-other, -best)
+            best, winner = torch.where(wins, other, best), torch.where(wins, number, winner)
+        return best, winner
+
+    def reduced(self, layer: Layer, x: Tensor) -> Tensor:
+        return (x.sum if layer["total"] else x.mean)(dim=layer["over"], keepdim=True)
+
+    def resampled(self, layer: Layer, x: Tensor) -> Tensor:
+        """What a Resize or a Gather reads."""
+        for axis, matrix in matrices(layer).items():
+            x = along(x, axis, matrix)
+        return x
+
+    def token_dense(self, layer: Layer, x: Tensor) -> Tensor:
+        made = x.movedim(layer["axis"], -1) @ self.case.parameter(layer, "weight") + self.case.parameter(layer, "bias")
+        return made.movedim(-1, layer["axis"])
+
+    def chosen(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
+        """What a Where keeps."""
+        other = inputs[1] if len(inputs) > 1 else torch.tensor(layer["fill"], dtype=inputs[0].dtype)
+        return torch.where(torch.tensor(layer["mask"]).bool(), inputs[0], other)
 
     def switches(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Output of each max-pool -> the locations that its windows chose."""
         pools = [layer for layer in self.case.layers if layer["kind"] == "MaxPool"]
         return {layer["output"]: self.max_pool(layer, values[layer["inputs"][0]])[1] for layer in pools}
+
+    def winners(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Output of each Extremum -> the number of the input that won each place."""
+        contests = [layer for layer in self.case.layers if layer["kind"] == "Extremum"]
+        given = {layer["output"]: [values[name] for name in layer["inputs"]] for layer in contests}
+        return {layer["output"]: self.extremum(layer, given[layer["output"]])[1] for layer in contests}
+
+    def gates(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Output of each Gate -> the value of its second input."""
+        return {layer["output"]: values[layer["inputs"][1]] for layer in self.case.layers if layer["kind"] == "Gate"}
 
     def mask(self, x: Tensor, step: Layer) -> Tensor:
         """Where a signal is kept (Eq. 9)."""

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tests.golden.independent.axes import along, back, copies_mean, matrices
 from tests.golden.independent.case import Tensor
-from tests.golden.independent.forward import Forward, Layer
+from tests.golden.independent.forward import CONVOLUTIONS, Forward, Layer, padded
 from tests.golden.independent.geometry import links
 
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -16,7 +17,10 @@ TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 
 class Pull(Forward):
     def branch_signal(self, branch: dict[str, Any], signals: dict[str, Tensor], switches: dict[str, Tensor]) -> Tensor:
-        """P [n, *in shape]: what comes back by one branch of ops without weights of their own."""
+        """P [n, *in shape]: what comes back by one branch of ops without weights of their own.
+
+        switches: what was recorded by the output of a layer: switches, winners, values of gates.
+        """
         layers = [self.case.layers[number] for number in branch["layers"]]
         parts = [self.pull(one, branch["slot"], signals[one["output"]], switches) for one in layers]
         return sum(parts[1:], parts[0])
@@ -30,8 +34,25 @@ class Pull(Forward):
                 return self.spread(layer, s)
             case "GlobalAveragePool":
                 return s.expand(-1, *shape)
-            case "Activation" | "Affine" | "Add":
+            case "Reduce":
+                return s.expand(-1, *shape)
+            case "Activation" | "Affine" | "Norm" | "ResponseNorm":
                 return s
+            case "Add":
+                return copies_mean(s, shape)
+            case "Difference":
+                return copies_mean(-s if slot else s, shape)
+            case "Negative":
+                return -s
+            case "Gate":
+                return copies_mean(self.through_gate(layer, s, switches[layer["output"]]), shape)
+            case "Extremum":
+                return s * (switches[layer["output"]] == slot)
+            case "Resize" | "Gather":
+                return self.gathered_back(layer, s)
+            case "Where":
+                mask = torch.tensor(layer["mask"]).bool()
+                return s * (mask if slot == 0 else ~mask)
             case "Concat":
                 return self.slice_of(layer, slot, s)
             case "Slice":
@@ -47,6 +68,14 @@ class Pull(Forward):
                 perm = layer["perm"]
                 return s.permute([perm.index(axis) for axis in range(len(perm))])
         raise NotImplementedError(layer["kind"])
+
+    def through_gate(self, layer: Layer, s: Tensor, gate: Tensor) -> Tensor:
+        return s * gate if layer["function"] == "Mul" else s / gate
+
+    def gathered_back(self, layer: Layer, s: Tensor) -> Tensor:
+        for axis, matrix in matrices(layer).items():
+            s = along(s, axis, back(matrix))
+        return s
 
     def slice_of(self, layer: Layer, slot: int, s: Tensor) -> Tensor:
         axis = layer["axis"]
@@ -73,6 +102,18 @@ class Pull(Forward):
     def shared(self, total: Tensor, count: Tensor) -> Tensor:
         """The mean of count values that add up to total; 0 of none."""
         return total / count.clamp(min=1)
+
+    def read_again(self, layer: Layer, kernel: Tensor, s: Tensor) -> Tensor:
+        """The convolution whose adjoint a ConvTranspose is, with another kernel, on the grid of the layer's input."""
+        window, in_map = layer["window"], layer["in_shapes"][0][1:]
+        whole = CONVOLUTIONS[s.ndim - 2](
+            padded(s, window["begin"], window["end"]),
+            kernel,
+            stride=window["strides"],
+            dilation=window["dilations"],
+            groups=layer["groups"],
+        )
+        return whole[(..., *(slice(0, size) for size in in_map))]
 
     def adjoint(self, layer: Layer, kernel: Tensor, s: Tensor) -> Tensor:
         """The adjoint of the layer's convolution with another kernel [out, in / groups, *taps], on the input's grid."""

@@ -14,15 +14,16 @@ class Independent(Fit):
         return self.forward() | self.solve() | self.propagate() | self.end()
 
     def forward(self) -> dict[str, Tensor]:
-        arrays = {f"forward/value/{name}": x for name, x in self.values().items() if name != self.case.input}
+        arrays = {f"forward/value/{name}": x for name, x in self.values().items() if name not in self.case.starts}
         arrays |= {f"forward/switch/{name}": switch for name, switch in self.switches(self.golden_values()).items()}
+        arrays |= {f"forward/winner/{name}": winner for name, winner in self.winners(self.golden_values()).items()}
         masks = {
             step["tensor"]: self.mask(self.case.value(step["tensor"]), step) for step in self.case.steps if step["mask"]
         }
         return arrays | {f"forward/mask/{name}": mask.to(torch.uint8) for name, mask in masks.items()}
 
     def solve(self) -> dict[str, Tensor]:
-        values, switches, rows = self.golden_values(), self.golden_switches(), self.rows()
+        values, switches, rows = self.golden_values(), self.golden_states(), self.rows()
         sources, attributions = self.golden_signals("S"), self.golden_signals("A")
         arrays = {}
         for step in self.case.steps:
@@ -40,7 +41,7 @@ class Independent(Fit):
         return arrays
 
     def propagate(self) -> dict[str, Tensor]:
-        values, switches = self.golden_values(), self.golden_switches()
+        values, switches = self.golden_values(), self.golden_states()
         sources, attributions = self.start(values)
         for step in self.case.steps:
             name = step["tensor"]
@@ -55,7 +56,7 @@ class Independent(Fit):
 
     def end(self) -> dict[str, Tensor]:
         values = self.values()
-        switches, rows = self.switches(values), self.rows()
+        switches, rows = self.states(values), self.rows()
         sources, attributions = self.start(values)
         for step in self.case.steps:
             weights = None
@@ -121,7 +122,8 @@ class Independent(Fit):
 
     def is_explained(self, name: str) -> bool:
         """Whether a tensor is the explained one, or its numbers in another shape: a Flatten computes nothing."""
-        behind = {layer["output"]: layer["inputs"][0] for layer in self.case.layers if layer["kind"] == "Reshape"}
+        moves = ("Reshape", "Transpose")
+        behind = {layer["output"]: layer["inputs"][0] for layer in self.case.layers if layer["kind"] in moves}
         while name != self.case.explained and name in behind:
             name = behind[name]
         return bool(name == self.case.explained)
@@ -136,12 +138,18 @@ class Independent(Fit):
         return labels == options["target"]
 
     def golden_values(self) -> Signals:
-        names = [self.case.input, *(layer["output"] for layer in self.case.layers)]
+        names = [*self.case.starts, *(layer["output"] for layer in self.case.layers)]
         return {name: self.case.value(name) for name in names}
 
-    def golden_switches(self) -> Signals:
-        pools = [layer["output"] for layer in self.case.layers if layer["kind"] == "MaxPool"]
-        return {name: self.case.golden(f"forward/switch/{name}") for name in pools}
+    def states(self, values: Signals) -> Signals:
+        """What the way back asks of the samples, by the output of its layer."""
+        return self.switches(values) | self.winners(values) | self.gates(values)
+
+    def golden_states(self) -> Signals:
+        recorded = {"MaxPool": "switch", "Extremum": "winner"}
+        asked = [(layer["output"], recorded.get(layer["kind"])) for layer in self.case.layers]
+        chosen = {name: self.case.golden(f"forward/{what}/{name}") for name, what in asked if what is not None}
+        return chosen | self.gates(self.golden_values())
 
     def golden_signals(self, which: str) -> Signals:
         names = [self.case.logits, *(step["tensor"] for step in self.case.steps)]

@@ -18,7 +18,8 @@ from tests.golden.independent import Case, Independent
 class Mutant:
     """fault: the class that overrides a step; case: the one that must catch it, at the stage and the tensor named.
 
-    in_float32: whether it shows in that precision too; minimum-norm weights are not determined there.
+    in_float32: whether it shows in that precision too; minimum-norm weights are not determined there. cause: what
+    `verify` must call it, None where it need not know.
     """
 
     fault: type[Independent]
@@ -26,6 +27,7 @@ class Mutant:
     stage: str
     first: str
     in_float32: bool = True
+    cause: str | None = None
 
 
 @dataclass(frozen=True)

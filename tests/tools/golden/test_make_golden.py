@@ -27,7 +27,8 @@ def test_recipes_make_what_is_on_disk(name: str) -> None:
     x = case.given("x")
     assert x is not None
     assert np.array_equal(recipe.x, x)
-    assert recipe.target == case.manifest["options"]["target"]
+    target = case.manifest["model"].get("target", case.manifest["options"]["target"])
+    assert recipe.target == (tuple(target) if isinstance(target, list) else target)
 
 
 def test_check_tells_the_same_from_another(
