@@ -86,7 +86,7 @@ class Recorder:
         self._net = net
         self._wanted = list(dict.fromkeys(wanted))
         self._switches = list(dict.fromkeys(switches))
-        starts = {net.input, *net.sources}
+        starts = {*net.starts}
         self._fetched = [t for t in self._wanted if t not in starts] + [switches_of(t) for t in self._switches]
         self._session, self._front, read = None, None, starts.intersection(self._wanted)
         threads = BLAS_THREADS.count if threads is None else threads
@@ -94,8 +94,10 @@ class Recorder:
             self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
             read.update(value.name for value in self._session.runtime.get_inputs())
         self._started = [name for name in net.shapes if name in read]
-        if net.stem is not None and self._started != [net.input]:
-            self._front = Front(net.stem, [name for name in self._started if name != net.input], threads)
+        front = net.stem if net.file is None else net.file
+        made = [] if front is None else [name for name in self._started if name != net.input or name in front.tensors]
+        if front is not None and made:
+            self._front = Front(front, made, threads)
 
     def __call__(self, x: HostArray, first: int = 0) -> Record:
         """Record one batch x [n, *input_shape]; `first` is its position in the data, for error messages.
@@ -107,7 +109,10 @@ class Recorder:
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
             x = np.ascontiguousarray(x, net.dtype) if net.reads is None else _integers(x, net.reads)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
-        started = {net.input: x} if self._front is None else {net.input: x} | self._front(x, net.dtype)
+        started = {net.input: x}
+        if self._front is not None:
+            made = self._front(x, net.dtype)
+            started |= {name: value.reshape(len(x), *net.shapes[name]) for name, value in made.items()}
         for name in self._started:
             if name != net.input:
                 _check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")

@@ -12,17 +12,19 @@ from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.bind import Bound, bind, left_open
-from mipin_ref.graph.canonical import canonical, refuse
+from mipin_ref.graph.by_layer import Steps, verify_by_layer
+from mipin_ref.graph.canonical import Canonical, canonical, refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
+from mipin_ref.graph.integer_file import file_itself
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
-from mipin_ref.graph.stem import stem_of
+from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
@@ -113,6 +115,10 @@ def _loaded(
         as_it_is = needed is opened.proto and (opened.external or net.removed is None) and not bound.said
         original = opened.path if as_it_is and opened.path is not None else needed
         batch, axis, half = bound.file_batch, drafted.batch_axis, half_precision(needed)
+        steps = None if net.file is None else Steps(drafted.held, drafted.blurred, tuple(drafted.layers), bound)
+        if net.file is not None:
+            # An output held as integers, or made of such, is right to a step.
+            half |= {net.output, *(() if net.removed is None else net.removed.sources)}
         if batch is not None and samples < batch:
             original = needed
             free_batch(needed, bound)
@@ -134,6 +140,8 @@ def _loaded(
             raise UnsupportedModel(
                 f"the file fixes its batch at {batch:,}, which is too much to check it with, and at {samples} {error}"
             ) from error
+        if steps is not None:
+            verify_by_layer(net, steps)
     return net
 
 
@@ -183,6 +191,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         stem = stem_of(needed, bound, axes, apart, reached.work)
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
+    file = _file(needed, drafted, rewritten, measure, stem)
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -198,9 +207,23 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         removed=rewritten.head,
         sources=reached.sources,
         stem=stem,
+        file=file,
         apart=reached.apart,
         hides=reached.hidden,
         above=reached.above,
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
     )
+
+
+def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measure, stem: Stem | None) -> Stem | None:
+    """The file itself where it computes with integers, as far as it has the tensors of the layers; else None."""
+    bound, reached = drafted.bound, made.reached
+    if not drafted.held and not drafted.blurred:
+        return None
+    sources = {name for name in reached.sources if name not in bound.given}
+    layers = {layer.output for layer in reached.layers} | sources | {bound.data} & drafted.held.keys()
+    tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.axes.keys()]
+    apart = measure.apart if reached.problems else None
+    file = file_itself(needed, bound, tensors, drafted.axes, drafted.held, apart)
+    return replace(file, apart=1) if apart is None and mixes(file) else file

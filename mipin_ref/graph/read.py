@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -24,8 +24,10 @@ from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
+from mipin_ref.graph.quantised import check_moves, hand_on
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
+from mipin_ref.graph.steps import Blur, Held
 from mipin_ref.layers import HostArray, Shape, Wired
 
 
@@ -36,7 +38,8 @@ class Drafted:
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
     batch_axis: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
     in whose place stands a Gap; axes: of the samples, by tensor of the file; places: of the nodes, by output;
-    too_large: whether one of them asks for more than the file may; spent: what constants and weights take.
+    too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
+    tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range.
     """
 
     layers: list[Wired]
@@ -51,6 +54,8 @@ class Drafted:
     places: dict[str, int]
     too_large: bool
     spent: Spent
+    held: Mapping[str, Held]
+    blurred: Mapping[str, Blur]
 
     @property
     def input(self) -> str:
@@ -164,6 +169,8 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         places={name: place for place, node in enumerate(nodes) for name in node.outputs},
         too_large=too_large,
         spent=spent,
+        held=draft.held,
+        blurred=draft.blurred,
     )
 
 
@@ -198,7 +205,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     try:
-        handler(node, draft)
+        handler(check_moves(node, draft), draft)
+        hand_on(node, draft)
     except TooLarge as error:
         raise Refused(str(error), too_large=True) from error
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
