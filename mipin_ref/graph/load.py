@@ -115,6 +115,7 @@ def _loaded(
         as_it_is = needed is opened.proto and (opened.external or net.removed is None) and not bound.said
         original = opened.path if as_it_is and opened.path is not None else needed
         batch, axis, half = bound.file_batch, drafted.batch_axis, half_precision(needed)
+        alone = next((one.apart for one in (net.file, net.stem) if one is not None), None)
         steps = None if net.file is None else Steps(drafted.held, drafted.blurred, tuple(drafted.layers), bound)
         if net.file is not None:
             # An output held as integers, or made of such, is right to a step.
@@ -132,7 +133,7 @@ def _loaded(
                 half=half,
                 batch_axis=axis,
                 samples=samples,
-                apart=None if net.stem is None else net.stem.apart,
+                apart=alone,
             )
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
@@ -223,6 +224,8 @@ def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measur
         return None
     sources = {name for name in reached.sources if name not in bound.given}
     layers = {layer.output for layer in reached.layers} | sources | {bound.data} & drafted.held.keys()
+    # What a range is taken of is asked for by the self-check alone.
+    layers |= {one.tensor for one in drafted.blurred.values()} - {bound.data}
     tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.axes.keys()]
     apart = measure.apart if reached.problems else None
     file = file_itself(needed, bound, tensors, drafted.axes, drafted.held, apart)

@@ -15,6 +15,7 @@ from mipin_ref.graph.conditions import Decided
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
+from mipin_ref.graph.integer_products import gathered
 from mipin_ref.graph.label import proposal, scores_behind, scores_in_front
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
@@ -125,6 +126,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     nodes = [node_of(node) for node in proto.graph.node]
     names = frozenset([bound.data, *bound.given, *constants, *(name for node in nodes for name in node.outputs)])
     spent = Spent(proto.ByteSize())
+    nodes = gathered(nodes, [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
     draft.signals[bound.data] = Signal(bound.data, (BATCH, *bound.shape), 0, not bound.whole)
     for name, one in bound.given.items():

@@ -47,7 +47,7 @@ class Blur:
     """A product whose operand is quantised by its own range (DynamicQuantizeLinear): a step of that range, times the
     largest sum of absolute weights of an output, is what it may be off.
 
-    tensor: the operand, of the layers.
+    tensor: the operand, as the file names it.
     """
 
     tensor: str
