@@ -22,7 +22,7 @@ from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
-from mipin_ref.graph.presentable import standard_opset
+from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on
@@ -128,6 +128,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     spent = Spent(proto.ByteSize())
     nodes = gathered(nodes, [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
+    draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
     draft.signals[bound.data] = Signal(bound.data, (BATCH, *bound.shape), 0, not bound.whole)
     for name, one in bound.given.items():
         if one.axis is not None:
@@ -192,6 +193,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     if spelled(node, draft):
         return
     handler = HANDLERS.get(node.qualified)
+    if node.domain == FOREIGN and draft.fusions != 1:
+        raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")
     if handler is None:
         raise Refused(
             "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused
 from mipin_ref.graph.integer_products import GATHERED
 from mipin_ref.graph.node import Node
-from mipin_ref.graph.ops.registry import HANDLERS, handles
+from mipin_ref.graph.ops.registry import draft_as, handles
 from mipin_ref.graph.quantised import USE_FLOAT, dequantised
 from mipin_ref.graph.steps import Blur
 
@@ -58,10 +57,9 @@ def _product(node: Node, draft: Draft, op: str, inputs: Sequence[str], axis: int
     draft.constants[name] = matrix
     product = draft.inner_name(node, "product") if bias else output
     told = {key: value for key, value in node.attributes.items() if key != GATHERED}
-    plain = replace(node, op=op, domain="", inputs=(x, name), outputs=(product,), attributes=told)
-    HANDLERS[op](plain, draft)
+    draft_as(node, draft, op, [x, name], product, told)
     summed = -2 if op == "MatMul" and matrix.ndim > 1 else tuple(range(1, matrix.ndim)) if op == "Conv" else 0
     gain = float(np.max(np.abs(matrix).sum(axis=summed), initial=0.0))
     draft.blurred[draft.signals[product].name] = Blur(x, gain)
     if bias:
-        HANDLERS["Add"](replace(plain, op="Add", inputs=(product, bias), outputs=(output,), attributes={}), draft)
+        draft_as(node, draft, "Add", [product, bias], output)

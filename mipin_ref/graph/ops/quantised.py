@@ -13,7 +13,7 @@ import numpy as np
 
 from mipin_ref.graph.draft import Draft, Gap, Refused, Softmax
 from mipin_ref.graph.node import Node
-from mipin_ref.graph.ops.registry import HANDLERS, handles
+from mipin_ref.graph.ops.registry import draft_as, handles
 from mipin_ref.graph.quantised import dequantised, step_of
 from mipin_ref.graph.steps import Held
 from mipin_ref.layers import HostArray, Layer, Wired
@@ -26,7 +26,7 @@ def quantize(node: Node, draft: Draft) -> None:
     step = step_of(node, draft, node.inputs[1], node.input(2))
     output = node.outputs[0]
     if step.cuts_at_zero and not _never_negative(draft, x.name) and not _given(draft, x.name):
-        _standard(node, draft, "Relu", [node.inputs[0]], {}, output)
+        draft_as(node, draft, "Relu", [node.inputs[0]], output)
     else:
         draft.alias(output, x)
     draft.steps[output] = step
@@ -69,7 +69,7 @@ def linear_gemm(node: Node, draft: Draft) -> None:
     inputs = [node.inputs[0], weight, *bias]
     steps = [node.input(7), node.input(8)]
     if not steps[0]:
-        _standard(node, draft, "Gemm", inputs, node.attributes, node.outputs[0])
+        draft_as(node, draft, "Gemm", inputs, node.outputs[0], node.attributes)
         return
     _made(node, draft, "Gemm", inputs, node.attributes, steps)
 
@@ -122,9 +122,9 @@ def _made(
     """Draft a standard operator whose output the file holds as integers. steps: names of their scale and zero point."""
     step, output = step_of(node, draft, steps[0], steps[1] if len(steps) > 1 else ""), node.outputs[0]
     inner = draft.inner_name(node, "uncut")
-    _standard(node, draft, op, inputs, attributes, inner)
+    draft_as(node, draft, op, inputs, inner, attributes)
     if step.cuts_at_zero and not _never_negative(draft, draft.signals[inner].name):
-        _standard(node, draft, "Relu", [inner], {}, output)
+        draft_as(node, draft, "Relu", [inner], output)
     else:
         _rename(node, draft, inner, output)
     draft.steps[output] = step
@@ -141,14 +141,6 @@ def _rename(node: Node, draft: Draft, inner: str, output: str) -> None:
     draft.signals[output] = signal
     if signal.name != output:
         draft.aliases[output] = signal.name
-
-
-def _standard(
-    node: Node, draft: Draft, op: str, inputs: Sequence[str], attributes: Mapping[str, Any], output: str
-) -> None:
-    plain = replace(node, op=op, domain="", inputs=tuple(inputs), outputs=(output,), attributes=attributes)
-    HANDLERS[op](plain, draft)
-    draft.makers[output] = plain
 
 
 def _operand(node: Node, draft: Draft, place: int, axis: int = 0) -> str:
