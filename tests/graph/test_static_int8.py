@@ -67,14 +67,16 @@ def test_signals_are_those_of_the_dequantised_network(
 def test_signals_are_near_those_of_the_float_file(
     name: str, style: str, per_channel: bool, kind: str, tmp_path: Path
 ) -> None:
-    """Each tensor and each weight is off by a share of a byte's step; fits of these small networks amplify little."""
+    """A value within half a step of zero is masked in one network and not in the other. Of a range of six standard
+    deviations that is a share of 6 · 0.4 / 255 a tensor, whose root is its part in the norm of a signal. Fits amplify it.
+    """
     model, file = quantised(name, style, per_channel, kind, tmp_path)
     x = samples(model)
     plain, net = mr.load(model), mr.load(file)
-    # A step is 1/255 of a range, and a range about six times what the values are on average.
-    allowed = 6 * len(plain.layers) / STEPS_OF_BYTE
+    allowed = 2 * np.sqrt(6 * 0.4 * len(plain.layers) / STEPS_OF_BYTE)
+    assert allowed < 0.65
     expected, result = (mr.fit(one, x, target=1).attribute(x) for one in (plain, net))
-    assert relative(result.output, expected.output) <= allowed
+    assert relative(result.output, expected.output) <= 6 * len(plain.layers) / STEPS_OF_BYTE / 2
     assert relative(result.source, expected.source) <= allowed
     assert relative(result.attribution, expected.attribution) <= allowed
 
@@ -150,7 +152,7 @@ def test_broken_scales_are_told(change: str, said: str, style: str, tmp_path: Pa
 def test_a_scale_that_is_no_constant_is_told() -> None:
     """The scale of the last product is computed of the input."""
     nodes = [
-        helper.make_node("ReduceMax", ["x"], ["scale"], keepdims=0),
+        helper.make_node("ReduceMean", ["x"], ["scale"], axes=[1], keepdims=0),
         helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
         helper.make_node("MatMul", ["y", "w"], ["out"]),
