@@ -69,9 +69,7 @@ def _whole(node: Node, made: Mapping[str, Node]) -> tuple[Node, list[Node]] | No
         return None
     (scale,) = [name for name in scales.inputs if name != source.outputs[1]] or [""]
     inputs = (source.inputs[0], product.inputs[1], scale, product.input(3), "")
-    whole = replace(
-        product, inputs=inputs, outputs=node.outputs, attributes={**product.attributes, GATHERED: True}
-    )
+    whole = replace(product, inputs=inputs, outputs=node.outputs, attributes={**product.attributes, GATHERED: True})
     return whole, [source, product, cast, scales, node]
 
 

@@ -89,9 +89,9 @@ def dequantised_weights(model: ModelProto, name: str, scale: str, zero: str, axi
     shape = [1] * integers.ndim
     if scales.size > 1:
         shape[axis] = -1
-    return np.asarray((integers - zeros.reshape(shape if zeros.size > 1 else ())) * scales.reshape(
-        shape if scales.size > 1 else ()
-    ))
+    return np.asarray(
+        (integers - zeros.reshape(shape if zeros.size > 1 else ())) * scales.reshape(shape if scales.size > 1 else ())
+    )
 
 
 OUTPUT_STEPS = {"QuantizeLinear": 1, "QLinearConv": 6, "QLinearMatMul": 6, "QGemm": 7, "QLinearAdd": 6, "QLinearMul": 6}

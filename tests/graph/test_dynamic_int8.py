@@ -77,8 +77,6 @@ def test_a_transformers_product_of_tokens(tmp_path: Path) -> None:
     assert [layer.kind for layer in net.layers].count("TokenDense") == 2
 
 
-
-
 def test_what_is_no_product_of_floats_is_refused() -> None:
     """Integers that are made of integers without scales: no pattern tells what they stand for."""
     sketch = Sketch(4)
@@ -106,6 +104,8 @@ def test_a_recurrent_layer_is_refused(tmp_path: Path) -> None:
 def test_a_scale_of_the_weights_that_is_zero_is_told(tmp_path: Path) -> None:
     file = dynamic(chain(), tmp_path)
     scale = next(one for one in file.graph.initializer if one.name.endswith("_scale") and one.name.startswith("c"))
-    scale.CopyFrom(onnx.numpy_helper.from_array(np.zeros(onnx.numpy_helper.to_array(scale).shape, np.float32), scale.name))
+    scale.CopyFrom(
+        onnx.numpy_helper.from_array(np.zeros(onnx.numpy_helper.to_array(scale).shape, np.float32), scale.name)
+    )
     with pytest.raises(mr.UnsupportedModel, match="its scale is not a positive number"):
         mr.fit(mr.load(file), samples(chain()), target=0)

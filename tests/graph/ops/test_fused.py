@@ -66,7 +66,9 @@ def turned() -> ModelProto:
     """A Transpose in front of a product, and a number behind one."""
     sketch = Sketch(5, 4, seed=3)
     tokens = sketch.node("MatMul", sketch.node("Transpose", "x", perm=[0, 2, 1]), sketch.normal(5, 5))
-    scaled = sketch.node("Div", sketch.node("MatMul", sketch.node("Relu", tokens), sketch.normal(5, 3)), sketch.const(3.0))
+    scaled = sketch.node(
+        "Div", sketch.node("MatMul", sketch.node("Relu", tokens), sketch.normal(5, 3)), sketch.const(3.0)
+    )
     return sketch.model(sketch.dense(sketch.node("Flatten", scaled), 12, 2))
 
 
