@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mipin_ref.beside import like
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.emit import emit
@@ -51,7 +52,7 @@ def verify_by_layer(net: Network, steps: Steps, seed: int = 0) -> float:
     """The largest difference between a layer and the file, in what it may be. Raises UnsupportedModel beyond one."""
     assert net.file is not None
     x = _samples(net, steps, net.file.apart or SAMPLES, seed)
-    recorded = Recorder(net, [*net.shapes])(x if net.whole else x.astype(net.dtype)).values
+    recorded = Recorder(net, [*net.shapes])(x if net.whole else like(x.astype(net.dtype), x)).values
     checked = [layer for layer in net.layers if layer.output in net.file.tensors]
     again = [replace(layer, output=f"{number}:again") for number, layer in enumerate(checked)]
     apart = LayerList(
@@ -92,7 +93,7 @@ def _samples(net: Network, steps: Steps, count: int, seed: int) -> HostArray:
         return plausible(steps.bound, count, seed)
     random = np.random.default_rng(seed)
     drawn: HostArray = random.uniform(held.step.low, held.step.high, (count, *net.input_shape))
-    return drawn.astype(steps.bound.dtype)
+    return like(drawn.astype(steps.bound.dtype), plausible(steps.bound, count, seed))
 
 
 def _off(made: HostArray, file: HostArray, step: Step | None, share: float) -> float:

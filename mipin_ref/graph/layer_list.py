@@ -54,7 +54,15 @@ class LayerList:
     @property
     def given(self) -> frozenset[str]:
         """The sources that are inputs of the file, bound to a value."""
-        return frozenset() if self.stem is None else frozenset(self.sources.keys() & self.stem.bound.given.keys())
+        if self.stem is None:
+            return frozenset()
+        return frozenset(self.sources.keys() & {*self.stem.bound.given, *self.stem.bound.beside})
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs that each sample has values of, the explained one first."""
+        front = next((one for one in (self.stem, self.file) if one is not None), None)
+        return (self.input, *(() if front is None else front.bound.beside))
 
     @cached_property
     def starts(self) -> tuple[str, ...]:

@@ -60,13 +60,15 @@ def load(
     output: str | None = None,
     input_shape: Mapping[str, Sequence[int]] | None = None,
     given: Mapping[str, Any] | None = None,
+    input: str | None = None,
     check: bool = True,
 ) -> Network:
     """Read an ONNX classifier into a Network.
 
     source: path, bytes or ModelProto; output: which of several outputs to explain; input_shape: sizes of a sample, by
     input, where the file leaves axes open; given: numbers or arrays that the other inputs are bound to, of length one
-    along the samples where they have such an axis, and then meant for every sample; check: run the file and the
+    along the samples where they have such an axis, and then meant for every sample; input: the explained one of several
+    of which x holds values for each sample, as a dict or .npz by name: the others are state, recorded along; check: run the file and the
     canonical network once on random input and compare, so that a mistaken rewrite cannot go unseen.
     Only what lies between the explained tensor and the logits needs an inverse: nodes in front that have none are run
     by onnxruntime as they are, and `blocked` of the network tells what they keep apart (method, section 2).
@@ -75,9 +77,11 @@ def load(
     """
     if output is not None and not isinstance(output, str):
         raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")
+    if input is not None and not isinstance(input, str):
+        raise InvalidData(f"input is the name of one of the model's, not {shown(input)}")
     checked_flag("check", check)
     try:
-        return _loaded(source, output, input_shape, given, check)
+        return _loaded(source, output, input_shape, given, input, check)
     except MipinError:
         raise
     except REFUSED_BY_OTHERS as error:
@@ -91,6 +95,7 @@ def _loaded(
     output: str | None,
     input_shape: Mapping[str, Sequence[int]] | None,
     given: Mapping[str, Any] | None,
+    explained: str | None,
     check: bool,
 ) -> Network:
     opened = open_model(source)
@@ -98,7 +103,7 @@ def _loaded(
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.
     read_by_it = {value.name for value in needed.graph.input}
-    bound = bind(opened.proto, read_by_it, input_shape, given)
+    bound = bind(opened.proto, read_by_it, input_shape, given, explained)
     if bound.said:
         needed = pruned(opened.proto, chosen)
     try:
@@ -188,7 +193,8 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
     if reached.sources:
         # Nodes without an inverse may show only here; asked for nothing, a file is not run.
         apart = measure.apart if reached.problems else None
-        axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
+        fed = {*bound.given, *bound.beside}
+        axes = {name: drafted.axes[name] for name in reached.sources if name not in fed}
         stem = stem_of(needed, bound, axes, apart, reached.work)
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
@@ -222,7 +228,7 @@ def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measur
     bound, reached = drafted.bound, made.reached
     if not drafted.held and not drafted.blurred:
         return None
-    sources = {name for name in reached.sources if name not in bound.given}
+    sources = {name for name in reached.sources if name not in {*bound.given, *bound.beside}}
     layers = {layer.output for layer in reached.layers} | sources | {bound.data} & drafted.held.keys()
     # What a range is taken of is asked for by the self-check alone.
     layers |= {one.tensor for one in drafted.blurred.values()} - {bound.data}

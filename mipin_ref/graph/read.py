@@ -124,7 +124,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     constants = _initializers(proto)
     constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
     nodes = [node_of(node) for node in proto.graph.node]
-    names = frozenset([bound.data, *bound.given, *constants, *(name for node in nodes for name in node.outputs)])
+    names = frozenset([bound.data, *bound.given, *bound.beside, *constants, *(name for node in nodes for name in node.outputs)])
     spent = Spent(proto.ByteSize())
     nodes = gathered(nodes, [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
@@ -134,6 +134,8 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         if one.axis is not None:
             shape = (*one.value.shape[: one.axis], BATCH, *one.value.shape[one.axis + 1 :])
             draft.signals[name] = Signal(name, shape, one.axis, one.value.dtype.kind == "f")
+    for name, other in bound.beside.items():
+        draft.signals[name] = Signal(name, (BATCH, *other.shape), 0, other.dtype.kind == "f")
     draft.sparse.update(tensor.values.name for tensor in proto.graph.sparse_initializer)
 
     problems: list[Problem] = []

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 from onnxruntime import InferenceSession
 
+from mipin_ref.beside import like
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.forward import Recorder
@@ -71,7 +72,7 @@ def verify(
         expected = np.array([list(row.values()) for row in expected])
     del runtime
     try:
-        actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else x.astype(net.dtype)).values
+        actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else like(x.astype(net.dtype), x)).values
     except InvalidData as error:
         raise UnsupportedModel(f"of inputs drawn from a normal distribution {error}") from error
     scores = actual[net.logits].reshape(batch, -1)
