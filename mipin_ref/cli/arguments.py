@@ -37,8 +37,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="NAME",
-        help="which input is explained, of several that each sample has values of: data are then one .npz file whose keys "
-        "are the inputs' names",
+        help="which input is explained, of several that each sample has values of: data are then one .npz file whose "
+        "keys are the inputs' names",
     )
 
 

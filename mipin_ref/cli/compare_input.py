@@ -12,8 +12,8 @@ import numpy as np
 import mipin_ref as mr
 from mipin_ref.cli.attributor import checked_fit_options, method_options
 from mipin_ref.cli.files import (
-    opened,
     open_calibration,
+    opened,
     preprocessing_of,
     read_readable,
     tell_broken,

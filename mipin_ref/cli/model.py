@@ -14,7 +14,7 @@ from mipin_ref.graph.explained import AUTO, told_of
 
 
 def load_model(options: Namespace) -> mr.Network:
-    """The network of MODEL, as `--output`, `--input-shape`, `--given` and `--input` have it. Raises as `mr.load` does."""
+    """The network of MODEL, by `--output`, `--input-shape`, `--given` and `--input`. Raises as `mr.load` does."""
     sizes = _once("--input-shape", options.input_shape)
     given = {name: _value(name, told) for name, told in _once("--given", options.given).items()}
     told: dict[str, Any] = {"input_shape": sizes or None, "given": given or None, "input": options.input}

@@ -80,8 +80,9 @@ def as_samples(
     """
     if len(inputs) > 1 and not isinstance(x, Together):
         explained, others = parts(x, inputs)
-        stored = isinstance(x, (str, os.PathLike)) and preprocessing is None
-        return Together(as_samples(explained, AS_STORED if stored else preprocessing, whole=whole), others)
+        if isinstance(x, (str, os.PathLike)) and preprocessing is None:
+            preprocessing = WHOLE if whole else AS_STORED
+        return Together(as_samples(explained, preprocessing, whole=whole), others)
     if isinstance(x, Together):
         return x
     if isinstance(x, (str, os.PathLike)):

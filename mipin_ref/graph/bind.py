@@ -43,9 +43,9 @@ class Beside:
 @dataclass(frozen=True, eq=False)
 class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
-    None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside: those
-    of which each sample has its own; said: whether the user said anything;
-    below: what integers that the file is tried with stay under, as it may look them up in a table.
+    None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
+    those of which each sample has its own; said: whether the user said anything; below: what integers that the file is
+    tried with stay under, as it may look them up in a table.
     """
 
     data: str
@@ -95,9 +95,9 @@ def bind(
 ) -> Bound:
     """What the inputs of a model are once the user has said what the file leaves open; the sizes are written into it.
 
-    needed: the inputs that the output depends on; explained: the one of several that is, where each sample has values of
-    all that are not given. Raises InvalidData for names that are no inputs and values that do
-    not fit; UnsupportedModel, in one message for all inputs, for what is still open.
+    needed: the inputs that the output depends on; explained: the one of several that is, where each sample has values
+    of all that are not given. Raises InvalidData for names that are no inputs and values that do not fit;
+    UnsupportedModel, in one message for all inputs, for what is still open.
     """
     made = {tensor.name for tensor in proto.graph.initializer}
     inputs = {value.name: value for value in proto.graph.input}
@@ -245,7 +245,7 @@ def _beside(value: ValueInfoProto) -> Beside:
     kind = value.type.tensor_type
     if kind.elem_type not in (*FLOATS, *WHOLES) or not kind.shape.dim:
         raise UnsupportedModel(
-            f"input {_described(value)} cannot go along with the explained one: it has no axis of samples, or no numbers"
+            f"input {_described(value)} cannot go along with the explained one: it has no axis of samples or no numbers"
         )
     shape = tuple(int(d.dim_value) for d in kind.shape.dim[1:])
     return Beside(shape, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)))

@@ -117,8 +117,8 @@ class Draft:
     those that make one row of it; spent: what the model has asked for up to here; makers: of tensors; spelled: what
     tensors are of one that may be normalised (see spelled_norms); absorbed: tensors whose nodes are told as part of
     another; steps: how tensors of the file that hold small integers count; held: where the file holds the values of
-    tensors of layers as such (see quantised); blurred: products of what is quantised by its own range; positive: what is known of the sign of tensors;
-    fusions: the version of onnxruntime's own operators.
+    tensors of layers as such (see quantised); blurred: products of what is quantised by its own range; positive: what
+    is known of the sign of tensors; fusions: the version of onnxruntime's own operators.
     """
 
     opset: int

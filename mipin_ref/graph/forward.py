@@ -141,7 +141,7 @@ class Recorder:
         return outputs
 
 
-def logits(net: LayerList, x: HostArray, *, batch_size: int = 256) -> HostArray:
+def logits(net: LayerList, x: HostArray | Mapping[str, HostArray], *, batch_size: int = 256) -> HostArray:
     """The logits [N, classes] of x [N, *input_shape]. Raises InvalidData where x is empty or does not fit."""
     x = with_others(net, x)
     check_batch(net, x)
@@ -152,13 +152,13 @@ def logits(net: LayerList, x: HostArray, *, batch_size: int = 256) -> HostArray:
     return np.concatenate(parts).reshape(len(x), -1)
 
 
-def with_others(net: LayerList, x: Any) -> Any:
+def with_others(net: LayerList, x: Any) -> HostArray:
     """Samples as they are, or, of a network that reads several inputs, a dict of arrays by their names, joined.
 
     Raises InvalidData where the dict does not hold just these, in equal numbers.
     """
     if len(net.inputs) == 1 or others_of(x):
-        return x
+        return x  # type: ignore[no-any-return]
     named = {name: np.asarray(value) for name, value in by_name(x, net.inputs).items()}
     return joined(named[net.input], {name: named[name] for name in net.inputs[1:]})
 

@@ -10,8 +10,8 @@ from onnx import ModelProto, helper, numpy_helper
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.prune import pruned
-from mipin_ref.graph.steps import Held
 from mipin_ref.graph.stem import Stem
+from mipin_ref.graph.steps import Held
 
 
 def file_itself(

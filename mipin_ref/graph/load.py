@@ -68,8 +68,8 @@ def load(
     source: path, bytes or ModelProto; output: which of several outputs to explain; input_shape: sizes of a sample, by
     input, where the file leaves axes open; given: numbers or arrays that the other inputs are bound to, of length one
     along the samples where they have such an axis, and then meant for every sample; input: the explained one of several
-    of which x holds values for each sample, as a dict or .npz by name: the others are state, recorded along; check: run the file and the
-    canonical network once on random input and compare, so that a mistaken rewrite cannot go unseen.
+    of which x holds values for each sample, a dict or .npz by name: the others are state, recorded along; check: run
+    the file and the canonical network once on random input and compare, so that a mistaken rewrite cannot go unseen.
     Only what lies between the explained tensor and the logits needs an inverse: nodes in front that have none are run
     by onnxruntime as they are, and `blocked` of the network tells what they keep apart (method, section 2).
     Raises InvalidData (no such file, output or input, values that do not fit), CorruptFile (not ONNX, truncated,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ SMALL = ("int8", "uint8", "int16", "uint16")
 
 
 def step_of(node: Node, draft: Draft, scale: str, zero: str) -> Step:
-    """The step of an activation, of the names of its scale and zero point. Refused where they are not one number each."""
+    """The step of an activation, by the names of its scale and zero point. Refused where these are several."""
     scales, zeros = _constant(draft, scale, "scale"), draft.constant(zero) if zero else np.zeros((), np.uint8)
     assert zeros is not None
     if scales.size != 1:
@@ -39,8 +40,12 @@ def check_steps(scales: HostArray, zeros: HostArray | None) -> None:
         raise Refused(f"it has {zeros.size} zero points for {scales.size} scales")
 
 
-def dequantised(draft: Draft, value: str, scale: str, zero: str, axis: int = 0) -> HostArray:
-    """A constant of integers as the numbers that it stands for, in the network's dtype. axis: along which scales vary."""
+def dequantised(draft: Draft, names: Sequence[str], axis: int = 0) -> HostArray:
+    """A constant of integers as the numbers that it stands for, in the network's dtype.
+
+    names: of the constant, its scale and its zero point, '' where it has none; axis: along which scales vary.
+    """
+    value, scale, zero = names
     integers, scales = draft.constant(value), _constant(draft, scale, "scale")
     zeros = draft.constant(zero) if zero else None
     if integers is None or integers.dtype.kind not in "iu":

@@ -124,7 +124,9 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     constants = _initializers(proto)
     constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
     nodes = [node_of(node) for node in proto.graph.node]
-    names = frozenset([bound.data, *bound.given, *bound.beside, *constants, *(name for node in nodes for name in node.outputs)])
+    names = frozenset(
+        [bound.data, *bound.given, *bound.beside, *constants, *(name for node in nodes for name in node.outputs)]
+    )
     spent = Spent(proto.ByteSize())
     nodes = gathered(nodes, [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)

@@ -72,7 +72,9 @@ def verify(
         expected = np.array([list(row.values()) for row in expected])
     del runtime
     try:
-        actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else like(x.astype(net.dtype), x)).values
+        actual = Recorder(net, [net.logits, *sources.values()])(
+            x if bound.whole else like(x.astype(net.dtype), x)
+        ).values
     except InvalidData as error:
         raise UnsupportedModel(f"of inputs drawn from a normal distribution {error}") from error
     scores = actual[net.logits].reshape(batch, -1)

@@ -7,8 +7,8 @@ from itertools import islice
 
 import numpy as np
 
-from mipin_ref.beside import like
 from mipin_ref.backend import Array
+from mipin_ref.beside import like
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.sweep import Ints, Sweep
 

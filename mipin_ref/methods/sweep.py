@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.beside import joined, others_of
 from mipin_ref.backend import Array, Backend
+from mipin_ref.beside import joined, others_of
 from mipin_ref.graph.forward import Record, Recorder, record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Activation, HostArray, Layer, Switched, as_kind, switched

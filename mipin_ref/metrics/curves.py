@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -57,7 +57,7 @@ class PixelCurve:
 
 def deletion(
     net: Network,
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
     *,
@@ -84,7 +84,7 @@ def deletion(
 
 def insertion(
     net: Network,
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
     *,
@@ -104,7 +104,7 @@ def insertion(
 def _curve(
     kind: str,
     net: Network,
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
     fill: float | npt.ArrayLike,

@@ -1,4 +1,4 @@
-"""Small networks quantised by onnxruntime's own tools, and what their integers stand for, read apart from the package."""
+"""Small networks quantised by onnxruntime's own tools, and what their integers stand for, apart from the reader."""
 
 from __future__ import annotations
 
@@ -67,11 +67,12 @@ def samples(model: ModelProto, seed: int = 5, count: int = SAMPLES) -> Array:
     return np.random.default_rng(seed).standard_normal((count, *shape)).astype(np.float32)
 
 
-def static(model: ModelProto, folder: Path, style: str, **options: Any) -> ModelProto:
-    """style: of FORMATS."""
+def static(model: ModelProto, folder: Path, style: str, x: Array | None = None, **options: Any) -> ModelProto:
+    """style: of FORMATS; x: what ranges are taken of."""
     source, made = folder / "float.onnx", folder / "int8.onnx"
     onnx.save(model, source)
-    quantize_static(source, made, _Reader(samples(model)), quant_format=FORMATS[style], **options)
+    reader = _Reader(samples(model) if x is None else x)
+    quantize_static(source, made, reader, quant_format=FORMATS[style], **options)
     return onnx.load(made)
 
 

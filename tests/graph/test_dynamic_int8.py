@@ -36,7 +36,8 @@ def test_signals_are_those_of_the_dequantised_network(name: str, kind: str, agai
     if again:
         file = optimised(file, tmp_path)
     net, x = mr.load(file), samples(model, 9)
-    assert net.file is not None and net.file.apart == 1
+    assert net.file is not None
+    assert net.file.apart == 1
     values = alone(file, x)
     recorded = Recorder(net, list(net.shapes), threads=1)(x).values
     compared = net.shapes.keys() & values.keys()
@@ -97,7 +98,7 @@ def test_a_recurrent_layer_is_refused(tmp_path: Path) -> None:
     model = sketch.model(sketch.dense(last, 3, 2))
     file = dynamic(model, tmp_path)
     assert "DynamicQuantizeLSTM" in {node.op_type for node in file.graph.node}
-    with pytest.raises(mr.UnsupportedModel, match="DynamicQuantizeLSTM.*quantised: use the float file"):
+    with pytest.raises(mr.UnsupportedModel, match=r"DynamicQuantizeLSTM.*quantised: use the float file"):
         mr.fit(mr.load(file), samples(model), target=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def test_methods_take_a_dict(method: str) -> None:
     result = mr.attribute(net, x, 2, method, **options)
     if method == "gradient":
         alone = [
-            mr.attribute(one, x["x"][i : i + 1], 2, method).attribution for i, one in enumerate(one_at_a_time("added", x))
+            mr.attribute(one, x["x"][i : i + 1], 2, method).attribution
+            for i, one in enumerate(one_at_a_time("added", x))
         ]
         assert np.allclose(result.attribution, np.concatenate(alone), atol=1e-6)
     assert result.attribution.shape == (5, 2, 6, 6)
@@ -132,7 +134,10 @@ def test_deletion_carries_the_other_input_along() -> None:
 WRONG: dict[str, tuple[Any, str]] = {
     "missing": (lambda x: {"x": x["x"]}, "holds nothing for input 'numbers'"),
     "extra": (lambda x: {**x, "more": x["x"]}, "has no input 'more'"),
-    "lengths": (lambda x: {**x, "numbers": x["numbers"][:3]}, "different numbers of samples: 40 of 'x', 3 of 'numbers'"),
+    "lengths": (
+        lambda x: {**x, "numbers": x["numbers"][:3]},
+        "different numbers of samples: 40 of 'x', 3 of 'numbers'",
+    ),
     "shape": (lambda x: {**x, "numbers": x["numbers"][:, :4]}, r"input 'numbers' has shape \[\d+, 4\]"),
     "array": (lambda x: x["x"], "reads 2 inputs of each sample"),
     "NaN": (lambda x: {**x, "numbers": np.nan * x["numbers"]}, "of input 'numbers' hold NaN or Inf"),
@@ -148,13 +153,13 @@ def test_what_does_not_fit_is_one_sentence(wrong: str, where: str) -> None:
     if wrong == "words" and where == "predict":
         said = "numbers"
     inverse = mr.fit(net, x, target=0)
+    calls: dict[str, Callable[[Any], object]] = {
+        "fit": lambda data: mr.fit(net, data, target=0),
+        "attribute": inverse.attribute,
+        "predict": net.predict,
+    }
     with pytest.raises(mr.InvalidData, match=said) as told:
-        if where == "fit":
-            mr.fit(net, change(x), target=0)
-        elif where == "attribute":
-            inverse.attribute(change(x))
-        else:
-            net.predict(change(x))
+        calls[where](change(x))
     assert "\n" not in str(told.value)
 
 
@@ -180,7 +185,10 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     np.savez(data, **samples())
     fitted = ["fit", str(model), str(data), "--input", "x", "--target", "1", "-o", str(saved)]
     assert main(fitted) == 0
-    assert main(["explain", str(model), str(data), "--input", "x", "--inverse", str(saved), "-o", str(tmp_path / "o")]) == 0
+    assert (
+        main(["explain", str(model), str(data), "--input", "x", "--inverse", str(saved), "-o", str(tmp_path / "o")])
+        == 0
+    )
     net = mr.load(model, input="x")
     expected = mr.load_inverse(saved, net).attribute(data)
     assert np.array_equal(expected.source, mr.fit(net, samples(), target=1).attribute(samples()).source)

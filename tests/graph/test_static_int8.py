@@ -68,7 +68,7 @@ def test_signals_are_near_those_of_the_float_file(
     name: str, style: str, per_channel: bool, kind: str, tmp_path: Path
 ) -> None:
     """A value within half a step of zero is masked in one network and not in the other. Of a range of six standard
-    deviations that is a share of 6 · 0.4 / 255 a tensor, whose root is its part in the norm of a signal. Fits amplify it.
+    deviations that is a share of 6 · 0.4 / 255 a tensor, whose root is its part in the norm of signals; fits double it.
     """
     model, file = quantised(name, style, per_channel, kind, tmp_path)
     x = samples(model)
@@ -146,7 +146,8 @@ def test_broken_scales_are_told(change: str, said: str, style: str, tmp_path: Pa
     file = _broken(static(chain(), tmp_path, style, per_channel=True, weight_type=TYPES["signed"]), change)
     with pytest.raises(mr.MipinError) as told:
         mr.fit(mr.load(file), samples(chain()), target=0)
-    assert said in str(told.value) and "\n" not in str(told.value)
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def test_a_scale_that_is_no_constant_is_told() -> None:
@@ -197,12 +198,7 @@ def test_networks_that_come_with_the_package(tmp_path: Path) -> None:
     model.graph.input[0].name, source = "x", model.graph.input[0].name
     for node in model.graph.node:
         node.input[:] = ["x" if name == source else name for name in node.input]
-    from tests.graph import quantising
-
-    onnx.save(model, tmp_path / "float.onnx")
-    quantising.quantize_static(
-        tmp_path / "float.onnx", tmp_path / "int8.onnx", quantising._Reader(x), quant_format=FORMATS["pairs"]
-    )
-    plain, net = mr.load(model), mr.load(tmp_path / "int8.onnx")
+    file = static(model, tmp_path, "pairs", x)
+    plain, net = mr.load(model), mr.load(file)
     expected, result = (mr.fit(one, x, target=3).attribute(x[:9]) for one in (plain, net))
     assert relative(result.source, expected.source) <= 6 * len(plain.layers) / STEPS_OF_BYTE

@@ -39,18 +39,19 @@ def dynamic_matmul(node: Node, draft: Draft) -> None:
     "com.microsoft.QAttention",
     "com.microsoft.QEmbedLayerNormalization",
     "com.microsoft.MatMulNBits",
-    "com.microsoft.MatMulBnb4",
 )
 def use_the_float_file(node: Node, draft: Draft) -> None:
     raise Refused(USE_FLOAT)
 
 
 def _product(node: Node, draft: Draft, op: str, inputs: Sequence[str], axis: int) -> None:
-    """inputs: x, the weight, its scale and zero point, and a bias or ''; axis: of the weight, along which scales vary."""
+    """Draft a product. inputs: x, the weight, its scale and zero point, and a bias or ''; axis: of the weight, along
+    which scales vary.
+    """
     x, weight, scale, zero, bias = inputs[:5]
     if x not in draft.signals:
         raise Refused(USE_FLOAT)
-    matrix = dequantised(draft, weight, scale, zero, axis)
+    matrix = dequantised(draft, (weight, scale, zero), axis)
     if op == "Conv" and draft.constants[scale].size > 1:
         raise Refused(f"its scales are one a channel, which onnxruntime does not run: {USE_FLOAT}")
     name, output = draft.inner_name(node, "weight"), node.outputs[0]

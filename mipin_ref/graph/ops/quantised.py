@@ -43,7 +43,7 @@ def dequantize(node: Node, draft: Draft) -> None:
 @handles("QLinearConv")
 def linear_conv(node: Node, draft: Draft) -> None:
     _check_read(node, draft, 0)
-    weight = _constant(node, draft, "weight", dequantised(draft, *node.inputs[3:6]))
+    weight = _constant(node, draft, "weight", dequantised(draft, node.inputs[3:6]))
     bias = _bias(node, draft, node.input(8), node.inputs[1], node.inputs[4])
     _made(node, draft, "Conv", [node.inputs[0], weight, *bias], node.attributes, node.inputs[6:8])
 
@@ -60,7 +60,7 @@ def linear_gemm(node: Node, draft: Draft) -> None:
     """C is int32, in units of both scales; without a scale of its own the output is floating point."""
     _check_read(node, draft, 0)
     transposed, alpha = bool(node.attributes.get("transB", 0)), float(node.attributes.get("alpha", 1.0))
-    weight = _constant(node, draft, "weight", dequantised(draft, *node.inputs[3:6], 0 if transposed else 1))
+    weight = _constant(node, draft, "weight", dequantised(draft, node.inputs[3:6], 0 if transposed else 1))
     # onnxruntime adds C to the sums of integers, so that alpha scales both.
     bias = [
         _constant(node, draft, "shift", np.asarray(alpha * draft.constants[name], draft.dtype))
@@ -152,7 +152,7 @@ def _operand(node: Node, draft: Draft, place: int, axis: int = 0) -> str:
     scales = draft.constants.get(node.input(place + 1), np.ones(1))
     along = 0 if value is None or scales.size == 1 else axis % value.ndim
     return _constant(
-        node, draft, f"operand {place}", dequantised(draft, *(node.input(place + i) for i in range(3)), along)
+        node, draft, f"operand {place}", dequantised(draft, [node.input(place + i) for i in range(3)], along)
     )
 
 

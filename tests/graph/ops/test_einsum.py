@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -79,7 +81,7 @@ def test_signals_are_those_of_the_product(equation: str, shape: tuple[int, ...],
     operands = ["x", one.const(weight)]
     net = finished(one, one.node("Einsum", *(operands if first else operands[::-1]), equation=equation))
     two = Sketch(3, 4)
-    plain = {
+    plain: Callable[[], str] = {
         "btc,cd->btd": lambda: two.node("MatMul", "x", two.const(weight)),
         "dt,btc->bdc": lambda: two.node("MatMul", two.const(weight), "x"),
         "btc,dc->btd": lambda: two.node("MatMul", "x", two.const(weight.T)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -126,10 +127,10 @@ def _logits(net: mr.Network, x: np.ndarray) -> np.ndarray:
         ("HardSigmoid", [0.3, 0.4], {"alpha": 0.3, "beta": 0.4}),
     ],
 )
-def test_a_convolution_and_its_activation(activation: str, numbers: list[float], options: dict[str, float]) -> None:
+def test_a_convolution_and_its_activation(activation: str, numbers: list[float], options: dict[str, Any]) -> None:
     sketch = Sketch(2, 5, 5)
     weight, bias = sketch.normal(3, 2, 3, 3), sketch.normal(3)
-    told = {"activation_params": numbers} if numbers else {}
+    told: dict[str, Any] = {"activation_params": numbers} if numbers else {}
     fused = sketch.node("FusedConv", "x", weight, bias, domain=MICROSOFT, activation=activation, **told)
     plain = sketch.node(activation, sketch.node("Conv", "x", weight, bias), **options)
     ends = [sketch.node("Flatten", one) for one in (fused, plain)]
