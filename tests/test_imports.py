@@ -26,17 +26,18 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"errors", "files", "reading", "seal"},
     "attribution": {"errors"},
     "backend": {"errors", "threads", "options"},
-    "data": {"text", "errors", "options", "reading"},
-    "graph": GROUND | {"layers"},
+    "beside": {"errors"},
+    "data": {"text", "errors", "options", "reading", "beside"},
+    "graph": GROUND | {"layers", "beside"},
     "layers": {"errors", "window", "backend"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
     "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
-    | {"data", "graph", "layers"},
+    | {"data", "graph", "layers", "beside"},
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution"},
-    "metrics": {"errors", "table", "options", "attribution", "graph"},
+    "metrics": {"errors", "table", "options", "attribution", "graph", "beside"},
     "golden": {
         "text",
         "errors",

@@ -34,6 +34,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="bind another input of the model to a number, or to the array in a .npy or .npz file (its key NAME, else "
         "x); may be given several times",
     )
+    parser.add_argument(
+        "--input",
+        metavar="NAME",
+        help="which input is explained, of several that each sample has values of: data are then one .npz file whose "
+        "keys are the inputs' names",
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -13,13 +13,14 @@ import mipin_ref as mr
 from mipin_ref.cli.attributor import checked_fit_options, method_options
 from mipin_ref.cli.files import (
     open_calibration,
+    opened,
     preprocessing_of,
     read_readable,
     tell_broken,
     told_of,
     told_of_turned,
 )
-from mipin_ref.data import names_of, open_data
+from mipin_ref.data import names_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
@@ -92,7 +93,7 @@ def read_images(options: Namespace, net: mr.Network) -> Shown:
         raise InvalidData(f"--limit: a page shows at most {MOST} images, not {limit}")
     preprocessing = preprocessing_of(options, net)
     print(f"{options.images}: {preprocessing.describe()}", flush=True)
-    data = open_data(options.images, key=options.key, preprocessing=preprocessing)
+    data = opened(net, options.images, options.key, preprocessing)
     for line in told_of(options.images, data):
         print(line, flush=True)
     read = read_readable(data, 0, limit)

@@ -16,6 +16,7 @@ from mipin_ref.data import (
     Preprocessing,
     Samples,
     SharedFile,
+    as_samples,
     first,
     left_out_of,
     names_of,
@@ -45,11 +46,20 @@ def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted 
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
     else:
-        data = open_data(path, key=options.key, preprocessing=preprocessing)
+        data = opened(net, path, options.key, preprocessing)
         data = data if options.limit is None else first(data, options.limit)
     for line in told_of(path, data):
         print(line, flush=True)
     return data
+
+
+def opened(net: mr.Network, path: str, key: str | None, preprocessing: Preprocessing) -> Samples:
+    """The data of a path. Raises InvalidData for a key where the network reads several inputs, by their names."""
+    if len(net.inputs) == 1:
+        return open_data(path, key=key, preprocessing=preprocessing)
+    if key is not None:
+        raise InvalidData(f"{path}: the network reads several inputs, each under its own name; leave the key out")
+    return as_samples(path, preprocessing, inputs=net.inputs)
 
 
 def told_of(path: str, data: Samples) -> list[str]:
@@ -122,7 +132,7 @@ def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
         if key is not None or limit is not None:
             raise InvalidData("--calibration-key and --calibration-limit go with --calibration")
         return None
-    data = open_data(options.calibration, key=key, preprocessing=preprocessing_of(options, net))
+    data = opened(net, options.calibration, key, preprocessing_of(options, net))
     return data if limit is None else first(data, limit)
 
 

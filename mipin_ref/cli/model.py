@@ -14,10 +14,11 @@ from mipin_ref.graph.explained import AUTO, told_of
 
 
 def load_model(options: Namespace) -> mr.Network:
-    """The network of MODEL, as `--output`, `--input-shape` and `--given` have it. Raises as `mr.load` does."""
+    """The network of MODEL, by `--output`, `--input-shape`, `--given` and `--input`. Raises as `mr.load` does."""
     sizes = _once("--input-shape", options.input_shape)
     given = {name: _value(name, told) for name, told in _once("--given", options.given).items()}
-    return mr.load(options.model, output=options.output, input_shape=sizes or None, given=given or None)
+    told: dict[str, Any] = {"input_shape": sizes or None, "given": given or None, "input": options.input}
+    return mr.load(options.model, output=options.output, **told)
 
 
 def told_of_end(net: mr.Network, tensor: str, at: str | None) -> list[str]:

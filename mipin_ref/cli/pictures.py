@@ -67,7 +67,8 @@ def write_pages(
     source = of_source = None
     if results[0].signal is not None:
         source = np.concatenate([res.source for res in results])
-        if not inner:
+        # A source signal carries no other input that the network would read beside it.
+        if not inner and len(net.inputs) == 1:
             of_source = np.concatenate([logits(net, r.source)[:, r.target] for r in results])
     paths = []
     for number, start in enumerate(range(0, len(value), ROWS), first):

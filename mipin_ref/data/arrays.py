@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from mipin_ref.data.preprocessing import UNKNOWN, Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
+from mipin_ref.data.together import Together, parts
 from mipin_ref.data.view import Samples, View
 from mipin_ref.errors import InvalidData
 from mipin_ref.reading import reason
@@ -65,14 +67,24 @@ class Sliced:
         return values
 
 
-def as_samples(x: Any, preprocessing: Preprocessing | None = None, *, whole: bool = False) -> Samples:
+def as_samples(
+    x: Any, preprocessing: Preprocessing | None = None, *, whole: bool = False, inputs: Sequence[str] = ()
+) -> Samples:
     """x as Samples [N, ...]: a path is opened as by open_data; an array, or anything with len() and slicing, is viewed.
 
     preprocessing: of stored values, a further step for samples that have one already; None where what is in memory is
-    to be taken as it is; whole: integers are what the network reads, and are kept, as float32.
+    to be taken as it is; whole: integers are what the network reads, and are kept, as float32;
+    inputs: of a network that reads several of each sample, the explained one first, as x then holds them by name.
     Raises InvalidData for what is none of these, and for integers held in memory unless preprocessing.scale is given:
     whether they are pixels is not known.
     """
+    if len(inputs) > 1 and not isinstance(x, Together):
+        explained, others = parts(x, inputs)
+        if isinstance(x, (str, os.PathLike)) and preprocessing is None:
+            preprocessing = WHOLE if whole else AS_STORED
+        return Together(as_samples(explained, preprocessing, whole=whole), others)
+    if isinstance(x, Together):
+        return x
     if isinstance(x, (str, os.PathLike)):
         stored_as = WHOLE if whole else AS_STORED
         return open_data(x, preprocessing=stored_as if preprocessing is None else preprocessing)

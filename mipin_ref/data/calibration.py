@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
@@ -96,19 +96,21 @@ def checked_preprocessing(x: Any, preprocess: Any, shape: tuple[int, ...]) -> Pr
     return replace(preprocess, shape=shape)
 
 
-def samples_like(calibration: Calibration | None, x: Any, *, whole: bool = False) -> Samples:
+def samples_like(
+    calibration: Calibration | None, x: Any, *, whole: bool = False, inputs: Sequence[str] = ()
+) -> Samples:
     """x as samples of a network's input: what is still stored is preprocessed as the calibration data were.
 
     x: as in `as_samples`; a path is opened with their preprocessing where that is known, arrays are taken as they are;
-    whole: as there.
+    whole, inputs: as there.
     Raises InvalidData as `as_samples` does, and for samples of another preprocessing.
     """
     known = None if calibration is None else calibration.source.preprocessing
     if known is None:
-        return as_samples(x, whole=whole)
+        return as_samples(x, whole=whole, inputs=inputs)
     if isinstance(x, str | PathLike):
-        return as_samples(x, known)
-    data = as_samples(x, whole=whole)
+        return as_samples(x, known, inputs=inputs)
+    data = as_samples(x, whole=whole, inputs=inputs)
     other = data.source.preprocessing
     if other is not None and not other.does_as(known):
         raise InvalidData(f"x has another preprocessing ({other.describe()}) than what was fitted ({known.describe()})")

@@ -44,7 +44,7 @@ class Rounding:
 
 def _noisy(net: Network, rounding: Callable[[HostArray], HostArray]) -> Network:
     """The network with all parameters rounded anew."""
-    return replace(net, layers=tuple(_noisy_layer(layer, rounding) for layer in net.layers))
+    return replace(net, layers=tuple(_noisy_layer(layer, rounding) for layer in net.layers), file=None)
 
 
 def _noisy_layer(layer: Layer, rounding: Callable[[HostArray], HostArray]) -> Layer:

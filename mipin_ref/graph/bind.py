@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
+from mipin_ref.beside import others_of
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.limits import TENSOR
 from mipin_ref.layers import HostArray, Shape
@@ -33,12 +34,21 @@ class Given:
         return self.value if self.axis is None else np.repeat(self.value, samples, self.axis)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """An input of which each sample has values of its own. shape: of a sample; dtype: that the file reads."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
-    None where it is free; dtype: that the file reads; given: the others, by name; said: whether the user said anything;
-    below: what integers that the file is tried with stay under, as it may look them up in a table; axis: of the samples
-    in the explained input as the file reads it.
+    None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
+    those of which each sample has its own; said: whether the user said anything; below: what integers that the file is
+    tried with stay under, as it may look them up in a table; axis: of the samples in the explained input as the file
+    reads it.
     """
 
     data: str
@@ -49,6 +59,7 @@ class Bound:
     said: bool = False
     below: int = 8
     axis: int = 0
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -64,13 +75,15 @@ class Bound:
         """What onnxruntime is given for samples x [n, *shape]."""
         with np.errstate(over="ignore"):  # what half precision does not reach is Inf there
             typed = np.moveaxis(np.asarray(x, self.dtype), 0, self.axis)
-        return {self.data: typed} | {name: one.of(len(x)) for name, one in self.given.items()}
+        carried = {name: others_of(x)[name].astype(one.dtype, copy=False) for name, one in self.beside.items()}
+        return {self.data: typed} | {name: one.of(len(x)) for name, one in self.given.items()} | carried
 
     def digest(self, sha256: str) -> str:
         """The hash of a file and of what was said of its inputs; that of the file where nothing was."""
         if not self.said:
             return sha256
-        told = hashlib.sha256(f"{sha256} {self.data} {self.shape}".encode())
+        beside = "".join(f" {name} {one.shape}" for name, one in self.beside.items())
+        told = hashlib.sha256(f"{sha256} {self.data} {self.shape}{beside}".encode())
         for name, one in sorted(self.given.items()):
             told.update(f" {name} {one.value.dtype} {one.value.shape} {one.axis} ".encode())
             told.update(np.ascontiguousarray(one.value).tobytes())
@@ -78,52 +91,72 @@ class Bound:
 
 
 def bind(
-    proto: ModelProto, needed: Collection[str], input_shape: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+    proto: ModelProto,
+    needed: Collection[str],
+    input_shape: Mapping[str, Any] | None,
+    given: Mapping[str, Any] | None,
+    explained: str | None = None,
 ) -> Bound:
     """What the inputs of a model are once the user has said what the file leaves open; the sizes are written into it.
 
-    needed: the inputs that the output depends on. Raises InvalidData for names that are no inputs and values that do
-    not fit; UnsupportedModel, in one message for all inputs, for what is still open.
+    needed: the inputs that the output depends on; explained: the one of several that is, where each sample has values
+    of all that are not given. Raises InvalidData for names that are no inputs and values that do not fit;
+    UnsupportedModel, in one message for all inputs, for what is still open.
     """
     made = {tensor.name for tensor in proto.graph.initializer}
     inputs = {value.name: value for value in proto.graph.input}
     wanted = _named("input_shape", input_shape, inputs)
     values = _named("given", given, inputs)
-    read = [name for name in needed if name in inputs and name not in made]
+    read = [name for name in inputs if name in needed and name not in made]
     if not read:
         raise UnsupportedModel("the output does not depend on any input of the network")
     if all(name in values for name in read):
         raise InvalidData("every input is given a value: leave the one free that is to be explained")
     sized = {name for name in inputs if name in wanted and _size(inputs[name], wanted[name])}
-    if missing := left_open(proto, needed, input_shape, given):
+    free = [name for name in read if name not in values]
+    if explained is not None and explained not in free:
+        raise InvalidData(
+            f"input {shown(explained)} is not one that the output needs and that is left open; those are "
+            f"{', '.join(map(repr, free))}"
+        )
+    if missing := left_open(proto, needed, input_shape, given, explained):
         raise UnsupportedModel(missing)
-    data = next(value for name, value in inputs.items() if name in read and name not in values)
+    data = next(inputs[name] for name in free if explained in (None, name))
+    beside = {name: _beside(inputs[name]) for name in free if name != data.name}
     shape, batch, dtype = _read(data)
     axis = batch_axis(data)
     param = data.type.tensor_type.shape.dim[axis].dim_param
     bound = {name: _given(inputs[name], value, param) for name, value in values.items() if name in needed}
     for name in bound:
         _drop_default(proto, name)
-    return Bound(data.name, shape, batch, dtype, bound, bool(bound) or data.name in sized, _rows(proto), axis)
+    said = bool(bound) or bool(beside) or data.name in sized
+    return Bound(data.name, shape, batch, dtype, bound, said, _rows(proto), axis, beside)
 
 
 def left_open(
-    proto: ModelProto, needed: Collection[str], input_shape: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+    proto: ModelProto,
+    needed: Collection[str],
+    input_shape: Mapping[str, Any] | None,
+    given: Mapping[str, Any] | None,
+    explained: str | None = None,
 ) -> str:
-    """What the file leaves open of its inputs and nobody has said yet, and by which options to say it; else empty."""
+    """What the file leaves open of its inputs and nobody has said yet, and by which options to say it; else empty.
+
+    explained: see `bind`.
+    """
     known = {tensor.name for tensor in proto.graph.initializer} | {*(given or ())}
     free = [value for value in proto.graph.input if value.name in needed and value.name not in known]
     batches = {_batch_param(value) for value in free}
     unsaid = [value for value in free if value.name not in (input_shape or ())]
     sizes = [axes for value in unsaid if (axes := _open_axes(value, batches - {""}))]
     told = []
-    if len(free) > 1:
+    if len(free) > 1 and explained is None:
         told.append(
             f"the network has {len(free)} inputs, {', '.join(map(_described, free))}: bind all but the one to explain "
-            "to a value, option 'given'"
+            "to a value, option 'given', or name it, option 'input', where x holds values of all"
         )
     if sizes:
-        which = "" if len(free) == 1 else " of the one to explain"
+        which = "" if len(free) == 1 or explained is not None else " of the one to explain"
         told.append(f"the file leaves {', '.join(sizes)} open: give the sizes of a sample{which}, option 'input_shape'")
     return "; ".join(told)
 
@@ -229,6 +262,17 @@ def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
     if prod(shape) > TENSOR:
         raise UnsupportedModel(f"input {value.name!r} has {prod(shape):,} elements a sample ({TENSOR:,} are allowed)")
     return shape, batch, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+
+
+def _beside(value: ValueInfoProto) -> Beside:
+    """An input beside the explained one. Raises UnsupportedModel where its first axis cannot be that of the samples."""
+    kind = value.type.tensor_type
+    if kind.elem_type not in (*FLOATS, *WHOLES) or not kind.shape.dim:
+        raise UnsupportedModel(
+            f"input {_described(value)} cannot go along with the explained one: it has no axis of samples or no numbers"
+        )
+    shape = tuple(int(d.dim_value) for d in kind.shape.dim[1:])
+    return Beside(shape, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
 
 
 def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:

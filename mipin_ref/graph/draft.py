@@ -13,6 +13,7 @@ from mipin_ref.graph.layout import ALONE, Layout, Rows
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.steps import Blur, Held, Step
 from mipin_ref.layers import Gather, HostArray, Reshape, Shape, Slice, Wired
 
 BATCH = 1_000_003
@@ -136,7 +137,10 @@ class Draft:
     sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
     those that make one row of it; spent: what the model has asked for up to here; makers: of tensors; spelled: what
     tensors are of one that may be normalised (see spelled_norms); absorbed: tensors whose nodes are told as part of
-    another; maps: tensors with rows folded into the batch as they are with their channels first (see rows).
+    another; maps: tensors with rows folded into the batch as they are with their channels first (see rows); steps: how
+    tensors of the file that hold small integers count; held: where the file holds the values of tensors of layers as
+    such (see quantised); blurred: products of what is quantised by its own range; positive: what is known of the sign
+    of tensors; fusions: the version of onnxruntime's own operators.
     """
 
     opset: int
@@ -153,6 +157,11 @@ class Draft:
     makers: dict[str, Node] = field(default_factory=dict)
     spelled: dict[str, Any] = field(default_factory=dict)
     absorbed: frozenset[str] = frozenset()
+    steps: dict[str, Step] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
+    blurred: dict[str, Blur] = field(default_factory=dict)
+    positive: dict[str, bool] = field(default_factory=dict)
+    fusions: int = 1
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
     maps: dict[str, Signal] = field(default_factory=dict)

@@ -34,17 +34,18 @@ def emit(
     beside: takes the large weights by name, of which the model then has name and shape alone.
     Raises UnsupportedModel where the weights are too large for one model that holds them.
     """
-    layers = leading_to(net.layers, {*wanted, *switches})
+    # Switches are a layer's own, whoever made its value.
+    known = {*net.starts} - {*switches}
+    layers = leading_to([layer for layer in net.layers if layer.output not in known], {*wanted, *switches})
     size = sum(layer.parameters for layer in layers) * net.dtype.itemsize
     if size > MAX_BYTES and beside is None:
         raise UnsupportedModel(
             f"the network has {size:,} bytes of weights; only {MAX_BYTES:,} fit into one model for onnxruntime"
         )
-    element, starts = (
-        helper.np_dtype_to_tensor_dtype(net.dtype),
-        started(net, {*wanted, *(name for layer in layers for name in layer.inputs)}),
-    )
-    outputs = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in wanted if t not in starts]
+    made, read = {layer.output for layer in layers}, {name for layer in layers for name in layer.inputs}
+    element = helper.np_dtype_to_tensor_dtype(net.dtype)
+    starts = [name for name in net.starts if name in {*wanted, *read} - made]
+    outputs = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in wanted if t not in net.starts]
     outputs += [
         helper.make_tensor_value_info(switches_of(t), TensorProto.INT64, ("N", *net.shapes[t])) for t in switches
     ]
@@ -59,11 +60,6 @@ def emit(
         # Into the model itself: a graph given to make_model would hold all weights twice.
         layer.emit(_Writer(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches, beside))
     return model
-
-
-def started(net: LayerList, needed: Collection[str]) -> list[str]:
-    """Those of the needed tensors that no layer makes: the input and the sources."""
-    return [name for name in (net.input, *net.sources) if name in needed]
 
 
 def switches_of(tensor: str) -> str:

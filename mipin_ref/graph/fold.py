@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from mipin_ref.graph.draft import BATCH, Refused
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.quantised import check_steps
 from mipin_ref.layers import HostArray
 
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Where", "Expand"}
@@ -21,7 +22,7 @@ HANDING_ON = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsque
 
 FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul"}
 FOLDABLE |= {"Gather", "Concat", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
-FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2"}
+FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear"}
 """What exporters leave to be computed of shapes and weights."""
 
 SIZED_BY_VALUE = {"ConstantOfShape": (0,), "Expand": (1,), "Range": (0, 1, 2)}
@@ -63,6 +64,8 @@ def _evaluated(node: Node, inputs: list[HostArray | None], opset: int) -> list[H
         [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in given.items()],
         [helper.make_empty_tensor_value_info(name) for name in node.outputs],
     )
+    # onnx computes these two from opset 19 on; what they mean is older.
+    opset = max(opset, 21) if node.op in ("QuantizeLinear", "DequantizeLinear") else opset
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     values = [np.asarray(out) for out in ReferenceEvaluator(model).run(None, given)]
     if len(values) != len(node.outputs) or any(value.dtype == object for value in values):
@@ -77,6 +80,8 @@ def _check_values(node: Node, inputs: list[HostArray | None]) -> None:
         raise Refused("its value is sparse")
     if node.op == "Cast" and node.attributes.get("to") == TensorProto.STRING:
         raise Refused("it casts numbers to text")
+    if node.op in ("QuantizeLinear", "DequantizeLinear") and len(inputs) > 1 and inputs[1] is not None:
+        check_steps(inputs[1], inputs[2] if len(inputs) > 2 else None)
     for place in SIZED_BY_VALUE.get(node.op, ()):
         value = inputs[place] if place < len(inputs) else None
         if value is not None and value.dtype.kind in "iu" and np.any((value != 0) & (value % BATCH == 0)):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from mipin_ref.beside import by_name, joined, others_of
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.front import Front
@@ -86,7 +87,7 @@ class Recorder:
         self._net = net
         self._wanted = list(dict.fromkeys(wanted))
         self._switches = list(dict.fromkeys(switches))
-        starts = {net.input, *net.sources}
+        starts = {*net.starts}
         self._fetched = [t for t in self._wanted if t not in starts] + [switches_of(t) for t in self._switches]
         self._session, self._front, read = None, None, starts.intersection(self._wanted)
         threads = BLAS_THREADS.count if threads is None else threads
@@ -94,8 +95,10 @@ class Recorder:
             self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
             read.update(value.name for value in self._session.runtime.get_inputs())
         self._started = [name for name in net.shapes if name in read]
-        if net.stem is not None and self._started != [net.input]:
-            self._front = Front(net.stem, [name for name in self._started if name != net.input], threads)
+        front = net.stem if net.file is None else net.file
+        made = [] if front is None else [name for name in self._started if name != net.input or name in front.tensors]
+        if front is not None and made:
+            self._front = Front(front, made, threads)
 
     def __call__(self, x: HostArray, first: int = 0, *, sources: Mapping[str, HostArray] | None = None) -> Record:
         """Record one batch x [n, *input_shape].
@@ -107,6 +110,7 @@ class Recorder:
         """
         net = self._net
         check_batch(net, x)
+        others = _others(net, x)
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
             x = np.ascontiguousarray(x, net.dtype) if net.reads is None else _integers(x, net.reads)
         _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
@@ -114,7 +118,8 @@ class Recorder:
         if sources is not None:
             started |= {name: np.ascontiguousarray(value, net.dtype) for name, value in sources.items()}
         elif self._front is not None:
-            started |= self._front(x, net.dtype)
+            made = self._front(joined(x, others), net.dtype)
+            started |= {name: value.reshape(len(x), *net.shapes[name]) for name, value in made.items()}
         for name in self._started:
             if name != net.input:
                 _check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
@@ -141,14 +146,26 @@ class Recorder:
         return outputs
 
 
-def logits(net: LayerList, x: HostArray, *, batch_size: int = 256) -> HostArray:
+def logits(net: LayerList, x: HostArray | Mapping[str, HostArray], *, batch_size: int = 256) -> HostArray:
     """The logits [N, classes] of x [N, *input_shape]. Raises InvalidData where x is empty or does not fit."""
+    x = with_others(net, x)
     check_batch(net, x)
     if not len(x):
         raise InvalidData("the data hold no sample")
     recorder = Recorder(net, [net.logits])
     parts = [recorder(x[i : i + batch_size], i).values[net.logits] for i in range(0, len(x), batch_size)]
     return np.concatenate(parts).reshape(len(x), -1)
+
+
+def with_others(net: LayerList, x: Any) -> HostArray:
+    """Samples as they are, or, of a network that reads several inputs, a dict of arrays by their names, joined.
+
+    Raises InvalidData where the dict does not hold just these, in equal numbers.
+    """
+    if len(net.inputs) == 1 or others_of(x):
+        return x  # type: ignore[no-any-return]
+    named = {name: np.asarray(value) for name, value in by_name(x, net.inputs).items()}
+    return joined(named[net.input], {name: named[name] for name in net.inputs[1:]})
 
 
 def check_batch(net: LayerList, x: Any) -> None:
@@ -162,6 +179,33 @@ def check_batch(net: LayerList, x: Any) -> None:
         )
     if not (np.issubdtype(dtype, np.floating) or (net.whole and dtype.kind in "iu")):
         raise InvalidData(f"data are {dtype}; pass floating point, scaled as in training (for bytes often x / 255)")
+
+
+def _others(net: LayerList, x: Any) -> Mapping[str, HostArray]:
+    """What the network reads beside the explained input, of these samples. Raises InvalidData where it does not fit."""
+    front = net.stem if net.file is None else net.file
+    if front is None or not front.bound.beside:
+        return {}
+    others = others_of(x)
+    found = {}
+    for name, one in front.bound.beside.items():
+        if name not in others:
+            raise InvalidData(
+                f"the network reads input {name!r} of each sample besides, and these samples carry nothing for it: a "
+                "method that changes or repeats samples takes no network of several inputs"
+            )
+        value = others[name]
+        if value.shape != (len(x), *one.shape):
+            raise InvalidData(
+                f"x: input {name!r} has shape {list(value.shape)}; the network takes [N, "
+                f"{', '.join(map(str, one.shape))}]"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            found[name] = value.astype(one.dtype, copy=False)
+        if one.dtype.kind != "f" and not np.array_equal(found[name], value):
+            raise InvalidData(f"x: input {name!r} holds integers ({one.dtype}), and the data hold other numbers")
+        _check_finite(found[name], f"the data of input {name!r}")
+    return found
 
 
 def _integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:

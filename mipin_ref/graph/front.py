@@ -9,14 +9,21 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnxruntime
+from onnx import ModelProto
 
+from mipin_ref.beside import others_of
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import HostArray
 
-_open: WeakKeyDictionary[Stem, dict[int, onnxruntime.InferenceSession]] = WeakKeyDictionary()
+SESSIONS = 2
+"""How many of a stem's sessions stay open at most, each of other tensors."""
+
+_Key = tuple[int, tuple[str, ...]]
+_open: WeakKeyDictionary[Stem, dict[_Key, onnxruntime.InferenceSession]] = WeakKeyDictionary()
 _opening = Lock()
 
 
@@ -25,13 +32,17 @@ class Front:
 
     def __init__(self, stem: Stem, names: Sequence[str], threads: int) -> None:
         self._stem = stem
-        self._given = [name for name in names if name in stem.bound.given]
-        self._made = [name for name in names if name not in stem.bound.given]
-        self._session = _session(stem, threads) if self._made else None
+        bound = stem.bound
+        self._given = [name for name in names if name in bound.given]
+        self._beside = [name for name in names if name in bound.beside]
+        self._made = [name for name in names if name not in (*bound.given, *bound.beside)]
+        self._asked = [stem.names.get(name, name) for name in self._made]
+        self._session = _session(stem, threads, tuple(dict.fromkeys(self._asked))) if self._made else None
 
     def __call__(self, x: HostArray, dtype: np.dtype[Any]) -> dict[str, HostArray]:
         """The tensors [n, ...] of x [n, *input_shape] in the network's dtype. Raises UnsupportedModel."""
         values = {name: np.moveaxis(one.of(len(x)), one.axis or 0, 0) for name, one in self._given_of()}
+        values |= {name: others_of(x)[name] for name in self._beside}
         values |= dict(zip(self._made, self._run(x), strict=True))
         return {name: np.ascontiguousarray(value, dtype) for name, value in values.items()}
 
@@ -46,7 +57,7 @@ class Front:
         for start in range(0, len(x), size):
             part = x[start : start + size]
             # The file has runs of one length only: the last sample stands for those that are missing.
-            full = np.concatenate([part, *[part[-1:]] * (size - len(part))]) if len(part) < size else part
+            full = part[np.minimum(np.arange(size), len(part) - 1)] if len(part) < size else part
             made = [self._stem.tensors[n].batch_first(value) for n, value in self._made_of(full)]
             parts.append([value[: len(part)] for value in made])
         return [np.concatenate(values) for values in zip(*parts, strict=True)]
@@ -55,9 +66,9 @@ class Front:
         assert self._session is not None
         known = {value.name for value in self._session.get_inputs()}
         bound = self._stem.bound
-        feed = {n: value for n, value in bound.feed(x.astype(bound.dtype, copy=False)).items() if n in known}
+        feed = {n: value for n, value in bound.feed(x).items() if n in known}
         try:
-            made = self._session.run(self._made, feed)
+            made = self._session.run(self._asked, feed)
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.
             raise UnsupportedModel(
                 f"onnxruntime cannot run the first nodes of the file on {len(x)} samples: {runtime_reason(failure)}"
@@ -84,10 +95,19 @@ def mixes(stem: Stem, tolerance: float = 1e-4) -> bool:
         )
 
 
-def _session(stem: Stem, threads: int) -> onnxruntime.InferenceSession:
+def _session(stem: Stem, threads: int, asked: tuple[str, ...]) -> onnxruntime.InferenceSession:
     with _opening:
-        kept = _open.setdefault(stem, {})
-        if threads not in kept:
-            kept.clear()
-            kept[threads] = session(stem.model, threads)
-        return kept[threads]
+        kept, key = _open.setdefault(stem, {}), (threads, asked)
+        if key not in kept:
+            for old in [*kept][: max(0, len(kept) + 1 - SESSIONS)]:
+                del kept[old]
+            kept[key] = session(_offering(stem, asked), threads)
+        return kept[key]
+
+
+def _offering(stem: Stem, asked: tuple[str, ...]) -> bytes:
+    """The part of a model that makes these outputs alone: onnxruntime keeps every output until the run ends."""
+    if not {*stem.names.values()} - {*asked}:
+        return stem.model
+    model: bytes = pruned(ModelProto.FromString(stem.model), *asked).SerializeToString()
+    return model

@@ -31,7 +31,9 @@ class LayerList:
 
     input_shape: per sample; dtype: of weights and activations; sources: the tensors that layers start from beside the
     input, with the shape of a sample: what nodes without an inverse make of the inputs, and other inputs; stem: runs
-    these nodes, None where there are none; reads: the integers that the input holds, None where it holds none.
+    these nodes, None where there are none; file: the file itself, where it computes with integers what the layers tell
+    of floating-point numbers: it makes their tensors, None where the layers do; reads: the integers that the input
+    holds, None where it holds none.
     """
 
     layers: tuple[Layer, ...]
@@ -41,6 +43,7 @@ class LayerList:
     logits: str
     sources: Mapping[str, Shape] = field(default_factory=dict)
     stem: Stem | None = None
+    file: Stem | None = None
     reads: np.dtype[Any] | None = None
 
     @property
@@ -51,7 +54,21 @@ class LayerList:
     @property
     def given(self) -> frozenset[str]:
         """The sources that are inputs of the file, bound to a value."""
-        return frozenset() if self.stem is None else frozenset(self.sources.keys() & self.stem.bound.given.keys())
+        if self.stem is None:
+            return frozenset()
+        return frozenset(self.sources.keys() & {*self.stem.bound.given, *self.stem.bound.beside})
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs that each sample has values of, the explained one first."""
+        front = next((one for one in (self.stem, self.file) if one is not None), None)
+        return (self.input, *(() if front is None else front.bound.beside))
+
+    @cached_property
+    def starts(self) -> tuple[str, ...]:
+        """The tensors that no layer has to make: the input, the sources, and those of the file itself."""
+        own = () if self.file is None else self.file.tensors
+        return tuple(dict.fromkeys((self.input, *self.sources, *own)))
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:

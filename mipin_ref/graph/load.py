@@ -12,17 +12,19 @@ from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
 from mipin_ref.graph.bind import Bound, bind, left_open
-from mipin_ref.graph.canonical import canonical, refuse
+from mipin_ref.graph.by_layer import Steps, verify_by_layer
+from mipin_ref.graph.canonical import Canonical, canonical, refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
+from mipin_ref.graph.integer_file import file_itself
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
-from mipin_ref.graph.stem import stem_of
+from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
@@ -58,14 +60,16 @@ def load(
     output: str | None = None,
     input_shape: Mapping[str, Sequence[int]] | None = None,
     given: Mapping[str, Any] | None = None,
+    input: str | None = None,
     check: bool = True,
 ) -> Network:
     """Read an ONNX classifier into a Network.
 
     source: path, bytes or ModelProto; output: which of several outputs to explain; input_shape: sizes of a sample, by
     input, where the file leaves axes open; given: numbers or arrays that the other inputs are bound to, of length one
-    along the samples where they have such an axis, and then meant for every sample; check: run the file and the
-    canonical network once on random input and compare, so that a mistaken rewrite cannot go unseen.
+    along the samples where they have such an axis, and then meant for every sample; input: the explained one of several
+    of which x holds values for each sample, a dict or .npz by name: the others are state, recorded along; check: run
+    the file and the canonical network once on random input and compare, so that a mistaken rewrite cannot go unseen.
     Only what lies between the explained tensor and the logits needs an inverse: nodes in front that have none are run
     by onnxruntime as they are, and `blocked` of the network tells what they keep apart (method, section 2).
     Raises InvalidData (no such file, output or input, values that do not fit), CorruptFile (not ONNX, truncated,
@@ -73,9 +77,11 @@ def load(
     """
     if output is not None and not isinstance(output, str):
         raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")
+    if input is not None and not isinstance(input, str):
+        raise InvalidData(f"input is the name of one of the model's, not {shown(input)}")
     checked_flag("check", check)
     try:
-        return _loaded(source, output, input_shape, given, check)
+        return _loaded(source, output, input_shape, given, input, check)
     except MipinError:
         raise
     except REFUSED_BY_OTHERS as error:
@@ -89,6 +95,7 @@ def _loaded(
     output: str | None,
     input_shape: Mapping[str, Sequence[int]] | None,
     given: Mapping[str, Any] | None,
+    explained: str | None,
     check: bool,
 ) -> Network:
     opened = open_model(source)
@@ -96,7 +103,7 @@ def _loaded(
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.
     read_by_it = {value.name for value in needed.graph.input}
-    bound = bind(opened.proto, read_by_it, input_shape, given)
+    bound = bind(opened.proto, read_by_it, input_shape, given, explained)
     if bound.said:
         needed = pruned(opened.proto, chosen)
     try:
@@ -114,6 +121,11 @@ def _loaded(
         original = opened.path if as_it_is and opened.path is not None else needed
         batch, half = bound.file_batch, half_precision(needed)
         layouts = {**drafted.layouts, drafted.output: drafted.layout}
+        alone = next((one.apart for one in (net.file, net.stem) if one is not None), None)
+        steps = None if net.file is None else Steps(drafted.held, drafted.blurred, tuple(drafted.layers), bound)
+        if net.file is not None:
+            # An output held as integers, or made of such, is right to a step.
+            half |= {net.output, *(() if net.removed is None else net.removed.sources)}
         if batch is not None and samples < batch:
             original = needed
             free_batch(needed, bound)
@@ -127,7 +139,7 @@ def _loaded(
                 half=half,
                 layouts=layouts,
                 samples=samples,
-                apart=None if net.stem is None else net.stem.apart,
+                apart=alone,
             )
         except UnsupportedModel as error:
             if batch is None or isinstance(original, Path) or samples >= batch:
@@ -135,6 +147,8 @@ def _loaded(
             raise UnsupportedModel(
                 f"the file fixes its batch at {batch:,}, which is too much to check it with, and at {samples} {error}"
             ) from error
+        if steps is not None:
+            verify_by_layer(net, steps)
     return net
 
 
@@ -180,10 +194,12 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
     if reached.sources:
         # Nodes without an inverse may show only here; asked for nothing, a file is not run.
         apart = measure.apart if reached.problems else None
-        layouts = {name: drafted.layouts[name] for name in reached.sources if name not in bound.given}
+        fed = {*bound.given, *bound.beside}
+        layouts = {name: drafted.layouts[name] for name in reached.sources if name not in fed}
         stem = stem_of(needed, bound, layouts, apart, reached.work)
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
+    file = _file(needed, drafted, rewritten, measure, stem)
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -199,9 +215,25 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         removed=rewritten.head,
         sources=reached.sources,
         stem=stem,
+        file=file,
         apart=reached.apart,
         hides=reached.hidden,
         above=reached.above,
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
     )
+
+
+def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measure, stem: Stem | None) -> Stem | None:
+    """The file itself where it computes with integers, as far as it has the tensors of the layers; else None."""
+    bound, reached = drafted.bound, made.reached
+    if not drafted.held and not drafted.blurred:
+        return None
+    sources = {name for name in reached.sources if name not in {*bound.given, *bound.beside}}
+    layers = {layer.output for layer in reached.layers} | sources | {bound.data} & drafted.held.keys()
+    # What a range is taken of is asked for by the self-check alone.
+    layers |= {one.tensor for one in drafted.blurred.values()} - {bound.data}
+    tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.layouts.keys()]
+    apart = measure.apart if reached.problems else None
+    file = file_itself(needed, bound, tensors, drafted.layouts, drafted.held, apart)
+    return replace(file, apart=1) if apart is None and mixes(file) else file

@@ -20,6 +20,7 @@ import numpy as np
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
+from mipin_ref.beside import joined
 from mipin_ref.graph import measuring
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
@@ -96,7 +97,7 @@ class Measure:
             except (ValueError, EncodeError):  # with its weights inside it is larger than a file can be
                 return None
             (folder / "names.json").write_text(json.dumps(names))
-            (folder / "inputs.json").write_text(json.dumps([self._bound.data, *self._bound.given]))
+            (folder / "inputs.json").write_text(json.dumps([*self._bound.feed(plausible(self._bound, 1, seed=0))]))
             batch = self._bound.file_batch or 1
             # No memory is taken for a batch that is only written down.
             for size in {*SIZES, *([batch] if batch * prod(self._bound.shape) <= TENSOR else [])}:
@@ -121,9 +122,16 @@ class Measure:
 def plausible(bound: Bound, samples: int, seed: int) -> HostArray:
     """Inputs [n, *shape] in a range that a network may be made for: normal numbers, or small integers."""
     random = np.random.default_rng(seed)
-    if bound.whole:
-        return random.integers(0, bound.below, (samples, *bound.shape)).astype(bound.dtype)
-    return random.standard_normal((samples, *bound.shape), np.float32).astype(bound.dtype)
+    x = _drawn(random, (samples, *bound.shape), bound.dtype, bound.below)
+    return joined(
+        x, {name: _drawn(random, (samples, *o.shape), o.dtype, bound.below) for name, o in bound.beside.items()}
+    )
+
+
+def _drawn(random: np.random.Generator, shape: Shape, dtype: np.dtype[Any], below: int) -> HostArray:
+    if dtype.kind != "f":
+        return random.integers(0, below, shape).astype(dtype)
+    return random.standard_normal(shape, np.float32).astype(dtype)
 
 
 def _known(told: Mapping[str, Any], sizes: Sequence[int]) -> dict[str, Measured]:

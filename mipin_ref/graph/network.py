@@ -90,7 +90,7 @@ class Network(LayerList):
             )
         return probabilities("softmax", values) if self.removed is None else self.removed.probabilities(values)
 
-    def predict(self, x: HostArray, *, batch_size: int = 256) -> tuple[HostArray, HostArray]:
+    def predict(self, x: HostArray | Mapping[str, HostArray], *, batch_size: int = 256) -> tuple[HostArray, HostArray]:
         """The probabilities [N, classes] of x [N, *input_shape], float64, and the logits [N, classes].
 
         What a probability is, says `probabilities`; of a single sigmoid output it is that of class 1 against class 0.

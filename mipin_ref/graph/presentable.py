@@ -15,9 +15,13 @@ from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.node import STANDARD
 
 FOREIGN = "com.microsoft"
-UNCHECKED = {"SimplifiedLayerNormalization": range(1, 1000), "GroupNormalization": range(18, 21)}
-"""Operators of the standard domain that onnxruntime runs at these opsets and onnx's checker does not let pass: one of
-onnxruntime's own, and one that onnx has given another meaning since."""
+UNCHECKED = {
+    "SimplifiedLayerNormalization": range(1, 1000),
+    "LayerNormalization": range(1, 17),
+    "GroupNormalization": range(18, 21),
+}
+"""Operators of the standard domain that onnxruntime runs at these opsets and onnx's checker does not let pass: two that
+onnxruntime has or had of its own, and one that onnx has given another meaning since."""
 
 M = TypeVar("M", TensorProto, ValueInfoProto, OperatorSetIdProto)
 

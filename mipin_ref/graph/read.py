@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,6 +15,7 @@ from mipin_ref.graph.conditions import Decided
 from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, in_file, without_stand_in
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
+from mipin_ref.graph.integer_products import gathered
 from mipin_ref.graph.label import proposal, scores_behind, scores_in_front
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
@@ -23,12 +24,14 @@ from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
-from mipin_ref.graph.presentable import standard_opset
+from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
+from mipin_ref.graph.quantised import check_moves, hand_on
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
+from mipin_ref.graph.steps import Blur, Held
 from mipin_ref.layers import HostArray, Shape, Wired
 
 
@@ -39,7 +42,8 @@ class Drafted:
     logits: the tensor of the layers that the output is; None where it lies behind a node of which nothing is known;
     layout: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
     in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
-    too_large: whether one of them asks for more than the file may; spent: what constants and weights take.
+    too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
+    tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range.
     """
 
     layers: list[Wired]
@@ -54,6 +58,8 @@ class Drafted:
     places: dict[str, int]
     too_large: bool
     spent: Spent
+    held: Mapping[str, Held]
+    blurred: Mapping[str, Blur]
 
     @property
     def input(self) -> str:
@@ -121,14 +127,20 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     constants = _initializers(proto)
     constants.update({name: one.value for name, one in bound.given.items() if one.axis is None})
     nodes = [node_of(node) for node in proto.graph.node]
-    names = frozenset([bound.data, *bound.given, *constants, *(name for node in nodes for name in node.outputs)])
+    names = frozenset(
+        [bound.data, *bound.given, *bound.beside, *constants, *(name for node in nodes for name in node.outputs)]
+    )
     spent = Spent(proto.ByteSize())
+    nodes = gathered(nodes, [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
+    draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
     draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)
     for name, one in bound.given.items():
         if one.axis is not None:
             shape = (*one.value.shape[: one.axis], BATCH, *one.value.shape[one.axis + 1 :])
             draft.signals[name] = Signal(name, shape, one.axis, one.value.dtype.kind == "f")
+    for name, other in bound.beside.items():
+        draft.signals[name] = Signal(name, (BATCH, *other.shape), 0, other.dtype.kind == "f")
     draft.sparse.update(tensor.values.name for tensor in proto.graph.sparse_initializer)
 
     problems: list[Problem] = []
@@ -167,6 +179,8 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         places={name: place for place, node in enumerate(nodes) for name in node.outputs},
         too_large=too_large,
         spent=spent,
+        held=draft.held,
+        blurred=draft.blurred,
     )
 
 
@@ -186,6 +200,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     if spelled(node, draft):
         return
     handler = HANDLERS.get(node.qualified)
+    if node.domain == FOREIGN and draft.fusions != 1:
+        raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")
     if handler is None:
         raise Refused(
             "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"
@@ -202,7 +218,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
     try:
-        (on_rows if folded else handler)(node, draft)
+        (on_rows if folded else handler)(check_moves(node, draft), draft)
+        hand_on(node, draft)
     except TooLarge as error:
         raise Refused(str(error), too_large=True) from error
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:

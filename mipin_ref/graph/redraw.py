@@ -63,7 +63,8 @@ def redraw(net: Network, tensors: Collection[str], seed: int = 0) -> Network:
         else layer
         for number, layer in enumerate(net.layers)
     )
-    changed = replace(net, layers=layers)
+    # The file itself has the old weights.
+    changed = replace(net, layers=layers, file=None)
     return replace(changed, sha256=hashlib.sha256(written(changed)).hexdigest())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from onnx import ModelProto
@@ -20,7 +20,7 @@ from mipin_ref.graph.prune import pruned
 class Stem:
     """A part of a file. model: as ONNX; bound: its inputs; tensors: that it makes, and how each holds its samples;
     apart: how many samples each run has, where it can be run on no other number, else None; work: of a sample, in
-    multiply-adds.
+    multiply-adds; names: of the tensors in the model, where they are others.
     """
 
     model: bytes
@@ -28,6 +28,7 @@ class Stem:
     tensors: Mapping[str, Layout]
     apart: int | None
     work: int
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def operators(self) -> Counter[str]:

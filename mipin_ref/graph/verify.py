@@ -10,6 +10,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 from onnxruntime import InferenceSession
 
+from mipin_ref.beside import like
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.forward import Recorder
@@ -54,7 +55,8 @@ def verify(
     run, where the file leaves the batch free.
     Raises UnsupportedModel where a difference exceeds RELATIVE_TOLERANCE, or where onnxruntime cannot run the original.
     """
-    sources = {} if isinstance(original, Path) else _sources(net, original)
+    # What the file itself makes need not be compared with it.
+    sources = {} if isinstance(original, Path) or net.file is not None else _sources(net, original)
     try:
         runtime = session(str(original)) if isinstance(original, Path) else _session(original, sources)
         given = next(value for value in runtime.get_inputs() if value.name == net.input)
@@ -72,7 +74,9 @@ def verify(
         raise UnsupportedModel(f"onnxruntime cannot run the file: {runtime_reason(failure)}") from failure
     del runtime
     try:
-        actual = Recorder(net, [net.logits, *sources.values()])(x if bound.whole else x.astype(net.dtype)).values
+        actual = Recorder(net, [net.logits, *sources.values()])(
+            x if bound.whole else like(x.astype(net.dtype), x)
+        ).values
     except InvalidData as error:
         raise UnsupportedModel(f"of inputs drawn from a normal distribution {error}") from error
     scores = actual[net.logits].reshape(batch, -1)

@@ -153,7 +153,7 @@ def fit(
     plans = [plan_for(part, options) for part in parts]
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
-    data = as_samples(x, preprocessing, whole=net.whole) if shared is None else shared.samples
+    data = as_samples(x, preprocessing, whole=net.whole, inputs=net.inputs) if shared is None else shared.samples
     _check_data(net, data)
     known = checked_labels(labels, len(data), net)
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)

@@ -89,7 +89,7 @@ class Inverse:
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way. Warns with
         InputRangeWarning where x lies far outside the range of the calibration data (see `Seen.departure`).
         """
-        data, plan = samples_like(self.calibration, x, whole=self.net.whole), self.plan
+        data, plan = samples_like(self.calibration, x, whole=self.net.whole, inputs=self.net.inputs), self.plan
         if at is not None and not isinstance(at, str | Sequence):
             raise InvalidData(f"at must be a tensor's name or several, not {shown(at)}")
         asked = (

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from mipin_ref.backend import Array
+from mipin_ref.beside import like
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.sweep import Ints, Sweep
 
@@ -22,7 +23,9 @@ def weighted_sum(
     n = len(targets)
     total = sweep.backend.zeros((n, *sweep.net.shapes[sweep.at]))
     while some := list(islice(points, max(1, rows // n))):
-        signal = sweep(np.concatenate([x for _, x in some]), np.tile(targets, len(some)), first=first).signal
+        # All points are of the same samples, and carry the same along.
+        together = like(np.concatenate([np.asarray(x) for _, x in some]), some[0][1])
+        signal = sweep(together, np.tile(targets, len(some)), first=first).signal
         for place, (weight, _) in enumerate(some):
             total = total + weight * signal[place * n : (place + 1) * n, ...]
     return total

@@ -75,7 +75,7 @@ class BackwardMethod(Method):
 
     def attribute(self, net: Network, x: Any, target: Any, at: str | None, run: Run) -> Attribution:
         """See `Method.attribute`. Results do not depend on the size of batches but for rounding."""
-        data, device = samples_like(self.calibration, x, whole=net.whole), run.backend
+        data, device = samples_like(self.calibration, x, whole=net.whole, inputs=net.inputs), run.backend
         watch = Watch(None if self.calibration is None else self.calibration.seen, "the patterns were fitted")
         count = len(data)
         check_size("x", count)

@@ -84,7 +84,7 @@ class _FromInner(Sweep):
                     f"through {beside[0]!r}"
                 )
         # What stands in front of the layers makes this tensor, and none that they read beside it.
-        alone: dict[str, Any] = {"sources": {}, "stem": None, "reads": None, "apart": {}}
+        alone: dict[str, Any] = {"sources": {}, "stem": None, "file": None, "reads": None, "apart": {}}
         behind = replace(net, layers=layers, input=at, input_shape=net.shapes[at], **alone)
         super().__init__(behind, backend, at, lambda layer: method.rule(net, layer))
         self.whole = net

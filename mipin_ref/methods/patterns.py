@@ -92,7 +92,7 @@ def fit_patterns(
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
     """
     device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
-    data = as_samples(x, checked_preprocessing(x, preprocess, net.input_shape), whole=net.whole)
+    data = as_samples(x, checked_preprocessing(x, preprocess, net.input_shape), whole=net.whole, inputs=net.inputs)
     tensor = explained(net, at)
     axis, each = channels_of(net.input_shape, net.channel_axis(net.input))
     extent: Extent | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mipin_ref.beside import like
 from mipin_ref.errors import InvalidData
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
@@ -55,4 +56,4 @@ class SmoothGrad(BackwardMethod):
         flat = x.reshape(len(x), -1).astype(np.float64)
         width = (options.noise * (flat.max(axis=1) - flat.min(axis=1))).reshape((-1,) + (1,) * (x.ndim - 1))
         for _ in range(options.samples):
-            yield 1 / options.samples, x + width * rng.standard_normal(x.shape[1:])
+            yield 1 / options.samples, like(x + width * rng.standard_normal(x.shape[1:]), x)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.beside import joined, others_of
 from mipin_ref.graph.forward import Record, Recorder, record_bytes
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Activation, HostArray, Layer, Switched, as_kind, switched
@@ -108,7 +109,7 @@ class Sweep:
         data, for messages. Raises InvalidData as `Recorder` does.
         """
         net, backend = self.net, self.backend
-        record = self._recorder(x if beside is None else np.concatenate([x, beside.astype(x.dtype)]), first)
+        record = self._recorder(x if beside is None else _both(x, beside), first)
         logits = record.values[net.logits].reshape(-1, net.classes)
         held = _Held(backend, record, self._pools)
         signals = {net.logits: backend.put(self._seed(logits, targets))}
@@ -199,3 +200,10 @@ class _Held:
     def let_go(self, names: Any) -> None:
         for name in names:
             self._values.pop(name, None)
+
+
+def _both(x: HostArray, more: HostArray) -> HostArray:
+    """Samples and further ones of the same kind, with what both carry along."""
+    others, further = others_of(x), others_of(more)
+    whole = np.concatenate([np.asarray(x), np.asarray(more, x.dtype)])
+    return joined(whole, {name: np.concatenate([others[name], further[name]]) for name in others if name in further})

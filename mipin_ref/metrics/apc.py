@@ -67,6 +67,11 @@ def changes(net: Network, target: int, res: Attribution) -> Floats:
             f"APC needs attributions of class {target} at the input {net.input!r}, "
             f"not of class {res.target} at {res.tensor!r}"
         )
+    if len(net.inputs) > 1:
+        raise InvalidData(
+            f"APC feeds source signals to the network, which reads {len(net.inputs)} inputs of each sample: bind the "
+            "others to a value, option 'given'"
+        )
     relative = np.full(len(res), np.nan)
     kept = np.abs(res.output) >= TOO_SMALL
     if np.any(kept):

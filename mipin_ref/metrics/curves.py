@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from mipin_ref.beside import joined, others_of
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.forward import Recorder, check_batch
+from mipin_ref.graph.forward import Recorder, check_batch, with_others
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
@@ -56,7 +57,7 @@ class PixelCurve:
 
 def deletion(
     net: Network,
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
     *,
@@ -83,7 +84,7 @@ def deletion(
 
 def insertion(
     net: Network,
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
     *,
@@ -103,7 +104,7 @@ def insertion(
 def _curve(
     kind: str,
     net: Network,
-    x: npt.NDArray[Any],
+    x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
     fill: float | npt.ArrayLike,
@@ -111,7 +112,9 @@ def _curve(
     output: str,
     batch_size: int,
 ) -> PixelCurve:
+    x = with_others(net, x)
     check_batch(net, x)
+    others = others_of(x)
     with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
         x = np.asarray(x, net.dtype)
     if not len(x) or not np.isfinite(x).all():
@@ -145,7 +148,8 @@ def _curve(
             changed = (rank < done[:, None]).reshape(-1, *grid)
             if axis is not None:
                 changed = np.expand_dims(changed, axis)
-            logits = recorder(np.where(changed, after, before)).values[net.logits].reshape(len(done), -1)
+            alike = {name: np.repeat(one[number : number + 1], len(done), 0) for name, one in others.items()}
+            logits = recorder(joined(np.where(changed, after, before), alike)).values[net.logits].reshape(len(done), -1)
             values = net.probabilities(logits) if output == "probability" else logits
             outputs[number, first : first + len(done)] = values[:, targets[number]]
     fractions = counts / pixels

@@ -134,7 +134,7 @@ class MipIn(Method):
         inverses = self._inverses(net, classes, tensor, run)
         if is_one(target):
             return inverses[classes[0]].attribute(data, at=tensor, batch_size=run.batch_size)
-        data = samples_like(inverses[classes[0]].calibration, data, whole=net.whole)
+        data = samples_like(inverses[classes[0]].calibration, data, whole=net.whole, inputs=net.inputs)
         targets = checked_targets(net, target, len(data))
         if len(classes) == 1:
             alone = inverses[classes[0]].attribute(data, at=tensor, batch_size=run.batch_size)
@@ -196,7 +196,7 @@ def _asked(net: Network, x: Any, target: Any) -> tuple[npt.NDArray[np.int64], An
     path = isinstance(x, str | PathLike)
     if path and (isinstance(target, tuple) or not hasattr(target, "__len__")):
         return np.array([net.check_target(target)]), x
-    data = as_samples(x, whole=net.whole)
+    data = as_samples(x, whole=net.whole, inputs=net.inputs)
     check_size("x", len(data))
     if not path:
         check_batch(net, data[0:1])

@@ -94,7 +94,7 @@ class Panel:
         """
         fitting, options = self._missing(name), self._options.get(name, {})
         if fitting is not None:
-            data = as_samples(x, whole=self.net.whole)
+            data = as_samples(x, whole=self.net.whole, inputs=self.net.inputs)
             check_size("x", len(data))
             classes = np.unique(checked_targets(self.net, target, len(data))).tolist()
             x, options = data, {**options, fitting.option: fitting.of(classes)}
@@ -106,7 +106,7 @@ class Panel:
         Raises InvalidData where it is the samples or the targets that fit no method.
         """
         method_named(name)
-        data = as_samples(x, whole=self.net.whole)
+        data = as_samples(x, whole=self.net.whole, inputs=self.net.inputs)
         if not len(data):
             raise InvalidData("there are no samples to explain")
         check_batch(self.net, data)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
 from mipin_ref.cli.attributor import method_options
-from mipin_ref.cli.files import labels_of, open_calibration, preprocessing_of
+from mipin_ref.cli.files import labels_of, open_calibration, opened, preprocessing_of
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.pictures import image_size
-from mipin_ref.data import Samples, first, open_data
+from mipin_ref.data import Samples, first
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.graph.explained import explained
 from mipin_ref.graph.feature_maps import last_feature_map
@@ -203,7 +203,7 @@ def make_study(options: Namespace) -> Study:
     memory_bytes(options.memory)
     net = load_model(options)
     at = _tensor(net, getattr(options, "at", None))
-    data = open_data(options.data, key=options.key, preprocessing=preprocessing_of(options, net))
+    data = opened(net, options.data, options.key, preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
     for c in options.classes or ():
         net.check_target(c)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from mipin_ref.graph.draft import Draft
 from mipin_ref.graph.node import Node
@@ -30,3 +32,12 @@ def handles(*ops: str, folded: bool = False) -> Callable[[Handler], Handler]:
 
 def layer_name(node: Node) -> str:
     return node.name or node.outputs[0]
+
+
+def draft_as(
+    node: Node, draft: Draft, op: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Draft what a node does in part, or in whole, as a standard operator would."""
+    plain = replace(node, op=op, domain="", inputs=tuple(inputs), outputs=(output,), attributes=attributes or {})
+    HANDLERS[op](plain, draft)
+    draft.makers[output] = plain

@@ -1,0 +1,134 @@
+"""The self-check of a quantised file: each layer, given what the file computed in front of it, must make what the file
+computed behind it, to a step.
+
+Over the whole network steps add up and would hide a layer that is read wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mipin_ref.beside import like
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.bind import Bound
+from mipin_ref.graph.emit import emit
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.front import Front
+from mipin_ref.graph.layer_list import LayerList
+from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.network import Network
+from mipin_ref.graph.runtime import session
+from mipin_ref.graph.steps import Blur, Held, Step
+from mipin_ref.layers import HostArray, Wired
+from mipin_ref.threads import BLAS_THREADS
+
+FLOATING = 1e-4
+"""Share of the largest value that rounding in float32 may cost."""
+
+SAMPLES = 2
+
+UNCUT = 0.75
+"""Share of the values that must agree where steps between a layer and its output are gone: in the file some of these
+values were beyond what the integers there reach.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What a quantised file may be off. held: tensors of layers that it holds as integers; blurred: products whose
+    operand it quantises by its range; drafted: the layers before any was folded; bound: its inputs.
+    """
+
+    held: Mapping[str, Held]
+    blurred: Mapping[str, Blur]
+    drafted: tuple[Wired, ...]
+    bound: Bound
+
+
+def verify_by_layer(net: Network, steps: Steps, seed: int = 0) -> float:
+    """The largest difference between a layer and the file, in what it may be. Raises UnsupportedModel beyond one."""
+    assert net.file is not None
+    x = _samples(net, steps, net.file.apart or SAMPLES, seed)
+    recorded = Recorder(net, [*net.shapes])(x if net.whole else like(x.astype(net.dtype), x)).values
+    checked = [layer for layer in net.layers if layer.output in net.file.tensors]
+    again = [replace(layer, output=f"{number}:again") for number, layer in enumerate(checked)]
+    apart = LayerList(
+        layers=tuple(again),
+        input=net.input,
+        input_shape=net.input_shape,
+        dtype=net.dtype,
+        logits=again[-1].output,
+        sources={name: shape for name, shape in net.shapes.items() if name != net.input},
+    )
+    beside: dict[str, HostArray] = {}
+    runtime = session(emit(apart, [one.output for one in again], beside=beside).SerializeToString(), weights=beside)
+    feed = {value.name: recorded[value.name] for value in runtime.get_inputs()}
+    swallowed = _swallowed(steps, net.shapes)
+    operands = _operands(net, steps, x)
+    worst = 0.0
+    for layer, made in zip(checked, runtime.run([one.output for one in again], feed), strict=True):
+        held = steps.held.get(layer.output)
+        gone = swallowed.get(layer.output, ())
+        share = UNCUT if any(isinstance(one, Step) for one in gone) else 1.0
+        off = _off(made, recorded[layer.output], None if held is None else held.step, share)
+        allowed = FLOATING * float(np.max(np.abs(recorded[layer.output]), initial=1e-30))
+        allowed += 0.0 if held is None else held.step.scale
+        allowed += sum(_allowed(one, operands, recorded[layer.output]) for one in gone)
+        worst = max(worst, off / allowed)
+        if not off <= allowed:
+            raise UnsupportedModel(
+                f"{layer.kind} {layer.name!r} differs from the quantised file by {off:.1e} where its steps allow "
+                f"{allowed:.1e}: it is read wrong, or onnxruntime computes something else"
+            )
+    return worst
+
+
+def _samples(net: Network, steps: Steps, count: int, seed: int) -> HostArray:
+    """Inputs between the smallest and the largest that the file tells apart, where it quantises its input."""
+    held = steps.held.get(net.input)
+    if held is None:
+        return plausible(steps.bound, count, seed)
+    random = np.random.default_rng(seed)
+    drawn: HostArray = random.uniform(held.step.low, held.step.high, (count, *net.input_shape))
+    return like(drawn.astype(steps.bound.dtype), plausible(steps.bound, count, seed))
+
+
+def _off(made: HostArray, file: HostArray, step: Step | None, share: float) -> float:
+    """The difference that so large a share of the values does not exceed, what the integers do not reach left out."""
+    reached = made if step is None else np.clip(made, step.low, step.high)
+    return float(np.quantile(np.abs(reached.astype(np.float64) - file), share)) if file.size else 0.0
+
+
+def _swallowed(steps: Steps, kept: Iterable[str]) -> dict[str, list[Step | Blur]]:
+    """The steps of tensors that no layer makes any more, by the first tensors of layers that are made of them."""
+    names, found = {*kept}, dict[str, list[Step | Blur]]()
+    carried: dict[str, list[Step | Blur]] = {}
+    for layer in steps.drafted:
+        own: list[Step | Blur] = [one for name in layer.inputs if name not in names for one in carried.get(name, ())]
+        if layer.output in steps.blurred:
+            own.append(steps.blurred[layer.output])
+        if layer.output in names:
+            found[layer.output] = own
+        elif layer.output in steps.held:
+            carried[layer.output] = [*own, steps.held[layer.output].step]
+        else:
+            carried[layer.output] = own
+    return found
+
+
+def _operands(net: Network, steps: Steps, x: HostArray) -> Mapping[str, HostArray]:
+    """What products quantise by its range, as the file computes it."""
+    assert net.file is not None
+    names = list(dict.fromkeys(one.tensor for one in steps.blurred.values() if one.tensor in net.file.tensors))
+    return {net.input: x} | (Front(net.file, names, BLAS_THREADS.count)(x, net.dtype) if names else {})
+
+
+def _allowed(one: Step | Blur, operands: Mapping[str, HostArray], output: HostArray) -> float:
+    """What a step in front of an output is there: of a tensor that is gone, its share of the range, doubled."""
+    if isinstance(one, Step):
+        return 2 * one.scale / (one.high - one.low) * float(np.max(np.abs(output), initial=0.0))
+    values = operands[one.tensor]
+    return one.gain * (float(values.max(initial=0.0)) - float(values.min(initial=0.0))) / 255

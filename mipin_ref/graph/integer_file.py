@@ -1,0 +1,61 @@
+"""The forward pass of a quantised network: the file as it is, whose integers are handed out as what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from onnx import ModelProto, helper, numpy_helper
+
+from mipin_ref.graph.bind import Bound
+from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.layout import Layout
+from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.stem import Stem
+from mipin_ref.graph.steps import Held
+
+
+def file_itself(
+    proto: ModelProto,
+    bound: Bound,
+    tensors: Collection[str],
+    layouts: Mapping[str, Layout],
+    held: Mapping[str, Held],
+    apart: int | None,
+) -> Stem:
+    """What makes these tensors of layers: the nodes of the file, and a DequantizeLinear behind those held as integers.
+
+    layouts: by tensor of the file.
+    """
+    taken = {name: held[name].name if name in held else name for name in tensors}
+    small = ModelProto()
+    small.CopyFrom(pruned(proto, *dict.fromkeys(taken.values())))
+    free_batch(small, bound)
+    known = {name for node in small.graph.node for name in (*node.input, *node.output)}
+    del small.graph.output[:]
+    names = {}
+    for number, (name, source) in enumerate(taken.items()):
+        names[name] = source
+        if name in held:
+            names[name] = _fresh(f"dequantised{number}", known)
+            _append_dequantized(small, held[name], names[name], known)
+    offered = dict.fromkeys(names.values())
+    small.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in offered)
+    places = {name: layouts[source] for name, source in taken.items()}
+    return Stem(small.SerializeToString(), bound, places, apart, 0, names)
+
+
+def _append_dequantized(proto: ModelProto, one: Held, output: str, known: set[str]) -> None:
+    values = {"scale": np.array(one.step.scale, np.float32), "zero": np.array(one.step.zero, one.step.dtype)}
+    names = [_fresh(f"{output}:{role}", known) for role in values]
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in zip(names, values.values(), strict=True)
+    )
+    proto.graph.node.append(helper.make_node("DequantizeLinear", [one.name, *names], [output], name=output))
+
+
+def _fresh(name: str, known: set[str]) -> str:
+    while name in known:
+        name += "'"
+    known.add(name)
+    return name

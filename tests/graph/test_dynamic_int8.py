@@ -1,0 +1,112 @@
+"""Dynamic int8: the float product of the dequantised weights, run as the file that it is, sample by sample."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto
+
+import mipin_ref as mr
+from mipin_ref.graph.forward import Recorder
+from tests.graph.ops.test_fused import optimised
+from tests.graph.quantising import NETWORKS, TYPES, chain, dynamic, samples
+from tests.graph.sketch import Sketch, tensors_of
+from tests.inverse.test_graphs import TOLERANCE
+from tests.oracles.mipin import mipin
+from tests.oracles.of_layers import ops_of
+
+CASES = list(product(NETWORKS, TYPES, (False, True)))
+
+
+def alone(model: ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
+    """The values of a file whose ranges are taken of all samples of a run, one sample a run."""
+    runs = [tensors_of(model, x[i : i + 1]) for i in range(len(x))]
+    return {name: np.concatenate([run[name] for run in runs]) for name in runs[0] if runs[0][name].ndim}
+
+
+@pytest.mark.parametrize(("name", "kind", "again"), CASES)
+def test_signals_are_those_of_the_dequantised_network(name: str, kind: str, again: bool, tmp_path: Path) -> None:
+    """again: as onnxruntime's optimiser saves the quantised file."""
+    model = NETWORKS[name]()
+    file = dynamic(model, tmp_path, weight_type=TYPES[kind])
+    if again:
+        file = optimised(file, tmp_path)
+    net, x = mr.load(file), samples(model, 9)
+    assert net.file is not None
+    assert net.file.apart == 1
+    values = alone(file, x)
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    compared = net.shapes.keys() & values.keys()
+    assert net.logits in compared
+    for tensor in compared:
+        assert np.array_equal(recorded[tensor], values[tensor].reshape(recorded[tensor].shape)), tensor
+    result = mr.fit(net, x, target=1).attribute(x)
+    expected = mipin(ops_of(net), x, 1, values=recorded)
+    for mine, theirs in ((result.source, expected.source), (result.attribution, expected.attribution)):
+        whole = theirs[net.input]
+        assert float(np.max(np.abs(mine - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+    # Weights are off by half a step of their range, a part of the float file's.
+    weights = [
+        sorted((layer.arrays["weight"] for layer in one.layers if "weight" in layer.arrays), key=lambda w: w.shape)
+        for one in (mr.load(model), net)
+    ]
+    for before, after in zip(*weights, strict=True):
+        assert float(np.max(np.abs(before - after))) <= float(np.ptp(before)) / 255
+
+
+def test_a_batch_is_no_part_of_a_sample(tmp_path: Path) -> None:
+    file = dynamic(chain(), tmp_path)
+    net, x = mr.load(file), samples(file)
+    inverse = mr.fit(net, x, target=0)
+    together, one = inverse.attribute(x[:5]), inverse.attribute(x[3:4])
+    assert np.array_equal(together.source[3:4], one.source)
+
+
+def test_a_transformers_product_of_tokens(tmp_path: Path) -> None:
+    """[N, T, C] with a matrix, and one range that two products share."""
+    sketch = Sketch(4, 6)
+    left, right = (sketch.node("MatMul", "x", sketch.normal(6, 5)) for _ in range(2))
+    both = sketch.node("Add", sketch.node("Relu", left), right)
+    model = sketch.model(sketch.dense(sketch.node("ReduceMean", both, axes=[1], keepdims=0), 5, 3))
+    file = dynamic(model, tmp_path, per_channel=True)
+    assert [node.op_type for node in file.graph.node].count("DynamicQuantizeLinear") == 2
+    net = mr.load(file)
+    assert [layer.kind for layer in net.layers].count("TokenDense") == 2
+
+
+def test_what_is_no_product_of_floats_is_refused() -> None:
+    """Integers that are made of integers without scales: no pattern tells what they stand for."""
+    sketch = Sketch(4)
+    quantized = sketch.node("DynamicQuantizeLinear", "x", outputs=3)
+    whole = sketch.node("MatMulInteger", quantized, sketch.const(np.ones((4, 3), np.int8)))
+    model = sketch.model(sketch.node("Cast", whole, to=1))
+    with pytest.raises(mr.UnsupportedModel, match="quantised: use the float file"):
+        mr.fit(mr.load(model), samples(model), target=0)
+
+
+def test_a_recurrent_layer_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sketch = Sketch(5, 4)
+    steps = sketch.node("Transpose", "x", perm=[1, 0, 2])
+    weights = [sketch.const(rng.standard_normal(shape).astype(np.float32)) for shape in ((1, 12, 4), (1, 12, 3))]
+    sketch.node("LSTM", steps, *weights, out="y", outputs=2, hidden_size=3)
+    last = sketch.node("Squeeze", "y_1", sketch.ints(0))
+    model = sketch.model(sketch.dense(last, 3, 2))
+    file = dynamic(model, tmp_path)
+    assert "DynamicQuantizeLSTM" in {node.op_type for node in file.graph.node}
+    with pytest.raises(mr.UnsupportedModel, match=r"DynamicQuantizeLSTM.*quantised: use the float file"):
+        mr.fit(mr.load(file), samples(model), target=0)
+
+
+def test_a_scale_of_the_weights_that_is_zero_is_told(tmp_path: Path) -> None:
+    file = dynamic(chain(), tmp_path)
+    scale = next(one for one in file.graph.initializer if one.name.endswith("_scale") and one.name.startswith("c"))
+    scale.CopyFrom(
+        onnx.numpy_helper.from_array(np.zeros(onnx.numpy_helper.to_array(scale).shape, np.float32), scale.name)
+    )
+    with pytest.raises(mr.UnsupportedModel, match="its scale is not a positive number"):
+        mr.fit(mr.load(file), samples(chain()), target=0)
