@@ -45,7 +45,7 @@ class Bound:
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
     None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
     those of which each sample has its own; said: whether the user said anything; below: what integers that the file is
-    tried with stay under, as it may look them up in a table.
+    tried with stay under, as it may look them up in a table; sized: whether the user said any size.
     """
 
     data: str
@@ -55,6 +55,7 @@ class Bound:
     given: Mapping[str, Given] = field(default_factory=dict)
     said: bool = False
     below: int = 8
+    sized: bool = False
     beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @property
@@ -125,7 +126,7 @@ def bind(
     for name in bound:
         _drop_default(proto, name)
     said = bool(bound) or bool(beside) or data.name in sized
-    return Bound(data.name, shape, batch, dtype, bound, said, _rows(proto), beside)
+    return Bound(data.name, shape, batch, dtype, bound, said, _rows(proto), bool(sized), beside)
 
 
 def left_open(
