@@ -7,11 +7,17 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.front import Front, mixes
+from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.stem import Stem
 from mipin_ref.graph.steps import Held
+
+TRIED = 3
+"""Samples of a run that tells whether the batch is free."""
 
 
 def file_itself(
@@ -42,6 +48,22 @@ def file_itself(
     small.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in offered)
     places = {name: axes[source] for name, source in taken.items()}
     return Stem(small.SerializeToString(), bound, places, apart, 0, names)
+
+
+def samples_a_run(file: Stem) -> int | None:
+    """How many samples each run must have: as many as the file fixes where it cannot be run on others, one where the
+    samples of a batch change each other; else None.
+    """
+    fixed = file.bound.file_batch
+    if fixed is not None:
+        x = plausible(file.bound, TRIED, seed=1)
+        try:
+            made = Front(file, [*file.tensors], threads=1)(x, file.bound.compute)
+        except (UnsupportedModel, ValueError):
+            return fixed
+        if any(len(value) != len(x) for value in made.values()):
+            return fixed
+    return 1 if mixes(file) else None
 
 
 def _append_dequantized(proto: ModelProto, one: Held, output: str, known: set[str]) -> None:

@@ -202,3 +202,25 @@ def test_networks_that_come_with_the_package(tmp_path: Path) -> None:
     plain, net = mr.load(model), mr.load(file)
     expected, result = (mr.fit(one, x, target=3).attribute(x[:9]) for one in (plain, net))
     assert relative(result.source, expected.source) <= 6 * len(plain.layers) / STEPS_OF_BYTE
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_batch_that_the_file_fixes_is_free(style: str, tmp_path: Path) -> None:
+    """The file, which can be run on one sample alone, is run so; the network takes any number."""
+    free = static(chain(), tmp_path, style)
+    fixed = ModelProto()
+    fixed.CopyFrom(free)
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    for node in fixed.graph.node:
+        if node.op_type == "Flatten":
+            node.op_type = "Reshape"
+            del node.attribute[:]
+            node.input.append("sizes")
+    fixed.graph.initializer.append(numpy_helper.from_array(np.array([1, 12]), "sizes"))
+    del fixed.graph.value_info[:]
+    one, other = mr.load(free), mr.load(fixed)
+    assert other.file is not None
+    assert other.file.apart == 1
+    x = samples(free)
+    results = [mr.fit(net, x, target=0).attribute(x[:5]) for net in (one, other)]
+    assert np.array_equal(results[0].source, results[1].source)
