@@ -12,6 +12,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
+from tests.graph.ops.test_fused import optimised
 from tests.graph.quantising import (
     FORMATS,
     NETWORKS,
@@ -224,3 +225,17 @@ def test_a_batch_that_the_file_fixes_is_free(style: str, tmp_path: Path) -> None
     x = samples(free)
     results = [mr.fit(net, x, target=0).attribute(x[:5]) for net in (one, other)]
     assert np.array_equal(results[0].source, results[1].source)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pairs_that_onnxruntime_saved_as_operators(name: str, tmp_path: Path) -> None:
+    """Its optimiser makes QLinear operators of pairs, which compute the same to a step."""
+    model = NETWORKS[name]()
+    pairs = static(model, tmp_path, "pairs", weight_type=TYPES["signed"], activation_type=TYPES["signed"])
+    made = optimised(pairs, tmp_path)
+    assert any(node.op_type.startswith(("QLinear", "QGemm", "MatMulIntegerToFloat")) for node in made.graph.node)
+    one, other, x = mr.load(pairs), mr.load(made), samples(model)
+    step = max(float(np.ptp(one.predict(x)[1])), 1.0) / STEPS_OF_BYTE
+    assert np.max(np.abs(one.predict(x)[1] - other.predict(x)[1])) <= len(one.layers) * step
+    results = [mr.fit(net, x, target=1).attribute(x) for net in (one, other)]
+    assert relative(results[1].source, results[0].source) <= 2 * np.sqrt(6 * 0.4 * len(one.layers) / STEPS_OF_BYTE)
