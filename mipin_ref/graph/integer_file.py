@@ -12,6 +12,7 @@ from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import Front, mixes
 from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.stem import Stem
 from mipin_ref.graph.steps import Held
@@ -72,7 +73,11 @@ def _append_dequantized(proto: ModelProto, one: Held, output: str, known: set[st
     proto.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in zip(names, values.values(), strict=True)
     )
-    proto.graph.node.append(helper.make_node("DequantizeLinear", [one.name, *names], [output], name=output))
+    # ONNX has 16 bits from opset 21 on; onnxruntime had an operator of its own, which such a file imports.
+    wide = one.step.dtype.itemsize > 1 and standard_opset(proto) < 21
+    node = helper.make_node("DequantizeLinear", [one.name, *names], [output], name=output)
+    node.domain = FOREIGN if wide else ""
+    proto.graph.node.append(node)
 
 
 def _fresh(name: str, known: set[str]) -> str:
