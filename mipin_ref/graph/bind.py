@@ -48,7 +48,7 @@ class Bound:
     None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
     those of which each sample has its own; said: whether the user said anything; below: what integers that the file is
     tried with stay under, as it may look them up in a table; axis: of the samples in the explained input as the file
-    reads it.
+    reads it; sized: whether the user said any size.
     """
 
     data: str
@@ -59,6 +59,7 @@ class Bound:
     said: bool = False
     below: int = 8
     axis: int = 0
+    sized: bool = False
     beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @property
@@ -130,7 +131,7 @@ def bind(
     for name in bound:
         _drop_default(proto, name)
     said = bool(bound) or bool(beside) or data.name in sized
-    return Bound(data.name, shape, batch, dtype, bound, said, _rows(proto), axis, beside)
+    return Bound(data.name, shape, batch, dtype, bound, said, _rows(proto), axis, bool(sized), beside)
 
 
 def left_open(

@@ -6,8 +6,9 @@ Over the whole network steps add up and would hide a layer that is read wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -22,13 +23,16 @@ from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.runtime import session
 from mipin_ref.graph.steps import Blur, Held, Step
-from mipin_ref.layers import HostArray, Wired
+from mipin_ref.layers import HostArray, Layer, Wired
 from mipin_ref.threads import BLAS_THREADS
 
 FLOATING = 1e-4
 """Share of the largest value that rounding in float32 may cost."""
 
 SAMPLES = 2
+
+AT_ONCE = 1 << 25
+"""Elements a sample of the tensors that are compared in one run."""
 
 UNCUT = 0.75
 """Share of the values that must agree where steps between a layer and its output are gone: in the file some of these
@@ -52,9 +56,48 @@ def verify_by_layer(net: Network, steps: Steps, seed: int = 0) -> float:
     """The largest difference between a layer and the file, in what it may be. Raises UnsupportedModel beyond one."""
     assert net.file is not None
     x = _samples(net, steps, net.file.apart or SAMPLES, seed)
-    recorded = Recorder(net, [*net.shapes])(x if net.whole else like(x.astype(net.dtype), x)).values
-    checked = [layer for layer in net.layers if layer.output in net.file.tensors]
-    again = [replace(layer, output=f"{number}:again") for number, layer in enumerate(checked)]
+    swallowed, operands = _swallowed(steps, net.shapes), _operands(net, steps, x)
+    worst = 0.0
+    for some in _groups([layer for layer in net.layers if layer.output in net.file.tensors]):
+        recorded, made = _computed(net, some, x)
+        for layer, value in zip(some, made, strict=True):
+            file, held = recorded[layer.output], steps.held.get(layer.output)
+            gone = swallowed.get(layer.output, ())
+            share = UNCUT if any(isinstance(one, Step) for one in gone) else 1.0
+            off = _off(value, file, None if held is None else held.step, share)
+            allowed = FLOATING * float(np.max(np.abs(file), initial=1e-30)) + (0.0 if held is None else held.step.scale)
+            allowed += sum(_allowed(one, operands, file) for one in gone)
+            worst = max(worst, off / allowed)
+            if not off <= allowed:
+                raise UnsupportedModel(
+                    f"{layer.kind} {layer.name!r} differs from the quantised file by {off:.1e} where its steps allow "
+                    f"{allowed:.1e}: it is read wrong, or onnxruntime computes something else"
+                )
+    return worst
+
+
+def _groups(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+    """Layers whose tensors can be held at once."""
+    some, held = list[Layer](), 0
+    for layer in layers:
+        size = 2 * prod(layer.out_shape) + sum(map(prod, layer.in_shapes))
+        if some and held + size > AT_ONCE:
+            yield some
+            some, held = [], 0
+        some.append(layer)
+        held += size
+    if some:
+        yield some
+
+
+def _computed(net: Network, layers: Sequence[Layer], x: HostArray) -> tuple[Mapping[str, HostArray], list[HostArray]]:
+    """What the file computes of the tensors around some layers, and what each layer makes of its inputs there."""
+    around = dict.fromkeys(name for layer in layers for name in (*layer.inputs, layer.output))
+    recorded = Recorder(net, [*around])(x if net.whole else like(x.astype(net.dtype), x)).values
+    ending = ":again"
+    while any(name.endswith(ending) for name in net.shapes):
+        ending += "'"
+    again = [replace(layer, output=f"{number}{ending}") for number, layer in enumerate(layers)]
     apart = LayerList(
         layers=tuple(again),
         input=net.input,
@@ -64,26 +107,9 @@ def verify_by_layer(net: Network, steps: Steps, seed: int = 0) -> float:
         sources={name: shape for name, shape in net.shapes.items() if name != net.input},
     )
     beside: dict[str, HostArray] = {}
-    runtime = session(emit(apart, [one.output for one in again], beside=beside).SerializeToString(), weights=beside)
-    feed = {value.name: recorded[value.name] for value in runtime.get_inputs()}
-    swallowed = _swallowed(steps, net.shapes)
-    operands = _operands(net, steps, x)
-    worst = 0.0
-    for layer, made in zip(checked, runtime.run([one.output for one in again], feed), strict=True):
-        held = steps.held.get(layer.output)
-        gone = swallowed.get(layer.output, ())
-        share = UNCUT if any(isinstance(one, Step) for one in gone) else 1.0
-        off = _off(made, recorded[layer.output], None if held is None else held.step, share)
-        allowed = FLOATING * float(np.max(np.abs(recorded[layer.output]), initial=1e-30))
-        allowed += 0.0 if held is None else held.step.scale
-        allowed += sum(_allowed(one, operands, recorded[layer.output]) for one in gone)
-        worst = max(worst, off / allowed)
-        if not off <= allowed:
-            raise UnsupportedModel(
-                f"{layer.kind} {layer.name!r} differs from the quantised file by {off:.1e} where its steps allow "
-                f"{allowed:.1e}: it is read wrong, or onnxruntime computes something else"
-            )
-    return worst
+    names = [one.output for one in again]
+    runtime = session(emit(apart, names, beside=beside).SerializeToString(), weights=beside)
+    return recorded, list(runtime.run(names, {value.name: recorded[value.name] for value in runtime.get_inputs()}))
 
 
 def _samples(net: Network, steps: Steps, count: int, seed: int) -> HostArray:

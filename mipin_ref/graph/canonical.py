@@ -48,6 +48,11 @@ def refuse(drafted: Drafted, failure: str | None = None) -> NoReturn:
     if failure is None:
         raise unsupported(CANNOT, every)
     size = "×".join(map(str, drafted.input_shape))
+    if drafted.bound.sized:
+        taken = (
+            f"the network cannot take samples of {size}, which option 'input_shape' asks for (onnxruntime: {failure})"
+        )
+        raise unsupported(taken, every)
     raise unsupported(f"onnxruntime cannot run the file on samples of {size} ({failure}), and {CANNOT}", every)
 
 

@@ -7,12 +7,19 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
+from mipin_ref.graph.front import Front, mixes
 from mipin_ref.graph.layout import Layout
+from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.stem import Stem
 from mipin_ref.graph.steps import Held
+
+TRIED = 3
+"""Samples of a run that tells whether the batch is free."""
 
 
 def file_itself(
@@ -45,13 +52,33 @@ def file_itself(
     return Stem(small.SerializeToString(), bound, places, apart, 0, names)
 
 
+def samples_a_run(file: Stem) -> int | None:
+    """How many samples each run must have: as many as the file fixes where it cannot be run on others, one where the
+    samples of a batch change each other; else None.
+    """
+    fixed = file.bound.file_batch
+    if fixed is not None:
+        x = plausible(file.bound, TRIED, seed=1)
+        try:
+            made = Front(file, [*file.tensors], threads=1)(x, file.bound.compute)
+        except (UnsupportedModel, ValueError):
+            return fixed
+        if any(len(value) != len(x) for value in made.values()):
+            return fixed
+    return 1 if mixes(file) else None
+
+
 def _append_dequantized(proto: ModelProto, one: Held, output: str, known: set[str]) -> None:
     values = {"scale": np.array(one.step.scale, np.float32), "zero": np.array(one.step.zero, one.step.dtype)}
     names = [_fresh(f"{output}:{role}", known) for role in values]
     proto.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in zip(names, values.values(), strict=True)
     )
-    proto.graph.node.append(helper.make_node("DequantizeLinear", [one.name, *names], [output], name=output))
+    # ONNX has 16 bits from opset 21 on; onnxruntime had an operator of its own, which such a file imports.
+    wide = one.step.dtype.itemsize > 1 and standard_opset(proto) < 21
+    node = helper.make_node("DequantizeLinear", [one.name, *names], [output], name=output)
+    node.domain = FOREIGN if wide else ""
+    proto.graph.node.append(node)
 
 
 def _fresh(name: str, known: set[str]) -> str:

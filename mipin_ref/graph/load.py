@@ -17,7 +17,7 @@ from mipin_ref.graph.canonical import Canonical, canonical, refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
-from mipin_ref.graph.integer_file import file_itself
+from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
@@ -236,4 +236,4 @@ def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measur
     tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.layouts.keys()]
     apart = measure.apart if reached.problems else None
     file = file_itself(needed, bound, tensors, drafted.layouts, drafted.held, apart)
-    return replace(file, apart=1) if apart is None and mixes(file) else file
+    return file if apart is not None else replace(file, apart=samples_a_run(file))

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from onnx import NodeProto
 
 from mipin_ref.graph.draft import Draft, Refused
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.presentable import FOREIGN
 from mipin_ref.graph.steps import Held, Step
 from mipin_ref.layers import HostArray
 
@@ -17,6 +19,16 @@ USE_FLOAT = "quantised: use the float file"
 
 SMALL = ("int8", "uint8", "int16", "uint16")
 """Types that activations are held in."""
+
+
+def standardised(node: Node) -> Node:
+    """A QuantizeLinear or DequantizeLinear of onnxruntime's own, which had 16 bits before opset 21, as ONNX's."""
+    if node.domain != FOREIGN or node.op not in ("QuantizeLinear", "DequantizeLinear"):
+        return node
+    proto = NodeProto()
+    proto.CopyFrom(node.proto)
+    proto.domain = ""
+    return replace(node, domain="", proto=proto)
 
 
 def step_of(node: Node, draft: Draft, scale: str, zero: str) -> Step:

@@ -27,7 +27,7 @@ from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
 from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
-from mipin_ref.graph.quantised import check_moves, hand_on
+from mipin_ref.graph.quantised import check_moves, hand_on, standardised
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
@@ -131,7 +131,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         [bound.data, *bound.given, *bound.beside, *constants, *(name for node in nodes for name in node.outputs)]
     )
     spent = Spent(proto.ByteSize())
-    nodes = gathered(nodes, [output])
+    nodes = gathered([standardised(node) for node in nodes], [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
     draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
     draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)

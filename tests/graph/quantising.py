@@ -59,7 +59,21 @@ def joined() -> ModelProto:
     return sketch.model(sketch.dense(sketch.node("Flatten", pooled), 45, 3))
 
 
-NETWORKS: dict[str, Callable[[], ModelProto]] = {"chain": chain, "residual": residual, "joined": joined}
+def tokens() -> ModelProto:
+    """Products of [N, T, C] with matrices, a product by constants, and the mean of the tokens."""
+    sketch = Sketch(4, 6, seed=3)
+    one = sketch.node("Relu", sketch.node("MatMul", "x", sketch.normal(6, 5)))
+    two = sketch.node("Mul", sketch.node("MatMul", one, sketch.normal(5, 6)), sketch.positive(6))
+    both = sketch.node("Sigmoid", sketch.node("Add", two, sketch.normal(6)))
+    return sketch.model(sketch.dense(sketch.node("ReduceMean", both, axes=[1], keepdims=0), 6, 3))
+
+
+NETWORKS: dict[str, Callable[[], ModelProto]] = {
+    "chain": chain,
+    "residual": residual,
+    "joined": joined,
+    "tokens": tokens,
+}
 
 
 def samples(model: ModelProto, seed: int = 5, count: int = SAMPLES) -> Array:
@@ -118,8 +132,10 @@ def dequantised_values(model: ModelProto, x: Array) -> dict[str, Array]:
             steps[node.output[0]] = steps[node.input[0]]
         if node.op_type == "QuantizeLinear":
             rounded.setdefault(node.input[0], node.output[0])
+    domains = {node.domain for node in model.graph.node if node.op_type == "QuantizeLinear"}
     for name, step in steps.items():
-        open_.graph.node.append(helper.make_node("DequantizeLinear", [name, *step], [f"{name}?float"]))
+        added = helper.make_node("DequantizeLinear", [name, *step], [f"{name}?float"], domain=max({"", *domains}))
+        open_.graph.node.append(added)
     values = tensors_of(open_, x)
     values.update({name: values[f"{name}?float"] for name in steps})
     for name, made in rounded.items():

@@ -80,6 +80,8 @@ MAKERS: dict[str, Callable[[Any], Op]] = {
         x.count_include_pad,
         x.window.dilations,
     ),
+    "TokenDense": lambda x: spec.TokenDense(x.inputs, x.output, x.weight, x.bias, x.axis),
+    "Reduce": lambda x: spec.Reduce(x.inputs, x.output, x.over, x.total),
     "GlobalAveragePool": lambda x: spec.GlobalAveragePool(x.inputs, x.output),
     "Affine": lambda x: spec.ChannelAffine(x.inputs, x.output, x.scale, x.shift),
     "Activation": _activation,
