@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,11 @@ from mipin_ref.data import (
     SharedFile,
     first,
     left_out_of,
-    names_of,
     open_data,
     open_labels,
     turned_of,
 )
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import InvalidData
 from mipin_ref.text import one_line
 
 Ints = npt.NDArray[np.int64]
@@ -64,39 +62,6 @@ def told_of_turned(path: str, data: Samples) -> list[str]:
         return []
     were = "image was" if count == 1 else "images were"
     return [f"{path}: {count} {were} turned upright, as EXIF says (--no-exif takes them as they are stored)"]
-
-
-@dataclass(frozen=True)
-class Readable:
-    """The samples of a batch that can be read.
-
-    x: [n, *input_shape]; positions: [n] of them in the data; failures: why each of the others cannot be.
-    """
-
-    x: npt.NDArray[Any]
-    positions: Sequence[int]
-    failures: Sequence[str]
-
-
-def read_readable(data: Samples, start: int, stop: int) -> Readable:
-    """The samples start to stop, less image files that are broken.
-
-    Raises InvalidData or CorruptFile where data of another kind cannot be read.
-    """
-    positions = range(start, min(stop, len(data)))
-    try:
-        return Readable(data[start:stop], positions, [])
-    except (InvalidData, CorruptFile):
-        if names_of(data) is None:
-            raise
-    parts, readable, failures = [data[:0]], [], []
-    for position in positions:
-        try:
-            parts.append(data[position : position + 1])
-            readable.append(position)
-        except (InvalidData, CorruptFile) as error:
-            failures.append(str(error))
-    return Readable(np.concatenate(parts), readable, failures)
 
 
 def tell_broken(failures: Sequence[str], images: int) -> int:

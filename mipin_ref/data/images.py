@@ -75,6 +75,11 @@ class ImageFiles:
         return np.dtype(np.uint8)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files, one an image."""
+        return self._files
+
+    @property
     def turned(self) -> int:
         """How many of the images decoded so far were turned upright."""
         return len(self._turned)
