@@ -125,7 +125,7 @@ def test_the_papers_recipe_at_the_size_of_the_input(folder: Path) -> None:
     colour = np.rint(255 * (x - x.min()) / (x.max() - x.min())).astype(np.uint8)
     assert shows(page, colour)
     assert shows(page, mr.heatmap(one))
-    assert shows(page, overlay(x, one))
+    assert shows(page, overlay(x, one, scale=one.max()))
     assert not shows(picture("overlay_000"), mr.heatmap(one))
 
 

@@ -50,7 +50,7 @@ def test_a_row_holds_input_map_and_both(shape: tuple[int, ...], channel_axis: in
     tops = []
     for n in range(2):
         image = images[n][..., None] if channel_axis is None else np.moveaxis(images[n], channel_axis - 1, -1)
-        pictures = [to_picture(image, image), heatmap(maps[n]), overlay(image, maps[n])]
+        pictures = [to_picture(image, image), heatmap(maps[n]), overlay(image, maps[n], scale=maps[n].max())]
         found = [positions(page, picture.repeat(18, axis=0).repeat(18, axis=1)) for picture in pictures]
         assert [len(places) for places in found] == [1] * 3
         lefts = [places[0][1] for places in found]
