@@ -19,12 +19,12 @@ from mipin_ref.cli.files import open_samples, tell_broken, told_of_turned
 from mipin_ref.cli.model import load_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_folder
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
-from mipin_ref.report.spool import npz_in_batches
 from mipin_ref.data import names_of, read_readable
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import make_folder
 from mipin_ref.layers import HostArray
 from mipin_ref.progress import progress_bar
+from mipin_ref.report.spool import npz_in_batches
 
 ARRAYS = "attribution.npz"
 LARGEST_MAP = 2048

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mipin_ref.data import Preprocessing, Samples, Source, part
+from mipin_ref.data import Preprocessing, Samples, Source
 from mipin_ref.data.images import opened_upright, resized_to_cover
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.view import View
@@ -32,6 +32,13 @@ LARGER = 2
 TINY = 64
 """Pixels of the longer side below which images are pieces already: they are shifted, and not put into mosaics."""
 MOST_BYTES = 512 << 20
+HOW = {
+    (True, True): "shifts and flips",
+    (True, False): "shifts",
+    (False, True): "crops, flips and mosaics",
+    (False, False): "crops and mosaics",
+}
+"""What is made of images that are tiny or not, in colour or not."""
 ROWS_A_WEIGHT = 10
 """Samples for each regressor of a Dense layer below which its inverse is badly determined."""
 
@@ -40,38 +47,49 @@ Picture = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Calibration samples; line: how they were made, for a person; recipe: the same, for a cache's key."""
+    """Calibration samples that are made when they are asked for.
 
-    samples: Samples
+    build: makes them; count: how many; line: how, for a person; recipe: the same, for a cache's key; preprocessing:
+    theirs, None where they are the network's input as it is.
+    """
+
+    build: Callable[[], Samples]
+    count: int
     line: str
     recipe: str
+    preprocessing: Preprocessing | None
 
 
 def calibration_from(inputs: Inputs, preprocessing: Preprocessing | None, rows: Sequence[int], seed: int = 0) -> Made:
     """Calibration samples of what is to be explained itself.
 
     rows: the samples that can be read. Of fewer than SAMPLES images crops, flips and mosaics are made up to that many,
-    by a seeded generator; samples that are no images are taken as they are, MOST at most.
+    by a seeded generator; samples that are no images are taken as they are.
     """
-    data = inputs.open(preprocessing)
     if inputs.kind != "image" or len(rows) >= SAMPLES:
-        chosen = _drawn(rows, MOST if inputs.kind == "image" else len(rows), seed)
-        what = "images" if inputs.kind == "image" else "samples"
+        image = inputs.kind == "image"
+        chosen = _drawn(rows, MOST if image else len(rows), seed)
         of = "" if len(chosen) == len(rows) else f" of {len(rows):,}"
-        line = f"calibration: {len(chosen):,}{of} of the {what} themselves, as they are"
-        whole = len(chosen) == len(data)
-        return Made(part(data, 0, len(data)) if whole else Rows(data, chosen), line, f"rows {seed} {list(chosen)}")
+        line = f"calibration: {len(chosen):,}{of} of the {'images' if image else 'samples'} themselves, as they are"
+        recipe = f"as they are, seed {seed}"
+        return Made(lambda: Rows(inputs.open(preprocessing), chosen), len(chosen), line, recipe, preprocessing)
     geometry = image_geometry(inputs.shape) or image_geometry(inputs.stored_sample)
     assert geometry is not None
-    pictures = _pictures(inputs, preprocessing, _drawn(rows, SOURCES, seed), geometry)
-    tiny = max(geometry[1:]) < TINY
-    flips = geometry[0] == 3
-    count = max(min(SAMPLES, MOST_BYTES // max(1, prod(geometry) * pictures[0].dtype.itemsize)), 2)
-    made = np.stack([_sample(pictures, n, geometry, seed, tiny=tiny, flips=flips) for n in range(count)])
-    how = "shifts" if tiny else "crops and mosaics"
-    how += " and flips" if flips else ""
-    line = f"calibration: {count} {how} of {len(pictures)} of the images themselves (seed {seed})"
-    return Made(_as_input(made, inputs, preprocessing), line, f"made {seed} {count} {how} of {len(pictures)}")
+    sources = _drawn(rows, SOURCES, seed)
+    tiny, flips = max(geometry[1:]) < TINY, geometry[0] == 3
+    itemsize = 1 if inputs.pixels else 4
+    count = max(min(SAMPLES, MOST_BYTES // (prod(geometry) * itemsize)), 2)
+    how = HOW[tiny, flips]
+
+    def build() -> Samples:
+        pictures = _pictures(inputs, preprocessing, sources, geometry)
+        made = [_sample(pictures, n, geometry, seed, tiny=tiny, flips=flips) for n in range(count)]
+        return _as_input(np.stack(made), inputs, preprocessing)
+
+    few = f"the {len(sources)} image{'s' if len(sources) > 1 else ''}"
+    of = few if len(sources) == len(rows) else f"{len(sources)} of the {len(rows)} images"
+    line = f"calibration: {count} {how} of {of}, made with seed {seed}"
+    return Made(build, count, line, f"{how} {count} seed {seed}", preprocessing)
 
 
 class Rows:
@@ -148,8 +166,10 @@ def _reduced(file: Path, channels: int, height: int, width: int, exif: bool) -> 
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         # A panorama is cut first: its longer side has no bound.
-        image = image.resize(size, Image.Resampling.BILINEAR) if max(size) <= 16 * max(height, width) else (
-            resized_to_cover(image, LARGER * height, LARGER * width)
+        image = (
+            image.resize(size, Image.Resampling.BILINEAR)
+            if max(size) <= 16 * max(height, width)
+            else (resized_to_cover(image, LARGER * height, LARGER * width))
         )
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
@@ -158,7 +178,7 @@ def _reduced(file: Path, channels: int, height: int, width: int, exif: bool) -> 
 def _sample(
     pictures: Sequence[Picture], number: int, geometry: tuple[int, int, int], seed: int, *, tiny: bool, flips: bool
 ) -> Picture:
-    """The calibration sample of a number, [H, W, C]: every image once as it is, then crops and, every third, mosaics."""
+    """The calibration sample of a number, [H, W, C]: the images as they are, then crops and mosaics."""
     _, height, width = geometry
     draw = np.random.default_rng((seed, number))
     if number < len(pictures):
@@ -177,7 +197,7 @@ def _crop(
     pictures: Sequence[Picture], draw: np.random.Generator, height: int, width: int, least: float, flips: bool
 ) -> Picture:
     """A box of `least` to all of the area of some image, of about the asked aspect ratio, at [height, width]."""
-    picture = pictures[draw.integers(len(pictures))]
+    picture = pictures[int(draw.integers(len(pictures)))]
     full_h, full_w = picture.shape[:2]
     area, aspect = draw.uniform(least, 1.0), np.exp(draw.uniform(-0.25, 0.25))
     scale = min(full_h / height, full_w / width) * np.sqrt(area)
@@ -192,11 +212,17 @@ def _resized(picture: Picture, box: tuple[float, float, float, float] | None, he
     if box is None:
         scale = min(picture.shape[1] / width, picture.shape[0] / height)
         left, top = (picture.shape[1] - scale * width) / 2, (picture.shape[0] - scale * height) / 2
-        box = (max(left, 0.0), max(top, 0.0), *(
-            min(one, whole) for one, whole in (
-                (left + scale * width, float(picture.shape[1])), (top + scale * height, float(picture.shape[0]))
-            )
-        ))
+        box = (
+            max(left, 0.0),
+            max(top, 0.0),
+            *(
+                min(one, whole)
+                for one, whole in (
+                    (left + scale * width, float(picture.shape[1])),
+                    (top + scale * height, float(picture.shape[0])),
+                )
+            ),
+        )
     if picture.dtype == np.uint8 and picture.shape[2] == 3:
         return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR, box=box))
     planes = [

@@ -197,7 +197,12 @@ class ExplainedFolder:
         named = [[*names, *[""] * (most - len(names))] for names in self._class_names]
         others: dict[str, Any] = {"names": np.array(self._names), "class_names": np.array(named)}
         others |= {name: np.concatenate(parts) for name, parts in self._texts.items()}
-        header = {**self._header, **self._facts(complete), "lines": list(self._told.lines), "facts": [*map(list, self._told.facts)]}
+        header = {
+            **self._header,
+            **self._facts(complete),
+            "lines": list(self._told.lines),
+            "facts": [*map(list, self._told.facts)],
+        }
         assert self._spool is not None
         mark = mark_of(self._token).encode()
         self._spool.write(self.path / ARRAYS, {"header": json.dumps(header), **others}, comment=mark)
