@@ -11,7 +11,7 @@ from mipin_ref.data import PRESETS, Preprocessing, Samples, read_readable
 from mipin_ref.data.presets import preset_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.explain.cache import Cache, digest_of, key_of
-from mipin_ref.explain.guess import IMAGES, Guess, Tried, guess
+from mipin_ref.explain.guess import IMAGES, LARGE, Guess, Tried, guess
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.known import known_preprocessing
 from mipin_ref.graph.network import Network
@@ -75,15 +75,19 @@ def choose(
     return replace(_as(inputs, made.preprocessing, ""), line=made.line(), guessed=made)
 
 
-def guess_of(net: Network, inputs: Inputs, cache: Cache, begin: Begin) -> Guess | None:
-    """The guess, made once for the same model and images. Raises InvalidData where no image can be read."""
+def guess_of(net: Network, inputs: Inputs, cache: Cache, begin: Begin, *, every: bool = False) -> Guess | None:
+    """The guess, made once for the same model and images; every: of all presets, where fewer decide.
+
+    Raises InvalidData where no image can be read.
+    """
     if net.probability is None:
         return None
     rows = _some(inputs.open(PRESETS["raw"]))
     key = key_of(net, "preprocessing", {"data": digest_of(inputs.open(PRESETS["raw"]), rows), "exif": inputs.exif})
     if (kept := _read(cache.text(key))) is not None:
         return kept
-    made = guess(net, inputs.open, rows, begin("trying preprocessings", len(rows) * len(PRESETS)))
+    advance = begin("trying preprocessings", len(rows) * len(PRESETS if every else PRESETS.keys() - LARGE))
+    made = guess(net, inputs.open, rows, advance, every=every)
     if made is not None:
         cache.keep_text(key, json.dumps([made.preset, made.clear, [vars(one) for one in made.tried]]))
     return made

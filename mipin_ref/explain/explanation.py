@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.errors import InvalidData
 from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.fits import Inverses
 from mipin_ref.explain.shown import (
-    drawable,
     header_of,
     joined_maps,
     maps_of,
+    shown_kind,
     shown_samples,
     stored_arrays,
     told_of_run,
@@ -106,21 +105,16 @@ class Explanation:
     def save(self, path: str | PathLike[str], *, feature_names: Sequence[str] | None = None) -> list[Path]:
         """Write a folder: a picture a sample, `index.html`, `attribution.npz`; returns the paths.
 
-        An earlier set in the folder is replaced as a whole. Raises InvalidData where it cannot be written, files are in
-        the way that are no such set, or this kind of tensor has no maps to show.
+        An earlier set in the folder is replaced as a whole. Raises InvalidData where it cannot be written, or files are
+        in the way that are no such set.
         """
         explainer = self.explainer
         ranks = [self, *self.others]
-        if not drawable(explainer, self.maps):
-            raise InvalidData(
-                f"tensor {explainer.tensor!r} of shape {list(self.result.value.shape[1:])} has no map that is shown "
-                "of these samples; the arrays are in `result`"
-            )
         size = None if explainer.inputs.picture is None else list(explainer.inputs.picture)
         header = header_of(explainer, {"kind": "contribution", "positive": False, "size": size})
         told = told_of_run(explainer, self.model)
         with ExplainedFolder(
-            path, told, kind=explainer.inputs.kind, feature_names=feature_names, header=header
+            path, told, kind=shown_kind(explainer, self.maps), feature_names=feature_names, header=header
         ) as folder:
             for start in range(0, len(self), BATCH):
                 rows = slice(start, start + BATCH)

@@ -84,28 +84,34 @@ class Guess:
 
 
 def guess(
-    net: Network, opened: Callable[[Preprocessing], Samples], rows: Sequence[int], advance: Advance = lambda n: None
+    net: Network,
+    opened: Callable[[Preprocessing], Samples],
+    rows: Sequence[int],
+    advance: Advance = lambda n: None,
+    *,
+    every: bool = False,
 ) -> Guess | None:
     """The preset under which the network is clearly surest of images; None where it has no probability.
 
     opened: the images under a preprocessing; rows: those that can be read, of which IMAGES are tried, evenly spread;
-    advance: is told how many images were run. Of the presets that leave pixels small the surest is taken, unless the
-    network does not see the images in any of them (see BLIND); then the surest of the others.
+    advance: is told how many images were run; every: try all presets, even where fewer decide. Of the
+    presets that leave pixels small the surest is taken, unless the network does not see the images in any of them (see
+    BLIND); then the surest of the others.
     """
     if net.probability is None:
         return None
     some = np.asarray(rows)[np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(int))]
     tried = []
-    for preset, preprocessing in PRESETS.items():
+    for preset in sorted(PRESETS, key=lambda name: name in LARGE):
+        if preset in LARGE and not every and any(one.sees >= BLIND for one in tried if one.preset not in LARGE):
+            continue
         try:
-            data = opened(preprocessing)
-            x = data[some]
-            grey = _grey(x, preprocessing)
+            x = opened(PRESETS[preset])[some]
+            tried.append(_tried(net, preset, x, _grey(x, PRESETS[preset])))
         except InvalidData:
-            if preprocessing.bgr or isinstance(preprocessing.mean, tuple):
-                continue  # three channels, where the images have one
-            raise
-        tried.append(_tried(net, preset, x, grey))
+            if not PRESETS[preset].bgr and not isinstance(PRESETS[preset].mean, tuple):
+                raise
+            continue  # three channels, where the images have one
         advance(len(x))
     return _chosen(tried)
 

@@ -14,15 +14,15 @@ import numpy.typing as npt
 from mipin_ref.data import Preprocessing, Samples, as_samples, files_of, first, holds_pixels, names_of, open_data
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.readers import open_images
-from mipin_ref.errors import InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import Shape
 from mipin_ref.options import check_size
+from mipin_ref.reading import parse_json, read_bytes, regular_file
+from mipin_ref.text import printable
 
 Kind = Literal["image", "signal", "table", "tokens"]
 AS_STORED = Preprocessing()
-MOST_FEATURES = 3
-"""Axes of a sample that is an image, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +113,27 @@ def _channels_as(given: Any, shape: Shape) -> Any:
     return moved if given.shape[1:] != tuple(shape) and moved.shape[1:] == tuple(shape) else given
 
 
-def pictures_of(data: Samples, rows: Sequence[int]) -> npt.NDArray[Any]:
-    """Some of the samples [n, ...] in their order."""
-    return data[np.asarray(rows, np.int64)]
-
-
 def source_files(data: Samples) -> tuple[Path, ...] | None:
     """The image files of samples, None of arrays. Raises InvalidData where some do not exist any more."""
     files = files_of(data)
     if files is not None and (lost := [file for file in files if not file.is_file()]):
         raise InvalidData(f"{lost[0]}: no such file any more")
     return files
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """A text file's lines, or a JSON list of texts: names of features, or a vocabulary.
+
+    Raises InvalidData and CorruptFile, naming the file.
+    """
+    place = regular_file(path, "a file of names")
+    content = read_bytes(place)
+    if content.lstrip()[:1] == b"[":
+        names = parse_json(content, place)
+        if not all(isinstance(name, str | int | float) for name in names):
+            raise InvalidData(f"{place}: must be a list of names")
+        return [printable(str(name)) for name in names]
+    try:
+        return [printable(line.strip("\r\n")) for line in content.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"{place}: names are text in UTF-8, one a line, or a JSON list") from error

@@ -13,7 +13,7 @@ from mipin_ref.attribution import Attribution
 from mipin_ref.data import Preprocessing
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.explain.explainer import Explainer
-from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.inputs import Inputs, Kind
 from mipin_ref.layers import HostArray
 from mipin_ref.report.explained import ShownClass, ShownSample, Told
 from mipin_ref.report.picture import to_picture
@@ -38,7 +38,7 @@ class Maps:
 
 def maps_of(explainer: Explainer, res: Attribution) -> HostArray:
     """Signed contributions of a result, turned as maps are: of images [n, H, W] at the image's size; of signals and
-    tokens [n, T]; of table rows [n, F]; of any other tensor its contribution as it is.
+    tokens [n, T]; of table rows [n, F]; of any other tensor [n, values].
     """
     inputs = explainer.inputs
     values: HostArray = res.oriented.contribution
@@ -49,7 +49,7 @@ def maps_of(explainer: Explainer, res: Attribution) -> HostArray:
             return saliency(res, "contribution", False, inputs.picture)
         if values.ndim == 2 and values.shape[1] == prod(inputs.stored_sample):
             return _of_flat(values, inputs)
-        return values
+        return values.reshape(len(values), -1)
     if inputs.kind == "table" or values.ndim == 2:
         return values.reshape(len(values), -1)
     return _over_time(values, inputs, axis)
@@ -74,13 +74,14 @@ def _over_time(values: HostArray, inputs: Inputs, axis: int | None) -> HostArray
     return np.asarray(summed)
 
 
-def drawable(explainer: Explainer, maps: HostArray) -> bool:
-    """Whether maps are what pages of this kind of sample show."""
-    if explainer.inputs.kind == "image":
-        return maps.ndim == 3
-    if maps.ndim != 2:
-        return False
-    return explainer.inputs.kind != "table" or maps.shape[1] == prod(explainer.inputs.shape)
+def shown_kind(explainer: Explainer, maps: HostArray) -> Kind:
+    """As what samples are shown: as they are, or, where the explained tensor has no places in them, as its values."""
+    inputs = explainer.inputs
+    if maps.ndim == (3 if inputs.kind == "image" else 2) and (
+        inputs.kind != "table" or maps.shape[1] == prod(inputs.shape)
+    ):
+        return inputs.kind
+    return "table"
 
 
 def values_of(explainer: Explainer, x: HostArray, start: int, stop: int) -> HostArray:
@@ -137,7 +138,9 @@ def shown_samples(
     vocabulary: Sequence[str] | None = None,
 ) -> list[ShownSample]:
     """The samples from row `start` on, with the maps [n, ...] of each class; vocabulary: tokens by their numbers."""
-    values = values_of(explainer, x, start, start + len(x))
+    kind = shown_kind(explainer, maps[0])
+    own = kind == explainer.inputs.kind
+    values = values_of(explainer, x, start, start + len(x)) if own else results[0].value.reshape(len(x), -1)
     samples = []
     for n in range(len(x)):
         row = start + n
@@ -148,7 +151,7 @@ def shown_samples(
                 explainer.score(row, rank),
                 float(res.output[n]),
                 maps[rank][n],
-                _source(explainer, res, x, n),
+                _source(explainer, res, x, n) if own else None,
             )
             for rank, res in enumerate(results[:RANKS])
         ]
@@ -168,7 +171,7 @@ def _source(explainer: Explainer, res: Attribution, x: HostArray, n: int) -> Hos
     if inputs.kind == "signal":
         axis = explainer.net.channel_axis(explainer.net.input)
         return np.moveaxis(signal, axis, 1)[0] if axis else signal[0]
-    return signal.reshape(-1)
+    return np.asarray(signal.reshape(-1))
 
 
 def _tokens(explainer: Explainer, x: HostArray, vocabulary: Sequence[str] | None) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -19,11 +19,18 @@ PREDICTED = "predicted"
 Indices = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Several:
+    """Classes that every sample is explained for, each of them: indices, names or tuples."""
+
+    classes: tuple[Any, ...]
+
+
 def wanted_classes(net: Network, names: ClassNames, target: Any, top: int, logits: HostArray) -> Indices:
     """The classes [N, k] of each sample, as indices into the logits [N, C], the first one first.
 
     target: "predicted", the `top` highest of each sample; or an index, a class name or a tuple for all samples; or a
-    sequence of these, one a sample; or integers [N, k], several a sample.
+    sequence of these, one a sample; or integers [N, k], several a sample; or Several for all.
     Raises InvalidData where it is none of these or does not fit, and for "predicted" of an output that is no
     classifier's.
     """
@@ -34,20 +41,18 @@ def wanted_classes(net: Network, names: ClassNames, target: Any, top: int, logit
         return np.argsort(-logits, axis=1, kind="stable")[:, :top].astype(np.int64)
     if top != 1:
         raise InvalidData(f"option 'top' goes with the predicted classes, not with target {shown(target)}")
+    if isinstance(target, Several):
+        chosen = [one_class(net, names, one) for one in target.classes]
+        return np.tile(np.array(chosen, np.int64), (samples, 1))
     if isinstance(target, str | tuple) or np.ndim(target) == 0:
         return np.full((samples, 1), one_class(net, names, target), np.int64)
     several = list(target)
     if len(several) != samples:
         raise InvalidData(f"target must be one class or one for each of the {samples} samples, not {len(several)}")
     if isinstance(target, np.ndarray) and target.ndim == 2:
-        chosen = np.array([[one_class(net, names, one) for one in row] for row in target.tolist()], np.int64)
-        return chosen.reshape(samples, -1)
+        rows = [[one_class(net, names, one) for one in row] for row in target.tolist()]
+        return np.array(rows, np.int64).reshape(samples, -1)
     return np.array([[one_class(net, names, one)] for one in several], np.int64)
-
-
-def all_of(chosen: Sequence[int], samples: int) -> Indices:
-    """Several classes for every one of so many samples [N, k]."""
-    return np.tile(np.array(chosen, np.int64), (samples, 1))
 
 
 def one_class(net: Network, names: ClassNames, target: Any) -> int:
