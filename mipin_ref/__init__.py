@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mipin_ref.attribution import Attribution
     from mipin_ref.errors import (
         BackendUnavailable,
+        CalibrationWarning,
         ClusterError,
         CorruptFile,
         InputRangeWarning,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attribution",
     "BackendUnavailable",
+    "CalibrationWarning",
     "ClusterError",
     "CorruptFile",
     "Explanation",
@@ -75,7 +77,15 @@ _ROOMS = {"data", "golden", "metrics"}
 _PLACES = {
     "attribution": ("Attribution",),
     "errors": (
-        *("BackendUnavailable", "ClusterError", "CorruptFile", "InputRangeWarning", "InvalidData", "MipinError"),
+        *(
+            "BackendUnavailable",
+            "CalibrationWarning",
+            "ClusterError",
+            "CorruptFile",
+            "InputRangeWarning",
+            "InvalidData",
+            "MipinError",
+        ),
         *("PrecisionWarning", "UnsupportedModel"),
     ),
     "explain.explain": ("explain",),

@@ -17,8 +17,9 @@ from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache, cache_folder
-from mipin_ref.explain.explainer import Explainer, settle
+from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.inputs import read_lines
+from mipin_ref.explain.settle import settle
 from mipin_ref.explain.shown import (
     Maps,
     header_of,
@@ -116,6 +117,8 @@ def _size(net: mr.Network, options: Namespace) -> tuple[int, int] | None:
     if options.size is None:
         return None
     size = image_size(net, net.input) if options.size == "input" else _height_and_width(options.size)
+    if options.at in net.shapes and image_size(net, options.at) is None:
+        raise _no_map(net, options.at)
     if size is None:
         raise InvalidData(f"--size input: the input {net.input!r} of shape {list(net.input_shape)} is no image")
     return size
@@ -125,9 +128,13 @@ def _maps(net: mr.Network, tensor: str, size: tuple[int, int] | None, options: N
     """The maps to store: signed ones of the input, the positive part inside; None where the tensor is no image."""
     if tensor not in net.shapes or image_size(net, tensor) is None:
         if size is not None:
-            raise InvalidData(f"--size: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map to resize")
+            raise _no_map(net, tensor)
         return None
     return Maps(options.map, tensor != net.input, size)
+
+
+def _no_map(net: mr.Network, tensor: str) -> InvalidData:
+    return InvalidData(f"--size: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map to resize")
 
 
 def _height_and_width(text: str) -> tuple[int, int]:

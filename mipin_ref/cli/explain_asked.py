@@ -10,8 +10,8 @@ from mipin_ref.cli.arguments import targets
 from mipin_ref.cli.files import asked_preprocessing
 from mipin_ref.cli.method_options import one_methods_options
 from mipin_ref.errors import InvalidData
+from mipin_ref.explain.asked import Asked
 from mipin_ref.explain.chosen import Fitted
-from mipin_ref.explain.explainer import Asked
 from mipin_ref.explain.targets import PREDICTED, Several
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.methods.patterns import PatternFitting

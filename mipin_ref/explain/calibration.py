@@ -17,7 +17,6 @@ from mipin_ref.data.images import opened_upright, resized_to_cover
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.view import View
 from mipin_ref.explain.inputs import Inputs, source_files
-from mipin_ref.graph.network import Network
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.layers import HostArray, Shape
 
@@ -117,7 +116,7 @@ class Rows:
         return self._data[self._rows[index]]
 
 
-def few_samples(net: Network, plan: Plan, samples: int) -> list[str]:
+def few_samples(plan: Plan, samples: int) -> list[str]:
     """A sentence on each Dense layer that so few samples determine badly: its inverse has one regressor an output."""
     told = []
     for step in plan.fitted:

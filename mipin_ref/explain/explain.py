@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mipin_ref.backend import Backend
+from mipin_ref.explain.asked import Asked
 from mipin_ref.explain.cache import Cache, cache_folder
-from mipin_ref.explain.explainer import Asked, settle
 from mipin_ref.explain.explanation import Explanation, explanation_of
+from mipin_ref.explain.settle import settle
 from mipin_ref.graph.load import Model, load
 from mipin_ref.graph.network import Network
 from mipin_ref.options import checked_flag

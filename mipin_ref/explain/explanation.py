@@ -100,7 +100,7 @@ class Explanation:
         count = f"{len(self)} {explainer.inputs.kind}{'s' if len(self) != 1 else ''}"
         names = ", ".join(f"{name!r} {explainer.score(row, self.rank)}" for row, name in enumerate(self.names[:3]))
         more = ", ..." if len(self) > 3 else ""
-        return f"Explanation({count} by {explainer.method.name} at {explainer.tensor!r}: {names}{more})"
+        return f"Explanation({count} by {explainer.method} at {explainer.tensor!r}: {names}{more})"
 
     def save(self, path: str | PathLike[str], *, feature_names: Sequence[str] | None = None) -> list[Path]:
         """Write a folder: a picture a sample, `index.html`, `attribution.npz`; returns the paths.

@@ -101,7 +101,7 @@ def guess(
     if net.probability is None:
         return None
     some = np.asarray(rows)[np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(int))]
-    tried = []
+    tried: list[Tried] = []
     for preset in sorted(PRESETS, key=lambda name: name in LARGE):
         if preset in LARGE and not every and any(one.sees >= BLIND for one in tried if one.preset not in LARGE):
             continue

@@ -126,7 +126,7 @@ def told_of_run(explainer: Explainer, model: str) -> Told:
         *explainer.facts,
         ("model SHA-256", net.sha256[:16]),
     ]
-    return Told(model, explainer.method.name, explainer.tensor, explainer.lines, facts)
+    return Told(model, explainer.method, explainer.tensor, explainer.lines, facts)
 
 
 def shown_samples(
@@ -170,7 +170,7 @@ def _source(explainer: Explainer, res: Attribution, x: HostArray, n: int) -> Hos
         return to_picture(pair[0], pair[1])
     if inputs.kind == "signal":
         axis = explainer.net.channel_axis(explainer.net.input)
-        return np.moveaxis(signal, axis, 1)[0] if axis else signal[0]
+        return np.asarray(np.moveaxis(signal, axis, 1)[0] if axis else signal[0])
     return np.asarray(signal.reshape(-1))
 
 
