@@ -129,10 +129,7 @@ def _read(text: str | None) -> Guess | None:
         return None
     try:
         preset, clear, tried = json.loads(text)
-        kept = [
-            Tried(one["preset"], one["probability"], one["stands_out"], one["sees"], tuple(one["classes"]))
-            for one in tried
-        ]
+        kept = [Tried(**{**one, "classes": tuple(one["classes"])}) for one in tried]
         return Guess(preset, bool(clear), tuple(kept)) if preset in PRESETS else None
     except (ValueError, TypeError, KeyError):
         return None

@@ -160,7 +160,7 @@ def _fitting(names: Any, classes: int, origin: str) -> dict[int, str]:
             pairs = list(enumerate(names))
     except Exception as error:  # whatever an object of the user's raises
         raise InvalidData(
-            f"{origin}: no list of class names, and no object of names by index ({reason(error)})"
+            f"{origin}: neither a list of class names nor names by index ({reason(error)})"
         ) from error
     if pairs is None or not all(isinstance(name, str | int | float) for _, name in pairs):
         raise InvalidData(f"{origin}: must be a list of class names, or names by index, not {shown(names)}")

@@ -16,6 +16,7 @@ import mipin_ref as mr
 from mipin_ref.data import PRESETS
 
 SIDE = 24
+EPOCHS = 6
 CLASSES = [f"{colour} {shape}" for shape in ("cross", "disc") for colour in ("red", "green", "blue", "yellow")]
 COLOURS = np.array([[210, 50, 50], [50, 190, 60], [60, 80, 220], [220, 210, 60]])
 
@@ -49,8 +50,9 @@ def trained_on(preset: str) -> bytes:
     shape = (3, SIDE, SIDE)
     values = mr.data.as_samples(np.moveaxis(images, -1, 1), replace(PRESETS[preset], shape=shape))[:]
     x, y = torch.from_numpy(values), torch.from_numpy(labels)
-    optimizer, order = torch.optim.Adam(net.parameters(), 2e-3), torch.Generator().manual_seed(0)
-    for _ in range(5):
+    optimizer, order = torch.optim.Adam(net.parameters(), 3e-3), torch.Generator().manual_seed(0)
+    for epoch in range(EPOCHS):
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - epoch / EPOCHS)
         for rows in torch.randperm(len(x), generator=order).split(50):
             loss = torch.nn.functional.cross_entropy(net(x[rows]), y[rows])
             optimizer.zero_grad()
