@@ -25,7 +25,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import mipin_ref as mr
 from mipin_ref.cli import main
-from mipin_ref.report.compare_page import ComparePage
+from mipin_ref.report.compare_page import compare_page
 from tests.cli.test_explain import residual
 from tests.networks import to_onnx
 from tests.report.test_compare_page import comparison
@@ -161,17 +161,23 @@ def reads(driver: webdriver.Chrome, text: str) -> str:
 
 def value_of(text: str) -> tuple[int, int, float, float]:
     """Row, column, value and scale of a read-out."""
-    match = re.search(r"row (\d+), column (\d+).*?: ([+−]?[\d.e+−]+) of ±([\d.e+−]+)$", text)
+    match = re.search(r"row (\d+), column (\d+).*?: ([+−]?[\d.e+−]+)(?: or beyond)? of ±([\d.e+−]+)$", text)
     assert match, text
     return int(match[1]), int(match[2]), *(float(match[n].replace("−", "-")) for n in (3, 4))  # type: ignore[return-value]
 
 
 def agrees(text: str, true: np.ndarray[Any, Any]) -> None:
     row, column, value, scale = value_of(text)
-    largest = np.abs(true).max()
+    cut = cut_of(true)
     # Three digits are printed, of one of 127 levels.
-    assert scale == pytest.approx(largest, rel=6e-3)
-    assert abs(value - true[row, column]) <= largest / 254 + 6e-3 * abs(value)
+    assert scale == pytest.approx(cut, rel=6e-3)
+    assert abs(value - np.clip(true[row, column], -cut, cut)) <= cut / 254 + 6e-3 * abs(value)
+    assert " or beyond of " in text or abs(true[row, column]) <= cut * (1 + 6e-3)
+
+
+def cut_of(true: np.ndarray[Any, Any]) -> float:
+    """The magnitude from which on colours are full."""
+    return float(np.quantile(np.abs(true), 0.995))
 
 
 def point_at(driver: webdriver.Chrome, button: WebElement, row: int, column: int) -> ActionChains:
@@ -200,7 +206,8 @@ def test_the_keyboard_reaches_and_reads_maps(browser: webdriver.Chrome, truth: n
     text = reads(browser, "gradient, image 0, class ")
     true = truth[0, 0, 0]
     row, column, value, _ = value_of(text)
-    assert abs(value) == pytest.approx(np.abs(true).max(), rel=6e-3)
+    assert abs(value) == pytest.approx(cut_of(true), rel=6e-3)
+    assert abs(true[row, column]) >= cut_of(true) * (1 - 1 / 254)
     agrees(text, true)
     down, right = (1 if row < 7 else -1), (1 if column < 7 else -1)
     keys = [Keys.ARROW_DOWN if down > 0 else Keys.ARROW_UP, Keys.ARROW_RIGHT if right > 0 else Keys.ARROW_LEFT]
@@ -232,8 +239,9 @@ def test_the_class_is_switched_by_click_and_by_keyboard(browser: webdriver.Chrom
             assert (a[0] != b[0]) == (a[2] != b[2]) == ("zero everywhere" not in (a[2] + b[2])), (number, a, b)
     for rank, maps in enumerate((first, second, third)):
         for number, (_, alt, caption) in enumerate(maps):
-            largest = np.abs(truth[number // len(METHODS), number % len(METHODS), rank]).max()
-            assert caption == (f"±{largest:.3g}" if largest else "zero everywhere")
+            true = truth[number // len(METHODS), number % len(METHODS), rank]
+            largest = np.abs(true).max()
+            assert caption == (f"±{cut_of(true):.3g}, largest {largest:.3g}" if largest else "zero everywhere")
             assert alt.endswith(f"scale {caption}")
     agrees(readout(browser), truth[0, 0, 2])
     assert "row 4, column 4" in readout(browser)
@@ -290,7 +298,7 @@ def test_maps_of_means_count_pixels_of_the_input(chromium: webdriver.Chrome, tmp
     long = "x" * 400
     made = comparison(size=(8, 8), factor=3, model=long, facts=[(long, long)], failures=[(long, long)], notes=[long])
     rows = [replace(row, label=long, title=f"image {n}") for n, row in enumerate(made.rows)]
-    (tmp_path / "means.html").write_text(ComparePage().render(replace(made, rows=rows)))
+    (tmp_path / "means.html").write_text(compare_page(replace(made, rows=rows)))
     look(chromium, 390, "light")
     chromium.get((tmp_path / "means.html").as_uri())
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 390
@@ -310,7 +318,9 @@ def test_what_a_screen_reader_is_told(browser: webdriver.Chrome) -> None:
     assert {("columnheader", name) for name in (*METHODS, "image")} <= named
     assert ("table", "Contribution of each pixel to the logit of the class: a row an image, a column a method") in named
     assert roles.count("rowheader") == IMAGES + len(METHODS)
-    buttons = [name for role, name in named if role == "button"]
+    switches = {"Map over the picture", "One scale a row"}
+    assert {("button", name) for name in switches} <= named
+    buttons = [name for role, name in named if role == "button" and name not in switches]
     assert len(buttons) == IMAGES * len(METHODS)
     assert all(", class " in name and ", scale " in name for name in buttons)
     assert ("radio", "predicted") in named
