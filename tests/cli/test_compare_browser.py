@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ import onnx
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -26,6 +24,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.report.compare_page import compare_page
+from tests.chromium import assert_silent, contrast, look, opened, running
 from tests.cli.test_explain import residual
 from tests.networks import to_onnx
 from tests.report.test_compare_page import comparison
@@ -34,24 +33,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 IMAGES, METHODS = 3, ("gradient", "lrp-epsilon", "grad-cam", "mip-in")
 EVIL = "</script><script>document.title='broken'</script>"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-def found(*names: str) -> str:
-    for name in names:
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    pytest.fail(f"needs {names[0]} on the PATH (Debian: apt-get install chromium chromium-driver)", pytrace=False)
 
 
 @pytest.fixture(scope="module")
@@ -87,48 +68,18 @@ def truth(folder: Path) -> np.ndarray[Any, Any]:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = found("chromium", "chromium-browser", "google-chrome")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(found("chromedriver")))
-    driver.get("about:blank")
-    yield driver
-    driver.quit()
+    with running(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture
 def browser(chromium: webdriver.Chrome, folder: Path) -> Iterator[webdriver.Chrome]:
     """The page just opened, wide and light; afterwards nothing was fetched and nothing went wrong."""
     look(chromium, 1280, "light")
-    logged(chromium, "browser")
-    logged(chromium, "performance")
-    chromium.get((folder / "report.html").as_uri())
+    opened(chromium, (folder / "report.html").as_uri())
     yield chromium
-    assert logged(chromium, "browser") == []
-    told = [json.loads(entry["message"])["message"] for entry in logged(chromium, "performance")]
-    sent = [one["params"] for one in told if one["method"] == "Network.requestWillBeSent"]
-    # Chromium's own first page may still be asking for its parts.
-    page = (folder / "report.html").as_uri()
-    asked = [one["request"]["url"] for one in sent if one["documentURL"] == page]
-    assert {url.split(":")[0] for url in asked} == {"file", "data"}
-    assert [url for url in asked if url.startswith("file")] == [page]
-    entries = chromium.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert {name.split(":")[0] for name in entries} <= {"data"}
+    assert_silent(chromium, (folder / "report.html").as_uri())
     assert "broken" not in chromium.title
-
-
-def logged(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
-    """What was logged since the last call."""
-    return list(driver.get_log(kind))  # type: ignore[no-untyped-call]
-
-
-def look(driver: webdriver.Chrome, width: int, scheme: str) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
 
 def cell(driver: webdriver.Chrome, image: int, method: int) -> WebElement:
@@ -264,6 +215,52 @@ def test_one_row_may_explain_another_class(browser: webdriver.Chrome, truth: np.
     assert browser.find_elements(By.NAME, "rank")[0].is_selected()
 
 
+def test_maps_lie_over_the_picture_and_no_longer(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys("o")
+    grounds = browser.find_elements(By.CSS_SELECTOR, ".spot .ground")
+    assert len(grounds) == IMAGES * len(METHODS)
+    assert browser.find_element(By.ID, "overlay").get_attribute("aria-pressed") == "true"
+    source = browser.find_element(By.CSS_SELECTOR, ".input img").get_attribute("src")
+    assert visible(browser, 0, 1).find_element(By.CLASS_NAME, "ground").get_attribute("src") == source
+    # Another class has its ground too, and values are read as before.
+    body.send_keys("2")
+    assert all(visible(browser, n, 0).find_element(By.CLASS_NAME, "ground").is_displayed() for n in range(IMAGES))
+    point_at(browser, visible(browser, 0, 0), 4, 4).perform()
+    agrees(reads(browser, "row 4, column 4"), truth[0, 0, 1])
+    browser.find_element(By.ID, "overlay").click()
+    assert browser.find_elements(By.CSS_SELECTOR, ".spot .ground") == []
+
+
+def test_one_scale_fades_each_map_by_its_own(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    script = "return [...document.querySelectorAll('table.maps .spot .map')].map(one => +getComputedStyle(one).opacity)"
+    assert set(browser.execute_script(script)) == {1}
+    browser.find_element(By.TAG_NAME, "body").send_keys("s")
+    found = np.reshape(browser.execute_script(script), (IMAGES, len(METHODS), 3))
+    cuts = np.array([[[cut_of(one) for one in method] for method in image] for image in truth])
+    largest = cuts.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found[:-1], (cuts / largest)[:-1], rtol=1e-5)
+    assert (found[-1] == 1).all()
+    told = browser.find_element(By.CSS_SELECTOR, ".common")
+    assert float(re.findall(r"±([\d.e+-]+)", told.text)[0]) == pytest.approx(largest[0, 0, 0], rel=6e-3)
+    browser.find_element(By.ID, "one-scale").click()
+    assert set(browser.execute_script(script)) == {1}
+    assert not told.is_displayed()
+
+
+def test_a_digit_explains_a_class_in_its_row_or_in_all(browser: webdriver.Chrome) -> None:
+    first = shown(browser)
+    browser.find_element(By.TAG_NAME, "body").send_keys("3")
+    selects = browser.find_elements(By.CSS_SELECTOR, "table.maps select")
+    assert [one.get_attribute("value") for one in selects] == ["2"] * IMAGES
+    assert browser.find_elements(By.NAME, "rank")[2].is_selected()
+    visible(browser, 1, 0).send_keys("1")
+    assert [one.get_attribute("value") for one in selects] == ["2", "0", "2"]
+    assert shown(browser)[len(METHODS) : 2 * len(METHODS)] == first[len(METHODS) : 2 * len(METHODS)]
+    visible(browser, 1, 0).send_keys("9")
+    assert [one.get_attribute("value") for one in selects] == ["2", "0", "2"]
+
+
 def test_a_tap_reads_a_value(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     look(browser, 390, "light")
@@ -340,16 +337,3 @@ def test_light_and_dark_differ_and_nothing_overflows(browser: webdriver.Chrome, 
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert corners[0].min() > 200
     assert corners[1].max() < 60
-
-
-def contrast(driver: webdriver.Chrome, selector: str) -> float:
-    """WCAG's ratio of the colour of an element's text to the ground behind it."""
-    script = """let e = document.querySelector(arguments[0]), ink = getComputedStyle(e).color;
-        while (getComputedStyle(e).backgroundColor === "rgba(0, 0, 0, 0)") e = e.parentElement;
-        return [ink, getComputedStyle(e).backgroundColor]"""
-    lights = []
-    for colour in driver.execute_script(script, selector):
-        rgb = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
-    return max(lights) / min(lights)
