@@ -71,7 +71,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
     # Not by pyplot: a figure of nobody's window goes when its last name does.
     figure = Figure(figsize=size, layout="constrained")
     # What a notebook asks for, where pyplot has not told it how to draw figures.
-    figure._repr_png_ = partial(_png, figure)
+    vars(figure)["_repr_png_"] = partial(_png, figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

@@ -239,7 +239,7 @@ def test_one_scale_fades_each_map_by_its_own(browser: webdriver.Chrome, truth: n
     found = np.reshape(browser.execute_script(script), (IMAGES, len(METHODS), 3))
     cuts = np.array([[[cut_of(one) for one in method] for method in image] for image in truth])
     largest = cuts.max(axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(found[:-1], (cuts / largest)[:-1], rtol=1e-5)
+    np.testing.assert_allclose(found[:-1], cuts[:-1] / largest[:-1], rtol=1e-5)
     assert (found[-1] == 1).all()
     told = browser.find_element(By.CSS_SELECTOR, ".common")
     assert float(re.findall(r"±([\d.e+-]+)", told.text)[0]) == pytest.approx(largest[0, 0, 0], rel=6e-3)

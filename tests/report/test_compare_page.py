@@ -16,7 +16,8 @@ from PIL import Image
 
 import mipin_ref as mr
 from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
-from mipin_ref.report.signed_png import LEVELS, block_means, png_bytes, signed_png
+from mipin_ref.report.signed_png import LEVELS, block_means, contrast_scale, png_bytes, signed_png
+from mipin_ref.report.template import scale_text
 
 EVIL = "<script>alert('x')</script>\"'&</style>{{ 7*7 }}"
 METHODS = ("gradient", "lrp-epsilon")
@@ -91,9 +92,34 @@ def test_a_map_keeps_its_colours_and_its_values() -> None:
     assert np.abs(over_white(found.png) - mr.heatmap(values).astype(int)).max() <= 2
 
 
-def test_each_level_has_a_colour_of_its_own() -> None:
-    ramp = np.arange(-LEVELS, LEVELS + 1)[None].astype(float)
+@pytest.mark.parametrize("rows", [1, 9])
+def test_each_level_has_a_colour_of_its_own(rows: int) -> None:
+    """In small maps, of four bytes a pixel, and in large ones, with a table of colours."""
+    ramp = np.arange(-LEVELS, LEVELS + 1)[None].astype(float).repeat(rows, axis=0)
     assert np.array_equal(decoded(signed_png(ramp).png), ramp)
+
+
+def test_values_beyond_the_scale_are_cut_and_the_largest_is_told() -> None:
+    found = signed_png(np.array([[-9.0, -1.0, 0.5, 2.0, 30.0]]), scale=2.0)
+    assert (found.scale, found.largest) == (2.0, 30.0)
+    assert decoded(found.png).tolist() == [[-LEVELS, -64, 32, LEVELS, LEVELS]]
+    assert scale_text(found) == "±2, largest 30"
+
+
+def test_the_cut_is_the_percentile_of_all_maps_together() -> None:
+    maps = np.random.default_rng(4).standard_normal((3, 20, 20))
+    ordered = np.sort(np.abs(maps).ravel())
+    place = 0.995 * (len(ordered) - 1)
+    low = int(place)
+    expected = ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+    assert contrast_scale(maps) == pytest.approx(expected, rel=1e-12)
+    # Of a map with few values that are not zero the largest counts, else it would be drawn without any colour.
+    few = np.zeros((1, 50, 50))
+    few[0, 0, 0] = -3
+    assert contrast_scale(few) == 3
+    assert contrast_scale(0 * few) == 0
+    with pytest.raises(mr.InvalidData, match="holds no values"):
+        contrast_scale([np.zeros((0, 3))])
 
 
 @pytest.mark.parametrize("smallest", [0.0, 5e-324])
