@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         PrecisionWarning,
         UnsupportedModel,
     )
+    from mipin_ref.explain.explain import explain
+    from mipin_ref.explain.explanation import Explanation
     from mipin_ref.graph.load import load
     from mipin_ref.graph.network import Network
     from mipin_ref.inverse.fit import fit
@@ -43,6 +45,7 @@ __all__ = [
     "BackendUnavailable",
     "ClusterError",
     "CorruptFile",
+    "Explanation",
     "InputRangeWarning",
     "InvalidData",
     "Inverse",
@@ -55,6 +58,7 @@ __all__ = [
     "__version__",
     "attribute",
     "data",
+    "explain",
     "explain_func",
     "fit",
     "fit_patterns",
@@ -78,6 +82,8 @@ _PLACES = {
         *("BackendUnavailable", "ClusterError", "CorruptFile", "InputRangeWarning", "InvalidData", "MipinError"),
         *("PrecisionWarning", "UnsupportedModel"),
     ),
+    "explain.explain": ("explain",),
+    "explain.explanation": ("Explanation",),
     "graph.load": ("load",),
     "graph.network": ("Network",),
     "inverse.fit": ("fit",),
@@ -116,7 +122,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """This package, whose function `methods` is named as a room is: importing the room leaves the function in place."""
+    """This package, whose functions `methods` and `explain` are named as rooms are: importing these leaves both."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

@@ -42,6 +42,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    parser.add_argument(
+        "--preprocess",
+        metavar="PRESET|M,S",
+        help="of pixels: unit (/255), imagenet (torchvision's), inception (-1..1), caffe (BGR less means), raw "
+        "(0..255), or mean,std behind /255",
+    )
     parser.add_argument("--scale", type=number, metavar="S", help="divide by S (default 255 for bytes, else 1)")
     parser.add_argument("--mean", type=numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
     parser.add_argument("--std", type=numbers, metavar="S[,S...]", help="then divide, one number or one a channel")

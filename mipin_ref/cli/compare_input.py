@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.attributor import checked_fit_options, method_options
 from mipin_ref.cli.files import (
     open_calibration,
     preprocessing_of,
-    read_readable,
     tell_broken,
     told_of,
     told_of_turned,
 )
-from mipin_ref.data import names_of, open_data
+from mipin_ref.cli.method_options import checked_fit_options, method_options
+from mipin_ref.data import names_of, open_data, read_readable
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options

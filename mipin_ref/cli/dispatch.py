@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any
 
 from mipin_ref.cli.arguments import add_calibration, add_model, add_output, add_preprocessing, names, positive, target
 from mipin_ref.cli.evaluate.arguments import add_evaluate
@@ -66,6 +67,12 @@ def _parser() -> Parser:
 
     inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
     add_model(inspect)
+    inspect.add_argument(
+        "images", metavar="IMAGES", nargs="?", help="what the model makes of them under each preprocessing preset"
+    )
+    inspect.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
+    inspect.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    inspect.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     inspect.add_argument("--target", type=target, metavar="C", help=f"{TARGET}: only the part that it is made of")
 
     fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
@@ -93,32 +100,7 @@ def _parser() -> Parser:
     )
     add_preprocessing(fit)
 
-    explain = commands.add_parser("explain", help="attributions and heatmaps of images, by MIP-IN or another method")
-    add_model(explain)
-    explain.add_argument("images", metavar="IMAGES", help="data as for fit")
-    how = explain.add_mutually_exclusive_group(required=True)
-    how.add_argument("--inverse", action=StoreOnce, metavar="FILE", help="MIP-IN: what fit wrote")
-    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="a method, such as guided-backprop")
-    explain.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the method, as samples=50; may be given several times",
-    )
-    explain.add_argument("-o", "--out", required=True, metavar="DIR")
-    explain.add_argument(
-        "--at", metavar="TENSOR", help=f"explain this inner tensor, which an inverse must reach, or {AUTO}"
-    )
-    explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
-    explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
-    explain.add_argument("--target", type=target, metavar="C", help=f"{TARGET}; an inverse of another is refused")
-    explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
-    explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
-    explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
-    add_calibration(explain, "the method")
-    add_preprocessing(explain)
+    _add_explain(commands)
 
     patterns = commands.add_parser("patterns", help="fit the patterns of patternnet and pattern-attribution")
     add_model(patterns)
@@ -162,6 +144,52 @@ def _parser() -> Parser:
 
     _add_golden(commands.add_parser("golden", help="golden values, for other implementations to check themselves by"))
     return parser
+
+
+def _add_explain(commands: Any) -> None:
+    explain = commands.add_parser("explain", help="a page, pictures and arrays of what a model sees in images")
+    add_model(explain)
+    explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, or arrays as for fit")
+    explain.add_argument(
+        "--target",
+        metavar="C",
+        help="predicted (default), a class by index or name, several for every image as 3,7, or indices as 5:1000",
+    )
+    explain.add_argument("--top", type=positive, default=1, metavar="K", help="the K highest classes of each image")
+    explain.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
+    how = explain.add_mutually_exclusive_group()
+    how.add_argument(
+        "--inverse", action=StoreOnce, metavar="FILE", help="what fit wrote, or several as 'class-*.mipin'"
+    )
+    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="such as grad-cam (default mip-in)")
+    explain.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="[METHOD.]NAME=VALUE",
+        help="of the method, as ridge=10 or smoothgrad.samples=50; may be given several times",
+    )
+    explain.add_argument("-o", "--out", metavar="DIR", help="a folder (default MODEL's name with -explained)")
+    explain.add_argument(
+        "--at",
+        metavar="TENSOR",
+        help=f"explain this tensor: 'input', the pixels; {AUTO} (default of mip-in); or one by name",
+    )
+    explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="stored")
+    explain.add_argument(
+        "--size", metavar="input|HxW", help="of the stored maps, resized bilinearly (default the tensor's)"
+    )
+    explain.add_argument("--dtype", choices=("float64", "float32"), help="default float32 of mip-in, float64 of others")
+    explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
+    explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
+    explain.add_argument("--feature-names", metavar="FILE", help="of table rows: a name a line, or a JSON list")
+    explain.add_argument("--vocabulary", metavar="FILE", help="of token models: a token a line, or a JSON list")
+    explain.add_argument(
+        "--no-cache", dest="cache", action="store_false", help="neither use nor keep what was fitted before"
+    )
+    add_calibration(explain, "the method")
+    add_preprocessing(explain)
 
 
 def _add_golden(parser: Parser) -> None:

@@ -40,7 +40,7 @@ class Network(LayerList):
     file, followed by the weights that lie beside it, as it names them, and of what its inputs were bound to. apart:
     source -> tensor -> the nodes without an inverse that lie between them; hides: the same by all ways, those that
     are state included; problems: all of these; above: tensors of
-    the file in front of the sources.
+    the file in front of the sources. metadata: of the file; labels: names of the classes that its nodes hold, if any.
     """
 
     output_names: tuple[str, ...]
@@ -54,6 +54,8 @@ class Network(LayerList):
     hides: Mapping[str, Mapping[str, tuple[Problem, ...]]] = field(default_factory=dict)
     above: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     @property
     def head(self) -> HeadKind | None:

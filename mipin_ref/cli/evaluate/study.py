@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
-from mipin_ref.cli.attributor import method_options
 from mipin_ref.cli.files import labels_of, open_calibration, preprocessing_of
+from mipin_ref.cli.method_options import method_options
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.data import Samples, first, open_data

@@ -45,7 +45,8 @@ class ExplainedFolder:
     The files of an earlier run are replaced as a set when the first batch comes; before, and where none comes, nothing
     is touched. A block that ends with an exception leaves what was added, and pages that say so.
 
-    kind: of all samples; feature_names: [F] of the kind "table", None for their numbers.
+    kind: of all samples; feature_names: [F] of the kind "table", None for their numbers; header: what the header of the
+    arrays says besides, plain JSON.
     Raises InvalidData, on entry, where nothing can be written there, or files are in the way that no run wrote.
     """
 
@@ -56,8 +57,10 @@ class ExplainedFolder:
         *,
         kind: KindName,
         feature_names: Sequence[str] | None = None,
+        header: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
+        self._header = dict(header or {})
         self._told, self._kind_name = told, kind
         self._kind = make_kind(kind, feature_names)
         self._token = secrets.token_hex(16)
@@ -196,7 +199,12 @@ class ExplainedFolder:
         named = [[*names, *[""] * (most - len(names))] for names in self._class_names]
         others: dict[str, Any] = {"names": np.array(self._names), "class_names": np.array(named)}
         others |= {name: np.concatenate(parts) for name, parts in self._texts.items()}
-        header = {**self._facts(complete), "lines": list(self._told.lines), "facts": [*map(list, self._told.facts)]}
+        header = {
+            **self._header,
+            **self._facts(complete),
+            "lines": list(self._told.lines),
+            "facts": [*map(list, self._told.facts)],
+        }
         assert self._spool is not None
         mark = mark_of(self._token).encode()
         self._spool.write(self.path / ARRAYS, {"header": json.dumps(header), **others}, comment=mark)
