@@ -15,7 +15,7 @@ from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.saliency import resize_maps
 from mipin_ref.report.signed_png import contrast_scale
 
-STRONGEST = 0.8
+STRONGEST = 0.7
 """How much colour covers the gray where the map is largest."""
 DARKEST = 85.0
 """The gray of black, so that colours show on it."""
