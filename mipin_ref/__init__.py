@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mipin_ref.panel.panel import Panel
     from mipin_ref.panel.registry import methods
     from mipin_ref.report.heatmap import heatmap
+    from mipin_ref.report.overlay import overlay
+    from mipin_ref.report.plot import plot
     from mipin_ref.report.saliency import saliency
 
     __version__: str
@@ -69,6 +71,8 @@ __all__ = [
     "load_patterns",
     "methods",
     "metrics",
+    "overlay",
+    "plot",
     "saliency",
 ]
 
@@ -101,6 +105,8 @@ _PLACES = {
     "panel.registry": ("methods",),
     "panel.panel": ("Panel",),
     "report.heatmap": ("heatmap",),
+    "report.overlay": ("overlay",),
+    "report.plot": ("plot",),
     "report.saliency": ("saliency",),
 }
 """Module -> the public names that it defines."""

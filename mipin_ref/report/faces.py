@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
@@ -34,10 +35,11 @@ def runs(text: str, size: int) -> list[tuple[str, Face]]:
             # A mark or a space is of the character before it.
             pieces[-1] = (pieces[-1][0] + one, pieces[-1][1])
             continue
-        place = _place_of(one)
-        shown = one
+        shown, place = one, _place_of(one)
         if place is None:
-            shown, place = f"\\u{ord(one):04x}", ""
+            # An accented letter is read without its accent, and much better than as a number.
+            plain = unicodedata.normalize("NFKD", one)[0]
+            shown, place = plain if _has("", plain) else f"\\u{ord(one):04x}", ""
         if pieces and pieces[-1][1] == place:
             pieces[-1] = (pieces[-1][0] + shown, place)
         else:
@@ -132,6 +134,12 @@ def _font_files() -> Iterator[Path]:
 
 def _font_folders() -> list[Path]:
     home = Path(os.path.expanduser("~"))
+    beside = find_spec("matplotlib")
+    brought = [] if beside is None or beside.origin is None else [Path(beside.origin).parent / "mpl-data/fonts/ttf"]
+    return brought + _system_folders(home)
+
+
+def _system_folders(home: Path) -> list[Path]:
     if sys.platform == "win32":
         return [Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts"]
     if sys.platform == "darwin":

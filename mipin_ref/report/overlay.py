@@ -15,8 +15,7 @@ from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.saliency import resize_maps
 from mipin_ref.report.signed_png import contrast_scale
 
-RED, BLUE = (255.0, 0.0, 0.0), (0.0, 0.0, 255.0)
-STRONGEST = 0.8
+STRONGEST = 0.7
 """How much colour covers the gray where the map is largest."""
 DARKEST = 85.0
 """The gray of black, so that colours show on it."""
@@ -79,9 +78,10 @@ def overlay(image: npt.ArrayLike, map: npt.ArrayLike, *, scale: float | None = N
     one = resize_maps(one[None], (values.shape[0], values.shape[1]))[0]
     gray = values.mean(axis=-1, keepdims=True)
     light = gray if np.asarray(image).dtype == np.uint8 else to_picture(gray, gray)
-    ground = DARKEST + light * ((255 - DARKEST) / 255)
-    share = STRONGEST * np.clip(one / full if full > 0 else 0 * one, -1, 1)[..., None]
-    mixed = ground * (1 - np.abs(share)) + np.where(share > 0, RED, BLUE) * np.abs(share)
+    ground = DARKEST + light[..., 0] * ((255 - DARKEST) / 255)
+    share = STRONGEST * np.clip(one / full if full > 0 else 0 * one, -1, 1)
+    faded = ground * (1 - np.abs(share))
+    mixed = np.stack([faded + 255 * np.maximum(share, 0), faded, faded + 255 * np.maximum(-share, 0)], axis=-1)
     picture: Picture = np.rint(mixed).astype(np.uint8)
     return picture
 

@@ -171,7 +171,8 @@ class ExplainedFolder:
         with written_whole(self.path / name, clear=False) as file:
             file.write(self._kind.file(sample, self._told, scale, marks))
         self._files.append(self.path / name)
-        self._rows.add(sample, name, scale, self._kind.row(sample, scale) if self._rows.room else None)
+        drawn = self._kind.row(sample, scale) if self._rows.room else None
+        self._rows.add(sample, name, self._kind.scale_told(scale), drawn)
         self._names.append(sample.name)
         self._class_names.append([one.name for one in sample.classes])
 
@@ -186,6 +187,7 @@ class ExplainedFolder:
             self._rows,
             kind=self._kind_name,
             noun=self._kind.noun,
+            legend=self._kind.legend,
             mark=mark_of(self._token),
             notice=notice,
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mipin_ref.report.explained.scale import Scale
+from mipin_ref.report.explained.scale import LEGEND, Scale
 from mipin_ref.report.explained.told import ShownSample, Told
 
 Marks = Mapping[str, str]
@@ -32,10 +32,11 @@ class Drawn:
 
 
 class Kind(ABC):
-    """noun: what one sample is called; suffix: of the file of one sample."""
+    """noun: what one sample is called; suffix: of the file of one sample; legend: what colours mean, for the page."""
 
     noun: str
     suffix: str
+    legend: str = LEGEND
 
     @abstractmethod
     def check(self, sample: ShownSample) -> None:
@@ -44,6 +45,10 @@ class Kind(ABC):
     @abstractmethod
     def scale(self, sample: ShownSample) -> Scale:
         """The scale that all classes of the sample share."""
+
+    def scale_told(self, scale: Scale) -> str:
+        """The scale in words."""
+        return str(scale)
 
     @abstractmethod
     def row(self, sample: ShownSample, scale: Scale) -> Drawn:

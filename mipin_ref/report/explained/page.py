@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mipin_ref.report.explained.kind import Drawn
-from mipin_ref.report.explained.scale import LEGEND, Scale
 from mipin_ref.report.explained.told import ShownClass, ShownSample, Told
 from mipin_ref.report.template import RANKS, render_page
 
@@ -35,7 +34,7 @@ class PageRow:
     name: str
     file: str
     classes: Sequence[PageClass]
-    scale: Scale
+    scale: str
     drawn: Drawn | None
 
     @property
@@ -58,7 +57,7 @@ class PageRows:
         """Whether the next sample is drawn."""
         return not self.listed and len(self.shown) < SHOWN and self._bytes < SHOWN_BYTES
 
-    def add(self, sample: ShownSample, file: str, scale: Scale, drawn: Drawn | None) -> None:
+    def add(self, sample: ShownSample, file: str, scale: str, drawn: Drawn | None) -> None:
         """Add a sample, drawn where there is room."""
         self.count += 1
         classes = [_page_class(one) for one in (sample.classes if drawn is not None else sample.classes[:1])]
@@ -70,7 +69,7 @@ class PageRows:
             self.listed.append(row)
 
 
-def render(told: Told, rows: PageRows, *, kind: str, noun: str, mark: str, notice: str = "") -> str:
+def render(told: Told, rows: PageRows, *, kind: str, noun: str, legend: str, mark: str, notice: str = "") -> str:
     """The page. notice: that the set is not complete, "" where it is; mark: of the run."""
     classes = max(len(row.classes) for row in rows.shown)
     cells = [row.drawn.cells for row in rows.shown if row.drawn is not None and row.drawn.cells is not None]
@@ -86,7 +85,7 @@ def render(told: Told, rows: PageRows, *, kind: str, noun: str, mark: str, notic
         kind=kind,
         noun=noun,
         mark=mark,
-        legend=LEGEND,
+        legend=legend,
         sources=any(one is not None for cell in cells for one in cell.sources),
         factor=max((cell.factor for cell in cells), default=1),
     )

@@ -11,8 +11,8 @@ from mipin_ref.report.explained.told import Array
 from mipin_ref.report.signed_png import CUT, contrast_scale
 
 LEGEND = (
-    "red speaks for the class, blue against it; one scale for all classes of a row, given there: colours are full from "
-    f"the {CUT:g}th percentile of its magnitudes on"
+    f"red speaks for the class, blue against it; each row has one scale for all its classes: colours are full from the "
+    f"{CUT:g}th percentile of its magnitudes on, which stands there"
 )
 
 

@@ -28,6 +28,7 @@ class TableKind(Kind):
 
     suffix = ".svg"
     noun = "row"
+    legend = "red speaks for the class, blue against it; the bars of a row have one scale, of which the longest is told"
 
     def __init__(self, names: Sequence[str] | None) -> None:
         self._names = None if names is None else list(names)
@@ -46,6 +47,9 @@ class TableKind(Kind):
         # Bars are not cut: their lengths are what is compared.
         largest = max(abs(bar[2]) for one in sample.classes for bar in self._bars(sample, one))
         return Scale(largest, largest)
+
+    def scale_told(self, scale: Scale) -> str:
+        return f"longest bar ±{scale.full:.3g}" if scale.full else "zero everywhere"
 
     def row(self, sample: ShownSample, scale: Scale) -> Drawn:
         return Drawn(figures=[self._figure(sample, one, scale) for one in sample.classes])
