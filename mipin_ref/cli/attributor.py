@@ -13,11 +13,14 @@ from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.explained import AUTO
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.graph.targeted import Targeted
 from mipin_ref.inverse.options import METHOD_OPTIONS
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.patterns import PatternFitting
+from mipin_ref.panel.attribute import inverted
 from mipin_ref.panel.mip_in import InverseFitting
 from mipin_ref.panel.registry import METHODS, make_method, method_named
 
@@ -60,7 +63,7 @@ def by_inverse(net: mr.Network, options: Namespace) -> Attributor:
     )
 
 
-def by_method(net: mr.Network, options: Namespace) -> Attributor:
+def by_method(net: mr.Network | ForwardOnly, options: Namespace) -> Attributor:
     """Raises InvalidData for an unknown method or option, without a target, and where what it needs is missing."""
     fitting = method_named(options.method).fitting
     given = parsed_options(options.option)
@@ -69,12 +72,14 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     fitted = None
     _refuse_fitting(options, fitting)
     if fitting is not None:
+        net = inverted(net, options.method)
         value, told, fitted = FITTED[fitting](net, options, given, dtype)
         given = {fitting.option: value}
         header[fitting.option] = told
     method = make_method(options.method, given)
     target = _target(net, options)
-    tensor = method.explained(facing(net, net.check_target(target))[0], options.at)
+    part: Any = net if isinstance(net, ForwardOnly) else facing(net, net.check_target(target))[0]
+    tensor = method.explained(part, options.at)
     header |= {"method": method.name, "follows_logit": method.follows_logit}
 
     def attribute(x: HostArray) -> mr.Attribution:
@@ -83,7 +88,7 @@ def by_method(net: mr.Network, options: Namespace) -> Attributor:
     return Attributor(attribute, tensor, target, dtype, header, fitted)
 
 
-def _target(net: mr.Network, options: Namespace) -> int | tuple[int, ...]:
+def _target(net: Targeted, options: Namespace) -> int | tuple[int, ...]:
     if options.target is None:
         raise InvalidData("--method needs --target, the class to explain")
     return net.target(net.check_target(options.target))

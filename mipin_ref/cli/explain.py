@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 import mipin_ref as mr
-from mipin_ref.cli.attributor import by_inverse, by_method
+from mipin_ref.cli.attributor import Attributor, by_inverse, by_method
 from mipin_ref.cli.files import open_samples, read_readable, tell_broken, told_of_turned
-from mipin_ref.cli.model import load_model, told_of_end
+from mipin_ref.cli.model import load_model, open_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_folder
 from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
 from mipin_ref.cli.spool import npz_in_batches
 from mipin_ref.data import names_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import make_folder
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.layers import HostArray
+from mipin_ref.panel.registry import method_named
 from mipin_ref.progress import progress_bar
 
 ARRAYS = "attribution.npz"
@@ -39,8 +41,7 @@ def explain(options: Namespace) -> int:
     Broken image files are named and left out. Returns 1 where there are such.
     """
     out = claim_folder(options, options.out, (ARRAYS, *PICTURES), pictures=True)
-    net = load_model(options)
-    way = by_inverse(net, options) if options.method is None else by_method(net, options)
+    net, way = _opened(options)
     tensor = way.tensor
     maps = _maps(net, tensor, options)
     data = open_samples(options, options.images, net, way.fitted)
@@ -91,6 +92,17 @@ def explain(options: Namespace) -> int:
     return code
 
 
+def _opened(options: Namespace) -> tuple[mr.Network | ForwardOnly, Attributor]:
+    """The network, and what it is explained by; methods of the forward pass alone take any file."""
+    if options.method is not None and method_named(options.method).forward_only:
+        net = open_model(options)
+        if isinstance(net, ForwardOnly):
+            print(f"{options.model}: explained by its forward pass alone, {net.reason}", flush=True)
+        return net, by_method(net, options)
+    loaded = load_model(options)
+    return loaded, by_inverse(loaded, options) if options.method is None else by_method(loaded, options)
+
+
 def _title(number: int, names: npt.NDArray[np.str_] | None, res: mr.Attribution) -> str:
     """What a picture says of its image: number, file, class."""
     named = "" if names is None else f" {names[number]}"
@@ -108,7 +120,7 @@ def _arrays(res: mr.Attribution) -> dict[str, HostArray]:
     return arrays
 
 
-def _maps(net: mr.Network, tensor: str, options: Namespace) -> Maps | None:
+def _maps(net: mr.Network | ForwardOnly, tensor: str, options: Namespace) -> Maps | None:
     """Which maps to draw: signed ones of the input, the positive part inside; None where the tensor is no image."""
     positive = tensor != net.input
     if options.size is None:
@@ -131,7 +143,7 @@ def _height_and_width(text: str) -> tuple[int, int]:
     return size
 
 
-def _batch(net: mr.Network, tensor: str, maps: Maps | None, itemsize: int) -> int:
+def _batch(net: mr.Network | ForwardOnly, tensor: str, maps: Maps | None, itemsize: int) -> int:
     """Images in a batch: whole pages whose arrays stay small, one page at least."""
     height, width = (maps and maps.size) or (0, 0)
     # Value, source, attribution, contribution; the map.
@@ -140,7 +152,7 @@ def _batch(net: mr.Network, tensor: str, maps: Maps | None, itemsize: int) -> in
 
 
 def _drawn(
-    net: mr.Network,
+    net: mr.Network | ForwardOnly,
     res: mr.Attribution,
     x: HostArray,
     maps: Maps,

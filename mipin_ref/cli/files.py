@@ -24,6 +24,7 @@ from mipin_ref.data import (
     turned_of,
 )
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.text import one_line
 
 Ints = npt.NDArray[np.int64]
@@ -31,7 +32,7 @@ SOME_BROKEN = 1
 """Exit code where some of the images could not be read, and the others were explained."""
 
 
-def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted | None = None) -> Samples:
+def open_samples(options: Namespace, path: str, net: mr.Network | ForwardOnly, fitted: Fitted | None = None) -> Samples:
     """The data of a path as the network's input, after a line on how; `--limit` samples of it.
 
     fitted: what they are to be explained by, whose preprocessing is theirs. For a cluster they are such that workers
@@ -112,7 +113,7 @@ def tell_broken(failures: Sequence[str], images: int) -> int:
     return SOME_BROKEN
 
 
-def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
+def open_calibration(options: Namespace, net: mr.Network | ForwardOnly) -> Samples | None:
     """`--calibration-limit` samples of `--calibration`, preprocessed as all others; None where it is not given.
 
     Raises InvalidData where only the options that go with it are given.
@@ -126,7 +127,7 @@ def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
     return data if limit is None else first(data, limit)
 
 
-def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
+def labels_of(options: Namespace, net: mr.Network | ForwardOnly, samples: int) -> Ints | None:
     """The classes of the data [samples], of which `--limit` may be the first; None without `--labels`.
 
     Raises InvalidData where they are not one a sample, each a class of the network.
@@ -145,7 +146,7 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
     return labels
 
 
-def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
+def preprocessing_of(options: Namespace, net: mr.Network | ForwardOnly) -> Preprocessing:
     return Preprocessing(options.scale, options.mean, options.std, net.input_shape, options.exif)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.graph.forward import logits
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.layers import HostArray
 from mipin_ref.report.overlay import overlay_page
 from mipin_ref.report.picture import explanation_page, save_png
@@ -37,7 +37,7 @@ class Maps:
         return saliency(res, self.kind, self.positive, self.size)
 
 
-def image_size(net: mr.Network, tensor: str) -> tuple[int, int] | None:
+def image_size(net: mr.Network | ForwardOnly, tensor: str) -> tuple[int, int] | None:
     """(H, W) of a tensor, None where it has not two spatial axes."""
     shape, axis = net.shapes[tensor], net.channel_axis(tensor)
     size = [length for number, length in enumerate(shape, 1) if number != axis]
@@ -53,7 +53,7 @@ def write_heatmaps(maps: HostArray, out: Path, numbers: Sequence[int] | None = N
 
 
 def write_pages(
-    net: mr.Network, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str], first: int = 0
+    net: mr.Network | ForwardOnly, results: Sequence[mr.Attribution], out: Path, titles: Sequence[str], first: int = 0
 ) -> list[Path]:
     """page_###.png of ten samples each: value, source signal where there is one, attribution, contribution.
 
@@ -68,7 +68,7 @@ def write_pages(
     if results[0].signal is not None:
         source = np.concatenate([res.source for res in results])
         if not inner:
-            of_source = np.concatenate([logits(net, r.source)[:, r.target] for r in results])
+            of_source = np.concatenate([net.scoring()(r.source, 0)[:, r.target] for r in results])
     paths = []
     for number, start in enumerate(range(0, len(value), ROWS), first):
         rows = slice(start, start + ROWS)
@@ -90,7 +90,7 @@ def write_pages(
 
 
 def write_overlays(
-    net: mr.Network,
+    net: mr.Network | ForwardOnly,
     res: mr.Attribution,
     x: HostArray,
     maps: HostArray,

@@ -16,6 +16,7 @@ from mipin_ref.graph.canonical import refuse
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.front import Front, mixes
+from mipin_ref.graph.functions import subgraphs
 from mipin_ref.graph.head import HeadKind
 from mipin_ref.graph.load import REFUSED_BY_OTHERS, Model
 from mipin_ref.graph.measure import Measure, Measured, plausible
@@ -30,6 +31,7 @@ from mipin_ref.text import first_line
 HEADS: Mapping[str, HeadKind] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 QUANTISED = (TensorProto.INT8, TensorProto.UINT8)
 STANDARD = ("", "ai.onnx")
+BY_RANGE = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 SUMS = 1e-3
 """How far from one probabilities may sum."""
 
@@ -85,7 +87,7 @@ def _opened(
     shapes = {name: _scores(measure, name) for name in dict.fromkeys([end, logits])}
     axes = {name: one.axis for name, one in shapes.items()}
     stem = stem_of(needed, bound, axes, measure.apart, 0)
-    if measure.apart is None and mixes(stem):
+    if measure.apart is None and (_may_mix(needed) or mixes(stem)):
         stem = replace(stem, apart=1)
     return ForwardOnly(
         output=end,
@@ -172,6 +174,16 @@ def _scores(measure: Measure, name: str) -> Measured:
             f"which axis of output {name!r} is that of the samples cannot be told: none grows with them"
         )
     return found
+
+
+def _may_mix(proto: ModelProto) -> bool:
+    """Whether a node may decide for a whole batch: one with subgraphs, or one that quantises by the range it sees.
+
+    Of random samples that need not show.
+    """
+    attributes = (attribute for node in proto.graph.node for attribute in node.attribute)
+    runs_others = any(True for attribute in attributes for _ in subgraphs(attribute))
+    return runs_others or any(node.op_type in BY_RANGE for node in proto.graph.node)
 
 
 def _without_ones(shape: Shape) -> Shape:

@@ -45,8 +45,8 @@ class Rise(CoveringMethod):
 
     The paper's map is this one and a constant, the mean score; without that the sign says for and against, and a
     target's score may be a logit. Masks are drawn on a coarse grid, brought to one cell more than the size of the
-    sample by linear interpolation, and cut out at random. Of a sample of integers a place is kept where its mask is a
-    half or more.
+    sample by linear interpolation, and cut out at random; along an axis of no more places than cells they are as drawn.
+    Of a sample of integers a place is kept where its mask is a half or more.
     """
 
     name = "rise"
@@ -68,7 +68,10 @@ class _Random(Masks):
         self._widths = [ceil(size / n) for size, n in zip(places, cells, strict=True)]
         self._grids = rng.random((self.count, *cells)) < options.keep
         self._offsets = np.stack([rng.integers(width, size=self.count) for width in self._widths], axis=1)
-        self._weights = [weights(n, (n + 1) * width) for n, width in zip(cells, self._widths, strict=True)]
+        self._weights = [
+            np.eye(n) if width == 1 else weights(n, (n + 1) * width)
+            for n, width in zip(cells, self._widths, strict=True)
+        ]
 
     def kept(self, numbers: Ints) -> HostArray:
         return np.stack([self._one(int(number)) for number in numbers])

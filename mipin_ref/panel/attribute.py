@@ -34,12 +34,11 @@ def attribute(
     """Attribute a class logit to x, or to an inner tensor, by any method.
 
     net: a Network, or what `load` takes, of which methods that need the forward pass alone ("rise", "occlusion",
-    "kernel-shap") also explain what `load` refuses, see `open_any`; x: [N, *input_shape] floats: array, path, or anything
-    with len() and slicing;
-    target: a class, or one a sample [N]; method: one of `methods()`; at: a tensor on the way to the logits, by default
-    the input (grad-cam: the last feature map), the output behind a Softmax that was removed meaning the logits; dtype:
-    of signals and results, "float64" or "float32"; batch_size: samples that are swept at a time, by default as many as
-    fit in `memory`; options: of the method, see its class.
+    "kernel-shap") also explain what `load` refuses, see `open_any`; x: [N, *input_shape] floats: array, path, or
+    anything with len() and slicing; target: a class, or one a sample [N]; method: one of `methods()`; at: a tensor on
+    the way to the logits, by default the input (class activation maps: the last feature map), the output behind a
+    Softmax that was removed meaning the logits; dtype: of signals and results, "float64" or "float32"; batch_size:
+    samples that are swept at a time, by default as many as fit in `memory`; options: of the method, see its class.
     "mip-in" takes `inverse`, an Inverse or several by class, which is applied on its own backend in its own dtype down
     to its own tensor; or `calibration`, samples to fit one on, and the options of `fit`.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
@@ -60,7 +59,7 @@ def inverted(net: Network | ForwardOnly | Model, method: str) -> Network:
         return as_network(net)
     others = ", ".join(name for name, kind in METHODS.items() if kind.forward_only)
     raise UnsupportedModel(
-        f"method {method!r} needs the layers of the network, {net.reason}; {others} need its forward pass alone"
+        f"{method} needs the layers of the network, {net.reason}; {others} need its forward pass alone"
     )
 
 

@@ -221,7 +221,7 @@ def test_the_gap_in_a_residual() -> None:
     np.testing.assert_array_equal(at_gap.value, tensors_of(model, x[:5])["gap"])
 
 
-COVERING = {"score-cam"}
+COVERING = {"score-cam", "rise", "occlusion", "kernel-shap"}
 """Methods that change the input: in front of the gap that is another question than behind it."""
 
 

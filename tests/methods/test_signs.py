@@ -85,7 +85,11 @@ def test_positive_is_what_speaks_for_the_class(name: str) -> None:
         # What speaks against the class has no share.
         "excitation-backprop": np.maximum(weight * x, 0),
     }
-    np.testing.assert_array_equal(np.sign(maps), np.sign(expected.get(name, weight * x)))
+    wanted = expected.get(name, weight * x)
+    # A mean over random masks tells the signs of what counts.
+    clear = np.abs(wanted) > (0.3 * np.abs(wanted).max(axis=1, keepdims=True) if name == "rise" else -1)
+    assert clear.sum() > len(x)
+    np.testing.assert_array_equal(np.sign(maps)[clear], np.sign(wanted)[clear])
 
 
 def test_a_method_without_the_fact_is_an_error_where_it_is_defined() -> None:
