@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mipin_ref as mr
+from mipin_ref.cli.asked import ALL
 from mipin_ref.cli.files import Fitted, open_calibration, told_of
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
@@ -189,7 +190,7 @@ def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[
         method, dot, rest = text.partition(".")
         if not dot or not method or "=" in method or "=" not in rest:
             raise InvalidData(f"--option must look like smoothgrad.samples=50, not {text!r}")
-        if methods is not None and method in METHODS and method not in methods:
+        if methods is not None and [*methods] != [ALL] and method in METHODS and method not in methods:
             raise InvalidData(f"--option {text}: {method} is not among the --methods")
         texts.setdefault(method, []).append(rest)
     return {method: parsed_options(rest) for method, rest in texts.items()}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from mipin_ref.cli.arguments import add_calibration, add_model, add_output, add_preprocessing, names, positive, target
+from mipin_ref.cli.arguments import (
+    METHODS_HELP,
+    add_calibration,
+    add_model,
+    add_output,
+    add_preprocessing,
+    names,
+    positive,
+    target,
+)
 from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.cli.fit_options import add_fit_options
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
@@ -139,7 +148,7 @@ def _parser() -> Parser:
     compare.add_argument("images", metavar="IMAGES", help="data as for fit")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
     add_calibration(compare, "MIP-IN and the pattern methods")
-    compare.add_argument("--methods", type=names, metavar="M[,M...]", help="mip-in and others (default all)")
+    compare.add_argument("--methods", type=names, metavar="M[,M...]", help=METHODS_HELP)
     compare.add_argument(
         "--option",
         action="append",

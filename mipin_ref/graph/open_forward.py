@@ -22,7 +22,7 @@ from mipin_ref.graph.load import REFUSED_BY_OTHERS, Model
 from mipin_ref.graph.measure import Measure, Measured, plausible
 from mipin_ref.graph.open import open_model
 from mipin_ref.graph.prune import pruned
-from mipin_ref.graph.read import Drafted, choose_output, read
+from mipin_ref.graph.read import choose_output, read
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.trial import samples_that_fit
 from mipin_ref.layers import Shape
@@ -72,18 +72,7 @@ def _opened(
     bound = bind(opened.proto, {value.name for value in needed.graph.input}, input_shape, given)
     if bound.said:
         needed = pruned(opened.proto, *dict.fromkeys([end, logits]))
-    needed, drafted = _drafted(needed, end, bound)
-    measure = Measure(needed, bound)
-    if not measure.known:
-        raise UnsupportedModel(f"onnxruntime cannot run the file: {measure.failure or 'a run of it comes to no end'}")
-    if measure.elements > drafted.spent.activations():
-        raise UnsupportedModel(
-            f"the file's tensors have {measure.elements:,} elements a sample; for a file of this size "
-            f"{drafted.spent.activations():,} are allowed"
-        )
-    # Behind nodes without an inverse shapes are known only now.
-    if read(pruned(needed, end), end, bound, measure).too_large:
-        refuse(drafted)
+    needed, measure = _measured(needed, end, bound)
     shapes = {name: _scores(measure, name) for name in dict.fromkeys([end, logits])}
     axes = {name: one.axis for name, one in shapes.items()}
     stem = stem_of(needed, bound, axes, measure.apart, 0)
@@ -150,21 +139,35 @@ def _maker(proto: ModelProto, name: str, operator: str) -> NodeProto | None:
     return next((node for node in proto.graph.node if name in node.output and node.op_type == operator), None)
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted]:
-    """The draft of the file, within its budgets, and the file without the Ifs whose condition is known.
+def _measured(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Measure]:
+    """What the file's tensors look like, and the file without the Ifs whose condition is known.
 
-    Raises UnsupportedModel where a node asks for more than the file may.
+    Nothing is run of a file that asks for more than it may. Raises UnsupportedModel for such a one, and for one that
+    cannot be run.
     """
     while True:
         try:
-            drafted = read(pruned(proto, output), output, bound)
+            drafted, measure = read(pruned(proto, output), output, bound), Measure(proto, bound)
+            if drafted.too_large:
+                refuse(drafted)
+            samples_that_fit(drafted)
+            if not measure.known:
+                raise UnsupportedModel(
+                    f"onnxruntime cannot run the file: {measure.failure or 'a run of it comes to no end'}"
+                )
+            # Behind nodes without an inverse shapes are known only now.
+            if read(pruned(proto, output), output, bound, measure).too_large:
+                refuse(drafted)
             break
         except Decided as decided:
             proto = pruned(inlined(proto, decided), *(value.name for value in proto.graph.output))
-    if drafted.too_large:
-        refuse(drafted)
-    samples_that_fit(drafted)
-    return proto, drafted
+    allowed = drafted.spent.activations()
+    if measure.elements > allowed:
+        raise UnsupportedModel(
+            f"the file's tensors have {measure.elements:,} elements a sample; for a file of this size {allowed:,} are "
+            "allowed"
+        )
+    return proto, measure
 
 
 def _scores(measure: Measure, name: str) -> Measured:

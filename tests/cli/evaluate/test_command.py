@@ -122,12 +122,39 @@ def test_tables_fit_a_terminal_and_list_what_fails(metric: str, capsys: pytest.C
 
 
 def test_seeds_are_printed_and_all_methods_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate("grid", "--labels", "data.npz", "--seed", "12", "--mosaics", "3", *CALIBRATION) == 0
+    every = ("--methods", "all")
+    assert evaluate("grid", "--labels", "data.npz", "--seed", "12", "--mosaics", "3", *every, *CALIBRATION) == 0
     printed = capsys.readouterr().out
     assert "seed 12" in printed.replace("\n  ", " ")
     for method in mr.methods():
         assert f"\n{method} " in printed
     assert "failed" not in printed
+    assert "left out" not in printed
+
+
+def test_methods_of_hundreds_of_passes_run_where_they_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """By name, or by an option of theirs; a measure that they have no part in does not speak of them."""
+    given = ("grid", "--labels", "data.npz", "--mosaics", "2", *CALIBRATION)
+    slow = [name for name, facts in METHODS.items() if facts.many_passes]
+    assert evaluate(*given, "--option", "rise.samples=20") == 0
+    printed = capsys.readouterr().out
+    assert "\nrise " in printed
+    assert not any(f"\n{name} " in printed for name in slow if name != "rise")
+    assert "left out: score-cam, occlusion, kernel-shap, which take hundreds of forward passes" in printed
+    assert evaluate(*given, "--methods", "occlusion", "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["methods"]) == ["occlusion"]
+
+
+def test_apc_lists_methods_with_a_source_signal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for every in ((), ("--methods", "all")):
+        assert evaluate("apc", *CALIBRATION, "--limit", "40", *every) == 0
+        printed = capsys.readouterr().out
+        assert "left out" not in printed
+        assert "failed" not in printed
+        named = [name for name in mr.methods() if f"\n{name} " in printed]
+        assert named == [name for name, facts in METHODS.items() if facts.signals]
+    assert evaluate("apc", *CALIBRATION, "--limit", "40", "--methods", "mip-in,gradient") == 0
+    assert "gradient: it has no source signal; mip-in and patternnet have one" in capsys.readouterr().out
 
 
 def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +169,7 @@ def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytes
     np.save("plain.npy", x)
     with pytest.raises(mr.MipinError) as alone:
         mr.attribute(net, x, 0, "grad-cam")
-    given = ["sensitivity", "plain.onnx", "plain.npy", "--target", "0", "--against", "1"]
+    given = ["sensitivity", "plain.onnx", "plain.npy", "--target", "0", "--against", "1", "--methods", "all"]
     assert main(["evaluate", *given, "--json", "--calibration", "plain.npy"]) == 0
     document = json.loads(capsys.readouterr().out)
     cams = [name for name, method in METHODS.items() if issubclass(method, ActivationMap)]
