@@ -63,6 +63,11 @@ def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--calibration-limit", type=positive, metavar="N", help="only the first N of them")
 
 
+METHODS_HELP = (
+    "mip-in and others; without it all that take part but those of hundreds of forward passes a sample, `all` for "
+    "these too"
+)
+
 DIGITS = 18
 """Digits of a whole number, at most: what is counted here fits into 64 bits."""
 

@@ -14,7 +14,7 @@ import mipin_ref as mr
 from mipin_ref.cli.arguments import Target, targets
 from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.fit_options import fit_options
-from mipin_ref.cli.model import load_model, told_of_end
+from mipin_ref.cli.model import load_model, open_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
@@ -25,6 +25,7 @@ from mipin_ref.explain.class_names import class_names_of
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.known import known_preprocessing
 from mipin_ref.files import check_folder, make_folder
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.client import connect
 from mipin_ref.inverse.options import Options
@@ -63,10 +64,10 @@ def demo(options: Namespace) -> None:
 
 def inspect(options: Namespace) -> None:
     """Print the layer table with each layer's inverse, how far down these reach, and the tensors worth explaining."""
-    net = load_model(options)
     if options.images is not None:
-        _inspect_images(net, options)
+        _inspect_images(open_model(options), options)
         return
+    net = load_model(options)
     if options.target is not None:
         net, _ = facing(net, net.check_target(options.target))
     maps, joined = maps_to_explain(net), options.target is None and isinstance(net.target(0), tuple)
@@ -89,7 +90,7 @@ def inspect(options: Namespace) -> None:
     print(format_table(["  tensor", "shape", "map"], rows))
 
 
-def _inspect_images(net: mr.Network, options: Namespace) -> None:
+def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
     """Print what the network makes of images under each preset, and which preprocessing `explain` would take."""
     names = class_names_of(net, options.class_names, Path(options.model))
     inputs = Inputs.of(net, options.images, key=options.key, limit=options.limit)

@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from mipin_ref.cli.arguments import add_calibration, add_model, add_output, add_preprocessing, names, positive, target
+from mipin_ref.cli.arguments import (
+    METHODS_HELP,
+    add_calibration,
+    add_model,
+    add_output,
+    add_preprocessing,
+    names,
+    positive,
+    target,
+)
 from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.cli.fit_options import add_fit_options
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
@@ -121,7 +130,7 @@ def _parser() -> Parser:
     compare.add_argument("images", metavar="IMAGES", help="data as for fit")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
     add_calibration(compare, "MIP-IN and the pattern methods")
-    compare.add_argument("--methods", type=names, metavar="M[,M...]", help="mip-in and others (default all)")
+    compare.add_argument("--methods", type=names, metavar="M[,M...]", help=METHODS_HELP)
     compare.add_argument(
         "--option",
         action="append",

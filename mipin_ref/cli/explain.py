@@ -12,7 +12,7 @@ from pathlib import Path
 import mipin_ref as mr
 from mipin_ref.cli.explain_asked import asked_of
 from mipin_ref.cli.files import tell_broken, told_of, told_of_turned
-from mipin_ref.cli.model import load_model
+from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
@@ -30,6 +30,7 @@ from mipin_ref.explain.shown import (
     stored_arrays,
     told_of_run,
 )
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.explained import NAMES, ExplainedFolder
 from mipin_ref.report.explained.earlier import earlier_set
@@ -51,7 +52,7 @@ def explain(options: Namespace) -> int:
     out = f"{Path(options.model).stem}-explained" if options.out is None else options.out
     folder = claim_folder(options, out, NAMES, pictures=True)
     earlier_set(folder)
-    net = load_model(options)
+    net = open_model(options)
     size = _size(net, options)
     asked = asked_of(options, net)
     explainer = settle(
@@ -112,7 +113,7 @@ def _classes(explainer: Explainer) -> str:
     return explainer.names.of(min(classes)) if len(classes) == 1 else f"{len(classes)} classes"
 
 
-def _size(net: mr.Network, options: Namespace) -> tuple[int, int] | None:
+def _size(net: mr.Network | ForwardOnly, options: Namespace) -> tuple[int, int] | None:
     """The size of stored maps that `--size` asks for, None for the tensor's own."""
     if options.size is None:
         return None
@@ -124,7 +125,7 @@ def _size(net: mr.Network, options: Namespace) -> tuple[int, int] | None:
     return size
 
 
-def _maps(net: mr.Network, tensor: str, size: tuple[int, int] | None, options: Namespace) -> Maps | None:
+def _maps(net: mr.Network | ForwardOnly, tensor: str, size: tuple[int, int] | None, options: Namespace) -> Maps | None:
     """The maps to store: signed ones of the input, the positive part inside; None where the tensor is no image."""
     if tensor not in net.shapes or image_size(net, tensor) is None:
         if size is not None:
@@ -133,7 +134,7 @@ def _maps(net: mr.Network, tensor: str, size: tuple[int, int] | None, options: N
     return Maps(options.map, tensor != net.input, size)
 
 
-def _no_map(net: mr.Network, tensor: str) -> InvalidData:
+def _no_map(net: mr.Network | ForwardOnly, tensor: str) -> InvalidData:
     return InvalidData(f"--size: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map to resize")
 
 

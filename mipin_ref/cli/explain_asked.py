@@ -14,7 +14,9 @@ from mipin_ref.explain.asked import Asked
 from mipin_ref.explain.chosen import Fitted
 from mipin_ref.explain.targets import PREDICTED, Several
 from mipin_ref.graph.explained import AUTO
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.methods.patterns import PatternFitting
+from mipin_ref.panel.attribute import inverted
 from mipin_ref.panel.mip_in import InverseFitting
 from mipin_ref.panel.registry import METHODS, method_named
 
@@ -22,7 +24,7 @@ AT = "at"
 """The option of MIP-IN that is an argument of the command, too."""
 
 
-def asked_of(options: Namespace, net: mr.Network) -> Asked:
+def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
     """Raises InvalidData for options that do not go together."""
     method = "mip-in" if options.method is None else options.method
     fitting = method_named(method).fitting
@@ -76,7 +78,7 @@ def target_of(text: str | None) -> Any:
     return wanted[0] if len(wanted) == 1 else Several(tuple(wanted))
 
 
-def _patterns(options: Namespace, net: mr.Network) -> mr.Patterns:
+def _patterns(options: Namespace, net: mr.Network | ForwardOnly) -> mr.Patterns:
     if options.option:
         raise InvalidData(f"method {options.method!r} takes no --option but --patterns or --calibration")
     if options.calibration is not None:
@@ -84,7 +86,7 @@ def _patterns(options: Namespace, net: mr.Network) -> mr.Patterns:
             f"method {options.method!r} takes --patterns FILE, which `mipin patterns` writes, or --calibration DATA to "
             "fit them on, and not both"
         )
-    return mr.load_patterns(options.patterns, net)
+    return mr.load_patterns(options.patterns, inverted(net, options.method))
 
 
 def _refuse_fitting(options: Namespace, fitting: Any) -> None:

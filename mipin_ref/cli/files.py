@@ -23,6 +23,7 @@ from mipin_ref.data import (
     turned_of,
 )
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.text import one_line
 
 Ints = npt.NDArray[np.int64]
@@ -30,7 +31,7 @@ SOME_BROKEN = 1
 """Exit code where some of the images could not be read, and the others were explained."""
 
 
-def open_samples(options: Namespace, path: str, net: mr.Network) -> Samples:
+def open_samples(options: Namespace, path: str, net: mr.Network | ForwardOnly) -> Samples:
     """The data of a path as the network's input, after a line on how; `--limit` samples of it.
 
     For a cluster they are such that workers open the path themselves.
@@ -107,7 +108,7 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
     return labels
 
 
-def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
+def preprocessing_of(options: Namespace, net: mr.Network | ForwardOnly) -> Preprocessing:
     """That which the options state; bytes divided by 255 where they state none."""
     asked = asked_preprocessing(options) or Preprocessing()
     return replace(asked, shape=net.input_shape, exif=options.exif)

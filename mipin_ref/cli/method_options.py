@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipin_ref.cli.asked import ALL
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.options import METHOD_OPTIONS
 from mipin_ref.panel.registry import METHODS
@@ -29,7 +30,7 @@ def method_options(given: Sequence[str], methods: Sequence[str] | None) -> dict[
         method, dot, rest = text.partition(".")
         if not dot or not method or "=" in method or "=" not in rest:
             raise InvalidData(f"--option must look like smoothgrad.samples=50, not {text!r}")
-        if methods is not None and method in METHODS and method not in methods:
+        if methods is not None and [*methods] != [ALL] and method in METHODS and method not in methods:
             raise InvalidData(f"--option {text}: {method} is not among the --methods")
         texts.setdefault(method, []).append(rest)
     return {method: parsed_options(rest) for method, rest in texts.items()}

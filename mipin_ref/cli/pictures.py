@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.graph.forward import logits
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.layers import HostArray
 from mipin_ref.report.picture import explanation_page, save_png
 
 ROWS = 10
 
 
-def image_size(net: mr.Network, tensor: str) -> tuple[int, int] | None:
+def image_size(net: mr.Network | ForwardOnly, tensor: str) -> tuple[int, int] | None:
     """(H, W) of a tensor, None where it has not two spatial axes."""
     shape, axis = net.shapes[tensor], net.channel_axis(tensor)
     size = [length for number, length in enumerate(shape, 1) if number != axis]
@@ -46,7 +46,7 @@ def write_pages(
     if results[0].signal is not None:
         source = np.concatenate([res.source for res in results])
         if not inner:
-            of_source = np.concatenate([logits(net, r.source)[:, r.target] for r in results])
+            of_source = np.concatenate([net.scoring()(r.source, 0)[:, r.target] for r in results])
     paths = []
     for number, start in enumerate(range(0, len(value), ROWS), first):
         rows = slice(start, start + ROWS)

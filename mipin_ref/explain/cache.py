@@ -16,6 +16,7 @@ import numpy as np
 
 from mipin_ref.data import Samples, files_of
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.explain.predict import Net
 from mipin_ref.files import make_folder, written_whole
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.inverse import Inverse
@@ -109,7 +110,7 @@ class Cache:
                 size -= one
 
 
-def key_of(net: Network, target: object, made_from: Mapping[str, Any]) -> str:
+def key_of(net: Net, target: object, made_from: Mapping[str, Any]) -> str:
     """The name of an entry: a hash of the model, the class, this package's version, and what it was made from."""
     told = {
         "format": FORMAT,

@@ -14,7 +14,7 @@ from mipin_ref.explain.cache import Cache, digest_of, key_of
 from mipin_ref.explain.guess import IMAGES, LARGE, Guess, Tried, guess
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.known import known_preprocessing
-from mipin_ref.graph.network import Network
+from mipin_ref.explain.predict import Net
 from mipin_ref.progress import Advance
 
 Begin = Callable[[str, int], Advance]
@@ -38,7 +38,7 @@ class Chosen:
 
 
 def choose(
-    net: Network,
+    net: Net,
     inputs: Inputs,
     asked: Preprocessing | None,
     fitted: Fitted | None,
@@ -75,7 +75,7 @@ def choose(
     return replace(_as(inputs, made.preprocessing, ""), line=made.line(), guessed=made)
 
 
-def guess_of(net: Network, inputs: Inputs, cache: Cache, begin: Begin, *, every: bool = False) -> Guess | None:
+def guess_of(net: Net, inputs: Inputs, cache: Cache, begin: Begin, *, every: bool = False) -> Guess | None:
     """The guess, made once for the same model and images; every: of all presets, where fewer decide.
 
     Raises InvalidData where no image can be read.

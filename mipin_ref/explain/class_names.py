@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
-from mipin_ref.graph.network import Network
+from mipin_ref.explain.predict import Net
 from mipin_ref.reading import parse_json, read_bytes, reason, regular_file
 from mipin_ref.text import printable
 
@@ -31,7 +31,7 @@ class ClassNames:
     known: by index into the logits, those that have one; origin: where they come from, "" where there are none.
     """
 
-    net: Network
+    net: Net
     known: Mapping[int, str]
     origin: str = ""
 
@@ -79,7 +79,7 @@ def told_target(target: int | tuple[int, ...]) -> str:
     return ":".join(map(str, target)) if isinstance(target, tuple) else str(target)
 
 
-def class_names_of(net: Network, given: Any = None, model: Path | None = None) -> ClassNames:
+def class_names_of(net: Net, given: Any = None, model: Path | None = None) -> ClassNames:
     """The names of a network's classes.
 
     given: the path of a file (a JSON list; a JSON object {index: name}, or one that holds either under class_names,
@@ -159,9 +159,7 @@ def _fitting(names: Any, classes: int, origin: str) -> dict[int, str]:
         if pairs is None and not isinstance(names, str):
             pairs = list(enumerate(names))
     except Exception as error:  # whatever an object of the user's raises
-        raise InvalidData(
-            f"{origin}: neither a list of class names nor names by index ({reason(error)})"
-        ) from error
+        raise InvalidData(f"{origin}: neither a list of class names nor names by index ({reason(error)})") from error
     if pairs is None or not all(isinstance(name, str | int | float) for _, name in pairs):
         raise InvalidData(f"{origin}: must be a list of class names, or names by index, not {shown(names)}")
     if isinstance(names, Mapping):

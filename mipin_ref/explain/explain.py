@@ -13,13 +13,15 @@ from mipin_ref.explain.asked import Asked
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explanation import Explanation, explanation_of
 from mipin_ref.explain.settle import settle
-from mipin_ref.graph.load import Model, load
+from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.load import Model
 from mipin_ref.graph.network import Network
 from mipin_ref.options import checked_flag
+from mipin_ref.panel.fallback import open_any
 
 
 def explain(
-    model: Network | Model,
+    model: Network | ForwardOnly | Model,
     images: Any,
     target: Any = "predicted",
     method: str = "mip-in",
@@ -63,7 +65,7 @@ def explain(
     """
     checked_flag("progress", progress)
     checked_flag("cache", cache)
-    net = model if isinstance(model, Network) else load(model, output=output, input_shape=input_shape, given=given)
+    net = open_any(model, output=output, input_shape=input_shape, given=given)
     path = Path(model) if isinstance(model, str | PathLike) else None
     told: list[str] = []
 

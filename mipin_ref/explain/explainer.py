@@ -14,8 +14,8 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames
 from mipin_ref.explain.fits import Inverses
 from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import Indices
-from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray
 
 Run = Callable[[HostArray, Indices], Attribution]
@@ -33,7 +33,7 @@ class Explainer:
     facts: what else there is to tell, (what, value).
     """
 
-    net: Network
+    net: Net
     method: str
     inputs: Inputs
     data: Samples

@@ -18,8 +18,7 @@ import numpy.typing as npt
 from mipin_ref.data import PRESETS, Preprocessing, Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames
-from mipin_ref.graph.forward import logits
-from mipin_ref.graph.network import Network
+from mipin_ref.explain.predict import Net, logits_like, predicted
 from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance
 from mipin_ref.table import format_table
@@ -105,7 +104,7 @@ class Guess:
 
 
 def guess(
-    net: Network,
+    net: Net,
     opened: Callable[[Preprocessing], Samples],
     rows: Sequence[int],
     advance: Advance = lambda n: None,
@@ -173,9 +172,10 @@ def _ordered(tried: Sequence[Tried], chosen: str) -> tuple[Tried, ...]:
     return tuple(sorted(tried, key=lambda one: (one.preset != chosen, -_score(one))))
 
 
-def _tried(net: Network, preset: str, x: HostArray, grey: HostArray) -> Tried:
-    scores = logits(net, np.concatenate([x, grey]), batch_size=16).astype(np.float64)
-    shares = _distribution(net, scores)
+def _tried(net: Net, preset: str, x: HostArray, grey: HostArray) -> Tried:
+    scores, probabilities = predicted(net, np.concatenate([x, grey]), 16)
+    assert probabilities is not None
+    scores, shares = logits_like(net, scores), _distribution(net, probabilities)
     images, even = shares[:-1], shares[-1]
     sees = float(0.5 * np.abs(images - even).sum(axis=-1).reshape(len(images), -1).max(axis=1).mean())
     classes = scores[:-1].argmax(axis=1)
@@ -191,9 +191,9 @@ def _stands_out(scores: npt.NDArray[np.float64]) -> float | None:
     return float(np.mean(np.where(spread > 0, height / np.where(spread > 0, spread, 1), 0)))
 
 
-def _distribution(net: Network, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _distribution(net: Net, probabilities: HostArray) -> npt.NDArray[np.float64]:
     """Probabilities that add up to one: [n, C] over the classes; of independent sigmoids [n, C, 2], yes and no."""
-    shares = np.nan_to_num(net.probabilities(scores))
+    shares = np.nan_to_num(np.asarray(probabilities, np.float64))
     return np.stack([shares, 1 - shares], axis=-1) if net.head == "sigmoid" else shares
 
 

@@ -15,7 +15,7 @@ from mipin_ref.data import Preprocessing, Samples, as_samples, files_of, first, 
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.readers import open_images
 from mipin_ref.errors import CorruptFile, InvalidData
-from mipin_ref.graph.network import Network
+from mipin_ref.explain.predict import Net
 from mipin_ref.layers import Shape
 from mipin_ref.options import check_size
 from mipin_ref.reading import parse_json, read_bytes, regular_file
@@ -44,7 +44,7 @@ class Inputs:
 
     @classmethod
     def of(
-        cls, net: Network, given: Any, *, key: str | None = None, limit: int | None = None, exif: bool = True
+        cls, net: Net | Inputs, given: Any, *, key: str | None = None, limit: int | None = None, exif: bool = True
     ) -> Inputs:
         """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
         made = cls(given, net.input_shape, net.whole, key, limit, exif, False, net.input_shape)
@@ -63,6 +63,11 @@ class Inputs:
         else:
             data = as_samples(_channels_as(self.given, self.shape), known, whole=self.whole)
         return data if self.limit is None else first(data, self.limit)
+
+    @property
+    def input_shape(self) -> Shape:
+        """The same as `shape`, as a network has it."""
+        return self.shape
 
     @property
     def prepared(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from mipin_ref.data import Preprocessing
 from mipin_ref.data.presets import PRESETS
 from mipin_ref.errors import MipinError
-from mipin_ref.graph.network import Network
+from mipin_ref.explain.predict import Net
 from mipin_ref.reading import parse_json, read_json
 
 RANGES = {
@@ -29,7 +29,7 @@ class Known:
     origin: str
 
 
-def known_preprocessing(net: Network, model: Path | None) -> Known | None:
+def known_preprocessing(net: Net, model: Path | None) -> Known | None:
     """The preprocessing that the model's metadata tell, or a preprocessor_config.json or card.json beside `model`.
 
     Metadata: `preprocessing` (a preset's name, or JSON as a card has it), `mean` and `std` of pixels divided by 255, or

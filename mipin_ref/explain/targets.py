@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.explain.class_names import ClassNames
-from mipin_ref.graph.network import Network
+from mipin_ref.explain.predict import Net
 from mipin_ref.layers import HostArray
 from mipin_ref.options import checked_integer
 
@@ -26,7 +26,7 @@ class Several:
     classes: tuple[Any, ...]
 
 
-def wanted_classes(net: Network, names: ClassNames, target: Any, top: int, logits: HostArray) -> Indices:
+def wanted_classes(net: Net, names: ClassNames, target: Any, top: int, logits: HostArray) -> Indices:
     """The classes [N, k] of each sample, as indices into the logits [N, C], the first one first.
 
     target: "predicted", the `top` highest of each sample; or an index, a class name or a tuple for all samples; or a
@@ -55,12 +55,12 @@ def wanted_classes(net: Network, names: ClassNames, target: Any, top: int, logit
     return np.array([[one_class(net, names, one)] for one in several], np.int64)
 
 
-def one_class(net: Network, names: ClassNames, target: Any) -> int:
+def one_class(net: Net, names: ClassNames, target: Any) -> int:
     """The index into the logits of a class: an index, a tuple, or a name. Raises InvalidData where there is none."""
     return names.find(target) if isinstance(target, str) else net.check_target(target)
 
 
-def check_classifier(net: Network) -> None:
+def check_classifier(net: Net) -> None:
     """Raises InvalidData, telling which targets there are, where an output is no one score a class."""
     if max(net.target_shape, default=1) != prod(net.target_shape):
         ranges = ", ".join(f"0..{size - 1}" for size in net.target_shape)

@@ -19,14 +19,16 @@ from mipin_ref.explain.calibration import Made, calibration_from, few_samples
 from mipin_ref.explain.explainer import Run
 from mipin_ref.explain.fits import Fits, Inverses
 from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import Indices
 from mipin_ref.graph.explained import AUTO, explained, told_of
 from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import faced
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.method import Method
-from mipin_ref.panel.attribute import attribute
+from mipin_ref.panel.attribute import attribute, inverted
 from mipin_ref.panel.mip_in import MipIn
 from mipin_ref.panel.panel import Panel
 from mipin_ref.panel.registry import make_method
@@ -64,7 +66,7 @@ def by_fit(
     part = faced(net, np.unique(targets))[0]
     tensor = MipIn(MipIn.checked({"calibration": ()})).explained(part, named)
     tell(_told_tensor(part, tensor, asked.at))
-    made, data, rows = _calibration(net, read, asked)
+    made, data, rows = _calibration(read, asked)
     tell(made.line)
     dtype = asked.dtype or "float32"
     run = {"backend": asked.backend, "memory": asked.memory, "progress": asked.progress, "dtype": dtype}
@@ -93,17 +95,34 @@ def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
 
 
 def by_method(
-    net: Network, method: type[Method], asked: Asked, read: Read, targets: Indices, named: str | None, tell: Tell
+    net: Net, method: type[Method], asked: Asked, read: Read, targets: Indices, named: str | None, tell: Tell
 ) -> Way:
     """By another method, fitted first where it must be."""
-    fitted = method.fitting is not None
-    part = faced(net, np.unique(targets))[0]
-    tensor = make_method(method.name, asked.options).explained(part, named) if not fitted else None
+    part: Any = net if isinstance(net, ForwardOnly) else faced(net, np.unique(targets))[0]
+    if method.fitting is not None:
+        return _by_fitted(inverted(net, method.name), part, method, asked, read, named, tell)
+    at = make_method(method.name, asked.options).explained(part, named)
+    tell(_told_tensor(part, at, asked.at))
     dtype = asked.dtype or "float64"
-    header: dict[str, Any] = {"options": {} if fitted else dict(asked.options), "dtype": dtype}
+    how: dict[str, Any] = {"backend": asked.backend, "memory": asked.memory, "dtype": dtype}
+    options = {**how, **asked.options}
+
+    def run(x: HostArray, some: Indices) -> Attribution:
+        return attribute(net, x, _told(net, some), method.name, at=at, progress=asked.progress, **options)
+
+    return Way(at, run, {"options": dict(asked.options), "dtype": dtype})
+
+
+def _by_fitted(
+    net: Network, part: Network, method: type[Method], asked: Asked, read: Read, named: str | None, tell: Tell
+) -> Way:
+    """By a method that is fitted on calibration samples, or has what was fitted as an option."""
+    at, dtype = explained(part, named), asked.dtype or "float64"
+    tell(_told_tensor(part, at, asked.at))
+    header: dict[str, Any] = {"options": {}, "dtype": dtype}
     calibration, facts = None, []
     if method.fitting is not None and method.fitting.option not in asked.options:
-        made, _, _ = _calibration(net, read, asked)
+        made, _, _ = _calibration(read, asked)
         tell(made.line)
         header["calibration"] = made.line
         facts.append(("calibration", made.line.removeprefix("calibration: ")))
@@ -118,8 +137,6 @@ def by_method(
         memory=asked.memory,
         progress=asked.progress,
     )
-    at = tensor if tensor is not None else explained(part, named)
-    tell(_told_tensor(part, at, asked.at))
 
     def run(x: HostArray, some: Indices) -> Attribution:
         return panel.explain(method.name, x, _told(net, some), at=at)
@@ -127,13 +144,15 @@ def by_method(
     return Way(at, run, header, facts)
 
 
-def _calibration(net: Network, read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int] | None]:
+def _calibration(read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int] | None]:
     """The calibration samples: those given, else made of what is explained; and what they are made of, which rows."""
     preprocessing = read.chosen.preprocessing
     if asked.calibration is None:
         made = calibration_from(read.inputs, preprocessing, read.rows)
         return made, read.inputs.open(preprocessing), read.rows
-    given = Inputs.of(net, asked.calibration, key=asked.calibration_key, limit=asked.calibration_limit, exif=asked.exif)
+    given = Inputs.of(
+        read.inputs, asked.calibration, key=asked.calibration_key, limit=asked.calibration_limit, exif=asked.exif
+    )
     # Numbers in memory are what the network reads; of a file, they are stored as those that are explained.
     stored = given.pixels or isinstance(asked.calibration, str | Path)
     samples = given.open(preprocessing if stored and not given.prepared else None)
@@ -141,7 +160,7 @@ def _calibration(net: Network, read: Read, asked: Asked) -> tuple[Made, Samples,
     return Made(lambda: samples, len(samples), line, "given", samples.source.preprocessing), samples, None
 
 
-def _told(net: Network, some: Indices) -> Any:
+def _told(net: Net, some: Indices) -> Any:
     """Targets [n] as methods take them: one for all where they are the same."""
     told = [net.target(int(c)) for c in some]
     if len(set(told)) == 1:
@@ -149,8 +168,8 @@ def _told(net: Network, some: Indices) -> Any:
     return told if isinstance(told[0], tuple) else np.array(told, np.int64)
 
 
-def _told_tensor(net: Network, tensor: str, at: str | None) -> str:
-    if at == AUTO and tensor in net.shapes:
+def _told_tensor(net: Net, tensor: str, at: str | None) -> str:
+    if at == AUTO and tensor in net.shapes and isinstance(net, Network):
         return told_of(net, tensor)
     return f"explained at {tensor!r}" + (", the input" if tensor == net.input else "")
 

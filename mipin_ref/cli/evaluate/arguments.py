@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mipin_ref.cli.arguments import add_calibration, add_model, add_preprocessing, integers, names, number, positive
+from mipin_ref.cli.arguments import (
+    METHODS_HELP,
+    add_calibration,
+    add_model,
+    add_preprocessing,
+    integers,
+    names,
+    number,
+    positive,
+)
 from mipin_ref.cli.evaluate.measure import MEASURES, measure_of
 from mipin_ref.cli.parser import Parser
 
@@ -45,7 +54,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-key", metavar="NAME", help="array of an .npz (default y, else y_train)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples of DATA")
     parser.add_argument("--classes", type=integers, metavar="C[,C...]", help="only samples of these classes")
-    parser.add_argument("--methods", type=names, metavar="M[,M...]", help="default mip-in and all others")
+    parser.add_argument("--methods", type=names, metavar="M[,M...]", help=METHODS_HELP)
     parser.add_argument(
         "--option",
         action="append",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.cli.asked import told_of_left_out
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
@@ -29,7 +30,7 @@ def evaluate(options: Namespace) -> None:
     made = measure_of(options.metric)
     for argument in made.arguments:
         argument.check(options)
-    study = make_study(options)
+    study = make_study(options, made.takes)
     measure = made(study)
     rows: dict[str, Row] = {}
     complete = False
@@ -56,6 +57,8 @@ def _page(study: Study, measure: Measure, rows: dict[str, Row]) -> str:
     lines.append("")
     if rows:
         lines += [measure.table(rows)]
+    if study.left_out:
+        lines += ["", fill(told_of_left_out(study.left_out), WIDTH, subsequent_indent="  ")]
     if failures:
         lines += [*([""] if rows else []), "failed:"]
         for reason in dict.fromkeys(failures.values()):
