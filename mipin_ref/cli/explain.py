@@ -89,7 +89,7 @@ def _written(explainer: Explainer, folder: Path, maps: Maps | None, options: Nam
     told = told_of_run(explainer, Path(options.model).name)
     count, size = len(explainer.rows), _batch(explainer, maps)
     with ExitStack() as stack:
-        begin = stack.enter_context(progress_bar(True))
+        begin = stack.enter_context(progress_bar(not explainer.shows_progress))
         advance = begin(f"explaining {explainer.tensor}, {_classes(explainer)}", count)
         made: ExplainedFolder | None = None
         for start in range(0, count, size):

@@ -97,7 +97,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         explainer = self.explainer
-        count = f"{len(self)} {explainer.inputs.kind}{'s' if len(self) != 1 else ''}"
+        count = f"{len(self)} {explainer.inputs.noun}{'s' if len(self) != 1 else ''}"
         names = ", ".join(f"{name!r} {explainer.score(row, self.rank)}" for row, name in enumerate(self.names[:3]))
         more = ", ..." if len(self) > 3 else ""
         return f"Explanation({count} by {explainer.method} at {explainer.tensor!r}: {names}{more})"

@@ -92,11 +92,15 @@ class Inputs:
             return "image"
         return "signal" if len(self.shape) == 2 and max(self.shape) > 1 else "table"
 
+    @property
+    def noun(self) -> str:
+        """What a sample is called."""
+        return {"image": "image", "signal": "signal", "table": "row", "tokens": "text"}[self.kind]
+
     def names(self, data: Samples) -> tuple[str, ...]:
         """What the samples are called: by their files, else by their numbers."""
         names = names_of(data)
-        what = {"image": "image", "signal": "signal", "table": "row", "tokens": "text"}[self.kind]
-        return tuple(f"{what} {number}" for number in range(len(data))) if names is None else tuple(names)
+        return tuple(f"{self.noun} {number}" for number in range(len(data))) if names is None else tuple(names)
 
     def described(self) -> str:
         """What they are, in a few words."""

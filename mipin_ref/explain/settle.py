@@ -29,6 +29,7 @@ from mipin_ref.inverse.options import METHOD_OPTIONS, Options
 from mipin_ref.inverse.plan import plan_for
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.method import Method
+from mipin_ref.panel.attribute import inverted
 from mipin_ref.panel.fallback import fallback_method
 from mipin_ref.panel.mip_in import InverseFitting, MipIn
 from mipin_ref.panel.registry import make_method, method_named
@@ -52,7 +53,9 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         asked = replace(asked, method=instead.method, at=None, options={}, dtype=None, calibration=None)
     method = method_named(asked.method)
     names = class_names_of(net, asked.class_names, model)
-    inverses = given_inverses(net, asked.inverse, asked.backend)
+    inverses = None
+    if asked.inverse is not None:
+        inverses = given_inverses(inverted(net, MipIn.name), asked.inverse, asked.backend)
     _check_options(method, asked, inverses)
     named = _named_tensor(net, asked.at)
     _check_reach(inverses, named)
@@ -91,6 +94,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         facts=[*way.facts, *([("preprocessing", read.chosen.line)] if read.chosen.line else [])],
         header={**way.header, "method": method.name, "follows_logit": method.follows_logit},
         run=way.run,
+        shows_progress=method.many_passes and asked.progress,
     )
 
 
@@ -126,9 +130,8 @@ def _instead(net: Net, asked: Asked) -> _Instead | None:
         except MipinError as error:
             reason = str(error)
     method = fallback_method(net)
-    return _Instead(
-        method, f"explained by {method}, which needs the forward pass alone: nothing can be inverted, {reason}"
-    )
+    line = f"explained by {method}, which needs the forward pass alone: nothing can be inverted, {reason}"
+    return _Instead(method, line)
 
 
 def _check_options(method: type[Method], asked: Asked, inverses: Inverses | None) -> None:

@@ -100,21 +100,28 @@ def by_method(
     """By another method, fitted first where it must be."""
     part: Any = net if isinstance(net, ForwardOnly) else faced(net, np.unique(targets))[0]
     if method.fitting is not None:
-        return _by_fitted(inverted(net, method.name), part, method, asked, read, named, tell)
+        return _by_fitted(inverted(net, method.name), part, method, asked, read, targets, named, tell)
     at = make_method(method.name, asked.options).explained(part, named)
     tell(_told_tensor(part, at, asked.at))
     dtype = asked.dtype or "float64"
     how: dict[str, Any] = {"backend": asked.backend, "memory": asked.memory, "dtype": dtype}
-    options = {**how, **asked.options}
+    options, progress = {**how, **asked.options}, asked.progress and method.many_passes
 
     def run(x: HostArray, some: Indices) -> Attribution:
-        return attribute(net, x, _told(net, some), method.name, at=at, progress=asked.progress, **options)
+        return attribute(net, x, _told(net, some), method.name, at=at, progress=progress, **options)
 
     return Way(at, run, {"options": dict(asked.options), "dtype": dtype})
 
 
 def _by_fitted(
-    net: Network, part: Network, method: type[Method], asked: Asked, read: Read, named: str | None, tell: Tell
+    net: Network,
+    part: Network,
+    method: type[Method],
+    asked: Asked,
+    read: Read,
+    targets: Indices,
+    named: str | None,
+    tell: Tell,
 ) -> Way:
     """By a method that is fitted on calibration samples, or has what was fitted as an option."""
     at, dtype = explained(part, named), asked.dtype or "float64"
@@ -137,6 +144,7 @@ def _by_fitted(
         memory=asked.memory,
         progress=asked.progress,
     )
+    panel.ready(method.name, [net.target(c) for c in np.unique(targets).tolist()])
 
     def run(x: HostArray, some: Indices) -> Attribution:
         return panel.explain(method.name, x, _told(net, some), at=at)
@@ -150,9 +158,8 @@ def _calibration(read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int]
     if asked.calibration is None:
         made = calibration_from(read.inputs, preprocessing, read.rows)
         return made, read.inputs.open(preprocessing), read.rows
-    given = Inputs.of(
-        read.inputs, asked.calibration, key=asked.calibration_key, limit=asked.calibration_limit, exif=asked.exif
-    )
+    key, limit = asked.calibration_key, asked.calibration_limit
+    given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif)
     # Numbers in memory are what the network reads; of a file, they are stored as those that are explained.
     stored = given.pixels or isinstance(asked.calibration, str | Path)
     samples = given.open(preprocessing if stored and not given.prepared else None)
