@@ -60,6 +60,7 @@ def demo(options: Namespace) -> None:
     paths = write_heatmaps(np.concatenate([mr.saliency(res, positive=False) for res in firsts]), out)
     for path in [*paths, *write_pages(net, firsts, out, [f"digit {c}" for c in results])]:
         print(path)
+    print("next: mipin explain MODEL IMAGES, with a model and a folder of images of your own")
 
 
 def inspect(options: Namespace) -> None:
@@ -88,6 +89,9 @@ def inspect(options: Namespace) -> None:
     print("\ntensors to explain (--at):")
     rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps]
     print(format_table(["  tensor", "shape", "map"], rows))
+    print(
+        f"next: mipin explain {options.model} IMAGES, or mipin inspect {options.model} IMAGES for their preprocessing"
+    )
 
 
 def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
@@ -146,6 +150,8 @@ def fit(options: Namespace) -> None:
         inverse.save(path)
         print(f"class {target}: {path}")
         print(inverse.report)
+    inverse_of = str(paths[0]) if len(paths) == 1 else f"'{options.out.replace('{target}', '*')}'"
+    print(f"next: mipin explain {options.model} IMAGES --inverse {inverse_of}")
     if os.path.isdir(beside):
         # Of no more use, whether this fit went on from it or one that was killed left it there.
         discard(beside)
@@ -172,6 +178,7 @@ def patterns(options: Namespace) -> None:
     for line in told_of_end(net, fitted.at, options.at):
         print(line)
     print(f"patterns of {len(fitted.weights)} layers down to {fitted.at!r}, from {fitted.samples} samples: {path}")
+    print(f"next: mipin explain {options.model} IMAGES --method patternnet --patterns {path}")
 
 
 def _targets(text: str) -> list[Target] | None:

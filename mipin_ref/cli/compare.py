@@ -78,6 +78,7 @@ def compare(options: Namespace) -> int:
     if factor > 1:
         print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
     print(out)
+    print(f"next: open {out} in a browser; measured: mipin evaluate deletion {options.model} {options.images}")
     return images.code
 
 

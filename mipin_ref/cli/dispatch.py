@@ -35,6 +35,35 @@ MODULES = {
     "golden": "golden",
 }
 """Where each command lives: the others are not imported."""
+EXAMPLES = {
+    "demo": ("mipin demo", "mipin demo -o pictures"),
+    "inspect": ("mipin inspect model.onnx", "mipin inspect model.onnx photos/"),
+    "fit": (
+        "mipin fit model.onnx data.npz --target 3 -o three.mipin",
+        "mipin fit model.onnx photos/ --preprocess imagenet --target 3,7 --at auto -o 'class-{target}.mipin'",
+    ),
+    "explain": (
+        "mipin explain model.onnx photos/",
+        "mipin explain model.onnx photos/ --top 5 --class-names names.txt -o explained",
+    ),
+    "patterns": (
+        "mipin patterns model.onnx data.npz -o net.patterns",
+        "mipin patterns model.onnx photos/ --preprocess imagenet --at auto -o net.patterns",
+    ),
+    "compare": (
+        "mipin compare model.onnx photos/ --calibration photos/ -o report.html",
+        "mipin compare model.onnx photos/ --methods grad-cam,lrp-epsilon -o report.html",
+    ),
+    "evaluate": (
+        "mipin evaluate apc model.onnx data.npz --calibration data.npz",
+        "mipin evaluate deletion model.onnx photos/ --methods grad-cam,gradient",
+    ),
+    "golden": (
+        "mipin golden make model.onnx data.npz --target 3 -o case",
+        "mipin golden verify case values.npz",
+    ),
+}
+"""What the help of each command opens with."""
 TARGET = "class index, or indices into an output of several axes, as 5:1000"
 AUTO = "'auto', the last map or as far down as inverses exist"
 
@@ -71,10 +100,12 @@ def _parser() -> Parser:
     parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="fit, explain and draw the built-in digits")
+    demo = commands.add_parser("demo", examples=EXAMPLES["demo"], help="fit, explain and draw the built-in digits")
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
 
-    inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
+    inspect = commands.add_parser(
+        "inspect", examples=EXAMPLES["inspect"], help="layers, their inverses, and tensors to explain"
+    )
     add_model(inspect)
     inspect.add_argument(
         "images", metavar="IMAGES", nargs="?", help="what the model makes of them under each preprocessing preset"
@@ -84,7 +115,7 @@ def _parser() -> Parser:
     inspect.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     inspect.add_argument("--target", type=target, metavar="C", help=f"{TARGET}: only the part that it is made of")
 
-    fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
+    fit = commands.add_parser("fit", examples=EXAMPLES["fit"], help="fit the inverse of one or more classes")
     add_model(fit)
     fit.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
     fit.add_argument("--target", required=True, metavar="C[,C...]", help=f"{TARGET}, several, or 'all'")
@@ -111,7 +142,9 @@ def _parser() -> Parser:
 
     _add_explain(commands)
 
-    patterns = commands.add_parser("patterns", help="fit the patterns of patternnet and pattern-attribution")
+    patterns = commands.add_parser(
+        "patterns", examples=EXAMPLES["patterns"], help="fit the patterns of patternnet and pattern-attribution"
+    )
     add_model(patterns)
     patterns.add_argument("data", metavar="DATA", help="as for fit")
     patterns.add_argument("-o", "--out", required=True, metavar="FILE")
@@ -123,9 +156,11 @@ def _parser() -> Parser:
     patterns.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     add_preprocessing(patterns)
 
-    add_evaluate(commands)
+    add_evaluate(commands, EXAMPLES["evaluate"])
 
-    compare = commands.add_parser("compare", help="a web page of the maps of several methods side by side")
+    compare = commands.add_parser(
+        "compare", examples=EXAMPLES["compare"], help="a web page of the maps of several methods side by side"
+    )
     add_model(compare)
     compare.add_argument("images", metavar="IMAGES", help="data as for fit")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
@@ -151,12 +186,19 @@ def _parser() -> Parser:
     compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
     add_preprocessing(compare)
 
-    _add_golden(commands.add_parser("golden", help="golden values, for other implementations to check themselves by"))
+    _add_golden(
+        commands.add_parser(
+            "golden",
+            examples=EXAMPLES["golden"],
+            help="golden values, for other implementations to check themselves by",
+        )
+    )
     return parser
 
 
 def _add_explain(commands: Any) -> None:
-    explain = commands.add_parser("explain", help="a page, pictures and arrays of what a model sees in images")
+    told = "a page, pictures and arrays of what a model sees in images"
+    explain = commands.add_parser("explain", examples=EXAMPLES["explain"], help=told)
     add_model(explain)
     explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, or arrays as for fit")
     explain.add_argument(
@@ -203,7 +245,9 @@ def _add_explain(commands: Any) -> None:
 
 def _add_golden(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="make|verify")
-    make = commands.add_parser("make", help="write the golden values of one class of a model into a folder")
+    make = commands.add_parser(
+        "make", examples=EXAMPLES["golden"], help="write the golden values of one class of a model into a folder"
+    )
     make.add_argument("model", metavar="MODEL")
     make.add_argument("data", metavar="DATA", help="few samples, as for fit")
     make.add_argument("--target", type=target, required=True, metavar="C", help=TARGET)
@@ -214,7 +258,9 @@ def _add_golden(parser: Parser) -> None:
     add_output(make)
     add_preprocessing(make)
     verify = commands.add_parser(
-        "verify", help="compare arrays of another implementation; exit code 1 where one is off"
+        "verify",
+        examples=EXAMPLES["golden"],
+        help="compare arrays of another implementation; exit code 1 where one is off",
     )
     verify.add_argument("case", metavar="CASE", help="the folder of a case")
     verify.add_argument("candidate", metavar="CANDIDATE", help=".npz or .safetensors under the manifest's names")

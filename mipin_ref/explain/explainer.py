@@ -29,7 +29,8 @@ class Explainer:
     data: the samples as the network's input; rows: those that can be read; failures: why the others cannot;
     targets: [n, k] indices into the logits, of each of `rows`, the first one first; scores: [n, C] logits;
     shares: [n, C] probabilities, None where the network has none; files: names of the samples [n];
-    tensor: what is explained; shows_progress: whether explaining shows a bar itself; inverses: of MIP-IN; lines: what a person should know first, the guesses;
+    tensor: what is explained; shows_progress: whether `run` shows a bar itself; inverses: of MIP-IN;
+    lines: what a person should know first, the guesses;
     facts: what else there is to tell, (what, value).
     """
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mipin_ref.cli.attributor import FITTED
 
 import mipin_ref as mr
-from mipin_ref.cli.attributor import FITTED
 from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from mipin_ref.cli.arguments import (
@@ -39,12 +40,18 @@ class MeasureParser(Parser):
         return super().parse_known_args(args, namespace)
 
 
-def add_evaluate(commands: Any) -> None:
-    """Adds the command; commands: what add_subparsers returned."""
-    evaluate = commands.add_parser("evaluate", help="measure MIP-IN and the other methods side by side")
+def add_evaluate(commands: Any, examples: Sequence[str]) -> None:
+    """Adds the command; commands: what add_subparsers returned; examples: that its help opens with."""
+    evaluate = commands.add_parser(
+        "evaluate", examples=examples, help="measure MIP-IN and the other methods side by side"
+    )
     metrics = evaluate.add_subparsers(dest="metric", required=True, metavar="METRIC", parser_class=MeasureParser)
     for metric, (_, said) in MEASURES.items():
-        metrics.add_parser(metric, help=said, metric=metric)
+        lines = (
+            f"mipin evaluate {metric} model.onnx data.npz --calibration data.npz",
+            f"mipin evaluate {metric} model.onnx photos/ --methods grad-cam,gradient",
+        )
+        metrics.add_parser(metric, help=said, metric=metric, examples=lines)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,11 @@ def evaluate(options: Namespace) -> None:
         if rows or study.panel.failures:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
+        if rows and not options.json:
+            where = "" if out is None else f"{out}\n"
+            print(
+                f"{where}next: the maps beside each other: mipin compare {options.model} {options.data} -o report.html"
+            )
     if not rows:
         raise InvalidData("no method could be measured; the reasons are listed in the output")
 
