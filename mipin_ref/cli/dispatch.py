@@ -100,7 +100,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", examples=EXAMPLES["demo"], help="fit, explain and draw the built-in digits")
+    demo = _command(commands, "demo", help="fit, explain and draw the built-in digits")
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
 
     inspect = commands.add_parser(
@@ -115,7 +115,7 @@ def _parser() -> Parser:
     inspect.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     inspect.add_argument("--target", type=target, metavar="C", help=f"{TARGET}: only the part that it is made of")
 
-    fit = commands.add_parser("fit", examples=EXAMPLES["fit"], help="fit the inverse of one or more classes")
+    fit = _command(commands, "fit", help="fit the inverse of one or more classes")
     add_model(fit)
     fit.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
     fit.add_argument("--target", required=True, metavar="C[,C...]", help=f"{TARGET}, several, or 'all'")
@@ -196,9 +196,14 @@ def _parser() -> Parser:
     return parser
 
 
+def _command(commands: Any, name: str, help: str) -> Parser:
+    made: Parser = commands.add_parser(name, examples=EXAMPLES[name], help=help)
+    return made
+
+
 def _add_explain(commands: Any) -> None:
     told = "a page, pictures and arrays of what a model sees in images"
-    explain = commands.add_parser("explain", examples=EXAMPLES["explain"], help=told)
+    explain = _command(commands, "explain", help=told)
     add_model(explain)
     explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, or arrays as for fit")
     explain.add_argument(
@@ -259,7 +264,6 @@ def _add_golden(parser: Parser) -> None:
     add_preprocessing(make)
     verify = commands.add_parser(
         "verify",
-        examples=EXAMPLES["golden"],
         help="compare arrays of another implementation; exit code 1 where one is off",
     )
     verify.add_argument("case", metavar="CASE", help="the folder of a case")

@@ -41,7 +41,7 @@ def _flag_told() -> Iterator[None]:
         open_input = OPEN_INPUT.search(str(error))
         if open_input is None:
             raise
-        name, *sizes = open_input[1], *open_input[2].split(", ")[1:]
+        name, sizes = open_input[1], open_input[2].split(", ")[1:]
         usual = "224" if len(sizes) == 3 else "100"
         example = "x".join(one if one.isdecimal() else usual for one in sizes)
         raise UnsupportedModel(f"{error}, as --input-shape {name}:1x{example}", error.nodes) from error
