@@ -7,6 +7,8 @@ import os
 import pty
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -246,12 +248,24 @@ def test_progress_on_a_terminal_and_nothing_when_piped(folder: Path) -> None:
     assert error == ""
     assert "\x1b" not in printed
     terminal, end = pty.openpty()
+    shown_there = list[bytes]()
+    # A terminal that nobody reads takes a few thousand bytes, and then whoever writes waits.
+    reader = threading.Thread(target=lambda: drain(terminal, shown_there))
+    reader.start()
     with run("--at", "last", stdout=subprocess.PIPE, stderr=end, env={**os.environ, "TERM": "xterm"}) as shown:
         printed_again, _ = shown.communicate(timeout=120)
     os.close(end)
-    assert printed_again == printed
-    assert f"{SAMPLES}/{SAMPLES}" in os.read(terminal, 1 << 16).decode()
+    reader.join()
     os.close(terminal)
+    assert printed_again == printed
+    assert f"{SAMPLES}/{SAMPLES}" in b"".join(shown_there).decode()
+
+
+def drain(terminal: int, shown: list[bytes]) -> None:
+    """Read a terminal until its other end is closed."""
+    with suppress(OSError):
+        while part := os.read(terminal, 1 << 16):
+            shown.append(part)
 
 
 @pytest.mark.parametrize(
