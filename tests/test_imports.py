@@ -37,6 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution"},
+    "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
+    | {"layers", "graph", "inverse", "methods", "panel", "report"},
     "metrics": {"errors", "table", "options", "attribution", "graph", "beside"},
     "golden": {
         "text",
@@ -68,13 +70,14 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "metrics",
     }
-    | {"panel", "golden", ""},
+    | {"panel", "explain", "golden", ""},
     "__main__": {"cli"},
     "": {
         "text",
         "errors",
         "attribution",
         "data",
+        "explain",
         "golden",
         "graph",
         "inverse",

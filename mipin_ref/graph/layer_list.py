@@ -25,6 +25,16 @@ def leading_to(layers: Sequence[L], tensors: Collection[str]) -> list[L]:
     return kept[::-1]
 
 
+def usual_axis(shape: Shape) -> int | None:
+    """The axis, counted with the batch, that holds the channels of a sample of which nothing but its shape is known.
+
+    None of a sample of fewer than three axes; else the first, unless only the last has a typical length (1 or 3).
+    """
+    if len(shape) < 3:
+        return None
+    return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerList:
     """Layers in execution order, all of them on the way from `input` to `logits`: all that running a network takes.
@@ -116,14 +126,9 @@ class LayerList:
         """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
 
         It is what a Conv or a pool calls axis 1, carried to its neighbours by the layers that keep axes apart. Where
-        none is near, a sample of three axes is [C, H, W], unless only its last axis has a typical length (1 or 3).
+        none is near, see `usual_axis`.
         """
-        if name in self._channel_axes:
-            return self._channel_axes[name]
-        shape = self.shapes[name]
-        if len(shape) < 3:
-            return None
-        return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+        return self._channel_axes[name] if name in self._channel_axes else usual_axis(self.shapes[name])
 
     def told_axis(self, name: str) -> int | None:
         """The same as a layer tells it, near or far; None where none does."""
