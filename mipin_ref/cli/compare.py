@@ -12,16 +12,19 @@ import numpy as np
 from PIL import Image
 
 import mipin_ref as mr
-from mipin_ref.cli.compare_input import Shown, make_panel, read_class_names, read_images
+from mipin_ref.cli.compare_input import Shown, check_options, make_panel, open_calibration, read_images, tensor_of
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.files import labels_of
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
+from mipin_ref.explain.class_names import ClassNames, class_names_of
 from mipin_ref.files import written_whole
+from mipin_ref.graph.explained import told_of
 from mipin_ref.graph.forward import logits
 from mipin_ref.layers import HostArray
+from mipin_ref.panel.registry import METHODS
 from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
@@ -43,29 +46,33 @@ def compare(options: Namespace) -> int:
         raise InvalidData(
             f"compare shows maps of images, and the input {net.input!r} of shape {list(net.input_shape)} is no image"
         )
-    class_names = read_class_names(options.class_names, net.classes)
-    panel = make_panel(options, net)
+    names = class_names_of(net, options.class_names, Path(options.model))
+    tensor = tensor_of(options, net)
+    check_options(options)
+    print(told_of(net, tensor), flush=True)
     images = read_images(options, net)
+    calibration = told = None
+    if any(METHODS[name].fitting is not None for name in options.methods or METHODS):
+        calibration, told = open_calibration(options, net, images)
+    panel = make_panel(options, net, tensor, calibration)
     x, count = images.x, images.count
     labels = labels_of(options, net, count if options.limit is None else min(options.limit, count))
     if images.first < count:
         print(f"showing the first {images.first} of {count} images (--limit)", flush=True)
-    if options.calibration is None:
-        told = "it must be fitted: give samples with --calibration DATA"
-        panel.failures.update(dict.fromkeys(panel.fitted, told))
     scores = logits(net, x)
     seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
     factor = whole_factor(len(panel.names) * seen.targets.size, size)
-    compared = run_panel(panel, seen, factor)
+    # Of the input each method explains its own default: grad-cam has no meaning there.
+    compared = run_panel(panel, seen, factor, None if tensor == net.input else tensor)
     failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
     if not compared:
         raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
     shown = Comparison(
         model=_model_name(options.model),
-        facts=_facts(options, net, len(x), count),
+        facts=_facts(options, net, images, told, tensor),
         methods=[one.name for one in compared],
         failures=failures,
-        rows=_rows(seen, compared, scores, class_names, labels, images),
+        rows=_rows(seen, compared, scores, names, labels, images),
         factor=factor,
         metrics=metrics_table(compared),
         notes=metrics_notes(compared, seen),
@@ -94,7 +101,7 @@ def _rows(
     seen: Seen,
     compared: Sequence[Compared],
     scores: HostArray,
-    class_names: Sequence[str],
+    names: ClassNames,
     labels: HostArray | None,
     shown: Shown,
 ) -> list[Row]:
@@ -105,7 +112,7 @@ def _rows(
         position = shown.positions[number]
         label = None if labels is None else int(labels[position])
         classes = [
-            ShownClass(class_names[c], f"{scores[number, c]:.3g}" if shares is None else _percent(shares[number, c]))
+            ShownClass(names.of(int(c)), f"{scores[number, c]:.3g}" if shares is None else _percent(shares[number, c]))
             for c in targets
         ]
         row = Row(
@@ -113,7 +120,7 @@ def _rows(
             picture=_picture(image),
             classes=classes,
             maps={one.name: one.maps[number] for one in compared},
-            label="" if label is None else class_names[label],
+            label="" if label is None else names.of(label),
             right=label == targets[0],
         )
         rows.append(row)
@@ -135,15 +142,21 @@ def _model_name(path: str) -> str:
     return "/".join(Path(path).absolute().parts[-2:])
 
 
-def _facts(options: Namespace, net: mr.Network, shown: int, count: int) -> list[tuple[str, str]]:
+def _facts(
+    options: Namespace, net: mr.Network, seen: Shown, calibration: str | None, tensor: str
+) -> list[tuple[str, str]]:
+    shown, count = len(seen.x), seen.count
     images = f"{shown if shown == count else f'the first {shown} of {count}'} in {Path(options.images).name}"
     if options.key is not None:
         images += f", {options.key}"
     facts = [("images", images), ("input", "×".join(map(str, net.input_shape)))]
     facts += [("classes", str(net.classes)), ("score", net.probability or "the logit")]
+    facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))
     facts.append(("model SHA-256", net.sha256[:16]))
-    if options.calibration is not None:
-        facts.append(("calibration", Path(options.calibration).name))
+    if seen.line:
+        facts.append(("preprocessing", seen.line.removeprefix("preprocessing ")))
+    if calibration is not None:
+        facts.append(("calibration", calibration))
     facts += [("option", text) for text in options.option]
     facts += [("given", f"{name}={value}") for name, value in options.given]
     return [*facts, ("dtype", options.dtype), ("mipin_ref", version("mipin_ref"))]

@@ -5,55 +5,59 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.asked import methods_asked, told_of_left_out
-from mipin_ref.cli.files import (
-    open_calibration,
-    opened,
-    preprocessing_of,
-    tell_broken,
-    told_of,
-    told_of_turned,
-)
+from mipin_ref.cli.asked import ALL, methods_asked, told_of_left_out
+from mipin_ref.cli.files import asked_preprocessing, tell_broken, told_of, told_of_turned
 from mipin_ref.cli.method_options import checked_fit_options, method_options
-from mipin_ref.data import names_of, read_readable
+from mipin_ref.cli.pictures import image_size
+from mipin_ref.data import Preprocessing, Samples, names_of, read_readable
 from mipin_ref.errors import InvalidData
+from mipin_ref.explain.cache import Cache
+from mipin_ref.explain.calibration import calibration_from
+from mipin_ref.explain.chosen import choose
+from mipin_ref.explain.explainer import INPUT
+from mipin_ref.explain.inputs import Inputs
+from mipin_ref.graph.explained import AUTO, explained
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
 from mipin_ref.layers import HostArray
-from mipin_ref.panel.registry import METHODS, fit_is_asked
-from mipin_ref.reading import read_json, regular_file
-from mipin_ref.text import printable
+from mipin_ref.panel.registry import METHODS, fit_is_asked, method_named
+from mipin_ref.progress import progress_bar
 
 LIMIT = 20
 MOST = 200
 """Images that a page may show: its size and the memory grow with them."""
-NAME_LENGTH = 200
-"""Characters of a class name, at most: a page repeats them."""
 
 
-def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
-    """The methods with their options, and the calibration samples, opened.
+def tensor_of(options: Namespace, net: mr.Network) -> str:
+    """The tensor that all methods explain: that of `--at`; by default the last map, as in `explain`, else as far down
+    as inverses exist: down to pixels takes long.
+
+    Raises InvalidData where the network has no such tensor, or it is no map.
+    """
+    at = AUTO if options.at is None else options.at
+    tensor = explained(net, net.input if at == INPUT and INPUT not in net.shapes else at)
+    if image_size(net, tensor) is None:
+        raise InvalidData(
+            f"compare shows maps of images, and tensor {tensor!r} of shape {list(net.shapes[tensor])} is none; name "
+            "another with --at"
+        )
+    return tensor
+
+
+def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Samples | None) -> mr.Panel:
+    """The methods with their options.
 
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
-    by_method = method_options(options.option, options.methods)
-    asked = methods_asked(options.methods, by_method)
-    fit_options: dict[str, Any] = {}
-    for method, given in list(by_method.items()):
-        fitting = METHODS[method].fitting if method in METHODS else None
-        if fitting is not None and fitting.option in given:
-            raise InvalidData(f"--option {method}.{fitting.option}: {fitting.made} come from --calibration")
-        if method in METHODS and fit_is_asked([method]):
-            fit_options |= checked_fit_options(method, by_method.pop(method))
-    Options(**fit_options, dtype=options.dtype)
-    calibration = open_calibration(options, net)
-    for line in [] if calibration is None else told_of(options.calibration, calibration):
-        print(line, flush=True)
+    fit_options, by_method = _method_options(options)
+    fit_options.setdefault("at", None if tensor == net.input else tensor)
+    asked = methods_asked(options.methods, method_options(options.option, options.methods))
     if asked.left_out:
         print(told_of_left_out(asked.left_out), flush=True)
     return mr.Panel(
@@ -69,13 +73,62 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
     )
 
 
+def check_options(options: Namespace) -> None:
+    """Raises InvalidData as `make_panel` does, before anything is read."""
+    if options.methods is not None:
+        for name in options.methods:
+            if [*options.methods] != [ALL]:
+                method_named(name)
+    if options.limit is not None and options.limit > MOST:
+        raise InvalidData(f"--limit: a page shows at most {MOST} images, not {options.limit}")
+    if options.calibration is None and (options.calibration_key or options.calibration_limit):
+        raise InvalidData("--calibration-key and --calibration-limit go with --calibration")
+    _method_options(options)
+
+
+def _method_options(options: Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of fits, and those of the other methods by their names."""
+    by_method = method_options(options.option, options.methods)
+    fit_options: dict[str, Any] = {}
+    for method, given in list(by_method.items()):
+        fitting = METHODS[method].fitting if method in METHODS else None
+        if fitting is not None and fitting.option in given:
+            raise InvalidData(f"--option {method}.{fitting.option}: {fitting.made} come from --calibration")
+        if method in METHODS and fit_is_asked([method]):
+            fit_options |= checked_fit_options(method, by_method.pop(method))
+    Options(**fit_options, dtype=options.dtype)
+    return fit_options, by_method
+
+
+def open_calibration(options: Namespace, net: mr.Network, images: Shown) -> tuple[Samples, str]:
+    """The samples that methods are fitted on, and a line on them: those of `--calibration`, preprocessed as the images
+    are; by default crops, flips and mosaics of the images.
+    """
+    if options.calibration is None:
+        made = calibration_from(images.inputs, images.preprocessing, images.positions)
+        print(made.line, flush=True)
+        return made.build(), made.line.removeprefix("calibration: ")
+    given = Inputs.of(
+        net,
+        options.calibration,
+        key=options.calibration_key,
+        limit=options.calibration_limit,
+        exif=options.exif,
+    )
+    data = given.open(images.preprocessing)
+    for line in told_of(options.calibration, data):
+        print(line, flush=True)
+    return data, Path(options.calibration).name
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """The images to show.
 
     x: [n, *input_shape]; positions: [n] of them in the data; count: how many there are in the data; first: of how many
     of them those that can be read are shown; names: [n] of their files, None of arrays; code: 1 where image files were
-    left out that could not be read.
+    left out that could not be read; inputs: the data as they are stored; preprocessing: what was done to them, None of
+    arrays that are as the network reads them; line: which and why, where that is not said by an option.
     """
 
     x: HostArray
@@ -84,19 +137,23 @@ class Shown:
     first: int
     names: Sequence[str] | None
     code: int
+    inputs: Inputs
+    preprocessing: Preprocessing | None
+    line: str
 
 
 def read_images(options: Namespace, net: mr.Network) -> Shown:
-    """The images to show, among the first `--limit`, and a line on what was done to them.
+    """The images to show, among the first `--limit`, and a line on what was done to them: what is asked for, what the
+    model or a file beside it tells, or a guess, as in `explain`.
 
-    Raises InvalidData for a limit above what a page may show, NaN and Inf.
+    Raises InvalidData for NaN and Inf.
     """
     limit = LIMIT if options.limit is None else options.limit
-    if limit > MOST:
-        raise InvalidData(f"--limit: a page shows at most {MOST} images, not {limit}")
-    preprocessing = preprocessing_of(options, net)
-    print(f"{options.images}: {preprocessing.describe()}", flush=True)
-    data = opened(net, options.images, options.key, preprocessing)
+    inputs = Inputs.of(net, options.images, key=options.key, exif=options.exif)
+    with progress_bar(True) as begin:
+        chosen = choose(net, inputs, asked_preprocessing(options), None, Path(options.model), Cache(None), begin)
+    data = inputs.open(chosen.preprocessing)
+    print(f"{options.images}: {chosen.line or Preprocessing(shape=net.input_shape).describe()}", flush=True)
     for line in told_of(options.images, data):
         print(line, flush=True)
     read = read_readable(data, 0, limit)
@@ -108,24 +165,14 @@ def read_images(options: Namespace, net: mr.Network) -> Shown:
             raise InvalidData(f"{options.images}: image {number} holds NaN or Inf")
     names = names_of(data)
     named = None if names is None else [names[i] for i in read.positions]
-    return Shown(read.x, read.positions, len(data), min(limit, len(data)), named, code)
-
-
-def read_class_names(path: str | None, classes: int) -> list[str]:
-    """The names in a JSON file, a list or an object with `class_names`; the numbers where there is no file.
-
-    What a page cannot show of a name, such as half a character, is escaped. Raises CorruptFile where it is no such
-    JSON, InvalidData where there is not one name a class, or one is longer than a page has room for.
-    """
-    if path is None:
-        return [str(number) for number in range(classes)]
-    stored = read_json(regular_file(path, "a file of class names"))
-    names = stored.get("class_names") if isinstance(stored, dict) else stored
-    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
-        raise InvalidData(f"{path}: must be a list of class names, or an object with such a list in class_names")
-    if len(names) != classes:
-        raise InvalidData(f"{path}: names {len(names)} classes; the network has {classes}")
-    for number, name in enumerate(map(str, names)):
-        if len(name) > NAME_LENGTH:
-            raise InvalidData(f"{path}: name {number} has {len(name)} characters; give one of {NAME_LENGTH} at most")
-    return [printable(str(name)) for name in names]
+    return Shown(
+        x=read.x,
+        positions=read.positions,
+        count=len(data),
+        first=min(limit, len(data)),
+        names=named,
+        code=code,
+        inputs=inputs,
+        preprocessing=chosen.preprocessing,
+        line=chosen.line,
+    )

@@ -20,8 +20,11 @@ from mipin_ref.report.signed_png import SignedPng, block_means, contrast_scale, 
 
 ROWS = 16
 """Images explained at once, so that attributions of all channels are held of few."""
-STEPS = 32
-"""Into which pixels go and come for the areas under curves."""
+STEPS, FEW_STEPS = 32, 8
+"""Into which pixels go and come for the areas under curves; the fewer of large images, whose forward passes would take
+most of the time of a comparison."""
+LARGE = 64
+"""Pixels of a side above which an image is large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,11 @@ class Seen:
     @property
     def ranks(self) -> int:
         return len(self.targets[0])
+
+    @property
+    def steps(self) -> int:
+        """In how many pixels go and come for the areas under curves."""
+        return FEW_STEPS if max(self.size) > LARGE else STEPS
 
     @property
     def output(self) -> Literal["logit", "probability"]:
@@ -59,17 +67,18 @@ class Compared:
     notes: Sequence[str]
 
 
-def run_panel(panel: mr.Panel, seen: Seen, factor: int) -> list[Compared]:
+def run_panel(panel: mr.Panel, seen: Seen, factor: int, at: str | None) -> list[Compared]:
     """The methods that work, in the panel's order; `panel.failures` tells of the others.
 
-    factor: input pixels along a side of a pixel of the maps kept.
+    factor: input pixels along a side of a pixel of the maps kept; at: the tensor that all explain, None for each its
+    own default.
     """
     fits = _fitted(panel, seen)
     compared = []
     with progress_bar(True) as begin:
         advance = begin("maps and metrics, by method", len(panel.names))
         for name in panel.names:
-            one = None if name in panel.failures else _compared(panel, name, seen, factor, fits.get(name))
+            one = None if name in panel.failures else _compared(panel, name, seen, factor, at, fits.get(name))
             if one is not None:
                 compared.append(one)
             advance(1)
@@ -91,12 +100,14 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     return taken
 
 
-def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | None) -> Compared | None:
+def _compared(
+    panel: mr.Panel, name: str, seen: Seen, factor: int, at: str | None, fit: float | None
+) -> Compared | None:
     kept: list[list[SignedPng]] = [[] for _ in seen.x]
     highest: list[HostArray] = []
     start, besides = perf_counter(), 0.0
     for rank in range(seen.ranks):
-        maps = _maps(panel, name, seen, rank)
+        maps = _maps(panel, name, seen, rank, at)
         if maps is None:
             return None
         before = perf_counter()
@@ -115,12 +126,12 @@ def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | 
     return Compared(name, kept, deletion, insertion, sensitivity, fit, seconds, told)
 
 
-def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> HostArray | None:
+def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int, at: str | None) -> HostArray | None:
     """[N, H, W] of the classes of one rank; None where the method fails."""
     parts = []
     for first in range(0, len(seen.x), ROWS):
         rows = slice(first, first + ROWS)
-        res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank])
+        res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank], at=at)
         if res is None:
             return None
         try:
@@ -132,7 +143,7 @@ def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int) -> HostArray | None
 
 
 def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray) -> float:
-    return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=STEPS, output=seen.output).mean
+    return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=seen.steps, output=seen.output).mean
 
 
 def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float | None:
@@ -173,7 +184,7 @@ def metrics_notes(compared: Sequence[Compared], seen: Seen) -> list[str]:
     notes = [
         f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as pixels go, "
         "replaced by 0 in the scale of the network's input, or come back to a blurred image, in the order of the map "
-        f"in {STEPS} steps; "
+        f"in {seen.steps} steps; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
         "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "

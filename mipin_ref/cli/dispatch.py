@@ -165,6 +165,11 @@ def _parser() -> Parser:
     compare.add_argument("images", metavar="IMAGES", help="data as for fit")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
     add_calibration(compare, "MIP-IN and the pattern methods")
+    compare.add_argument(
+        "--at",
+        metavar="T",
+        help=f"tensor that all methods explain: a name, 'input' or {AUTO} (default)",
+    )
     compare.add_argument("--methods", type=names, metavar="M[,M...]", help=METHODS_HELP)
     compare.add_argument(
         "--option",
@@ -175,9 +180,7 @@ def _parser() -> Parser:
     )
     compare.add_argument("--labels", metavar="FILE", help="true classes of IMAGES")
     compare.add_argument("--label-key", metavar="NAME", help="their array in an .npz (default y, else y_train)")
-    compare.add_argument(
-        "--class-names", metavar="FILE", help="JSON: a list of names, or an object with class_names such as a card.json"
-    )
+    compare.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
     compare.add_argument(
         "--limit", type=positive, metavar="N", help="only the first N images (default 20, at most 200)"
     )

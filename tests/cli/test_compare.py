@@ -24,6 +24,7 @@ import mipin_ref.cli.compare
 import mipin_ref.cli.compared
 from mipin_ref.cli import main
 from mipin_ref.cli.compare import whole_factor
+from mipin_ref.graph.explained import automatic
 from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
 from mipin_ref.report.signed_png import LEVELS, block_means, png_bytes, signed_png
 from tests.cli.test_explain import residual
@@ -48,7 +49,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compare(*options: str) -> int:
-    return main(["compare", "net.onnx", "x.npy", "-o", "report.html", *options])
+    """The input is explained unless something else is asked for."""
+    at = [] if "--at" in options else ["--at", "input"]
+    return main(["compare", "net.onnx", "x.npy", "-o", "report.html", *at, *options])
 
 
 def page() -> Document:
@@ -97,17 +100,40 @@ def test_the_page_holds_the_maps_of_the_panel_and_the_metrics(capsys: pytest.Cap
         assert (line[4] == "–") == (name not in FITTED)
         assert set(line) <= {*document.text("th"), *document.text("td")}
     classes = [text.split()[0] for text in document.text("option")]
-    assert classes == [str(c) for c in targets.ravel()]
+    assert classes == ["class"] * targets.size
+    assert [text.split()[1] for text in document.text("option")] == [str(c) for c in targets.ravel()]
 
 
-def test_what_must_be_fitted_fails_without_calibration_and_the_rest_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_must_be_fitted_is_fitted_on_the_images_without_calibration(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare("--limit", "2", "--methods", "mip-in,gradient,patternnet") == 0
     printed, document = capsys.readouterr().out, page()
-    assert document.text("b") == ["mip-in", "patternnet"]
-    for name in ("mip-in", "patternnet"):
-        assert f"{name} fails: it must be fitted: give samples with --calibration DATA" in printed
-    assert all("--calibration" in text for text in document.text("li"))
-    assert [one for one in document.text("th") if one in mr.methods()] == ["gradient"] * 2
+    assert "calibration: 200 shifts and flips of the 2 images, made with seed 0" in printed
+    assert "200 shifts and flips of the 2 images, made with seed 0" in document.text("dd")
+    assert not document.all("li")
+    assert [one for one in document.text("th") if one in mr.methods()] == ["mip-in", "gradient", "patternnet"] * 2
+
+
+def test_the_last_map_is_explained_unless_another_tensor_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every method at one tensor, whose maps are those of the library there, resized."""
+    net, x = mr.load("net.onnx"), np.load("x.npy")[:2]
+    last = automatic(net)
+    assert last != net.input
+    asked = ["--limit", "2", "--methods", "mip-in,gradient", "--calibration", "c.npz", "-o", "report.html"]
+    for given, tensor in (([], last), (["--at", "auto"], last), (["--at", "input"], net.input)):
+        assert main(["compare", "net.onnx", "x.npy", *asked, *given]) == 0
+        assert f"explained at {tensor!r}" in capsys.readouterr().out
+        assert any(repr(tensor) in text for text in page().text("dd"))
+        targets = [int(text.split()[1]) for text in page().text("option")][::3]
+        levels, scales = maps(page(), 2, 2, 3)
+        panel = mr.Panel(net, np.load("c.npz")["x"])
+        for column, name in enumerate(("mip-in", "gradient")):
+            res = panel.explain(name, x, targets, at=tensor)
+            full = mr.saliency(res, positive=False, size=(8, 8))
+            cut = np.quantile(np.abs(full), 0.995, axis=(1, 2))
+            np.testing.assert_allclose(scales[:, column, 0], cut, rtol=1e-5)
+            found = levels[:, column, 0] / LEVELS * cut[:, None, None]
+            within = np.clip(full, -cut[:, None, None], cut[:, None, None])
+            assert np.abs(found - within).max() <= cut.max() / (2 * LEVELS) * (1 + 1e-4)
 
 
 def test_a_method_that_fails_on_the_network_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +218,7 @@ def test_a_network_of_one_logit(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(document.all("figure")) == 2
     assert any("under the logit" in text for text in document.text("p"))
     logit = mr.attribute(mr.load("net.onnx"), np.load("x.npy")[:2], 0, "gradient").output
-    assert document.text("option") == [f"0 {value:.3g}" for value in logit]
+    assert document.text("option") == [f"class 0 {value:.3g}" for value in logit]
 
 
 def test_many_images_are_explained_some_at_a_time_to_the_same_maps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +247,7 @@ def test_many_pixels_are_stored_as_means(monkeypatch: pytest.MonkeyPatch, capsys
     levels, scales = maps(page(), 2, 1, 3)
     x, net = np.load("x.npy")[:2], mr.load("net.onnx")
     for rank in range(3):
-        targets = [int(text.split()[0]) for text in page().text("option")][rank::3]
+        targets = [int(text.split()[1]) for text in page().text("option")][rank::3]
         means = block_means(expected(mr.Panel(net), "gradient", x, targets), 3)
         found = levels[:, 0, rank] / LEVELS * scales[:, 0, rank, None, None]
         cut = np.quantile(np.abs(means), 0.995, axis=(1, 2))[:, None, None]
@@ -269,7 +295,7 @@ def test_the_largest_page_stays_below_ten_megabytes() -> None:
         (["--memory", "1KB"], "below the 64 MB"),
         (["--calibration", "missing.npy"], "missing.npy"),
         (["--labels", "c.npz", "--label-key", "x"], "labels must be"),
-        (["--class-names", "x.npy"], "x.npy: not a JSON file"),
+        (["--class-names", "x.npy"], "x.npy"),
         (["--class-names", "names.json"], "names.json: names 2 classes; the network has 3"),
         (["--class-names", "text.json"], "must be a list of class names"),
         (["-o", "nowhere/report.html"], "there is no folder 'nowhere' to write to"),

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "names.json").write_text(json.dumps(["cat", EVIL, "dog"]))
     given = [str(made / "net.onnx"), str(made / "x.npy"), "--calibration", str(made / "c.npy")]
     given += ["--methods", ",".join(METHODS), "--class-names", str(made / "names.json")]
-    assert main(["compare", *given, "-o", str(made / "report.html")]) == 0
+    assert main(["compare", *given, "--at", "input", "-o", str(made / "report.html")]) == 0
     return made
 
 

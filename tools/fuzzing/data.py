@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -19,8 +20,8 @@ from PIL import Image
 import mipin_ref as mr
 from fuzzing.kind import Files, Kind, OneFile
 from fuzzing.mutate import mutated, tree_mutated
-from mipin_ref.cli.compare_input import read_class_names
 from mipin_ref.data import Preprocessing, open_boxes, open_data, open_labels
+from mipin_ref.explain.class_names import class_names_of
 
 _RNG = np.random.default_rng(14)
 PIXELS = _RNG.integers(0, 256, (3, 8, 8), np.uint8)
@@ -259,8 +260,14 @@ class Names(OneFile):
         return super().make(random)
 
     def read(self, path: Path) -> None:
-        names = read_class_names(str(path), 4)
-        "".join(names).encode()
+        names = class_names_of(four_classes(), path)
+        "".join(map(names.of, range(4))).encode()
+
+
+@cache
+def four_classes() -> mr.Network:
+    """A network of four classes."""
+    return mr.load(str(Path(__file__).parents[2] / "models_onnx/golden_mlp/model.onnx"))
 
 
 KINDS: tuple[type[Kind], ...] = (Npy, Npz, Idx, Cifar, Images, Folder, Boxes, Names)
