@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.display import InNotebook, OneLine, brief
 from mipin_ref.errors import InvalidData
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -15,7 +16,7 @@ Targets = int | tuple[int, ...] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(OneLine, InNotebook):
     """The attribution of one target, or of one a sample, for N samples, as NumPy arrays.
 
     value: [N, ...] the explained tensor X itself, the input or the tensor `at`;
@@ -56,6 +57,12 @@ class Attribution:
         value, attribution, output = self.value[rows], self.attribution[rows], self.output[rows]
         return replace(
             self, value=value, signal=signal, attribution=attribution, output=output, target=target, delta=delta
+        )
+
+    def __repr__(self) -> str:
+        rest = "" if self.signal is None else ", with source signal"
+        return (
+            f"Attribution({self.method!r}, target {brief(self.target)}, {brief(self.tensor)} {brief(self.value)}{rest})"
         )
 
     @property

@@ -10,11 +10,12 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"text", "errors", "window", "table", "files", "progress", "threads", "options", "reading"}
+GROUND = {"text", "errors", "window", "table", "files", "progress", "threads", "options", "reading", "display"}
 ALLOWED: dict[str, set[str]] = {
     "text": set(),
     "errors": {"text"},
     "window": set(),
+    "display": {"text"},
     "table": {"text"},
     "files": {"errors", "text"},
     "progress": {"errors", "options", "text"},
@@ -24,21 +25,33 @@ ALLOWED: dict[str, set[str]] = {
     "memory": {"errors", "options"},
     "seal": set(),
     "store": {"errors", "files", "reading", "seal"},
-    "attribution": {"errors"},
+    "attribution": {"errors", "display"},
     "backend": {"errors", "threads", "options"},
-    "data": {"text", "errors", "options", "reading"},
+    "data": {"text", "display", "errors", "options", "reading"},
     "graph": GROUND | {"layers"},
-    "layers": {"errors", "window", "backend"},
+    "layers": {"display", "errors", "window", "backend"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
-    "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
+    "methods": {
+        "display",
+        "errors",
+        "window",
+        "progress",
+        "options",
+        "reading",
+        "memory",
+        "store",
+        "attribution",
+        "backend",
+    }
     | {"data", "graph", "layers"},
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
-    "report": {"text", "errors", "files", "options", "attribution"},
-    "metrics": {"errors", "table", "options", "attribution", "graph"},
+    "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
+    "metrics": {"display", "errors", "table", "options", "attribution", "graph"},
     "golden": {
         "text",
+        "display",
         "errors",
         "window",
         "files",
@@ -71,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "": {
         "text",
+        "display",
         "errors",
         "attribution",
         "data",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref import store
+from mipin_ref.display import OneLine
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import make_folder, written_whole
 from mipin_ref.golden.perturb import DTYPES
@@ -30,7 +31,7 @@ BESIDE_MODEL = "golden"
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class Tensor(OneLine):
     """One compared tensor.
 
     name: in a candidate; array: of the golden values; tensor: the network's tensor that it is about; exact: integers
@@ -47,7 +48,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Case(OneLine):
     """folder: of the two files; manifest: as it stands in its file; arrays: by name; tensors: in order of stages."""
 
     folder: Path

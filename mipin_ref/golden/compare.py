@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.display import OneLine
 from mipin_ref.golden.candidate import checked, chosen, open_candidate
 from mipin_ref.golden.case import Case, Tensor, read_case
 from mipin_ref.golden.causes import Causes
@@ -47,7 +48,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(OneLine):
     """case: its name; compared: tensors by stage; left_out: names that were there but are not compared at the
     candidate's precision; findings: what is off, in order of stages; worst: the largest error as a part of its
     tolerance, of those that have one.

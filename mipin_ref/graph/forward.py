@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.front import Front
@@ -31,7 +32,7 @@ _keeping = Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Record(OneLine):
     """values: tensor name -> [n, ...]; switches: max-pool output name -> flat winning index over n·C·map [n, ...]."""
 
     values: Mapping[str, HostArray]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mipin_ref.display import InNotebook, OneLine
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import Layer, Shape, Wired
 
@@ -26,7 +27,7 @@ def leading_to(layers: Sequence[L], tensors: Collection[str]) -> list[L]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LayerList:
+class LayerList(OneLine, InNotebook):
     """Layers in execution order, all of them on the way from `input` to `logits`: all that running a network takes.
 
     input_shape: per sample; dtype: of weights and activations; sources: the tensors that layers start from beside the

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.display import LONGEST
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.head import Head, HeadKind, probabilities
@@ -19,6 +20,7 @@ from mipin_ref.graph.layer_list import LayerList
 from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.layers import HostArray, Shape
 from mipin_ref.table import format_table
+from mipin_ref.text import printable
 
 OPERATORS = 12
 """Operators that a line counts by name, at most."""
@@ -200,8 +202,8 @@ class Network(LayerList):
         whole = tuple(int(one) for one in indices)
         return whole[0] if len(whole) == 1 else whole
 
-    def table(self, extra: tuple[str, Sequence[str]] | None = None) -> str:
-        """The layers as a readable table; extra: heading and cells, one a layer, of one more column."""
+    def cells(self, extra: tuple[str, Sequence[str]] | None = None) -> tuple[list[str], list[list[str]]]:
+        """Heading and rows of the table of layers; extra: as of `table`."""
         head = ["#", "layer", "detail", "input", "output", "parameters", "output tensor"]
         rows = [
             [
@@ -224,12 +226,19 @@ class Network(LayerList):
         if extra is not None:
             head.append(extra[0])
             rows = [[*row, cell] for row, cell in zip(rows, extra[1], strict=True)]
-        total = sum(layer.parameters for layer in self.layers)
+        return head, rows
+
+    def table(self, extra: tuple[str, Sequence[str]] | None = None) -> str:
+        """The layers as a readable table; extra: heading and cells, one a layer, of one more column."""
+        return f"{format_table(*self.cells(extra))}\n{self.ends}"
+
+    @property
+    def ends(self) -> str:
+        """Lines on what goes in and what comes out, below the table of layers."""
         removed = f" (final {', '.join(self.removed.operators)} removed)" if self.removed else ""
         return (
-            f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {total:,} parameters"
+            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {self.parameters:,} parameters"
             + (f"\n{self.front}" if self.front else "")
         )
 
@@ -249,8 +258,21 @@ class Network(LayerList):
         """The nodes that keep inverses from reaching the input, by operator; empty where they reach it."""
         return _counted(Counter(problem.operator for problem in self.hidden.get(self.input, ())))
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(layer.parameters for layer in self.layers)
+
     def __str__(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        count = len(self.layers)
+        return printable(
+            f"Network({shown(self.input, LONGEST)} [N, {_dims(self.input_shape)}] {self.dtype} -> "
+            f"{shown(self.logits, LONGEST)} [N, {_dims(self.shapes[self.logits])}], "
+            f"{count} layer{'s' if count != 1 else ''}, {self.parameters:,} parameters, head {self.head})"
+        )
 
 
 def _counted(operators: Counter[str]) -> str:

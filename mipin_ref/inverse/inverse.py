@@ -16,6 +16,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
+from mipin_ref.display import InNotebook, OneLine, brief
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
@@ -42,7 +43,7 @@ _cache = DeviceCache()
 
 
 @dataclass(frozen=True, eq=False)
-class Inverse:
+class Inverse(OneLine, InNotebook):
     """The inverse network of one (network, target, calibration set); immutable.
 
     weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used; calibration:
@@ -71,6 +72,12 @@ class Inverse:
     def seen(self) -> Seen:
         """Range and mean of every channel of the calibration data as the network saw them."""
         return self.calibration.seen
+
+    def __repr__(self) -> str:
+        return (
+            f"Inverse(target {self.net.target(self.target)}, {brief(self.net.logits)} down to "
+            f"{brief(self.plan.explained)}, {len(self.plan.fitted)} tensors fitted on {self.samples:,} samples)"
+        )
 
     @overload
     def attribute(self, x: Any, *, at: str | None = None, batch_size: int | None = None) -> Attribution: ...

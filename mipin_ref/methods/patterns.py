@@ -15,6 +15,7 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
+from mipin_ref.display import OneLine, brief
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.explained import deepest, explained
 from mipin_ref.graph.forward import Recorder, check_batch, record_bytes
@@ -32,7 +33,7 @@ SUMS_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Patterns:
+class Patterns(OneLine):
     """What `fit_patterns` found; immutable.
 
     at: the tensor that they lead down to; weights: by output of each Dense and Conv on the way, its pattern in float64
@@ -45,6 +46,10 @@ class Patterns:
     weights: Mapping[str, HostArray]
     samples: int
     calibration: Calibration | None = None
+
+    def __repr__(self) -> str:
+        count = len(self.weights)
+        return f"Patterns(of {count} layers down to {brief(self.at)}, fitted on {self.samples:,} samples)"
 
     @property
     def preprocessing(self) -> Preprocessing | None:

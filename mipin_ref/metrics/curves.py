@@ -16,6 +16,7 @@ from mipin_ref.graph.forward import Recorder, check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
+from mipin_ref.metrics.record import Record, Row
 from mipin_ref.options import checked_choice, checked_integer
 from mipin_ref.table import format_table
 
@@ -26,7 +27,7 @@ BLUR = 5
 
 
 @dataclass(frozen=True, eq=False)
-class PixelCurve:
+class PixelCurve(Record):
     """kind: "deletion" or "insertion"; output: "probability" or "logit"; of: what that is of this network, in words;
     fill: what stands for a missing pixel;
     fractions: [S + 1] share of the pixels that are deleted, or inserted, from 0 to 1; scores: [N, S + 1] the target's
@@ -44,6 +45,14 @@ class PixelCurve:
     curve: npt.NDArray[np.float64]
     mean: float
     flat: int
+
+    def rows(self) -> list[Row]:
+        """One a sample and fraction: sample, fraction, score, and the sample's auc."""
+        return [
+            {"sample": number, "fraction": fraction, "score": score, "auc": area}
+            for number, (scores, area) in enumerate(zip(self.scores.tolist(), self.auc.tolist(), strict=True))
+            for fraction, score in zip(self.fractions.tolist(), scores, strict=True)
+        ]
 
     def __str__(self) -> str:
         shown = np.unique(np.linspace(0, len(self.fractions) - 1, 11).round().astype(int))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics.checks import as_array, checked_maps
+from mipin_ref.metrics.record import Record, Row, scored
 from mipin_ref.options import checked_integer
 
 SMALLEST_GRID = 2
@@ -17,7 +18,7 @@ LARGEST_GRID = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class GridPointingGame:
+class GridPointingGame(Record):
     """scores: [N] share of each map's positive values that lies in its target's cell, 1 / grid² by chance;
     mean: of scores; empty: maps without a positive value, which score 0; grid: cells along each side.
     """
@@ -26,6 +27,10 @@ class GridPointingGame:
     mean: float
     empty: int
     grid: int
+
+    def rows(self) -> list[Row]:
+        """One a map: sample, score."""
+        return scored(self.scores)
 
     def __str__(self) -> str:
         line = f"grid pointing game {self.mean:.4f} (mean of {len(self.scores)} maps, {self.grid}×{self.grid} cells"

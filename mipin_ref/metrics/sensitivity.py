@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics.checks import Maps, checked_maps
+from mipin_ref.metrics.record import Record, Row, scored
 
 
 @dataclass(frozen=True, eq=False)
-class ClassSensitivity:
+class ClassSensitivity(Record):
     """distances: [N] L2 distance between a sample's two maps; mean: of them, 0 where no map depends on the class;
     zero: maps, of all 2 N, that are zero everywhere.
     """
@@ -20,6 +21,10 @@ class ClassSensitivity:
     distances: npt.NDArray[np.float64]
     mean: float
     zero: int
+
+    def rows(self) -> list[Row]:
+        """One a pair of maps: sample, distance."""
+        return scored(self.distances, "distance")
 
     def __str__(self) -> str:
         line = f"class sensitivity {self.mean:.4f} (mean of {len(self.distances)} pairs of maps"
