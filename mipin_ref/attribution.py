@@ -31,7 +31,8 @@ class Attribution(OneLine, InNotebook):
     follows_logit: whether A is y_c times something that does not know its sign, so that maps of A are turned where the
     logit is negative (see `oriented`), or says for and against already, as a gradient does; every method of this
     package states it, and where nothing is stated nothing is turned;
-    delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None.
+    delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None;
+    input_size: (H, W) of the network's input where that is an image, whatever tensor is explained; else None.
     """
 
     value: Floats
@@ -45,6 +46,7 @@ class Attribution(OneLine, InNotebook):
     multiplier: bool = True
     follows_logit: bool = False
     delta: Floats | None = None
+    input_size: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.output)

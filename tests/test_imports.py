@@ -108,8 +108,9 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "passes": {"options", "report", "plan", "descent"},
         "cluster": {"plan", "descent", "passes"},
         "inverse": {"options", "report", "plan", "descent", "passes"},
+        "targets": {"plan"},
         "load": {"options", "report", "plan", "descent", "inverse"},
-        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "inverse"},
+        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "inverse", "targets"},
     },
 }
 """Room -> its own rooms and files -> those of them that each may import."""

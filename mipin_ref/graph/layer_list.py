@@ -113,6 +113,13 @@ class LayerList(OneLine, InNotebook):
         """The same as a layer tells it, near or far; None where none does."""
         return self._channel_axes.get(name)
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """The height and width of the input where it is an image: two axes beside that of its channels, if any."""
+        axis = self.channel_axis(self.input)
+        size = [length for at, length in enumerate(self.input_shape, 1) if at != axis]
+        return (size[0], size[1]) if len(size) == 2 else None
+
     @cached_property
     def _channel_axes(self) -> dict[str, int]:
         axis_of: dict[str, int] = {}

@@ -165,6 +165,7 @@ class Inverse(OneLine, InNotebook):
                 tensor,
                 net.channel_axis(tensor),
                 follows_logit=self.follows_logit,
+                input_size=net.input_size,
             )
             for tensor, (value, s, a) in parts.items()
         }
