@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
-    "metrics": {"display", "errors", "table", "options", "attribution", "graph"},
+    "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph"},
     "golden": {
         "text",
         "display",

@@ -97,8 +97,9 @@ def fit(
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
     net: a Network, or what `load` takes, which is then the `net` of the inverse; x: calibration samples
-    [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with len() and slicing, read batch by batch; target: class index, a tuple of indices where the output has more axes,
-    a list of several, or "all" (the result is then a dict by target);
+    [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with len() and slicing, read batch by batch;
+    target: class index, a tuple of indices where the output has more axes, a list of several, or "all" (the result is
+    then a dict by target);
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent, the class of the highest
     logit, which in a network of one output is always its one class 0); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
