@@ -11,6 +11,7 @@ from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Run
+from mipin_ref.panel.as_captum import only_input, only_target
 from mipin_ref.panel.registry import make_method
 
 
@@ -31,10 +32,11 @@ def attribute(
     """Attribute a class logit to x, or to an inner tensor, by any method.
 
     net: a Network, or what `load` takes; x: [N, *input_shape] floats: array, path, or anything with len() and slicing;
-    target: a class, or one a sample [N]; method: one of `methods()`; at: a tensor on the way to the logits, by default
-    the input (grad-cam: the last feature map), the output behind a Softmax that was removed meaning the logits; dtype:
-    of signals and results, "float64" or "float32"; batch_size: samples that are swept at a time, by default as many as
-    fit in `memory`; options: of the method, see its class.
+    as in captum a tuple of one batch is that batch, and the result is one Attribution all the same; target: a class, a
+    tuple of indices into an output of more axes, or one of these a sample [N]; method: one of `methods()`; at: a tensor
+    on the way to the logits, by default the input (grad-cam: the last feature map), the output behind a Softmax that
+    was removed meaning the logits; dtype: of signals and results, "float64" or "float32"; batch_size: samples that are
+    swept at a time, by default as many as fit in `memory`; options: of the method, see its class.
     "mip-in" takes `inverse`, an Inverse or several by class, which is applied on its own backend in its own dtype down
     to its own tensor; or `calibration`, samples to fit one on, and the options of `fit`.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
@@ -44,7 +46,8 @@ def attribute(
     """
     way = make_method(method, options)
     run = make_run(backend=backend, dtype=dtype, batch_size=batch_size, memory=memory, progress=progress)
-    return way.attribute(as_network(net), x, target, at, run)
+    network = as_network(net)
+    return way.attribute(network, only_input(network, x), only_target(target), at, run)
 
 
 def make_run(

@@ -271,7 +271,9 @@ def test_softmax_is_the_head_of_the_file(head: str | None) -> None:
 
     file = to_onnx(OPS, (1, 12, 12))
     if head is not None:
-        file.graph.node.append(helper.make_node(head, ["scores"], ["p"], **({"axis": -1} if head == "Softmax" else {})))
+        made = helper.make_node(head, ["scores"], ["p"])
+        made.attribute.extend([helper.make_attribute("axis", -1)] if head == "Softmax" else [])
+        file.graph.node.append(made)
         file.graph.output[0].name = "p"
     model, expected = mr.metrics.quantus_model(file), twin()(torch.tensor(X)).detach()
     probabilities = expected.sigmoid() if head == "Sigmoid" else expected.softmax(dim=-1)
@@ -283,7 +285,7 @@ def test_softmax_is_the_head_of_the_file(head: str | None) -> None:
 def test_one_number_without_a_head_has_no_probability() -> None:
     from quantus.helpers.utils import get_wrapped_model
 
-    ops = [Reshape(("input",), "flat", (4,)), Dense(("flat",), "scores", np.ones((4, 1)))]
+    ops: list[Op] = [Reshape(("input",), "flat", (4,)), Dense(("flat",), "scores", np.ones((4, 1)))]
     model, x = mr.metrics.quantus_model(to_onnx(ops, (1, 2, 2))), np.ones((1, 1, 2, 2), np.float32)
     np.testing.assert_allclose(get_wrapped_model(model, True, softmax=False, device="cpu").predict(x), [[4]])
     with pytest.raises(mr.InvalidData, match="it has no probability"):
