@@ -93,7 +93,12 @@ def is_case(folder: Path) -> bool:
 
 
 def cases() -> list[Path]:
-    """The folders of the cases that come with the package, sorted by name."""
+    """The folders of the cases that come with the package, sorted by name.
+
+    >>> import mipin_ref as mr
+    >>> len(mr.golden.cases()) > 30
+    True
+    """
     package = Path(str(resources.files("mipin_ref")))
     for root in (package / "models_onnx", package.parent / "models_onnx"):
         folders = sorted(path.parent for path in root.glob(f"*/golden/{MANIFEST}"))
@@ -107,6 +112,11 @@ def read_case(folder: str | Path) -> Case:
 
     Raises InvalidData where there is none, CorruptFile where a file is truncated, of another version or not what the
     manifest says, or the model is not the one that the manifest names.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> mr.golden.read_case(folder).name
+    'golden_mlp'
     """
     folder = path_of(folder, "a golden case")
     if not is_case(folder) and is_case(folder / BESIDE_MODEL):

@@ -106,6 +106,11 @@ def verify(
     the candidate was computed in, by default the dtype of each array.
     Raises InvalidData for arrays that are missing, unknown, of a wrong shape or not finite; CorruptFile where the case
     or the candidate is damaged, of another version, or the model is another.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> print(mr.golden.verify(folder, folder))
+    golden_mlp: all within tolerance, at most 0 of it (forward 7, solve 12, propagate 12, end 3)
     """
     if dtype is not None:
         checked_choice("dtype", dtype, DTYPES)

@@ -97,6 +97,14 @@ class Network(LayerList):
 
         What a probability is, says `probabilities`; of a single sigmoid output it is that of class 1 against class 0.
         Raises InvalidData where x is empty or does not fit, and where the network has no probability.
+
+        >>> import mipin_ref as mr
+        >>> digits = mr.data.builtin("mnist_cnn")
+        >>> net = mr.load(digits.model)
+        >>> x = mr.data.open_data(digits.calibration)[:50]
+        >>> probabilities, logits = net.predict(x[:5])
+        >>> probabilities.argmax(axis=1)
+        array([0, 1, 2, 3, 4])
         """
         scores = logits(self, x, batch_size=batch_size)
         return self.probabilities(scores), scores

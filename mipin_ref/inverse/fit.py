@@ -132,6 +132,16 @@ def fit(
     `memory`, a dead layer, a constant logit, memory too small, or
     another process at the same fit in the same checkpoint), CorruptFile for a damaged checkpoint, BackendUnavailable,
     ClusterError; OSError where the disk refuses.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> inverse = mr.fit(net, x, target=3, at="auto")
+    >>> inverse.attribute(x[:4])
+    Attribution('mip-in', target 3, '/pool1/MaxPool_output_0' float64[4, 64, 11, 11], with source signal)
+    >>> sorted(mr.fit(digits.model, x, target="all", at="/relu3/Relu_output_0"))
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     device = get_backend(backend, dtype)
     options = Options(

@@ -95,6 +95,14 @@ class Inverse(OneLine, InNotebook):
         stays open and the weights stay on the device, those of the last few inverses up to DEVICE_CACHE_BYTES.
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way. Warns with
         InputRangeWarning where x lies far outside the range of the calibration data (see `Seen.departure`).
+
+        >>> import mipin_ref as mr
+        >>> digits = mr.data.builtin("mnist_cnn")
+        >>> net = mr.load(digits.model)
+        >>> x = mr.data.open_data(digits.calibration)[:50]
+        >>> result = mr.fit(net, x, target=3, at="auto").attribute(x[:4])
+        >>> result.source.shape, result.contribution.shape, result.output.shape
+        ((4, 64, 11, 11), (4, 64, 11, 11), (4,))
         """
         data, plan = samples_like(self.calibration, x, whole=self.net.whole), self.plan
         if at is not None and not isinstance(at, str | Sequence):

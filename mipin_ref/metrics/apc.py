@@ -56,6 +56,14 @@ def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
 
     results: class c -> the attribution, explained down to the network's input, of samples of class c for target c.
     Raises InvalidData where a result explains another class or an inner tensor, or a class has no sample left.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> case = mr.golden.read_case(folder)
+    >>> net, x = mr.load(case.model), case.given("x")
+    >>> record = mr.metrics.apc(net, {1: mr.fit(net, x, target=1).attribute(x)})
+    >>> print(f"{record.apc:.2f} {record.positive:.2f}")
+    0.78 0.43
     """
     if not isinstance(results, Mapping):
         raise InvalidData(f"APC needs attributions by class, not {shown(results)}")

@@ -59,6 +59,12 @@ def box_accuracy(maps: npt.ArrayLike | Iterable[npt.ArrayLike], boxes: Iterable[
     say) ranks nothing: it scores 0 and is counted, for a method shall not gain by an empty map.
     Raises InvalidData for a box that is empty or leaves its map, boxes and maps that differ in number or size, another
     dtype or shape, NaN, Inf, and where no box is small enough or all maps are equal everywhere.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> scores = np.arange(24.0).reshape(1, 4, 6)
+    >>> print(mr.metrics.box_accuracy(scores, [(0, 3, 6, 4)]))
+    box accuracy 1.0000 (mean of 1 maps, 0.2500 by chance)
     """
     values, given = _listed(maps, "maps"), _listed(boxes, "boxes")
     if len(values) != len(given):

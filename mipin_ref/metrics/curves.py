@@ -86,6 +86,15 @@ def deletion(
     the head of the file, or its "logit". batch_size: altered images that are held and run at once.
     Raises InvalidData for NaN or Inf, shapes that do not fit, a target out of range, an option's value, and where all
     maps are equal everywhere, so that nothing is ranked.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> maps = mr.saliency(mr.attribute(net, x[:2], [0, 1], "input-x-gradient"))
+    >>> curve = mr.metrics.deletion(net, x[:2], maps, target=[0, 1], steps=4)
+    >>> curve.fractions.tolist(), len(curve.auc)
+    ([0.0, 0.25, 0.5, 0.75, 1.0], 2)
     """
     return _curve("deletion", net, x, maps, target, fill, steps, output, batch_size)
 
@@ -105,6 +114,15 @@ def insertion(
     (Petsiuk, Das, Saenko, RISE, BMVC 2018). A higher area under the curve is better.
 
     Options and errors are those of `deletion`; the image begins blurred by default, as in RISE.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> maps = mr.saliency(mr.attribute(net, x[:2], [0, 1], "input-x-gradient"))
+    >>> curve = mr.metrics.insertion(net, x[:2], maps, target=[0, 1], steps=4)
+    >>> bool(curve.curve[-1] > curve.curve[0])
+    True
     """
     return _curve("insertion", net, x, maps, target, fill, steps, output, batch_size)
 

@@ -46,6 +46,11 @@ def grid_pointing_game(maps: npt.ArrayLike, cells: npt.ArrayLike, grid: int = 2)
     by row. A map is piecewise constant: where grid does not divide H or W, a value on a border counts in each cell by
     the area it covers there, so that a 7×7 map scores as its nearest-neighbour enlargement does.
     Raises InvalidData for another shape or dtype, no map at all, NaN, Inf, a cell out of range or a grid below 2.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> print(mr.metrics.grid_pointing_game(np.array([[[3.0, 1.0], [0.0, -1.0]]]), [0]))
+    grid pointing game 0.7500 (mean of 1 maps, 2×2 cells)
     """
     grid = checked_integer("grid pointing game: grid", grid, SMALLEST_GRID, LARGEST_GRID)
     values, targets = checked_maps("grid pointing game", maps), _checked_cells(cells, grid)

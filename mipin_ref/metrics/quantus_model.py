@@ -19,6 +19,15 @@ def quantus_model(net: Network | Model) -> Any:
     channels in front whatever the network takes. Nothing has a gradient: attributions come from `explain_func`.
 
     Raises BackendUnavailable where torch is missing, and what `load` raises.
+
+    >>> import torch
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> model = mr.metrics.quantus_model(net)
+    >>> model(torch.tensor(x[:4])).shape
+    torch.Size([4, 10])
     """
     network = as_network(net)
     try:

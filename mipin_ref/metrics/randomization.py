@@ -100,6 +100,16 @@ def randomization(
     none is lost where a later one fails.
     Raises InvalidData for data, targets, tensors or explanations that do not fit, and where all original maps are equal
     everywhere; BackendUnavailable where scikit-image is missing.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> def explain(net, x, target):
+    ...     return mr.attribute(net, x, target, "gradient")
+    >>> record = mr.metrics.randomization(net, explain, x[:2], [0, 1], ssim=False, tensors=[net.logits])
+    >>> [(step.kind, step.tensor) for step in record.steps]
+    [('Dense', '/dense2/Gemm_output_0')]
     """
     checked_flag("randomization: ssim", ssim)
     similarity = _structural_similarity() if ssim else None

@@ -38,6 +38,11 @@ def class_sensitivity(maps_a: npt.ArrayLike, maps_b: npt.ArrayLike) -> ClassSens
     largest absolute value first, so that no method scores by its scale; a map that is zero everywhere stays so, and
     lies then at the norm of the other. Maps that are equal everywhere are maps like others.
     Raises InvalidData for another dtype, shapes that differ, no map at all, NaN or Inf.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> print(mr.metrics.class_sensitivity(np.ones((1, 2, 2)), -np.ones((1, 2, 2))))
+    class sensitivity 4.0000 (mean of 1 pairs of maps)
     """
     a, b = (
         checked_maps("class sensitivity", maps, name)

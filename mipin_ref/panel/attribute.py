@@ -43,6 +43,15 @@ def attribute(
     Raises InvalidData for what does not fit the network or the method, NaN and Inf, in the data or on the way; of a
     network that is not loaded yet what `load` raises.
     Warns with InputRangeWarning where x lies far outside the range of the data that something was fitted on.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> mr.attribute(net, x[:4], target=3, method="lrp-epsilon")
+    Attribution('lrp-epsilon', target 3, 'input' float64[4, 1, 28, 28])
+    >>> mr.attribute(net, x[:2], target=[0, 1], method="mip-in", at="/relu3/Relu_output_0", calibration=x)
+    Attribution('mip-in', target int64[2], '/relu3/Relu_output_0' float64[2, 512], with source signal)
     """
     way = make_method(method, options)
     run = make_run(backend=backend, dtype=dtype, batch_size=batch_size, memory=memory, progress=progress)

@@ -34,6 +34,14 @@ def explain_func(
     and attributions then have them there too.
     What is fitted for the method ("mip-in" with `calibration`) is fitted once, for each class when it first occurs.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> explain = mr.explain_func(net, "integrated-gradients", steps=8)
+    >>> explain(None, x[:4], [0, 1, 2, 3]).shape
+    (4, 1, 28, 28)
     """
     checked_choice("kind", kind, ("contribution", "attribution"))
     network = as_network(net)

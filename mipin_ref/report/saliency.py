@@ -38,6 +38,14 @@ def saliency(
     metrics measure.
     Raises InvalidData for an unknown kind, a tensor without two spatial axes, a size below 1 or of an input that
     is no image, NaN or Inf.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> result = mr.attribute(net, x[:4], [0, 1, 2, 3], "grad-cam")
+    >>> mr.saliency(result).shape, mr.saliency(result, size="input").shape
+    ((4, 11, 11), (4, 28, 28))
     """
     if not isinstance(res, Attribution):
         raise InvalidData(f"saliency: needs an Attribution, not {shown(res)}")

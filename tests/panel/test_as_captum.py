@@ -75,7 +75,7 @@ def test_a_tuple_of_indices_is_one_target() -> None:
         mr.attribute(NET, X[:3], (0, 1, 2), "gradient")
 
 
-@pytest.mark.parametrize("target", [("a",), (None,), (1.5,), "1", ((1, 2), (1, 2))])
+@pytest.mark.parametrize("target", [("a",), (None,), (1.5,), "1", ((1, 2), (1, 2)), ([1] * 20, [2] * 20)])
 def test_what_is_no_target_is_refused(target: Any) -> None:
     with pytest.raises(mr.InvalidData, match="target"):
         mr.attribute(NET, X, target, "gradient")
