@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mipin_ref.attribution import Attribution
     from mipin_ref.errors import (
         BackendUnavailable,
+        CalibrationWarning,
         ClusterError,
         CorruptFile,
         InputRangeWarning,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
         PrecisionWarning,
         UnsupportedModel,
     )
+    from mipin_ref.explain.explain import explain
+    from mipin_ref.explain.explanation import Explanation
     from mipin_ref.graph.load import load
     from mipin_ref.graph.network import Network
     from mipin_ref.inverse.fit import fit
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from mipin_ref.panel.panel import Panel
     from mipin_ref.panel.registry import methods
     from mipin_ref.report.heatmap import heatmap
+    from mipin_ref.report.overlay import overlay
+    from mipin_ref.report.plot import plot
     from mipin_ref.report.saliency import saliency
 
     __version__: str
@@ -41,8 +46,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Attribution",
     "BackendUnavailable",
+    "CalibrationWarning",
     "ClusterError",
     "CorruptFile",
+    "Explanation",
     "InputRangeWarning",
     "InvalidData",
     "Inverse",
@@ -55,6 +62,7 @@ __all__ = [
     "__version__",
     "attribute",
     "data",
+    "explain",
     "explain_func",
     "fit",
     "fit_patterns",
@@ -65,6 +73,8 @@ __all__ = [
     "load_patterns",
     "methods",
     "metrics",
+    "overlay",
+    "plot",
     "saliency",
 ]
 
@@ -73,9 +83,19 @@ _ROOMS = {"data", "golden", "metrics"}
 _PLACES = {
     "attribution": ("Attribution",),
     "errors": (
-        *("BackendUnavailable", "ClusterError", "CorruptFile", "InputRangeWarning", "InvalidData", "MipinError"),
+        *(
+            "BackendUnavailable",
+            "CalibrationWarning",
+            "ClusterError",
+            "CorruptFile",
+            "InputRangeWarning",
+            "InvalidData",
+            "MipinError",
+        ),
         *("PrecisionWarning", "UnsupportedModel"),
     ),
+    "explain.explain": ("explain",),
+    "explain.explanation": ("Explanation",),
     "graph.load": ("load",),
     "graph.network": ("Network",),
     "inverse.fit": ("fit",),
@@ -87,6 +107,8 @@ _PLACES = {
     "panel.registry": ("methods",),
     "panel.panel": ("Panel",),
     "report.heatmap": ("heatmap",),
+    "report.overlay": ("overlay",),
+    "report.plot": ("plot",),
     "report.saliency": ("saliency",),
 }
 """Module -> the public names that it defines."""
@@ -121,7 +143,7 @@ present_with(_presented)
 
 
 class _Package(ModuleType):
-    """This package, whose function `methods` is named as a room is: importing the room leaves the function in place."""
+    """This package, whose functions `methods` and `explain` are named as rooms are: importing these leaves both."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

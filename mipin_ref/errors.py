@@ -44,6 +44,10 @@ class InputRangeWarning(UserWarning):
     """What is explained lies far outside what the network was shown when the inverse or the patterns were fitted."""
 
 
+class CalibrationWarning(UserWarning):
+    """Calibration samples are too few for a layer that is inverted from them."""
+
+
 class ClusterError(MipinError):
     """The cluster cannot be reached, lost a part of the work, or differs from this machine."""
 

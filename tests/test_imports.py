@@ -48,6 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
+    "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
+    | {"layers", "graph", "inverse", "methods", "panel", "report"},
     "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph"},
     "golden": {
         "text",
@@ -80,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "metrics",
     }
-    | {"panel", "golden", ""},
+    | {"panel", "explain", "golden", ""},
     "__main__": {"cli"},
     "": {
         "text",
@@ -88,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
         "attribution",
         "data",
+        "explain",
         "golden",
         "graph",
         "inverse",

@@ -42,6 +42,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    parser.add_argument(
+        "--preprocess",
+        metavar="PRESET|M,S",
+        help="of pixels: unit (/255), imagenet (torchvision's), inception (-1..1), caffe (BGR less means), raw "
+        "(0..255), or mean,std behind /255",
+    )
     parser.add_argument("--scale", type=number, metavar="S", help="divide by S (default 255 for bytes, else 1)")
     parser.add_argument("--mean", type=numbers, metavar="M[,M...]", help="then subtract, one number or one a channel")
     parser.add_argument("--std", type=numbers, metavar="S[,S...]", help="then divide, one number or one a channel")
@@ -56,6 +62,11 @@ def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--calibration-key", metavar="NAME", help="array of an .npz (default x, else x_train)")
     parser.add_argument("--calibration-limit", type=positive, metavar="N", help="only the first N of them")
 
+
+METHODS_HELP = (
+    "mip-in and others; without it all that take part but those of hundreds of forward passes a sample, `all` for "
+    "these too"
+)
 
 DIGITS = 18
 """Digits of a whole number, at most: what is counted here fits into 64 bits."""

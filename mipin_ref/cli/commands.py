@@ -14,12 +14,18 @@ import mipin_ref as mr
 from mipin_ref.cli.arguments import Target, targets
 from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.fit_options import fit_options
-from mipin_ref.cli.model import load_model, told_of_end
+from mipin_ref.cli.model import load_model, open_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
-from mipin_ref.cli.pictures import Maps, write_heatmaps, write_pages
+from mipin_ref.cli.pictures import write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
+from mipin_ref.explain.cache import Cache
+from mipin_ref.explain.chosen import guess_of
+from mipin_ref.explain.class_names import class_names_of
+from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.known import known_preprocessing
 from mipin_ref.files import check_folder, make_folder
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.client import connect
 from mipin_ref.inverse.options import Options
@@ -27,6 +33,7 @@ from mipin_ref.inverse.passes.checkpoint import discard
 from mipin_ref.inverse.plan import plan_for
 from mipin_ref.inverse.plan.describe import describe_inverses
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
+from mipin_ref.progress import progress_bar
 from mipin_ref.table import format_table
 
 DEMO_SAMPLES = 1000
@@ -50,13 +57,17 @@ def demo(options: Namespace) -> None:
     print(mr.metrics.apc(net, results))
     make_folder(out)
     firsts = [res[:1] for res in results.values()]
-    paths = write_heatmaps(np.concatenate([Maps().of(res) for res in firsts]), out)
+    paths = write_heatmaps(np.concatenate([mr.saliency(res, positive=False) for res in firsts]), out)
     for path in [*paths, *write_pages(net, firsts, out, [f"digit {c}" for c in results])]:
         print(path)
+    print("next: mipin explain MODEL IMAGES, with a model and a folder of images of your own")
 
 
 def inspect(options: Namespace) -> None:
     """Print the layer table with each layer's inverse, how far down these reach, and the tensors worth explaining."""
+    if options.images is not None:
+        _inspect_images(open_model(options), options)
+        return
     net = load_model(options)
     if options.target is not None:
         net, _ = facing(net, net.check_target(options.target))
@@ -78,6 +89,28 @@ def inspect(options: Namespace) -> None:
     print("\ntensors to explain (--at):")
     rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps]
     print(format_table(["  tensor", "shape", "map"], rows))
+    print(
+        f"next: mipin explain {options.model} IMAGES, or mipin inspect {options.model} IMAGES for their preprocessing"
+    )
+
+
+def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
+    """Print what the network makes of images under each preset, and which preprocessing `explain` would take."""
+    names = class_names_of(net, options.class_names, Path(options.model))
+    inputs = Inputs.of(net, options.images, key=options.key, limit=options.limit)
+    if not inputs.pixels:
+        raise InvalidData(f"{options.images}: holds no bytes, which presets are for: numbers are taken as they are")
+    with progress_bar(True) as begin:
+        made = guess_of(net, inputs, Cache(None), begin, every=True)
+    if made is None:
+        raise InvalidData(f"output {net.output!r} has no probability to tell presets by")
+    print(made.table(names))
+    known = known_preprocessing(net, Path(options.model))
+    if known is not None:
+        print(f"{known.origin} says: {known.preprocessing.describe()}")
+    else:
+        print(made.line())
+    print(f"next: mipin explain {options.model} {options.images}")
 
 
 def fit(options: Namespace) -> None:
@@ -117,6 +150,8 @@ def fit(options: Namespace) -> None:
         inverse.save(path)
         print(f"class {target}: {path}")
         print(inverse.report)
+    inverse_of = str(paths[0]) if len(paths) == 1 else f"'{options.out.replace('{target}', '*')}'"
+    print(f"next: mipin explain {options.model} IMAGES --inverse {inverse_of}")
     if os.path.isdir(beside):
         # Of no more use, whether this fit went on from it or one that was killed left it there.
         discard(beside)
@@ -143,6 +178,7 @@ def patterns(options: Namespace) -> None:
     for line in told_of_end(net, fitted.at, options.at):
         print(line)
     print(f"patterns of {len(fitted.weights)} layers down to {fitted.at!r}, from {fitted.samples} samples: {path}")
+    print(f"next: mipin explain {options.model} IMAGES --method patternnet --patterns {path}")
 
 
 def _targets(text: str) -> list[Target] | None:

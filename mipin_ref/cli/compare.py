@@ -22,9 +22,10 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.forward import logits
 from mipin_ref.layers import HostArray
-from mipin_ref.report.compare_page import RANKS, ComparePage, Comparison, Row, ShownClass
+from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
+from mipin_ref.report.template import RANKS
 from mipin_ref.table import format_table
 
 MAP_PIXELS = 6_000_000
@@ -35,7 +36,7 @@ PICTURE = 128
 
 def compare(options: Namespace) -> int:
     """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
-    page, out = ComparePage(), claim_file(options, options.out)
+    out = claim_file(options, options.out)
     net = load_model(options)
     size = image_size(net, net.input)
     if size is None:
@@ -70,13 +71,14 @@ def compare(options: Namespace) -> int:
         notes=metrics_notes(compared, seen),
     )
     with written_whole(out) as file:
-        file.write(page.render(shown).encode("utf-8"))
+        file.write(compare_page(shown).encode("utf-8"))
     print(format_table(*shown.metrics))
     for name, reason in failures:
         print(f"{name} fails: {reason}")
     if factor > 1:
         print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
     print(out)
+    print(f"next: open {out} in a browser; measured: mipin evaluate deletion {options.model} {options.images}")
     return images.code
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.attributor import checked_fit_options, method_options
+from mipin_ref.cli.asked import methods_asked, told_of_left_out
 from mipin_ref.cli.files import (
     open_calibration,
     preprocessing_of,
-    read_readable,
     tell_broken,
     told_of,
     told_of_turned,
 )
-from mipin_ref.data import names_of, open_data
+from mipin_ref.cli.method_options import checked_fit_options, method_options
+from mipin_ref.data import names_of, open_data, read_readable
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
@@ -41,6 +41,7 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
     by_method = method_options(options.option, options.methods)
+    asked = methods_asked(options.methods, by_method)
     fit_options: dict[str, Any] = {}
     for method, given in list(by_method.items()):
         fitting = METHODS[method].fitting if method in METHODS else None
@@ -52,10 +53,12 @@ def make_panel(options: Namespace, net: mr.Network) -> mr.Panel:
     calibration = open_calibration(options, net)
     for line in [] if calibration is None else told_of(options.calibration, calibration):
         print(line, flush=True)
+    if asked.left_out:
+        print(told_of_left_out(asked.left_out), flush=True)
     return mr.Panel(
         net,
         calibration,
-        names=options.methods,
+        names=asked.names,
         fit_options=FitOptions(**fit_options),  # type: ignore[typeddict-item]
         method_options=by_method,
         backend=options.backend,

@@ -16,7 +16,7 @@ from mipin_ref.layers import HostArray
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.saliency import saliency
-from mipin_ref.report.signed_png import SignedPng, block_means, signed_png
+from mipin_ref.report.signed_png import SignedPng, block_means, contrast_scale, signed_png
 
 ROWS = 16
 """Images explained at once, so that attributions of all channels are held of few."""
@@ -101,7 +101,7 @@ def _compared(panel: mr.Panel, name: str, seen: Seen, factor: int, fit: float | 
             return None
         before = perf_counter()
         for number, one in enumerate(maps if factor == 1 else block_means(maps, factor)):
-            kept[number].append(signed_png(one))
+            kept[number].append(signed_png(one, contrast_scale([one])))
         if rank < 2:
             highest.append(maps)
         besides += perf_counter() - before

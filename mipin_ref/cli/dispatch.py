@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any
 
-from mipin_ref.cli.arguments import add_calibration, add_model, add_output, add_preprocessing, names, positive, target
+from mipin_ref.cli.arguments import (
+    METHODS_HELP,
+    add_calibration,
+    add_model,
+    add_output,
+    add_preprocessing,
+    names,
+    positive,
+    target,
+)
 from mipin_ref.cli.evaluate.arguments import add_evaluate
 from mipin_ref.cli.fit_options import add_fit_options
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
@@ -25,6 +35,35 @@ MODULES = {
     "golden": "golden",
 }
 """Where each command lives: the others are not imported."""
+EXAMPLES = {
+    "demo": ("mipin demo", "mipin demo -o pictures"),
+    "inspect": ("mipin inspect model.onnx", "mipin inspect model.onnx photos/"),
+    "fit": (
+        "mipin fit model.onnx data.npz --target 3 -o three.mipin",
+        "mipin fit model.onnx photos/ --preprocess imagenet --target 3,7 --at auto -o 'class-{target}.mipin'",
+    ),
+    "explain": (
+        "mipin explain model.onnx photos/",
+        "mipin explain model.onnx photos/ --top 5 --class-names names.txt -o explained",
+    ),
+    "patterns": (
+        "mipin patterns model.onnx data.npz -o net.patterns",
+        "mipin patterns model.onnx photos/ --preprocess imagenet --at auto -o net.patterns",
+    ),
+    "compare": (
+        "mipin compare model.onnx photos/ --calibration photos/ -o report.html",
+        "mipin compare model.onnx photos/ --methods grad-cam,lrp-epsilon -o report.html",
+    ),
+    "evaluate": (
+        "mipin evaluate apc model.onnx data.npz --calibration data.npz",
+        "mipin evaluate deletion model.onnx photos/ --methods grad-cam,gradient",
+    ),
+    "golden": (
+        "mipin golden make model.onnx data.npz --target 3 -o case",
+        "mipin golden verify case values.npz",
+    ),
+}
+"""What the help of each command opens with."""
 TARGET = "class index, or indices into an output of several axes, as 5:1000"
 AUTO = "'auto', the last map or as far down as inverses exist"
 
@@ -61,14 +100,22 @@ def _parser() -> Parser:
     parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="fit, explain and draw the built-in digits")
+    demo = commands.add_parser("demo", examples=EXAMPLES["demo"], help="fit, explain and draw the built-in digits")
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
 
-    inspect = commands.add_parser("inspect", help="layers, their inverses, and tensors to explain")
+    inspect = commands.add_parser(
+        "inspect", examples=EXAMPLES["inspect"], help="layers, their inverses, and tensors to explain"
+    )
     add_model(inspect)
+    inspect.add_argument(
+        "images", metavar="IMAGES", nargs="?", help="what the model makes of them under each preprocessing preset"
+    )
+    inspect.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
+    inspect.add_argument("--key", metavar="NAME", help="array of an .npz (default x, else x_train)")
+    inspect.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     inspect.add_argument("--target", type=target, metavar="C", help=f"{TARGET}: only the part that it is made of")
 
-    fit = commands.add_parser("fit", help="fit the inverse of one or more classes")
+    fit = commands.add_parser("fit", examples=EXAMPLES["fit"], help="fit the inverse of one or more classes")
     add_model(fit)
     fit.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
     fit.add_argument("--target", required=True, metavar="C[,C...]", help=f"{TARGET}, several, or 'all'")
@@ -93,34 +140,11 @@ def _parser() -> Parser:
     )
     add_preprocessing(fit)
 
-    explain = commands.add_parser("explain", help="attributions and heatmaps of images, by MIP-IN or another method")
-    add_model(explain)
-    explain.add_argument("images", metavar="IMAGES", help="data as for fit")
-    how = explain.add_mutually_exclusive_group(required=True)
-    how.add_argument("--inverse", action=StoreOnce, metavar="FILE", help="MIP-IN: what fit wrote")
-    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="a method, such as guided-backprop")
-    explain.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the method, as samples=50; may be given several times",
-    )
-    explain.add_argument("-o", "--out", required=True, metavar="DIR")
-    explain.add_argument(
-        "--at", metavar="TENSOR", help=f"explain this inner tensor, which an inverse must reach, or {AUTO}"
-    )
-    explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="what is drawn")
-    explain.add_argument("--size", metavar="input|HxW", help="of the maps, resized bilinearly (default the tensor's)")
-    explain.add_argument("--target", type=target, metavar="C", help=f"{TARGET}; an inverse of another is refused")
-    explain.add_argument("--dtype", choices=("float64", "float32"), help="of a method (default float64)")
-    explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
-    explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
-    explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
-    add_calibration(explain, "the method")
-    add_preprocessing(explain)
+    _add_explain(commands)
 
-    patterns = commands.add_parser("patterns", help="fit the patterns of patternnet and pattern-attribution")
+    patterns = commands.add_parser(
+        "patterns", examples=EXAMPLES["patterns"], help="fit the patterns of patternnet and pattern-attribution"
+    )
     add_model(patterns)
     patterns.add_argument("data", metavar="DATA", help="as for fit")
     patterns.add_argument("-o", "--out", required=True, metavar="FILE")
@@ -132,14 +156,16 @@ def _parser() -> Parser:
     patterns.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     add_preprocessing(patterns)
 
-    add_evaluate(commands)
+    add_evaluate(commands, EXAMPLES["evaluate"])
 
-    compare = commands.add_parser("compare", help="a web page of the maps of several methods side by side")
+    compare = commands.add_parser(
+        "compare", examples=EXAMPLES["compare"], help="a web page of the maps of several methods side by side"
+    )
     add_model(compare)
     compare.add_argument("images", metavar="IMAGES", help="data as for fit")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
     add_calibration(compare, "MIP-IN and the pattern methods")
-    compare.add_argument("--methods", type=names, metavar="M[,M...]", help="mip-in and others (default all)")
+    compare.add_argument("--methods", type=names, metavar="M[,M...]", help=METHODS_HELP)
     compare.add_argument(
         "--option",
         action="append",
@@ -160,13 +186,68 @@ def _parser() -> Parser:
     compare.add_argument("--memory", default="2GB", help="what fits and methods may hold (default 2GB)")
     add_preprocessing(compare)
 
-    _add_golden(commands.add_parser("golden", help="golden values, for other implementations to check themselves by"))
+    _add_golden(
+        commands.add_parser(
+            "golden",
+            examples=EXAMPLES["golden"],
+            help="golden values, for other implementations to check themselves by",
+        )
+    )
     return parser
+
+
+def _add_explain(commands: Any) -> None:
+    told = "a page, pictures and arrays of what a model sees in images"
+    explain = commands.add_parser("explain", examples=EXAMPLES["explain"], help=told)
+    add_model(explain)
+    explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, or arrays as for fit")
+    explain.add_argument(
+        "--target",
+        metavar="C",
+        help="predicted (default), a class by index or name, several for every image as 3,7, or indices as 5:1000",
+    )
+    explain.add_argument("--top", type=positive, default=1, metavar="K", help="the K highest classes of each image")
+    explain.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
+    how = explain.add_mutually_exclusive_group()
+    how.add_argument(
+        "--inverse", action=StoreOnce, metavar="FILE", help="what fit wrote, or several as 'class-*.mipin'"
+    )
+    how.add_argument("--method", action=StoreOnce, metavar="NAME", help="such as grad-cam (default mip-in)")
+    explain.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="[METHOD.]NAME=VALUE",
+        help="of the method, as ridge=10 or smoothgrad.samples=50; may be given several times",
+    )
+    explain.add_argument("-o", "--out", metavar="DIR", help="a folder (default MODEL's name with -explained)")
+    explain.add_argument(
+        "--at",
+        metavar="TENSOR",
+        help=f"explain this tensor: 'input', the pixels; {AUTO} (default of mip-in); or one by name",
+    )
+    explain.add_argument("--map", choices=("contribution", "attribution"), default="contribution", help="stored")
+    explain.add_argument(
+        "--size", metavar="input|HxW", help="of the stored maps, resized bilinearly (default the tensor's)"
+    )
+    explain.add_argument("--dtype", choices=("float64", "float32"), help="default float32 of mip-in, float64 of others")
+    explain.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
+    explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
+    explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
+    explain.add_argument("--feature-names", metavar="FILE", help="of table rows: a name a line, or a JSON list")
+    explain.add_argument("--vocabulary", metavar="FILE", help="of token models: a token a line, or a JSON list")
+    explain.add_argument(
+        "--no-cache", dest="cache", action="store_false", help="neither use nor keep what was fitted before"
+    )
+    add_calibration(explain, "the method")
+    add_preprocessing(explain)
 
 
 def _add_golden(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="make|verify")
-    make = commands.add_parser("make", help="write the golden values of one class of a model into a folder")
+    make = commands.add_parser(
+        "make", examples=EXAMPLES["golden"], help="write the golden values of one class of a model into a folder"
+    )
     make.add_argument("model", metavar="MODEL")
     make.add_argument("data", metavar="DATA", help="few samples, as for fit")
     make.add_argument("--target", type=target, required=True, metavar="C", help=TARGET)
@@ -177,7 +258,9 @@ def _add_golden(parser: Parser) -> None:
     add_output(make)
     add_preprocessing(make)
     verify = commands.add_parser(
-        "verify", help="compare arrays of another implementation; exit code 1 where one is off"
+        "verify",
+        examples=EXAMPLES["golden"],
+        help="compare arrays of another implementation; exit code 1 where one is off",
     )
     verify.add_argument("case", metavar="CASE", help="the folder of a case")
     verify.add_argument("candidate", metavar="CANDIDATE", help=".npz or .safetensors under the manifest's names")

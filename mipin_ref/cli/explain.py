@@ -1,124 +1,141 @@
-"""`mipin explain`: arrays and pictures of any number of images, batch by batch."""
+"""`mipin explain`: what a model sees in images: a page, pictures and arrays of any number of them, batch by batch."""
 
 from __future__ import annotations
 
-import json
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 import mipin_ref as mr
-from mipin_ref.cli.attributor import by_inverse, by_method
-from mipin_ref.cli.files import open_samples, read_readable, tell_broken, told_of_turned
-from mipin_ref.cli.model import load_model, told_of_end
-from mipin_ref.cli.outputs import PICTURES, claim_folder
-from mipin_ref.cli.pictures import ROWS, Maps, image_size, write_heatmaps, write_overlays, write_pages
-from mipin_ref.cli.spool import npz_in_batches
-from mipin_ref.data import names_of
+from mipin_ref.cli.explain_asked import asked_of
+from mipin_ref.cli.files import tell_broken, told_of, told_of_turned
+from mipin_ref.cli.model import open_model
+from mipin_ref.cli.outputs import claim_folder
+from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
-from mipin_ref.files import make_folder
-from mipin_ref.layers import HostArray
+from mipin_ref.explain.cache import Cache, cache_folder
+from mipin_ref.explain.explainer import Explainer
+from mipin_ref.explain.inputs import read_lines
+from mipin_ref.explain.settle import settle
+from mipin_ref.explain.shown import (
+    Maps,
+    header_of,
+    joined_maps,
+    maps_of,
+    shown_kind,
+    shown_samples,
+    stored_arrays,
+    told_of_run,
+)
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.progress import progress_bar
+from mipin_ref.report.explained import NAMES, ExplainedFolder
+from mipin_ref.report.explained.earlier import earlier_set
 
-ARRAYS = "attribution.npz"
 LARGEST_MAP = 2048
 BATCH_BYTES = 256 << 20
+ROWS = 10
 PAGES = 10
-"""The most pages in one batch."""
+"""The most tens of samples in one batch."""
+LISTED = 20
+"""Files whose paths are printed; of more, the first and the last."""
 
 
 def explain(options: Namespace) -> int:
-    """Write attribution.npz and, where the explained tensor has an image shape, pictures, batch by batch.
+    """Write a folder: index.html, a picture a sample, attribution.npz.
 
     Broken image files are named and left out. Returns 1 where there are such.
     """
-    out = claim_folder(options, options.out, (ARRAYS, *PICTURES), pictures=True)
-    net = load_model(options)
-    way = by_inverse(net, options) if options.method is None else by_method(net, options)
-    tensor = way.tensor
-    maps = _maps(net, tensor, options)
-    data = open_samples(options, options.images, net, way.fitted)
-    for line in told_of_end(net, tensor, options.at):
+    out = f"{Path(options.model).stem}-explained" if options.out is None else options.out
+    folder = claim_folder(options, out, NAMES, pictures=True)
+    earlier_set(folder)
+    net = open_model(options)
+    size = _size(net, options)
+    asked = asked_of(options, net)
+    explainer = settle(
+        net,
+        Path(options.model),
+        asked,
+        lambda line: print(line, flush=True),
+        Cache(cache_folder() if options.cache else None),
+    )
+    for line in told_of(options.images, explainer.data):
         print(line)
-    make_folder(out)
-    header = {"target": way.target, "tensor": tensor, "model_sha256": net.sha256, **way.header}
-    if data.source.preprocessing is not None:
-        header["preprocessing"] = data.source.preprocessing.as_record()
-    if maps is not None:
-        header["map"] = asdict(maps)
-    arrays, pictures, failures = out / ARRAYS, list[Path](), list[str]()
-    names = None if names_of(data) is None else np.array(names_of(data))
-    size = _batch(net, tensor, maps, np.dtype(way.dtype).itemsize)
-    with (
-        npz_in_batches(arrays, header=json.dumps(header)) as append,
-        progress_bar(True) as begin,
-    ):
-        advance = begin(f"{tensor}, class {way.target}", len(data))
-        for start in range(0, len(data), size):
-            read = read_readable(data, start, start + size)
-            failures += read.failures
-            advance(len(read.failures))
-            if not len(read.x):
-                continue
-            try:
-                res = way.attribute(read.x)
-            except InvalidData as error:
-                # Samples are counted within the batch.
-                raise InvalidData(f"counted from image {start}: {error}" if start else str(error)) from error
-            positions = list(read.positions)
-            append(**_arrays(res), **({} if names is None else {"names": names[positions]}))
-            if maps is not None:
-                drawn = maps.of(res)
-                append(map=drawn)
-                titles = [_title(number, names, res) for number in positions]
-                pictures += _drawn(net, res, read.x, maps, drawn, out, positions, titles)
-            advance(len(read.x))
-        # Nothing is written where nothing was read.
-        code = tell_broken(failures, len(data))
-    print(arrays)
-    if maps is None:
-        print(f"tensor {tensor!r} of shape {list(net.shapes[tensor])} has no image shape: no pictures")
-    for path in pictures:
+    maps = _maps(net, explainer.tensor, size, options)
+    paths = _written(explainer, folder, maps, options)
+    code = tell_broken(explainer.failures, len(explainer.data))
+    for path in paths if len(paths) <= LISTED else [*paths[:4], paths[-1]]:
         print(path)
-    for line in told_of_turned(options.images, data):
+    if len(paths) > LISTED:
+        print(f"and {len(paths) - 5:,} pictures between the last two")
+    for line in told_of_turned(options.images, explainer.data):
         print(line)
+    print(
+        f"next: open {paths[0]} in a browser; other methods beside this one: mipin compare {options.model} "
+        f"{options.images} -o report.html"
+    )
     return code
 
 
-def _title(number: int, names: npt.NDArray[np.str_] | None, res: mr.Attribution) -> str:
-    """What a picture says of its image: number, file, class."""
-    named = "" if names is None else f" {names[number]}"
-    return f"#{number}{named}, class {res.target}"
+def _written(explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace) -> list[Path]:
+    """The paths of what is written."""
+    features, vocabulary = (
+        None if one is None else read_lines(one) for one in (options.feature_names, options.vocabulary)
+    )
+    header = header_of(explainer, None if maps is None else asdict(maps))
+    told = told_of_run(explainer, Path(options.model).name)
+    count, size = len(explainer.rows), _batch(explainer, maps)
+    with ExitStack() as stack:
+        begin = stack.enter_context(progress_bar(not explainer.shows_progress))
+        advance = begin(f"explaining {explainer.tensor}, {_classes(explainer)}", count)
+        made: ExplainedFolder | None = None
+        for start in range(0, count, size):
+            x, results = explainer.explain(start, start + size)
+            drawn = [maps_of(explainer, res) for res in results]
+            if made is None:
+                kind = shown_kind(explainer, drawn[0])
+                opened = ExplainedFolder(folder, told, kind=kind, feature_names=features, header=header)
+                made = stack.enter_context(opened)
+            arrays = stored_arrays(explainer, results, start)
+            if maps is not None:
+                arrays["map"] = joined_maps([maps.of(res) for res in results])
+            made.add(shown_samples(explainer, x, results, drawn, start, vocabulary), arrays)
+            advance(len(x))
+        assert made is not None
+        return made.finish()
 
 
-def _arrays(res: mr.Attribution) -> dict[str, HostArray]:
-    """What is stored of a result: a source signal and a completeness gap of methods that have them."""
-    names = ("value", "attribution", "contribution", "output")
-    arrays: dict[str, HostArray] = {name: getattr(res, name) for name in names}
-    if res.signal is not None:
-        arrays["source"] = res.signal
-    if res.delta is not None:
-        arrays["delta"] = res.delta
-    return arrays
+def _classes(explainer: Explainer) -> str:
+    classes = {int(c) for c in explainer.targets.ravel()}
+    return explainer.names.of(min(classes)) if len(classes) == 1 else f"{len(classes)} classes"
 
 
-def _maps(net: mr.Network, tensor: str, options: Namespace) -> Maps | None:
-    """Which maps to draw: signed ones of the input, the positive part inside; None where the tensor is no image."""
-    positive = tensor != net.input
+def _size(net: mr.Network | ForwardOnly, options: Namespace) -> tuple[int, int] | None:
+    """The size of stored maps that `--size` asks for, None for the tensor's own."""
     if options.size is None:
-        return None if image_size(net, tensor) is None else Maps(options.map, positive)
+        return None
     size = image_size(net, net.input) if options.size == "input" else _height_and_width(options.size)
+    if options.at in net.shapes and image_size(net, options.at) is None:
+        raise _no_map(net, options.at)
     if size is None:
         raise InvalidData(f"--size input: the input {net.input!r} of shape {list(net.input_shape)} is no image")
-    if image_size(net, tensor) is None:
-        raise InvalidData(f"--size: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map to resize")
-    return Maps(options.map, positive, size)
+    return size
+
+
+def _maps(net: mr.Network | ForwardOnly, tensor: str, size: tuple[int, int] | None, options: Namespace) -> Maps | None:
+    """The maps to store: signed ones of the input, the positive part inside; None where the tensor is no image."""
+    if tensor not in net.shapes or image_size(net, tensor) is None:
+        if size is not None:
+            raise _no_map(net, tensor)
+        return None
+    return Maps(options.map, tensor != net.input, size)
+
+
+def _no_map(net: mr.Network | ForwardOnly, tensor: str) -> InvalidData:
+    return InvalidData(f"--size: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map to resize")
 
 
 def _height_and_width(text: str) -> tuple[int, int]:
@@ -131,28 +148,11 @@ def _height_and_width(text: str) -> tuple[int, int]:
     return size
 
 
-def _batch(net: mr.Network, tensor: str, maps: Maps | None, itemsize: int) -> int:
-    """Images in a batch: whole pages whose arrays stay small, one page at least."""
-    height, width = (maps and maps.size) or (0, 0)
-    # Value, source, attribution, contribution; the map.
-    page = ROWS * itemsize * (4 * prod(net.shapes[tensor]) + height * width)
-    return ROWS * max(1, min(PAGES, BATCH_BYTES // page))
-
-
-def _drawn(
-    net: mr.Network,
-    res: mr.Attribution,
-    x: HostArray,
-    maps: Maps,
-    drawn: HostArray,
-    out: Path,
-    positions: Sequence[int],
-    titles: Sequence[str],
-) -> list[Path]:
-    """The pictures of a batch. positions: of its images among all; the first page is that of the first image."""
-    start = positions[0]
-    paths = write_heatmaps(drawn, out, positions)
-    paths += write_pages(net, [res], out, titles, start // ROWS)
-    if maps.positive and maps.size is not None and maps.size == image_size(net, net.input):
-        paths += write_overlays(net, res, x, drawn, maps.kind, out, titles, start // ROWS)
-    return paths
+def _batch(explainer: Explainer, maps: Maps | None) -> int:
+    """Samples in a batch: tens whose arrays stay small, ten at least."""
+    net, ranks = explainer.net, explainer.targets.shape[1]
+    height, width = (maps and maps.size) or explainer.inputs.picture or (0, 0)
+    # Value, source, attribution, contribution; the maps.
+    values = 4 * prod(net.shapes.get(explainer.tensor, net.input_shape)) + 2 * height * width
+    ten = ROWS * 8 * ranks * values
+    return int(ROWS * max(1, min(PAGES, BATCH_BYTES // max(1, ten))))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,13 @@ from mipin_ref.data import (
     SharedFile,
     first,
     left_out_of,
-    names_of,
     open_data,
     open_labels,
+    preprocessing_named,
     turned_of,
 )
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import InvalidData
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.text import one_line
 
 Ints = npt.NDArray[np.int64]
@@ -31,17 +31,13 @@ SOME_BROKEN = 1
 """Exit code where some of the images could not be read, and the others were explained."""
 
 
-def open_samples(options: Namespace, path: str, net: mr.Network, fitted: Fitted | None = None) -> Samples:
+def open_samples(options: Namespace, path: str, net: mr.Network | ForwardOnly) -> Samples:
     """The data of a path as the network's input, after a line on how; `--limit` samples of it.
 
-    fitted: what they are to be explained by, whose preprocessing is theirs. For a cluster they are such that workers
-    open the path themselves. Raises InvalidData where an option asks for another preprocessing than the fit's.
+    For a cluster they are such that workers open the path themselves.
     """
-    preprocessing, told = preprocessing_of(options, net), ""
-    if fitted is not None:
-        preprocessing = fitted.preprocessing_of(preprocessing)
-        told = f"; as {fitted.told}" + ("" if preprocessing.exif == fitted.preprocessing.exif else ", but for EXIF")
-    print(f"{path}: {preprocessing.describe()}{told}", flush=True)
+    preprocessing = preprocessing_of(options, net)
+    print(f"{path}: {preprocessing.describe()}", flush=True)
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
     else:
@@ -64,39 +60,6 @@ def told_of_turned(path: str, data: Samples) -> list[str]:
         return []
     were = "image was" if count == 1 else "images were"
     return [f"{path}: {count} {were} turned upright, as EXIF says (--no-exif takes them as they are stored)"]
-
-
-@dataclass(frozen=True)
-class Readable:
-    """The samples of a batch that can be read.
-
-    x: [n, *input_shape]; positions: [n] of them in the data; failures: why each of the others cannot be.
-    """
-
-    x: npt.NDArray[Any]
-    positions: Sequence[int]
-    failures: Sequence[str]
-
-
-def read_readable(data: Samples, start: int, stop: int) -> Readable:
-    """The samples start to stop, less image files that are broken.
-
-    Raises InvalidData or CorruptFile where data of another kind cannot be read.
-    """
-    positions = range(start, min(stop, len(data)))
-    try:
-        return Readable(data[start:stop], positions, [])
-    except (InvalidData, CorruptFile):
-        if names_of(data) is None:
-            raise
-    parts, readable, failures = [data[:0]], [], []
-    for position in positions:
-        try:
-            parts.append(data[position : position + 1])
-            readable.append(position)
-        except (InvalidData, CorruptFile) as error:
-            failures.append(str(error))
-    return Readable(np.concatenate(parts), readable, failures)
 
 
 def tell_broken(failures: Sequence[str], images: int) -> int:
@@ -145,29 +108,20 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
     return labels
 
 
-def preprocessing_of(options: Namespace, net: mr.Network) -> Preprocessing:
-    return Preprocessing(options.scale, options.mean, options.std, net.input_shape, options.exif)
+def preprocessing_of(options: Namespace, net: mr.Network | ForwardOnly) -> Preprocessing:
+    """That which the options state; bytes divided by 255 where they state none."""
+    asked = asked_preprocessing(options) or Preprocessing()
+    return replace(asked, shape=net.input_shape, exif=options.exif)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A file that was fitted on data of a known preprocessing; told: that it was, in words."""
+def asked_preprocessing(options: Namespace) -> Preprocessing | None:
+    """That of `--preprocess`, or of `--scale`, `--mean` and `--std`; None where none of them is given.
 
-    file: str
-    preprocessing: Preprocessing
-    told: str
-
-    def preprocessing_of(self, given: Preprocessing) -> Preprocessing:
-        """That of the calibration data, for samples as the options describe them: image files that are not to be turned
-        are not, as calibration data that are arrays say nothing of it.
-
-        Raises InvalidData, with both values, where the options state another number.
-        """
-        differs = self.preprocessing.difference(given)
-        if differs is not None:
-            name, there, here = differs
-            raise InvalidData(
-                f"--{name} {there}: {self.file!r} was fitted with {name} {here}; leave --{name} out, or fit again"
-            )
-        scale = self.preprocessing.scale if given.scale is None else given.scale
-        return replace(self.preprocessing, scale=scale, shape=given.shape, exif=self.preprocessing.exif and given.exif)
+    Raises InvalidData where both are.
+    """
+    plain = Preprocessing(options.scale, options.mean, options.std)
+    if options.preprocess is None:
+        return plain if plain.changes_values else None
+    if plain.changes_values:
+        raise InvalidData("--preprocess says all of the preprocessing: leave --scale, --mean and --std out")
+    return preprocessing_named(options.preprocess)

@@ -37,6 +37,7 @@ def _make(options: Namespace) -> int:
     for line in told_of_turned(options.data, data):
         print(line)
     print(f"{options.out}: {len(case.tensors)} tensors of {case.manifest['samples']} samples")
+    print(f"next: mipin golden verify {options.out} VALUES, with the arrays of another implementation")
     return 0
 
 

@@ -13,9 +13,21 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.files import check_folder, check_writable
 from mipin_ref.graph.open import external_files
 
-INPUTS = ("model", "data", "images", "labels", "calibration", "inverse", "patterns", "class_names", "boxes")
+INPUTS = (
+    "model",
+    "data",
+    "images",
+    "labels",
+    "calibration",
+    "inverse",
+    "patterns",
+    "class_names",
+    "boxes",
+    "feature_names",
+    "vocabulary",
+)
 """Arguments that name what is read, of all commands that write."""
-PICTURES = ("heatmap_*.png", "page_*.png", "overlay_*.png")
+PICTURES = ("heatmap_*.png", "page_*.png")
 
 Identity = tuple[int, int]
 

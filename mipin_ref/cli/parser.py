@@ -15,11 +15,20 @@ USAGE_ERROR = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """As argparse's, but for errors: one line that ends in where help is, and the nearest of what is known."""
+    """As argparse's, but for errors: one line that ends in where help is, and the nearest of what is known.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    examples: lines that help opens with.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.given: set[str] = set()
+        self._examples = tuple(examples)
+
+    def format_help(self) -> str:
+        """As argparse's, behind examples: what most people look for."""
+        lines = "".join(f"  {one}\n" for one in self._examples)
+        return (f"examples:\n{lines}\n" if lines else "") + super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.given = set()

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.graph.forward import logits
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.layers import HostArray
-from mipin_ref.report.overlay import overlay_page
 from mipin_ref.report.picture import explanation_page, save_png
-from mipin_ref.report.saliency import saliency
 
 ROWS = 10
-KINDS = {
-    "attribution": "attribution A\n(channel mean, ReLU)",
-    "contribution": "contribution A * X\n(channel sum, ReLU)",
-}
-RELEVANCE = "relevance\n(channel sum, ReLU)"
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Which maps are drawn: `kind` and `positive` as in `saliency`; size: (H, W), None for the tensor's own."""
-
-    kind: Literal["contribution", "attribution"] = "contribution"
-    positive: bool = False
-    size: tuple[int, int] | None = None
-
-    def of(self, res: mr.Attribution) -> HostArray:
-        """[N, H, W]."""
-        return saliency(res, self.kind, self.positive, self.size)
-
-
-def image_size(net: mr.Network, tensor: str) -> tuple[int, int] | None:
+def image_size(net: mr.Network | ForwardOnly, tensor: str) -> tuple[int, int] | None:
     """(H, W) of a tensor, None where it has not two spatial axes."""
     shape, axis = net.shapes[tensor], net.channel_axis(tensor)
     size = [length for number, length in enumerate(shape, 1) if number != axis]
@@ -68,7 +46,7 @@ def write_pages(
     if results[0].signal is not None:
         source = np.concatenate([res.source for res in results])
         if not inner:
-            of_source = np.concatenate([logits(net, r.source)[:, r.target] for r in results])
+            of_source = np.concatenate([net.scoring()(r.source, 0)[:, r.target] for r in results])
     paths = []
     for number, start in enumerate(range(0, len(value), ROWS), first):
         rows = slice(start, start + ROWS)
@@ -85,37 +63,5 @@ def write_pages(
             heading=f"tensor {results[0].tensor}" if inner else "",
         )
         paths.append(out / f"page_{number:03d}.png")
-        save_png(page, paths[-1])
-    return paths
-
-
-def write_overlays(
-    net: mr.Network,
-    res: mr.Attribution,
-    x: HostArray,
-    maps: HostArray,
-    kind: str,
-    out: Path,
-    titles: Sequence[str],
-    first: int = 0,
-) -> list[Path]:
-    """overlay_###.png of ten samples each: input, map, map over the input.
-
-    res: of an inner tensor; x: [N, *input_shape]; maps: [N, H, W] >= 0 at the input's size, of the given kind; titles:
-    one a sample; first: number of the first page.
-    """
-    paths = []
-    for number, start in enumerate(range(0, len(x), ROWS), first):
-        rows = slice(start, start + ROWS)
-        page = overlay_page(
-            x[rows],
-            maps[rows],
-            res.output[rows],
-            titles[rows],
-            kind=KINDS[kind] if res.multiplier or kind != "contribution" else RELEVANCE,
-            channel_axis=net.channel_axis(net.input),
-            heading=f"tensor {res.tensor}",
-        )
-        paths.append(out / f"overlay_{number:03d}.png")
         save_png(page, paths[-1])
     return paths

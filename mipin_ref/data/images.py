@@ -75,6 +75,11 @@ class ImageFiles:
         return np.dtype(np.uint8)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files, one an image."""
+        return self._files
+
+    @property
     def turned(self) -> int:
         """How many of the images decoded so far were turned upright."""
         return len(self._turned)
@@ -122,15 +127,9 @@ class ImageFiles:
 
     def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
         """One image [channels, height, width]."""
-        with _readable(path), Image.open(path, formats=FORMATS) as image:
-            _refuse_deep(image, path)
-            image.load()
-            turn = _turn(image) if self._exif else None
-            # Pillow warns where a palette's transparency is lost in one step.
-            opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
-            converted = opaque.convert("L" if self._channels == 1 else "RGB")
-            if turn is not None:
-                converted = converted.transpose(turn)
+        with _readable(path):
+            converted, turned = _upright(path, self._channels, exif=self._exif)
+            if turned:
                 self._turned.add(path)
             if self._resized:
                 converted = resized_to_cover(converted, self._height, self._width)
@@ -138,6 +137,24 @@ class ImageFiles:
         if pixels.shape[:2] != (self._height, self._width):
             raise InvalidData(f"{path}: the image changed its size while it was in use")
         return np.moveaxis(pixels.reshape(self._height, self._width, self._channels), -1, 0)
+
+
+def opened_upright(path: Path, channels: int, *, exif: bool = True) -> Image.Image:
+    """An image file in its own size, as RGB or grayscale. Raises CorruptFile, InvalidData as `ImageFiles` does."""
+    with _readable(path):
+        return _upright(path, channels, exif=exif)[0]
+
+
+def _upright(path: Path, channels: int, *, exif: bool) -> tuple[Image.Image, bool]:
+    """The same, and whether it was turned."""
+    with Image.open(path, formats=FORMATS) as image:
+        _refuse_deep(image, path)
+        image.load()
+        turn = _turn(image) if exif else None
+        # Pillow warns where a palette's transparency is lost in one step.
+        opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+        converted = opaque.convert("L" if channels == 1 else "RGB")
+        return (converted if turn is None else converted.transpose(turn)), turn is not None
 
 
 def resized_to_cover(image: Image.Image, height: int, width: int) -> Image.Image:

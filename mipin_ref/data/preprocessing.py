@@ -23,7 +23,8 @@ class Preprocessing:
     scale: divisor of every stored value; None means 255 for uint8 and 1 for floating-point values;
     mean, std: one number, or one per channel (axis 1; the last axis where only that one holds the channels);
     shape: per-sample shape of the network's input; None keeps the stored one;
-    exif: whether image files are turned as their EXIF orientation says, or taken as they are stored.
+    exif: whether image files are turned as their EXIF orientation says, or taken as they are stored;
+    bgr: whether the channels are handed to the network in the order blue, green, red, as mean and std then are.
     Floating-point values are left alone, dtype included, where scale, mean and std are all None.
     Raises InvalidData where a number is not finite, scale is 0, or std or an axis of shape is not positive.
     """
@@ -33,6 +34,7 @@ class Preprocessing:
     std: float | Sequence[float] | None = None
     shape: Sequence[int] | None = None
     exif: bool = True
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None:
@@ -68,6 +70,9 @@ class Preprocessing:
     def as_record(self) -> dict[str, Any]:
         """Plain JSON that a file keeps: every field, and what is done to image files of this shape."""
         plain: dict[str, Any] = asdict(self)
+        if not self.bgr:
+            # As files said before there was another order.
+            del plain["bgr"]
         plain["scale"] = None if self.scale is None else float(self.scale)
         geometry = None if self.shape is None else image_geometry(self.shape)
         return plain | {"images": None if geometry is None else _image_record(tuple(self.shape or ()), geometry)}
@@ -93,7 +98,7 @@ class Preprocessing:
             if there is not None and _plain(there) != _plain(without if here is None else here):
                 default = "255 for bytes, else 1" if name == "scale" else "none"
                 return name, _text(_numbers(name, there)), default if here is None else _text(_numbers(name, here))
-        return None
+        return ("order of channels", "BGR", "RGB") if given.bgr and not self.bgr else None
 
     def does_as(self, other: Preprocessing) -> bool:
         """Whether both do the same to stored values."""
@@ -109,6 +114,8 @@ class Preprocessing:
             parts.append(f"minus mean {_text(_numbers('mean', self.mean))}")
         if self.std is not None:
             parts.append(f"divided by std {_text(_numbers('std', self.std))}")
+        if self.bgr:
+            parts.append("channels in the order BGR")
         line = ", then ".join(parts)
         if self.shape is not None:
             line += f"; each sample as {list(self.shape)}"

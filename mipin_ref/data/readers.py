@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,17 @@ def open_data(
         stored, channels_first = _open_stored(place, key, preprocessing)
         source = Source("file", preprocessing)
         return View(stored, preprocessing, origin=str(place), channels_first=channels_first, source=source)
+
+
+def open_images(files: Sequence[Path], preprocessing: Preprocessing = AS_STORED) -> Samples:
+    """Samples [N, ...] of PNG and JPEG files, in the order given. Raises InvalidData, CorruptFile, naming the file."""
+    for file in files:
+        if _existing(file).is_dir():
+            raise InvalidData(f"{file}: a folder among image files; give the folder alone")
+    stored = images.ImageFiles(
+        files, preprocessing.shape, exif=preprocessing.exif, names=[printable(file.name) for file in files]
+    )
+    return View(stored, preprocessing, origin="x", channels_first=True, source=Source("file", preprocessing))
 
 
 def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDArray[np.int64]:

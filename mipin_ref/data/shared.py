@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.data.part import first, left_out_of, names_of
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
-from mipin_ref.data.view import Index, Samples, first, left_out_of, names_of
+from mipin_ref.data.view import Index, Samples
 from mipin_ref.errors import CorruptFile, InvalidData
 
 

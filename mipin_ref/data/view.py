@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -80,6 +81,7 @@ class View:
             )
         self._sample = wanted
         self._working, self._dtype, self._scale = _conversion(np.dtype(stored.dtype), preprocessing, origin)
+        self._reversed = self._colours() if preprocessing.bgr else None
         self._mean = self._statistic("mean", preprocessing.mean)
         self._std = self._statistic("std", preprocessing.std)
 
@@ -87,6 +89,21 @@ class View:
     def names(self) -> tuple[str, ...] | None:
         """The names of image files, fit to print; None of samples that have none."""
         return getattr(self._stored, "names", None)
+
+    @property
+    def files(self) -> tuple[Path, ...] | None:
+        """The image files; None of samples that are none."""
+        return getattr(self._stored, "files", None)
+
+    @property
+    def pixels(self) -> bool:
+        """Whether bytes are stored, which are the pixels of images."""
+        return np.dtype(self._stored.dtype) == np.uint8
+
+    @property
+    def stored_sample(self) -> tuple[int, ...]:
+        """The shape of a sample as it is stored."""
+        return self._stored_sample
 
     @property
     def left_out(self) -> str:
@@ -123,6 +140,8 @@ class View:
             values = np.array(stored, dtype=self._working, order="C")
         except MemoryError as error:
             raise InvalidData(f"{self._origin}: {len(stored)} samples at once do not fit in memory") from error
+        if self._reversed is not None:
+            values = np.ascontiguousarray(np.flip(values, self._reversed))
         if self._scale is not None:
             values /= self._scale
         for statistic, in_place in ((self._mean, np.subtract), (self._std, np.divide)):
@@ -132,6 +151,16 @@ class View:
         if self._transposed:
             values = np.moveaxis(values, 1, -1)
         return np.ascontiguousarray(values.reshape(len(values), *self._sample), dtype=self._dtype)
+
+    def _colours(self) -> int:
+        """The axis, counted with the batch, of three channels as they are stored. Raises InvalidData without one."""
+        axis = _channel_axis(self._stored_sample, 3) if len(self._stored_sample) == 3 else None
+        if axis is None:
+            raise InvalidData(
+                f"{self._origin}: samples of shape {list(self._stored_sample)} have no three channels to be put in the "
+                "order BGR"
+            )
+        return axis
 
     def _statistic(
         self, name: str, value: float | Sequence[float] | None
@@ -226,67 +255,3 @@ def _checked_index(index: Any, samples: int, origin: str) -> Index:
         raise InvalidData(f"{origin}: sample index out of range, there are {samples} samples")
     positions = positions.astype(np.intp)
     return np.where(positions < 0, positions + samples, positions)
-
-
-class _Part:
-    def __init__(self, samples: Samples, start: int, stop: int) -> None:
-        self._samples, self._start, self._count = samples, start, stop - start
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        every_name = names_of(self._samples)
-        return None if every_name is None else every_name[self._start : self._start + self._count]
-
-    @property
-    def left_out(self) -> str:
-        return left_out_of(self._samples)
-
-    @property
-    def turned(self) -> int:
-        return turned_of(self._samples)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self._count, *self._samples.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._samples.dtype
-
-    @property
-    def source(self) -> Source:
-        return self._samples.source
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: Index, /) -> npt.NDArray[Any]:
-        if isinstance(index, slice) and index.step in (None, 1):
-            start, stop, _ = index.indices(self._count)
-            return self._samples[self._start + start : self._start + max(start, stop)]
-        return self._samples[self._start + np.arange(self._count)[index]]
-
-
-def names_of(samples: Samples) -> tuple[str, ...] | None:
-    """The names of the files that samples come from, one each and fit to print; None where they are not images."""
-    return getattr(samples, "names", None)
-
-
-def left_out_of(samples: Samples) -> str:
-    """What the folder that samples come from holds besides, in words; "" for nothing."""
-    return str(getattr(samples, "left_out", ""))
-
-
-def turned_of(samples: Samples) -> int:
-    """How many of the images that were read so far were turned upright, as their EXIF orientation says."""
-    return int(getattr(samples, "turned", 0))
-
-
-def part(samples: Samples, start: int, stop: int) -> Samples:
-    """Samples [start, stop), as lazy as they were."""
-    return _Part(samples, start, min(stop, len(samples)))
-
-
-def first(samples: Samples, count: int) -> Samples:
-    """The first `count` samples, as lazy as they were."""
-    return part(samples, 0, count)

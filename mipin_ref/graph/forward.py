@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,7 +20,7 @@ from mipin_ref.graph.front import Front
 from mipin_ref.graph.layer_list import LayerList
 from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.graph.runtime import session as session
-from mipin_ref.layers import HostArray, Stateful
+from mipin_ref.layers import HostArray, Shape, Stateful
 from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2
@@ -106,17 +106,17 @@ class Recorder:
         net = self._net
         check_batch(net, x)
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
-            x = np.ascontiguousarray(x, net.dtype) if net.reads is None else _integers(x, net.reads)
-        _check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
+            x = np.ascontiguousarray(x, net.dtype) if net.reads is None else as_integers(x, net.reads)
+        check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
         started = {net.input: x} if self._front is None else {net.input: x} | self._front(x, net.dtype)
         for name in self._started:
             if name != net.input:
-                _check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+                check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
         outputs = self._run({name: started[name] for name in self._started})
         values = dict(zip(self._fetched, outputs, strict=True))
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
         for name, value in values.items():
-            _check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+            check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
         values.update({name: started[name] for name in self._started if name in self._wanted})
         return Record(values, switches)
 
@@ -145,7 +145,20 @@ def logits(net: LayerList, x: HostArray, *, batch_size: int = 256) -> HostArray:
     return np.concatenate(parts).reshape(len(x), -1)
 
 
-def check_batch(net: LayerList, x: Any) -> None:
+Scoring = Callable[[HostArray, int], HostArray]
+"""Samples [n, *input_shape] and the position of the first in the data -> what is explained of every target [n, C]."""
+
+
+class Reads(Protocol):
+    """What is asked of a network about what it reads."""
+
+    @property
+    def input_shape(self) -> Shape: ...
+    @property
+    def whole(self) -> bool: ...
+
+
+def check_batch(net: Reads, x: Any) -> None:
     """Raises InvalidData where x is no floating-point array [n, *input_shape]."""
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if not isinstance(shape, tuple) or not isinstance(dtype, np.dtype):
@@ -158,7 +171,7 @@ def check_batch(net: LayerList, x: Any) -> None:
         raise InvalidData(f"data are {dtype}; pass floating point, scaled as in training (for bytes often x / 255)")
 
 
-def _integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
+def as_integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     """Samples as the integers that the network reads. Raises InvalidData where they are none."""
     with np.errstate(invalid="ignore"):  # NaN and Inf are told as other numbers
         whole = np.ascontiguousarray(x, dtype)
@@ -167,7 +180,7 @@ def _integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     return whole
 
 
-def _check_finite(a: HostArray, what: str) -> None:
+def check_finite(a: HostArray, what: str) -> None:
     if a.dtype.kind != "f":
         return
     # Minimum and maximum carry NaN and Inf without a temporary of a's size.

@@ -26,6 +26,22 @@ def leading_to(layers: Sequence[L], tensors: Collection[str]) -> list[L]:
     return kept[::-1]
 
 
+def usual_axis(shape: Shape) -> int | None:
+    """The axis, counted with the batch, that holds the channels of a sample of which nothing but its shape is known.
+
+    None of a sample of fewer than three axes; else the first, unless only the last has a typical length (1 or 3).
+    """
+    if len(shape) < 3:
+        return None
+    return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+
+
+def image_size(shape: Shape, axis: int | None) -> tuple[int, int] | None:
+    """The height and width of a sample of which `axis`, counted with the batch, holds channels; None of no image."""
+    size = [length for at, length in enumerate(shape, 1) if at != axis]
+    return (size[0], size[1]) if len(size) == 2 else None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerList(OneLine, InNotebook):
     """Layers in execution order, all of them on the way from `input` to `logits`: all that running a network takes.
@@ -100,14 +116,9 @@ class LayerList(OneLine, InNotebook):
         """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
 
         It is what a Conv or a pool calls axis 1, carried to its neighbours by the layers that keep axes apart. Where
-        none is near, a sample of three axes is [C, H, W], unless only its last axis has a typical length (1 or 3).
+        none is near, see `usual_axis`.
         """
-        if name in self._channel_axes:
-            return self._channel_axes[name]
-        shape = self.shapes[name]
-        if len(shape) < 3:
-            return None
-        return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
+        return self._channel_axes[name] if name in self._channel_axes else usual_axis(self.shapes[name])
 
     def told_axis(self, name: str) -> int | None:
         """The same as a layer tells it, near or far; None where none does."""
@@ -116,9 +127,7 @@ class LayerList(OneLine, InNotebook):
     @property
     def input_size(self) -> tuple[int, int] | None:
         """The height and width of the input where it is an image: two axes beside that of its channels, if any."""
-        axis = self.channel_axis(self.input)
-        size = [length for at, length in enumerate(self.input_shape, 1) if at != axis]
-        return (size[0], size[1]) if len(size) == 2 else None
+        return image_size(self.input_shape, self.channel_axis(self.input))
 
     @cached_property
     def _channel_axes(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.stem import stem_of
+from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
@@ -210,4 +212,6 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         above=reached.above,
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
+        metadata=metadata_of(opened.proto),
+        labels=labels_of(opened.proto, prod(rewritten.target_shape)),
     )

@@ -65,6 +65,11 @@ class Measure:
         return None if self.known or told is None or told["failure"] is None else runtime_reason(told["failure"])
 
     @property
+    def elements(self) -> int:
+        """Elements of all tensors of a sample whose axis of samples can be told."""
+        return sum(prod(one.sample) for one in self._found[0].values())
+
+    @property
     def apart(self) -> int | None:
         """How many samples each run must have, where the file can be run on no other number; else None."""
         return self._found[1]

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from mipin_ref.display import LONGEST
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
-from mipin_ref.graph.forward import logits
+from mipin_ref.graph.forward import Recorder, Scoring, logits
 from mipin_ref.graph.head import Head, HeadKind, probabilities
 from mipin_ref.graph.layer_list import LayerList
 from mipin_ref.graph.problem import Problem, unsupported
-from mipin_ref.layers import HostArray, Shape
+from mipin_ref.graph.targeted import Targeted, dims
+from mipin_ref.layers import HostArray
 from mipin_ref.table import format_table
 from mipin_ref.text import printable
 
@@ -30,24 +30,20 @@ MADE = 4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Network(LayerList):
+class Network(LayerList, Targeted):
     """An ONNX classifier as layers, in execution order, all of them on the way from `input` to the logits.
 
     input_shape: per sample; the batch is free whatever the file says. dtype: of weights and activations. output_names:
-    every output of the file; output: the one explained; logits: the tensor explained, which is the output itself or,
-    where a head was removed, what stands in front of it; axes of length one beside the classes are taken off, and an
-    output [N] has the one class 0. target_shape: of a sample of the output, which a target is an index into; a tuple
-    where several axes are longer than one. removed: the head, a final Softmax or Sigmoid. aliases: names of the file
-    whose tensor survives under another name; folded: names of the file whose values a rewrite took away. sha256: of the
-    file, followed by the weights that lie beside it, as it names them, and of what its inputs were bound to. apart:
-    source -> tensor -> the nodes without an inverse that lie between them; hides: the same by all ways, those that
-    are state included; problems: all of these; above: tensors of
-    the file in front of the sources.
+    every output of the file; logits: the tensor explained, which is the output itself or, where a head was removed,
+    what stands in front of it; output, target_shape: see Targeted. removed: the head, a final Softmax or Sigmoid.
+    aliases: names of the file whose tensor survives under another name; folded: names of the file whose values a
+    rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names them, and of what
+    its inputs were bound to. apart: source -> tensor -> the nodes without an inverse that lie between them; hides: the
+    same by all ways, those that are state included; problems: all of these; above: tensors of the file in front of the
+    sources. metadata: of the file; labels: names of the classes that its nodes hold, if any.
     """
 
     output_names: tuple[str, ...]
-    output: str
-    target_shape: Shape
     aliases: Mapping[str, str]
     folded: frozenset[str]
     sha256: str
@@ -56,6 +52,8 @@ class Network(LayerList):
     hides: Mapping[str, Mapping[str, tuple[Problem, ...]]] = field(default_factory=dict)
     above: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     @property
     def head(self) -> HeadKind | None:
@@ -109,6 +107,16 @@ class Network(LayerList):
         scores = logits(self, x, batch_size=batch_size)
         return self.probabilities(scores), scores
 
+    def scoring(self) -> Scoring:
+        """The forward pass, from samples to the logits of every target: see `Scoring`. Raises as a Recorder does."""
+        recorder = Recorder(self, [self.logits], keep=True)
+        return lambda x, first: recorder(x, first).values[self.logits].reshape(len(x), -1)
+
+    @property
+    def forward_bytes(self) -> int:
+        """What the forward pass of a sample takes, at most: all tensors at once."""
+        return self.dtype.itemsize * sum(map(prod, self.shapes.values()))
+
     @cached_property
     def blocked(self) -> dict[str, tuple[Problem, ...]]:
         """The tensors that nodes without an inverse keep apart from the logits, each with those nodes."""
@@ -125,11 +133,6 @@ class Network(LayerList):
             for name, problems in apart.get(source, {}).items():
                 reasons.setdefault(name, {}).update(dict.fromkeys(problems))
         return {name: tuple(some) for name, some in reasons.items()}
-
-    @property
-    def classes(self) -> int:
-        """How many targets there are: entries of a sample of the output."""
-        return prod(self.shapes[self.logits])
 
     def tensor(self, name: str) -> str:
         """The surviving name of a tensor of the file.
@@ -167,49 +170,6 @@ class Network(LayerList):
             [problem for problem in self.problems if problem in between],
         )
 
-    def check_target(self, target: object) -> int:
-        """The target as an index into logits [N, classes]. target: a class; where the output has more axes, a tuple.
-
-        Raises InvalidData where it is neither, or out of range.
-        """
-        shape = self.target_shape
-        indices = target if isinstance(target, tuple) else (target,)
-        if len(indices) == 1:
-            # Axes of length one beside the classes need no index.
-            shape = (self.classes,) if max(shape, default=1) == self.classes else shape
-        if any(isinstance(one, bool | np.bool_) or not isinstance(one, int | np.integer) for one in indices):
-            what = "an integer class index" if len(shape) == 1 else f"a tuple of {len(shape)} integers"
-            raise InvalidData(f"target must be {what}, not {shown(target)}")
-        if len(indices) != len(shape):
-            raise InvalidData(
-                f"target {shown(target)} has {len(indices)} indices; output {self.output!r} [N, {_dims(shape)}] needs "
-                f"{len(shape)}"
-            )
-        if any(not 0 <= one < size for one, size in zip(indices, shape, strict=True)):
-            ranges = ", ".join(f"0..{size - 1}" for size in shape)
-            raise InvalidData(
-                f"target {shown(self._plain(indices))} is out of range: output {self.output!r} has "
-                f"{'classes' if len(shape) == 1 else 'indices'} {ranges}"
-            )
-        return int(np.ravel_multi_index(tuple(int(one) for one in indices), shape))
-
-    def known_index(self, index: object) -> int:
-        """An index into logits [N, classes], as saved. Raises InvalidData where it is none."""
-        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < self.classes:
-            raise InvalidData(f"{shown(index)} is no index into {self.classes} logits")
-        return index
-
-    def target(self, index: int) -> int | tuple[int, ...]:
-        """The target that `check_target` took for an index into logits [N, classes], as short as it can be told."""
-        if max(self.target_shape, default=1) == self.classes:
-            return index
-        return self._plain(np.unravel_index(index, self.target_shape))
-
-    @staticmethod
-    def _plain(indices: Sequence[Any]) -> int | tuple[int, ...]:
-        whole = tuple(int(one) for one in indices)
-        return whole[0] if len(whole) == 1 else whole
-
     def cells(self, extra: tuple[str, Sequence[str]] | None = None) -> tuple[list[str], list[list[str]]]:
         """Heading and rows of the table of layers; extra: as of `table`."""
         head = ["#", "layer", "detail", "input", "output", "parameters", "output tensor"]
@@ -218,8 +178,8 @@ class Network(LayerList):
                 str(i),
                 layer.kind,
                 layer.describe(),
-                _dims(layer.in_shape),
-                _dims(layer.out_shape),
+                dims(layer.in_shape),
+                dims(layer.out_shape),
                 f"{layer.parameters:,}" if layer.parameters else "",
                 layer.output,
             ]
@@ -245,15 +205,15 @@ class Network(LayerList):
         """Lines on what goes in and what comes out, below the table of layers."""
         removed = f" (final {', '.join(self.removed.operators)} removed)" if self.removed else ""
         return (
-            f"input {self.input!r} [N, {_dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {_dims(self.shapes[self.logits])}]{removed}, {self.parameters:,} parameters"
+            f"input {self.input!r} [N, {dims(self.input_shape)}] {self.dtype}, "
+            f"logits {self.logits!r} [N, {dims(self.shapes[self.logits])}]{removed}, {self.parameters:,} parameters"
             + (f"\n{self.front}" if self.front else "")
         )
 
     @property
     def front(self) -> str:
         """Lines on the nodes in front of the layers; empty where there are none."""
-        made = [f"{name!r} [N, {_dims(shape)}]" for name, shape in self.sources.items() if name not in self.given]
+        made = [f"{name!r} [N, {dims(shape)}]" for name, shape in self.sources.items() if name not in self.given]
         if self.stem is None or not made:
             return ""
         run, more = self.stem.operators, len(made) - MADE
@@ -277,8 +237,8 @@ class Network(LayerList):
     def __repr__(self) -> str:
         count = len(self.layers)
         return printable(
-            f"Network({shown(self.input, LONGEST)} [N, {_dims(self.input_shape)}] {self.dtype} -> "
-            f"{shown(self.logits, LONGEST)} [N, {_dims(self.shapes[self.logits])}], "
+            f"Network({shown(self.input, LONGEST)} [N, {dims(self.input_shape)}] {self.dtype} -> "
+            f"{shown(self.logits, LONGEST)} [N, {dims(self.shapes[self.logits])}], "
             f"{count} layer{'s' if count != 1 else ''}, {self.parameters:,} parameters, head {self.head})"
         )
 
@@ -288,7 +248,3 @@ def _counted(operators: Counter[str]) -> str:
     told = [f"{count:,} {operator}" for operator, count in operators.most_common(OPERATORS)]
     others = operators.total() - sum(count for _, count in operators.most_common(OPERATORS))
     return ", ".join([*told, *([f"{others:,} others"] if others else [])])
-
-
-def _dims(shape: Shape) -> str:
-    return "×".join(map(str, shape)) or "scalar"

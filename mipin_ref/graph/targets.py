@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.network import Network
+from mipin_ref.graph.targeted import Targeted
 
 
 def is_one(target: Any) -> bool:
@@ -16,7 +16,7 @@ def is_one(target: Any) -> bool:
     return isinstance(target, tuple) or np.ndim(target) == 0
 
 
-def checked_targets(net: Network, target: Any, samples: int, where: str = "") -> npt.NDArray[np.int64]:
+def checked_targets(net: Targeted, target: Any, samples: int, where: str = "") -> npt.NDArray[np.int64]:
     """One index into the logits a sample [samples], from one target for all or one each; where: what asks, with which
     messages begin.
 

@@ -53,6 +53,10 @@ class Method:
     """What it must be fitted with on calibration samples; None of a method that needs none."""
     even: ClassVar[bool] = False
     """Whether A is the same at every location of a map, so that only the contribution tells locations apart."""
+    forward_only: ClassVar[bool] = False
+    """Whether it needs the forward pass alone, so that it runs on any file that onnxruntime runs, at the input."""
+    many_passes: ClassVar[bool] = False
+    """Whether a sample takes hundreds of forward passes."""
 
     def __init_subclass__(cls) -> None:
         """Raises TypeError for a method that does not say itself whether it follows the logit's sign."""

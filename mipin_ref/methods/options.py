@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray
 
 
-def baseline_of(net: Network, given: Any) -> HostArray:
+def baseline_of(net: Network | ForwardOnly, given: Any) -> HostArray:
     """The reference input [1, *input_shape] of an option `baseline`: None for zeros, a number, or one sample.
 
     Raises InvalidData for another shape, for what is no number, and for NaN or Inf.

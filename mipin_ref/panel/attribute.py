@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.backend import Backend, get_backend
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Run
 from mipin_ref.panel.as_captum import only_input, only_target
-from mipin_ref.panel.registry import make_method
+from mipin_ref.panel.fallback import open_any
+from mipin_ref.panel.registry import METHODS, make_method
 
 
 def attribute(
-    net: Network | Model,
+    net: Network | ForwardOnly | Model,
     x: Any,
     target: Any,
     method: str,
@@ -31,12 +34,14 @@ def attribute(
 ) -> Attribution:
     """Attribute a class logit to x, or to an inner tensor, by any method.
 
-    net: a Network, or what `load` takes; x: [N, *input_shape] floats: array, path, or anything with len() and slicing;
-    as in captum a tuple of one batch is that batch, and the result is one Attribution all the same; target: a class, a
-    tuple of indices into an output of more axes, or one of these a sample [N]; method: one of `methods()`; at: a tensor
-    on the way to the logits, by default the input (grad-cam: the last feature map), the output behind a Softmax that
-    was removed meaning the logits; dtype: of signals and results, "float64" or "float32"; batch_size: samples that are
-    swept at a time, by default as many as fit in `memory`; options: of the method, see its class.
+    net: a Network, or what `load` takes, of which methods that need the forward pass alone ("rise", "occlusion",
+    "kernel-shap") also explain what `load` refuses, see `open_any`; x: [N, *input_shape] floats: array, path, or
+    anything with len() and slicing; as in captum a tuple of one batch is that batch, and the result is one Attribution
+    all the same; target: a class, a tuple of indices into an output of more axes, or one of these a sample [N]; method:
+    one of `methods()`; at: a tensor on the way to the logits, by default the input (class activation maps: the last
+    feature map), the output behind a Softmax that was removed meaning the logits; dtype: of signals and results,
+    "float64" or "float32"; batch_size: samples that are swept at a time, by default as many as fit in `memory`;
+    options: of the method, see its class.
     "mip-in" takes `inverse`, an Inverse or several by class, which is applied on its own backend in its own dtype down
     to its own tensor; or `calibration`, samples to fit one on, and the options of `fit`.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
@@ -55,8 +60,19 @@ def attribute(
     """
     way = make_method(method, options)
     run = make_run(backend=backend, dtype=dtype, batch_size=batch_size, memory=memory, progress=progress)
-    network = as_network(net)
-    return way.attribute(network, only_input(network, x), only_target(target), at, run)
+    # Methods of the forward pass take either record.
+    opened = cast(Network, open_any(net)) if way.forward_only else inverted(net, method)
+    return way.attribute(opened, only_input(opened, x), only_target(target), at, run)
+
+
+def inverted(net: Network | ForwardOnly | Model, method: str) -> Network:
+    """The Network that a method needs which goes back through layers. Raises what `load` does."""
+    if not isinstance(net, ForwardOnly):
+        return as_network(net)
+    others = ", ".join(name for name, kind in METHODS.items() if kind.forward_only)
+    raise UnsupportedModel(
+        f"{method} needs the layers of the network, {net.reason}; {others} need its forward pass alone"
+    )
 
 
 def make_run(

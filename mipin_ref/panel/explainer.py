@@ -9,13 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.load import Model, as_network
+from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.load import Model
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.turned import behind, channels_behind, in_front
 from mipin_ref.layers import HostArray
 from mipin_ref.options import checked_choice
-from mipin_ref.panel.attribute import make_run
-from mipin_ref.panel.registry import make_method
+from mipin_ref.panel.attribute import inverted, make_run
+from mipin_ref.panel.fallback import open_any
+from mipin_ref.panel.registry import make_method, method_named
 from mipin_ref.reading import reason
 
 ARGUMENTS = frozenset(signature(make_run).parameters)
@@ -23,7 +25,11 @@ Explain = Callable[..., HostArray]
 
 
 def explain_func(
-    net: Network | Model, method: str, *, kind: Literal["contribution", "attribution"] = "contribution", **given: Any
+    net: Network | ForwardOnly | Model,
+    method: str,
+    *,
+    kind: Literal["contribution", "attribution"] = "contribution",
+    **given: Any,
 ) -> Explain:
     """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
 
@@ -44,7 +50,7 @@ def explain_func(
     (4, 1, 28, 28)
     """
     checked_choice("kind", kind, ("contribution", "attribution"))
-    network = as_network(net)
+    network: Any = open_any(net) if method_named(method).forward_only else inverted(net, method)
     if network.tensor(given.pop("at", network.input)) != network.input:
         raise InvalidData("Quantus compares attributions with inputs: explain the input")
     options = {name: given.pop(name) for name in list(given) if name not in ARGUMENTS}

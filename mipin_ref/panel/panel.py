@@ -14,13 +14,14 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import as_samples
 from mipin_ref.errors import InvalidData, MipinError, shown
 from mipin_ref.graph.forward import check_batch
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.options import check_size
-from mipin_ref.panel.attribute import attribute
+from mipin_ref.panel.attribute import attribute, inverted
 from mipin_ref.panel.mip_in import InverseFitting
 from mipin_ref.panel.registry import make_method, method_named, methods
 
@@ -32,7 +33,8 @@ class Panel:
 
     calibration: samples [N, *input_shape] that MIP-IN and the pattern methods are fitted on when they are first asked:
     array, path, or anything with len() and slicing; None where none of them is to be.
-    names: of the methods, as of `methods()`, in the order wanted; all where None.
+    net: what `open_any` gives; of a file without layers other methods than those of the forward pass fail.
+    names: of the methods, as of `methods()`, in the order wanted; where None all that the network allows.
     fit_options: of `fit`, for MIP-IN; method_options: options by a method's name; backend, dtype, memory: as in `fit`.
     Raises InvalidData, with the nearest names, for an unknown method, and for options that are not the method's.
 
@@ -49,7 +51,7 @@ class Panel:
 
     def __init__(
         self,
-        net: Network,
+        net: Network | ForwardOnly,
         calibration: Any = None,
         *,
         names: Sequence[str] | None = None,
@@ -61,7 +63,7 @@ class Panel:
         progress: bool = False,
     ) -> None:
         self.net = net
-        self.names = tuple(_checked_names(methods() if names is None else names))
+        self.names = tuple(_checked_names(_methods_of(net) if names is None else names))
         for what, given in (("fit_options", fit_options), ("method_options", method_options)):
             if given is not None and not isinstance(given, Mapping):
                 raise InvalidData(f"{what} must be options by name, not {shown(given)}")
@@ -153,7 +155,7 @@ class Panel:
         """The one that all methods of the panel share."""
         if kind not in self._fittings:
             given = {**self._given, "progress": self._progress, **self._for_fit(kind)}
-            self._fittings[kind] = kind(self.net, self._calibration, given)
+            self._fittings[kind] = kind(inverted(self.net, kind.whose), self._calibration, given)
         made = self._fittings[kind]
         assert isinstance(made, kind)
         return made
@@ -168,6 +170,11 @@ class Panel:
             raise
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"classes must be several indices, not {shown(classes)}") from error
+
+
+def _methods_of(net: Network | ForwardOnly) -> list[str]:
+    """All methods; of a file without layers those that need none."""
+    return [name for name in methods() if method_named(name).forward_only or isinstance(net, Network)]
 
 
 def _checked_names(names: Sequence[str]) -> Sequence[str]:

@@ -9,14 +9,22 @@ from typing import Any
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.methods.deep_taylor import DeepTaylor
 from mipin_ref.methods.deeplift import DeepLIFT
+from mipin_ref.methods.eigen_cam import EigenCAM
 from mipin_ref.methods.excitation import ExcitationBackprop
 from mipin_ref.methods.gradcam import GradCAM
+from mipin_ref.methods.gradcam_plus_plus import GradCAMPlusPlus
 from mipin_ref.methods.gradient import Gradient, InputTimesGradient
+from mipin_ref.methods.hires_cam import HiResCAM
 from mipin_ref.methods.integrated import IntegratedGradients
+from mipin_ref.methods.kernel_shap import KernelShap
+from mipin_ref.methods.layer_cam import LayerCAM
 from mipin_ref.methods.lrp import LrpAlphaBeta, LrpEpsilon
 from mipin_ref.methods.method import Method
+from mipin_ref.methods.occlusion import Occlusion
 from mipin_ref.methods.pattern import PatternAttribution, PatternNet
 from mipin_ref.methods.rectified import DeconvNet, GuidedBackprop
+from mipin_ref.methods.rise import Rise
+from mipin_ref.methods.score_cam import ScoreCAM
 from mipin_ref.methods.smoothgrad import SmoothGrad
 from mipin_ref.panel.mip_in import MipIn
 
@@ -32,12 +40,20 @@ METHODS: dict[str, type[Method]] = {
         GuidedBackprop,
         DeepLIFT,
         GradCAM,
+        GradCAMPlusPlus,
+        HiResCAM,
+        LayerCAM,
+        ScoreCAM,
+        EigenCAM,
         LrpEpsilon,
         LrpAlphaBeta,
         DeepTaylor,
         ExcitationBackprop,
         PatternNet,
         PatternAttribution,
+        Rise,
+        Occlusion,
+        KernelShap,
     )
 }
 

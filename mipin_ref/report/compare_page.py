@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mipin_ref.errors import BackendUnavailable, InvalidData
-from mipin_ref.report.signed_png import SignedPng
-from mipin_ref.text import printable
+from mipin_ref.errors import InvalidData
+from mipin_ref.report.signed_png import CUT, SignedPng
+from mipin_ref.report.template import RANKS, render_page
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-TEMPLATES = Path(__file__).parent / "templates"
-RANKS = ("predicted", "2nd", "3rd", "4th", "5th")
 CELL = 112
 """CSS pixels that a small map's longer side is brought near to, by a whole factor."""
 LARGEST_CELL = 224
@@ -64,56 +55,18 @@ class Comparison:
     notes: Sequence[str] = ()
 
 
-class ComparePage:
-    """The page's template, found before anything is computed.
-
-    Raises BackendUnavailable where Jinja is missing.
-    """
-
-    def __init__(self) -> None:
-        self._template = _template()
-        self._style, self._script = ((TEMPLATES / f"compare.{kind}").read_text("utf-8") for kind in ("css", "js"))
-
-    def render(self, shown: Comparison) -> str:
-        """The page. Raises InvalidData where there is no row or no method, or a row lacks maps."""
-        _check(shown)
-        first = shown.rows[0].maps[shown.methods[0]][0]
-        page = self._template.render(
-            shown=shown,
-            ranks=RANKS[: len(shown.rows[0].classes)],
-            cell=_cell(first.size),
-            style=self._style,
-            script=self._script,
-            # Only this script runs in the page, whatever a class is called, and nothing is fetched.
-            script_hash=b64encode(hashlib.sha256(self._script.encode()).digest()).decode(),
-        )
-        # Names of files, methods and classes may hold what no encoding takes and what turns the text behind it.
-        return printable(page, keep="\n\t")
-
-
-def scale_text(one: SignedPng) -> str:
-    """The scale of a map in words that a caption and a screen reader share."""
-    return f"±{one.scale:.3g}" if one.scale > 0 else "zero everywhere"
-
-
-def data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
-
-
-def _template() -> Template:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise BackendUnavailable("the page needs Jinja: pip install 'mipin_ref[report]'") from error
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def compare_page(shown: Comparison) -> str:
+    """The page. Raises InvalidData where there is no row or no method, or a row lacks maps."""
+    _check(shown)
+    first = shown.rows[0].maps[shown.methods[0]][0]
+    return render_page(
+        "compare",
+        shown=shown,
+        facts=shown.facts,
+        ranks=RANKS[: len(shown.rows[0].classes)],
+        cell=_cell(first.size),
+        cut=f"{CUT:g}",
     )
-    environment.filters |= {"data_uri": data_uri, "scale_text": scale_text}
-    return environment.get_template("compare.html")
 
 
 def _check(shown: Comparison) -> None:

@@ -21,6 +21,7 @@ from mipin_ref.layers.activation import FUNCTIONS
 from mipin_ref.layers.averages import average, window_counts
 from mipin_ref.layers.conv.forward import conv_forward
 from mipin_ref.layers.response_norm import response_norm
+from mipin_ref.methods.cam import ActivationMap
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import Form
@@ -78,7 +79,7 @@ def explain(log: Log, dtype: str) -> None:
         x = sample_inputs(network.input_shape, 3, seed)
         for method in (name for name, facts in METHODS.items() if facts.fitting is None):
             # Without a feature map Grad-CAM asks which tensor is meant.
-            at = net.input if method == "grad-cam" and not feature_maps(net) else None
+            at = net.input if issubclass(METHODS[method], ActivationMap) and not feature_maps(net) else None
             mr.attribute(net, x, [0, 1, 2], method, at=at, backend=device, dtype=dtype)
     further = [make(0) for make in GATED.values()]
     further += [random_graph(seeded(seed), ranks=(2,), stages=GEOMETRY_STAGES) for seed in range(60, 72)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ import onnx
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -25,7 +23,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 import mipin_ref as mr
 from mipin_ref.cli import main
-from mipin_ref.report.compare_page import ComparePage
+from mipin_ref.report.compare_page import compare_page
+from tests.chromium import assert_silent, contrast, look, opened, running
 from tests.cli.test_explain import residual
 from tests.networks import to_onnx
 from tests.report.test_compare_page import comparison
@@ -34,24 +33,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 IMAGES, METHODS = 3, ("gradient", "lrp-epsilon", "grad-cam", "mip-in")
 EVIL = "</script><script>document.title='broken'</script>"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-def found(*names: str) -> str:
-    for name in names:
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    pytest.fail(f"needs {names[0]} on the PATH (Debian: apt-get install chromium chromium-driver)", pytrace=False)
 
 
 @pytest.fixture(scope="module")
@@ -87,48 +68,18 @@ def truth(folder: Path) -> np.ndarray[Any, Any]:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = found("chromium", "chromium-browser", "google-chrome")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(found("chromedriver")))
-    driver.get("about:blank")
-    yield driver
-    driver.quit()
+    with running(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture
 def browser(chromium: webdriver.Chrome, folder: Path) -> Iterator[webdriver.Chrome]:
     """The page just opened, wide and light; afterwards nothing was fetched and nothing went wrong."""
     look(chromium, 1280, "light")
-    logged(chromium, "browser")
-    logged(chromium, "performance")
-    chromium.get((folder / "report.html").as_uri())
+    opened(chromium, (folder / "report.html").as_uri())
     yield chromium
-    assert logged(chromium, "browser") == []
-    told = [json.loads(entry["message"])["message"] for entry in logged(chromium, "performance")]
-    sent = [one["params"] for one in told if one["method"] == "Network.requestWillBeSent"]
-    # Chromium's own first page may still be asking for its parts.
-    page = (folder / "report.html").as_uri()
-    asked = [one["request"]["url"] for one in sent if one["documentURL"] == page]
-    assert {url.split(":")[0] for url in asked} == {"file", "data"}
-    assert [url for url in asked if url.startswith("file")] == [page]
-    entries = chromium.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert {name.split(":")[0] for name in entries} <= {"data"}
+    assert_silent(chromium, (folder / "report.html").as_uri())
     assert "broken" not in chromium.title
-
-
-def logged(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
-    """What was logged since the last call."""
-    return list(driver.get_log(kind))  # type: ignore[no-untyped-call]
-
-
-def look(driver: webdriver.Chrome, width: int, scheme: str) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
 
 def cell(driver: webdriver.Chrome, image: int, method: int) -> WebElement:
@@ -161,17 +112,23 @@ def reads(driver: webdriver.Chrome, text: str) -> str:
 
 def value_of(text: str) -> tuple[int, int, float, float]:
     """Row, column, value and scale of a read-out."""
-    match = re.search(r"row (\d+), column (\d+).*?: ([+−]?[\d.e+−]+) of ±([\d.e+−]+)$", text)
+    match = re.search(r"row (\d+), column (\d+).*?: ([+−]?[\d.e+−]+)(?: or beyond)? of ±([\d.e+−]+)$", text)
     assert match, text
     return int(match[1]), int(match[2]), *(float(match[n].replace("−", "-")) for n in (3, 4))  # type: ignore[return-value]
 
 
 def agrees(text: str, true: np.ndarray[Any, Any]) -> None:
     row, column, value, scale = value_of(text)
-    largest = np.abs(true).max()
+    cut = cut_of(true)
     # Three digits are printed, of one of 127 levels.
-    assert scale == pytest.approx(largest, rel=6e-3)
-    assert abs(value - true[row, column]) <= largest / 254 + 6e-3 * abs(value)
+    assert scale == pytest.approx(cut, rel=6e-3)
+    assert abs(value - np.clip(true[row, column], -cut, cut)) <= cut / 254 + 6e-3 * abs(value)
+    assert " or beyond of " in text or abs(true[row, column]) <= cut * (1 + 6e-3)
+
+
+def cut_of(true: np.ndarray[Any, Any]) -> float:
+    """The magnitude from which on colours are full."""
+    return float(np.quantile(np.abs(true), 0.995))
 
 
 def point_at(driver: webdriver.Chrome, button: WebElement, row: int, column: int) -> ActionChains:
@@ -200,7 +157,8 @@ def test_the_keyboard_reaches_and_reads_maps(browser: webdriver.Chrome, truth: n
     text = reads(browser, "gradient, image 0, class ")
     true = truth[0, 0, 0]
     row, column, value, _ = value_of(text)
-    assert abs(value) == pytest.approx(np.abs(true).max(), rel=6e-3)
+    assert abs(value) == pytest.approx(cut_of(true), rel=6e-3)
+    assert abs(true[row, column]) >= cut_of(true) * (1 - 1 / 254)
     agrees(text, true)
     down, right = (1 if row < 7 else -1), (1 if column < 7 else -1)
     keys = [Keys.ARROW_DOWN if down > 0 else Keys.ARROW_UP, Keys.ARROW_RIGHT if right > 0 else Keys.ARROW_LEFT]
@@ -232,8 +190,9 @@ def test_the_class_is_switched_by_click_and_by_keyboard(browser: webdriver.Chrom
             assert (a[0] != b[0]) == (a[2] != b[2]) == ("zero everywhere" not in (a[2] + b[2])), (number, a, b)
     for rank, maps in enumerate((first, second, third)):
         for number, (_, alt, caption) in enumerate(maps):
-            largest = np.abs(truth[number // len(METHODS), number % len(METHODS), rank]).max()
-            assert caption == (f"±{largest:.3g}" if largest else "zero everywhere")
+            true = truth[number // len(METHODS), number % len(METHODS), rank]
+            largest = np.abs(true).max()
+            assert caption == (f"±{cut_of(true):.3g}, largest {largest:.3g}" if largest else "zero everywhere")
             assert alt.endswith(f"scale {caption}")
     agrees(readout(browser), truth[0, 0, 2])
     assert "row 4, column 4" in readout(browser)
@@ -254,6 +213,52 @@ def test_one_row_may_explain_another_class(browser: webdriver.Chrome, truth: np.
     select.send_keys(Keys.ARROW_UP)
     assert shown(browser) == first
     assert browser.find_elements(By.NAME, "rank")[0].is_selected()
+
+
+def test_maps_lie_over_the_picture_and_no_longer(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys("o")
+    grounds = browser.find_elements(By.CSS_SELECTOR, ".spot .ground")
+    assert len(grounds) == IMAGES * len(METHODS)
+    assert browser.find_element(By.ID, "overlay").get_attribute("aria-pressed") == "true"
+    source = browser.find_element(By.CSS_SELECTOR, ".input img").get_attribute("src")
+    assert visible(browser, 0, 1).find_element(By.CLASS_NAME, "ground").get_attribute("src") == source
+    # Another class has its ground too, and values are read as before.
+    body.send_keys("2")
+    assert all(visible(browser, n, 0).find_element(By.CLASS_NAME, "ground").is_displayed() for n in range(IMAGES))
+    point_at(browser, visible(browser, 0, 0), 4, 4).perform()
+    agrees(reads(browser, "row 4, column 4"), truth[0, 0, 1])
+    browser.find_element(By.ID, "overlay").click()
+    assert browser.find_elements(By.CSS_SELECTOR, ".spot .ground") == []
+
+
+def test_one_scale_fades_each_map_by_its_own(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
+    script = "return [...document.querySelectorAll('table.maps .spot .map')].map(one => +getComputedStyle(one).opacity)"
+    assert set(browser.execute_script(script)) == {1}
+    browser.find_element(By.TAG_NAME, "body").send_keys("s")
+    found = np.reshape(browser.execute_script(script), (IMAGES, len(METHODS), 3))
+    cuts = np.array([[[cut_of(one) for one in method] for method in image] for image in truth])
+    largest = cuts.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found[:-1], cuts[:-1] / largest[:-1], rtol=1e-5)
+    assert (found[-1] == 1).all()
+    told = browser.find_element(By.CSS_SELECTOR, ".common")
+    assert float(re.findall(r"±([\d.e+-]+)", told.text)[0]) == pytest.approx(largest[0, 0, 0], rel=6e-3)
+    browser.find_element(By.ID, "one-scale").click()
+    assert set(browser.execute_script(script)) == {1}
+    assert not told.is_displayed()
+
+
+def test_a_digit_explains_a_class_in_its_row_or_in_all(browser: webdriver.Chrome) -> None:
+    first = shown(browser)
+    browser.find_element(By.TAG_NAME, "body").send_keys("3")
+    selects = browser.find_elements(By.CSS_SELECTOR, "table.maps select")
+    assert [one.get_attribute("value") for one in selects] == ["2"] * IMAGES
+    assert browser.find_elements(By.NAME, "rank")[2].is_selected()
+    visible(browser, 1, 0).send_keys("1")
+    assert [one.get_attribute("value") for one in selects] == ["2", "0", "2"]
+    assert shown(browser)[len(METHODS) : 2 * len(METHODS)] == first[len(METHODS) : 2 * len(METHODS)]
+    visible(browser, 1, 0).send_keys("9")
+    assert [one.get_attribute("value") for one in selects] == ["2", "0", "2"]
 
 
 def test_a_tap_reads_a_value(browser: webdriver.Chrome, truth: np.ndarray[Any, Any]) -> None:
@@ -290,7 +295,7 @@ def test_maps_of_means_count_pixels_of_the_input(chromium: webdriver.Chrome, tmp
     long = "x" * 400
     made = comparison(size=(8, 8), factor=3, model=long, facts=[(long, long)], failures=[(long, long)], notes=[long])
     rows = [replace(row, label=long, title=f"image {n}") for n, row in enumerate(made.rows)]
-    (tmp_path / "means.html").write_text(ComparePage().render(replace(made, rows=rows)))
+    (tmp_path / "means.html").write_text(compare_page(replace(made, rows=rows)))
     look(chromium, 390, "light")
     chromium.get((tmp_path / "means.html").as_uri())
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 390
@@ -310,7 +315,9 @@ def test_what_a_screen_reader_is_told(browser: webdriver.Chrome) -> None:
     assert {("columnheader", name) for name in (*METHODS, "image")} <= named
     assert ("table", "Contribution of each pixel to the logit of the class: a row an image, a column a method") in named
     assert roles.count("rowheader") == IMAGES + len(METHODS)
-    buttons = [name for role, name in named if role == "button"]
+    switches = {"Map over the picture", "One scale a row"}
+    assert {("button", name) for name in switches} <= named
+    buttons = [name for role, name in named if role == "button" and name not in switches]
     assert len(buttons) == IMAGES * len(METHODS)
     assert all(", class " in name and ", scale " in name for name in buttons)
     assert ("radio", "predicted") in named
@@ -330,16 +337,3 @@ def test_light_and_dark_differ_and_nothing_overflows(browser: webdriver.Chrome, 
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert corners[0].min() > 200
     assert corners[1].max() < 60
-
-
-def contrast(driver: webdriver.Chrome, selector: str) -> float:
-    """WCAG's ratio of the colour of an element's text to the ground behind it."""
-    script = """let e = document.querySelector(arguments[0]), ink = getComputedStyle(e).color;
-        while (getComputedStyle(e).backgroundColor === "rgba(0, 0, 0, 0)") e = e.parentElement;
-        return [ink, getComputedStyle(e).backgroundColor]"""
-    lights = []
-    for colour in driver.execute_script(script, selector):
-        rgb = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
-    return max(lights) / min(lights)

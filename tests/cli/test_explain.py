@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 import mipin_ref as mr
 import mipin_ref.cli.explain
-import mipin_ref.cli.pictures
+import mipin_ref.explain.settle
 from mipin_ref.cli import main
-from mipin_ref.report import explanation_page, overlay
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
 
@@ -79,21 +77,8 @@ def expected(at: str | None = None) -> mr.Attribution:
     return mr.load_inverse("full.mipin", mr.load("net.onnx")).attribute(np.load("x.npy"), at=at)
 
 
-def picture(name: str) -> np.ndarray:
-    return np.asarray(Image.open(f"out/{name}.png"))
-
-
 def written(stem: str) -> list[str]:
     return sorted(name for name in os.listdir("out") if name.startswith(stem))
-
-
-def shows(page: np.ndarray, part: np.ndarray) -> bool:
-    """Whether a page holds a picture, enlarged by a whole factor, pixel by pixel."""
-    factor = round(140 / max(part.shape[:2]))
-    large = part.repeat(factor, axis=0).repeat(factor, axis=1)
-    height, width = large.shape[:2]
-    corners = np.argwhere((page == large[0, 0]).all(axis=-1)[: 1 - height or None, : 1 - width or None])
-    return any(np.array_equal(page[top : top + height, left : left + width], large) for top, left in corners)
 
 
 @pytest.mark.parametrize("tensor", ["last", "inside", "block"])
@@ -106,10 +91,8 @@ def test_an_inner_tensor_from_a_full_inverse(folder: Path, tensor: str) -> None:
     header = json.loads(str(stored["header"]))
     assert (header["tensor"], header["target"]) == (tensor, 1)
     assert header["map"] == {"kind": "contribution", "positive": True, "size": None}
-    assert len(written("heatmap")) == SAMPLES
-    assert np.array_equal(picture("heatmap_00007"), mr.heatmap(stored["map"][7]))
-    assert written("page") == ["page_000.png", "page_001.png", "page_002.png"]
-    assert written("overlay") == []
+    assert len(written("overlay")) == SAMPLES
+    assert len(written("index")) == 1
 
 
 def test_the_papers_recipe_at_the_size_of_the_input(folder: Path) -> None:
@@ -119,24 +102,12 @@ def test_the_papers_recipe_at_the_size_of_the_input(folder: Path) -> None:
     assert np.array_equal(stored["map"], mr.saliency(res, "attribution", positive=True, size=(8, 8)))
     assert json.loads(str(stored["header"]))["map"] == {"kind": "attribution", "positive": True, "size": [8, 8]}
     assert stored["value"].shape[1:] == (4, 4, 4)
-    assert written("overlay") == ["overlay_000.png", "overlay_001.png", "overlay_002.png"]
-    page, number = picture("overlay_001"), 15
-    x, one = np.moveaxis(np.load("x.npy")[number], 0, -1).astype(np.float64), stored["map"][number]
-    colour = np.rint(255 * (x - x.min()) / (x.max() - x.min())).astype(np.uint8)
-    assert shows(page, colour)
-    assert shows(page, mr.heatmap(one))
-    assert shows(page, overlay(x, one))
-    assert not shows(picture("overlay_000"), mr.heatmap(one))
+    assert len(written("overlay")) == SAMPLES
 
 
 def test_another_size(folder: Path) -> None:
-    """Maps of any size; over the input they are drawn only at its own."""
     assert explain("--at", "last", "--size", "5x7") == 0
     assert np.array_equal(arrays()["map"], mr.saliency(expected("last"), size=(5, 7)))
-    assert picture("heatmap_00000").shape == (5, 7, 3)
-    assert written("overlay") == []
-    assert explain("--at", "last", "--size", "8x8") == 0
-    assert len(written("overlay")) == 3
 
 
 @pytest.mark.parametrize("options", [(), ("--at", "input"), ("--size", "input")])
@@ -145,7 +116,6 @@ def test_the_input_keeps_signed_maps(folder: Path, options: tuple[str, ...]) -> 
     found = arrays()["map"]
     assert np.array_equal(found, expected().contribution.sum(axis=1))
     assert found.min() < 0
-    assert written("overlay") == []
 
 
 def test_maps_of_the_input_are_chosen_and_resized_too(folder: Path) -> None:
@@ -158,24 +128,6 @@ def test_an_inverse_that_ends_inside_explains_its_own_end(folder: Path) -> None:
     stored = arrays()
     assert json.loads(str(stored["header"]))["tensor"] == "last"
     assert stored["map"].min() >= 0
-    assert len(written("overlay")) == 3
-
-
-def test_a_page_tells_an_inner_tensor_from_the_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the source signal of an inner tensor makes of the logit is not known, so nothing is said of it."""
-    pages = []
-
-    def spied(*arguments: Any, **options: Any) -> np.ndarray:
-        pages.append((arguments[4] is None, options["name"], options["heading"]))
-        return explanation_page(*arguments, **options)
-
-    monkeypatch.setattr(mipin_ref.cli.pictures, "explanation_page", spied)
-    assert explain("--at", "last", "--limit", "1") == 0
-    value = expected("last").value[0].mean(axis=0)
-    gray = np.rint(255 * (value - value.min()) / (value.max() - value.min())).astype(np.uint8)
-    assert shows(picture("page_000"), gray[..., None].repeat(3, axis=-1))
-    assert explain("--limit", "1") == 0
-    assert pages == [(True, "value X", "tensor last"), (False, "input", "")]
 
 
 def in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +167,7 @@ def test_a_bad_image_is_counted_from_the_first_of_its_batch(
     x = np.load("x.npy")
     x[17, 0, 2, 2] = np.nan
     np.save("bad.npy", x)
-    in_batches(monkeypatch)
+    monkeypatch.setattr(mipin_ref.explain.settle, "BATCH", 10)
     capsys.readouterr()
     assert explain(images="bad.npy") == 2
     error = capsys.readouterr().err
@@ -225,36 +177,46 @@ def test_a_bad_image_is_counted_from_the_first_of_its_batch(
     assert not [name for name in os.listdir("out") if name.startswith(".")]
 
 
-def test_ctrl_c_leaves_no_arrays(
+def test_ctrl_c_leaves_a_page_that_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     in_batches(monkeypatch)
     attribute = mr.Inverse.attribute
 
     def interrupted(self: mr.Inverse, x: Any, **options: Any) -> Any:
-        if Path("out/page_000.png").exists():
+        if written("overlay"):
             raise KeyboardInterrupt
         return attribute(self, x, **options)
 
     monkeypatch.setattr(mr.Inverse, "attribute", interrupted)
     assert explain() == 2
     assert "interrupted" in capsys.readouterr().err
-    assert set(os.listdir("out")) == {"page_000.png", *(f"heatmap_{i:05d}.png" for i in range(10))}
+    assert len(written("overlay")) == 10
+    assert len(arrays()["map"]) == 10
+    assert json.loads(str(arrays()["header"]))["complete"] is False
+    assert "This set is not complete" in Path("out/index.html").read_text()
 
 
-def test_arrays_are_replaced_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_set_is_replaced_as_a_whole(folder: Path) -> None:
+    assert explain() == 0
+    assert len(written("overlay")) == SAMPLES
     assert explain("--limit", "2") == 0
-    before = Path("out/attribution.npz").read_bytes()
+    assert len(written("overlay")) == 2
+    assert len(arrays()["map"]) == 2
 
-    def fsync(_: int) -> None:
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        # A tensor without pictures: the arrays are the first file that is synchronised.
-        patched.setattr(os, "fsync", fsync)
-        assert explain("--at", "flat") == 2
-    assert Path("out/attribution.npz").read_bytes() == before
-    assert not [name for name in os.listdir("out") if name.startswith(".")]
+def test_files_of_others_are_not_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").mkdir()
+    Path("out/attribution.npz").write_bytes(b"mine")
+    assert explain() == 2
+    assert "'attribution.npz', which no earlier run of this left there" in capsys.readouterr().err
+    assert Path("out/attribution.npz").read_bytes() == b"mine"
+
+
+def test_a_tensor_without_places_is_shown_as_bars(folder: Path) -> None:
+    assert explain("--at", "flat") == 0
+    assert json.loads(str(arrays()["header"]))["kind"] == "table"
+    assert np.array_equal(arrays()["contribution"], expected("flat").contribution)
 
 
 def run(*options: str, prelude: str = "", **streams: Any) -> subprocess.Popen[str]:
@@ -274,7 +236,7 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
         _, error = process.communicate(timeout=120)
     assert process.returncode == 2, error
     assert error == "mipin: 'out/attribution.npz' cannot be written: File too large\n"
-    assert not [name for name in os.listdir("out") if "attribution" in name]
+    assert not Path("out/attribution.npz").exists()
 
 
 @pytest.mark.slow
@@ -300,8 +262,16 @@ def test_progress_on_a_terminal_and_nothing_when_piped(folder: Path) -> None:
             "full.mipin",
             "tensor 'lost' is not on the way from the input to the logits; did you mean 'last'",
         ),
-        (["--at", "scores"], "full.mipin", "--at: tensor 'scores' is not between the logits and 'input'"),
-        (["--at", "block"], "last.mipin", "not between the logits and 'last', where the inverse 'last.mipin' ends"),
+        (
+            ["--at", "scores"],
+            "full.mipin",
+            "'scores' is not between the logits and 'input', where the inverse",
+        ),
+        (
+            ["--at", "block"],
+            "last.mipin",
+            "'block' is not between the logits and 'last', where the inverse",
+        ),
         (["--at", "flat", "--size", "input"], "full.mipin", "tensor 'flat' of shape [4] has no map to resize"),
         (["--size", "big"], "full.mipin", "--size must be 'input' or HxW in pixels"),
         (["--size", "3"], "full.mipin", "--size must be"),
@@ -351,4 +321,3 @@ def test_the_size_of_an_input_that_is_no_image(
     assert capsys.readouterr().err == "mipin: --size input: the input 'input' of shape [36] is no image\n"
     assert explain("--at", "relu", "--size", "12x12") == 0
     assert arrays()["map"].shape == (12, 12, 12)
-    assert written("overlay") == []

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 import mipin_ref as mr
 import mipin_ref.cli.explain
 from mipin_ref.cli import main
 from mipin_ref.panel.registry import METHODS
-from tests.cli.test_explain import SAMPLES, residual, shows
+from tests.cli.test_explain import SAMPLES, residual
 from tests.networks import to_onnx
 
 
@@ -52,13 +51,12 @@ def test_every_method(method: str) -> None:
     names = {"value", "attribution", "contribution", "output"}
     names |= {"source"} if res.signal is not None else set()
     names |= {"delta"} if res.delta is not None else set()
-    assert set(found) == {*names, "header", "map"}
+    assert set(found) == {*names, "header", "map", "names", "class_names", "target", "logits", "probability"}
     for name in names:
         np.testing.assert_allclose(found[name], getattr(res, name), rtol=1e-6, atol=1e-9)
     header = json.loads(str(found["header"]))
     assert (header["method"], header["target"], header["tensor"]) == (method, 1, res.tensor)
-    assert len(written("heatmap")) == SAMPLES
-    assert written("page") == ["page_000.png", "page_001.png", "page_002.png"]
+    assert len(written("overlay")) == SAMPLES
 
 
 def test_options_dtype_and_an_inner_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,33 +69,17 @@ def test_options_dtype_and_an_inner_tensor(monkeypatch: pytest.MonkeyPatch) -> N
     header = json.loads(str(found["header"]))
     assert header["options"] == {"samples": 3, "noise": 0.5}
     assert header["dtype"] == "float32"
-    assert len(written("overlay")) == 3
-
-
-def test_pages_show_multipliers_and_relevance() -> None:
-    """A multiplier beside its product with the input, which is the relevance that the other page shows once."""
-    widths = []
-    for method in ("gradient", "input-x-gradient"):
-        assert explain("--method", method, "--target", "1", "--limit", "1") == 0
-        page, res = np.asarray(Image.open("out/page_000.png")), expected(method)
-        assert shows(page, mr.heatmap(res.contribution[0].sum(axis=0)))
-        assert np.array_equal(np.asarray(Image.open("out/heatmap_00000.png")), mr.heatmap(stored()["map"][0]))
-        assert shows(page, mr.heatmap(res.attribution[0].mean(axis=0)))
-        widths.append(page.shape[1])
-    assert widths[0] > widths[1] + 140
 
 
 @pytest.mark.parametrize("method", ["lrp-alpha-beta", "lrp-epsilon"])
 def test_pictures_and_the_stored_map_are_turned_where_the_method_follows_the_logit(method: str) -> None:
     target = int(np.argmin(mr.load("net.onnx").predict(np.load("x.npy")[:1])[1]))
     assert explain("--method", method, "--target", str(target), "--limit", "1") == 0
-    found, page = stored(), np.asarray(Image.open("out/page_000.png"))
+    found = stored()
     assert found["output"][0] < 0
     sign = -1 if method == "lrp-alpha-beta" else 1
     relevance = found["contribution"][0].sum(axis=0)
     assert np.array_equal(found["map"][0], sign * relevance)
-    assert shows(page, mr.heatmap(sign * relevance))
-    assert not shows(page, mr.heatmap(-sign * relevance))
     assert json.loads(str(found["header"]))["follows_logit"] == (sign < 0)
 
 
@@ -105,7 +87,6 @@ def test_pictures_and_the_stored_map_are_turned_where_the_method_follows_the_log
     ("options", "message"),
     [
         (["--method", "gradeint", "--target", "1"], "there is no method 'gradeint'; did you mean 'gradient'?"),
-        (["--method", "gradient"], "--method needs --target"),
         (["--method", "gradient", "--target", "9"], "target 9 is out of range"),
         (["--method", "gradient", "--target", "1", "--option", "samples=3"], "it has none"),
         (["--method", "smoothgrad", "--target", "1", "--option", "samples"], "--option must look like samples=50"),
@@ -130,9 +111,17 @@ def test_errors_are_one_line(options: list[str], message: str, capsys: pytest.Ca
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("options", [[], ["--method", "gradient", "--inverse", "three.mipin"]])
-def test_a_method_or_an_inverse(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_method_or_an_inverse(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        explain("--target", "1", *options)
+        explain("--target", "1", "--method", "gradient", "--inverse", "three.mipin")
     assert stopped.value.code == 2
     assert "--method" in capsys.readouterr().err
+
+
+def test_without_a_target_each_sample_is_explained_for_its_own_class() -> None:
+    assert explain("--method", "gradient") == 0
+    net, x, found = mr.load("net.onnx"), np.load("x.npy"), stored()
+    own = net.predict(x)[1].argmax(axis=1)
+    assert np.array_equal(found["target"], own)
+    res = mr.attribute(net, x, own, "gradient")
+    np.testing.assert_allclose(found["attribution"], res.attribution, rtol=1e-6, atol=1e-9)

@@ -52,6 +52,12 @@ def test_maps_are_turned_where_the_method_follows_the_logit(name: str, kind: str
     assert np.abs(raw).max() > 0
 
 
+def weight_of_plus_plus(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Σ relu(w) / (2 + w Σ x), of samples x [n, 16]."""
+    total = x.sum(axis=1, keepdims=True)
+    return np.sum(np.maximum(weight, 0) / (2 + weight * total), axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_positive_is_what_speaks_for_the_class(name: str) -> None:
     """The map of a negative logit is positive only where w x > 0, or the fitted pattern agrees with the value."""
@@ -69,12 +75,21 @@ def test_positive_is_what_speaks_for_the_class(name: str) -> None:
         # It says for and against already: w a y_c.
         "pattern-attribution": weight * pattern * res.output[:, None],
         "grad-cam": weight.mean() * x,
+        # Of one channel: α relu(w) is its weight, or the channel itself.
+        "grad-cam++": weight_of_plus_plus(x, weight) * x,
+        "layer-cam": np.maximum(weight, 0) * x,
+        "score-cam": x,
+        "eigen-cam": x,
         # The w²-rule knows no sign of a value: all of the input shares alike.
         "deep-taylor": 1 + 0 * x,
         # What speaks against the class has no share.
         "excitation-backprop": np.maximum(weight * x, 0),
     }
-    np.testing.assert_array_equal(np.sign(maps), np.sign(expected.get(name, weight * x)))
+    wanted = expected.get(name, weight * x)
+    # A mean over random masks tells the signs of what counts.
+    clear = np.abs(wanted) > (0.3 * np.abs(wanted).max(axis=1, keepdims=True) if name == "rise" else -1)
+    assert clear.sum() > len(x)
+    np.testing.assert_array_equal(np.sign(maps)[clear], np.sign(wanted)[clear])
 
 
 def test_a_method_without_the_fact_is_an_error_where_it_is_defined() -> None:

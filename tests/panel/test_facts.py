@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mipin_ref.cli.attributor import FITTED
 
 import mipin_ref as mr
-from mipin_ref.cli.attributor import FITTED
 from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked
@@ -71,9 +71,9 @@ def test_fits_that_a_user_has_a_say_in() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_map_is_even_where_the_method_says_so(name: str) -> None:
     net, x = mapped()
-    at = feature_maps(net)[0]
-    res = mr.attribute(net, x, 0, name, at=at, **fitted(name, net, x))
     facts = METHODS[name]
+    at = net.input if facts.forward_only else feature_maps(net)[0]
+    res = mr.attribute(net, x, 0, name, at=at, **fitted(name, net, x))
     assert (res.method, res.multiplier, res.follows_logit) == (name, facts.multiplier, facts.follows_logit)
     assert (res.signal is not None, res.delta is not None) == (facts.signals, facts.completes)
     # What is stated and not given would be empty.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import sys
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,8 +15,9 @@ import pytest
 from PIL import Image
 
 import mipin_ref as mr
-from mipin_ref.report.compare_page import ComparePage, Comparison, Row, ShownClass
-from mipin_ref.report.signed_png import LEVELS, block_means, png_bytes, signed_png
+from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
+from mipin_ref.report.signed_png import LEVELS, block_means, contrast_scale, png_bytes, signed_png
+from mipin_ref.report.template import scale_text
 
 EVIL = "<script>alert('x')</script>\"'&</style>{{ 7*7 }}"
 METHODS = ("gradient", "lrp-epsilon")
@@ -53,9 +53,16 @@ class Document(HTMLParser):
 
 
 def decoded(png: bytes) -> np.ndarray[Any, Any]:
-    """Levels of a map from the colours that a browser draws, told apart without the palette's order."""
-    rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
-    return np.rint((255 - rgb[..., 1]) / 255 * LEVELS) * np.where(rgb[..., 0] < rgb[..., 2], -1, 1)
+    """Levels of a map from its opacity and colours, told apart without the palette's order."""
+    rgba = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(int)
+    return np.rint(rgba[..., 3] / 255 * LEVELS) * np.where(rgba[..., 0] < rgba[..., 2], -1, 1)
+
+
+def over_white(png: bytes) -> np.ndarray[Any, Any]:
+    """What a browser draws of a map on a white ground, [H, W, 3]."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    ground = Image.new("RGBA", picture.size, "white")
+    return np.asarray(Image.alpha_composite(ground, picture).convert("RGB")).astype(int)
 
 
 def comparison(maps: int = 3, size: tuple[int, int] = (5, 7), **changed: Any) -> Comparison:
@@ -82,13 +89,37 @@ def test_a_map_keeps_its_colours_and_its_values() -> None:
     assert found.scale == np.abs(values).max()
     assert found.size == (9, 13)
     assert np.abs(decoded(found.png) / LEVELS * found.scale - values).max() <= found.scale / (2 * LEVELS) * (1 + 1e-9)
-    rgb = np.asarray(Image.open(io.BytesIO(found.png)).convert("RGB")).astype(int)
-    assert np.abs(rgb - mr.heatmap(values).astype(int)).max() <= 2
+    assert np.abs(over_white(found.png) - mr.heatmap(values).astype(int)).max() <= 2
 
 
-def test_each_level_has_a_colour_of_its_own() -> None:
-    ramp = np.arange(-LEVELS, LEVELS + 1)[None].astype(float)
+@pytest.mark.parametrize("rows", [1, 9])
+def test_each_level_has_a_colour_of_its_own(rows: int) -> None:
+    """In small maps, of four bytes a pixel, and in large ones, with a table of colours."""
+    ramp = np.arange(-LEVELS, LEVELS + 1)[None].astype(float).repeat(rows, axis=0)
     assert np.array_equal(decoded(signed_png(ramp).png), ramp)
+
+
+def test_values_beyond_the_scale_are_cut_and_the_largest_is_told() -> None:
+    found = signed_png(np.array([[-9.0, -1.0, 0.5, 2.0, 30.0]]), scale=2.0)
+    assert (found.scale, found.largest) == (2.0, 30.0)
+    assert decoded(found.png).tolist() == [[-LEVELS, -64, 32, LEVELS, LEVELS]]
+    assert scale_text(found) == "±2, largest 30"
+
+
+def test_the_cut_is_the_percentile_of_all_maps_together() -> None:
+    maps = np.random.default_rng(4).standard_normal((3, 20, 20))
+    ordered = np.sort(np.abs(maps).ravel())
+    place = 0.995 * (len(ordered) - 1)
+    low = int(place)
+    expected = ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+    assert contrast_scale(maps) == pytest.approx(expected, rel=1e-12)
+    # Of a map with few values that are not zero the largest counts, else it would be drawn without any colour.
+    few = np.zeros((1, 50, 50))
+    few[0, 0, 0] = -3
+    assert contrast_scale(few) == 3
+    assert contrast_scale(0 * few) == 0
+    with pytest.raises(mr.InvalidData, match="holds no values"):
+        contrast_scale([np.zeros((0, 3))])
 
 
 @pytest.mark.parametrize("smallest", [0.0, 5e-324])
@@ -117,7 +148,7 @@ def test_block_means_are_means_of_what_is_there(factor: int) -> None:
 
 def test_tables_have_heads_captions_and_maps_have_words() -> None:
     shown = comparison()
-    document = Document(ComparePage().render(shown))
+    document = Document(compare_page(shown))
     assert len(document.all("caption")) == len(document.all("table")) == 2
     heads = document.all("th")
     assert [head["scope"] for head in heads] == ["col"] * 3 + ["row"] * 2 + ["col"] * 2 + ["row"] * 2
@@ -134,7 +165,7 @@ def test_tables_have_heads_captions_and_maps_have_words() -> None:
 
 def test_the_maps_of_the_predicted_class_are_shown_first() -> None:
     shown = comparison()
-    document = Document(ComparePage().render(shown))
+    document = Document(compare_page(shown))
     figures = document.all("figure")
     assert [("hidden" in one, one["data-rank"]) for one in figures] == [(False, "0"), (True, "1"), (True, "2")] * 4
     sources = [str(one["src"]) for one in document.all("img")]
@@ -167,18 +198,18 @@ def test_any_text_is_shown_as_text() -> None:
         metrics=([EVIL, EVIL], [[EVIL, EVIL]]),
         notes=[EVIL],
     )
-    page = ComparePage().render(shown)
+    page = compare_page(shown)
     document = Document(page)
     assert len(document.all("script")) == 1
     assert page.count("alert") == page.count("alert(&#39;x&#39;)")
     for tag in ("h1", "dt", "dd", "b", "li", "td", "p", "span", "option", "th"):
         assert any(EVIL in text for text in document.text(tag)), tag
     assert any(EVIL in str(one["alt"]) for one in document.all("img"))
-    assert any(EVIL in str(one["data-what"]) for one in document.all("button"))
+    assert any(EVIL in str(one.get("data-what")) for one in document.all("button"))
 
 
 def test_nothing_is_fetched_and_one_script_runs() -> None:
-    page = ComparePage().render(comparison())
+    page = compare_page(comparison())
     document = Document(page)
     policy = next(str(one["content"]) for one in document.all("meta") if "http-equiv" in one)
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
@@ -190,8 +221,8 @@ def test_nothing_is_fetched_and_one_script_runs() -> None:
 
 
 def test_failures_are_listed_with_their_reason() -> None:
-    assert "fail on this network" not in ComparePage().render(comparison())
-    document = Document(ComparePage().render(comparison(failures=[("mip-in", "no samples")])))
+    assert "fail on this network" not in compare_page(comparison())
+    document = Document(compare_page(comparison(failures=[("mip-in", "no samples")])))
     assert document.text("b") == ["mip-in"]
     assert document.text("li") == [": no samples"]
 
@@ -199,35 +230,29 @@ def test_failures_are_listed_with_their_reason() -> None:
 def test_a_map_of_zeros_is_told() -> None:
     shown = comparison()
     row = replace(shown.rows[0], maps={name: [signed_png(np.zeros((5, 7)))] * 3 for name in METHODS})
-    document = Document(ComparePage().render(replace(shown, rows=[row])))
+    document = Document(compare_page(replace(shown, rows=[row])))
     assert document.text("figcaption") == ["zero everywhere"] * 6
-    assert {one["data-scale"] for one in document.all("button")} == {"0.0"}
+    assert {one["data-scale"] for one in document.all("button") if "data-scale" in one} == {"0.0"}
     assert str(document.all("img")[1]["alt"]).endswith("scale zero everywhere")
 
 
 def test_coarser_maps_say_so() -> None:
-    assert "means of" not in ComparePage().render(comparison())
-    page = ComparePage().render(comparison(factor=3))
+    assert "means of" not in compare_page(comparison())
+    page = compare_page(comparison(factor=3))
     assert "means of 3×3 pixels" in page
     assert Document(page).all("table")[0]["data-factor"] == "3"
 
 
 def test_what_cannot_be_shown_is_refused() -> None:
-    shown, page = comparison(), ComparePage()
+    shown, page = comparison(), compare_page
     with pytest.raises(mr.InvalidData, match="no image or no method"):
-        page.render(replace(shown, rows=[]))
+        page(replace(shown, rows=[]))
     with pytest.raises(mr.InvalidData, match="no image or no method"):
-        page.render(replace(shown, methods=[]))
+        page(replace(shown, methods=[]))
     with pytest.raises(mr.InvalidData, match="image 0 needs 3 classes and as many maps"):
-        page.render(replace(shown, methods=[*METHODS, "deeplift"]))
+        page(replace(shown, methods=[*METHODS, "deeplift"]))
     with pytest.raises(mr.InvalidData, match="shows 1 to 5 classes"):
-        page.render(comparison(maps=6))
+        page(comparison(maps=6))
     larger = comparison(size=(6, 7)).rows[0]
     with pytest.raises(mr.InvalidData, match="one size"):
-        page.render(replace(shown, rows=[shown.rows[0], larger]))
-
-
-def test_without_jinja_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(mr.BackendUnavailable, match=r"pip install 'mipin_ref\[report\]'"):
-        ComparePage()
+        page(replace(shown, rows=[shown.rows[0], larger]))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mipin_ref as mr
 from mipin_ref.errors import InvalidData
 from mipin_ref.report import heatmap, overlay, overlay_page
 from mipin_ref.report.page import compose_page
@@ -41,6 +42,66 @@ def test_a_map_is_scaled_by_its_own_largest_value() -> None:
     np.testing.assert_array_equal(overlay(image, one), overlay(image, 1e-9 * one))
 
 
+def test_red_is_for_and_blue_is_against() -> None:
+    """Each pixel by the formula: gray lightened to 85 and more, under at most 70 % of colour."""
+    image = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    one = RNG.normal(size=(6, 5))
+    found = mr.overlay(image, one, scale=2.0)
+    for i in range(6):
+        for j in range(5):
+            gray = 85 + image[i, j].mean() * 170 / 255
+            share = 0.7 * min(abs(one[i, j]) / 2, 1)
+            colour = np.array([255, 0, 0] if one[i, j] > 0 else [0, 0, 255])
+            np.testing.assert_allclose(found[i, j], gray * (1 - share) + colour * share, atol=0.5 + 1e-9)
+
+
+def test_the_scale_is_the_cut_where_none_is_given_and_the_largest_where_that_is_zero() -> None:
+    image, one = RNG.random((40, 40)), RNG.normal(size=(40, 40))
+    one[3, 3] = 1e6
+    np.testing.assert_array_equal(mr.overlay(image, one), mr.overlay(image, one, scale=np.quantile(np.abs(one), 0.995)))
+    single = np.zeros((40, 40))
+    single[3, 3] = -5.0
+    np.testing.assert_array_equal(mr.overlay(image, single), mr.overlay(image, single, scale=5.0))
+    assert mr.overlay(image, single)[3, 3, 2] > 200
+
+
+def test_a_smaller_map_is_resized_as_saliency_does_it() -> None:
+    image = RNG.integers(0, 256, (9, 12), dtype=np.uint8)
+    one = RNG.normal(size=(1, 3, 4))
+    ones = np.ones_like(one)
+    res = mr.Attribution(ones, None, one, np.ones(1), target=0, tensor="x", channel_axis=None)
+    large = mr.saliency(res, positive=False, size=(9, 12))[0]
+    np.testing.assert_array_equal(mr.overlay(image, one[0], scale=1.5), mr.overlay(image, large, scale=1.5))
+
+
+def test_images_are_as_people_see_them_or_on_their_own_range() -> None:
+    image = RNG.integers(20, 200, (4, 4), dtype=np.uint8)
+    zero = np.zeros((2, 2))
+    found = mr.overlay(image, zero)
+    np.testing.assert_allclose(found[..., 0], 85 + image * (170 / 255), atol=0.5 + 1e-9)
+    np.testing.assert_array_equal(mr.overlay(image[..., None], zero), found)
+    np.testing.assert_array_equal(mr.overlay(np.repeat(image[..., None], 3, axis=-1), zero), found)
+    stretched = mr.overlay(image.astype(float), zero)
+    assert (stretched.min(), stretched.max()) == (85, 255)
+
+
+@pytest.mark.parametrize(
+    ("image", "one", "options", "message"),
+    [
+        (np.zeros(3), np.zeros((2, 2)), {}, r"image must be \[H, W\] or \[H, W, channels\], not \[3\]"),
+        (np.zeros((2, 2)), np.zeros(3), {}, r"needs a map \[h, w\], not shape \[3\]"),
+        (np.zeros((2, 2)), np.zeros((0, 3)), {}, r"needs a map \[h, w\], not shape \[0, 3\]"),
+        (np.zeros((2, 2)), np.full((2, 2), np.nan), {}, "map: the values hold NaN or Inf"),
+        (np.full((2, 2), np.inf), np.zeros((2, 2)), {}, "image: the values hold NaN or Inf"),
+        (np.zeros((2, 2)), np.zeros((2, 2)), {"scale": -1}, "scale must be a finite number of at least 0"),
+        ("cat", np.zeros((2, 2)), {}, "are not real numbers"),
+    ],
+)
+def test_what_is_no_image_or_no_map(image: Any, one: Any, options: Any, message: str) -> None:
+    with pytest.raises(InvalidData, match=message):
+        mr.overlay(image, one, **options)
+
+
 @pytest.mark.parametrize(
     ("shape", "channel_axis"), [((2, 3, 8, 8), 1), ((2, 1, 8, 8), 1), ((2, 8, 8, 3), 3), ((2, 8, 8), None)]
 )
@@ -50,7 +111,7 @@ def test_a_row_holds_input_map_and_both(shape: tuple[int, ...], channel_axis: in
     tops = []
     for n in range(2):
         image = images[n][..., None] if channel_axis is None else np.moveaxis(images[n], channel_axis - 1, -1)
-        pictures = [to_picture(image, image), heatmap(maps[n]), overlay(image, maps[n])]
+        pictures = [to_picture(image, image), heatmap(maps[n]), overlay(image, maps[n], scale=maps[n].max())]
         found = [positions(page, picture.repeat(18, axis=0).repeat(18, axis=1)) for picture in pictures]
         assert [len(places) for places in found] == [1] * 3
         lefts = [places[0][1] for places in found]

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jinja2
+
 from paper import (
     accuracy,
     clutter_boxes,
@@ -78,11 +80,7 @@ def _told(block: Block) -> dict[str, Any]:
 
 
 def page(results: Results) -> str:
-    """The page as HTML; nothing in it is fetched. Raises ValueError where jinja2 is missing."""
-    try:
-        import jinja2
-    except ModuleNotFoundError as error:
-        raise ValueError("the report needs jinja2: pip install 'mipin_ref[report]'") from error
+    """The page as HTML; nothing in it is fetched."""
     template = Path(__file__).with_name("report.html.j2").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html: str = environment.from_string(template).render(sections=sections(results))

@@ -10,6 +10,7 @@ import numpy as np
 from mipin_ref.attribution import Attribution
 from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
+from mipin_ref.methods.method import Method
 from mipin_ref.metrics.apc import APC, TOO_SMALL, Floats, changes, summary
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.table import format_table
@@ -19,6 +20,11 @@ class ApcMeasure(Measure):
     """APC over classes, each of the samples that are labelled, or predicted, as of that class."""
 
     arguments = ()
+
+    @classmethod
+    def takes(cls, method: type[Method]) -> bool:
+        """Methods that have a source signal."""
+        return method.signals
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -31,7 +37,7 @@ class ApcMeasure(Measure):
 
     def row(self, name: str) -> Row | None:
         study = self._study
-        if not METHODS[name].signals:
+        if not self.takes(METHODS[name]):
             having = " and ".join(other for other, kind in METHODS.items() if kind.signals)
             study.panel.failures[name] = f"it has no source signal; {having} have one"
             return None

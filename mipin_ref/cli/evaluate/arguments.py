@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
-from mipin_ref.cli.arguments import add_calibration, add_model, add_preprocessing, integers, names, number, positive
+from mipin_ref.cli.arguments import (
+    METHODS_HELP,
+    add_calibration,
+    add_model,
+    add_preprocessing,
+    integers,
+    names,
+    number,
+    positive,
+)
 from mipin_ref.cli.evaluate.measure import MEASURES, measure_of
 from mipin_ref.cli.parser import Parser
 
@@ -30,12 +40,18 @@ class MeasureParser(Parser):
         return super().parse_known_args(args, namespace)
 
 
-def add_evaluate(commands: Any) -> None:
-    """Adds the command; commands: what add_subparsers returned."""
-    evaluate = commands.add_parser("evaluate", help="measure MIP-IN and the other methods side by side")
+def add_evaluate(commands: Any, examples: Sequence[str]) -> None:
+    """Adds the command; commands: what add_subparsers returned; examples: that its help opens with."""
+    evaluate = commands.add_parser(
+        "evaluate", examples=examples, help="measure MIP-IN and the other methods side by side"
+    )
     metrics = evaluate.add_subparsers(dest="metric", required=True, metavar="METRIC", parser_class=MeasureParser)
     for metric, (_, said) in MEASURES.items():
-        metrics.add_parser(metric, help=said, metric=metric)
+        lines = (
+            f"mipin evaluate {metric} model.onnx data.npz --calibration data.npz",
+            f"mipin evaluate {metric} model.onnx photos/ --methods grad-cam,gradient",
+        )
+        metrics.add_parser(metric, help=said, metric=metric, examples=lines)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +61,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-key", metavar="NAME", help="array of an .npz (default y, else y_train)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples of DATA")
     parser.add_argument("--classes", type=integers, metavar="C[,C...]", help="only samples of these classes")
-    parser.add_argument("--methods", type=names, metavar="M[,M...]", help="default mip-in and all others")
+    parser.add_argument("--methods", type=names, metavar="M[,M...]", help=METHODS_HELP)
     parser.add_argument(
         "--option",
         action="append",

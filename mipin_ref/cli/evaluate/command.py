@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.cli.asked import told_of_left_out
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
@@ -29,7 +30,7 @@ def evaluate(options: Namespace) -> None:
     made = measure_of(options.metric)
     for argument in made.arguments:
         argument.check(options)
-    study = make_study(options)
+    study = make_study(options, made.takes)
     measure = made(study)
     rows: dict[str, Row] = {}
     complete = False
@@ -46,6 +47,11 @@ def evaluate(options: Namespace) -> None:
         if rows or study.panel.failures:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
+        if rows and not options.json:
+            where = "" if out is None else f"{out}\n"
+            print(
+                f"{where}next: the maps beside each other: mipin compare {options.model} {options.data} -o report.html"
+            )
     if not rows:
         raise InvalidData("no method could be measured; the reasons are listed in the output")
 
@@ -56,6 +62,8 @@ def _page(study: Study, measure: Measure, rows: dict[str, Row]) -> str:
     lines.append("")
     if rows:
         lines += [measure.table(rows)]
+    if study.left_out:
+        lines += ["", fill(told_of_left_out(study.left_out), WIDTH, subsequent_indent="  ")]
     if failures:
         lines += [*([""] if rows else []), "failed:"]
         for reason in dict.fromkeys(failures.values()):

@@ -11,6 +11,7 @@ from mipin_ref.cli.evaluate.argument import Argument
 
 if TYPE_CHECKING:
     from mipin_ref.cli.evaluate.study import Study
+    from mipin_ref.methods.method import Method
 
 Row = Mapping[str, Any]
 """What there is to say of a method, ready for JSON but for NaN."""
@@ -26,6 +27,11 @@ class Measure(ABC):
     arguments: ClassVar[tuple[Argument, ...]]
     title: str
     settings: Mapping[str, Any]
+
+    @classmethod
+    def takes(cls, method: type[Method]) -> bool:
+        """Whether it can be measured of a method, by what the method states."""
+        return True
 
     def __init_subclass__(cls) -> None:
         if "arguments" not in vars(cls):

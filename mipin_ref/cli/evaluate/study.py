@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
-from mipin_ref.cli.attributor import method_options
+from mipin_ref.cli.asked import methods_asked
 from mipin_ref.cli.files import labels_of, open_calibration, preprocessing_of
+from mipin_ref.cli.method_options import method_options
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.data import Samples, first, open_data
@@ -26,6 +27,7 @@ from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward import logits
 from mipin_ref.inverse.options import Options
 from mipin_ref.memory import memory_bytes
+from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked
 from mipin_ref.progress import progress_bar
 
@@ -43,7 +45,7 @@ Part = TypeVar("Part")
 class Study:
     """options: of the command; data: all samples; labels: [len(data)], or None; at: the tensor that MIP-IN explains
     and is fitted down to, None for the input; calibrated: what methods are fitted on; method_options: those given, by
-    method.
+    method; left_out: methods that run only where they are named.
     """
 
     options: Namespace
@@ -54,6 +56,7 @@ class Study:
     at: str | None
     calibrated: Samples | None
     method_options: dict[str, dict[str, Any]]
+    left_out: Sequence[str] = ()
 
     @cached_property
     def logits(self) -> Array:
@@ -196,8 +199,11 @@ class _Rows:
         return self._data[self._rows[index]]
 
 
-def make_study(options: Namespace) -> Study:
-    """Everything up to the first method. Raises MipinError where model, data and options do not fit."""
+def make_study(options: Namespace, takes: Callable[[type[Method]], bool]) -> Study:
+    """Everything up to the first method, of all that the measure takes where the user names none.
+
+    Raises MipinError where model, data and options do not fit.
+    """
     # What no method can do without is told at once, and not as every method's failure.
     get_backend(options.backend, options.dtype)
     memory_bytes(options.memory)
@@ -209,8 +215,10 @@ def make_study(options: Namespace) -> Study:
         net.check_target(c)
     Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
     calibration, given = open_calibration(options, net), method_options(options.option, options.methods)
-    panel = _panel(options, net, calibration, at, given, options.methods, True)
-    return Study(options, net, panel, data, labels_of(options, net, len(data)), at, calibration, given)
+    asked = methods_asked(options.methods, given, takes)
+    panel = _panel(options, net, calibration, at, given, asked.names, True)
+    labels = labels_of(options, net, len(data))
+    return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out)
 
 
 def _panel(

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Backend
 from mipin_ref.data import Samples, SharedFile, as_samples
+from mipin_ref.data.part import part
 from mipin_ref.data.seen import Extent
-from mipin_ref.data.view import part
 from mipin_ref.errors import ClusterError
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network

@@ -1,15 +1,13 @@
-
-"use strict";
 (() => {
   const LEVELS = 127;
   const factor = Number(document.querySelector("table.maps").dataset.factor);
   const readout = document.getElementById("readout");
   const rows = [...document.querySelectorAll("table.maps tbody tr")];
-  const radios = [...document.querySelectorAll("input[name=rank]")];
   const selectOf = (row) => row.querySelector("select");
-  const visible = (row) => [...row.querySelectorAll("figure:not([hidden]) button")];
+  const visible = (row) => [...row.querySelectorAll("figure:not([hidden]) .spot")];
+  const imageOf = (button) => button.querySelector(".map");
 
-  // A map's levels, -127 to 127, from its colours: red and blue stay full on one side of zero, green fades on both.
+  // A map's levels, -127 to 127: as opaque as they are large, red or blue by their sign.
   const known = new WeakMap();
   function levels(image) {
     if (!known.has(image)) {
@@ -21,7 +19,7 @@
       const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
       const signed = new Int8Array(rgba.length / 4);
       for (let i = 0; i < signed.length; i++) {
-        const level = Math.round(((255 - rgba[4 * i + 1]) / 255) * LEVELS);
+        const level = Math.round((rgba[4 * i + 3] / 255) * LEVELS);
         signed[i] = rgba[4 * i] < rgba[4 * i + 2] ? -level : level;
       }
       known.set(image, signed);
@@ -53,7 +51,7 @@
   }
 
   function read(button, pixel) {
-    const image = button.querySelector("img");
+    const image = imageOf(button);
     if (!image.complete) {
       image.decode().then(() => read(button, pixel));
       return;
@@ -68,8 +66,11 @@
     const scale = Number(button.dataset.scale);
     const level = values[y * width + x];
     const value = (level / LEVELS) * scale;
+    // Beyond its scale a map is cut: of what lies there no more is known than that, and the largest.
+    const cut = Math.abs(level) === LEVELS && Number(button.dataset.largest) > scale;
     const where = `row ${y * factor}, column ${x * factor}` + (factor > 1 ? ` (mean of ${factor}×${factor})` : "");
-    const what = scale > 0 ? `${level > 0 ? "+" : ""}${number(value)} of ±${number(scale)}` : "0, the map is zero everywhere";
+    const told = `${level > 0 ? "+" : ""}${number(value)}${cut ? " or beyond" : ""} of ±${number(scale)}`;
+    const what = scale > 0 ? told : "0, the map is zero everywhere";
     const text = `${button.dataset.what}: ${where}: ${what}`;
     if (readout.textContent !== text) readout.textContent = text; // else it would be spoken again
   }
@@ -83,7 +84,7 @@
   }
 
   function under(event, button) {
-    const image = button.querySelector("img");
+    const image = imageOf(button);
     const box = image.getBoundingClientRect();
     const at = (offset, length, count) => Math.min(count - 1, Math.max(0, Math.floor((offset / length) * count)));
     return {
@@ -96,23 +97,23 @@
 
   const table = document.querySelector("table.maps");
   const point = (event) => {
-    const button = event.target.closest?.("button");
+    const button = event.target.closest?.(".spot");
     if (button) read(button, under(event, button));
   };
   table.addEventListener("pointermove", point);
   table.addEventListener("pointerdown", point);
   table.addEventListener("focusin", (event) => {
-    const button = event.target.closest("button");
+    const button = event.target.closest(".spot");
     if (!button) return;
     const same = current && current.row === button.closest("tr");
     read(button, same ? { x: current.x, y: current.y } : null);
   });
   table.addEventListener("keydown", (event) => {
-    const button = event.target.closest("button");
+    const button = event.target.closest(".spot");
     const step = STEPS[event.key];
     if (!button || !step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    const image = button.querySelector("img");
+    const image = imageOf(button);
     const far = event.shiftKey ? 10 : 1;
     const within = (value, count) => Math.min(count - 1, Math.max(0, value));
     const from = current ?? { x: 0, y: 0 };
@@ -122,36 +123,66 @@
     });
   });
 
+  let over = false; // whether maps lie over the picture, in lightened gray
+
+  function ground(row) {
+    if (!over) return;
+    for (const button of visible(row)) {
+      if (button.querySelector(".ground")) continue;
+      const picture = row.querySelector(".input img").cloneNode();
+      picture.alt = "";
+      picture.className = "ground";
+      button.prepend(picture);
+    }
+  }
+
   function show(row, rank) {
+    if (![...selectOf(row).options].some((option) => option.value === rank)) return;
     selectOf(row).value = rank;
     row.querySelectorAll("figure").forEach((figure) => {
       figure.hidden = figure.dataset.rank !== rank;
     });
+    ground(row);
   }
 
-  function shown() {
-    const ranks = new Set(rows.map((row) => selectOf(row).value));
-    radios.forEach((radio) => {
-      radio.checked = ranks.size === 1 && ranks.has(radio.value);
+  const choose = setUp({
+    rows,
+    rankOf: (row) => selectOf(row).value,
+    show,
+    after: () => {
+      if (!current) return;
+      const button = visible(current.row).find((one) => one.closest("td").cellIndex === current.column);
+      read(button, { x: current.x, y: current.y });
+    },
+    overlay: (on) => {
+      over = on;
+      document.documentElement.classList.toggle("over", on);
+      if (on) rows.forEach(ground);
+      else document.querySelectorAll(".ground").forEach((picture) => picture.remove());
+    },
+  });
+  rows.forEach((row) => selectOf(row).addEventListener("change", (event) => choose([row], event.target.value)));
+
+  // One scale for all maps of a row: a map whose own is smaller fades by as much.
+  const oneScale = document.getElementById("one-scale");
+  function rescale() {
+    const on = oneScale.getAttribute("aria-pressed") !== "true";
+    oneScale.setAttribute("aria-pressed", on);
+    rows.forEach((row) => {
+      const buttons = [...row.querySelectorAll(".spot")];
+      const largest = Math.max(...buttons.map((button) => Number(button.dataset.scale)));
+      buttons.forEach((button) => {
+        const part = on && largest > 0 ? Number(button.dataset.scale) / largest : 1;
+        button.style.setProperty("--part", part);
+      });
+      const told = row.querySelector(".common");
+      told.hidden = !on;
+      told.textContent = `full colour at ±${number(largest)} in all maps of the row`;
     });
-    if (!current) return;
-    const button = visible(current.row).find((one) => one.closest("td").cellIndex === current.column);
-    read(button, { x: current.x, y: current.y });
   }
-
-  radios.forEach((radio) =>
-    radio.addEventListener("change", () => {
-      rows.forEach((row) => show(row, radio.value));
-      shown();
-    }),
-  );
-  rows.forEach((row) =>
-    selectOf(row).addEventListener("change", (event) => {
-      show(row, event.target.value);
-      shown();
-    }),
-  );
-  document.querySelectorAll(".ranks, table.maps select").forEach((control) => {
-    control.disabled = false;
+  oneScale.addEventListener("click", rescale);
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("select")) return;
+    if (event.key.toLowerCase() === "s") rescale();
   });
 })();

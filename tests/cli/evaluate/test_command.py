@@ -18,6 +18,8 @@ from mipin_ref.cli import main
 from mipin_ref.cli.evaluate.box import BoxMeasure
 from mipin_ref.cli.evaluate.measure import MEASURES
 from mipin_ref.cli.evaluate.study import Study
+from mipin_ref.methods.cam import ActivationMap
+from mipin_ref.panel.registry import METHODS
 from mipin_ref.store import packages
 from tests.cli.evaluate.files import CALIBRATION, as_json, boxes, evaluate, write_files
 from tests.networks import to_onnx
@@ -120,16 +122,43 @@ def test_tables_fit_a_terminal_and_list_what_fails(metric: str, capsys: pytest.C
 
 
 def test_seeds_are_printed_and_all_methods_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate("grid", "--labels", "data.npz", "--seed", "12", "--mosaics", "3", *CALIBRATION) == 0
+    every = ("--methods", "all")
+    assert evaluate("grid", "--labels", "data.npz", "--seed", "12", "--mosaics", "3", *every, *CALIBRATION) == 0
     printed = capsys.readouterr().out
     assert "seed 12" in printed.replace("\n  ", " ")
     for method in mr.methods():
         assert f"\n{method} " in printed
     assert "failed" not in printed
+    assert "left out" not in printed
+
+
+def test_methods_of_hundreds_of_passes_run_where_they_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """By name, or by an option of theirs; a measure that they have no part in does not speak of them."""
+    given = ("grid", "--labels", "data.npz", "--mosaics", "2", *CALIBRATION)
+    slow = [name for name, facts in METHODS.items() if facts.many_passes]
+    assert evaluate(*given, "--option", "rise.samples=20") == 0
+    printed = capsys.readouterr().out
+    assert "\nrise " in printed
+    assert not any(f"\n{name} " in printed for name in slow if name != "rise")
+    assert "left out: score-cam, occlusion, kernel-shap, which take hundreds of forward passes" in printed
+    assert evaluate(*given, "--methods", "occlusion", "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["methods"]) == ["occlusion"]
+
+
+def test_apc_lists_methods_with_a_source_signal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for every in ((), ("--methods", "all")):
+        assert evaluate("apc", *CALIBRATION, "--limit", "40", *every) == 0
+        printed = capsys.readouterr().out
+        assert "left out" not in printed
+        assert "failed" not in printed
+        named = [name for name in mr.methods() if f"\n{name} " in printed]
+        assert named == [name for name, facts in METHODS.items() if facts.signals]
+    assert evaluate("apc", *CALIBRATION, "--limit", "40", "--methods", "mip-in,gradient") == 0
+    assert "gradient: it has no source signal; mip-in and patternnet have one" in capsys.readouterr().out
 
 
 def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """A picture without channels, and no map behind it: nothing that Grad-CAM could explain."""
+    """A picture without channels, and no map behind it: nothing that a class activation map could explain."""
     rng = np.random.default_rng(0)
     ops: list[Op] = [
         Reshape(("input",), "flat", (64,)),
@@ -140,11 +169,13 @@ def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytes
     np.save("plain.npy", x)
     with pytest.raises(mr.MipinError) as alone:
         mr.attribute(net, x, 0, "grad-cam")
-    given = ["sensitivity", "plain.onnx", "plain.npy", "--target", "0", "--against", "1"]
+    given = ["sensitivity", "plain.onnx", "plain.npy", "--target", "0", "--against", "1", "--methods", "all"]
     assert main(["evaluate", *given, "--json", "--calibration", "plain.npy"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["failed"] == {"grad-cam": str(alone.value)}
-    assert list(document["methods"]) == [name for name in mr.methods() if name != "grad-cam"]
+    cams = [name for name, method in METHODS.items() if issubclass(method, ActivationMap)]
+    assert "grad-cam" in cams
+    assert document["failed"] == dict.fromkeys(cams, str(alone.value))
+    assert list(document["methods"]) == [name for name in mr.methods() if name not in cams]
 
 
 def test_where_no_method_is_left_the_reasons_are_printed_and_the_exit_code_is_2(

@@ -1,0 +1,172 @@
+"""The inverses that samples are explained by: given, kept from an earlier run, or fitted now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from glob import glob, has_magic
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from mipin_ref.backend import get_backend
+from mipin_ref.data import Samples
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.explain.cache import Cache, digest_of, key_of
+from mipin_ref.explain.calibration import Made
+from mipin_ref.explain.chosen import Fitted
+from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.load import load_inverse
+from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan import Plan, plan_for
+from mipin_ref.panel.mip_in import InverseFitting
+
+FORWARDS = 3
+"""What a fit takes a fitted tensor, sample and class, in runs of the network forward: measured 2.4 to 3.7 of VGG16 and
+EfficientNet-Lite0 fitted down to the pixels."""
+
+
+class Inverses(Mapping[int, Inverse]):
+    """Inverses of one network by class, as option `inverse` takes them; prints as one line."""
+
+    def __init__(self, by_class: Mapping[int, Inverse]) -> None:
+        self._by_class = dict(by_class)
+
+    def __getitem__(self, target: int) -> Inverse:
+        return self._by_class[target]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._by_class)
+
+    def __len__(self) -> int:
+        return len(self._by_class)
+
+    def __repr__(self) -> str:
+        return f"Inverses(of {len(self)} class{'es' if len(self) != 1 else ''})"
+
+    def save(self, path: str | PathLike[str]) -> list[Path]:
+        """Write them: one at `path` itself; of several each at the path with -CLASS behind its stem, or, where the
+        path holds {target}, with the class there. Returns the paths. Raises InvalidData where one cannot be written.
+        """
+        text = fspath(path)
+        if len(self) > 1 and "{target}" not in text:
+            whole = Path(text)
+            text = str(whole.with_name(f"{whole.stem}-{{target}}{whole.suffix}"))
+        paths = []
+        for inverse in self.values():
+            told = inverse.net.target(inverse.target)
+            name = "-".join(map(str, told)) if isinstance(told, tuple) else str(told)
+            paths.append(Path(text.replace("{target}", name)))
+            inverse.save(paths[-1])
+        return paths
+
+
+def given_inverses(net: Network, given: Any, backend: Any) -> Inverses | None:
+    """The inverses that a user gives: one, several by class, a file, a pattern of files, or a list of files.
+
+    None for None. Raises InvalidData for anything else, and where no file fits or two are of one class; CorruptFile
+    for a file of another network.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Inverse):
+        return Inverses({given.target: given})
+    if isinstance(given, Mapping):
+        if not given or not all(isinstance(one, Inverse) for one in given.values()):
+            raise InvalidData(f"inverse must be an Inverse, or several by class, not {shown(given)}")
+        return Inverses({one.target: one for one in given.values()})
+    paths = _paths(given)
+    made: dict[int, Inverse] = {}
+    for path in paths:
+        inverse = load_inverse(path, net, backend=backend)
+        if inverse.target in made:
+            raise InvalidData(f"two of the inverses are of class {net.target(inverse.target)}, one of them {path!r}")
+        made[inverse.target] = inverse
+    return Inverses(made)
+
+
+def _paths(given: Any) -> list[str]:
+    if isinstance(given, str | PathLike):
+        text = fspath(given)
+        if not has_magic(text) or Path(text).is_file():
+            return [text]
+        paths = sorted(glob(text))
+        if not paths:
+            raise InvalidData(f"no file fits the pattern {text!r}")
+        return paths
+    if isinstance(given, Sequence) and given and all(isinstance(one, str | PathLike) for one in given):
+        return [fspath(one) for one in given]
+    raise InvalidData(f"inverse must be an Inverse, several by class, or their files, not {shown(given)}")
+
+
+def fitted_as(inverses: Inverses | None) -> Fitted | None:
+    """The preprocessing of the samples that inverses were fitted on; None where it is not known.
+
+    Raises InvalidData where they were fitted with several.
+    """
+    known = [one.preprocessing for one in (inverses or {}).values() if one.preprocessing is not None]
+    if not known:
+        return None
+    if any(not one.does_as(known[0]) for one in known):
+        raise InvalidData("the inverses were fitted with different preprocessings: give those of one")
+    return Fitted("the inverse", known[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Inverses of a network down to one tensor, fitted on demand.
+
+    made: calibration samples; data, rows: what they are made of, which tells one set from another; given: options of
+    the fit; run: backend, dtype, memory, progress and batch_size, as `fit` takes them.
+    """
+
+    net: Network
+    tensor: str
+    made: Made
+    data: Samples
+    rows: Sequence[int] | None
+    given: Mapping[str, Any]
+    run: Mapping[str, Any]
+    cache: Cache
+
+    def of(self, classes: Iterable[int]) -> tuple[Inverses, int]:
+        """The inverses of classes, in one pass over the data for all that are not kept; and how many were kept."""
+        wanted = sorted({*classes})
+        keys = {c: self._key(c, digest) for digest in [self._digest()] for c in wanted} if self.cache.folder else {}
+        backend = get_backend(self.run["backend"], self.run["dtype"])
+        made: dict[int, Inverse] = {}
+        for c, key in keys.items():
+            if (kept := self.cache.load(key, self.net, self.net.target(c), self.run["backend"])) is not None:
+                made[c] = kept
+        count = len(made)
+        missing = [c for c in wanted if c not in made]
+        if missing:
+            end = None if self.tensor == self.net.input else self.tensor
+            arguments = {**self.given, **self.run, "backend": backend, "dtype": backend.dtype, "at": end}
+            fitting = InverseFitting(self.net, self.made.build(), arguments)
+            made |= {c: one for c, one in fitting.of(missing).items() if c in missing}
+            for c in missing if keys else []:
+                self.cache.keep(keys[c], made[c])
+        return Inverses({c: made[c] for c in wanted}), count
+
+    def plan(self, target: int) -> Plan:
+        """What is fitted of a class."""
+        end = None if self.tensor == self.net.input else self.tensor
+        known = {name: value for name, value in self.given.items() if name in Options.__dataclass_fields__}
+        return plan_for(facing(self.net, target)[0], Options(**{**known, "at": end, "dtype": self.run["dtype"]}))
+
+    def seconds(self, classes: int, target: int, forward: float) -> float:
+        """About how long the fit takes, where one run of the network forward takes `forward` seconds a sample."""
+        return FORWARDS * len(self.plan(target).fitted) * self.made.count * classes * forward
+
+    def _digest(self) -> str:
+        return digest_of(self.data, self.rows)
+
+    def _key(self, target: int, digest: str) -> str:
+        known = None if self.made.preprocessing is None else self.made.preprocessing.as_record()
+        options = {**asdict(Options()), **self.given, "dtype": self.run["dtype"]}
+        made_from = {"tensor": self.tensor, "data": digest, "recipe": self.made.recipe, "preprocessing": known}
+        backend = get_backend(self.run["backend"], self.run["dtype"]).name
+        return key_of(self.net, self.net.target(target), {**made_from, "options": options, "backend": backend})

@@ -1,0 +1,209 @@
+"""What is settled before a sample is explained: preprocessing, predictions, targets, tensor, and what is fitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mipin_ref.data import Samples, read_readable
+from mipin_ref.data.presets import preprocessing_of
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError
+from mipin_ref.explain.asked import Asked, Read, Tell
+from mipin_ref.explain.cache import Cache
+from mipin_ref.explain.chosen import Begin, Fitted, choose
+from mipin_ref.explain.class_names import ClassNames, class_names_of, told_target
+from mipin_ref.explain.explainer import Explainer
+from mipin_ref.explain.fits import Inverses, fitted_as, given_inverses
+from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.predict import Net, predicted
+from mipin_ref.explain.targets import PREDICTED, Indices, check_classifier, wanted_classes
+from mipin_ref.explain.ways import by_fit, by_inverses, by_method
+from mipin_ref.graph.explained import AUTO
+from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.inverse.options import METHOD_OPTIONS, Options
+from mipin_ref.inverse.plan import plan_for
+from mipin_ref.layers import HostArray
+from mipin_ref.methods.method import Method
+from mipin_ref.panel.attribute import inverted
+from mipin_ref.panel.fallback import fallback_method
+from mipin_ref.panel.mip_in import InverseFitting, MipIn
+from mipin_ref.panel.registry import make_method, method_named
+from mipin_ref.progress import progress_bar
+
+BATCH = 32
+"""Samples that are read and predicted at a time."""
+INPUT = "input"
+"""What `at` calls the network's input, whatever its name."""
+
+
+def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache) -> Explainer:
+    """Everything up to the first explained sample; tell: takes lines for a person as soon as they are known.
+
+    model: the path of the network's file, where it came from one. Raises InvalidData for what does not fit. Warns with
+    CalibrationWarning where samples are too few for a layer.
+    """
+    instead = _instead(net, asked)
+    if instead is not None:
+        tell(instead.line)
+        asked = replace(asked, method=instead.method, at=None, options={}, dtype=None, calibration=None)
+    method = method_named(asked.method)
+    names = class_names_of(net, asked.class_names, model)
+    inverses = None
+    if asked.inverse is not None:
+        inverses = given_inverses(inverted(net, MipIn.name), asked.inverse, asked.backend)
+    _check_options(method, asked, inverses)
+    named = _named_tensor(net, asked.at)
+    _check_reach(inverses, named)
+    predicted = isinstance(asked.target, str) and asked.target == PREDICTED
+    target = asked.target
+    if predicted and inverses is not None and len(inverses) == 1 and asked.top == 1:
+        target = net.target(next(iter(inverses)))
+    elif predicted:
+        check_classifier(net)
+    read = _read(net, model, asked, fitted_as(inverses) or asked.fitted, tell, cache)
+    targets = wanted_classes(net, names, target, asked.top, read.scores)
+    files = [read.inputs.names(read.data)[row] for row in read.rows]
+    if isinstance(net, ForwardOnly) or method.fitting is not InverseFitting:
+        way = by_method(net, method, asked, read, targets, named, tell)
+    elif inverses is None:
+        way = by_fit(net, asked, read, targets, named, tell, cache)
+    else:
+        _check_classes(net, names, inverses, targets, files)
+        way = by_inverses(net, asked, inverses, targets, named, tell)
+    guessed = read.chosen.guessed is not None or "not known" in read.chosen.line
+    return Explainer(
+        net=net,
+        method=method.name,
+        inputs=read.inputs,
+        data=read.data,
+        rows=read.rows,
+        failures=read.failures,
+        targets=targets,
+        scores=read.scores,
+        shares=read.shares,
+        files=files,
+        names=names,
+        tensor=way.tensor,
+        inverses=way.inverses,
+        lines=[*([] if instead is None else [instead.line]), *([read.chosen.line] if guessed else []), *way.lines],
+        facts=[*way.facts, *([("preprocessing", read.chosen.line)] if read.chosen.line else [])],
+        header={**way.header, "method": method.name, "follows_logit": method.follows_logit},
+        run=way.run,
+        shows_progress=method.many_passes and asked.progress,
+    )
+
+
+def _read(net: Net, model: Path | None, asked: Asked, fitted: Fitted | None, tell: Tell, cache: Cache) -> Read:
+    inputs = Inputs.of(net, asked.images, key=asked.key, limit=asked.limit, exif=asked.exif)
+    with progress_bar(asked.progress) as begin:
+        chosen = choose(net, inputs, preprocessing_of(asked.preprocess), fitted, model, cache, begin)
+        data = inputs.open(chosen.preprocessing)
+        if chosen.line:
+            tell(chosen.line)
+        rows, failures, scores, shares, forward = _predicted(net, data, begin)
+    return Read(inputs, chosen, data, rows, failures, scores, shares, forward)
+
+
+@dataclass(frozen=True)
+class _Instead:
+    """The method for a model of which nothing can be inverted, and the line that says so."""
+
+    method: str
+    line: str
+
+
+def _instead(net: Net, asked: Asked) -> _Instead | None:
+    """What explains a model that MIP-IN cannot; None where it can, or something else is asked for."""
+    if asked.method != MipIn.name or asked.inverse is not None or asked.at not in (None, AUTO, INPUT, net.input):
+        return None
+    if isinstance(net, ForwardOnly):
+        reason = net.reason
+    else:
+        try:
+            plan_for(facing(net, 0)[0], Options(at=AUTO))
+            return None
+        except MipinError as error:
+            reason = str(error)
+    method = fallback_method(net)
+    line = f"explained by {method}, which needs the forward pass alone: nothing can be inverted, {reason}"
+    return _Instead(method, line)
+
+
+def _check_options(method: type[Method], asked: Asked, inverses: Inverses | None) -> None:
+    if method.fitting is not InverseFitting:
+        if inverses is not None:
+            raise InvalidData(f"an inverse is for method {MipIn.name!r}, not for {method.name!r}")
+        if method.fitting is None:
+            if asked.calibration is not None:
+                raise InvalidData(f"method {method.name!r} is not fitted: leave option 'calibration' out")
+            make_method(method.name, asked.options)
+        return
+    for name in asked.options:
+        if name not in METHOD_OPTIONS:
+            raise InvalidData(
+                f"method {method.name!r} has no option {name!r}; its options are {', '.join(METHOD_OPTIONS)}"
+            )
+    if inverses is not None and (asked.options or asked.calibration is not None or asked.dtype is not None):
+        raise InvalidData("the inverse that is given is fitted already: leave options of a fit and calibration out")
+
+
+def _named_tensor(net: Net, at: str | None) -> str | None:
+    """The tensor that a user names, "auto" or None as they are. Raises InvalidData where there is none of that name."""
+    if at is None or at == AUTO:
+        return at
+    if at == INPUT and INPUT not in net.shapes:
+        return net.input
+    return at if at == net.output else net.tensor(at)
+
+
+def _predicted(
+    net: Net, data: Samples, begin: Begin
+) -> tuple[list[int], list[str], HostArray, HostArray | None, float]:
+    """The rows that can be read, why the others cannot, scores and probabilities [n, C], seconds a sample forward."""
+    rows: list[int] = []
+    failures: list[str] = []
+    made: list[tuple[HostArray, HostArray | None]] = []
+    advance, taken = begin("predicting", len(data)), 0.0
+    for start in range(0, len(data), BATCH):
+        read = read_readable(data, start, start + BATCH)
+        failures += read.failures
+        if len(read.positions):
+            began = time.monotonic()
+            try:
+                made.append(predicted(net, read.x, BATCH))
+            except InvalidData as error:
+                raise InvalidData(f"counted from image {start}: {error}" if start else str(error)) from error
+            taken += time.monotonic() - began
+            rows += read.positions
+        advance(min(BATCH, len(data) - start))
+    if not rows:
+        more = "" if len(data) == 1 else f"; nor can the other {len(data) - 1} images be read"
+        raise CorruptFile(failures[0] + more)
+    shares = [one for _, one in made if one is not None]
+    scores = np.concatenate([one for one, _ in made])
+    return rows, failures, scores, np.concatenate(shares) if shares else None, taken / len(rows)
+
+
+def _check_reach(inverses: Inverses | None, named: str | None) -> None:
+    """Raises InvalidData where inverses that are given do not lead to a tensor that is asked for."""
+    for one in () if inverses is None or named in (None, AUTO) else inverses.values():
+        if named not in one.plan.step_of:
+            raise InvalidData(
+                f"tensor {named!r} is not between the logits and {one.plan.explained!r}, where the inverse ends"
+            )
+
+
+def _check_classes(net: Net, names: ClassNames, inverses: Inverses, targets: Indices, files: Sequence[str]) -> None:
+    for row, some in enumerate(targets.tolist()):
+        for c in some:
+            if c not in inverses:
+                there = ", ".join(told_target(net.target(one)) for one in inverses)
+                raise InvalidData(
+                    f"there is no inverse of {names.of(c)} ({told_target(net.target(c))}), asked for of {files[row]}; "
+                    f"there are those of classes {there}: name one of them as the target, or give no inverse"
+                )

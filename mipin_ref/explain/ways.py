@@ -1,0 +1,202 @@
+"""By what samples are explained: inverses that are given, inverses fitted now or before, or another method."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.data import Samples
+from mipin_ref.errors import CalibrationWarning
+from mipin_ref.explain.asked import Asked, Read, Tell
+from mipin_ref.explain.cache import Cache
+from mipin_ref.explain.calibration import Made, calibration_from, few_samples
+from mipin_ref.explain.explainer import Run
+from mipin_ref.explain.fits import Fits, Inverses
+from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.predict import Net
+from mipin_ref.explain.targets import Indices
+from mipin_ref.graph.explained import AUTO, explained, told_of
+from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import faced
+from mipin_ref.layers import HostArray
+from mipin_ref.methods.method import Method
+from mipin_ref.panel.attribute import attribute, inverted
+from mipin_ref.panel.mip_in import MipIn
+from mipin_ref.panel.panel import Panel
+from mipin_ref.panel.registry import make_method
+
+LONG = 30.0
+"""Seconds from which on it is said what a fit will take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """By what samples are explained, at which tensor, and what is said of it."""
+
+    tensor: str
+    run: Run
+    header: Mapping[str, Any]
+    facts: Sequence[tuple[str, str]] = ()
+    lines: Sequence[str] = ()
+    inverses: Inverses | None = None
+
+
+def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices, named: str | None, tell: Tell) -> Way:
+    """By inverses that are given, where they end or at a tensor on their way."""
+    way = MipIn(MipIn.checked({"inverse": dict(inverses)}))
+    part = faced(net, np.unique(targets))[0]
+    tensor = way.explained(part, None if named == AUTO else named)
+    tell(f"explained at {tensor!r}" + (", the input" if tensor == net.input else ""))
+    dtype = next(iter(inverses.values())).options.dtype
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), {"options": {}, "dtype": dtype}, inverses=inverses)
+
+
+def by_fit(
+    net: Network, asked: Asked, read: Read, targets: Indices, named: str | None, tell: Tell, cache: Cache
+) -> Way:
+    """By inverses of the classes asked for, kept from an earlier run or fitted now, all in the same passes."""
+    part = faced(net, np.unique(targets))[0]
+    tensor = MipIn(MipIn.checked({"calibration": ()})).explained(part, named)
+    tell(_told_tensor(part, tensor, asked.at))
+    made, data, rows = _calibration(read, asked)
+    tell(made.line)
+    dtype = asked.dtype or "float32"
+    run = {"backend": asked.backend, "memory": asked.memory, "progress": asked.progress, "dtype": dtype}
+    fits = Fits(net, tensor, made, data, rows, dict(asked.options), run, cache)
+    classes = np.unique(targets).tolist()
+    few = few_samples(fits.plan(classes[0]), made.count)
+    for one in few:
+        warnings.warn(one, CalibrationWarning, stacklevel=4)
+    _tell_cost(net, fits, classes, read.forward, tell)
+    inverses, kept = fits.of(classes)
+    tell(_told_fit(len(classes), kept))
+    # A fit in single precision may have turned out to need double.
+    dtype = next(iter(inverses.values())).options.dtype
+    header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line}
+    facts = [("calibration", made.line.removeprefix("calibration: "))]
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses)
+
+
+def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
+    given = dict(inverses)
+
+    def run(x: HostArray, some: Indices) -> Attribution:
+        return attribute(net, x, _told(net, some), MipIn.name, at=tensor, backend=asked.backend, inverse=given)
+
+    return run
+
+
+def by_method(
+    net: Net, method: type[Method], asked: Asked, read: Read, targets: Indices, named: str | None, tell: Tell
+) -> Way:
+    """By another method, fitted first where it must be."""
+    part: Any = net if isinstance(net, ForwardOnly) else faced(net, np.unique(targets))[0]
+    if method.fitting is not None:
+        return _by_fitted(inverted(net, method.name), part, method, asked, read, targets, named, tell)
+    at = make_method(method.name, asked.options).explained(part, named)
+    tell(_told_tensor(part, at, asked.at))
+    dtype = asked.dtype or "float64"
+    how: dict[str, Any] = {"backend": asked.backend, "memory": asked.memory, "dtype": dtype}
+    options, progress = {**how, **asked.options}, asked.progress and method.many_passes
+
+    def run(x: HostArray, some: Indices) -> Attribution:
+        return attribute(net, x, _told(net, some), method.name, at=at, progress=progress, **options)
+
+    return Way(at, run, {"options": dict(asked.options), "dtype": dtype})
+
+
+def _by_fitted(
+    net: Network,
+    part: Network,
+    method: type[Method],
+    asked: Asked,
+    read: Read,
+    targets: Indices,
+    named: str | None,
+    tell: Tell,
+) -> Way:
+    """By a method that is fitted on calibration samples, or has what was fitted as an option."""
+    at, dtype = explained(part, named), asked.dtype or "float64"
+    tell(_told_tensor(part, at, asked.at))
+    header: dict[str, Any] = {"options": {}, "dtype": dtype}
+    calibration, facts = None, []
+    if method.fitting is not None and method.fitting.option not in asked.options:
+        made, _, _ = _calibration(read, asked)
+        tell(made.line)
+        header["calibration"] = made.line
+        facts.append(("calibration", made.line.removeprefix("calibration: ")))
+        calibration = made.build()
+    panel = Panel(
+        net,
+        calibration,
+        names=[method.name],
+        method_options={method.name: asked.options} if asked.options else None,
+        dtype=dtype,
+        backend=asked.backend,
+        memory=asked.memory,
+        progress=asked.progress,
+    )
+    panel.ready(method.name, [net.target(c) for c in np.unique(targets).tolist()])
+
+    def run(x: HostArray, some: Indices) -> Attribution:
+        return panel.explain(method.name, x, _told(net, some), at=at)
+
+    return Way(at, run, header, facts)
+
+
+def _calibration(read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int] | None]:
+    """The calibration samples: those given, else made of what is explained; and what they are made of, which rows."""
+    preprocessing = read.chosen.preprocessing
+    if asked.calibration is None:
+        made = calibration_from(read.inputs, preprocessing, read.rows)
+        return made, read.inputs.open(preprocessing), read.rows
+    key, limit = asked.calibration_key, asked.calibration_limit
+    given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif)
+    # Numbers in memory are what the network reads; of a file, they are stored as those that are explained.
+    stored = given.pixels or isinstance(asked.calibration, str | Path)
+    samples = given.open(preprocessing if stored and not given.prepared else None)
+    line = f"calibration: {len(samples):,} samples of {given.described()}"
+    return Made(lambda: samples, len(samples), line, "given", samples.source.preprocessing), samples, None
+
+
+def _told(net: Net, some: Indices) -> Any:
+    """Targets [n] as methods take them: one for all where they are the same."""
+    told = [net.target(int(c)) for c in some]
+    if len(set(told)) == 1:
+        return told[0]
+    return told if isinstance(told[0], tuple) else np.array(told, np.int64)
+
+
+def _told_tensor(net: Net, tensor: str, at: str | None) -> str:
+    if at == AUTO and tensor in net.shapes and isinstance(net, Network):
+        return told_of(net, tensor)
+    return f"explained at {tensor!r}" + (", the input" if tensor == net.input else "")
+
+
+def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], forward: float, tell: Tell) -> None:
+    """Say what a fit down to the input will take where that is long: inner tensors take seconds."""
+    if fits.tensor != net.input:
+        return
+    seconds = fits.seconds(len(classes), classes[0], forward)
+    if seconds >= LONG:
+        much = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(1, round(seconds / 60))} minutes"
+        less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
+        tell(
+            f"fitting {len(fits.plan(classes[0]).fitted)} tensors of {len(classes)} classes on {fits.made.count} "
+            f"samples takes about {much}{less}"
+        )
+
+
+def _told_fit(classes: int, kept: int) -> str:
+    what = "the inverse of 1 class" if classes == 1 else f"the inverses of {classes} classes"
+    if kept == classes:
+        return f"{what}: kept from an earlier run"
+    return f"{what}: fitted" + (f", {kept} of them kept from an earlier run" if kept else "")

@@ -1,0 +1,50 @@
+"""What answers for a file that cannot be inverted: its forward pass, and the method for its kind of input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.load import Model, load
+from mipin_ref.graph.network import Network
+from mipin_ref.graph.open_forward import open_forward
+
+SMALLEST = 8
+"""Places along an axis of a picture, at least."""
+
+
+def open_any(
+    model: Network | ForwardOnly | Model,
+    *,
+    output: str | None = None,
+    input_shape: Mapping[str, Sequence[int]] | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Network | ForwardOnly:
+    """The network where `load` reads one, else the file for its forward pass alone; what is open already as it is.
+
+    Arguments as of `load`. Raises InvalidData and CorruptFile as `load` does, and UnsupportedModel where onnxruntime
+    cannot run the file either, it asks for more than it may, or leaves open what must be said.
+    """
+    if isinstance(model, Network | ForwardOnly):
+        return model
+    told: dict[str, Any] = {"output": output, "input_shape": input_shape, "given": given}
+    try:
+        return load(model, **told)
+    except UnsupportedModel as error:
+        return open_forward(model, **told, reason=f"as it has no inverse: {error}")
+
+
+def fallback_method(net: Network | ForwardOnly) -> Literal["rise", "kernel-shap"]:
+    """The method that explains an input by the forward pass alone: "rise" of a picture, else "kernel-shap".
+
+    A picture has two axes of at least SMALLEST places and, where it has channels, at most four of them; what integers
+    of more than a byte stand for is no picture.
+    """
+    if net.reads is not None and net.reads.itemsize > 1:
+        return "kernel-shap"
+    axis = net.channel_axis(net.input)
+    places = [size for number, size in enumerate(net.input_shape, 1) if number != axis]
+    channels = 1 if axis is None else net.input_shape[axis - 1]
+    return "rise" if len(places) == 2 and min(places) >= SMALLEST and channels <= 4 else "kernel-shap"
