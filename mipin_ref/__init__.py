@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mipin_ref.display import present_with
+
 if TYPE_CHECKING:
     from mipin_ref import data, golden, metrics
     from mipin_ref.attribution import Attribution
@@ -129,6 +131,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _presented(shown: object) -> str | None:
+    """The HTML that a notebook shows of a result; the pictures are imported when the first is asked for."""
+    html: str | None = import_module("mipin_ref.report.notebook").html_or_none(shown)
+    return html
+
+
+present_with(_presented)
 
 
 class _Package(ModuleType):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.display import InNotebook, OneLine, brief
 from mipin_ref.errors import InvalidData
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -15,7 +16,7 @@ Targets = int | tuple[int, ...] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(OneLine, InNotebook):
     """The attribution of one target, or of one a sample, for N samples, as NumPy arrays.
 
     value: [N, ...] the explained tensor X itself, the input or the tensor `at`;
@@ -30,7 +31,8 @@ class Attribution:
     follows_logit: whether A is y_c times something that does not know its sign, so that maps of A are turned where the
     logit is negative (see `oriented`), or says for and against already, as a gradient does; every method of this
     package states it, and where nothing is stated nothing is turned;
-    delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None.
+    delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None;
+    input_size: (H, W) of the network's input where that is an image, whatever tensor is explained; else None.
     """
 
     value: Floats
@@ -44,6 +46,7 @@ class Attribution:
     multiplier: bool = True
     follows_logit: bool = False
     delta: Floats | None = None
+    input_size: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.output)
@@ -56,6 +59,12 @@ class Attribution:
         value, attribution, output = self.value[rows], self.attribution[rows], self.output[rows]
         return replace(
             self, value=value, signal=signal, attribution=attribution, output=output, target=target, delta=delta
+        )
+
+    def __repr__(self) -> str:
+        rest = "" if self.signal is None else ", with source signal"
+        return (
+            f"Attribution({self.method!r}, target {brief(self.target)}, {brief(self.tensor)} {brief(self.value)}{rest})"
         )
 
     @property

@@ -10,11 +10,12 @@ import mipin_ref
 
 ROOT = Path(mipin_ref.__file__).parent
 
-GROUND = {"text", "errors", "window", "table", "files", "progress", "threads", "options", "reading"}
+GROUND = {"text", "errors", "window", "table", "files", "progress", "threads", "options", "reading", "display"}
 ALLOWED: dict[str, set[str]] = {
     "text": set(),
     "errors": {"text"},
     "window": set(),
+    "display": {"text"},
     "table": {"text"},
     "files": {"errors", "text"},
     "progress": {"errors", "options", "text"},
@@ -24,24 +25,25 @@ ALLOWED: dict[str, set[str]] = {
     "memory": {"errors", "options"},
     "seal": set(),
     "store": {"errors", "files", "reading", "seal"},
-    "attribution": {"errors"},
+    "attribution": {"errors", "display"},
     "backend": {"errors", "threads", "options"},
     "beside": {"errors"},
-    "data": {"text", "errors", "options", "reading", "beside"},
+    "data": {"text", "display", "errors", "options", "reading", "beside"},
     "graph": GROUND | {"layers", "beside"},
-    "layers": {"errors", "window", "backend"},
+    "layers": {"display", "errors", "window", "backend"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
-    "methods": {"errors", "window", "progress", "options", "reading", "memory", "store", "attribution", "backend"}
-    | {"data", "graph", "layers", "beside"},
+    "methods": {"display", "errors", "window", "progress", "options", "reading", "memory", "store", "attribution"}
+    | {"backend", "data", "graph", "layers", "beside"},
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
-    "report": {"text", "errors", "files", "options", "attribution"},
+    "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
     "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
     | {"layers", "graph", "inverse", "methods", "panel", "report"},
-    "metrics": {"errors", "table", "options", "attribution", "graph", "beside"},
+    "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph", "beside"},
     "golden": {
         "text",
+        "display",
         "errors",
         "window",
         "files",
@@ -74,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "": {
         "text",
+        "display",
         "errors",
         "attribution",
         "data",
@@ -98,8 +101,9 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "passes": {"options", "report", "plan", "descent"},
         "cluster": {"plan", "descent", "passes"},
         "inverse": {"options", "report", "plan", "descent", "passes"},
+        "targets": {"plan"},
         "load": {"options", "report", "plan", "descent", "inverse"},
-        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "inverse"},
+        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "inverse", "targets"},
     },
 }
 """Room -> its own rooms and files -> those of them that each may import."""

@@ -20,8 +20,8 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.calibration import calibration_from
 from mipin_ref.explain.chosen import choose
-from mipin_ref.explain.explainer import INPUT
 from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.settle import INPUT
 from mipin_ref.graph.explained import AUTO, explained
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options

@@ -15,13 +15,14 @@ from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.seen import Seen, channels_of
 from mipin_ref.data.view import Samples
+from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, shown
 
 _ARRAYS = ("low", "high", "mean")
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(OneLine):
     """source: of the calibration data; seen: by the network."""
 
     source: Source

@@ -27,12 +27,22 @@ class Builtin:
 
 
 def builtin_names() -> list[str]:
-    """The names of the embedded models, sorted."""
+    """The names of the embedded models, sorted.
+
+    >>> import mipin_ref as mr
+    >>> "mnist_cnn" in mr.data.builtin_names()
+    True
+    """
     return sorted(_folders())
 
 
 def builtin(name: str) -> Builtin:
-    """The embedded model `name`. Raises InvalidData that lists the names, CorruptFile where the card is not JSON."""
+    """The embedded model `name`. Raises InvalidData that lists the names, CorruptFile where the card is not JSON.
+
+    >>> import mipin_ref as mr
+    >>> mr.data.builtin("mnist_cnn").model.name
+    'model.onnx'
+    """
     folders = _folders()
     if not isinstance(name, str) or name not in folders:
         available = ", ".join(sorted(folders)) or "none in this installation"

@@ -35,6 +35,11 @@ def open_data(
     All are memory-mapped or decoded on access, but for gzipped IDX files and compressed .npz members, which are
     decompressed into memory once.
     Raises InvalidData and CorruptFile, naming the file.
+
+    >>> import mipin_ref as mr
+    >>> x = mr.data.open_data(mr.data.builtin("mnist_cnn").calibration)
+    >>> x[:3].shape, x[:3].dtype
+    ((3, 1, 28, 28), dtype('float32'))
     """
     place = _existing(path)
     with _reported(place):
@@ -60,6 +65,10 @@ def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDA
     From .npy; .npz (array `key`, else "y", else "y_train"); IDX, also gzipped; the label bytes of CIFAR-10 binary
     batches; a folder with one sub-folder of images per class, classes numbered in the sorted order of their names.
     Raises InvalidData where labels are missing, not one-dimensional, not integers or negative; CorruptFile.
+
+    >>> import mipin_ref as mr
+    >>> mr.data.open_labels(mr.data.builtin("mnist_cnn").calibration)[:5]
+    array([0, 1, 2, 3, 4])
     """
     place = _existing(path)
     with _reported(place):

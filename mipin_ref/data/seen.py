@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.display import OneLine
 from mipin_ref.errors import InputRangeWarning
 
 Values = npt.NDArray[np.float64]
@@ -25,7 +26,7 @@ FEWEST = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Seen(OneLine):
     """What went into the network while something was fitted, behind all preprocessing.
 
     axis: that holds the channels, counted with the batch; None where there are none and all values are one channel.
@@ -69,7 +70,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Extent:
+class Extent(OneLine):
     """Range and sum of the channels of some samples; values: of one channel; low, high, total: [channels]."""
 
     values: int

@@ -60,6 +60,13 @@ def make(
     Raises InvalidData as `fit` does, where the folder cannot be written (before anything is computed), where rows take
     too much memory, and where the engine does not agree with the fit written out; CorruptFile, UnsupportedModel as
     `load` does.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> case = mr.golden.read_case(folder)
+    >>> made = mr.golden.make(case.model, case.given("x"), target=0, folder="golden-of-class-0")
+    >>> len(made.tensors) == len(case.tensors)
+    True
     """
     path_of(model, "the model of a case")
     folder = path_of(folder, "a case")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref import store
+from mipin_ref.display import OneLine
 from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.files import make_folder, written_whole
 from mipin_ref.golden.perturb import DTYPES
@@ -32,7 +33,7 @@ BESIDE_MODEL = "golden"
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class Tensor(OneLine):
     """One compared tensor.
 
     name: in a candidate; array: of the golden values; tensor: the network's tensor that it is about; exact: integers
@@ -49,7 +50,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Case(OneLine):
     """folder: of the two files; manifest: as it stands in its file; arrays: by name; tensors: in order of stages."""
 
     folder: Path
@@ -94,7 +95,12 @@ def is_case(folder: Path) -> bool:
 
 
 def cases() -> list[Path]:
-    """The folders of the cases that come with the package, sorted by name."""
+    """The folders of the cases that come with the package, sorted by name.
+
+    >>> import mipin_ref as mr
+    >>> len(mr.golden.cases()) > 30
+    True
+    """
     package = Path(str(resources.files("mipin_ref")))
     for root in (package / "models_onnx", package.parent / "models_onnx"):
         folders = sorted(path.parent for path in root.glob(f"*/golden/{MANIFEST}"))
@@ -108,6 +114,11 @@ def read_case(folder: str | Path) -> Case:
 
     Raises InvalidData where there is none, CorruptFile where a file is truncated, of another version or not what the
     manifest says, or the model is not the one that the manifest names.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> mr.golden.read_case(folder).name
+    'golden_mlp'
     """
     folder = path_of(folder, "a golden case")
     if not is_case(folder) and is_case(folder / BESIDE_MODEL):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.display import OneLine
 from mipin_ref.golden.candidate import checked, chosen, open_candidate
 from mipin_ref.golden.case import Case, Tensor, read_case
 from mipin_ref.golden.causes import Causes
@@ -47,7 +48,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(OneLine):
     """case: its name; compared: tensors by stage; left_out: names that were there but are not compared at the
     candidate's precision; findings: what is off, in order of stages; worst: the largest error as a part of its
     tolerance, of those that have one.
@@ -105,6 +106,11 @@ def verify(
     the candidate was computed in, by default the dtype of each array.
     Raises InvalidData for arrays that are missing, unknown, of a wrong shape or not finite; CorruptFile where the case
     or the candidate is damaged, of another version, or the model is another.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> print(mr.golden.verify(folder, folder))
+    golden_mlp: all within tolerance, at most 0 of it (forward 7, solve 12, propagate 12, end 3)
     """
     if dtype is not None:
         checked_choice("dtype", dtype, DTYPES)

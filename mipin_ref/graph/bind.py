@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from mipin_ref.beside import others_of
+from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.limits import TENSOR
 from mipin_ref.layers import HostArray, Shape
@@ -23,7 +24,7 @@ BATCHES = frozenset({"batch", "batch_size", "batchsize", "bs"})
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class Given(OneLine):
     """The value that an input is bound to. axis: of length one and repeated for every sample; None: there is none."""
 
     value: HostArray
@@ -43,7 +44,7 @@ class Beside:
 
 
 @dataclass(frozen=True, eq=False)
-class Bound:
+class Bound(OneLine):
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
     None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
     those of which each sample has its own; said: whether the user said anything; below: what integers that the file is

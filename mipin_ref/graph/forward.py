@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from mipin_ref.beside import by_name, joined, others_of
+from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.front import Front
@@ -32,7 +33,7 @@ _keeping = Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Record(OneLine):
     """values: tensor name -> [n, ...]; switches: max-pool output name -> flat winning index over n·C·map [n, ...]."""
 
     values: Mapping[str, HostArray]

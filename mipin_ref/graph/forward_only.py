@@ -7,19 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mipin_ref.errors import InvalidData
+from mipin_ref.display import LONGEST, OneLine
+from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Scoring, as_integers, check_batch, check_finite
 from mipin_ref.graph.front import Front
 from mipin_ref.graph.head import HeadKind
-from mipin_ref.graph.layer_list import usual_axis
+from mipin_ref.graph.layer_list import image_size, usual_axis
 from mipin_ref.graph.stem import Stem
 from mipin_ref.graph.targeted import Targeted, dims
 from mipin_ref.layers import HostArray, Shape
+from mipin_ref.text import printable
 from mipin_ref.threads import BLAS_THREADS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ForwardOnly(Targeted):
+class ForwardOnly(OneLine, Targeted):
     """A classifier of which nothing is known but what it computes.
 
     input, input_shape: per sample, the batch is free whatever the file says; dtype: in which it computes; reads: the
@@ -55,6 +57,11 @@ class ForwardOnly(Targeted):
     def whole(self) -> bool:
         """Whether the input holds integers."""
         return self.reads is not None
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """The height and width of the input where it is an image."""
+        return image_size(self.input_shape, self.channel_axis(self.input))
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
@@ -110,6 +117,12 @@ class ForwardOnly(Targeted):
         for name, value in made.items():
             check_finite(value, f"the output {name!r}, {told}")
         return made[self.output].reshape(len(x), -1), made[self.logits].reshape(len(x), -1)
+
+    def __repr__(self) -> str:
+        return printable(
+            f"ForwardOnly({shown(self.input, LONGEST)} [N, {dims(self.input_shape)}] {self.reads or self.dtype} -> "
+            f"{shown(self.logits, LONGEST)} [N, {dims(self.target_shape)}], head {self.head})"
+        )
 
     def __str__(self) -> str:
         head = f", in front of a {self.head}" if self.head is not None else ""

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from mipin_ref.display import OneLine
 from mipin_ref.layers import HostArray
 
 HeadKind = Literal["softmax", "sigmoid"]
@@ -18,7 +19,7 @@ Behind = Clip | None
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(OneLine):
     """What stood between the logits and the file's output, and only there.
 
     kind: of the probabilities, over all classes ("softmax") or of each class by itself ("sigmoid"); operators: of the

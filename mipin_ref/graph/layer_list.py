@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mipin_ref.display import InNotebook, OneLine
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import Layer, Shape, Wired
 
@@ -35,8 +36,14 @@ def usual_axis(shape: Shape) -> int | None:
     return len(shape) if shape[-1] in (1, 3) and shape[0] not in (1, 3) else 1
 
 
+def image_size(shape: Shape, axis: int | None) -> tuple[int, int] | None:
+    """The height and width of a sample of which `axis`, counted with the batch, holds channels; None of no image."""
+    size = [length for at, length in enumerate(shape, 1) if at != axis]
+    return (size[0], size[1]) if len(size) == 2 else None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LayerList:
+class LayerList(OneLine, InNotebook):
     """Layers in execution order, all of them on the way from `input` to `logits`: all that running a network takes.
 
     input_shape: per sample; dtype: of weights and activations; sources: the tensors that layers start from beside the
@@ -133,6 +140,11 @@ class LayerList:
     def told_axis(self, name: str) -> int | None:
         """The same as a layer tells it, near or far; None where none does."""
         return self._channel_axes.get(name)
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """The height and width of the input where it is an image: two axes beside that of its channels, if any."""
+        return image_size(self.input_shape, self.channel_axis(self.input))
 
     @cached_property
     def _channel_axes(self) -> dict[str, int]:

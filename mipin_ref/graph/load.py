@@ -76,6 +76,12 @@ def load(
     by onnxruntime as they are, and `blocked` of the network tells what they keep apart (method, section 2).
     Raises InvalidData (no such file, output or input, values that do not fit), CorruptFile (not ONNX, truncated,
     external data outside the model's folder), UnsupportedModel (naming every node that cannot be handled).
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> net.input_shape, net.head, len(net.layers)
+    ((1, 28, 28), 'softmax', 9)
     """
     if output is not None and not isinstance(output, str):
         raise InvalidData(f"output is the name of one of the model's, not {shown(output)}")

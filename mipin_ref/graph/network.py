@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from mipin_ref.display import LONGEST
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.forward import Recorder, Scoring, logits, with_others
 from mipin_ref.graph.head import Head, HeadKind, probabilities
@@ -19,6 +20,7 @@ from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.graph.targeted import Targeted, dims
 from mipin_ref.layers import HostArray
 from mipin_ref.table import format_table
+from mipin_ref.text import printable
 
 OPERATORS = 12
 """Operators that a line counts by name, at most."""
@@ -93,6 +95,14 @@ class Network(LayerList, Targeted):
 
         What a probability is, says `probabilities`; of a single sigmoid output it is that of class 1 against class 0.
         Raises InvalidData where x is empty or does not fit, and where the network has no probability.
+
+        >>> import mipin_ref as mr
+        >>> digits = mr.data.builtin("mnist_cnn")
+        >>> net = mr.load(digits.model)
+        >>> x = mr.data.open_data(digits.calibration)[:50]
+        >>> probabilities, logits = net.predict(x[:5])
+        >>> probabilities.argmax(axis=1)
+        array([0, 1, 2, 3, 4])
         """
         scores = logits(self, x, batch_size=batch_size)
         return self.probabilities(scores), scores
@@ -160,8 +170,8 @@ class Network(LayerList, Targeted):
             [problem for problem in self.problems if problem in between],
         )
 
-    def table(self, extra: tuple[str, Sequence[str]] | None = None) -> str:
-        """The layers as a readable table; extra: heading and cells, one a layer, of one more column."""
+    def cells(self, extra: tuple[str, Sequence[str]] | None = None) -> tuple[list[str], list[list[str]]]:
+        """Heading and rows of the table of layers; extra: as of `table`."""
         head = ["#", "layer", "detail", "input", "output", "parameters", "output tensor"]
         rows = [
             [
@@ -184,12 +194,19 @@ class Network(LayerList, Targeted):
         if extra is not None:
             head.append(extra[0])
             rows = [[*row, cell] for row, cell in zip(rows, extra[1], strict=True)]
-        total = sum(layer.parameters for layer in self.layers)
+        return head, rows
+
+    def table(self, extra: tuple[str, Sequence[str]] | None = None) -> str:
+        """The layers as a readable table; extra: heading and cells, one a layer, of one more column."""
+        return f"{format_table(*self.cells(extra))}\n{self.ends}"
+
+    @property
+    def ends(self) -> str:
+        """Lines on what goes in and what comes out, below the table of layers."""
         removed = f" (final {', '.join(self.removed.operators)} removed)" if self.removed else ""
         return (
-            f"{format_table(head, rows)}\n"
             f"input {self.input!r} [N, {dims(self.input_shape)}] {self.dtype}, "
-            f"logits {self.logits!r} [N, {dims(self.shapes[self.logits])}]{removed}, {total:,} parameters"
+            f"logits {self.logits!r} [N, {dims(self.shapes[self.logits])}]{removed}, {self.parameters:,} parameters"
             + (f"\n{self.front}" if self.front else "")
         )
 
@@ -209,8 +226,21 @@ class Network(LayerList, Targeted):
         """The nodes that keep inverses from reaching the input, by operator; empty where they reach it."""
         return _counted(Counter(problem.operator for problem in self.hidden.get(self.input, ())))
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(layer.parameters for layer in self.layers)
+
     def __str__(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        count = len(self.layers)
+        return printable(
+            f"Network({shown(self.input, LONGEST)} [N, {dims(self.input_shape)}] {self.dtype} -> "
+            f"{shown(self.logits, LONGEST)} [N, {dims(self.shapes[self.logits])}], "
+            f"{count} layer{'s' if count != 1 else ''}, {self.parameters:,} parameters, head {self.head})"
+        )
 
 
 def _counted(operators: Counter[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -57,12 +57,19 @@ def redraw(net: Network, tensors: Collection[str], seed: int = 0) -> Network:
     for name in tensors:
         if name not in known:
             raise InvalidData(f"tensor {name!r} is not the output of a layer with weights to draw anew")
-    layers = tuple(
-        replace(layer, **_drawn(layer, np.random.default_rng([PURPOSE, seed, number])))
-        if layer.output in tensors
-        else layer
-        for number, layer in enumerate(net.layers)
+    return reweighted(
+        net,
+        {
+            layer.output: _drawn(layer, np.random.default_rng([PURPOSE, seed, number]))
+            for number, layer in enumerate(net.layers)
+            if layer.output in tensors
+        },
     )
+
+
+def reweighted(net: Network, arrays: Mapping[str, Mapping[str, Any]]) -> Network:
+    """The network with other trained arrays in some layers, by output and name; sha256 as `redraw` has it."""
+    layers = tuple(replace(layer, **arrays.get(layer.output, {})) for layer in net.layers)
     # The file itself has the old weights.
     changed = replace(net, layers=layers, file=None)
     return replace(changed, sha256=hashlib.sha256(written(changed)).hexdigest())

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from onnx import ModelProto
 
+from mipin_ref.display import OneLine
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.layout import Layout
@@ -17,7 +18,7 @@ from mipin_ref.graph.prune import pruned
 
 
 @dataclass(frozen=True, eq=False)
-class Stem:
+class Stem(OneLine):
     """A part of a file. model: as ONNX; bound: its inputs; tensors: that it makes, and how each holds its samples;
     apart: how many samples each run has, where it can be run on no other number, else None; work: of a sample, in
     multiply-adds; names: of the tensors in the model, where they are others.

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.forward import check_batch
+from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
@@ -31,6 +32,7 @@ from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import plan_for
+from mipin_ref.inverse.targets import asked_targets, check_room, is_all, weight_bytes
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
@@ -62,17 +64,19 @@ Indices = tuple[int, ...]
 
 
 @overload
-def fit(net: Network, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
+def fit(net: Network | Model, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
 @overload
-def fit(net: Network, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
+def fit(net: Network | Model, x: Any, target: Literal["all"], **options: Unpack[FitOptions]) -> dict[Any, Inverse]: ...
+@overload
+def fit(net: Network | Model, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
 @overload
 def fit(
-    net: Network, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
+    net: Network | Model, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
 ) -> dict[int | tuple[int, ...], Inverse]: ...
 def fit(
-    net: Network,
+    net: Network | Model,
     x: Any,
-    target: int | tuple[int, ...] | Sequence[int] | Sequence[int | tuple[int, ...]],
+    target: int | tuple[int, ...] | Literal["all"] | Sequence[int] | Sequence[int | tuple[int, ...]],
     *,
     labels: Any = None,
     ridge: float = 1e-3,
@@ -92,9 +96,10 @@ def fit(
 ) -> Inverse | dict[int, Inverse] | dict[int | tuple[int, ...], Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
-    net: from `load`; x: calibration samples [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with
-    len() and slicing, read batch by batch; target: class index, a tuple of indices where the output has more axes,
-    or a list of several (the result is then a dict by target);
+    net: a Network, or what `load` takes, which is then the `net` of the inverse; x: calibration samples
+    [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with len() and slicing, read batch by batch;
+    target: class index, a tuple of indices where the output has more axes, a list of several, or "all" (the result is
+    then a dict by target);
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent, the class of the highest
     logit, which in a network of one output is always its one class 0); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
@@ -123,9 +128,20 @@ def fit(
     more than 1e-3 of the largest entry, PrecisionWarning says so in one line and the whole fit is made in float64
     instead, and so is all that the inverse computes.
 
-    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, a dead layer, a constant logit, memory too small, or
+    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, all targets where their weights alone are more than
+    `memory`, a dead layer, a constant logit, memory too small, or
     another process at the same fit in the same checkpoint), CorruptFile for a damaged checkpoint, BackendUnavailable,
     ClusterError; OSError where the disk refuses.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> inverse = mr.fit(net, x, target=3, at="auto")
+    >>> inverse.attribute(x[:4])
+    Attribution('mip-in', target 3, '/pool1/MaxPool_output_0' float64[4, 64, 11, 11], with source signal)
+    >>> sorted(mr.fit(digits.model, x, target="all", at="/relu3/Relu_output_0"))
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     device = get_backend(backend, dtype)
     options = Options(
@@ -137,31 +153,28 @@ def fit(
         fit_on=fit_on,
         dtype=device.dtype,
     )
-    several = (isinstance(target, Sequence) and not isinstance(target, tuple)) or (
-        isinstance(target, np.ndarray) and target.ndim > 0
-    )
-    if several and len(target) > net.classes:  # type: ignore[arg-type]
-        raise InvalidData(f"there are {len(target)} targets; the network has {net.classes} classes")  # type: ignore[arg-type]
-    asked = list(target) if several else None  # type: ignore[arg-type]
-    targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
-    if not targets or len(set(targets)) != len(targets):
-        raise InvalidData(f"targets must be one or more distinct classes, not {shown(targets)}")
+    net = as_network(net)
+    targets, several = asked_targets(net, target)
     parts: dict[Network, dict[int, int]] = {}
     for one in targets:
         part, index = facing(net, one)
         parts.setdefault(part, {})[index] = one
-    plans = [plan_for(part, options) for part in parts]
+    limit, size = memory_bytes(memory), checked_batch_size(batch_size)
+    plans = {part: plan_for(part, options) for part in parts}
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing, whole=net.whole, inputs=net.inputs) if shared is None else shared.samples
     _check_data(net, data)
     known = checked_labels(labels, len(data), net)
-    limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)
+    directory = checked_directory(checkpoint)
+    if isinstance(at, str) and at == AUTO:
+        plans = {part: within_memory(part, options, plan, device, len(data), limit) for part, plan in plans.items()}
+    if is_all(target):
+        check_room(sum(weight_bytes(plans[part]) * len(indices) for part, indices in parts.items()), net, limit)
 
     inverses: dict[int, Inverse] = {}
-    for (part, indices), plan in zip(parts.items(), plans, strict=True):
-        if isinstance(at, str) and at == AUTO:
-            plan = within_memory(part, options, plan, device, len(data), limit)
+    for part, indices in parts.items():
+        plan = plans[part]
         there = _labels_of_part(known, indices)
         task = FitTask(part, plan, replace(options, at=plan.asked), device, data, there, limit, size)
         try:
@@ -170,7 +183,7 @@ def fit(
             warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
-    return inverses[targets[0]] if asked is None else {net.target(one): inverses[one] for one in targets}
+    return inverses[targets[0]] if not several else {net.target(one): inverses[one] for one in targets}
 
 
 def _labels_of_part(labels: npt.NDArray[np.int64] | None, indices: Mapping[int, int]) -> npt.NDArray[np.int64] | None:

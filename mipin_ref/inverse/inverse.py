@@ -16,6 +16,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.data import Calibration, Preprocessing, Samples, Seen
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.seen import Watch
+from mipin_ref.display import InNotebook, OneLine, brief
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
@@ -42,7 +43,7 @@ _cache = DeviceCache()
 
 
 @dataclass(frozen=True, eq=False)
-class Inverse:
+class Inverse(OneLine, InNotebook):
     """The inverse network of one (network, target, calibration set); immutable.
 
     weights: fitted tensor -> its inverse; report: how each was fitted; samples: calibration samples used; calibration:
@@ -72,6 +73,12 @@ class Inverse:
         """Range and mean of every channel of the calibration data as the network saw them."""
         return self.calibration.seen
 
+    def __repr__(self) -> str:
+        return (
+            f"Inverse(target {self.net.target(self.target)}, {brief(self.net.logits)} down to "
+            f"{brief(self.plan.explained)}, {len(self.plan.fitted)} tensors fitted on {self.samples:,} samples)"
+        )
+
     @overload
     def attribute(self, x: Any, *, at: str | None = None, batch_size: int | None = None) -> Attribution: ...
     @overload
@@ -88,6 +95,14 @@ class Inverse:
         stays open and the weights stay on the device, those of the last few inverses up to DEVICE_CACHE_BYTES.
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way. Warns with
         InputRangeWarning where x lies far outside the range of the calibration data (see `Seen.departure`).
+
+        >>> import mipin_ref as mr
+        >>> digits = mr.data.builtin("mnist_cnn")
+        >>> net = mr.load(digits.model)
+        >>> x = mr.data.open_data(digits.calibration)[:50]
+        >>> result = mr.fit(net, x, target=3, at="auto").attribute(x[:4])
+        >>> result.source.shape, result.contribution.shape, result.output.shape
+        ((4, 64, 11, 11), (4, 64, 11, 11), (4,))
         """
         data, plan = samples_like(self.calibration, x, whole=self.net.whole, inputs=self.net.inputs), self.plan
         if at is not None and not isinstance(at, str | Sequence):
@@ -158,6 +173,7 @@ class Inverse:
                 tensor,
                 net.channel_axis(tensor),
                 follows_logit=self.follows_logit,
+                input_size=net.input_size,
             )
             for tensor, (value, s, a) in parts.items()
         }

@@ -31,6 +31,14 @@ def load_inverse(
 
     target: refuse an inverse of another class. Raises InvalidData where there is no such file, CorruptFile where it is
     truncated, no inverse, of another version, another network or another class.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> mr.fit(net, x, target=3, at="auto").save("three.mipin")
+    >>> mr.load_inverse("three.mipin", net)
+    Inverse(target 3, '/dense2/Gemm_output_0' down to '/pool1/MaxPool_output_0', 2 tensors fitted on 50 samples)
     """
     path = regular_file(path, "a saved inverse")
     header, tensors = read(path)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from mipin_ref.display import InNotebook, OneLine
 from mipin_ref.solve.joint import Solution
 from mipin_ref.table import format_table
 
 
 @dataclass(frozen=True)
-class TensorReport:
+class TensorReport(OneLine):
     """tensor: ONNX name; block: kind of inverse; samples, rows: calibration samples and least-squares rows (over all
     groups alike); unknowns: weights and intercepts; r2: 1 - Σ(X - X̂)² / Σ(X - mean)² before the mask, mean per
     feature (Dense) or channel (Conv); condition: of the worst group's system; rank: of the least determined group;
@@ -36,7 +37,7 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(OneLine, InNotebook):
     """The rows of `inv.report`, from the logits down; prints as a table."""
 
     tensors: tuple[TensorReport, ...]
@@ -59,9 +60,16 @@ class Report:
         """What each tensor took."""
         return [row.seconds for row in self.tensors]
 
-    def __str__(self) -> str:
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Heading and rows of the table that it prints as."""
         names = [f.name for f in fields(TensorReport)]
-        return format_table(names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors])
+        return names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors]
+
+    def __str__(self) -> str:
+        return format_table(*self.cells())
+
+    def __repr__(self) -> str:
+        return f"Report(of {len(self.tensors)} tensors, fitted in {sum(self.seconds):.3g} s)"
 
 
 def _cell(value: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.display import OneLine
 
 SMALL, MANY = 1 << 12, 16
 """Entries of a matrix that is multiplied as a whole, and terms of one output from which on it is up to LARGE."""
@@ -18,7 +19,7 @@ LARGE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
-class AxisMap:
+class AxisMap(OneLine):
     """Entry o of the output is Σ weight[t, o] · input[index[t, o]] over terms t.
 
     index, weight: [terms, out]; size: entries of the input; a term that is not there has weight 0.

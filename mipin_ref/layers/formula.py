@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array
+from mipin_ref.display import OneLine
 from mipin_ref.layers.functions import FUNCTIONS, Pair
 from mipin_ref.layers.kind import HostArray, Mask, Writer
 
@@ -18,7 +19,7 @@ COMBINED = ("Affine", "Neg", "Add", "Sub", "Mul", "Div", "Max", "Min")
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(OneLine):
     """One operator. operator: of FUNCTIONS or COMBINED; of: what it reads, 0 the entry, i the result of step i - 1.
 
     constants: Affine's scale and shift, PRelu's slope, of the rank of the per-sample shape.
@@ -31,7 +32,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Formula:
+class Formula(OneLine):
     """Steps in execution order, the last of which makes the output. name: of the function that they are, "" of none.
 
     mask: see Layer.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.display import OneLine
 from mipin_ref.errors import UnsupportedModel
 
 HostArray = npt.NDArray[Any]
@@ -51,7 +52,7 @@ def _apart(one: Sequence[int], other: Sequence[int]) -> bool:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Wired(ABC):
+class Wired(OneLine, ABC):
     """One step from tensors `inputs` to tensor `output`; shapes are per sample, the batch is always the first axis.
 
     kind: what it is called in tables, messages and manifests.

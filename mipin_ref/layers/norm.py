@@ -10,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.display import OneLine
 from mipin_ref.layers.groups import KeepsAxes, Unweighted
 from mipin_ref.layers.kind import ELEMENT, HostArray, Shape, States, Writer
 
 
 @dataclass(frozen=True)
-class Divisor:
+class Divisor(OneLine):
     """What a normalisation divides by, for z that it takes the statistics of: max(√(factor · Σ z² + epsilon), floor)
     + offset, with |z| in place of z² and without the root where `order` is 1.
     """

@@ -120,4 +120,5 @@ class BackwardMethod(Method):
             self.multiplier,
             self.follows_logit,
             delta,
+            net.input_size,
         )

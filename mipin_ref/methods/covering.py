@@ -112,6 +112,7 @@ class CoveringMethod(Method):
             self.multiplier,
             self.follows_logit,
             delta if self.completes else None,
+            net.input_size,
         )
 
 

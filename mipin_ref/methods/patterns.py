@@ -15,6 +15,7 @@ from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
+from mipin_ref.display import OneLine, brief
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.explained import deepest, explained
 from mipin_ref.graph.forward import Recorder, check_batch, record_bytes
@@ -32,7 +33,7 @@ SUMS_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Patterns:
+class Patterns(OneLine):
     """What `fit_patterns` found; immutable.
 
     at: the tensor that they lead down to; weights: by output of each Dense and Conv on the way, its pattern in float64
@@ -45,6 +46,10 @@ class Patterns:
     weights: Mapping[str, HostArray]
     samples: int
     calibration: Calibration | None = None
+
+    def __repr__(self) -> str:
+        count = len(self.weights)
+        return f"Patterns(of {count} layers down to {brief(self.at)}, fitted on {self.samples:,} samples)"
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -90,6 +95,14 @@ def fit_patterns(
     A neuron is rectified (see pattern_sums) where activations are all that reads its layer. Makes one pass over the
     data where the sums of all layers, twice the weights in float64, fit into SUMS_SHARE of `memory`, more where not.
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> patterns = mr.fit_patterns(net, x, at="/relu3/Relu_output_0")
+    >>> mr.attribute(net, x[:4], 3, "patternnet", at="/relu3/Relu_output_0", patterns=patterns)
+    Attribution('patternnet', target 3, '/relu3/Relu_output_0' float64[4, 512], with source signal)
     """
     device, limit, size = get_backend(backend, dtype), memory_bytes(memory), checked_batch_size(batch_size)
     data = as_samples(x, checked_preprocessing(x, preprocess, net.input_shape), whole=net.whole, inputs=net.inputs)
@@ -149,6 +162,14 @@ def load_patterns(path: str | Path, net: Network) -> Patterns:
 
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, no file of patterns, of another
     version or another network.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> mr.fit_patterns(net, x, at="/relu3/Relu_output_0").save("patterns.mipin")
+    >>> mr.load_patterns("patterns.mipin", net)
+    Patterns(of 1 layers down to '/relu3/Relu_output_0', fitted on 50 samples)
     """
     path = regular_file(path, "a file of patterns")
     header, tensors = read(path, PATTERNS)

@@ -5,6 +5,7 @@ from mipin_ref.metrics.boxes import BoxAccuracy, box_accuracy
 from mipin_ref.metrics.curves import PixelCurve, deletion, insertion
 from mipin_ref.metrics.mosaics import arranged_mosaics, tiled
 from mipin_ref.metrics.pointing import GridPointingGame, grid_pointing_game
+from mipin_ref.metrics.quantus_model import quantus_model
 from mipin_ref.metrics.randomization import Randomization, RandomizationStep, randomization
 from mipin_ref.metrics.sensitivity import ClassSensitivity, class_sensitivity
 
@@ -23,6 +24,7 @@ __all__ = [
     "deletion",
     "grid_pointing_game",
     "insertion",
+    "quantus_model",
     "randomization",
     "tiled",
 ]

@@ -12,6 +12,7 @@ from mipin_ref.attribution import Attribution
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import logits
 from mipin_ref.graph.network import Network
+from mipin_ref.metrics.record import Record, Row
 from mipin_ref.table import format_table
 
 Floats = npt.NDArray[np.float64]
@@ -21,7 +22,7 @@ TOO_SMALL = 1e-6
 
 
 @dataclass(frozen=True)
-class APC:
+class APC(Record):
     """apc, positive: fractions (0.101 is the paper's 10.10 %), means over classes of means over samples;
     median: of the absolute change, mean over classes of medians over samples, which no logit near zero can dominate;
     per_class: class -> (apc, positive, median, samples); left_out: samples whose |logit| is below 1e-6.
@@ -32,6 +33,13 @@ class APC:
     median: float
     per_class: Mapping[int, tuple[float, float, float, int]]
     left_out: int
+
+    def rows(self) -> list[Row]:
+        """One a class: class, samples, apc, positive, median."""
+        return [
+            {"class": target, "samples": samples, "apc": change, "positive": positive, "median": median}
+            for target, (change, positive, median, samples) in self.per_class.items()
+        ]
 
     def __str__(self) -> str:
         rows = [
@@ -48,6 +56,14 @@ def apc(net: Network, results: Mapping[int, Attribution]) -> APC:
 
     results: class c -> the attribution, explained down to the network's input, of samples of class c for target c.
     Raises InvalidData where a result explains another class or an inner tensor, or a class has no sample left.
+
+    >>> import mipin_ref as mr
+    >>> folder = next(folder for folder in mr.golden.cases() if folder.parent.name == "golden_mlp")
+    >>> case = mr.golden.read_case(folder)
+    >>> net, x = mr.load(case.model), case.given("x")
+    >>> record = mr.metrics.apc(net, {1: mr.fit(net, x, target=1).attribute(x)})
+    >>> print(f"{record.apc:.2f} {record.positive:.2f}")
+    0.78 0.43
     """
     if not isinstance(results, Mapping):
         raise InvalidData(f"APC needs attributions by class, not {shown(results)}")

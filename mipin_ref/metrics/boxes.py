@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
+from mipin_ref.metrics.record import Record, Row, scored
 
 PERCENT = 33
 """Boxes that cover so much of the image, or more, are left out (paper, 6.3)."""
@@ -21,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class BoxAccuracy:
+class BoxAccuracy(Record):
     """scores: [N] share of the n highest-scored pixels that lie among the n pixels of the box, NaN where left out;
     mean: of the others; chance: what a random ranking scores on them, the mean share of the image that is box;
     left_out: boxes that cover 33 % of the image or more; flat: maps, of the others, that are equal everywhere and
@@ -33,6 +34,10 @@ class BoxAccuracy:
     chance: float
     left_out: int
     flat: int
+
+    def rows(self) -> list[Row]:
+        """One a map: sample, score (NaN where it is left out)."""
+        return scored(self.scores)
 
     def __str__(self) -> str:
         kept = len(self.scores) - self.left_out
@@ -54,6 +59,12 @@ def box_accuracy(maps: npt.ArrayLike | Iterable[npt.ArrayLike], boxes: Iterable[
     say) ranks nothing: it scores 0 and is counted, for a method shall not gain by an empty map.
     Raises InvalidData for a box that is empty or leaves its map, boxes and maps that differ in number or size, another
     dtype or shape, NaN, Inf, and where no box is small enough or all maps are equal everywhere.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> scores = np.arange(24.0).reshape(1, 4, 6)
+    >>> print(mr.metrics.box_accuracy(scores, [(0, 3, 6, 4)]))
+    box accuracy 1.0000 (mean of 1 maps, 0.2500 by chance)
     """
     values, given = _listed(maps, "maps"), _listed(boxes, "boxes")
     if len(values) != len(given):

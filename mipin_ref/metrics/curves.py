@@ -17,6 +17,7 @@ from mipin_ref.graph.forward import Recorder, check_batch, with_others
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
+from mipin_ref.metrics.record import Record, Row
 from mipin_ref.options import checked_choice, checked_integer
 from mipin_ref.table import format_table
 
@@ -27,7 +28,7 @@ BLUR = 5
 
 
 @dataclass(frozen=True, eq=False)
-class PixelCurve:
+class PixelCurve(Record):
     """kind: "deletion" or "insertion"; output: "probability" or "logit"; of: what that is of this network, in words;
     fill: what stands for a missing pixel;
     fractions: [S + 1] share of the pixels that are deleted, or inserted, from 0 to 1; scores: [N, S + 1] the target's
@@ -45,6 +46,14 @@ class PixelCurve:
     curve: npt.NDArray[np.float64]
     mean: float
     flat: int
+
+    def rows(self) -> list[Row]:
+        """One a sample and fraction: sample, fraction, score, and the sample's auc."""
+        return [
+            {"sample": number, "fraction": fraction, "score": score, "auc": area}
+            for number, (scores, area) in enumerate(zip(self.scores.tolist(), self.auc.tolist(), strict=True))
+            for fraction, score in zip(self.fractions.tolist(), scores, strict=True)
+        ]
 
     def __str__(self) -> str:
         shown = np.unique(np.linspace(0, len(self.fractions) - 1, 11).round().astype(int))
@@ -78,6 +87,15 @@ def deletion(
     the head of the file, or its "logit". batch_size: altered images that are held and run at once.
     Raises InvalidData for NaN or Inf, shapes that do not fit, a target out of range, an option's value, and where all
     maps are equal everywhere, so that nothing is ranked.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> maps = mr.saliency(mr.attribute(net, x[:2], [0, 1], "input-x-gradient"))
+    >>> curve = mr.metrics.deletion(net, x[:2], maps, target=[0, 1], steps=4)
+    >>> curve.fractions.tolist(), len(curve.auc)
+    ([0.0, 0.25, 0.5, 0.75, 1.0], 2)
     """
     return _curve("deletion", net, x, maps, target, fill, steps, output, batch_size)
 
@@ -97,6 +115,15 @@ def insertion(
     (Petsiuk, Das, Saenko, RISE, BMVC 2018). A higher area under the curve is better.
 
     Options and errors are those of `deletion`; the image begins blurred by default, as in RISE.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> maps = mr.saliency(mr.attribute(net, x[:2], [0, 1], "input-x-gradient"))
+    >>> curve = mr.metrics.insertion(net, x[:2], maps, target=[0, 1], steps=4)
+    >>> bool(curve.curve[-1] > curve.curve[0])
+    True
     """
     return _curve("insertion", net, x, maps, target, fill, steps, output, batch_size)
 

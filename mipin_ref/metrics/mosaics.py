@@ -26,6 +26,13 @@ def arranged_mosaics(
     i holds an image of class targets[i % len(targets)].
     Raises InvalidData where the images have fewer than grid² classes, or none of a target, and for what
     is no such number.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> labels = [0, 0, 1, 2, 3]
+    >>> positions = mr.metrics.arranged_mosaics(labels, 1, np.random.default_rng(0), targets=[3])
+    >>> sorted(labels[position] for position in positions[0])
+    [0, 1, 2, 3]
     """
     count = checked_integer("mosaics: count", count, 0, MOST)
     grid = checked_integer("mosaics: grid", grid, 1, LARGEST_GRID)
@@ -55,6 +62,11 @@ def tiled(cells: npt.ArrayLike, grid: int) -> npt.NDArray[Any]:
     """Cells [grid², ..., h, w], row by row, side by side [..., grid h, grid w].
 
     Raises InvalidData for another shape.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> mr.metrics.tiled(np.arange(4.0).reshape(4, 1, 1), grid=2).tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
     """
     grid = checked_integer("mosaics: grid", grid, 1, LARGEST_GRID)
     parts = as_array("mosaics", cells, "cells must be one array [grid², ..., h, w]")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics.checks import as_array, checked_maps
+from mipin_ref.metrics.record import Record, Row, scored
 from mipin_ref.options import checked_integer
 
 SMALLEST_GRID = 2
@@ -17,7 +18,7 @@ LARGEST_GRID = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class GridPointingGame:
+class GridPointingGame(Record):
     """scores: [N] share of each map's positive values that lies in its target's cell, 1 / grid² by chance;
     mean: of scores; empty: maps without a positive value, which score 0; grid: cells along each side.
     """
@@ -26,6 +27,10 @@ class GridPointingGame:
     mean: float
     empty: int
     grid: int
+
+    def rows(self) -> list[Row]:
+        """One a map: sample, score."""
+        return scored(self.scores)
 
     def __str__(self) -> str:
         line = f"grid pointing game {self.mean:.4f} (mean of {len(self.scores)} maps, {self.grid}×{self.grid} cells"
@@ -41,6 +46,11 @@ def grid_pointing_game(maps: npt.ArrayLike, cells: npt.ArrayLike, grid: int = 2)
     by row. A map is piecewise constant: where grid does not divide H or W, a value on a border counts in each cell by
     the area it covers there, so that a 7×7 map scores as its nearest-neighbour enlargement does.
     Raises InvalidData for another shape or dtype, no map at all, NaN, Inf, a cell out of range or a grid below 2.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> print(mr.metrics.grid_pointing_game(np.array([[[3.0, 1.0], [0.0, -1.0]]]), [0]))
+    grid pointing game 0.7500 (mean of 1 maps, 2×2 cells)
     """
     grid = checked_integer("grid pointing game: grid", grid, SMALLEST_GRID, LARGEST_GRID)
     values, targets = checked_maps("grid pointing game", maps), _checked_cells(cells, grid)

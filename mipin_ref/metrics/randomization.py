@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.redraw import redraw, redrawable
 from mipin_ref.graph.targets import checked_targets
+from mipin_ref.metrics.record import Record, Row
 from mipin_ref.options import checked_choice, checked_flag, checked_integer
 from mipin_ref.table import format_table
 
@@ -26,7 +27,7 @@ WINDOW = 7
 
 
 @dataclass(frozen=True)
-class RandomizationStep:
+class RandomizationStep(Record):
     """tensor: output of the layer that was redrawn last, on top of all above; kind: of that layer;
     signed, absolute: means over samples of the Spearman rank correlation of the map with the original's, and of their
     absolute values, NaN where there is none; ssim: mean structural similarity of the absolute values, None where it was
@@ -41,13 +42,21 @@ class RandomizationStep:
     ssim: float | None
     flat: int
 
+    def rows(self) -> list[Row]:
+        """The step itself: a row by its fields."""
+        return [asdict(self)]
+
 
 @dataclass(frozen=True)
-class Randomization:
+class Randomization(Record):
     """steps: from the logits down; samples: how many each of the means is of, but for those left out."""
 
     steps: tuple[RandomizationStep, ...]
     samples: int
+
+    def rows(self) -> list[Row]:
+        """One a step, by its fields."""
+        return [row for step in self.steps for row in step]
 
     def __str__(self) -> str:
         rows = [
@@ -91,6 +100,16 @@ def randomization(
     none is lost where a later one fails.
     Raises InvalidData for data, targets, tensors or explanations that do not fit, and where all original maps are equal
     everywhere; BackendUnavailable where scikit-image is missing.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> def explain(net, x, target):
+    ...     return mr.attribute(net, x, target, "gradient")
+    >>> record = mr.metrics.randomization(net, explain, x[:2], [0, 1], ssim=False, tensors=[net.logits])
+    >>> [(step.kind, step.tensor) for step in record.steps]
+    [('Dense', '/dense2/Gemm_output_0')]
     """
     checked_flag("randomization: ssim", ssim)
     similarity = _structural_similarity() if ssim else None

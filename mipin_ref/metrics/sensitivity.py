@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.metrics.checks import Maps, checked_maps
+from mipin_ref.metrics.record import Record, Row, scored
 
 
 @dataclass(frozen=True, eq=False)
-class ClassSensitivity:
+class ClassSensitivity(Record):
     """distances: [N] L2 distance between a sample's two maps; mean: of them, 0 where no map depends on the class;
     zero: maps, of all 2 N, that are zero everywhere.
     """
@@ -20,6 +21,10 @@ class ClassSensitivity:
     distances: npt.NDArray[np.float64]
     mean: float
     zero: int
+
+    def rows(self) -> list[Row]:
+        """One a pair of maps: sample, distance."""
+        return scored(self.distances, "distance")
 
     def __str__(self) -> str:
         line = f"class sensitivity {self.mean:.4f} (mean of {len(self.distances)} pairs of maps"
@@ -33,6 +38,11 @@ def class_sensitivity(maps_a: npt.ArrayLike, maps_b: npt.ArrayLike) -> ClassSens
     largest absolute value first, so that no method scores by its scale; a map that is zero everywhere stays so, and
     lies then at the norm of the other. Maps that are equal everywhere are maps like others.
     Raises InvalidData for another dtype, shapes that differ, no map at all, NaN or Inf.
+
+    >>> import numpy as np
+    >>> import mipin_ref as mr
+    >>> print(mr.metrics.class_sensitivity(np.ones((1, 2, 2)), -np.ones((1, 2, 2))))
+    class sensitivity 4.0000 (mean of 1 pairs of maps)
     """
     a, b = (
         checked_maps("class sensitivity", maps, name)

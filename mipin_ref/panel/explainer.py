@@ -12,6 +12,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.turned import behind, channels_behind, in_front
 from mipin_ref.layers import HostArray
 from mipin_ref.options import checked_choice
 from mipin_ref.panel.attribute import inverted, make_run
@@ -33,10 +34,20 @@ def explain_func(
     """A function (model, inputs [N, *input_shape], targets [N], **ignored) -> [N, *input_shape], as Quantus calls it.
 
     kind: which field of the Attribution is handed out, turned as maps are (`Attribution.oriented`); given: further
-    arguments of `attribute`, options of the method among them. The model that Quantus hands on is not looked at: what
-    is explained is `net`. So metrics that change the model, such as a randomisation of its weights, do not fit.
+    arguments of `attribute`, options of the method among them. What is explained is `net`, whatever model is handed on,
+    but for that of `mr.metrics.quantus_model`: where a metric has changed its weights, the changed network is, and what
+    a method is fitted with is fitted anew for it. Inputs may have their channels in front whatever the network takes,
+    and attributions then have them there too.
     What is fitted for the method ("mip-in" with `calibration`) is fitted once, for each class when it first occurs.
     Raises InvalidData as `attribute` does, at once for an unknown kind, method or option, or an inner tensor.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> explain = mr.explain_func(net, "integrated-gradients", steps=8)
+    >>> explain(None, x[:4], [0, 1, 2, 3]).shape
+    (4, 1, 28, 28)
     """
     checked_choice("kind", kind, ("contribution", "attribution"))
     network: Any = open_any(net) if method_named(method).forward_only else inverted(net, method)
@@ -50,7 +61,23 @@ def explain_func(
             x, wanted = np.asarray(inputs), np.asarray(targets)
         except Exception as error:  # whatever an object of the user's raises
             raise InvalidData(f"inputs and targets must be arrays ({reason(error)})") from error
-        result = way.attribute(network, x, wanted, network.input, run)
-        return np.asarray(getattr(result.oriented, kind))
+        asked, turned = _handed_on(model, network), channels_behind(network, x)
+        result = way.attribute(asked, behind(x) if turned else x, wanted, asked.input, run)
+        values = np.asarray(getattr(result.oriented, kind))
+        return in_front(values) if turned else values
 
     return explain
+
+
+def _handed_on(model: Any, network: Network) -> Network:
+    """The network that a model of `quantus_model` stands for now; any other model stands for `network`.
+
+    Raises InvalidData for such a model of another network.
+    """
+    original = getattr(model, "original", None)
+    if not isinstance(original, Network):
+        return network
+    if (original.sha256, original.output) != (network.sha256, network.output):
+        raise InvalidData("the model and the function that explains it are of two networks; make both of one")
+    now = model.network
+    return network if now is original else now

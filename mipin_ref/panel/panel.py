@@ -39,6 +39,14 @@ class Panel:
     Raises InvalidData, with the nearest names, for an unknown method, and for options that are not the method's.
 
     failures: name -> why `attempt` found a method to fail on this network. Inverses stay, one a class asked for.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> panel = mr.Panel(net, x, names=["gradient", "grad-cam"])
+    >>> [panel.explain(name, x[:2], target=[0, 1]).attribution.shape for name in panel.names]
+    [(2, 1, 28, 28), (2, 64, 11, 11)]
     """
 
     def __init__(

@@ -59,7 +59,12 @@ METHODS: dict[str, type[Method]] = {
 
 
 def methods() -> list[str]:
-    """The names that `attribute` takes."""
+    """The names that `attribute` takes.
+
+    >>> import mipin_ref as mr
+    >>> mr.methods()[:3]
+    ['mip-in', 'gradient', 'input-x-gradient']
+    """
     return list(METHODS)
 
 

@@ -17,6 +17,10 @@ def heatmap(a: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     Red is positive, blue negative, white zero; each map has its own symmetric scale, -max|a| to max|a|, so maps of
     different samples do not share one. A map of zeros is white.
     Raises InvalidData for another rank, an empty map, values that are not real numbers, NaN or Inf.
+
+    >>> import mipin_ref as mr
+    >>> mr.heatmap([[1.0, -1.0, 0.0]]).tolist()
+    [[[255, 0, 0], [0, 0, 255], [255, 255, 255]]]
     """
     maps = as_finite(a, "heatmap")
     if maps.ndim not in (2, 3) or maps.size == 0:

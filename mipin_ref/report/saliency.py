@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,17 @@ from mipin_ref.options import checked_choice
 
 Map = npt.NDArray[np.floating[Any]]
 
+INPUT = "input"
+"""The size of the network's input."""
 LARGEST_MAP = 1 << 28
 """Pixels, a gigabyte in single precision."""
 
 
 def saliency(
-    res: Attribution, kind: str = "contribution", positive: bool = True, size: tuple[int, int] | None = None
+    res: Attribution,
+    kind: str = "contribution",
+    positive: bool = True,
+    size: tuple[int, int] | Literal["input"] | None = None,
 ) -> Map:
     """Maps [N, H, W] of the attribution's dtype.
 
@@ -29,8 +34,18 @@ def saliency(
     MIP-IN, PatternNet, Deep Taylor, LRP-αβ, Excitation Backprop) A is multiplied by that sign first, sample by sample.
     positive: negative values become 0, before any resize.
     size: (H, W) to resize to, by Pillow's BILINEAR on 32-bit floats: half-pixel centres, and averaging over the
-    covered area where the map shrinks; None keeps the tensor's own.
-    Raises InvalidData for an unknown kind, a tensor without two spatial axes, a size below 1, NaN or Inf.
+    covered area where the map shrinks; "input" for that of the network's input; None keeps the tensor's own, which
+    metrics measure.
+    Raises InvalidData for an unknown kind, a tensor without two spatial axes, a size below 1 or of an input that
+    is no image, NaN or Inf.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> result = mr.attribute(net, x[:4], [0, 1, 2, 3], "grad-cam")
+    >>> mr.saliency(result).shape, mr.saliency(result, size="input").shape
+    ((4, 11, 11), (4, 28, 28))
     """
     if not isinstance(res, Attribution):
         raise InvalidData(f"saliency: needs an Attribution, not {shown(res)}")
@@ -45,17 +60,27 @@ def saliency(
         reduce = np.mean if kind == "attribution" else np.sum
         values = reduce(values, axis=res.channel_axis)
     maps = np.maximum(values, 0) if positive else np.array(values)
-    return maps if size is None else resize_maps(maps, size)
+    if size is None:
+        return maps
+    return resize_maps(maps, _size_of_input(res) if isinstance(size, str) and size == INPUT else size)
 
 
-def resize_maps(maps: Map, size: tuple[int, int]) -> Map:
-    """Maps [N, h, w] resized to [N, *size], as saliency does it; the dtype stays."""
+def _size_of_input(res: Attribution) -> tuple[int, int]:
+    if res.input_size is None:
+        raise InvalidData("saliency: the result does not know of an input that is an image; give size as numbers")
+    return res.input_size
+
+
+def resize_maps(maps: Map, size: Any) -> Map:
+    """Maps [N, h, w] resized to [N, *size], size being (H, W), as saliency does it; the dtype stays."""
     try:
         height, width = (int(axis) for axis in size)
     except Exception:  # whatever an object of the user's raises
         height = width = 0
     if height < 1 or width < 1:
-        raise InvalidData(f"saliency: size must be (height, width) in pixels, at least 1 each, not {shown(size)}")
+        raise InvalidData(
+            f"saliency: size must be (height, width) in pixels, at least 1 each, or {INPUT!r}, not {shown(size)}"
+        )
     if height * width > LARGEST_MAP:
         raise InvalidData(f"saliency: size {shown(size)} is more than the {LARGEST_MAP} pixels that a map may have")
     if maps.shape[1:] == (height, width):

@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import mipin_ref as mr
 from mipin_ref.attribution import Attribution
 from mipin_ref.errors import InvalidData
 from mipin_ref.report import saliency
+from tests.networks import to_onnx
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 RNG = np.random.default_rng(0)
 
@@ -101,6 +104,44 @@ def test_zero_maps_stay_zero() -> None:
     assert not saliency(res, size=(6, 6)).any()
 
 
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 6, 8), (6, 8)), ((6, 8, 3), (6, 8)), ((6, 8), (6, 8)), ((9,), None), ((2, 9), None)]
+)
+def test_the_size_of_the_input(shape: tuple[int, ...], size: tuple[int, int] | None) -> None:
+    """Of images with channels in front, behind and without; features and signals of one axis have none."""
+    rng = np.random.default_rng(0)
+    count = int(np.prod(shape))
+    ops: list[Op] = [
+        Reshape(("input",), "flat", (count,)),
+        Dense(("flat",), "hidden", rng.normal(size=(count, 12))),
+        Reshape(("hidden",), "map", (3, 2, 2)),
+        Activation(("map",), "relu", "Relu"),
+        Reshape(("relu",), "flat2", (12,)),
+        Dense(("flat2",), "scores", rng.normal(size=(12, 3))),
+    ]
+    if shape == (2, 9):
+        ops[:2] = [
+            Conv(("input",), "conv", rng.normal(size=(4, 2, 3))),
+            Reshape(("conv",), "flat", (28,)),
+            Dense(("flat",), "hidden", rng.normal(size=(28, 12))),
+        ]
+    net = mr.load(to_onnx(ops, shape))
+    assert net.input_size == size
+    x = rng.random((10, *shape), np.float32)
+    results = [
+        mr.fit(net, x, target=1, at="relu").attribute(x[:2]),
+        mr.attribute(net, x[:2], 1, "gradient", at="relu"),
+        mr.attribute(net, x[:2], [1, 2], "mip-in", at="relu", calibration=x)[1:],
+    ]
+    for res in results:
+        assert saliency(res).shape == (len(res), 2, 2)
+        if size is None:
+            with pytest.raises(InvalidData, match="give size as numbers"):
+                saliency(res, size="input")
+        else:
+            np.testing.assert_array_equal(saliency(res, size="input"), saliency(res, size=size))
+
+
 def with_nan() -> Attribution:
     res = result((1, 3, 3), None)
     res.attribution[0, 1, 1] = np.nan
@@ -118,6 +159,8 @@ def with_nan() -> Attribution:
         (result((0, 3, 4, 4), 1), {}, "is empty"),
         (result((2, 3, 4, 4), 1), {"kind": "relevance"}, "kind must be 'attribution' or 'contribution'"),
         (result((2, 3, 4, 4), 1), {"size": (0, 4)}, "size must be"),
+        (result((2, 3, 4, 4), 1), {"size": "image"}, "at least 1 each, or 'input', not 'image'"),
+        (result((2, 3, 4, 4), 1), {"size": "input"}, "does not know of an input"),
         (with_nan(), {}, "NaN or Inf"),
     ],
 )

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.display import OneLine
 from mipin_ref.graph.forward import Record
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers import HostArray, Layer, Recording, Stateful, stateful
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(OneLine):
     """What steps need of one recorded batch, on the device.
 
     masks: tensor -> [n, *shape] of ones where the neuron fired; taps: states of layers, as winning taps of a max-pool,
@@ -43,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class Recorded(OneLine):
     """A batch as recorded, on the host: values by tensor [n, *shape], states of layers, as winning taps, by output."""
 
     values: Mapping[str, HostArray]

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.display import OneLine
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class Weights(OneLine):
     """The fitted inverse of one tensor, float64 NumPy.
 
     blocks: one array a branch, in the order of the step's: Dense [in, out] (X̂ = W S + b, Eq. 6; one column for the
@@ -28,7 +29,7 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceWeights:
+class DeviceWeights(OneLine):
     """Weights on the device, in the compute dtype; bytes: of all of them."""
 
     blocks: tuple[Array, ...]

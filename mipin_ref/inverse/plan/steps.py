@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.display import OneLine
 from mipin_ref.layers import HostArray, Layer, Located, Shape, Shared, as_kind
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class Branch(OneLine):
     """One way by which signals come back to a tensor: through the layer that reads it as its input number `slot`.
 
     Slices of disjoint boxes are one branch of several layers, as the Split that they are: their signals are put side
@@ -45,7 +46,7 @@ class Branch:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(OneLine):
     """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by what fired;
     `axis`: that of the channels, counted with the batch.
     """
@@ -114,7 +115,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Plan(OneLine):
     """steps: from the logits down to `explained`; column: the logits' one non-zero entry reaches a Dense directly;
     asked: the tensor as the option `at` names it, None for the input.
     """
