@@ -58,8 +58,8 @@ def add_calibration(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 METHODS_HELP = (
-    "mip-in and others; without it all that take part but those of hundreds of forward passes a sample, `all` for these "
-    "too"
+    "mip-in and others (default those that take part, but for methods of hundreds of forward passes a sample; `all` "
+    "runs these too)"
 )
 
 DIGITS = 18

@@ -56,6 +56,7 @@ def forest(kind: Any, **options: Any) -> tuple[Any, ModelProto]:
     return trees, skl2onnx.to_onnx(trees, X[:1].astype(kind), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("zipmap", [True, False, "columns"])
 def test_trees_with_a_label_and_probabilities(kind: Any, zipmap: Any) -> None:
@@ -253,11 +254,28 @@ SIZES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SIZES, ids=lambda make: make.__name__)
 def test_sizes_out_of_proportion(make: Callable[[], ModelProto]) -> None:
     assert len(SIZES) > 10
     with in_little_memory(), pytest.raises(mr.MipinError):
         open_forward(make())
+
+
+def test_scores_by_which_a_class_is_chosen() -> None:
+    """A class that is gated, as `load` only proposes: the scores in front of the choice are explained."""
+    nodes = [
+        helper.make_node("CumSum", ["x", "axis"], ["z"]),
+        helper.make_node("ArgMax", ["z"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Mul", ["best", "two"], ["out"]),
+    ]
+    model = model_of(nodes, [value("out", None, TensorProto.INT64)], axis=np.int64(1), two=np.int64(2))
+    with pytest.raises(mr.UnsupportedModel, match="chooses 'out' by the scores 'z'"):
+        mr.load(model)
+    net = open_forward(model)
+    x = X[:4].astype(np.float32)
+    assert net.output == "z"
+    np.testing.assert_allclose(net.predict(x)[0], np.cumsum(x, axis=1), rtol=1e-5, atol=1e-6)
 
 
 def test_outputs_without_scores() -> None:

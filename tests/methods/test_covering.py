@@ -122,6 +122,7 @@ def test_coalitions(players: int, budget: int) -> None:
     assert (other.members != made.members).any()
 
 
+@pytest.mark.slow
 def test_against_shap() -> None:
     """KernelExplainer takes all coalitions of seven features; its logits are asked of the package."""
     shap = pytest.importorskip("shap")
