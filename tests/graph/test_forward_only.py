@@ -42,7 +42,7 @@ def value(name: str, shape: Any = None, kind: int = TensorProto.FLOAT) -> Any:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def ran(model: ModelProto, x: Array, *outputs: str) -> list[Any]:
+def ran(model: ModelProto, x: Any, *outputs: str) -> list[Any]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(list(outputs), {session.get_inputs()[0].name: x}))
 
@@ -72,7 +72,7 @@ def test_trees_with_a_label_and_probabilities(kind: Any, zipmap: Any) -> None:
     wanted = trees.predict_proba(x)
     wanted = wanted[:, 2:] if zipmap == "columns" else wanted
     # The file adds up in single precision what nine trees say.
-    np.testing.assert_allclose(output, wanted, rtol=0, atol=9 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(output, wanted, rtol=0, atol=9 * float(np.finfo(np.float32).eps))
     assert logits is None
     assert net.dtype == kind
     assert net.classes == wanted.shape[1]
@@ -106,6 +106,7 @@ def test_what_stands_in_front_of_a_head_is_explained(operator: str, head: str) -
     x = X[:9].astype(np.float32)
     output, logits = net.predict(x, batch_size=4)
     np.testing.assert_allclose(output, ran(model, x, "out")[0], rtol=1e-6)
+    assert logits is not None
     np.testing.assert_allclose(logits, np.cumsum(x, axis=1), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(net.scoring()(x, 0), logits)
     assert (net.head, net.logits, net.output) == (head, "z", "out")
@@ -129,7 +130,7 @@ def loop() -> ModelProto:
         helper.make_node("Loop", ["most", "yes", "a"], ["end"], body=body),
     ]
     weight = np.float32(0.6) * np.eye(6, dtype=np.float32) + np.float32(0.2)
-    constants = {"w": weight, "bound": np.float32(9), "most": np.int64(40), "yes": np.array(True)}
+    constants: dict[str, Any] = {"w": weight, "bound": np.float32(9), "most": np.int64(40), "yes": np.array(True)}
     return model_of(nodes, [value("end", ["N", 6])], **constants)
 
 
@@ -211,7 +212,7 @@ def test_integers_and_inputs_that_are_bound() -> None:
         "ids",
         [value("ids", ["N", "T"], TensorProto.INT64), value("rate", [])],
         [value("out")],
-        [numpy_helper.from_array(np.int64(1), "axis")],
+        [numpy_helper.from_array(np.array(1), "axis")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(mr.UnsupportedModel, match=r"has 2 inputs.*option 'given'.*option 'input_shape'"):
