@@ -18,7 +18,6 @@ from mipin_ref.graph.open_forward import open_forward
 from tests.graph import test_hostile_sizes as hostile
 from tests.graph.limited import in_little_memory
 from tests.graph.sketch import Sketch
-from tests.oracles.spec import Array
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 6))
