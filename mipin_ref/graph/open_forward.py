@@ -18,6 +18,7 @@ from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.front import Front, mixes
 from mipin_ref.graph.functions import subgraphs
 from mipin_ref.graph.head import HeadKind
+from mipin_ref.graph.label import scores_in_front
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.load import REFUSED_BY_OTHERS, Model
 from mipin_ref.graph.measure import Measure, Measured, plausible
@@ -104,15 +105,19 @@ def _opened(
 def _chosen(proto: ModelProto, wanted: str | None) -> tuple[str, tuple[str, ...] | None]:
     """The output to explain, and the names of its classes where a ZipMap tells them.
 
-    Scores that are quantised are scores here.
+    Scores that are quantised are scores here, and where the one output tells a class, so are those it is chosen by.
     """
     quantised = [v.name for v in proto.graph.output if v.type.tensor_type.elem_type in QUANTISED]
     try:
         output = choose_output(proto, wanted)
     except UnsupportedModel:
-        output = wanted if wanted is not None else quantised[0] if len(quantised) == 1 else ""
-        if output not in quantised:
+        meant = [value.name for value in proto.graph.output] if wanted is None else [wanted]
+        several = [name for name in meant if name in quantised] or [
+            front for name in meant for front in scores_in_front(proto, name)[:1]
+        ]
+        if len({*several}) != 1:
             raise
+        output = several[0]
     zipped = _maker(proto, output, "ZipMap")
     if zipped is None:
         return output, None

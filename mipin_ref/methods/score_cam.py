@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
+from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
@@ -28,6 +31,10 @@ class ScoreCAM(ActivationMap):
     even = True
     many_passes = True
 
+    def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
+        super().sweep(net, backend, at)  # which refuses what has no map
+        return _Masking(net, backend, at, lambda layer: self.rule(net, layer))
+
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         net = sweep.net
         _check_places(net, sweep.at)
@@ -48,6 +55,14 @@ class ScoreCAM(ActivationMap):
         shape = [len(weight), *(1 for _ in net.shapes[sweep.at])]
         shape[axis] = weight.shape[1]
         return BatchResult(recorded.value, weight.reshape(shape), recorded.output(targets))
+
+
+class _Masking(Sweep):
+    """The forward pass of masked inputs, which is what takes memory here."""
+
+    @property
+    def sample_bytes(self) -> int:
+        return max(super().sample_bytes, self.net.forward_bytes + 4 * 8 * prod(self.net.input_shape))
 
 
 def _check_places(net: Network, at: str) -> None:

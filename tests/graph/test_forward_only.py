@@ -18,7 +18,6 @@ from mipin_ref.graph.open_forward import open_forward
 from tests.graph import test_hostile_sizes as hostile
 from tests.graph.limited import in_little_memory
 from tests.graph.sketch import Sketch
-from tests.oracles.spec import Array
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 6))
@@ -42,7 +41,7 @@ def value(name: str, shape: Any = None, kind: int = TensorProto.FLOAT) -> Any:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def ran(model: ModelProto, x: Array, *outputs: str) -> list[Any]:
+def ran(model: ModelProto, x: Any, *outputs: str) -> list[Any]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(list(outputs), {session.get_inputs()[0].name: x}))
 
@@ -56,6 +55,7 @@ def forest(kind: Any, **options: Any) -> tuple[Any, ModelProto]:
     return trees, skl2onnx.to_onnx(trees, X[:1].astype(kind), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("zipmap", [True, False, "columns"])
 def test_trees_with_a_label_and_probabilities(kind: Any, zipmap: Any) -> None:
@@ -71,7 +71,7 @@ def test_trees_with_a_label_and_probabilities(kind: Any, zipmap: Any) -> None:
     wanted = trees.predict_proba(x)
     wanted = wanted[:, 2:] if zipmap == "columns" else wanted
     # The file adds up in single precision what nine trees say.
-    np.testing.assert_allclose(output, wanted, rtol=0, atol=9 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(output, wanted, rtol=0, atol=9 * float(np.finfo(np.float32).eps))
     assert logits is None
     assert net.dtype == kind
     assert net.classes == wanted.shape[1]
@@ -105,6 +105,7 @@ def test_what_stands_in_front_of_a_head_is_explained(operator: str, head: str) -
     x = X[:9].astype(np.float32)
     output, logits = net.predict(x, batch_size=4)
     np.testing.assert_allclose(output, ran(model, x, "out")[0], rtol=1e-6)
+    assert logits is not None
     np.testing.assert_allclose(logits, np.cumsum(x, axis=1), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(net.scoring()(x, 0), logits)
     assert (net.head, net.logits, net.output) == (head, "z", "out")
@@ -128,7 +129,7 @@ def loop() -> ModelProto:
         helper.make_node("Loop", ["most", "yes", "a"], ["end"], body=body),
     ]
     weight = np.float32(0.6) * np.eye(6, dtype=np.float32) + np.float32(0.2)
-    constants = {"w": weight, "bound": np.float32(9), "most": np.int64(40), "yes": np.array(True)}
+    constants: dict[str, Any] = {"w": weight, "bound": np.float32(9), "most": np.int64(40), "yes": np.array(True)}
     return model_of(nodes, [value("end", ["N", 6])], **constants)
 
 
@@ -210,7 +211,7 @@ def test_integers_and_inputs_that_are_bound() -> None:
         "ids",
         [value("ids", ["N", "T"], TensorProto.INT64), value("rate", [])],
         [value("out")],
-        [numpy_helper.from_array(np.int64(1), "axis")],
+        [numpy_helper.from_array(np.array(1), "axis")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(mr.UnsupportedModel, match=r"has 2 inputs.*option 'given'.*option 'input_shape'"):
@@ -253,11 +254,28 @@ SIZES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SIZES, ids=lambda make: make.__name__)
 def test_sizes_out_of_proportion(make: Callable[[], ModelProto]) -> None:
     assert len(SIZES) > 10
     with in_little_memory(), pytest.raises(mr.MipinError):
         open_forward(make())
+
+
+def test_scores_by_which_a_class_is_chosen() -> None:
+    """A class that is gated, as `load` only proposes: the scores in front of the choice are explained."""
+    nodes = [
+        helper.make_node("CumSum", ["x", "axis"], ["z"]),
+        helper.make_node("ArgMax", ["z"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Mul", ["best", "two"], ["out"]),
+    ]
+    model = model_of(nodes, [value("out", None, TensorProto.INT64)], axis=np.int64(1), two=np.int64(2))
+    with pytest.raises(mr.UnsupportedModel, match="chooses 'out' by the scores 'z'"):
+        mr.load(model)
+    net = open_forward(model)
+    x = X[:4].astype(np.float32)
+    assert net.output == "z"
+    np.testing.assert_allclose(net.predict(x)[0], np.cumsum(x, axis=1), rtol=1e-5, atol=1e-6)
 
 
 def test_outputs_without_scores() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mipin_ref as mr
+from mipin_ref.graph.forward import Recorder
 from mipin_ref.methods.interpolate import resized
 from tests.backends import PICKS, backend, on_drawn_backend, picked, relative_error
 from tests.methods.recorded import Case, residual
@@ -166,6 +167,22 @@ def test_score_cam(same: bool) -> None:
     # Logits are computed in single precision, of masks that theirs rounds once more.
     np.testing.assert_allclose(ours, wanted, rtol=3e-5)
     assert np.ptp(ours) > 0.01, "all channels count alike: nothing is compared"
+
+
+def test_score_cam_runs_no_more_masked_inputs_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case.of(residual(), 1, samples=1)
+    seen: list[int] = []
+    call = Recorder.__call__
+
+    def counted(self: Recorder, x: Any, first: int = 0) -> Any:
+        seen.append(len(x))
+        return call(self, x, first)
+
+    monkeypatch.setattr(Recorder, "__call__", counted)
+    monkeypatch.setattr("mipin_ref.memory.BATCH_SHARE", 2.5 * (case.net.forward_bytes + 4 * 8 * 72) / 2e9)
+    mr.attribute(case.net, case.x, 0, "score-cam", at="r")
+    # The sample itself, and the three channels.
+    assert seen == [1, 2, 1]
 
 
 def test_a_map_that_is_the_same_everywhere_hides_all_of_the_input() -> None:

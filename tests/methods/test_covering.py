@@ -122,6 +122,7 @@ def test_coalitions(players: int, budget: int) -> None:
     assert (other.members != made.members).any()
 
 
+@pytest.mark.slow
 def test_against_shap() -> None:
     """KernelExplainer takes all coalitions of seven features; its logits are asked of the package."""
     shap = pytest.importorskip("shap")
@@ -221,7 +222,12 @@ def paper_masks(options: RiseOptions, size: int) -> Array:
 def test_rise_is_the_papers_sum_but_for_the_mean_score(options: RiseOptions, baseline: float | None) -> None:
     masks = paper_masks(options, 6)
     np.testing.assert_allclose(Rise(options).masks((6, 6), False).kept(np.arange(len(masks))), masks, atol=1e-12)
-    given = {"samples": options.samples, "cells": options.cells, "keep": options.keep, "seed": options.seed}
+    given: dict[str, Any] = {
+        "samples": options.samples,
+        "cells": options.cells,
+        "keep": options.keep,
+        "seed": options.seed,
+    }
     ours = mr.attribute(CASE.net, CASE.x, CASE.targets, "rise", baseline=baseline, **given)
     for n, c in enumerate(CASE.targets):
         total, mean = np.zeros((6, 6)), 0.0

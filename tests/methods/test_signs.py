@@ -55,7 +55,7 @@ def test_maps_are_turned_where_the_method_follows_the_logit(name: str, kind: str
 def weight_of_plus_plus(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Σ relu(w) / (2 + w Σ x), of samples x [n, 16]."""
     total = x.sum(axis=1, keepdims=True)
-    return np.sum(np.maximum(weight, 0) / (2 + weight * total), axis=1, keepdims=True)
+    return np.asarray(np.sum(np.maximum(weight, 0) / (2 + weight * total), axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -103,7 +103,11 @@ def test_of_integers_nothing_is_made_that_was_not_there(name: str) -> None:
 
     class Watched(ForwardOnly):
         def scoring(self) -> Any:
-            return lambda x, first: seen.append(x) or run(x, first)
+            def kept(x: Any, first: int) -> Any:
+                seen.append(x)
+                return run(x, first)
+
+            return kept
 
     assert isinstance(net, ForwardOnly)
     watched = Watched(**{field: getattr(net, field) for field in net.__dataclass_fields__})
@@ -124,7 +128,7 @@ def test_other_methods_say_what_they_need() -> None:
     file = open_any(loop())
     x = X[:2].astype(np.float32)
     for name in ("gradient", "mip-in", "grad-cam"):
-        options = {"calibration": x} if name == "mip-in" else {}
+        options: dict[str, Any] = {"calibration": x} if name == "mip-in" else {}
         with pytest.raises(
             mr.UnsupportedModel, match=r"needs the layers.*rise, occlusion, kernel-shap need its forward"
         ):
@@ -141,7 +145,7 @@ def test_panel_and_quantus() -> None:
     for name in panel.names:
         found = panel.attempt(name, x, 1)
         assert found is not None, panel.failures
-        options = {"samples": 50} if name == "rise" else {}
+        options: dict[str, Any] = {"samples": 50} if name == "rise" else {}
         np.testing.assert_array_equal(found.attribution, mr.attribute(file, x, 1, name, **options).attribution)
         theirs = mr.explain_func(file, name, **options)(None, x, np.array([1, 1]))
         np.testing.assert_array_equal(theirs, found.contribution)
