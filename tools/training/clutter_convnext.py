@@ -75,7 +75,7 @@ RECIPE = Recipe(
         "norm, conv 96 @ 2x2, stride 2, block4 to block6 96 [N, 96, 8, 8]",
         "global average pool, norm, flatten [N, 96]",
         "dense1 15, softmax",
-        "block: depthwise conv @ 7x7 padded by 3, norm, dense of four times the channels, gelu, dense, scale a channel, "
-        "plus the block's input; norm: LayerNorm over the channels of a location",
+        "block: depthwise conv @ 7x7 padded by 3, norm, dense of four times the channels, gelu, dense, scale a "
+        "channel, plus the block's input; norm: LayerNorm over the channels of a location",
     ],
 )

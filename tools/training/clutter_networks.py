@@ -1,4 +1,4 @@
-"""The networks for boxed clutter by name: a VGG and a ResNet, small networks of the paper's kinds, and two newer ones."""
+"""The networks for boxed clutter by name: a VGG and a ResNet of the paper's kinds, and two newer ones, all small."""
 
 from __future__ import annotations
 
