@@ -26,6 +26,7 @@ from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
+from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
 
 
@@ -135,7 +136,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     for place, node in enumerate(nodes):
         try:
             draft.makers.update(dict.fromkeys(node.outputs, node))
-            if not draft_softmax(node, draft):
+            if not (draft_softmax(node, draft) or draft_view(node, draft)):
                 _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)

@@ -13,7 +13,8 @@ from training.recipe import CLASSES, Recipe
 EXPANSION = 4
 FIRST_SCALE = 0.1
 """What layer scale begins at: 1e-6, as in large networks, takes longer to leave than this training lasts."""
-STAGES = ((24, 1), (48, 2), (96, 3))
+STEM = 24
+STAGES = ((40, 2), (80, 2))
 """Channels and blocks of each stage."""
 
 
@@ -45,14 +46,17 @@ class Block(nn.Module):  # type: ignore[misc]
 
 
 def clutter_convnext() -> Any:
-    """Six blocks in three stages of 32x32, 16x16 and 8x8; [N, 3, 64, 64] to logits [N, 15]."""
+    """Four blocks in two stages of 16x16 and 8x8; [N, 3, 64, 64] to logits [N, 15]."""
     layers: OrderedDict[str, Any] = OrderedDict()
-    layers["stem"], layers["norm_stem"] = nn.Conv2d(3, 24, 4, 2, 1), ChannelNorm(24)
-    channels, number = 24, 0
+    stem = nn.Conv2d(3, STEM, 4, 2, 1)
+    # Brightness would fill what LayerNorm leaves of the first map, as pixels are no deviations from a mean.
+    nn.init.zeros_(stem.bias)
+    with torch.no_grad():
+        stem.weight -= stem.weight.mean((1, 2, 3), keepdim=True)
+    layers["stem"] = stem
+    channels, number = STEM, 0
     for stage, (width, depth) in enumerate(STAGES, 1):
-        if stage > 1:
-            layers[f"norm_down{stage}"] = ChannelNorm(channels)
-            layers[f"down{stage}"] = nn.Conv2d(channels, width, 2, 2)
+        layers[f"norm{stage}"], layers[f"down{stage}"] = ChannelNorm(channels), nn.Conv2d(channels, width, 2, 2)
         for _ in range(depth):
             number += 1
             layers[f"block{number}"] = Block(width)
@@ -69,10 +73,9 @@ RECIPE = Recipe(
     True,
     [
         "input [N, 3, 64, 64]",
-        "stem 24 @ 4x4, stride 2, padded by 1, norm [N, 24, 32, 32]",
-        "block1 24 [N, 24, 32, 32]",
-        "norm, conv 48 @ 2x2, stride 2, block2 and block3 48 [N, 48, 16, 16]",
-        "norm, conv 96 @ 2x2, stride 2, block4 to block6 96 [N, 96, 8, 8]",
+        "stem 24 @ 4x4, stride 2, padded by 1 [N, 24, 32, 32]",
+        "norm, conv 40 @ 2x2, stride 2, block1 and block2 40 [N, 40, 16, 16]",
+        "norm, conv 80 @ 2x2, stride 2, block3 and block4 80 [N, 80, 8, 8]",
         "global average pool, norm, flatten [N, 96]",
         "dense1 15, softmax",
         "block: depthwise conv @ 7x7 padded by 3, norm, dense of four times the channels, gelu, dense, scale a "
