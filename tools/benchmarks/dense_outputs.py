@@ -89,11 +89,9 @@ class Detector(nn.Module):  # type: ignore[misc]
     probable: a sigmoid of every logit stands in its place, as detectors are often exported.
     """
 
-    BINS = 16
-
-    def __init__(self, width: int = 16, classes: int = 80, probable: bool = False) -> None:
+    def __init__(self, width: int = 16, classes: int = 80, bins: int = 16, probable: bool = False) -> None:
         super().__init__()
-        self.classes, self.probable = classes, probable
+        self.probable = probable
         self.fine = nn.Sequential(
             _convolved(3, width, 3, 2),
             _convolved(width, 2 * width, 3, 2),
@@ -107,9 +105,9 @@ class Detector(nn.Module):  # type: ignore[misc]
         self.doubled = nn.Upsample(scale_factor=2, mode="nearest")
         self.down, self.up = _convolved(8 * width, 8 * width, 3, 2), Halves(24 * width, 8 * width)
         self.joined = Halves(24 * width, 16 * width)
-        self.boxes = nn.ModuleList(self._head(c * width, 4 * self.BINS, 4 * width) for c in (8, 16))
+        self.boxes = nn.ModuleList(self._head(c * width, 4 * bins, 4 * width) for c in (8, 16))
         self.scores = nn.ModuleList(self._head(c * width, classes, 8 * width) for c in (8, 16))
-        self.register_buffer("bins", torch.arange(self.BINS, dtype=torch.float32).view(1, 1, self.BINS, 1))
+        self.register_buffer("bins", torch.arange(bins, dtype=torch.float32).view(1, 1, bins, 1))
 
     @staticmethod
     def _head(inputs: int, outputs: int, inner: int) -> Any:
@@ -123,5 +121,5 @@ class Detector(nn.Module):  # type: ignore[misc]
         maps = (fine, coarse)
         boxes = torch.cat([head(one).flatten(2) for head, one in zip(self.boxes, maps, strict=True)], dim=2)
         scores = torch.cat([head(one).flatten(2) for head, one in zip(self.scores, maps, strict=True)], dim=2)
-        sides = (boxes.unflatten(1, (4, self.BINS)).softmax(dim=2) * self.bins).sum(dim=2)
+        sides = (boxes.unflatten(1, (4, -1)).softmax(dim=2) * self.bins).sum(dim=2)
         return torch.cat([sides, scores.sigmoid() if self.probable else scores], dim=1)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torchvision import models
 
 from benchmarks.dense_outputs import Detector, UNet
 
@@ -24,37 +25,35 @@ STATISTICS_IMAGES, STATISTICS_BATCHES = 8, 4
 LAYER_SCALES = (0.2, 1.0)
 
 
-def _torchvision(name: str) -> Any:
-    return getattr(import_module("torchvision.models"), name)(weights=None)
+class Architecture(NamedTuple):
+    """How a network is built, the side of its images, and where the scores begin on the output's first axis."""
+
+    build: Callable[[], Any]
+    side: int = 224
+    scores: int = 0
+
+
+def _torchvision(name: str) -> Architecture:
+    return Architecture(lambda: getattr(models, name)(weights=None))
 
 
 def _timm(name: str) -> Any:
     try:
         timm = import_module("timm")
     except ModuleNotFoundError as error:
-        raise SystemExit(f"{name} is a network of timm: pip install timm, or name others") from error
+        raise SystemExit(f"{name} is a network of timm: pip install timm, or name others with --networks") from error
     return timm.create_model(name, pretrained=False)
 
 
-class Architecture(NamedTuple):
-    """How a network is built, the side of its images, and how many axes its output has behind that of the samples."""
-
-    build: Callable[[], Any]
-    side: int = 224
-    axes: int = 1
-
-
+NAMES = (
+    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf"),
+    *("convnext_tiny", "densenet121"),
+)
 ARCHITECTURES = {
-    **{
-        name: Architecture(partial(_torchvision, name))
-        for name in (
-            *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf"),
-            *("convnext_tiny", "densenet121"),
-        )
-    },
+    **{name: _torchvision(name) for name in NAMES},
     "seresnet50": Architecture(partial(_timm, "seresnet50")),
-    "unet": Architecture(UNet, 128, 3),
-    "detector": Architecture(Detector, 160, 2),
+    "unet": Architecture(UNet, 128),
+    "detector": Architecture(Detector, 160, 4),
 }
 """Name, as torchvision or timm has it, -> how it is made."""
 
