@@ -55,6 +55,7 @@ def clutter_convnext() -> Any:
             gelu1=nn.GELU(),
             conv2=convolution(24, 40, 3, 2),
             norm2=nn.BatchNorm2d(40),
+            gelu2=nn.GELU(),
             block1=Block(40),
             block2=Block(40),
             norm3=ChannelNorm(40),
@@ -71,7 +72,17 @@ def clutter_convnext() -> Any:
         # Weights that keep the scale of what they are given, so that blocks count from the first step on.
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+        if isinstance(module, Block):
+            narrow(module.depthwise)
     return network
+
+
+def narrow(convolution: Any) -> None:
+    """Let the kernels of a convolution begin about their centre, and widen as they learn: strokes are narrow."""
+    side = torch.arange(convolution.weight.shape[-1]) - convolution.weight.shape[-1] // 2
+    window = torch.exp(-(side[:, None] ** 2 + side**2) / 2.0)
+    with torch.no_grad():
+        convolution.weight *= window * (window.numel() / window.square().sum()).sqrt()
 
 
 RECIPE = Recipe(
@@ -80,7 +91,7 @@ RECIPE = Recipe(
     [
         "input [N, 3, 64, 64]",
         "conv1 24 @ 3x3, stride 2, gelu [N, 24, 32, 32]",
-        "conv2 40 @ 3x3, stride 2, block1 and block2 40 [N, 40, 16, 16]",
+        "conv2 40 @ 3x3, stride 2, gelu, block1 and block2 40 [N, 40, 16, 16]",
         "norm, conv 80 @ 2x2, stride 2, block3 and block4 80 [N, 80, 8, 8]",
         "global average pool, norm, flatten [N, 80]",
         "dense1 15, softmax",
