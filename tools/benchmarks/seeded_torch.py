@@ -1,7 +1,7 @@
 """Architectures of torchvision and timm, a U-Net and a detector, with seeded random weights, and their exports.
 
-No weights are downloaded. Batch norms get the statistics of random images, and layer scales are drawn anew: as they are
-initialised, they would leave little of a network but its first layers.
+No weights are downloaded. Batch norms get the statistics of random images, layer scales and dense layers are drawn anew:
+as they are initialised, they would leave little of a network but its first layers, and of its logits next to nothing.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def seeded(architecture: Architecture, seed: int = 0) -> Any:
     for name, parameter in network.named_parameters():
         if name.endswith(("layer_scale", "gamma")):
             nn.init.uniform_(parameter, *LAYER_SCALES)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         # None: the mean over all batches, instead of one that forgets.

@@ -65,7 +65,8 @@ def mass(maps: NDArray[Any], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share [N] in the box of the positive values of a map; maps [N, H, W], boxes [N, 4]. NaN where there are none."""
     inside = [np.maximum(one[y0:y1, x0:x1], 0).sum() for one, (x0, y0, x1, y1) in zip(maps, boxes, strict=True)]
     total = np.maximum(maps, 0).sum(axis=(1, 2))
-    return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
+    share: NDArray[np.float64] = np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
+    return share
 
 
 def pointing(maps: list[Any], pairs: Boxed) -> dict[str, Any]:
