@@ -27,6 +27,7 @@ COMMANDS = {
     "methods": "other attribution methods against torch's forward and backward",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",
+    "architectures": "ten architectures of torchvision and timm through both exporters, to the last map and the pixels",
     "threads": "fits under every number of BLAS and onnxruntime threads",
     "dask-scaling": "a fit on a Dask cluster: two workers of one thread against one",
 }

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.clutter import CLASS_NAMES, Scenes, Sources, compose, load_sources
-from training.clutter_networks import CLASSES, RECIPES
+from training.clutter_networks import RECIPES
 from training.export import accuracy, export, repeatable
 from training.files import packed, write_folder, write_whole
 from training.keras import add_data
+from training.recipe import CLASSES
 
 ROUND_SCENES = 6400
 PASSES = 3

@@ -1,21 +1,14 @@
-"""A VGG and a ResNet for boxed clutter in torch, small networks of the paper's kinds, and what their cards say."""
+"""The networks for boxed clutter by name: a VGG and a ResNet of the paper's kinds, and two newer ones, all small."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
-from training.clutter import CLASS_NAMES
-
-CLASSES = len(CLASS_NAMES)
-
-
-def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> Any:
-    """A padded convolution without bias: the batch norm after it has one."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+from training import clutter_convnext, clutter_se
+from training.recipe import CLASSES, Recipe, convolution
 
 
 def clutter_vgg() -> Any:
@@ -76,14 +69,6 @@ def clutter_resnet() -> Any:
     )
 
 
-class Recipe(NamedTuple):
-    """One network: how it is built, whether its file has batch norms folded in, and what its card says."""
-
-    build: Callable[[], Any]
-    fold: bool
-    architecture: list[str]
-
-
 RECIPES = {
     "clutter_vgg": Recipe(
         clutter_vgg,
@@ -118,4 +103,6 @@ RECIPES = {
             "relu; all 3x3 convolutions padded by 1; batch norm after every convolution, a node of its own in the file",
         ],
     ),
+    "clutter_se": clutter_se.RECIPE,
+    "clutter_convnext": clutter_convnext.RECIPE,
 }

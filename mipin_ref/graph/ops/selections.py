@@ -111,7 +111,7 @@ def gather_elements(node: Node, draft: Draft) -> None:
     if any(d > n for a, (d, n) in enumerate(zip(index.shape, x.sample, strict=True)) if a != axis):
         raise Refused(f"indices of shape {index.shape} do not fit a sample of {readable(x.shape)}")
     where = [index if a == axis else places for a, places in enumerate(np.indices(index.shape))]
-    _flat(node, draft, x, np.ravel_multi_index(tuple(where), x.sample), x.axis)
+    select_flat(node, draft, x, np.ravel_multi_index(tuple(where), x.sample), x.axis)
 
 
 @handles("GatherND")
@@ -129,7 +129,7 @@ def gather_nd(node: Node, draft: Draft) -> None:
     rest = x.sample[count:]
     if rest:
         flat = flat[..., None] * prod(rest) + np.arange(prod(rest))
-    _flat(node, draft, x, flat.reshape(*index.shape[:-1], *rest), 0)
+    select_flat(node, draft, x, flat.reshape(*index.shape[:-1], *rest), 0)
 
 
 def _of_one_sample(values: HostArray, axis: int, file_batch: int | None) -> HostArray:
@@ -141,7 +141,7 @@ def _of_one_sample(values: HostArray, axis: int, file_batch: int | None) -> Host
     return np.asarray(values.take(0, axis))
 
 
-def _flat(node: Node, draft: Draft, x: Signal, index: npt.NDArray[np.int64], axis: int) -> None:
+def select_flat(node: Node, draft: Draft, x: Signal, index: npt.NDArray[np.int64], axis: int) -> None:
     """Draft the values at places `index` of the sample, counted in one row, with the batch at `axis` of the result."""
     if index.size > TENSOR:
         raise Refused(f"its output has {index.size:,} elements a sample")

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import bench
 import mipin_ref as mr
-from benchmarks import data, environment, growth, networks, rate, signals, timing, vgg
+from benchmarks import architectures, data, environment, growth, networks, rate, signals, timing, vgg
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
@@ -36,6 +36,7 @@ TINY = {
     "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
     "growth": (*("--samples", "8", "16", "--channels", "2", "--depth", "1"), "--base", "8", "2", "1", "--repeats", "1"),
     "threads": ("--samples", "20", "--repeats", "1", "--networks", "mnist_mlp", "--counts", "1"),
+    "architectures": ("--thin", "--networks", "mobilenet_v2", "--samples", "4", "--repeats", "1"),
     "dask-scaling": ("--samples", "300", "--network", "mnist_mlp"),
 }
 
@@ -457,3 +458,40 @@ def test_the_rivals_of_attribute_compute_the_same_network(network: str) -> None:
     still = module(torch.from_numpy(x).double())[:, 3]
     square = (gradient.double() ** 2).sum(dim=(1, 2, 3))
     np.testing.assert_allclose(((moved - still) / step).numpy(), square.numpy(), rtol=0.05)
+
+
+@pytest.mark.slow
+def test_architectures_go_through(capsys: pytest.CaptureFixture[str]) -> None:
+    printed, (table,) = run(capsys, "architectures", "--exports", "torchscript:13", "torchscript:20")
+    assert "4 random images" in printed
+    assert column(table, "network") == ["mobilenet_v2"] * 2
+    assert column(table, "exporter, opset") == ["torchscript 13", "torchscript 20"]
+    assert all(int(cell) > 20 for cell in column(table, "layers"))
+    for name in ("fit: last map / pixels", "peak", "attribute, forwards"):
+        assert all(len(cell.split(" / ")) == 2 for cell in column(table, name))
+    # Both run float32; the spread is that of four images.
+    assert all(float(cell) < 1e-4 for cell in column(table, "logit apart"))
+
+
+def test_unknown_architectures_are_told() -> None:
+    with pytest.raises(SystemExit, match="no such networks: vgg; there are mobilenet_v2, "):
+        bench.main(["architectures", "--networks", "vgg"])
+
+
+def test_a_network_that_fails_is_named_behind_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise SystemExit("refused")
+
+    monkeypatch.setattr(architectures, "in_child", failing)
+    with pytest.raises(SystemExit, match="failed: unet torchscript:17"):
+        run(capsys, "architectures", "--networks", "unet", "--exports", "torchscript:17")
+    (table,) = tables(capsys.readouterr().out)
+    assert table[1][:3] == ["unet", "torchscript 17", "failed"]
+
+
+def test_timm_s_networks_ask_for_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(SystemExit, match="pip install timm"):
+        bench.main(["architectures", "--networks", "seresnet50"])

@@ -1,0 +1,126 @@
+"""Architectures that people use, as torch's two exporters write them: read, fitted and explained, one process each.
+
+Ten networks of torchvision and timm and of this folder, with seeded random weights, explained at the last map and at
+the pixels: what is measured is that the files go through, and what it costs. The target is the entry of the output that
+varies most over the images, a tuple where the output has several axes. Forward passes are onnxruntime's on the file,
+with its default optimisations, in the same process as what is told in them; all has one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+import mipin_ref as mr
+from benchmarks.data import add_repeats
+from benchmarks.tables import markdown
+from benchmarks.timing import Process, in_child, interleaved, threads
+
+EXPORTS = ("torchscript:13", "torchscript:17", "torchscript:20", "dynamo:18", "dynamo:20", "dynamo:23")
+ENDS = ("last", "input")
+HEAD = (
+    *("network", "exporter, opset", "layers", "load"),
+    *("fit: last map / pixels", "peak", "forward", "attribute, forwards", "logit apart"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--networks", nargs="+", help="of those that the table has; all by default")
+    parser.add_argument("--exports", nargs="+", choices=EXPORTS, default=EXPORTS, metavar="EXPORTER:OPSET")
+    parser.add_argument("--ends", nargs="+", choices=ENDS, default=ENDS, help="where the way back ends")
+    parser.add_argument("--thin", action="store_true", help="few channels and small images")
+    parser.add_argument("--samples", type=int, default=8, help="images that are fitted on, and explained in one batch")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float32")
+    parser.add_argument("--memory", default="2GB")
+    add_repeats(parser, 3)
+
+
+def run(options: argparse.Namespace) -> None:
+    """A row an export, as it is done. Raises SystemExit that names those that failed, behind the rows of the others."""
+    # torch is none of what a measured process needs.
+    from benchmarks.seeded_torch import ARCHITECTURES, exported, seeded
+    from benchmarks.thin_torch import THIN
+
+    known = THIN if options.thin else ARCHITECTURES
+    names = options.networks or list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"no such networks: {', '.join(unknown)}; there are {', '.join(known)}")
+    print(f"{options.samples} random images, {options.dtype}, memory={options.memory}, one thread")
+    print(markdown(HEAD, []))
+    asked = {name: getattr(options, name) for name in ("samples", "dtype", "memory", "repeats")}
+    failed: list[str] = []
+    for name in names:
+        architecture = known[name]
+        network = seeded(architecture)
+        for export in options.exports:
+            exporter, opset = export.split(":")
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "model.onnx")
+                path.write_bytes(exported(network, architecture.side, exporter, int(opset)))
+                given = {"path": str(path), "scores": architecture.scores, **asked}
+                try:
+                    cells = row({end: in_child(measured, end=end, **given) for end in options.ends})
+                except SystemExit:
+                    failed.append(f"{name} {export}")
+                    cells = ["failed", *[""] * (len(HEAD) - 3)]
+            print(f"| {' | '.join([name, f'{exporter} {opset}', *cells])} |", flush=True)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def row(processes: dict[str, Process]) -> list[str]:
+    """The cells behind a network and its export."""
+    ends = [process.value for process in processes.values()]
+    return [
+        str(ends[0]["layers"]),
+        f"{min(one['load'] for one in ends):.1f} s",
+        " / ".join(f"{one['fit']:.1f} s" for one in ends),
+        " / ".join(f"{process.peak / 1e9:.2f} GB" for process in processes.values()),
+        f"{min(one['forward'] for one in ends) * 1e3:.0f} ms",
+        " / ".join(f"{one['attribute'] / one['forward']:.1f}" for one in ends),
+        f"{max(one['apart'] for one in ends):.0e}",
+    ]
+
+
+def measured(path: str, scores: int, end: str, samples: int, dtype: Any, memory: str, repeats: int) -> dict[str, Any]:
+    """Load, fit and explain one file in this process.
+
+    scores: the first entry of the output's first axis that is a score; end: "last" or "input". load, fit, forward,
+    attribute: seconds, of the latter two medians of `repeats`; apart: the largest deviation of the explained logit from
+    onnxruntime's, as a share of the standard deviation of that one.
+    """
+    with threads(1):
+        began = time.perf_counter()
+        net = mr.load(path)
+        loaded = time.perf_counter()
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+        runtime = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        x = np.random.default_rng(0).standard_normal((samples, *net.input_shape)).astype(np.float32)
+        outputs = runtime.run(None, {net.input: x})[0]
+        spread = outputs.std(axis=0)
+        spread[:scores] = 0
+        target = tuple(int(one) for one in np.unravel_index(int(spread.argmax()), spread.shape))
+        began_fit = time.perf_counter()
+        inverse = mr.fit(net, x, target, at="auto" if end == "last" else None, dtype=dtype, memory=memory)
+        fitted = time.perf_counter()
+        explained = inverse.attribute(x)
+        if not (np.isfinite(explained.source).all() and np.isfinite(explained.attribution).all()):
+            raise SystemExit(f"{path}: a signal is not finite")
+        runs = interleaved(
+            {"forward": lambda: runtime.run(None, {net.input: x}), "attribute": lambda: inverse.attribute(x)}, repeats
+        )
+    wanted = outputs[(slice(None), *target)]
+    return {
+        "layers": len(net.layers),
+        "load": loaded - began,
+        "fit": fitted - began_fit,
+        **{name: one.median for name, one in runs.items()},
+        "apart": float(np.abs(explained.output - wanted).max() / wanted.std()),
+    }
