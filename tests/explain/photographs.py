@@ -65,7 +65,7 @@ def trained_on(preset: str) -> bytes:
         torch.onnx.export(
             net.eval(),
             (x[:1],),
-            file,  # type: ignore[arg-type]
+            file,
             dynamo=False,
             input_names=["input"],
             output_names=["scores"],

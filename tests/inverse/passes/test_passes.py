@@ -49,10 +49,10 @@ class Counting(forward.Recorder):
 
     runs: list[int] = []  # noqa: RUF012 (one list for all, emptied by the tests)
 
-    def __call__(self, x: Any, first: int = 0) -> forward.Record:
+    def __call__(self, x: Any, first: int = 0, *, sources: Any = None) -> forward.Record:
         if self._session is not None:
             Counting.runs.append(len(x))
-        return super().__call__(x, first)
+        return super().__call__(x, first, sources=sources)
 
 
 @pytest.fixture
