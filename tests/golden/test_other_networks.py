@@ -46,6 +46,7 @@ def test_norms_and_channels_that_are_last(name: str, dtype: Any, tmp_path: Path)
     agrees(made(tmp_path, norms.NETWORKS[name](), norms.SHAPE), dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GATED)
 def test_gates_and_activations_written_out(name: str, tmp_path: Path) -> None:
     network = GATED[name](3)
