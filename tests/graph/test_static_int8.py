@@ -192,6 +192,7 @@ def test_a_layer_that_is_read_wrong_is_noticed(tmp_path: Path, monkeypatch: pyte
         mr.load(file)
 
 
+@pytest.mark.slow
 def test_networks_that_come_with_the_package(tmp_path: Path) -> None:
     model = onnx.load("models_onnx/mnist_mlp/model.onnx")
     with np.load("models_onnx/mnist_mlp/calibration.npz") as data:
