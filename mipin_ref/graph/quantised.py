@@ -84,7 +84,7 @@ def _constant(draft: Draft, name: str, what: str) -> HostArray:
 MOVES = frozenset(
     {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "GatherND"}
     | {"GatherElements", "MaxPool", "DepthToSpace", "SpaceToDepth", "Tile", "Expand", "Resize", "Upsample", "Dropout"}
-    | {"Shape", "Size", "Pad"}
+    | {"Shape", "Size", "Pad", "NhwcMaxPool"}
 )
 """Operators that onnxruntime runs on integers as on the numbers that these stand for: they only move values."""
 
@@ -94,7 +94,7 @@ def check_moves(node: Node, draft: Draft) -> Node:
     held = [name for name in node.inputs if name in draft.steps]
     if not held or node.op.startswith(("QLinear", "QuantizeLinear", "DequantizeLinear", "QGemm")):
         return node
-    if node.op not in MOVES or not node.standard:
+    if node.op not in MOVES or (not node.standard and node.op != "NhwcMaxPool"):
         raise Refused(f"it computes with integers of {held[0]!r}: {USE_FLOAT}")
     linear = str(node.attributes.get("mode", "nearest")) != "nearest"
     if node.op in ("Resize", "Upsample") and linear:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
@@ -98,8 +99,6 @@ def test_weights_are_dequantised(per_channel: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("style", FORMATS)
 def test_the_forward_pass_is_the_files_own(style: str, tmp_path: Path) -> None:
-    import onnxruntime
-
     file = static(NETWORKS["chain"](), tmp_path, style)
     net, x = mr.load(file), samples(file, 3, 7)
     options = onnxruntime.SessionOptions()
@@ -193,6 +192,7 @@ def test_a_layer_that_is_read_wrong_is_noticed(tmp_path: Path, monkeypatch: pyte
         mr.load(file)
 
 
+@pytest.mark.slow
 def test_networks_that_come_with_the_package(tmp_path: Path) -> None:
     model = onnx.load("models_onnx/mnist_mlp/model.onnx")
     with np.load("models_onnx/mnist_mlp/calibration.npz") as data:
@@ -228,12 +228,13 @@ def test_a_batch_that_the_file_fixes_is_free(style: str, tmp_path: Path) -> None
     assert np.array_equal(results[0].source, results[1].source)
 
 
+@pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_pairs_that_onnxruntime_saved_as_operators(name: str, tmp_path: Path) -> None:
+def test_pairs_that_onnxruntime_saved_as_operators(name: str, level: str, tmp_path: Path) -> None:
     """Its optimiser makes QLinear operators of pairs, which compute the same to a step."""
     model = NETWORKS[name]()
     pairs = static(model, tmp_path, "pairs", weight_type=TYPES["signed"], activation_type=TYPES["signed"])
-    made = optimised(pairs, tmp_path)
+    made = optimised(pairs, tmp_path, getattr(onnxruntime.GraphOptimizationLevel, level))
     assert any(node.op_type.startswith(("QLinear", "QGemm", "MatMulIntegerToFloat")) for node in made.graph.node)
     one, other, x = mr.load(pairs), mr.load(made), samples(model)
     step = max(float(np.ptp(one.predict(x)[1])), 1.0) / STEPS_OF_BYTE

@@ -110,26 +110,30 @@ def bias_and_more(node: Node, draft: Draft) -> None:
 @handles(FIRST + "NhwcMaxPool", FIRST + "NhwcConv", FIRST + "NhwcFusedConv")
 def channels_last(node: Node, draft: Draft) -> None:
     """The same with channels first, between two Transposes."""
-    x = draft.signal(node)
-    rank = len(x.shape)
-    first, last = (0, rank - 1, *range(1, rank - 1)), (0, *range(2, rank), 1)
-    turned, made = draft.inner_name(node, "channels first"), draft.inner_name(node, "map")
-    draft_as(node, draft, "Transpose", node.inputs[:1], turned, {"perm": first})
     if node.op == "NhwcMaxPool":
-        told = _told(node, SLIDING - {"group"} | {"ceil_mode"})
-        draft_as(node, draft, "MaxPool", [turned], made, told)
-    else:
-        weights = [turned, *(name for name in node.inputs[1:3] if name)]
-        if node.input(3):
-            raise Refused("it adds another tensor")
-        told = _told(node, SLIDING | {"activation", "activation_params"})
-        sums = draft.inner_name(node, "sums") if node.op == "NhwcFusedConv" else made
-        draft_as(node, draft, "Conv", weights, sums, _only(told, SLIDING))
-        if node.op == "NhwcFusedConv":
-            given = [float(value) for value in told.get("activation_params") or ()]
-            names = _parameters(told.get("activation", ""))
-            _activation(node, draft, sums, made, dict(zip(names, given, strict=False)))
-    draft_as(node, draft, "Transpose", [made], node.outputs[0], {"perm": last})
+        between_transposes(node, draft, "MaxPool", node.inputs, node.outputs[0], _told(node, SLIDING | {"ceil_mode"}))
+        return
+    if node.input(3):
+        raise Refused("it adds another tensor")
+    told = _told(node, SLIDING | {"activation", "activation_params"})
+    activation = node.op == "NhwcFusedConv"
+    sums = draft.inner_name(node, "sums") if activation else node.outputs[0]
+    between_transposes(node, draft, "Conv", [name for name in node.inputs if name], sums, _only(told, SLIDING))
+    if activation:
+        given = [float(value) for value in told.get("activation_params") or ()]
+        names = _parameters(told.get("activation", ""))
+        _activation(node, draft, sums, node.outputs[0], dict(zip(names, given, strict=False)))
+
+
+def between_transposes(
+    node: Node, draft: Draft, op: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Any]
+) -> None:
+    """Draft an operator on a tensor whose channels are last, as the standard one on channels first."""
+    rank = len(draft.signal(node).shape)
+    turned, made = draft.inner_name(node, "channels first"), draft.inner_name(node, "map")
+    draft_as(node, draft, "Transpose", inputs[:1], turned, {"perm": (0, rank - 1, *range(1, rank - 1))})
+    draft_as(node, draft, op, [turned, *inputs[1:]], made, attributes)
+    draft_as(node, draft, "Transpose", [made], output, {"perm": (0, *range(2, rank), 1)})
 
 
 def _told(node: Node, known: set[str]) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mipin_ref.graph.draft import Draft, Gap, Refused, Softmax
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.fused import between_transposes
 from mipin_ref.graph.ops.registry import draft_as, handles
 from mipin_ref.graph.quantised import dequantised, step_of
 from mipin_ref.graph.steps import Held
@@ -40,7 +41,7 @@ def dequantize(node: Node, draft: Draft) -> None:
     draft.alias(node.outputs[0], x)
 
 
-@handles("QLinearConv")
+@handles("QLinearConv", "com.microsoft.QLinearConv")
 def linear_conv(node: Node, draft: Draft) -> None:
     _check_read(node, draft, 0)
     weight = _constant(node, draft, "weight", dequantised(draft, node.inputs[3:6]))
@@ -93,10 +94,7 @@ def linear_activation(node: Node, draft: Draft) -> None:
 @handles("com.microsoft.QLinearGlobalAveragePool", "com.microsoft.QLinearAveragePool")
 def linear_pool(node: Node, draft: Draft) -> None:
     _check_read(node, draft, 0)
-    if node.attributes.get("channels_last", 0):
-        raise Refused("its channels are last")
-    told = {key: value for key, value in node.attributes.items() if key != "channels_last"}
-    _made(node, draft, node.op.removeprefix("QLinear"), [node.inputs[0]], told, node.inputs[3:5])
+    _made(node, draft, node.op.removeprefix("QLinear"), [node.inputs[0]], node.attributes, node.inputs[3:5])
 
 
 @handles("com.microsoft.QLinearReduceMean")
@@ -122,7 +120,11 @@ def _made(
     """Draft a standard operator whose output the file holds as integers. steps: names of their scale and zero point."""
     step, output = step_of(node, draft, steps[0], steps[1] if len(steps) > 1 else ""), node.outputs[0]
     inner = draft.inner_name(node, "uncut")
-    draft_as(node, draft, op, inputs, inner, attributes)
+    told = {key: value for key, value in attributes.items() if key != "channels_last"}
+    if attributes.get("channels_last", 0):
+        between_transposes(node, draft, op, inputs, inner, told)
+    else:
+        draft_as(node, draft, op, inputs, inner, told)
     if step.cuts_at_zero and not _never_negative(draft, draft.signals[inner].name):
         draft_as(node, draft, "Relu", [inner], output)
     else:

@@ -81,10 +81,12 @@ NETWORKS: dict[str, tuple[Callable[[], ModelProto], set[str]]] = {
 }
 
 
-def optimised(model: ModelProto, folder: Path) -> ModelProto:
+def optimised(
+    model: ModelProto, folder: Path, level: Any = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+) -> ModelProto:
     """What onnxruntime saves of a file."""
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = level
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     options.log_severity_level = 3
     ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
