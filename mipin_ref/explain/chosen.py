@@ -36,6 +36,11 @@ class Chosen:
     line: str
     guessed: Guess | None = None
 
+    @property
+    def named(self) -> str:
+        """The preprocessing in words; "" where there is none."""
+        return "" if self.preprocessing is None else _named(self.preprocessing)
+
 
 def choose(
     net: Net,

@@ -91,7 +91,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         tensor=way.tensor,
         inverses=way.inverses,
         lines=[*([] if instead is None else [instead.line]), *([read.chosen.line] if guessed else []), *way.lines],
-        facts=[*way.facts, *([("preprocessing", read.chosen.line)] if read.chosen.line else [])],
+        facts=[*way.facts, *([("preprocessing", read.chosen.named)] if read.chosen.named else [])],
         header={**way.header, "method": method.name, "follows_logit": method.follows_logit},
         run=way.run,
         shows_progress=method.many_passes and asked.progress,
