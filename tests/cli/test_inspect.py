@@ -42,7 +42,7 @@ def inspected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Inspect:
         table, block = capsys.readouterr().out.split("\n\n")
         head, *rows, _ = table.splitlines()
         start, column = head.index("output tensor"), head.index("inverse: unknowns")
-        return {row[start:column].strip(): row[column:] for row in rows}, block.splitlines()
+        return {row[start:column].strip(): row[column:] for row in rows}, before_next(block).splitlines()
 
     return inspect
 
