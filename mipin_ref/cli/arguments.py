@@ -126,6 +126,13 @@ def targets(text: str) -> list[Target]:
     return [target(part) for part in text.split(",")]
 
 
+def explained(text: str) -> str:
+    """A target of `explain` as it is: numbers are checked, a name is for the network to know."""
+    if re.fullmatch(r"[-+0-9,:]+", text, re.ASCII):
+        targets(text)
+    return text
+
+
 def sizes(text: str) -> tuple[str, tuple[int, ...]]:
     """An input, and the sizes of a sample."""
     name, _, given = text.rpartition(":")

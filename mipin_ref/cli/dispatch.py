@@ -12,6 +12,7 @@ from mipin_ref.cli.arguments import (
     add_model,
     add_output,
     add_preprocessing,
+    explained,
     names,
     positive,
     target,
@@ -211,6 +212,7 @@ def _add_explain(commands: Any) -> None:
     explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, or arrays as for fit")
     explain.add_argument(
         "--target",
+        type=explained,
         metavar="C",
         help="predicted (default), a class by index or name, several for every image as 3,7, or indices as 5:1000",
     )

@@ -42,6 +42,7 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
     if patterns is not None:
         given = {"patterns": patterns}
     known = None if patterns is None else patterns.preprocessing
+    numbers = asked_preprocessing(options)
     # A method that needs no fit explains what it is made for: the pixels, or the last map.
     default = AUTO if fitting is InverseFitting else None
     return Asked(
@@ -52,7 +53,7 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
         calibration=options.calibration,
         inverse=options.inverse,
         top=options.top,
-        preprocess=asked_preprocessing(options),
+        preprocess=options.preprocess or numbers,
         class_names=options.class_names,
         options=given,
         dtype=options.dtype,
@@ -63,7 +64,7 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
         exif=options.exif,
         calibration_key=options.calibration_key,
         calibration_limit=options.calibration_limit,
-        fitted=None if known is None else Fitted("the patterns", known),
+        fitted=None if known is None else Fitted("the patterns were fitted", known),
     )
 
 

@@ -22,9 +22,9 @@ Begin = Callable[[str, int], Advance]
 
 @dataclass(frozen=True)
 class Fitted:
-    """Something that was fitted on data of a known preprocessing; what: told in messages, as "the inverse"."""
+    """Something that was fitted on data of a known preprocessing; told: that it was, as "the inverse was fitted"."""
 
-    what: str
+    told: str
     preprocessing: Preprocessing
 
 
@@ -36,6 +36,11 @@ class Chosen:
     line: str
     guessed: Guess | None = None
 
+    @property
+    def named(self) -> str:
+        """The preprocessing in words; "" where there is none."""
+        return "" if self.preprocessing is None else _named(self.preprocessing)
+
 
 def choose(
     net: Net,
@@ -45,23 +50,25 @@ def choose(
     model: Path | None,
     cache: Cache,
     begin: Begin,
+    *,
+    whole: bool = True,
 ) -> Chosen:
     """The preprocessing of samples, in this order: that of what was fitted; what is asked for; what the model's
     metadata or a file beside it tell; the preset under which the network is clearly surest; bytes divided by 255.
 
+    whole: what is asked for is all of the preprocessing, as a preset is; else numbers of it that may be others' too.
+    Numbers in memory are what the network reads, unless something is asked for.
     Raises InvalidData where what is asked for is not what was fitted, or the samples come preprocessed already.
     """
     if inputs.prepared:
         if asked is not None:
             raise InvalidData("the images are preprocessed already; leave option 'preprocess' out")
         return Chosen(None, "")
+    if not inputs.stored and asked is None:
+        return Chosen(None, "")
     if fitted is not None:
-        if asked is not None and not asked.does_as(fitted.preprocessing):
-            raise InvalidData(
-                f"preprocessing {_named(asked)} is asked for, and {fitted.what} was fitted with "
-                f"{_named(fitted.preprocessing)}; leave it out, or fit again"
-            )
-        return _as(inputs, fitted.preprocessing, f"as {fitted.what} was fitted")
+        _check_asked(asked, fitted, whole)
+        return _as(inputs, fitted.preprocessing, f"as {fitted.told}")
     if asked is not None:
         return _as(inputs, asked, "as asked for")
     if not inputs.pixels:
@@ -73,6 +80,21 @@ def choose(
         line = f"preprocessing not known, and without a probability it cannot be guessed: {_named(PRESETS['unit'])}"
         return replace(_as(inputs, PRESETS["unit"], ""), line=line)
     return replace(_as(inputs, made.preprocessing, ""), line=made.line(), guessed=made)
+
+
+def _check_asked(asked: Preprocessing | None, fitted: Fitted, whole: bool) -> None:
+    """Raises InvalidData, with both, where a preprocessing that is asked for is not that of what was fitted."""
+    differs = None if asked is None else fitted.preprocessing.difference(asked)
+    if differs is not None:
+        name, there, here = differs
+        raise InvalidData(
+            f"{name} {there} is asked for, and {fitted.told} with {name} {here}; leave it out, or fit again"
+        )
+    if whole and asked is not None and not asked.does_as(fitted.preprocessing):
+        raise InvalidData(
+            f"preprocessing {_named(asked)} is asked for, and {fitted.told} with {_named(fitted.preprocessing)}; leave "
+            "it out, or fit again"
+        )
 
 
 def guess_of(net: Net, inputs: Inputs, cache: Cache, begin: Begin, *, every: bool = False) -> Guess | None:

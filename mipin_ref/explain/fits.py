@@ -111,7 +111,7 @@ def fitted_as(inverses: Inverses | None) -> Fitted | None:
         return None
     if any(not one.does_as(known[0]) for one in known):
         raise InvalidData("the inverses were fitted with different preprocessings: give those of one")
-    return Fitted("the inverse", known[0])
+    return Fitted("the inverse was fitted", known[0])
 
 
 @dataclass(frozen=True, eq=False)

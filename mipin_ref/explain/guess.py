@@ -78,16 +78,18 @@ class Guess:
         """The guess in a sentence, as one."""
         first = self.tried[0]
         images = f"{len(first.classes)} image{'s' if len(first.classes) > 1 else ''}"
-        told = ", ".join(f"{one.preset} {one.probability:.2f}" for one in self.tried)
-        if self.clear:
+        sure = ", ".join(f"{one.preset} {one.probability:.2f}" for one in self.tried)
+        if not self.clear:
             return (
-                f"preprocessing guessed: {self.preset}, under which the network is surest of {images} (mean top-1 "
-                f"probability: {told})"
+                f"preprocessing not known, and no preset stands out on {images} (mean top-1 probability: {sure}): "
+                f"taken as {self.preset}, which may be wrong; say which"
             )
-        return (
-            f"preprocessing not known, and no preset stands out on {images} (mean top-1 probability: {told}): taken as "
-            f"{self.preset}, which may be wrong; say which"
-        )
+        told = f"mean top-1 probability: {sure}"
+        if first.stands_out is not None:
+            out = ", ".join(f"{one.preset} {one.stands_out:.2f}" for one in self.tried if one.stands_out is not None)
+            told = f"by {out} standard deviations; {told}"
+        most = "the network is surest" if first.stands_out is None else "the top class stands out most"
+        return f"preprocessing guessed: {self.preset}, under which {most} in {images} ({told})"
 
     def table(self, names: ClassNames) -> str:
         """A row a preset: its name, the mean top-1 probability, and the top-1 class of each image, or the commonest."""

@@ -70,6 +70,11 @@ class Inputs:
         return self.shape
 
     @property
+    def stored(self) -> bool:
+        """Whether the samples are as a file or an image holds them; numbers in memory are what the network reads."""
+        return self.pixels or isinstance(self.given, str | os.PathLike) or _are_files(self.given)
+
+    @property
     def prepared(self) -> bool:
         """Whether the samples come with their preprocessing, as `mr.data.open_data` opens them."""
         source = getattr(self.given, "source", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mipin_ref.data import Samples, read_readable
+from mipin_ref.data import Preprocessing, Samples, read_readable
 from mipin_ref.data.presets import preprocessing_of
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.explain.asked import Asked, Read, Tell
@@ -91,7 +91,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         tensor=way.tensor,
         inverses=way.inverses,
         lines=[*([] if instead is None else [instead.line]), *([read.chosen.line] if guessed else []), *way.lines],
-        facts=[*way.facts, *([("preprocessing", read.chosen.line)] if read.chosen.line else [])],
+        facts=[*way.facts, *([("preprocessing", read.chosen.named)] if read.chosen.named else [])],
         header={**way.header, "method": method.name, "follows_logit": method.follows_logit},
         run=way.run,
         shows_progress=method.many_passes and asked.progress,
@@ -101,7 +101,8 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
 def _read(net: Net, model: Path | None, asked: Asked, fitted: Fitted | None, tell: Tell, cache: Cache) -> Read:
     inputs = Inputs.of(net, asked.images, key=asked.key, limit=asked.limit, exif=asked.exif)
     with progress_bar(asked.progress) as begin:
-        chosen = choose(net, inputs, preprocessing_of(asked.preprocess), fitted, model, cache, begin)
+        wanted, whole = preprocessing_of(asked.preprocess), not isinstance(asked.preprocess, Preprocessing)
+        chosen = choose(net, inputs, wanted, fitted, model, cache, begin, whole=whole)
         data = inputs.open(chosen.preprocessing)
         if chosen.line:
             tell(chosen.line)

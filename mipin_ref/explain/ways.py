@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,9 +159,7 @@ def _calibration(read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int]
         return made, read.inputs.open(preprocessing), read.rows
     key, limit = asked.calibration_key, asked.calibration_limit
     given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif)
-    # Numbers in memory are what the network reads; of a file, they are stored as those that are explained.
-    stored = given.pixels or isinstance(asked.calibration, str | Path)
-    samples = given.open(preprocessing if stored and not given.prepared else None)
+    samples = given.open(preprocessing if given.stored and not given.prepared else None)
     line = f"calibration: {len(samples):,} samples of {given.described()}"
     return Made(lambda: samples, len(samples), line, "given", samples.source.preprocessing), samples, None
 

@@ -61,7 +61,7 @@ def test_the_preprocessing_of_the_fit_is_used(
     assert explain(way, *options) == 0
     said = capsys.readouterr()
     assert "minus mean (0.5, 0.4, 0.6), then divided by std 0.25" in said.out.splitlines()[0]
-    assert said.out.splitlines()[0].endswith(f"; as {HOW[way][2]}")
+    assert said.out.splitlines()[0].endswith(f", as {HOW[way][2]}")
     assert "warning" not in said.err
     x = (np.load("floats.npy") - MEAN) / np.float32(0.25)
     found = stored()
@@ -74,13 +74,15 @@ def test_the_preprocessing_of_the_fit_is_used(
 @pytest.mark.parametrize(
     ("fitted", "given", "told"),
     [
-        (NORMAL, ("--mean", "0.4"), "--mean 0.4: 'saved' was fitted with mean (0.5, 0.4, 0.6)"),
-        (NORMAL, ("--mean", "0.5,0.4,0.7"), "--mean (0.5, 0.4, 0.7): 'saved' was fitted with mean (0.5, 0.4, 0.6)"),
-        (NORMAL, (*NORMAL[:2], "--std", "0.5"), "--std 0.5: 'saved' was fitted with std 0.25"),
-        (NORMAL, ("--scale", "1"), "--scale 1: 'saved' was fitted with scale 255 for bytes, else 1"),
-        (("--scale", "100"), ("--scale", "255"), "--scale 255: 'saved' was fitted with scale 100"),
-        ((), NORMAL, "--mean (0.5, 0.4, 0.6): 'saved' was fitted with mean none"),
-        ((), ("--std", "2"), "--std 2: 'saved' was fitted with std none"),
+        (NORMAL, ("--mean", "0.4"), "mean 0.4 is asked for, and {} with mean (0.5, 0.4, 0.6)"),
+        (NORMAL, ("--mean", "0.5,0.4,0.7"), "mean (0.5, 0.4, 0.7) is asked for, and {} with mean (0.5, 0.4, 0.6)"),
+        (NORMAL, (*NORMAL[:2], "--std", "0.5"), "std 0.5 is asked for, and {} with std 0.25"),
+        (NORMAL, ("--scale", "1"), "scale 1 is asked for, and {} with scale 255 for bytes, else 1"),
+        (("--scale", "100"), ("--scale", "255"), "scale 255 is asked for, and {} with scale 100"),
+        ((), NORMAL, "mean (0.5, 0.4, 0.6) is asked for, and {} with mean none"),
+        ((), ("--preprocess", "imagenet"), "mean (0.485, 0.456, 0.406) is asked for, and {} with mean none"),
+        (NORMAL, ("--preprocess", "unit"), "preprocessing unit (values divided by 255) is asked for, and {} with"),
+        ((), ("--std", "2"), "std 2 is asked for, and {} with std none"),
     ],
 )
 def test_another_preprocessing_is_refused_with_both_values(
@@ -90,7 +92,7 @@ def test_another_preprocessing_is_refused_with_both_values(
     capsys.readouterr()
     assert explain(way, *given) == 2
     said = capsys.readouterr()
-    assert told in said.err
+    assert told.format(HOW[way][2]) in said.err
     assert said.err.startswith("mipin: ")
     assert said.err.count("\n") == 1
     assert not Path("out").exists()
@@ -118,7 +120,7 @@ def test_what_is_not_known_is_left_to_the_options(given: str, capsys: pytest.Cap
         assert "as the inverse was fitted" not in said.out
         np.testing.assert_array_equal(stored()["value"].astype(np.float32), x)
     else:
-        assert "was fitted with mean none" in said.err
+        assert "the inverse was fitted with mean none" in said.err
 
 
 @each_way

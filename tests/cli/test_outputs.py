@@ -210,7 +210,7 @@ def test_what_killed_runs_left_goes_with_the_next(folder: Path) -> None:
     script = (
         "import os, sys\nfrom mipin_ref.files import temporary_folder, written_whole\n"
         "with temporary_folder('out/attribution.npz') as folder, written_whole('out/attribution.npz') as file,"
-        " written_whole('out/heatmap_00007.png') as picture, written_whole('a.mipin') as inverse:\n"
+        " written_whole('out/overlay_00007_a.png') as picture, written_whole('a.mipin') as inverse:\n"
         "    open(folder / 'value', 'wb').write(b'1')\n"
         "    file.write(b'half')\n    print(flush=True)\n    sys.stdin.read()\n"
     )
@@ -233,8 +233,8 @@ def test_what_killed_runs_left_goes_with_the_next(folder: Path) -> None:
     alive.communicate(b"")
     assert len(left) == 4, "those of the living one stay"
     assert alive.returncode == 0
-    assert sorted(os.listdir("out")) == ["attribution.npz", "heatmap_00000.png", "heatmap_00001.png",
-                                         "heatmap_00007.png", "page_000.png"]  # fmt: skip
+    pictures = ["overlay_00000_image_0.png", "overlay_00001_image_1.png", "overlay_00007_a.png"]
+    assert sorted(os.listdir("out")) == ["attribution.npz", "explained.json", "index.html", *pictures]
     assert not [name for name in os.listdir() if name.startswith(".")]
 
 

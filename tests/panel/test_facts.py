@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mipin_ref.cli.attributor import FITTED
 
 import mipin_ref as mr
 from mipin_ref.graph.feature_maps import feature_maps
@@ -89,7 +88,3 @@ def test_a_panel_knows_which_of_its_methods_are_fitted() -> None:
     assert mr.Panel(net).names == tuple(mr.methods())
     assert mr.Panel(net).fitted == ("mip-in", "patternnet", "pattern-attribution")
     assert mr.Panel(net, names=["gradient", "patternnet"]).fitted == ("patternnet",)
-
-
-def test_the_command_line_knows_how_to_fit_what_any_method_needs() -> None:
-    assert set(FITTED) == {facts.fitting for facts in METHODS.values()} - {None}

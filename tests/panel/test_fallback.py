@@ -194,7 +194,8 @@ def test_pictures_of_a_file_without_layers(tmp_path: Path, monkeypatch: pytest.M
     assert main([*given, "-o", "out"]) == 0
     assert {path.name for path in Path("out").iterdir()} == {
         "attribution.npz",
-        "heatmap_00000.png",
-        "heatmap_00001.png",
-        "page_000.png",
+        "explained.json",
+        "index.html",
+        "overlay_00000_image_0.png",
+        "overlay_00001_image_1.png",
     }

@@ -74,7 +74,7 @@ class ImageKind(Kind):
         file, info = io.BytesIO(), PngInfo()
         for key, value in marks.items():
             info.add_text(key, value)
-        Image.fromarray(captioned(picture, lines, scale)).save(file, format="PNG", pnginfo=info)
+        Image.fromarray(captioned(picture, lines, scale)).save(file, format="PNG", pnginfo=info, compress_level=2)
         return file.getvalue()
 
 
