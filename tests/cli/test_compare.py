@@ -300,7 +300,7 @@ def test_the_largest_page_stays_below_ten_megabytes() -> None:
         (["--labels", "c.npz", "--label-key", "x"], "labels must be"),
         (["--class-names", "x.npy"], "x.npy"),
         (["--class-names", "names.json"], "names.json: names 2 classes; the network has 3"),
-        (["--class-names", "text.json"], "must be a list of class names"),
+        (["--class-names", "text.json"], "no list of class names"),
         (["-o", "nowhere/report.html"], "there is no folder 'nowhere' to write to"),
         (["-o", "."], "'.' is a folder"),
     ],
