@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from mipin_ref.methods.interpolate import weights
 from mipin_ref.options import checked_integer, checked_number
 
 MOST_MASKS = 1_000_000
+VALUES = 1 << 22
+"""Of the masks that are summed at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,23 @@ class _Random(Masks):
         ]
 
     def kept(self, numbers: Ints) -> HostArray:
-        return np.stack([self._one(int(number)) for number in numbers])
-
-    def _one(self, number: int) -> HostArray:
-        mask: HostArray = self._grids[number].astype(np.float64)
+        masks: HostArray = self._grids[numbers].astype(np.float64)
         for axis, (every, size) in enumerate(zip(self._weights, self._places, strict=True)):
-            start = self._offsets[number, axis]
-            mask = np.moveaxis(np.tensordot(every[start : start + size], mask, (1, axis)), 0, axis)
-        return np.asarray(mask >= 0.5, np.float64) if self._whole else mask
+            # What is cut out of each mask, of the weights along this axis [m, size, cells].
+            cut = every[self._offsets[numbers, axis][:, None] + np.arange(size)]
+            last = np.moveaxis(masks, axis + 1, -1)
+            grown = last.reshape(len(numbers), -1, last.shape[-1]) @ cut.transpose(0, 2, 1)
+            masks = np.moveaxis(grown.reshape(*last.shape[:-1], size), -1, axis + 1)
+        return np.asarray(masks >= 0.5, np.float64) if self._whole else masks
 
     def relevance(self, scores: HostArray, whole: float, none: float) -> HostArray:
-        mean = scores.mean()
+        gained = scores - scores.mean()
         total, weight = np.zeros(self._places), np.zeros(self._places)
-        for number in range(self.count):
-            mask = self._one(number)
-            total += (scores[number] - mean) * mask
-            weight += mask
+        some = max(1, VALUES // prod(self._places))
+        for start in range(0, self.count, some):
+            numbers = np.arange(start, min(start + some, self.count))
+            masks = self.kept(numbers)
+            total += np.tensordot(gained[numbers], masks, 1)
+            weight += masks.sum(axis=0)
         # A place that no mask keeps is one of which nothing is known.
         return np.asarray(total / np.where(weight > 0, weight, 1))

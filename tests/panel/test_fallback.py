@@ -74,6 +74,7 @@ def test_ids_are_no_picture_and_bytes_are() -> None:
     assert fallback_method(open_any(odd(9, 9, dtype=onnx.TensorProto.UINT8))) == "rise"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COVERING)
 def test_trees_are_explained_from_a_path(name: str, tmp_path: Path) -> None:
     """The same as by hand, from scikit-learn's own probabilities: the file adds up in single precision."""
@@ -164,6 +165,7 @@ def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_explain_on_the_command_line(trees: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("explain", "trees.onnx", "x.npy", "--method", "kernel-shap", "--target", "1", "--option", "baseline=0.5")
     assert main([*given, "-o", "out"]) == 0
