@@ -3,8 +3,8 @@
 Ten networks of torchvision and timm and of this folder, with seeded random weights, explained at the last map and at
 the pixels: what is measured is that the files go through, and what it costs. The target is the entry of the output that
 varies most over the images, a tuple where the output has several axes. Forward passes are onnxruntime's on the file,
-with its default optimisations, in the same process as what is told in them. All has one thread, and seconds are those of
-the processor, so that they mean the same on a machine that does other things too.
+with its default optimisations, in the same process as what is told in them. All has one thread, and seconds are the
+processor's, so that they mean the same on a machine that does other things too.
 """
 
 from __future__ import annotations
