@@ -1,7 +1,7 @@
 """Make the embedded networks and the composed scenes that they are trained on: one command a module of tools/training.
 
 python tools/train.py paper --mnist mnist.npz --fashion fashion.npz          the paper's three networks
-python tools/train.py clutter --mnist mnist.npz --fashion fashion.npz        a VGG and a ResNet on boxed clutter
+python tools/train.py clutter --mnist mnist.npz --fashion fashion.npz        four networks on boxed clutter
 python tools/train.py rgb32-scenes --fashion fashion.npz --out rgb32.npz     the scenes alone
 python tools/train.py clutter-scenes --mnist mnist.npz --fashion fashion.npz --out clutter.npz
 """
@@ -15,7 +15,7 @@ from importlib import import_module
 
 COMMANDS = {
     "paper": ("training.paper_models", "train and export the paper's three networks"),
-    "clutter": ("training.clutter_models", "train and export a VGG and a ResNet on boxed clutter"),
+    "clutter": ("training.clutter_models", "train and export four networks on boxed clutter"),
     "rgb32-scenes": ("training.rgb32", "compose small colour scenes of garments, with boxes, both splits"),
     "clutter-scenes": ("training.clutter", "compose boxed clutter, one split"),
 }

@@ -1,8 +1,7 @@
 """Architectures of torchvision and timm, a U-Net and a detector, with seeded random weights, and their exports.
 
-No weights are downloaded. Batch norms get the statistics of random images, layer scales and dense layers are drawn
-anew: as they are initialised, they would leave little of a network but its first layers, and of its logits next to
-nothing.
+No weights are downloaded. Batch norms get the statistics of random images. Layer scales and dense layers are drawn
+anew: as they are initialised, they would leave little of a network but its first layers, and next to no logits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Train a VGG and a ResNet on boxed clutter and export them with card and calibration set.
+"""Train the networks for boxed clutter and export them with card and calibration set.
 
-Writes models_onnx/{clutter_vgg,clutter_resnet}/{model.onnx,card.json,calibration.npz}. They stand in for the paper's
-VGG19 and ResNet50 (Table 2): small networks of the same kinds, on scenes (tools/training/clutter.py) whose boxes are
-exact.
+Writes models_onnx/NAME/{model.onnx,card.json,calibration.npz}. `clutter_vgg` and `clutter_resnet` stand in for the
+paper's VGG19 and ResNet50 (Table 2): small networks of the same kinds, on scenes (tools/training/clutter.py) whose
+boxes are exact. `clutter_se` and `clutter_convnext` have the gates, norms and activations of newer ones.
 """
 
 from __future__ import annotations
