@@ -18,6 +18,7 @@ from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.front import Front, mixes
 from mipin_ref.graph.functions import subgraphs
 from mipin_ref.graph.head import HeadKind
+from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.load import REFUSED_BY_OTHERS, Model
 from mipin_ref.graph.measure import Measure, Measured, plausible
 from mipin_ref.graph.open import open_model
@@ -75,8 +76,8 @@ def _opened(
         needed = pruned(opened.proto, *dict.fromkeys([end, logits]))
     needed, measure = _measured(needed, end, bound)
     shapes = {name: _scores(measure, name) for name in dict.fromkeys([end, logits])}
-    axes = {name: one.axis for name, one in shapes.items()}
-    stem = stem_of(needed, bound, axes, measure.apart, 0)
+    layouts = {name: Layout(one.axis) for name, one in shapes.items()}
+    stem = stem_of(needed, bound, layouts, measure.apart, 0)
     if measure.apart is None and (_may_mix(needed) or mixes(stem)):
         stem = replace(stem, apart=1)
     return ForwardOnly(
