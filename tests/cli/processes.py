@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,30 @@ def mipin(
     return subprocess.run(
         command, env=environment(**(env or {})), encoding="utf-8", errors="replace", timeout=120, check=False, **streams
     )
+
+
+@contextmanager
+def terminal_read() -> Iterator[tuple[int, list[bytes]]]:
+    """The writing end of a terminal, and what is written there, whole when the block has ended.
+
+    A terminal that nobody reads takes a few thousand bytes, and then whoever writes waits.
+    """
+    terminal, end = pty.openpty()
+    shown: list[bytes] = []
+
+    def drain() -> None:
+        with suppress(OSError):
+            while part := os.read(terminal, 1 << 16):
+                shown.append(part)
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    try:
+        yield end, shown
+    finally:
+        os.close(end)
+        reader.join()
+        os.close(terminal)
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:

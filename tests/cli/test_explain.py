@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import mipin_ref as mr
 import mipin_ref.cli.explain
 from mipin_ref.cli import main
 from mipin_ref.explain import settle
+from tests.cli.processes import terminal_read
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
 
@@ -247,25 +245,13 @@ def test_progress_on_a_terminal_and_nothing_when_piped(folder: Path) -> None:
         printed, error = piped.communicate(timeout=120)
     assert error == ""
     assert "\x1b" not in printed
-    terminal, end = pty.openpty()
-    shown_there = list[bytes]()
-    # A terminal that nobody reads takes a few thousand bytes, and then whoever writes waits.
-    reader = threading.Thread(target=lambda: drain(terminal, shown_there))
-    reader.start()
-    with run("--at", "last", stdout=subprocess.PIPE, stderr=end, env={**os.environ, "TERM": "xterm"}) as shown:
+    with (
+        terminal_read() as (end, parts),
+        run("--at", "last", stdout=subprocess.PIPE, stderr=end, env={**os.environ, "TERM": "xterm"}) as shown,
+    ):
         printed_again, _ = shown.communicate(timeout=120)
-    os.close(end)
-    reader.join()
-    os.close(terminal)
     assert printed_again == printed
-    assert f"{SAMPLES}/{SAMPLES}" in b"".join(shown_there).decode()
-
-
-def drain(terminal: int, shown: list[bytes]) -> None:
-    """Read a terminal until its other end is closed."""
-    with suppress(OSError):
-        while part := os.read(terminal, 1 << 16):
-            shown.append(part)
+    assert f"{SAMPLES}/{SAMPLES}" in b"".join(parts).decode()
 
 
 @pytest.mark.parametrize(

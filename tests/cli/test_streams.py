@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.cli.processes import assert_refused, environment, mipin
+from tests.cli.processes import assert_refused, environment, mipin, terminal_read
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
@@ -57,11 +56,9 @@ def test_names_in_a_progress_bar_are_no_commands(folder: Path) -> None:
             names[:] = [f"[red]{LOUD}" if name == LOUD else name for name in names]
     onnx.save(model, "marked.onnx")
     arguments = ["explain", "marked.onnx", "x.npy", "--method", "gradient", "--target", "0", "--at", f"[red]{LOUD}"]
-    terminal, end = pty.openpty()
-    done = mipin(*arguments, "-o", "out", stderr=end, env={"TERM": "xterm", "COLUMNS": "200"})
-    os.close(end)
-    shown = os.read(terminal, 1 << 16).decode()
-    os.close(terminal)
+    with terminal_read() as (end, parts):
+        done = mipin(*arguments, "-o", "out", stderr=end, env={"TERM": "xterm", "COLUMNS": "200"})
+    shown = b"".join(parts).decode()
     assert done.returncode == 0
     assert r"[red]map\x1b[31mred\x1b[2J" in shown
     assert LOUD not in shown
