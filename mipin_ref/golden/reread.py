@@ -22,6 +22,7 @@ def reread(case: Case, net: Network) -> Golden:
         local=options["local"],
         input_mask=options["input_mask"],
         conv_bias=options["conv_bias"],
+        target=options["target"],
     )
     x, rows = case.given("x"), case.given("rows")
     if x is None or rows is None:

@@ -30,7 +30,7 @@ from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, 
 from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.inverse.plan import plan_for
+from mipin_ref.inverse.plan import living, plan_for
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
@@ -146,11 +146,11 @@ def fit(
     targets = [net.check_target(t) for t in ([target] if asked is None else asked)]
     if not targets or len(set(targets)) != len(targets):
         raise InvalidData(f"targets must be one or more distinct classes, not {shown(targets)}")
-    parts: dict[Network, dict[int, int]] = {}
+    parts: dict[tuple[Network, Any], dict[int, int]] = {}
     for one in targets:
         part, index = facing(net, one)
-        parts.setdefault(part, {})[index] = one
-    plans = [plan_for(part, options) for part in parts]
+        parts.setdefault((part, living(part).signature(index)), {})[index] = one
+    plans = [plan_for(part, options, next(iter(indices))) for (part, _), indices in parts.items()]
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing, whole=net.whole) if shared is None else shared.samples
@@ -159,9 +159,9 @@ def fit(
     limit, size, directory = memory_bytes(memory), checked_batch_size(batch_size), checked_directory(checkpoint)
 
     inverses: dict[int, Inverse] = {}
-    for (part, indices), plan in zip(parts.items(), plans, strict=True):
+    for ((part, _), indices), plan in zip(parts.items(), plans, strict=True):
         if isinstance(at, str) and at == AUTO:
-            plan = within_memory(part, options, plan, device, len(data), limit)
+            plan = within_memory(part, options, plan, device, len(data), limit, next(iter(indices)))
         task = FitTask(part, plan, replace(options, at=plan.asked), device, data, known, limit, size)
         try:
             made = _fitted(task, [*indices], shared, directory, progress)

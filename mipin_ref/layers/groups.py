@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import HostArray, Layer, Mask, Recording, Shape, States
+from mipin_ref.layers.kind import Flags, HostArray, Layer, Mask, Recording, Shape, States
 from mipin_ref.window import Window
 
 
@@ -207,6 +207,13 @@ class KeepsAxes(Layer, group=True):
     @property
     def axes(self) -> tuple[int, ...]:
         return tuple(range(len(self.out_shape) + 1))
+
+
+class ElementWise(KeepsAxes, group=True):
+    """A kind whose signals come back element by element."""
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted
 
 
 class Untrained(Layer, group=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Cut, Pick, States, Writer
+from mipin_ref.layers.kind import Cut, Flags, Pick, States, Writer
 
 
 class _Move(Unweighted, Untrained, group=True):
@@ -40,6 +40,9 @@ class Reshape(_Move):
     rearranges = True
     axes = None
 
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted.reshape(self.in_shape)
+
     def never_negative(self, inputs: bool) -> bool:
         return inputs
 
@@ -68,6 +71,9 @@ class Transpose(_Move):
     cut = None
     rearranges = True
     perm: tuple[int, ...]
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted.transpose([int(place) for place in np.argsort(self.perm[1:])])
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
@@ -101,6 +107,11 @@ class Slice(_Move, KeepsAxes):
     rearranges = False
     begin: tuple[int, ...]
     end: tuple[int, ...]
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        whole = np.zeros(self.in_shape, np.bool_)
+        whole[self.box[1:]] = wanted
+        return whole
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
@@ -151,6 +162,9 @@ class Pad(_Move, KeepsAxes):
     begin: tuple[int, ...]
     end: tuple[int, ...]
     value: float = 0.0
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted[self._inside[1:]]
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs and not self.value < 0

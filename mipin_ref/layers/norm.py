@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import KeepsAxes, Unweighted
+from mipin_ref.layers.groups import ElementWise, Unweighted
 from mipin_ref.layers.kind import ELEMENT, HostArray, Shape, States, Writer
 
 
@@ -28,7 +28,7 @@ class Divisor:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Norm(Unweighted, KeepsAxes):
+class Norm(Unweighted, ElementWise):
     """x -> z / d · scale + shift, z being x or x - mean, d the divisor of z; one inverse: a weight and an intercept a
     channel (method, section 10).
 
