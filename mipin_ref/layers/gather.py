@@ -15,7 +15,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.axis_map import AxisMap, along, picking
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
 from mipin_ref.layers.kind import Cut, Flags, HostArray, Pick, States, Writer
-from mipin_ref.layers.leads import along_axes
+from mipin_ref.layers.leads import picked
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,10 +40,11 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     keeps_zero = True
     averages = True
     offset = None
+    crops = False
     picks: tuple[Pick, ...]
 
     def leads(self, wanted: Flags, slot: int) -> Flags:
-        return along_axes(wanted, self.maps, unread=False)
+        return picked(wanted, self.maps)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs

@@ -61,22 +61,21 @@ def of_copies(wanted: Flags, shape: Shape) -> Flags:
     return found
 
 
-def along_axes(wanted: Flags, maps: Mapping[int, AxisMap], *, unread: bool) -> Flags:
-    """Flags of an output -> of the input of maps by axis, counted with the batch.
-
-    unread: whether an entry that nothing is made of counts as read where any of its line is.
-    """
+def picked(wanted: Flags, maps: Mapping[int, AxisMap]) -> Flags:
+    """Flags of an output -> those of the input of maps by axis, counted with the batch."""
     for axis, one in maps.items():
-        back = one.adjoint
-        moved = np.moveaxis(wanted, axis - 1, -1)
-        there = np.abs(back.weight) > LEAST
+        back, moved = one.adjoint, np.moveaxis(wanted, axis - 1, -1)
         found = np.zeros((*moved.shape[:-1], back.length), np.bool_)
-        for index, given in zip(back.index, there, strict=True):
-            found |= moved[..., index] & given
-        if unread:
-            found |= ~np.any(there, axis=0) & np.any(moved, axis=-1, keepdims=True)
+        for index, weight in zip(back.index, back.weight, strict=True):
+            found |= moved[..., index] & (weight > LEAST)
         wanted = np.moveaxis(found, -1, axis - 1)
     return wanted
+
+
+def resized(wanted: Flags, maps: Mapping[int, AxisMap]) -> Flags:
+    """The same of a map [c, *map]; where nothing is made of a location, it counts as read if any of its channel is."""
+    covered = picked(np.ones((1, *wanted.shape[1:]), np.bool_), maps)
+    return picked(wanted, maps) | (~covered & _any_of_channel(wanted))
 
 
 def _any_of_channel(wanted: Flags) -> Flags:

@@ -100,16 +100,20 @@ class Transpose(_Move):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slice(_Move, KeepsAxes):
-    """The box [begin, end) of the sample, one entry per axis of the per-sample shape; also one output of a Split."""
+    """The box [begin, end) of the sample, one entry per axis of the per-sample shape; also one output of a Split.
+
+    crops: whether it is what a negative Pad keeps; then what it leaves out counts as read.
+    """
 
     kind = "Slice"
     joint_name = "Slice"
     rearranges = False
     begin: tuple[int, ...]
     end: tuple[int, ...]
+    crops: bool = False
 
     def leads(self, wanted: Flags, slot: int) -> Flags:
-        whole = np.zeros(self.in_shape, np.bool_)
+        whole = np.full(self.in_shape, self.crops and bool(np.any(wanted)), np.bool_)
         whole[self.box[1:]] = wanted
         return whole
 
@@ -131,7 +135,7 @@ class Slice(_Move, KeepsAxes):
         return ", ".join(f"{b}:{e}" if (b, e) != (0, n) else ":" for b, e, n in cut)
 
     def details(self) -> dict[str, Any]:
-        return {"begin": self.begin, "end": self.end}
+        return {"begin": self.begin, "end": self.end} | ({"crops": True} if self.crops else {})
 
     @property
     def box(self) -> tuple[slice, ...]:

@@ -14,7 +14,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.axis_map import AxisMap, along
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
 from mipin_ref.layers.kind import Flags, HostArray, States, Writer
-from mipin_ref.layers.leads import along_axes
+from mipin_ref.layers.leads import resized
 
 MODES = ("nearest", "linear")
 COORDINATES = ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners")
@@ -54,7 +54,7 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     scales: tuple[float, ...] | None
 
     def leads(self, wanted: Flags, slot: int) -> Flags:
-        return along_axes(wanted, self.maps, unread=True)
+        return resized(wanted, self.maps)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs

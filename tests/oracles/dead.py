@@ -105,26 +105,29 @@ def _met(op: Conv, size: Shape) -> Iterator[tuple[Shape, Shape, Shape]]:
     return op.window.connections(size)
 
 
+def leading(op: Op, slot: int, shapes: Sequence[Shape], wanted: Flags) -> Flags:
+    """Which elements of input `slot` lead to those `wanted` of the output. shapes: of the inputs."""
+    found, read = np.zeros(shapes[slot], np.bool_), np.zeros(shapes[slot], np.bool_)
+    for out, inside in pairs(op, slot, shapes, wanted.shape):
+        read[inside] = True
+        found[inside] |= wanted[out]
+    if isinstance(op, LEAVING):
+        groups = op.groups if isinstance(op, Conv | ConvTranspose) else len(wanted)
+        for inside in np.ndindex(*found.shape):
+            if not read[inside]:
+                found[inside] |= wanted.reshape(groups, -1)[inside[0] * groups // len(found)].any()
+    return found
+
+
 def alive(ops: Sequence[Op], shapes: Mapping[str, Shape], target: int) -> dict[str, Flags]:
     """Which elements [*shape] of each tensor lead to entry `target` of the last op's output; tensors that do alone."""
     output = ops[-1].output
     found = {name: np.zeros(shape, np.bool_) for name, shape in shapes.items()}
     found[output].reshape(-1)[target] = True
     for op in reversed(ops):
-        wanted = found[op.output]
         for slot, name in enumerate(op.inputs):
-            if is_state(op, slot):
-                continue
-            read, of_channel = np.zeros(shapes[name], np.bool_), np.zeros(shapes[name][:1], np.bool_)
-            for out, inside in pairs(op, slot, [shapes[one] for one in op.inputs], shapes[op.output]):
-                read[inside] = True
-                found[name][inside] |= wanted[out]
-                if isinstance(op, LEAVING):
-                    of_channel[inside[0]] |= wanted[out]
-            if isinstance(op, LEAVING):
-                for inside in np.ndindex(*shapes[name]):
-                    if not read[inside]:
-                        found[name][inside] |= of_channel[inside[0]]
+            if not is_state(op, slot):
+                found[name] |= leading(op, slot, [shapes[one] for one in op.inputs], found[op.output])
     return {name: flags for name, flags in found.items() if flags.any()}
 
 
