@@ -81,6 +81,8 @@ def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, s
         }
         if step.mask and step.positive:
             record["positive"] = True
+        if step.rows is not None:
+            record["alive"] = list(step.rows)
         if step.fitted:
             row = report[step.tensor]
             record |= {

@@ -111,8 +111,8 @@ class Regression:
         condition, rank = 1.0, np.iinfo(np.int64).max
         flat = x.astype(np.float64).reshape(len(x), self.step.shape[0], -1)
         for group in self.groups(signals, taps):
-            z = row_noise(group.columns[rows].reshape(-1, group.columns.shape[2]))
-            y = flat[rows][:, list(group.channels)].transpose(0, 2, 1).reshape(len(z), -1)
+            z = row_noise(group.columns[rows][:, self._living].reshape(-1, group.columns.shape[2]))
+            y = flat[rows][:, list(group.channels)][:, :, self._living].transpose(0, 2, 1).reshape(len(z), -1)
             mean_z, mean_y = z.mean(axis=0), y.mean(axis=0)
             if mistake == "penalised intercept":
                 z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
@@ -144,6 +144,11 @@ class Regression:
         if affine and inverted.intercept is not None:
             predicted += inverted.intercept[:, None]
         return predicted.reshape(n, *self.step.shape)
+
+    @property
+    def _living(self) -> slice | list[int]:
+        """The locations that are rows."""
+        return slice(None) if self.step.rows is None else list(self.step.rows)
 
     def _classes(self) -> list[tuple[int, ...]]:
         """Channels that have all regressors in common."""

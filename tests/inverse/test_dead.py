@@ -164,3 +164,17 @@ def test_a_slice_of_the_spec_is_dead_by_hand() -> None:
 
     ops = [Slice(("x",), "s", (1, 0), (2, 2)), Reshape(("s",), "y", (2,))]
     assert alive(ops, tensor_shapes(ops, (3, 2)), 1)["x"].tolist() == [[False, False], [False, True], [False, False]]
+
+
+def test_a_golden_case_says_what_is_alive(tmp_path: Any) -> None:
+    """It is made, agrees with the fit written out, and is read again."""
+    made, x = aimed("pools_beside_a_slice")
+    file = tmp_path / "model.onnx"
+    file.write_bytes(to_onnx(made.network.ops, made.network.input_shape).SerializeToString())
+    case = mr.golden.make(file, x.astype(np.float32), 2, tmp_path / "case")
+    inv, _ = fitted(made, x, "numpy")
+    told = {step["tensor"]: step.get("alive") for step in case.manifest["steps"]}
+    assert told == {
+        step.tensor: None if step.alive is None else np.flatnonzero(step.alive[0]).tolist() for step in inv.plan.steps
+    }
+    assert any(told.values())
