@@ -25,9 +25,14 @@ from mipin_ref.golden.values import Golden
 from mipin_ref.graph.load import load
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.options import DEFAULTS
+from mipin_ref.inverse.plan import network_for
 from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance, progress_bar
 from mipin_ref.reading import path_of
+
+LATER = ("norm",)
+"""Options that came after the first cases: a manifest tells them where they are not the default."""
 
 PARAMETER_LIMIT = 2 << 20
 """Bytes above which a parameter of the network or a block of weights is left out of a case."""
@@ -47,6 +52,7 @@ def make(
     input_mask: bool | None = None,
     local: bool = True,
     fit_on: Literal["all", "target_class"] = "all",
+    norm: Literal["affine", "sigma"] = "affine",
     progress: bool = False,
 ) -> Case:
     """Write the golden values of one target of a model into a folder, and return them.
@@ -78,6 +84,7 @@ def make(
         input_mask=input_mask,
         local=local,
         fit_on=fit_on,
+        norm=norm,
         progress=progress,
     )
     for step in inverse.plan.fitted:
@@ -86,7 +93,7 @@ def make(
                 f"tensor {step.tensor!r} has its channels on axis {step.axis}, and a golden case has them on axis 1; "
                 f"golden cases of such networks cannot be written"
             )
-    material = recorded(net, inverse.plan, inverse.target, batch)
+    material = recorded(network_for(net, inverse.options), inverse.plan, inverse.target, batch)
     golden = golden_values(material, inverse, fit_rows(material, inverse, known))
     with progress_bar(progress) as start:
         _agree(golden, start("the fit written out", len(inverse.plan.fitted)))
@@ -163,6 +170,9 @@ class _Book:
         ]
         stored = {entry["name"]: entry["array"] for stage in stages for entry in stage["tensors"]}
         options = {"target": inverse.target, **asdict(inverse.options)}
+        for name in LATER:
+            if options[name] == DEFAULTS[name]:
+                del options[name]
         return {
             "format": KIND.format,
             "version": KIND.version,

@@ -14,7 +14,7 @@ from mipin_ref.inverse.descent.batch import Batch
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
 from mipin_ref.inverse.plan import Plan, Step
-from mipin_ref.layers import HostArray, Switched, switched
+from mipin_ref.layers import HostArray, Recording, Switched, stateful, switched
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,9 @@ class Material:
             layer.output: layer.taps(self.switches[layer.output])
             for layer in pools(self.net)
         }
+        made: dict[Recording, HostArray] = {("value", name): value for name, value in self.values.items()}
+        others = {name: layer for name, layer in stateful(self.net.layers).items() if name not in taps}
+        taps |= {name: layer.state(made) for name, layer in others.items()}
         object.__setattr__(self, "taps", taps)
 
     @property

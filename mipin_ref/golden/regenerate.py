@@ -21,6 +21,7 @@ from mipin_ref.graph.load import load
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.plan import network_for
 from mipin_ref.reading import decoding
 
 
@@ -39,7 +40,8 @@ def remake(folder: str | Path) -> Verification:
     with decoding(case.folder, f"a case of the network {case.model.name}"):
         options = dict(case.manifest["options"])
         inverse = fit(net, x, options.pop("target"), labels=labels, **options)
-    golden, fresh = reread(case, net), recorded(net, inverse.plan, inverse.target, x)
+    golden, asked = reread(case, net), network_for(net, inverse.options)
+    fresh = recorded(asked, inverse.plan, inverse.target, x)
     _check_lasting(case, net, inverse)
     if not np.array_equal(golden.rows, fit_rows(fresh, inverse, labels)):
         raise CorruptFile(f"the rows of {str(folder)!r} are not those that its options select")

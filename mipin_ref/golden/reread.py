@@ -10,20 +10,15 @@ from mipin_ref.golden.material import Material, pools
 from mipin_ref.golden.regression import Inverted
 from mipin_ref.golden.values import Golden
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan import network_for, plan_for
 
 
 def reread(case: Case, net: Network) -> Golden:
     """The golden values of a case on disk, as `make` had them; blocks of weights that it left out are fitted again."""
     options, arrays, names = case.manifest["options"], case.arrays, case.array_names
-    plan = make_plan(
-        net,
-        at=options["at"],
-        local=options["local"],
-        input_mask=options["input_mask"],
-        conv_bias=options["conv_bias"],
-        target=options["target"],
-    )
+    asked = Options(**{name: value for name, value in options.items() if name != "target"})
+    net, plan = network_for(net, asked), plan_for(net, asked, options["target"])
     x, rows = case.given("x"), case.given("rows")
     if x is None or rows is None:
         raise CorruptFile(f"the case in {str(case.folder)!r} has no samples, or does not say which of them count")

@@ -25,12 +25,12 @@ from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import FitOn, Options
+from mipin_ref.inverse.options import FitOn, NormBack, Options
 from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.inverse.plan import living, plan_for
+from mipin_ref.inverse.plan import living, network_for, plan_for
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
 from mipin_ref.progress import progress_bar
@@ -47,6 +47,7 @@ class FitOptions(TypedDict, total=False):
     input_mask: bool | None
     local: bool
     fit_on: FitOn
+    norm: NormBack
     backend: str | Backend | ModuleType
     dtype: str
     batch_size: int | None
@@ -81,6 +82,7 @@ def fit(
     input_mask: bool | None = None,
     local: bool = True,
     fit_on: FitOn = "all",
+    norm: NormBack = "affine",
     backend: str | Backend | ModuleType = "numpy",
     dtype: str = "float64",
     batch_size: int | None = None,
@@ -135,6 +137,7 @@ def fit(
         input_mask=input_mask,
         local=local,
         fit_on=fit_on,
+        norm=norm,
         dtype=device.dtype,
     )
     several = (isinstance(target, Sequence) and not isinstance(target, tuple)) or (
@@ -149,6 +152,7 @@ def fit(
     parts: dict[tuple[Network, Any], dict[int, int]] = {}
     for one in targets:
         part, index = facing(net, one)
+        part = network_for(part, options)
         parts.setdefault((part, living(part).signature(index)), {})[index] = one
     plans = [plan_for(part, options, next(iter(indices))) for (part, _), indices in parts.items()]
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)

@@ -154,7 +154,7 @@ class Stateful(Unweighted, group=True):
     @property
     @abstractmethod
     def reads(self) -> tuple[Recording, ...]:
-        """What must be recorded for its state."""
+        """What must be recorded for its state; nothing where it has none."""
 
     @abstractmethod
     def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
@@ -230,7 +230,7 @@ class Untrained(Layer, group=True):
 
 def stateful(layers: Iterable[Layer]) -> dict[str, Stateful]:
     """Those of the layers whose state is to be recorded, by output."""
-    return {layer.output: layer for layer in layers if isinstance(layer, Stateful)}
+    return {layer.output: layer for layer in layers if isinstance(layer, Stateful) and layer.reads}
 
 
 def switched(layers: Iterable[Layer]) -> dict[str, Switched]:

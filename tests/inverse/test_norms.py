@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.plan import plan_for
 from tests.backends import NAMES, backend, relative_error
 from tests.networks.norms import NETWORKS, SHAPE
 from tests.oracles.export import to_onnx
@@ -23,7 +24,7 @@ TOLERANCE = 1e-8
 """Relative to the largest value of the tensor, in float64: systems are conditioned below 1e7, as the ridge sees to."""
 
 
-def agrees(ops: Sequence[Op], name: str, *, conv_bias: bool = False) -> None:
+def agrees(ops: Sequence[Op], name: str, **options: Any) -> None:
     x = np.random.default_rng(1).standard_normal((24, *SHAPE)).astype(np.float32)
     net = mr.load(to_onnx(ops, SHAPE))
     # The oracle's own forward pass is in double precision, and S is compared to more digits than single has.
@@ -33,12 +34,12 @@ def agrees(ops: Sequence[Op], name: str, *, conv_bias: bool = False) -> None:
     assert own.keys() <= values.keys()
     for tensor, value in own.items():
         assert relative_error(values[tensor], value) < 1e-5, tensor
-    expected = mipin(ops, x, 1, values=values, conv_bias=conv_bias)
+    expected = mipin(ops, x, 1, values=values, **options)
     device = backend(name)
-    inverse = mr.fit(net, x, 1, backend=device, conv_bias=conv_bias)
+    inverse = mr.fit(net, x, 1, backend=device, **options)
     for step in (step for step in inverse.plan.steps if step.tensor in own):
-        plan = inverse.plan if step.tensor == net.input else make_plan(net, at=step.tensor, local=True, input_mask=None)
-        found = replace(inverse, plan=plan).attribute(x)
+        asked = replace(inverse.options, at=None if step.tensor == net.input else step.tensor)
+        found = replace(inverse, plan=plan_for(net, asked, 1)).attribute(x)
         error = relative_error(found.source, expected.source[step.tensor])
         assert error < TOLERANCE, f"S at {step.tensor}: {error:.1e}"
         error = relative_error(found.attribution, expected.attribution[step.tensor])
@@ -49,6 +50,19 @@ def agrees(ops: Sequence[Op], name: str, *, conv_bias: bool = False) -> None:
 @pytest.mark.parametrize("made", NETWORKS)
 def test_signals_are_those_of_brute_force(made: str, name: str) -> None:
     agrees(NETWORKS[made](), name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("made", [one for one in NETWORKS if one != "partial_means"])
+def test_what_a_norm_divided_by_comes_back(made: str, name: str) -> None:
+    """Option `norm` "sigma": sigma ⊙ S and sigma ⊙ A in place of S and A."""
+    agrees(NETWORKS[made](), name, norm="sigma")
+
+
+@pytest.mark.parametrize("options", [{"conv_bias": True}, {"local": False}, {"ridge": 10.0}])
+def test_what_a_norm_divided_by_comes_back_with_other_options(options: dict[str, Any]) -> None:
+    for made in ("convnext", "group_norms"):
+        agrees(NETWORKS[made](), "numpy", norm="sigma", **options)
 
 
 def test_readers_that_disagree_on_the_channels_are_refused() -> None:

@@ -311,7 +311,7 @@ def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
             switches = pool_switches(op, values[layer.input]) if isinstance(op, MaxPool) else None
             states = {} if switches is None else {layer.output: as_kind(layer, Switched).taps(switches)}
             given = [values[name].astype(np.float64) for name in layer.inputs]
-            if isinstance(layer, Stateful) and switches is None:
+            if isinstance(layer, Stateful) and layer.reads and switches is None:
                 states = {layer.output: layer.state({one: values[one[1]] for one in layer.reads})}
             for slot in layer.paths:
                 shape = layer.in_shapes[slot]

@@ -18,7 +18,7 @@ Choices where the definition leaves room:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ from tests.oracles.spec import (
     Dense,
     Gate,
     Integers,
+    Norm,
     Op,
     Part,
     Reshape,
@@ -282,6 +283,7 @@ def mipin(
     at: str | None = None,
     input_mask: bool | None = None,
     local: bool = True,
+    norm: str = "affine",
     fit_rows: npt.ArrayLike | None = None,
     x_apply: npt.ArrayLike | None = None,
     forward: Callable[[Array], Mapping[str, Array]] | None = None,
@@ -296,6 +298,7 @@ def mipin(
     values, values_apply: such values already computed, for x and for x_apply. Values of other engines are cast to
     float64; switches are always found here, as the first maximum of the MaxPool's input values.
     """
+    ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
     network_input, (kept, copies) = input_name(ops), without_copies(ops)
     output = copies.get(output_name(ops), output_name(ops))
     explained = network_input if at is None else copies.get(at, at)

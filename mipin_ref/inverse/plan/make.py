@@ -10,6 +10,7 @@ from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.divisors import restoring
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan.living import living, locations
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
@@ -77,10 +78,15 @@ def make_plan(
     return Plan(tuple(steps), net.logits, explained, producer.sample_rows, at)
 
 
+def network_for(net: Network, options: Options) -> Network:
+    """The network whose layers take signals back as options say."""
+    return restoring(net) if options.norm == "sigma" else net
+
+
 def plan_for(net: Network, options: Options, target: int | None) -> Plan:
     """What options ask to be fitted of a network for a target, an index into its logits. Raises as `make_plan` does."""
     return make_plan(
-        net,
+        network_for(net, options),
         at=options.at,
         local=options.local,
         input_mask=options.input_mask,
