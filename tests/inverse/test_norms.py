@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
+from mipin_ref.golden.regenerate import remake
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.inverse.plan import plan_for
 from tests.backends import NAMES, backend, relative_error
@@ -116,3 +118,46 @@ def test_a_golden_case_with_a_norm_over_axis_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("made", ["channels_last", "group_norms"])
 def test_with_an_intercept_everywhere(made: str) -> None:
     agrees(NETWORKS[made](), "numpy", conv_bias=True)
+
+
+def test_the_norm_of_a_division_by_it_comes_back() -> None:
+    """L2 normalisation in operators: the regressor is ‖x‖ · S, in closed form at the tensor that is divided."""
+    rng = np.random.default_rng(4)
+    constants = {"w": rng.normal(size=(5, 6)), "v": rng.normal(size=(6, 3)), "axes": np.array([1]), "least": 1e-6}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("ReduceL2", ["h", "axes"], ["size"], keepdims=1),
+        helper.make_node("Max", ["size", "least"], ["bounded"]),
+        helper.make_node("Div", ["h", "bounded"], ["n"]),
+        helper.make_node("MatMul", ["n", "v"], ["y"]),
+    ]
+    stored = [
+        numpy_helper.from_array(np.asarray(value, np.int64 if name == "axes" else np.float32), name)
+        for name, value in constants.items()
+    ]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", n])] for name, n in (("x", 5), ("y", 3))]
+    graph = helper.make_graph(nodes, "g", *ends, stored)
+    net = mr.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+    x = rng.normal(size=(20, 5)).astype(np.float32)
+    inv = mr.fit(net, x, 1, norm="sigma", ridge=0.5)
+    h = Recorder(net, ["h"])(x).values["h"].astype(np.float64)
+    above = inv.attribute(x, at="n").source
+    expected = np.empty_like(h)
+    for c in range(6):
+        regressor = np.sqrt(np.sum(h**2, axis=1)) * above[:, c]
+        centred, wanted = regressor - regressor.mean(), h[:, c] - h[:, c].mean()
+        weight = centred @ wanted / (centred @ centred + 0.5)
+        expected[:, c] = weight * centred + h[:, c].mean()
+    # Some hundred sums of products in double precision.
+    np.testing.assert_allclose(inv.attribute(x, at="h").source, expected, rtol=0, atol=1e-11)
+
+
+def test_a_golden_case_of_the_option(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(to_onnx(NETWORKS["over_channels_first"](), SHAPE).SerializeToString())
+    x = np.random.default_rng(1).standard_normal((9, *SHAPE)).astype(np.float32)
+    case = mr.golden.make(file, x, 1, tmp_path / "case", norm="sigma")
+    assert case.manifest["options"]["norm"] == "sigma"
+    assert remake(tmp_path / "case").ok
+    case = mr.golden.make(file, x, 1, tmp_path / "case")
+    assert "norm" not in case.manifest["options"]
