@@ -11,10 +11,14 @@ import numpy as np
 import onnxruntime
 
 from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.limited import SECONDS, run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import HostArray
+
+SLOWEST = 1e7
+"""Multiply-adds a second below which a run counts as one without an end: a hundredth of what slow processors do."""
 
 _open: WeakKeyDictionary[Stem, dict[int, onnxruntime.InferenceSession]] = WeakKeyDictionary()
 _opening = Lock()
@@ -53,14 +57,14 @@ class Front:
 
     def _made_of(self, x: HostArray) -> list[tuple[str, HostArray]]:
         assert self._session is not None
-        known = {value.name for value in self._session.get_inputs()}
         bound = self._stem.bound
-        feed = {n: value for n, value in bound.feed(x.astype(bound.dtype, copy=False)).items() if n in known}
+        seconds = SECONDS + len(x) * self._stem.work / SLOWEST
         try:
-            made = self._session.run(self._made, feed)
+            made = run(self._session, self._made, bound.feed(x.astype(bound.dtype, copy=False)), seconds)
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.
             raise UnsupportedModel(
-                f"onnxruntime cannot run the first nodes of the file on {len(x)} samples: {runtime_reason(failure)}"
+                f"onnxruntime cannot run the first nodes of the file on {len(x)} samples within {seconds:.0f} seconds: "
+                f"{runtime_reason(failure)}"
             ) from failure
         return list(zip(self._made, made, strict=True))
 
