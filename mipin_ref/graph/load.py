@@ -180,7 +180,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         # Nodes without an inverse may show only here; asked for nothing, a file is not run.
         apart = measure.apart if reached.problems else None
         axes = {name: drafted.axes[name] for name in reached.sources if name not in bound.given}
-        stem = stem_of(needed, bound, axes, apart, reached.work)
+        stem = stem_of(needed, bound, axes, apart, reached.work, measure)
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
     return Network(

@@ -63,9 +63,12 @@ def exported(model: Model, exporter: str, opset: int) -> mr.Network:
     return net
 
 
+# Windows: dynamo's file counts the samples with a Range, which has no inverse.
+PAIRS = [(name, exporter) for exporter in OPSETS for name in MODELS if (name, exporter) != ("windows", "dynamo")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("exporter", OPSETS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "exporter"), PAIRS)
 def test_source_and_attribution_at_every_tensor(name: str, exporter: str) -> None:
     """Opsets in turn."""
     model, opsets = made(name), OPSETS[exporter]

@@ -133,9 +133,10 @@ def windows() -> Any:
     """A window partition, a Dense in each window, and its reverse."""
 
     def run(m: Any, x: Any) -> Any:
-        t = x.permute(0, 2, 3, 1).reshape(-1, 3, 2, 3, 2, 4).permute(0, 1, 3, 2, 4, 5).reshape(-1, 9, 4, 4)
-        t = F.relu(m["inside"](t)).reshape(-1, 3, 3, 2, 2, 4).permute(0, 1, 3, 2, 4, 5)
-        return t.reshape(-1, 6, 6, 4).permute(0, 3, 1, 2) + x
+        n = x.shape[0]
+        t = x.permute(0, 2, 3, 1).reshape(n, 3, 2, 3, 2, 4).permute(0, 1, 3, 2, 4, 5).reshape(n, 9, 4, 4)
+        t = F.relu(m["inside"](t)).reshape(n, 3, 3, 2, 2, 4).permute(0, 1, 3, 2, 4, 5)
+        return t.reshape(n, 6, 6, 4).permute(0, 3, 1, 2) + x
 
     return Of(run, inside=nn.Linear(4, 4))
 
