@@ -13,8 +13,8 @@ import torch
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.rewrites.facing import facing
-from tests.inverse.test_dead import DEAD
 from tests.inverse.test_graphs import TOLERANCE, assert_agrees
+from tests.networks.dead import DEAD
 from tests.networks.exported import MODELS, Model
 from tests.networks.gated import GATED
 from tests.networks.norms import NETWORKS

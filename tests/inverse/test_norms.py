@@ -136,7 +136,7 @@ def test_the_norm_of_a_division_by_it_comes_back() -> None:
         for name, value in constants.items()
     ]
     ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", n])] for name, n in (("x", 5), ("y", 3))]
-    graph = helper.make_graph(nodes, "g", *ends, stored)
+    graph = helper.make_graph(nodes, "g", ends[0], ends[1], stored)
     net = mr.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
     x = rng.normal(size=(20, 5)).astype(np.float32)
     inv = mr.fit(net, x, 1, norm="sigma", ridge=0.5)

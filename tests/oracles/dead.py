@@ -135,7 +135,8 @@ def living_locations(flags: Flags, axis: int) -> Flags:
     """Of each location [*shape without its channels] whether any channel is flagged; axis: counted with the batch."""
     if not flags.ndim:
         return flags.reshape(())
-    return np.any(flags, axis=axis - 1)
+    found: Flags = np.any(flags, axis=axis - 1)
+    return found
 
 
 def without_dead(signal: npt.NDArray[np.float64], flags: Flags, axis: int) -> npt.NDArray[np.float64]:
