@@ -69,12 +69,13 @@ def inspect(options: Namespace) -> None:
         _inspect_images(open_model(options), options)
         return
     net = load_model(options)
+    target = None
     if options.target is not None:
-        net, _ = facing(net, net.check_target(options.target))
+        net, target = facing(net, net.check_target(options.target))
     maps, joined = maps_to_explain(net), options.target is None and isinstance(net.target(0), tuple)
     last = maps[-1].tensor
     try:
-        plan = plan_for(net, Options(at=last))
+        plan = plan_for(net, Options(at=last), target)
     except InvalidData:
         # What parts of an output are made of may reach further than what all of them are made of.
         if not joined:

@@ -73,7 +73,7 @@ def as_samples(
     """x as Samples [N, ...]: a path is opened as by open_data; an array, or anything with len() and slicing, is viewed.
 
     preprocessing: of stored values, a further step for samples that have one already; None where what is in memory is
-    to be taken as it is; whole: integers are what the network reads, and are kept, as float32;
+    to be taken as it is; whole: integers are what the network reads, and keep every digit;
     inputs: of a network that reads several of each sample, the explained one first, as x then holds them by name.
     Raises InvalidData for what is none of these, and for integers held in memory unless preprocessing.scale is given:
     whether they are pixels is not known.

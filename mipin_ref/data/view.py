@@ -140,6 +140,9 @@ class View:
             values = np.array(stored, dtype=self._working, order="C")
         except MemoryError as error:
             raise InvalidData(f"{self._origin}: {len(stored)} samples at once do not fit in memory") from error
+        whole = stored.dtype.kind in "iu" and self._dtype == np.float64
+        if whole and not np.array_equal(values.astype(stored.dtype), stored):
+            raise InvalidData(f"{self._origin}: holds integers of which double precision loses digits")
         if self._reversed is not None:
             values = np.ascontiguousarray(np.flip(values, self._reversed))
         if self._scale is not None:
@@ -207,7 +210,10 @@ def _conversion(
             raise InvalidData(
                 f"{origin}: values of dtype {stored} have no agreed scale; give one, option 'scale', or store floats"
             )
-        return np.dtype(np.float64), single, preprocessing.scale
+        unchanged = preprocessing.scale == 1 and preprocessing.mean is None and preprocessing.std is None
+        # Single precision has every integer up to 2^24 alone: ids of tokens may be larger.
+        exact = single if stored.itemsize <= 2 or not unchanged else np.dtype(np.float64)
+        return np.dtype(np.float64), exact, preprocessing.scale
     raise InvalidData(f"{origin}: values of dtype {stored} are not real numbers; store float32, float64 or uint8")
 
 

@@ -155,7 +155,8 @@ class Fits:
         """What is fitted of a class."""
         end = None if self.tensor == self.net.input else self.tensor
         known = {name: value for name, value in self.given.items() if name in Options.__dataclass_fields__}
-        return plan_for(facing(self.net, target)[0], Options(**{**known, "at": end, "dtype": self.run["dtype"]}))
+        part, index = facing(self.net, target)
+        return plan_for(part, Options(**{**known, "at": end, "dtype": self.run["dtype"]}), index)
 
     def seconds(self, classes: int, target: int, forward: float) -> float:
         """About how long the fit takes, where one run of the network forward takes `forward` seconds a sample."""

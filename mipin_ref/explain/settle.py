@@ -126,7 +126,8 @@ def _instead(net: Net, asked: Asked) -> _Instead | None:
         reason = net.reason
     else:
         try:
-            plan_for(facing(net, 0)[0], Options(at=AUTO))
+            part, index = facing(net, 0)
+            plan_for(part, Options(at=AUTO), index)
             return None
         except MipinError as error:
             reason = str(error)

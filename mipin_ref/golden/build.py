@@ -26,9 +26,14 @@ from mipin_ref.graph.load import load
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.options import DEFAULTS
+from mipin_ref.inverse.plan import network_for
 from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance, progress_bar
 from mipin_ref.reading import path_of
+
+LATER = ("norm",)
+"""Options that came after the first cases: a manifest tells them where they are not the default."""
 
 PARAMETER_LIMIT = 2 << 20
 """Bytes above which a parameter of the network or a block of weights is left out of a case."""
@@ -48,6 +53,7 @@ def make(
     input_mask: bool | None = None,
     local: bool = True,
     fit_on: Literal["all", "target_class"] = "all",
+    norm: Literal["affine", "sigma"] = "affine",
     progress: bool = False,
 ) -> Case:
     """Write the golden values of one target of a model into a folder, and return them.
@@ -87,10 +93,11 @@ def make(
         input_mask=input_mask,
         local=local,
         fit_on=fit_on,
+        norm=norm,
         progress=progress,
     )
     part, place = facing(net, index)
-    material = recorded(part, inverse.plan, place, batch)
+    material = recorded(network_for(part, inverse.options), inverse.plan, place, batch)
     golden = golden_values(material, inverse, fit_rows(material, inverse, known))
     with progress_bar(progress) as start:
         _agree(golden, start("the fit written out", len(inverse.plan.fitted)))
@@ -170,6 +177,9 @@ class _Book:
         ]
         stored = {entry["name"]: entry["array"] for stage in stages for entry in stage["tensors"]}
         options = {"target": golden.material.target, **asdict(inverse.options)}
+        for name in LATER:
+            if options[name] == DEFAULTS[name]:
+                del options[name]
         named: dict[str, Any] = {"file": file, "sha256": net.sha256, "output": net.output}
         if net is not inverse.net:
             asked = inverse.net.target(inverse.target)

@@ -116,8 +116,8 @@ class Regression:
         condition, rank = 1.0, np.iinfo(np.int64).max
         flat = self._in_front(x.astype(np.float64)).reshape(len(x), self.step.channels, -1)
         for group in self.groups(signals, taps):
-            z = row_noise(group.columns[rows].reshape(-1, group.columns.shape[2]))
-            y = flat[rows][:, list(group.channels)].transpose(0, 2, 1).reshape(len(z), -1)
+            z = row_noise(group.columns[rows][:, self._living].reshape(-1, group.columns.shape[2]))
+            y = flat[rows][:, list(group.channels)][:, :, self._living].transpose(0, 2, 1).reshape(len(z), -1)
             mean_z, mean_y = z.mean(axis=0), y.mean(axis=0)
             if mistake == "penalised intercept":
                 z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
@@ -155,6 +155,11 @@ class Regression:
     def _in_front(self, x: HostArray) -> HostArray:
         """x [n, *shape] with the channels in front; one number a sample counts as a channel."""
         return np.asarray(self.step.channels_first(get_backend(), x)) if self.step.shape else x.reshape(len(x), 1)
+
+    @property
+    def _living(self) -> slice | list[int]:
+        """The locations that are rows."""
+        return slice(None) if self.step.rows is None else list(self.step.rows)
 
     def _classes(self) -> list[tuple[int, ...]]:
         """Channels that have all regressors in common."""

@@ -11,7 +11,8 @@ from mipin_ref.golden.regression import Inverted
 from mipin_ref.golden.values import Golden
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan import network_for, plan_for
 
 
 def asked(case: Case) -> int | tuple[int, ...]:
@@ -27,13 +28,9 @@ def reread(case: Case, net: Network) -> Golden:
     """
     options, arrays, names = case.manifest["options"], case.arrays, case.array_names
     net, target = facing(net, net.check_target(asked(case)))
-    plan = make_plan(
-        net,
-        at=options["at"],
-        local=options["local"],
-        input_mask=options["input_mask"],
-        conv_bias=options["conv_bias"],
-    )
+    told = Options(**{name: value for name, value in options.items() if name != "target"})
+    net = network_for(net, told)
+    plan = plan_for(net, told, target)
     x, rows = case.given("x"), case.given("rows")
     if x is None or rows is None:
         raise CorruptFile(f"the case in {str(case.folder)!r} has no samples, or does not say which of them count")

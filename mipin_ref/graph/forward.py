@@ -41,9 +41,13 @@ class Record(OneLine):
 
 
 def record_bytes(net: LayerList, values: Collection[str], layers: Collection[Stateful]) -> int:
-    """Bytes of what is recorded of a sample: values, and states; of each switch onnxruntime's eight, and its tap's."""
+    """Bytes of what is recorded of a sample: values, also those that states are made of, and states; of each switch
+    onnxruntime's eight, and its tap's; and of what is run in front of the layers.
+    """
     switches = sum(prod(layer.state_shape) for layer in layers)
-    return net.dtype.itemsize * sum(prod(net.shapes[name]) for name in values) + 9 * switches
+    read = {name for layer in layers for what, name in layer.reads if what == "value"}.union(values)
+    front = 0 if net.stem is None else net.stem.room
+    return front + net.dtype.itemsize * sum(prod(net.shapes[name]) for name in read) + 9 * switches
 
 
 @dataclass(frozen=True, eq=False)

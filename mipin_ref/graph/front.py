@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from mipin_ref.beside import others_of
 from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.limited import SECONDS, run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.runtime import runtime_reason, session
@@ -21,6 +22,9 @@ from mipin_ref.layers import HostArray
 
 SESSIONS = 2
 """How many of a stem's sessions stay open at most, each of other tensors."""
+
+SLOWEST = 1e7
+"""Multiply-adds a second below which a run counts as one without an end: a hundredth of what slow processors do."""
 
 _Key = tuple[int, tuple[str, ...]]
 _open: WeakKeyDictionary[Stem, dict[_Key, onnxruntime.InferenceSession]] = WeakKeyDictionary()
@@ -64,14 +68,16 @@ class Front:
 
     def _made_of(self, x: HostArray) -> list[tuple[str, HostArray]]:
         assert self._session is not None
-        known = {value.name for value in self._session.get_inputs()}
         bound = self._stem.bound
+        known = {value.name for value in self._session.get_inputs()}
         feed = {n: value for n, value in bound.feed(x).items() if n in known}
+        seconds = SECONDS + len(x) * self._stem.work / SLOWEST
         try:
-            made = self._session.run(self._asked, feed)
+            made = run(self._session, self._asked, feed, seconds)
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.
             raise UnsupportedModel(
-                f"onnxruntime cannot run the first nodes of the file on {len(x)} samples: {runtime_reason(failure)}"
+                f"onnxruntime cannot run the first nodes of the file on {len(x)} samples within {seconds:.0f} seconds: "
+                f"{runtime_reason(failure)}"
             ) from failure
         return list(zip(self._made, made, strict=True))
 

@@ -204,7 +204,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         apart = measure.apart if reached.problems else None
         fed = {*bound.given, *bound.beside}
         layouts = {name: drafted.layouts[name] for name in reached.sources if name not in fed}
-        stem = stem_of(needed, bound, layouts, apart, reached.work)
+        stem = stem_of(needed, bound, layouts, apart, reached.work, measure)
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
     file = _file(needed, drafted, rewritten, measure, stem)

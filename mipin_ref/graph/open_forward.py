@@ -78,7 +78,7 @@ def _opened(
     needed, measure = _measured(needed, end, bound)
     shapes = {name: _scores(measure, name) for name in dict.fromkeys([end, logits])}
     layouts = {name: Layout(one.axis) for name, one in shapes.items()}
-    stem = stem_of(needed, bound, layouts, measure.apart, 0)
+    stem = stem_of(needed, bound, layouts, measure.apart, 0, measure)
     if measure.apart is None and (_may_mix(needed) or mixes(stem)):
         stem = replace(stem, apart=1)
     return ForwardOnly(

@@ -10,8 +10,13 @@ from mipin_ref.layers import Gather, Shape, Slice
 from mipin_ref.layers.kind import Pick
 
 
-def selection(name: str, source: str, output: str, shape: Shape, picks: Sequence[Pick]) -> Slice | Gather | None:
-    """The layer that takes `picks` of a tensor; None where they are all of it in its order. A box is a Slice."""
+def selection(
+    name: str, source: str, output: str, shape: Shape, picks: Sequence[Pick], *, crops: bool = False
+) -> Slice | Gather | None:
+    """The layer that takes `picks` of a tensor; None where they are all of it in its order. A box is a Slice.
+
+    crops: of a box, whether it is what a negative Pad keeps.
+    """
     picks = tuple(_trimmed(pick, length) for pick, length in zip(picks, shape, strict=True))
     if all(pick is None for pick in picks):
         return None
@@ -26,6 +31,7 @@ def selection(name: str, source: str, output: str, shape: Shape, picks: Sequence
             out_shape=out_shape,
             begin=begin,
             end=tuple(b + n for b, n in zip(begin, out_shape, strict=True)),
+            crops=crops,
         )
     return Gather(name=name, inputs=(source,), output=output, in_shapes=(shape,), out_shape=out_shape, picks=picks)
 

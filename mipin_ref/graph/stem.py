@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 from onnx import ModelProto
 
@@ -13,15 +14,20 @@ from mipin_ref.display import OneLine
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.layout import Layout
+from mipin_ref.graph.measure import Measured
 from mipin_ref.graph.node import node_of
-from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.prune import pruned, read_by
+
+WIDEST = 8
+"""Bytes of the widest numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stem(OneLine):
     """A part of a file. model: as ONNX; bound: its inputs; tensors: that it makes, and how each holds its samples;
     apart: how many samples each run has, where it can be run on no other number, else None; work: of a sample, in
-    multiply-adds; names: of the tensors in the model, where they are others.
+    multiply-adds; names: of the tensors in the model, where they are others; room: bytes that a sample takes in it, at
+    most.
     """
 
     model: bytes
@@ -30,6 +36,7 @@ class Stem(OneLine):
     apart: int | None
     work: int
     names: Mapping[str, str] = field(default_factory=dict)
+    room: int = 0
 
     @cached_property
     def operators(self) -> Counter[str]:
@@ -38,9 +45,34 @@ class Stem(OneLine):
         return Counter(node.qualified for node in nodes if node.op != "Constant")
 
 
-def stem_of(proto: ModelProto, bound: Bound, tensors: Mapping[str, Layout], apart: int | None, work: int) -> Stem:
-    """The part of a model that makes some of its tensors."""
+def stem_of(
+    proto: ModelProto,
+    bound: Bound,
+    tensors: Mapping[str, Layout],
+    apart: int | None,
+    work: int,
+    measure: Callable[[str], Measured | None],
+) -> Stem:
+    """The part of a model that makes some of its tensors. measure: tells what they look like."""
     small = ModelProto()
     small.CopyFrom(pruned(proto, *tensors))
     free_batch(small, bound)
-    return Stem(small.SerializeToString(), bound, dict(tensors), apart, work)
+    room = _room(small, bound, tensors, measure) if tensors else 0
+    return Stem(small.SerializeToString(), bound, dict(tensors), apart, work, room=room)
+
+
+def _room(proto: ModelProto, bound: Bound, kept: Collection[str], measure: Callable[[str], Measured | None]) -> int:
+    """Bytes of a sample's tensors that are held at once, at most, as nodes run one after another; of a tensor of an
+    unknown size those of the input.
+    """
+    last = {name: place for place, node in enumerate(proto.graph.node) for name in read_by(node)}
+    one = WIDEST * prod(bound.shape)
+    held, most = {bound.data: one}, one
+    for place, node in enumerate(proto.graph.node):
+        for name in filter(None, node.output):
+            known = measure(name)
+            held[name] = one if known is None else WIDEST * prod(known.sample)
+        most = max(most, sum(held.values()))
+        for name in [name for name in held if last.get(name, -1) <= place and name not in kept]:
+            del held[name]
+    return most

@@ -26,12 +26,12 @@ from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import FitOn, Options
+from mipin_ref.inverse.options import FitOn, NormBack, Options
 from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.inverse.plan import plan_for
+from mipin_ref.inverse.plan import living, network_for, plan_for
 from mipin_ref.inverse.targets import asked_targets, check_room, is_all, weight_bytes
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
@@ -49,6 +49,7 @@ class FitOptions(TypedDict, total=False):
     input_mask: bool | None
     local: bool
     fit_on: FitOn
+    norm: NormBack
     backend: str | Backend | ModuleType
     dtype: str
     batch_size: int | None
@@ -85,6 +86,7 @@ def fit(
     input_mask: bool | None = None,
     local: bool = True,
     fit_on: FitOn = "all",
+    norm: NormBack = "affine",
     backend: str | Backend | ModuleType = "numpy",
     dtype: str = "float64",
     batch_size: int | None = None,
@@ -151,16 +153,18 @@ def fit(
         input_mask=input_mask,
         local=local,
         fit_on=fit_on,
+        norm=norm,
         dtype=device.dtype,
     )
     net = as_network(net)
     targets, several = asked_targets(net, target)
-    parts: dict[Network, dict[int, int]] = {}
+    parts: dict[tuple[Network, Any], dict[int, int]] = {}
     for one in targets:
         part, index = facing(net, one)
-        parts.setdefault(part, {})[index] = one
+        part = network_for(part, options)
+        parts.setdefault((part, living(part).signature(index)), {})[index] = one
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
-    plans = {part: plan_for(part, options) for part in parts}
+    plans = {key: plan_for(key[0], options, next(iter(indices))) for key, indices in parts.items()}
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing, whole=net.whole, inputs=net.inputs) if shared is None else shared.samples
@@ -168,13 +172,16 @@ def fit(
     known = checked_labels(labels, len(data), net)
     directory = checked_directory(checkpoint)
     if isinstance(at, str) and at == AUTO:
-        plans = {part: within_memory(part, options, plan, device, len(data), limit) for part, plan in plans.items()}
+        plans = {
+            key: within_memory(key[0], options, plan, device, len(data), limit, next(iter(parts[key])))
+            for key, plan in plans.items()
+        }
     if is_all(target):
-        check_room(sum(weight_bytes(plans[part]) * len(indices) for part, indices in parts.items()), net, limit)
+        check_room(sum(weight_bytes(plans[key]) * len(indices) for key, indices in parts.items()), net, limit)
 
     inverses: dict[int, Inverse] = {}
-    for part, indices in parts.items():
-        plan = plans[part]
+    for key, indices in parts.items():
+        part, plan = key[0], plans[key]
         there = _labels_of_part(known, indices)
         task = FitTask(part, plan, replace(options, at=plan.asked), device, data, there, limit, size)
         try:

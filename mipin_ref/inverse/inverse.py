@@ -133,6 +133,7 @@ class Inverse(OneLine, InNotebook):
         recorder = Recorder(net, [*fetched, *read], switches, keep=True)
         if size is None:
             each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
+            each += 0 if net.stem is None else net.stem.room
             size = max(1, min(256, BATCH_BYTES // each))
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
         weights = _cache.of(self, backend, needed)

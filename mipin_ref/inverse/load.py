@@ -47,7 +47,8 @@ def load_inverse(
         options = Options(**header["options"])
         report = Report(timed_rows(header["report"], header["beside"]["seconds"]))
         explained, samples = net.known_index(header["target"]), int(header["samples"])
-        plan = plan_for(facing(net, explained)[0], options)
+        part, index = facing(net, explained)
+        plan = plan_for(part, options, index)
         weights = {
             step.tensor: read_weights(path, tensors, str(number), step, column=plan.is_column(step))
             for number, step in enumerate(plan.fitted)

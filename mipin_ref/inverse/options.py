@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the command line reads this file before it imports anything
     from mipin_ref.backend import Dtype
 
 FitOn = Literal["all", "target_class"]
+NormBack = Literal["affine", "sigma"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ def _as(option: Option) -> dict[str, Option]:
     return {"option": option}
 
 
-def _one_of(told: str, *choices: str) -> Option:
-    return Option(lambda name, value: checked_choice(name, value, choices), told, choices, of_a_method=False)
+def _one_of(told: str, *choices: str, of_a_method: bool = False) -> Option:
+    return Option(lambda name, value: checked_choice(name, value, choices), told, choices, of_a_method=of_a_method)
 
+
+_NORM = _one_of("what normalisations take back: S, or S times the divisor", "affine", "sigma", of_a_method=True)
 
 _LOCAL = Option(checked_flag, "no masks: class-level source signal", off="global")
 
@@ -69,7 +72,9 @@ _TENSOR = Option(
 class Options:
     """ridge: λ of every block, absolute, on sums; conv_bias: an intercept in convolutional inverses; at: the explained
     tensor, None for the input; input_mask: mask it too, None for "if it is an inner tensor"; local: forward ReLU masks
-    (Eq. 9) while fitting and applying; fit_on: which calibration samples count; dtype: of signals and products.
+    (Eq. 9) while fitting and applying; fit_on: which calibration samples count; norm: whether the inverse of a
+    normalisation starts from S ("affine") or from what it divided by times S ("sigma"; method, section 10); dtype: of
+    signals and products.
     """
 
     ridge: float = field(default=1e-3, metadata=_as(Option(_ridge, "λ, absolute, on sums")))
@@ -78,6 +83,7 @@ class Options:
     input_mask: bool | None = field(default=None, metadata=_as(Option(_mask, "mask the explained tensor")))
     local: bool = field(default=True, metadata=_as(_LOCAL))
     fit_on: FitOn = field(default="all", metadata=_as(_one_of("which samples count", "all", "target_class")))
+    norm: NormBack = field(default="affine", metadata=_as(_NORM))
     dtype: Dtype = field(default="float64", metadata=_as(_one_of("of signals and products", "float64", "float32")))
 
     def __post_init__(self) -> None:

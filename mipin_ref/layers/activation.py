@@ -10,14 +10,14 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.formula import Formula
 from mipin_ref.layers.functions import FUNCTIONS, Function, Pair
-from mipin_ref.layers.groups import KeepsAxes, Unweighted
+from mipin_ref.layers.groups import ElementWise, Unweighted
 from mipin_ref.layers.kind import ELEMENT, HostArray, Mask, States, Writer
 
 __all__ = ["FUNCTIONS", "Activation"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Activation(Unweighted, KeepsAxes):
+class Activation(Unweighted, ElementWise):
     """Element-wise function; `function` is the ONNX operator, `options` its attributes, `slope` PRelu's input.
 
     formula: where it is written out in several operators, as which it has no options; `function` is then "Formula".

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import KeepsAxes, Linear, Unweighted
+from mipin_ref.layers.groups import ElementWise, Linear, Unweighted
 from mipin_ref.layers.kind import HostArray, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Affine(Unweighted, Linear, KeepsAxes):
+class Affine(Unweighted, Linear, ElementWise):
     """x -> x · scale + shift; both of the rank of the per-sample shape, with axes of length one where constant."""
 
     kind = "Affine"

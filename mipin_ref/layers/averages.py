@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import TAP, HostArray, States, Writer
+from mipin_ref.layers.kind import TAP, Flags, HostArray, States, Writer
+from mipin_ref.layers.leads import under_windows
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
@@ -65,6 +66,9 @@ class AveragePool(_Average):
     def details(self) -> dict[str, Any]:
         return {"window": self.window, "ceil_mode": self.ceil_mode, "count_include_pad": self.count_include_pad}
 
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return under_windows(wanted, self.window, self.in_shape[1:])
+
     def emit(self, writer: Writer) -> None:
         modes = {"ceil_mode": int(self.ceil_mode), "count_include_pad": int(self.count_include_pad)}
         writer.node("AveragePool", **modes, **self.window.attributes)
@@ -102,6 +106,9 @@ class GlobalAveragePool(_Average):
 
     def details(self) -> dict[str, Any]:
         return {}
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return np.broadcast_to(wanted, self.in_shape)
 
     def emit(self, writer: Writer) -> None:
         writer.node("GlobalAveragePool")

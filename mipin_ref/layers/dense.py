@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import Shared
-from mipin_ref.layers.kind import HostArray, Shape, Writer
+from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +43,9 @@ class Dense(Shared):
     @property
     def work(self) -> int:
         return self.touched + int(self.weight.size)
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return np.full(self.in_shape, np.any(wanted))
 
     def describe(self) -> str:
         return ""

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import KeepsAxes, Stateful, Untrained
+from mipin_ref.layers.groups import ElementWise, Stateful, Untrained
 from mipin_ref.layers.kind import HostArray, Recording, Shape, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Extremum(Stateful, KeepsAxes, Untrained):
+class Extremum(Stateful, ElementWise, Untrained):
     """Element-wise "Max" or "Min" of tensors of one shape; of equals the first wins."""
 
     kind = "Extremum"

@@ -10,7 +10,8 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Stateful, Untrained
-from mipin_ref.layers.kind import HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.kind import Flags, HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.leads import of_copies
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +41,9 @@ class Gate(Stateful, KeepsAxes, Untrained):
     @property
     def paths(self) -> tuple[int, ...]:
         return (0,)
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return of_copies(wanted, self.in_shapes[slot])
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.axis_map import AxisMap, along, picking
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import Cut, HostArray, Pick, States, Writer
+from mipin_ref.layers.kind import Cut, Flags, HostArray, Pick, States, Writer
+from mipin_ref.layers.leads import picked
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,7 +40,11 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     keeps_zero = True
     averages = True
     offset = None
+    crops = False
     picks: tuple[Pick, ...]
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return picked(wanted, self.maps)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
@@ -124,6 +129,10 @@ class Where(Unweighted, KeepsAxes, Untrained):
     keeps_zero = True
     mask_set: HostArray
     fill: HostArray
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        chosen: Flags = np.broadcast_to(self.mask_set, self.out_shape)
+        return wanted & (chosen if slot == 0 else ~chosen)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs and not bool(np.any(self.fill < 0))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import HostArray, Layer, Mask, Recording, Shape, States
+from mipin_ref.layers.kind import Flags, HostArray, Layer, Mask, Recording, Shape, States
 from mipin_ref.window import Window
 
 
@@ -154,7 +154,7 @@ class Stateful(Unweighted, group=True):
     @property
     @abstractmethod
     def reads(self) -> tuple[Recording, ...]:
-        """What must be recorded for its state."""
+        """What must be recorded for its state; nothing where it has none."""
 
     @abstractmethod
     def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
@@ -209,6 +209,13 @@ class KeepsAxes(Layer, group=True):
         return tuple(range(len(self.out_shape) + 1))
 
 
+class ElementWise(KeepsAxes, group=True):
+    """A kind whose signals come back element by element."""
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted
+
+
 class Untrained(Layer, group=True):
     """A kind without trained numbers, whose work is to make each of its outputs once."""
 
@@ -223,7 +230,7 @@ class Untrained(Layer, group=True):
 
 def stateful(layers: Iterable[Layer]) -> dict[str, Stateful]:
     """Those of the layers whose state is to be recorded, by output."""
-    return {layer.output: layer for layer in layers if isinstance(layer, Stateful)}
+    return {layer.output: layer for layer in layers if isinstance(layer, Stateful) and layer.reads}
 
 
 def switched(layers: Iterable[Layer]) -> dict[str, Switched]:

@@ -9,7 +9,8 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.gate import copied
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import States, Writer
+from mipin_ref.layers.kind import Flags, States, Writer
+from mipin_ref.layers.leads import of_copies
 
 
 class _Join(Unweighted, KeepsAxes, Untrained, group=True):
@@ -49,6 +50,9 @@ class Add(_Join):
     def details(self) -> dict[str, Any]:
         return {}
 
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return of_copies(wanted, self.in_shapes[slot])
+
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         total = inputs[0]
         for other in inputs[1:]:
@@ -78,6 +82,9 @@ class Concat(_Join):
     def details(self) -> dict[str, Any]:
         return {"axis": self.axis}
 
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted[(slice(None),) * (self.axis - 1) + (self._part(slot), ...)]
+
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         return backend.xp.concat(list(inputs), axis=self.axis)
 
@@ -85,6 +92,9 @@ class Concat(_Join):
         writer.node("Concat", axis=self.axis)
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
+        return signal[(slice(None),) * self.axis + (self._part(slot), ...)]
+
+    def _part(self, slot: int) -> slice:
+        """What an input takes of the axis."""
         before = sum(shape[self.axis - 1] for shape in self.in_shapes[:slot])
-        part = slice(before, before + self.in_shapes[slot][self.axis - 1])
-        return signal[(slice(None),) * self.axis + (part, ...)]
+        return slice(before, before + self.in_shapes[slot][self.axis - 1])

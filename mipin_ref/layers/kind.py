@@ -28,6 +28,8 @@ Inverse = Literal["shared", "own", "passes"]
 Mask = Literal["nonzero", "positive"]
 Pick = npt.NDArray[np.int64] | None
 """The entries of an axis that are taken, in their order; None for all of them as they are."""
+Flags = npt.NDArray[np.bool_]
+"""A yes or no for each element of a sample."""
 Cut = tuple[Sequence[int], ...]
 """A part of a sample: the entries along each axis, in any order and perhaps several times."""
 States = Mapping[str, Array]
@@ -193,6 +195,14 @@ class Layer(Wired):
     def never_negative(self, inputs: bool) -> bool:
         """Whether no output can be negative. inputs: whether no input can be."""
 
+    @abstractmethod
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        """Which elements of input `slot` [*in_shapes[slot]] a path leads from to those `wanted` of the output.
+
+        wanted: [*out_shape]. Element by element; what the layer leaves out counts as read unless it is made to pick:
+        selections and masks (method, section 10, fine print 3). Statistics that a layer divides by are state, no path.
+        """
+
     @property
     @abstractmethod
     def axes(self) -> tuple[int, ...] | None:
@@ -242,7 +252,7 @@ QUESTIONS = (
         "operations",
         "describe",
     ),
-    *("paths", "mask", "details", "forward", "emit"),
+    *("paths", "mask", "details", "forward", "emit", "leads"),
 )
 """What every kind answers."""
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Switched, Untrained
-from mipin_ref.layers.kind import TAP, States, Writer
+from mipin_ref.layers.kind import TAP, Flags, States, Writer
+from mipin_ref.layers.leads import under_windows
 from mipin_ref.window import Window
 
 
@@ -35,6 +36,9 @@ class MaxPool(Switched, KeepsAxes, Untrained):
     keeps_zero = True
     window: Window
     ceil_mode: bool
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return under_windows(wanted, self.window, self.in_shape[1:])
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Cut, Pick, States, Writer
+from mipin_ref.layers.kind import Cut, Flags, Pick, States, Writer
 
 
 class _Move(Unweighted, Untrained, group=True):
@@ -39,6 +39,9 @@ class Reshape(_Move):
     cut = None
     rearranges = True
     axes = None
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted.reshape(self.in_shape)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
@@ -69,6 +72,9 @@ class Transpose(_Move):
     rearranges = True
     perm: tuple[int, ...]
 
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted.transpose([int(place) for place in np.argsort(self.perm[1:])])
+
     def never_negative(self, inputs: bool) -> bool:
         return inputs
 
@@ -94,13 +100,22 @@ class Transpose(_Move):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slice(_Move, KeepsAxes):
-    """The box [begin, end) of the sample, one entry per axis of the per-sample shape; also one output of a Split."""
+    """The box [begin, end) of the sample, one entry per axis of the per-sample shape; also one output of a Split.
+
+    crops: whether it is what a negative Pad keeps; then what it leaves out counts as read.
+    """
 
     kind = "Slice"
     joint_name = "Slice"
     rearranges = False
     begin: tuple[int, ...]
     end: tuple[int, ...]
+    crops: bool = False
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        whole = np.full(self.in_shape, self.crops and bool(np.any(wanted)), np.bool_)
+        whole[self.box[1:]] = wanted
+        return whole
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs
@@ -120,7 +135,7 @@ class Slice(_Move, KeepsAxes):
         return ", ".join(f"{b}:{e}" if (b, e) != (0, n) else ":" for b, e, n in cut)
 
     def details(self) -> dict[str, Any]:
-        return {"begin": self.begin, "end": self.end}
+        return {"begin": self.begin, "end": self.end} | ({"crops": True} if self.crops else {})
 
     @property
     def box(self) -> tuple[slice, ...]:
@@ -151,6 +166,9 @@ class Pad(_Move, KeepsAxes):
     begin: tuple[int, ...]
     end: tuple[int, ...]
     value: float = 0.0
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted[self._inside[1:]]
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs and not self.value < 0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isclose, prod
 from typing import Any, Literal
 
 import numpy as np
 
-from mipin_ref.backend import Array, Backend
+from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.display import OneLine
-from mipin_ref.layers.groups import KeepsAxes, Unweighted
-from mipin_ref.layers.kind import ELEMENT, HostArray, Shape, States, Writer
+from mipin_ref.layers.groups import ElementWise, Stateful
+from mipin_ref.layers.kind import ELEMENT, HostArray, Recording, Shape, States, Writer
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,15 @@ class Divisor(OneLine):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Norm(Unweighted, KeepsAxes):
+class Norm(Stateful, ElementWise):
     """x -> z / d · scale + shift, z being x or x - mean, d the divisor of z; one inverse: a weight and an intercept a
     channel (method, section 10).
 
     split: the sample's shape as the statistics see it, with a GroupNorm's groups and their channels apart; over: the
     axes of that, counted with the batch, that mean and divisor are taken over; centred: whether the mean is
     subtracted; axis: of the channels in the sample as it is, counted with the batch; scale, shift: of the rank of the
-    per-sample shape, with axes of length one where constant.
+    per-sample shape, with axes of length one where constant; restores: whether signals come back times the divisor
+    (option `norm`), which is the layer's state then; otherwise it has none.
     """
 
     kind = "Norm"
@@ -59,6 +60,7 @@ class Norm(Unweighted, KeepsAxes):
     scale: HostArray
     shift: HostArray
     divisor: Divisor = field(default_factory=Divisor)
+    restores: bool = False
 
     @property
     def channels(self) -> int:
@@ -151,8 +153,27 @@ class Norm(Unweighted, KeepsAxes):
             return signal
         return signal - backend.xp.mean(signal, axis=self.over, keepdims=True)
 
+    @property
+    def reads(self) -> tuple[Recording, ...]:
+        return (("value", self.input),) if self.restores else ()
+
+    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
+        """The divisor of recorded values, in double precision."""
+        divisor: HostArray = self.parts(get_backend(), recorded["value", self.input].astype(np.float64))[1]
+        return divisor
+
+    @property
+    def state_shape(self) -> Shape:
+        return tuple(1 if axis in self.over else length for axis, length in enumerate(self.split, 1))
+
+    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
+        return np.dtype(np.float64)
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
-        return signal
+        if not self.restores:
+            return signal
+        restored = backend.xp.reshape(signal, (signal.shape[0], *self.split)) * states[self.output]
+        return backend.xp.reshape(restored, signal.shape)
 
     def emit(self, writer: Writer) -> None:
         scaled, shifted = bool(np.any(self.scale != 1)), bool(np.any(self.shift != 0))

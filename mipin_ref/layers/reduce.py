@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import HostArray, States, Writer
+from mipin_ref.layers.kind import Flags, HostArray, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +44,9 @@ class Reduce(Unweighted, Linear, KeepsAxes, Untrained):
         """The axis that it keeps, where that is one."""
         kept = [axis for axis in range(1, len(self.in_shape) + 1) if axis not in self.over]
         return kept[0] if len(kept) == 1 else None
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return np.broadcast_to(wanted, self.in_shape)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.axis_map import AxisMap, along
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import HostArray, States, Writer
+from mipin_ref.layers.kind import Flags, HostArray, States, Writer
+from mipin_ref.layers.leads import resized
 
 MODES = ("nearest", "linear")
 COORDINATES = ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners")
@@ -51,6 +52,9 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     coordinates: str
     rounding: str
     scales: tuple[float, ...] | None
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return resized(wanted, self.maps)
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs

@@ -8,12 +8,12 @@ from math import prod
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
+from mipin_ref.layers.groups import ElementWise, Untrained, Unweighted
 from mipin_ref.layers.kind import ELEMENT, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ResponseNorm(Unweighted, KeepsAxes, Untrained):
+class ResponseNorm(Unweighted, ElementWise, Untrained):
     """ONNX's LRN, each value divided by a power of the mean square of the channels around it; its signal passes.
 
     options: alpha, beta, bias and size, an odd number of channels.

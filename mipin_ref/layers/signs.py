@@ -9,7 +9,8 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.gate import copied
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import States, Writer
+from mipin_ref.layers.kind import Flags, States, Writer
+from mipin_ref.layers.leads import of_copies
 
 
 class _Signed(Unweighted, KeepsAxes, Untrained, group=True):
@@ -49,6 +50,9 @@ class Negative(_Signed):
     joint_name = "Negative"
     keeps_zero = True
 
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return wanted
+
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         return -inputs[0]
 
@@ -67,6 +71,9 @@ class Difference(_Signed):
     inverse_name = "passes, to what is subtracted with its sign turned"
     joint_name = "Difference"
     keeps_zero = False
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return of_copies(wanted, self.in_shapes[slot])
 
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         return inputs[0] - inputs[1]

@@ -11,7 +11,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Located, Part
-from mipin_ref.layers.kind import HostArray, Shape, Writer
+from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
 from mipin_ref.window import Window
 
 
@@ -68,6 +68,9 @@ class TokenDense(Located, KeepsAxes):
     @property
     def work(self) -> int:
         return self.touched + int(self.weight.size) * self.locations
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        return np.broadcast_to(np.any(wanted, axis=self.axis - 1, keepdims=True), self.in_shape)
 
     def describe(self) -> str:
         return f"axis {self.axis}, at {self.locations} locations"

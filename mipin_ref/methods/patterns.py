@@ -16,17 +16,20 @@ from mipin_ref.data import Calibration, Preprocessing, Seen, as_samples
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.data.seen import Extent, channels_of
 from mipin_ref.display import OneLine, brief
-from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.errors import CorruptFile, InvalidData, UnsupportedModel
 from mipin_ref.graph.explained import deepest, explained
 from mipin_ref.graph.forward import Recorder, check_batch, record_bytes
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import HostArray, Shared
+from mipin_ref.layers import Conv, Dense, HostArray, Shared
 from mipin_ref.memory import batch_rows, checked_batch_size, memory_bytes
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.pattern_sums import PatternSums
 from mipin_ref.progress import progress_bar
 from mipin_ref.reading import path_of, regular_file
 from mipin_ref.store import PATTERNS, read, write
+
+PATTERNED = frozenset({Dense, Conv})
+"""The kinds of weighted layers that have a pattern: those that the method was made for."""
 
 SUMS_SHARE = 0.5
 """The share of the memory for the sums of one pass."""
@@ -94,7 +97,8 @@ def fit_patterns(
     preprocess: of x, as in `fit`.
     A neuron is rectified (see pattern_sums) where activations are all that reads its layer. Makes one pass over the
     data where the sums of all layers, twice the weights in float64, fit into SUMS_SHARE of `memory`, more where not.
-    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there).
+    Raises InvalidData (shape, dtype, NaN, Inf, N < 2, a tensor that is not there), UnsupportedModel for weighted layers
+    of other kinds.
 
     >>> import mipin_ref as mr
     >>> digits = mr.data.builtin("mnist_cnn")
@@ -109,6 +113,12 @@ def fit_patterns(
     tensor = explained(net, at)
     axis, each = channels_of(net.input_shape, net.channel_axis(net.input))
     extent: Extent | None = None
+    for layer in weighted_layers(net, tensor):
+        if type(layer) not in PATTERNED:
+            raise UnsupportedModel(
+                f"the pattern methods have no rule for layer {layer.name!r} ({type(layer).__name__}); explain a tensor "
+                "behind it, or take another method"
+            )
     if len(data) < 2:
         raise InvalidData(f"patterns need at least 2 calibration samples; there are {len(data)}")
     check_batch(net, data[0:1])

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.solve.adjoint_rows import adjoint_rows
+from mipin_ref.solve.adjoint_rows import Region, adjoint_rows
 from mipin_ref.solve.conv_problem import ConvProblem, Form
 from mipin_ref.solve.correlation_gram import CorrelationGram
 from mipin_ref.solve.gram import Accumulator, Gram, Rows
@@ -28,14 +29,21 @@ FEW_FEATURES = 64
 class Im2colGram:
     """Rows of the adjoints written out side by side and added to normal equations, or kept for the dual form.
 
-    slab: how many positions of the first spatial axis are written out at a time.
+    slab: how many positions of the first spatial axis are written out at a time; kept: the locations that count, None
+    for all.
     """
 
     def __init__(
-        self, backend: Backend, windows: Sequence[Window], size: tuple[int, ...], sums: Accumulator, slab: int
+        self,
+        backend: Backend,
+        windows: Sequence[Window],
+        size: tuple[int, ...],
+        sums: Accumulator,
+        slab: int,
+        kept: Sequence[int] | None = None,
     ) -> None:
-        self._backend, self._windows, self._size = backend, windows, size
-        self._sums, self._slab = sums, slab
+        self._backend, self._windows, self._sums = backend, windows, sums
+        self._boxes = [(box, None) for box in _slabs(size, slab)] if kept is None else _boxes(size, slab, kept)
 
     @property
     def rows(self) -> int:
@@ -46,8 +54,7 @@ class Im2colGram:
         xp, last = self._backend.xp, (0, *range(2, y.ndim), 1)
         y = xp.permute_dims(y, last)
         spread = [xp.permute_dims(s, last) for s in signals]
-        for start in range(0, self._size[0], self._slab):
-            box = ((start, min(start + self._slab, self._size[0])), *((0, n) for n in self._size[1:]))
+        for box, kept in self._boxes:
             rows = [
                 adjoint_rows(
                     self._backend,
@@ -58,7 +65,12 @@ class Im2colGram:
                 for s, window in zip(spread, self._windows, strict=True)
             ]
             z = rows[0] if len(rows) == 1 else xp.concat(rows, axis=1)
-            self._sums.update(z, xp.reshape(y[:, slice(*box[0]), ...], (-1, y.shape[-1])))
+            values = y[(slice(None), *(slice(*span) for span in box), slice(None))]
+            if kept is not None:
+                index = self._backend.put(kept)
+                z, values = (xp.take(xp.reshape(a, (y.shape[0], -1, a.shape[-1])), index, axis=1) for a in (z, values))
+                z = xp.reshape(z, (-1, z.shape[-1]))
+            self._sums.update(z, xp.reshape(values, (-1, y.shape[-1])))
 
     def merge(self, other: Im2colGram) -> None:
         """Add all samples of another accumulator of the same problem."""
@@ -113,10 +125,12 @@ class ConvGram:
                 backend, windows, p.size, locations, outputs, inputs, own=p.own, intercept=p.intercept
             )
         if self._form == "stacked":
-            return StackedGram(backend, windows, p.size, p.features, p.inputs, p.groups, p.own, intercept=p.intercept)
+            return StackedGram(
+                backend, windows, p.size, p.features, p.inputs, p.groups, p.own, intercept=p.intercept, kept=p.kept
+            )
         kind = Rows if self._form == "rows" else Gram
         sums = kind(backend, p.features, inputs, own=p.own, intercept=p.intercept)
-        return Im2colGram(backend, windows, p.size, sums, self._slab)
+        return Im2colGram(backend, windows, p.size, sums, self._slab, p.kept)
 
     @property
     def rows(self) -> int:
@@ -195,6 +209,26 @@ class ConvGram:
         return ConvSolution(
             shaped, np.concatenate(own, axis=1), np.concatenate(intercepts) if intercepts else None, solutions
         )
+
+
+def _slabs(size: tuple[int, ...], slab: int) -> list[Region]:
+    """A map cut along its first axis."""
+    whole = tuple((0, n) for n in size[1:])
+    return [((start, min(start + slab, size[0])), *whole) for start in range(0, size[0], slab)]
+
+
+def _boxes(size: tuple[int, ...], slab: int, kept: Sequence[int]) -> list[tuple[Region, npt.NDArray[np.int64] | None]]:
+    """The same without what holds no location of `kept`, each with those that it holds, counted within it."""
+    places = np.stack(np.unravel_index(np.asarray(kept, np.int64), size), axis=1)
+    found: list[tuple[Region, npt.NDArray[np.int64] | None]] = []
+    for (start, stop), *_ in _slabs(size, slab):
+        here = places[(places[:, 0] >= start) & (places[:, 0] < stop)]
+        if not len(here):
+            continue
+        low, high = here.min(axis=0), here.max(axis=0) + 1
+        index = np.ravel_multi_index(tuple((here - low).T), tuple(int(n) for n in high - low))
+        found.append((tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)), index.astype(np.int64)))
+    return found
 
 
 def _share(channels: int, group: int, groups: int) -> slice:

@@ -37,7 +37,10 @@ class ConvPart:
 
 @dataclass(frozen=True)
 class ConvProblem:
-    """Reconstruct x [n, inputs, *size] by the adjoints of `parts`, beside `own` regressors a channel shaped as x."""
+    """Reconstruct x [n, inputs, *size] by the adjoints of `parts`, beside `own` regressors a channel shaped as x.
+
+    kept: the locations, counted over `size`, that are rows of the fit; None for all.
+    """
 
     parts: tuple[ConvPart, ...]
     size: tuple[int, ...]
@@ -45,6 +48,12 @@ class ConvProblem:
     samples: int
     own: int = 0
     intercept: bool = False
+    kept: tuple[int, ...] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the fit."""
+        return self.samples * (prod(self.size) if self.kept is None else len(self.kept))
 
     @property
     def groups(self) -> int:
@@ -76,7 +85,7 @@ class ConvProblem:
 
     def bytes_of(self, form: Form) -> int:
         """What the sums of all groups hold at their largest, one batch's products included."""
-        plain = accumulator_bytes(self.features, self.width, self.samples * prod(self.size))
+        plain = accumulator_bytes(self.features, self.width, self.rows)
         if form != "correlation":
             return self.groups * plain
         outputs = sum(part.outputs for part in self.parts) // self.groups
@@ -93,9 +102,9 @@ class ConvProblem:
         """The form of the least cost; correlations where they hold at most twice what im2col's sums do."""
         if self.groups > 1 and self.features <= STACKED_FEATURES:
             return "stacked"
-        if self.samples * prod(self.size) < self.features:
+        if self.rows < self.features:
             return "rows"
-        if not self.correlates:
+        if not self.correlates or self.kept is not None:
             return "im2col"
         if self.bytes_of("correlation") > 2 * self.bytes_of("im2col"):
             return "im2col"  # paddings far beyond the kernel

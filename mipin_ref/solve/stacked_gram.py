@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.adjoint_rows import adjoint_columns
@@ -14,7 +16,10 @@ from mipin_ref.window import Window
 
 
 class StackedGram:
-    """The normal equations of `groups` problems of `features` regressors each, rows written out."""
+    """The normal equations of `groups` problems of `features` regressors each, rows written out.
+
+    kept: the locations that count, None for all.
+    """
 
     def __init__(
         self,
@@ -27,8 +32,10 @@ class StackedGram:
         own: int,
         *,
         intercept: bool,
+        kept: Sequence[int] | None = None,
     ) -> None:
         self._backend, self._windows, self._size = backend, windows, size
+        self._kept = None if kept is None else backend.put(np.asarray(kept, np.int64))
         self._groups, self._parts, self._intercept = groups, 1 + own, intercept
         wide = backend.xp.float64
         self._zz = backend.zeros((groups, features, features), wide)
@@ -50,6 +57,10 @@ class StackedGram:
         ]
         z = columns[0] if len(columns) == 1 else xp.concat(columns, axis=1)
         parts = xp.reshape(y, (n, self._parts, -1, length))
+        if self._kept is not None:
+            z = xp.take(xp.reshape(z, (*z.shape[:2], n, length)), self._kept, axis=3)
+            z = xp.reshape(z, (*z.shape[:2], -1))
+            parts, length = xp.take(parts, self._kept, axis=3), self._kept.shape[0]
         self._channels.update(parts)
         beside = xp.reshape(parts, (n, self._parts, groups, -1, length))
         beside = xp.reshape(xp.permute_dims(beside, (2, 1, 3, 0, 4)), (groups, -1, n * length))

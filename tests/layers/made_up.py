@@ -11,13 +11,13 @@ import numpy as np
 import mipin_ref as mr
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers import Dense, Layer, Reshape, States, Unweighted, Writer
-from mipin_ref.layers.groups import KeepsAxes, Untrained
+from mipin_ref.layers.groups import ElementWise, Untrained
 
 SHAPE = (3, 4, 4)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Negation(Unweighted, KeepsAxes, Untrained):
+class Negation(Unweighted, ElementWise, Untrained):
     """x -> -x. Passed on unchanged its signals would have the wrong sign."""
 
     kind = "Negation"

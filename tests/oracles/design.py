@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from tests.oracles.divisor import divisor
 from tests.oracles.spec import (
     ALL,
     LRN,
@@ -266,7 +267,9 @@ def block_design(
                 if index[axis - 1] == m:
                     kept = tuple(0 if place in op.axes else i for place, i in enumerate(index, 1))
                     columns[element(ALL, *index[: axis - 1], *index[axis:], 0)] = signal[element(ALL, *kept)]
-        case ChannelAffine() | Norm():
+        case Norm():
+            columns[..., 0] = (signal * divisor(op, values[0]) if op.sigma else signal).take(m, axis)
+        case ChannelAffine():
             columns[..., 0] = signal.take(m, axis)
         case Gate():
             columns[..., 0] = mean_of_copies(gated(op, signal, values[1]), shapes[slot]).take(m, axis)

@@ -11,20 +11,21 @@ Choices where the definition leaves room:
   ops alone is not an inner tensor.
 * Consumers are the ops that read the tensor, one a slot: Add(t, t) is two consumers of t. Disjoint Slices are one
   (consumers.py).
-* Tensors that do not depend on the explanation input, or that do not reach the target, get no signal.
+* Tensors that do not depend on the explanation input, or that do not reach the target, get no signal (dead.py).
 * The target tensor holds y_c at index c and 0 elsewhere, for S and for A; it is not masked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tests.oracles.channels import channel_axes
 from tests.oracles.consumers import Consumer, consumers_of, without_copies
+from tests.oracles.dead import Flags, alive, living_locations, without_dead
 from tests.oracles.design import block_design, has_intercept, has_parameters, is_state, pull_back, ridge_fit
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
@@ -38,6 +39,7 @@ from tests.oracles.spec import (
     Dense,
     Gate,
     Integers,
+    Norm,
     Op,
     Part,
     Reshape,
@@ -150,10 +152,12 @@ def fit_tensor(
     source: Mapping[str, Array],
     ridge: float,
     conv_bias: bool,
+    alive: Flags,
 ) -> Fit:
     """X_T ≈ Σ_k G_k(S_k) + b in one least-squares problem a channel (section 2).
 
-    source: the masked signals S of the tensors above, by name.
+    source: the masked signals S of the tensors above, by name; alive: [*shape], the elements that lead to the target:
+    locations without any are no rows.
     """
     kinds = {type(consumer.op) for consumer in consumers}
     if Dense in kinds and kinds & {Conv, ConvTranspose}:
@@ -165,9 +169,11 @@ def fit_tensor(
     channels = x.shape[1]
     columns: list[list[Array]] = [[] for _ in consumers]
     offsets = np.zeros(channels)
+    rows = np.tile(living_locations(alive, axis).reshape(-1), len(x))
     for m in range(channels):
         designs = designs_of(consumers, samples, source, m, axis)
-        weights, offsets[m] = ridge_fit(np.concatenate(designs, axis=1), x[:, m].reshape(-1), ridge, intercept)
+        design, wanted = np.concatenate(designs, axis=1)[rows], x[:, m].reshape(-1)[rows]
+        weights, offsets[m] = ridge_fit(design, wanted, ridge, intercept)
         begin = 0
         for k, design in enumerate(designs):
             columns[k].append(weights[begin : begin + design.shape[1]])
@@ -277,6 +283,7 @@ def mipin(
     at: str | None = None,
     input_mask: bool | None = None,
     local: bool = True,
+    norm: str = "affine",
     fit_rows: npt.ArrayLike | None = None,
     x_apply: npt.ArrayLike | None = None,
     forward: Callable[[Array], Mapping[str, Array]] | None = None,
@@ -291,6 +298,7 @@ def mipin(
     values, values_apply: such values already computed, for x and for x_apply. Values of other engines are cast to
     float64; switches are always found here, as the first maximum of the MaxPool's input values.
     """
+    ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
     network_input, (kept, copies) = input_name(ops), without_copies(ops)
     output = copies.get(output_name(ops), output_name(ops))
     explained = network_input if at is None else copies.get(at, at)
@@ -320,7 +328,8 @@ def mipin(
         applied = gather(np.asarray(x_apply, dtype=np.float64), values_apply)
 
     kept = without_parts(kept, whole.shapes)
-    between = tensors_between(kept, explained, output)
+    flags = alive(kept, whole.shapes, target)
+    between = tensors_between(kept, explained, output) & set(flags)
     if explained not in between:
         raise ValueError(f"the target does not depend on {explained!r}")
     if input_mask is None:
@@ -329,7 +338,8 @@ def mipin(
     unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
 
     def mask(name: str, signal: Array, samples: Samples) -> Array:
-        """Eq. 9."""
+        """Eq. 9, and no signal at dead locations."""
+        signal = without_dead(signal, flags[name], axes.get(name, 1))
         if not local or name in unmasked:
             return signal
         fired = samples.values[name] > 0 if name in positive else samples.values[name] != 0
@@ -346,7 +356,7 @@ def mipin(
         consumers = consumers_of([op for op in kept if op.output in between], name)
         fit: Fit | None = None
         if len(consumers) > 1 or has_parameters(consumers[0].op):
-            fit = weights[name] = fit_tensor(name, consumers, fitting, fit_source, ridge, conv_bias)
+            fit = weights[name] = fit_tensor(name, consumers, fitting, fit_source, ridge, conv_bias, flags[name])
         fit_source[name] = mask(name, reconstruct(name, consumers, fitting, fit_source, fit, False), fitting)
         prediction[name] = reconstruct(name, consumers, applied, source, fit, False)
         attribution_prediction[name] = reconstruct(name, consumers, applied, attribution, fit, True)

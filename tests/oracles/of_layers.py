@@ -44,6 +44,8 @@ def _transposed(layer: Any) -> Op:
 
 
 def _activation(layer: Any) -> Op:
+    if layer.formula is not None:
+        return spec.Part(layer.inputs, layer.output, layer.mask == "positive")
     options = layer.options
     return spec.Activation(
         layer.inputs,
@@ -52,6 +54,13 @@ def _activation(layer: Any) -> Op:
         options.get("alpha"),
         options.get("min", -np.inf),
         options.get("max", np.inf),
+    )
+
+
+def _norm(layer: Any) -> Op:
+    groups = layer.split[0] if layer.split != layer.in_shape else 0
+    return spec.Norm(
+        layer.inputs, layer.output, layer.over, layer.scale, layer.shift, layer.axis, layer.centred, groups=groups
     )
 
 
@@ -81,7 +90,12 @@ MAKERS: dict[str, Callable[[Any], Op]] = {
         x.window.dilations,
     ),
     "TokenDense": lambda x: spec.TokenDense(x.inputs, x.output, x.weight, x.bias, x.axis),
+    "Norm": _norm,
     "Reduce": lambda x: spec.Reduce(x.inputs, x.output, x.over, x.total),
+    "Gate": lambda x: spec.Gate(x.inputs, x.output, x.function),
+    "Extremum": lambda x: spec.Extremum(x.inputs, x.output, x.function),
+    "Negative": lambda x: spec.Negative(x.inputs, x.output),
+    "Difference": lambda x: spec.Difference(x.inputs, x.output),
     "GlobalAveragePool": lambda x: spec.GlobalAveragePool(x.inputs, x.output),
     "Affine": lambda x: spec.ChannelAffine(x.inputs, x.output, x.scale, x.shift),
     "Activation": _activation,

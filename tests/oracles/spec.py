@@ -294,7 +294,7 @@ class Norm:
     """y = scale · z / sqrt(mean z² + epsilon) + shift, z = x or x - mean x, over axes of the batched tensor.
 
     groups: > 0 for the means over so many groups of axis 1, with all axes behind; channels: the axis that holds them;
-    scale, shift: as they broadcast against the sample.
+    scale, shift: as they broadcast against the sample; sigma: whether its inverse starts from S times the square root.
     """
 
     inputs: tuple[str]
@@ -306,6 +306,7 @@ class Norm:
     centred: bool = True
     epsilon: float = 1e-5
     groups: int = 0
+    sigma: bool = False
 
 
 @dataclass(frozen=True)

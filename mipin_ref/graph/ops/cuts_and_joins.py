@@ -128,15 +128,15 @@ def pad(node: Node, draft: Draft) -> None:
     if begin[0] or end[0]:
         raise Refused("it pads the batch")
     mode = node.attributes.get("mode", "constant")
-    if mode != "constant":
-        picks = [_padded(n, b, e, mode) for n, b, e in zip(x.sample, begin[1:], end[1:], strict=True)]
-        add_selection(draft, layer_name(node), node.outputs[0], x, picks)
-        return
     if min(begin + end) < 0:
         x = _cropped(node, draft, x, begin[1:], end[1:])
         begin, end = ([max(0, p) for p in pads] for pads in (begin, end))
         if not any(begin + end):
             return
+    if mode != "constant":
+        picks = [_padded(n, b, e, mode) for n, b, e in zip(x.sample, begin[1:], end[1:], strict=True)]
+        add_selection(draft, layer_name(node), node.outputs[0], x, picks)
+        return
     around = 0.0 if value is None else float(value.item())
     if not np.isfinite(around):
         raise Refused(f"it pads with {around}")
@@ -160,18 +160,15 @@ def _padded(length: int, begin: int, end: int, mode: str) -> npt.NDArray[np.int6
         return None
     if max(begin, end) > LONGEST:
         raise Refused(f"it pads by {max(begin, end):,} locations")
-    first, kept = max(0, -begin), length - max(0, -begin) - max(0, -end)
-    if kept < 1:
-        raise Refused("it crops all there is")
-    place = np.arange(-max(0, begin), kept + max(0, end), dtype=np.int64)
+    place = np.arange(-begin, length + end, dtype=np.int64)
     if mode == "edge":
-        return first + np.clip(place, 0, kept - 1)
+        return np.clip(place, 0, length - 1)
     if mode == "wrap":
-        return first + place % kept
-    if mode != "reflect" or max(begin, end) >= kept:
-        raise Refused(f"it pads with mode {mode!r} by {max(begin, end)} of {kept} locations")
+        return place % length
+    if mode != "reflect" or max(begin, end) >= length:
+        raise Refused(f"it pads with mode {mode!r} by {max(begin, end)} of {length} locations")
     turned = np.abs(place)
-    return first + np.where(turned > kept - 1, 2 * (kept - 1) - turned, turned)
+    return np.where(turned > length - 1, 2 * (length - 1) - turned, turned)
 
 
 def _cropped(node: Node, draft: Draft, x: Signal, begin: list[int], end: list[int]) -> Signal:
@@ -182,7 +179,7 @@ def _cropped(node: Node, draft: Draft, x: Signal, begin: list[int], end: list[in
     if any(pick is not None and not len(pick) for pick in picks):
         raise Refused("it crops all there is")
     name = node.outputs[0] if alone else draft.inner_name(node, "cropped")
-    return add_selection(draft, layer_name(node), name, x, picks)
+    return add_selection(draft, layer_name(node), name, x, picks, crops=True)
 
 
 def _one_axis(axis: int, x: Signal) -> int:

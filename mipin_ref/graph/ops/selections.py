@@ -23,18 +23,26 @@ COPIES = 1 << 26
 
 
 def add_selection(
-    draft: Draft, name: str, output: str, x: Signal, picks: Sequence[Pick], *, axis: int | None = None
+    draft: Draft,
+    name: str,
+    output: str,
+    x: Signal,
+    picks: Sequence[Pick],
+    *,
+    axis: int | None = None,
+    crops: bool = False,
 ) -> Signal:
     """Draft the entries `picks` of each axis of the sample as `output`, with the batch at `axis`, by default x's.
 
-    A box is a Slice; what is read already in the same way is that tensor.
+    A box is a Slice; what is read already in the same way is that tensor. crops: of a box, whether it is what a
+    negative Pad keeps.
     """
     shape = picked_shape(x.sample, picks)
     axis = x.axis if axis is None else axis
     if min(shape, default=1) < 1:
         raise Refused("it cuts out nothing")
     placed = (*shape[:axis], BATCH, *shape[axis:])
-    layer = selection(name, x.name, output, x.sample, picks)
+    layer = selection(name, x.name, output, x.sample, picks, crops=crops)
     if layer is None:
         draft.alias(output, x, placed, axis)
     elif (same := _drafted(draft, layer)) is not None:
@@ -48,7 +56,8 @@ def add_selection(
 
 def _drafted(draft: Draft, layer: Slice | Gather) -> Wired | None:
     """A selection of the draft that makes the same values."""
-    found = (other for other in draft.selections.get(layer.input, []) if same_picks(other.picks, layer.picks))
+    drafted = draft.selections.get(layer.input, [])
+    found = (x for x in drafted if same_picks(x.picks, layer.picks) and x.crops == layer.crops)
     return next(found, None)
 
 

@@ -13,7 +13,7 @@ def compose_selections(wiring: Wiring) -> None:
         later = wiring.maker(name)
         while isinstance(later, Slice | Gather) and (first := _before(wiring, later)) is not None:
             picks = one_after_another(first.picks, later.picks)
-            whole = selection(later.name, first.input, later.output, first.in_shape, picks)
+            whole = selection(later.name, first.input, later.output, first.in_shape, picks, crops=first.crops)
             if whole is None:
                 break
             wiring.take_out(first.output)
@@ -25,4 +25,5 @@ def _before(wiring: Wiring, later: Slice | Gather) -> Slice | Gather | None:
     """The selection whose output nothing but `later` reads."""
     first = wiring.maker(later.input)
     alone = wiring.sole_reader(later.input) is later and wiring.logits != later.input
-    return first if isinstance(first, Slice | Gather) and alone else None
+    # What a negative Pad leaves out counts as read, what a selection leaves out does not.
+    return first if isinstance(first, Slice | Gather) and alone and first.crops == later.crops else None

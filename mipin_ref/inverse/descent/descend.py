@@ -46,6 +46,7 @@ def descend(
         signal = reconstruct(backend, step, signals, weights.get(step.tensor), batch.taps, affine=affine)
         if step.mask:
             signal = signal * xp.astype(batch.masks[step.tensor], signal.dtype)
+        signal = step.living(backend, signal)
         # A signal that was kept comes back in C order; one that is computed again must round like it from here on.
         signals[step.tensor] = backend.contiguous(signal)
         for name in set(step.reads):

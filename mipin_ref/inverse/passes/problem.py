@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, keeps_rows, make_accumulator
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.own_gram import OwnGram
+from mipin_ref.window import Window
+
+ALONE = Window((1,), (1,), (0,), (0,), (1,))
+"""The window of locations that see themselves alone, once they stand in a row."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,23 @@ class Problem:
 
     @property
     def _conv(self) -> ConvProblem:
+        step, own = self.step, len(self.step.own)
         parts = tuple(
             ConvPart(part.window, part.locations, part.outputs, layer.groups)
-            for layer in self.step.located
+            for layer in step.located
             for part in layer.parts
         )
-        channels, *size = self.step.in_front(self.step.shape)
-        return ConvProblem(parts, tuple(size), channels, self.samples, len(self.step.own), self.step.intercept)
+        channels, *size = step.in_front(step.shape)
+        if not self.apart or step.rows is None:
+            return ConvProblem(parts, tuple(size), channels, self.samples, own, step.intercept, step.rows)
+        count = (len(step.rows),)
+        single = tuple(replace(part, window=ALONE, locations=count) for part in parts)
+        return ConvProblem(single, count, channels, self.samples, own, step.intercept)
+
+    @property
+    def apart(self) -> bool:
+        """Whether each location is reconstructed by itself alone, so that dead ones need not be written out."""
+        return all(part.window.pointwise for layer in self.step.located for part in layer.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +116,15 @@ class Sums:
             x, *own = (xp.reshape(one, (-1, 1)) for one in (x, *own))
         x, *own = (step.channels_first(backend, one) for one in (x, *own))
         y = xp.concat([x, *own], axis=1) if own else x
+        apart = step.rows is not None and not step.dense and self.problem.apart
+        y = self._kept(y) if apart else y
         shared = [step.channels_first(backend, signals[branch.layer.output]) for branch in step.shared]
         if isinstance(self.held, OwnGram):
             self.held.update(y)
         elif isinstance(self.held, ConvGram):
             layers = zip(step.located, shared, strict=True)
-            self.held.update([part for layer, s in layers for part in layer.divided(backend, s)], y)
+            parts = [part for layer, s in layers for part in layer.divided(backend, s)]
+            self.held.update([self._kept(part) for part in parts] if apart else parts, y)
         else:
             z = shared[0] if len(shared) == 1 else xp.concat(shared, axis=1)
             if isinstance(self.held, Gram):
@@ -115,13 +132,20 @@ class Sums:
             else:
                 self.held.update(z, y)
 
+    def _kept(self, a: Array) -> Array:
+        """The locations of a [n, c, *size] that are rows of the fit, side by side [n, c, rows]."""
+        xp, rows = self.problem.backend.xp, np.asarray(self.problem.step.rows, np.int64)
+        return xp.take(xp.reshape(a, (*a.shape[:2], -1)), self.problem.backend.put(rows), axis=2)
+
     def solve(self, ridge: float) -> tuple[Weights, Sequence[Solution]]:
         """The weights in the layers' own shapes, and what is known of the fit."""
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram):
             joint = self.held.solve(ridge)
             kernels = iter(joint.kernels)
-            blocks = [layer.assembled([next(kernels) for _ in layer.parts]) for layer in step.located]
+            blocks = [
+                layer.assembled([_shaped(next(kernels), part.window) for part in layer.parts]) for layer in step.located
+            ]
             return _in_order(step, blocks, joint.own, joint.intercept), joint.solutions
         solution = self.held.solve(ridge)
         weights, at, shared = get(solution.weights)[0].T, 0, []
@@ -131,6 +155,11 @@ class Sums:
             at += width
         intercept = None if solution.intercept is None else get(solution.intercept)[0]
         return _in_order(step, shared, get(solution.own)[0], intercept), [solution]
+
+
+def _shaped(kernel: npt.NDArray[np.float64], window: Window) -> npt.NDArray[np.float64]:
+    """A kernel over the axes of its window, which locations in a row do not have."""
+    return kernel.reshape(*kernel.shape[:2], *window.kernel)
 
 
 def _in_order(

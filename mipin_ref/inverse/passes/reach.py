@@ -14,10 +14,13 @@ from mipin_ref.inverse.passes.schedule import LARGEST_SHARE
 from mipin_ref.inverse.plan import Plan, plan_for
 
 
-def within_memory(net: Network, options: Options, plan: Plan, backend: Backend, samples: int, memory: int) -> Plan:
+def within_memory(
+    net: Network, options: Options, plan: Plan, backend: Backend, samples: int, memory: int, target: int | None
+) -> Plan:
     """The plan, or one that ends above the first tensor whose sums are too large for `memory` bytes.
 
-    options: ask for "auto". Where no tensor above it is left, the plan itself, of which the fit tells what it takes.
+    options: ask for "auto"; target: that of the plan. Where no tensor above it is left, the plan itself, of which the
+    fit tells what it takes.
     """
     ends = cuts(net)
     while True:
@@ -27,6 +30,6 @@ def within_memory(net: Network, options: Options, plan: Plan, backend: Backend, 
         if large is None or not above:
             return plan
         try:
-            plan = plan_for(net, replace(options, at=above[0]))
+            plan = plan_for(net, replace(options, at=above[0]), target)
         except MipinError:  # nothing between it and the logits is fitted
             return plan

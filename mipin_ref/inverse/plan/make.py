@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.divisors import restoring
 from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan.living import living, locations
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
 from mipin_ref.layers import Layer
 from mipin_ref.layers.kind import disjoint
 
 
-def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | None, conv_bias: bool = False) -> Plan:
+def make_plan(
+    net: Network,
+    *,
+    at: str | None,
+    local: bool,
+    input_mask: bool | None,
+    conv_bias: bool = False,
+    target: int | None = None,
+) -> Plan:
     """The steps from the logits to tensor `at`, by default the network's input.
 
     A tensor is masked at every step (method of the paper, Eq. 9) except where the mask could change nothing: behind a
     layer that gives zero for zero, a masked output has already silenced what is zero at the input. A tensor that is
     the input reshaped or transposed counts as the input. Layers that do not lead from `at` to the logits take no part.
-    Raises InvalidData where `at` is no tensor between input and logits, UnsupportedModel for a layer of an unknown
-    kind.
+    target: an index into the logits, to which locations that do not lead are dead, and tensors without others take no
+    part; None for all of them.
+    Raises InvalidData where `at` is no tensor between input and logits or the target does not depend on it,
+    UnsupportedModel for a layer of an unknown kind.
     """
     explained = explained_tensor(net, at)
     at = explained if isinstance(at, str) and at == AUTO else at
@@ -32,6 +46,10 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         if net.logits in {layer.output for layer in net.behind(explained)}:
             raise net.state(explained)
         raise InvalidData(f"the logits do not depend on tensor {explained!r}")
+    flags = living(net).of(target)
+    between = {name for name in between if name == net.logits or np.any(flags[name])}
+    if explained not in between:
+        raise InvalidData(f"the target does not depend on tensor {explained!r}")
     is_input = _reshaped(net, net.input)
     mask_explained = input_mask if input_mask is not None else explained not in is_input
     like_explained = _reshaped(net, explained) | is_input
@@ -46,8 +64,9 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
         gated = not others and first.layer.inverse == "own"
         intercept = (conv_bias and not gated) or any(b.layer.intercept for b in branches)
         masks = wanted and not (implied and not first.parametric)
-        axis = _axis(net, name) if others or first.parametric else 1
-        step = Step(name, net.shapes[name], branches, intercept, masks, name in positive, axis)
+        alive = flags[name]
+        axis = _axis(net, name) if others or first.parametric or not np.all(alive) else 1
+        step = Step(name, net.shapes[name], branches, intercept, masks, name in positive, axis, locations(alive, axis))
         steps.append(step)
         if wanted:
             masked.add(name)
@@ -59,10 +78,20 @@ def make_plan(net: Network, *, at: str | None, local: bool, input_mask: bool | N
     return Plan(tuple(steps), net.logits, explained, producer.sample_rows, at)
 
 
-def plan_for(net: Network, options: Options) -> Plan:
-    """What options ask to be fitted of a network. Raises as `make_plan` does."""
+def network_for(net: Network, options: Options) -> Network:
+    """The network whose layers take signals back as options say."""
+    return restoring(net) if options.norm == "sigma" else net
+
+
+def plan_for(net: Network, options: Options, target: int | None) -> Plan:
+    """What options ask to be fitted of a network for a target, an index into its logits. Raises as `make_plan` does."""
     return make_plan(
-        net, at=options.at, local=options.local, input_mask=options.input_mask, conv_bias=options.conv_bias
+        network_for(net, options),
+        at=options.at,
+        local=options.local,
+        input_mask=options.input_mask,
+        conv_bias=options.conv_bias,
+        target=target,
     )
 
 

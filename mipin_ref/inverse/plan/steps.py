@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mipin_ref.backend import Array, Backend
 from mipin_ref.display import OneLine
 from mipin_ref.layers import HostArray, Layer, Located, Shape, Shared, as_kind
+from mipin_ref.layers.kind import Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ class Branch(OneLine):
 @dataclass(frozen=True, eq=False)
 class Step(OneLine):
     """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by what fired;
-    `axis`: that of the channels, counted with the batch.
+    `axis`: that of the channels, counted with the batch; `alive`: the locations [*shape], with one channel, from which
+    a path leads to the target, None for all; the others have no signal and are no rows of the fit.
     """
 
     tensor: str
@@ -58,6 +60,16 @@ class Step(OneLine):
     mask: bool
     positive: bool = False
     axis: int = 1
+    alive: Flags | None = None
+
+    @cached_property
+    def rows(self) -> tuple[int, ...] | None:
+        """The locations that are rows of the fit, counted over the axes other than the channels'; None for all."""
+        return None if self.alive is None else tuple(int(place) for place in np.flatnonzero(self.alive))
+
+    def living(self, backend: Backend, signal: Array) -> Array:
+        """The signal [n, *shape] without that of dead locations."""
+        return signal if self.alive is None else signal * backend.xp.astype(backend.put(self.alive), signal.dtype)
 
     def fired(self, values: HostArray) -> npt.NDArray[np.bool_]:
         """Which values of the tensor fired (Eq. 9): not zero, or, behind a SiLU and its kin, above zero."""

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv.adjoint import adjoint_bytes, conv_adjoint
 from mipin_ref.layers.conv.forward import conv_forward
 from mipin_ref.layers.groups import KeepsAxes, Located
-from mipin_ref.layers.kind import HostArray, Shape, Writer
+from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
+from mipin_ref.layers.leads import of_groups, under_windows
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
@@ -56,6 +59,10 @@ class Conv(Located, KeepsAxes):
     @property
     def columns(self) -> int:
         return 0 if self.window.pointwise else prod(self.weight.shape[1:]) * prod(self.out_shape[1:])
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        read = under_windows(of_groups(wanted, self.groups), self.window, self.in_shape[1:])
+        return np.repeat(read, self.weight.shape[1], axis=0)
 
     def describe(self) -> str:
         groups = f", {self.groups} groups" if self.groups > 1 else ""

@@ -17,7 +17,8 @@ from mipin_ref.layers.conv.forward import conv_forward, forward_bytes
 from mipin_ref.layers.conv.kind import THIN
 from mipin_ref.layers.conv.subsampled import AxisPart, axis_parts, locations_of, taps_of, window_of
 from mipin_ref.layers.groups import KeepsAxes, Located, Part
-from mipin_ref.layers.kind import HostArray, Shape, Writer
+from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
+from mipin_ref.layers.leads import of_groups, spread_to
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
 
@@ -63,6 +64,10 @@ class ConvTranspose(Located, KeepsAxes):
     @property
     def columns(self) -> int:
         return prod(self.weight.shape[1:]) * prod(self.in_shape[1:])
+
+    def leads(self, wanted: Flags, slot: int) -> Flags:
+        read = spread_to(of_groups(wanted, self.groups), self.window, self.in_shape[1:])
+        return np.repeat(read, self.in_shape[0] // self.groups, axis=0)
 
     def describe(self) -> str:
         groups = f", {self.groups} groups" if self.groups > 1 else ""
