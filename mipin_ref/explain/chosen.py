@@ -68,7 +68,8 @@ def choose(
         return Chosen(None, "")
     if fitted is not None:
         _check_asked(asked, fitted, whole)
-        return _as(inputs, fitted.preprocessing, f"as {fitted.told}")
+        exif = "" if inputs.exif or not fitted.preprocessing.exif else ", but for EXIF"
+        return _as(inputs, fitted.preprocessing, f"as {fitted.told}{exif}")
     if asked is not None:
         return _as(inputs, asked, "as asked for")
     if not inputs.pixels:
@@ -131,7 +132,8 @@ def _some(data: Samples) -> Sequence[int]:
         if len(rows) == IMAGES:
             break
     if not rows and reason is not None:
-        raise reason
+        more = "" if len(data) == 1 else f"; nor can the other {len(data) - 1} images be read"
+        raise CorruptFile(f"{reason}{more}")
     return rows
 
 

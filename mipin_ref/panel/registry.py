@@ -95,7 +95,10 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
 
 def _nearest(name: str, known: Collection[str]) -> list[str]:
     """The known names that are like a name as it stands, or else whatever its case and what stands between words."""
-    plain = {_plain(one): one for one in known}
+    plain: dict[str, str] = {}
+    for one in known:
+        # Names that differ in signs alone, such as grad-cam++: the first is the plain one.
+        plain.setdefault(_plain(one), one)
     near = get_close_matches(name, known, n=3)
     return near or [plain[one] for one in get_close_matches(_plain(name), plain, n=3)]
 

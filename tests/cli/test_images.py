@@ -177,7 +177,7 @@ def test_an_inverse_explains_images_as_they_are_stored_where_that_is_asked(
     for name, options in (("upright", ()), ("turned", ()), ("turned", ("--no-exif",))):
         capsys.readouterr()
         assert main(["explain", "net.onnx", name, "--inverse", "a.mipin", "-o", "OUT", *options]) == 0
-        assert ("; as the inverse was fitted, but for EXIF" in capsys.readouterr().out) == bool(options)
+        assert (", as the inverse was fitted, but for EXIF" in capsys.readouterr().out) == bool(options)
         found[name, options] = stored("OUT/attribution.npz")["value"]
     np.testing.assert_array_equal(found["turned", ()], found["upright", ()])
     np.testing.assert_array_equal(found["turned", ("--no-exif",)][0], np.rot90(found["upright", ()][0], 1, (1, 2)))

@@ -132,7 +132,7 @@ def test_paths_that_are_not_utf8(folder: Path) -> None:
         (("explian",), "did you mean explain?"),
         (("evaluate", "Box"), "did you mean box?"),
         (("fit", "a", "b", "--target", "1", "-o", "c", "--limt", "3"), "did you mean --limit?"),
-        (("inspect", "a", "b"), "unrecognized arguments: b; see mipin inspect --help"),
+        (("inspect", "a", "b", "c"), "unrecognized arguments: c; see mipin inspect --help"),
         (("explain", "a", "b", "--inverse", "c", "--inverse", "d", "-o", "e"), "--inverse: given twice"),
         (("explain", "a", "b", "--method", "c", "--method", "d", "-o", "e"), "--method: given twice"),
         (("explain", "a", "b", "--method", "c", "--inverse", "d", "-o", "e"), "not allowed with"),
