@@ -62,6 +62,13 @@ def explain(
     options: of the method, as ridge=10.
     Image files that cannot be read are left out and told (`left_out`). Raises InvalidData, CorruptFile and
     UnsupportedModel, each in a sentence. Warns where samples are too few for a layer.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> ex = mr.explain(digits.model, x[:3], method="grad-cam", at=None, progress=False)
+    >>> ex.names, ex.maps.shape
+    (['0', '1', '2'], (3, 28, 28))
     """
     checked_flag("progress", progress)
     checked_flag("cache", cache)

@@ -25,6 +25,7 @@ from mipin_ref.explain.shown import (
 )
 from mipin_ref.layers import HostArray
 from mipin_ref.report.explained import ExplainedFolder
+from mipin_ref.report.notebook import explained_html
 
 BATCH = 64
 """Samples that are written at a time."""
@@ -101,6 +102,16 @@ class Explanation:
         names = ", ".join(f"{name!r} {explainer.score(row, self.rank)}" for row, name in enumerate(self.names[:3]))
         more = ", ..." if len(self) > 3 else ""
         return f"Explanation({count} by {explainer.method} at {explainer.tensor!r}: {names}{more})"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: of images the first maps, of anything else the Attribution."""
+        net, explainer = self.explainer.net, self.explainer
+        if self.maps.ndim != 3 or net.input_size is None:
+            return self.result._repr_html_()
+        scores = [explainer.score(row, self.rank) for row in range(len(self))]
+        told = zip(self.files, self.names, scores, strict=True)
+        titles = [f"{file}: {name}, {score}" for file, name, score in told]
+        return explained_html(repr(self), self.x, net.channel_axis(net.input), self.maps, titles)
 
     def save(self, path: str | PathLike[str], *, feature_names: Sequence[str] | None = None) -> list[Path]:
         """Write a folder: a picture a sample, `index.html`, `attribution.npz`; returns the paths.

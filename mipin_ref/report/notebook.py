@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from mipin_ref.attribution import Attribution
@@ -17,6 +18,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.report import Report
 from mipin_ref.report.heatmap import as_finite, heatmap
+from mipin_ref.report.overlay import overlay
 from mipin_ref.report.page import Picture
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
@@ -71,6 +73,26 @@ def _attribution(res: Attribution) -> str:
     shown = res[:SAMPLES]
     more = f"{len(shown)} of {len(res)} samples" if len(res) > len(shown) else ""
     return _page(repr(res), _pictures(shown) if images else _largest(shown), more)
+
+
+def explained_html(
+    heading: str, images: npt.ArrayLike, channel_axis: int | None, maps: npt.ArrayLike, titles: Sequence[str]
+) -> str | None:
+    """The HTML of images and their maps [N, h, w], a row a sample: image, map, map over the image; see `html_or_none`.
+
+    images: [N, ...] with channels on `channel_axis` (None: [N, H, W]); titles: [N].
+    """
+    try:
+        values, shown = channels_last(images, channel_axis, "images"), as_finite(maps, "maps")
+        rows = [
+            [_text(title), *map(_image, (to_picture(image, image), heatmap(one), overlay(image, one)))]
+            for title, image, one in zip(titles[:SAMPLES], values, shown, strict=False)
+        ]
+    except MipinError:
+        return None
+    more = f"{len(rows)} of {len(titles)} samples" if len(titles) > len(rows) else ""
+    head = ["", "image", "contribution, red for the class", "over the image"]
+    return _page(heading, _html_table(map(_text, head), rows), more)
 
 
 def _pictures(res: Attribution) -> str:

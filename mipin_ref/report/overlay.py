@@ -70,6 +70,13 @@ def overlay(image: npt.ArrayLike, map: npt.ArrayLike, *, scale: float | None = N
     scale: the magnitude from which on the colour is full; None for the 99.5th percentile of the map's magnitudes, so
     that single large values hide no others. A map of zeros leaves the gray as it is.
     Raises InvalidData for another shape, a scale below 0, values that are not real numbers, NaN or Inf.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> result = mr.attribute(digits.model, x[:1], 0, "grad-cam")
+    >>> mr.overlay(x[0, 0], mr.saliency(result)[0]).shape
+    (28, 28, 3)
     """
     values, one = image_values(image, "overlay: image"), as_finite(map, "overlay: map")
     if one.ndim != 2 or one.size == 0:

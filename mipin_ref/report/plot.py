@@ -39,6 +39,13 @@ def plot(res: Attribution, images: npt.ArrayLike | None = None, names: Sequence[
     the 99.5th percentile of its magnitudes on. names: [N], of the samples.
     Raises BackendUnavailable where matplotlib is missing, InvalidData for more than 50 samples, images or names that
     are not one a sample, a tensor of another rank, NaN or Inf.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> figure = mr.plot(mr.attribute(digits.model, x[:2], [0, 1], "gradient"))
+    >>> len(figure.axes)
+    8
     """
     if not isinstance(res, Attribution):
         raise InvalidData(f"plot: needs an Attribution, not {shown(res)}")

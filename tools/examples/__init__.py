@@ -1,0 +1,1 @@
+"""Notebooks in text form, a cell behind each `# %%`: editors show them as notebooks, Python runs them."""
