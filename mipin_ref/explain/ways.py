@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.data import Samples
+from mipin_ref.data import Samples, left_out_of
 from mipin_ref.errors import CalibrationWarning
 from mipin_ref.explain.asked import Asked, Read, Tell
 from mipin_ref.explain.cache import Cache
@@ -65,7 +65,7 @@ def by_fit(
     part = faced(net, np.unique(targets))[0]
     tensor = MipIn(MipIn.checked({"calibration": ()})).explained(part, named)
     tell(_told_tensor(part, tensor, asked.at))
-    made, data, rows = _calibration(read, asked)
+    made, data, rows = _calibration(read, asked, tell)
     tell(made.line)
     dtype = asked.dtype or "float32"
     run = {"backend": asked.backend, "memory": asked.memory, "progress": asked.progress, "dtype": dtype}
@@ -128,7 +128,7 @@ def _by_fitted(
     header: dict[str, Any] = {"options": {}, "dtype": dtype}
     calibration, facts = None, []
     if method.fitting is not None and method.fitting.option not in asked.options:
-        made, _, _ = _calibration(read, asked)
+        made, _, _ = _calibration(read, asked, tell)
         tell(made.line)
         header["calibration"] = made.line
         facts.append(("calibration", made.line.removeprefix("calibration: ")))
@@ -151,7 +151,7 @@ def _by_fitted(
     return Way(at, run, header, facts)
 
 
-def _calibration(read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int] | None]:
+def _calibration(read: Read, asked: Asked, tell: Tell) -> tuple[Made, Samples, Sequence[int] | None]:
     """The calibration samples: those given, else made of what is explained; and what they are made of, which rows."""
     preprocessing = read.chosen.preprocessing
     if asked.calibration is None:
@@ -161,6 +161,8 @@ def _calibration(read: Read, asked: Asked) -> tuple[Made, Samples, Sequence[int]
     given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif)
     samples = given.open(preprocessing if given.stored and not given.prepared else None)
     line = f"calibration: {len(samples):,} samples of {given.described()}"
+    if left_out := left_out_of(samples):
+        tell(f"{given.described()}: {left_out}")
     return Made(lambda: samples, len(samples), line, "given", samples.source.preprocessing), samples, None
 
 
