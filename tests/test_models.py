@@ -13,7 +13,7 @@ from mipin_ref.graph.forward import logits
 from training import clutter
 
 NAMES = ("mnist_cnn", "mnist_mlp", "rgb32_cnn")
-CLUTTER = ("clutter_convnext", "clutter_resnet", "clutter_se", "clutter_vgg")
+CLUTTER = ("clutter_resnet", "clutter_se", "clutter_vgg")
 
 
 def test_all_three_are_there() -> None:
