@@ -152,6 +152,7 @@ class PatternFitting(Fitting):
     option = "patterns"
     whose = "the pattern methods"
     made = "patterns"
+    followed = ("at",)
 
     def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:
         super().__init__(net, samples, given)
@@ -160,9 +161,9 @@ class PatternFitting(Fitting):
     def of(self, classes: Iterable[int]) -> Patterns:
         if self._patterns is None:
             net, given = self.net, dict(self.given)
-            if net.input in net.blocked:
+            if net.input in net.blocked and given.get("at") is None:
                 # As far down as inverses reach, so that whatever can be explained is on the way.
-                given.setdefault("at", deepest(net))
+                given["at"] = deepest(net)
             self._patterns = fit_patterns(net, self.samples, **given)
         return self._patterns
 

@@ -161,7 +161,8 @@ class Panel:
         return made
 
     def _for_fit(self, kind: type[Fitting]) -> dict[str, Any]:
-        return {name: value for name, value in self._fit_options.items() if name in kind.options}
+        known = (*kind.options, *kind.followed)
+        return {name: value for name, value in self._fit_options.items() if name in known}
 
     def _checked_classes(self, classes: Iterable[int | tuple[int, ...]]) -> set[int]:
         try:

@@ -52,6 +52,15 @@ def test_every_method_is_what_it_is_alone(digits: Digits) -> None:
     assert not panel.failures
 
 
+def test_patterns_are_fitted_no_further_down_than_inverses(digits: Digits) -> None:
+    net, x = digits
+    inner = net.layers[2].output
+    panel = mr.Panel(net, x, names=["mip-in", "patternnet"], fit_options={"at": inner})
+    assert panel.explain("patternnet", x[:2], 3, at=inner).tensor == inner
+    with pytest.raises(mr.InvalidData, match="patterns"):
+        panel.explain("patternnet", x[:2], 3)
+
+
 def test_a_class_is_fitted_once_and_several_together(digits: Digits) -> None:
     net, x = digits
     panel = mr.Panel(net, x, names=["mip-in"], fit_options={"ridge": 10.0})
