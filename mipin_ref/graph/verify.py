@@ -23,7 +23,10 @@ from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.layers import HostArray
 
 RELATIVE_TOLERANCE = {np.dtype(np.float32): 1e-4, np.dtype(np.float64): 1e-9}
-"""Share of the largest output: folding batch norms and padding reorders sums, nothing more."""
+"""Share of the spread of the outputs: folding batch norms and padding reorders sums, nothing more."""
+
+LEAST = 0.25
+"""Share of the largest output that its spread counts as at least: what all outputs have in common has roundings too."""
 
 ROUNDOFFS = 4
 """Units of roundoff of one, that onnxruntime's approximations of exponentials may be off."""
@@ -142,16 +145,17 @@ def half_precision(original: ModelProto) -> set[str]:
 
 
 def _error(actual: HostArray, expected: HostArray, allowed: float, floor: float = 0.0) -> float:
-    """The difference relative to the largest value, or to `floor` where that is larger."""
+    """The difference relative to how far the values lie apart, or to LEAST of the largest or `floor` where that is more."""
     if expected.size != actual.size:
         raise UnsupportedModel(
             f"the file computes {expected.size} outputs where the canonical network has {actual.size}"
         )
     expected = expected.reshape(actual.shape)
-    error = float(np.max(np.abs(actual - expected)) / max(float(np.max(np.abs(expected))), floor, 1e-30))
+    spread, largest = float(np.max(expected) - np.min(expected)), float(np.max(np.abs(expected)))
+    error = float(np.max(np.abs(actual - expected)) / max(spread, LEAST * largest, floor, 1e-30))
     if not error <= allowed:
         raise UnsupportedModel(
-            f"the canonical network differs from the file by {error:.1e} of the largest output (allowed {allowed:.0e})"
+            f"the canonical network differs from the file by {error:.1e} of its outputs' spread (allowed {allowed:.0e})"
         )
     return error
 

@@ -50,3 +50,15 @@ def test_logits_that_were_reshaped_are_seen_too() -> None:
     wrong = replace(net, layers=(replace(conv, weight=conv.weight * np.float32(1.01)), flat))
     with pytest.raises(mr.UnsupportedModel, match="differs from the file by"):
         verify(wrong, model)
+
+
+def test_what_all_logits_have_in_common_hides_no_wrong_weight() -> None:
+    sketch = Sketch(6)
+    scores = sketch.node("Gemm", "x", sketch.normal(6, 3), sketch.const(np.full(3, 1000.0)))
+    model = sketch.model(scores)
+    net = mr.load(model)
+    (layer,) = net.layers
+    assert isinstance(layer, Dense)
+    wrong = replace(net, layers=(replace(layer, weight=layer.weight * np.float32(1.03)),))
+    with pytest.raises(mr.UnsupportedModel, match="of its outputs' spread"):
+        verify(wrong, model)
