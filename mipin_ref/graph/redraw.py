@@ -69,7 +69,7 @@ def redraw(net: Network, tensors: Collection[str], seed: int = 0) -> Network:
 
 def reweighted(net: Network, arrays: Mapping[str, Mapping[str, Any]]) -> Network:
     """The network with other trained arrays in some layers, by output and name; sha256 as `redraw` has it."""
-    layers = tuple(replace(layer, **arrays.get(layer.output, {})) for layer in net.layers)
+    layers = tuple(replace(one, **arrays[one.output]) if one.output in arrays else one for one in net.layers)
     # The file itself has the old weights.
     changed = replace(net, layers=layers, file=None)
     return replace(changed, sha256=hashlib.sha256(written(changed)).hexdigest())

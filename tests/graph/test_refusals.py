@@ -226,7 +226,7 @@ def test_two_inputs() -> None:
     told = str(refusal(sketch, sketch.node("Add", "x", "y")))
     assert told == (
         "the network has 2 inputs, 'x' float [N, 4], 'y' float [N, 4]: bind all but the one to explain to a value, "
-        "option 'given'"
+        "option 'given', or name it, option 'input', where x holds values of all"
     )
 
 
@@ -242,9 +242,9 @@ def test_inputs_sizes_and_outputs_are_asked_for_in_one_message() -> None:
     assert str(caught.value) == (
         "the network has 2 outputs (one, other): name the one to explain, option 'output'; the network has 3 inputs, "
         "'x' float [batch, 3, H, W], 'mask' float [batch, 3, H, W], 'state' float [2, batch, 4]: bind all but the one "
-        "to explain to a value, option 'given'; the file leaves axes 2 (H), 3 (W) of input 'x' float "
-        "[batch, 3, H, W], axes 2 (H), 3 (W) of input 'mask' float [batch, 3, H, W] open: give the sizes of a sample "
-        "of the one to explain, option 'input_shape'"
+        "to explain to a value, option 'given', or name it, option 'input', where x holds values of all; the file "
+        "leaves axes 2 (H), 3 (W) of input 'x' float [batch, 3, H, W], axes 2 (H), 3 (W) of input 'mask' float "
+        "[batch, 3, H, W] open: give the sizes of a sample of the one to explain, option 'input_shape'"
     )
     with pytest.raises(mr.UnsupportedModel) as refused:
         mr.load(sketch.model(out, other), output="one", input_shape={"x": (3, 4, 4)})
@@ -261,7 +261,9 @@ def test_sizes_that_the_network_cannot_take() -> None:
     out = sketch.dense(sketch.node("Flatten", joined), 18, 3)
     with pytest.raises(mr.UnsupportedModel) as caught:
         mr.load(sketch.model(out), input_shape={"x": (2, 7)})
-    assert str(caught.value).startswith("onnxruntime cannot run the file on samples of 2×7 (")
+    assert str(caught.value).startswith(
+        "the network cannot take samples of 2×7, which option 'input_shape' asks for (onnxruntime: "
+    )
     assert "\n" not in str(caught.value)
     assert "Sin 'the_sin0' (no inverse is known for this operator)" in caught.value.nodes
 
