@@ -145,7 +145,7 @@ def half_precision(original: ModelProto) -> set[str]:
 
 
 def _error(actual: HostArray, expected: HostArray, allowed: float, floor: float = 0.0) -> float:
-    """The difference relative to how far the values lie apart; to LEAST of the largest, or `floor`, where that is more."""
+    """The difference relative to how far values lie apart; to LEAST of the largest, or `floor`, where that is more."""
     if expected.size != actual.size:
         raise UnsupportedModel(
             f"the file computes {expected.size} outputs where the canonical network has {actual.size}"

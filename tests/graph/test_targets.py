@@ -102,7 +102,7 @@ def test_integers_of_numpy(target: Any) -> None:
         ((0, 0, "1"), "a tuple of 3 integers"),
         ((0, 0, None), "a tuple of 3 integers"),
         ((0, (0,), 1), "a tuple of 3 integers"),
-        ("(0, 0, 0)", "a class index, several, or 'all'"),
+        ("(0, 0, 0)", "a tuple of 3 integers|a class index, several, or 'all'"),
         (None, "integer"),
         (1.5, "integer"),
         ((10**30, 0, 0), "out of range"),
