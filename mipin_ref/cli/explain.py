@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
+from shlex import quote
 
 import mipin_ref as mr
 from mipin_ref.cli.explain_asked import asked_of
@@ -73,9 +74,10 @@ def explain(options: Namespace) -> int:
         print(f"and {len(paths) - 5:,} pictures between the last two")
     for line in told_of_turned(options.images, explainer.data):
         print(line)
+    same = "" if options.key is None else f" --key {quote(options.key)}"
     print(
-        f"next: open {paths[0]} in a browser; other methods beside this one: mipin compare {options.model} "
-        f"{options.images} -o report.html"
+        f"next: open {paths[0]} in a browser; other methods beside this one: mipin compare {quote(options.model)} "
+        f"{quote(options.images)}{same} -o report.html"
     )
     return code
 

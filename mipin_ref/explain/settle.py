@@ -34,6 +34,7 @@ from mipin_ref.panel.fallback import fallback_method
 from mipin_ref.panel.mip_in import InverseFitting, MipIn
 from mipin_ref.panel.registry import make_method, method_named
 from mipin_ref.progress import progress_bar
+from mipin_ref.text import one_line
 
 BATCH = 32
 """Samples that are read and predicted at a time."""
@@ -49,9 +50,13 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
     """
     instead = _instead(net, asked)
     if instead is not None:
-        tell(instead.line)
         asked = replace(asked, method=instead.method, at=None, options={}, dtype=None, calibration=None)
     method = method_named(asked.method)
+    if not method.forward_only:
+        inverted(net, method.name)
+    alone = instead.line if instead is not None else _run_alone(net, model, method)
+    if alone is not None:
+        tell(alone)
     names = class_names_of(net, asked.class_names, model)
     inverses = None
     if asked.inverse is not None:
@@ -90,12 +95,20 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         names=names,
         tensor=way.tensor,
         inverses=way.inverses,
-        lines=[*([] if instead is None else [instead.line]), *([read.chosen.line] if guessed else []), *way.lines],
+        lines=[*([] if alone is None else [alone]), *([read.chosen.line] if guessed else []), *way.lines],
         facts=[*way.facts, *([("preprocessing", read.chosen.named)] if read.chosen.named else [])],
         header={**way.header, "method": method.name, "follows_logit": method.follows_logit},
         run=way.run,
         shows_progress=method.many_passes and asked.progress,
     )
+
+
+def _run_alone(net: Net, model: Path | None, method: type[Method]) -> str | None:
+    """What is said of a file without an inverse that is explained by the method asked for; None of a network."""
+    if not isinstance(net, ForwardOnly) or not method.forward_only:
+        return None
+    name = "this file" if model is None else one_line(model.name)
+    return f"{name}: explained by its forward pass alone, {net.reason}"
 
 
 def _read(net: Net, model: Path | None, asked: Asked, fitted: Fitted | None, tell: Tell, cache: Cache) -> Read:

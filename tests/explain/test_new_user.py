@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_the_second_run_fits_nothing(
     assert "kept" not in capsys.readouterr().out
     assert main(["explain", "net.onnx", "photos", "--no-cache"]) == 0
     assert "kept" not in capsys.readouterr().out
+
+
+def test_the_command_that_is_told_next_can_be_run_as_it_stands(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (3, 3, SIDE, SIDE), np.uint8)
+    np.savez("my images.npz", held_out=x)
+    assert main(["explain", "net.onnx", "my images.npz", "--key", "held_out", "--method", "gradient"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    _, told = last.split("mipin ")
+    assert main([*shlex.split(told), "--methods", "gradient"]) == 0
+    assert Path("report.html").is_file()
 
 
 def test_python_gives_what_the_command_writes(here: Path) -> None:

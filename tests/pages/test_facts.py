@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
@@ -12,11 +13,16 @@ import tomllib
 
 import mipin_ref as mr
 from mipin_ref import store
+from mipin_ref.cli.dispatch import MODULES
 from mipin_ref.cli.evaluate import command
+from mipin_ref.cli.evaluate.measure import MEASURES
+from mipin_ref.data.presets import PRESETS
 from mipin_ref.golden import case
 from mipin_ref.graph.ops import HANDLERS
+from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes import checkpoint
 from mipin_ref.layers import KINDS
+from mipin_ref.panel.registry import method_named
 from tests.pages.page import README, ROOT, TEXTS
 from tests.test_imports import ALLOWED, GROUND, INSIDE
 
@@ -32,6 +38,30 @@ def test_every_operator_that_loads_is_named() -> None:
 def test_every_method_is_named() -> None:
     cells = [line.split("|")[1] for line in TEXTS["mipin_ref/methods/README.md"].splitlines() if line.startswith("|")]
     assert set(mr.methods()) <= set(re.findall(r"`([a-z+-]+)`", "\n".join(cells)))
+
+
+def test_every_option_of_a_method_is_in_its_row() -> None:
+    """The options of a fit, which MIP-IN takes, stand in the table of these."""
+    rows = [line.split("|") for line in TEXTS["mipin_ref/methods/README.md"].splitlines() if line.startswith("| `")]
+    told = {name: row[4] for row in rows for name in re.findall(r"`([a-z0-9+-]+)`", row[1])}
+    of_a_fit = set(inspect.signature(mr.fit).parameters)
+    asked = {name: set(method_named(name).option_names()) for name in mr.methods()}
+    missing = {
+        (n, o) for n, options in asked.items() for o in options - of_a_fit if not re.search(rf"\b{o}\b", told[n])
+    }
+    assert sum(map(len, asked.values())) > 30
+    assert not missing
+
+
+def test_every_command_is_in_the_table_of_the_readme() -> None:
+    rows = [line.split("|")[1] for line in TEXTS["README.md"].splitlines() if line.startswith("| `mipin ")]
+    assert {name for row in rows for name in re.findall(r"`mipin (\w+)", row)} == set(MODULES)
+
+
+def test_every_preset_and_every_measure_is_named() -> None:
+    readme, metrics = TEXTS["README.md"], TEXTS["mipin_ref/metrics/README.md"]
+    assert set(PRESETS) <= set(re.findall(r"`(\w+)`", readme[readme.index("`--preprocess PRESET`") :]))
+    assert set(MEASURES) == set(re.findall(r"^\| `mipin evaluate (\w+) ", metrics, re.M))
 
 
 def test_every_kind_of_layer_is_in_the_golden_format() -> None:
@@ -72,6 +102,7 @@ def test_options_of_a_fit_are_named_with_their_defaults() -> None:
     stated = re.findall(r"`(\w+)` \(([^)]+)\)", "\n".join(line.split("|")[1] for line in table))
     options = inspect.signature(mr.fit).parameters
     assert len(stated) > 10
+    assert {field.name for field in dataclasses.fields(Options)} <= {name for name, _ in stated}
     for name, default in stated:
         assert options[name].default == ast.literal_eval(default), name
 

@@ -21,6 +21,19 @@ METHODS = (
     "pattern-attribution",
     GRAD_CAM,
 )
+WITHOUT_ROWS = (
+    "grad-cam++",
+    "hires-cam",
+    "layer-cam",
+    "eigen-cam",
+    "score-cam",
+    "rise",
+    "occlusion",
+    "kernel-shap",
+)
+"""Methods of the package that these tables leave out: the paper measures none of them, the first four differ from
+Grad-CAM in how its one map is weighted, and the others take hundreds of forward passes a sample.
+"""
 
 TITLES = {MIPIN: "mip-in, pixels"}
 """Rows whose name alone does not say what they are."""

@@ -11,8 +11,8 @@ from mipin_ref.report.explained.told import Array
 from mipin_ref.report.signed_png import CUT, contrast_scale
 
 LEGEND = (
-    f"red speaks for the class, blue against it; each row has one scale for all its classes: colours are full from the "
-    f"{CUT:g}th percentile of its magnitudes on, which stands there"
+    f"red speaks for the class, blue against it; each row has a scale of its own, one for all its classes, which "
+    f"stands below their names: colours are full from the {CUT:g}th percentile of its magnitudes on"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -81,6 +82,18 @@ def test_the_page_holds_the_maps_of_all_classes_on_one_scale(tmp_path: Path) -> 
     sources = [one for one in document.all("img") if "source signal" in str(one["alt"])]
     assert len(sources) == 3
     assert all(one["alt"] is not None for one in document.all("img"))
+
+
+def test_a_page_of_one_class_a_row_offers_no_other(tmp_path: Path) -> None:
+    several, text, _ = written(tmp_path / "several", "image", images(2))
+    assert len([one for one in several.all("input") if one.get("name") == "rank"]) == 3
+    assert "<kbd>1</kbd> to <kbd>3</kbd> the class in the row" in text
+    alone = [replace(sample, classes=sample.classes[:1]) for sample in images(2)]
+    document, text, _ = written(tmp_path / "alone", "image", alone)
+    assert not document.all("input")
+    assert "Class explained, in every row" not in text
+    assert "the class in the row" not in text
+    assert "the next row and the one before" in text
 
 
 def test_large_maps_are_reduced_to_means_and_it_is_said(tmp_path: Path) -> None:
