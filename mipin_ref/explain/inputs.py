@@ -60,7 +60,10 @@ class Inputs:
 
     def open(self, preprocessing: Preprocessing | None) -> Samples:
         """The samples under a preprocessing; None where they are what the network reads. Raises as `of` does."""
-        known = None if preprocessing is None else replace(preprocessing, shape=self.shape, exif=self.exif)
+        known = preprocessing
+        if known is not None:
+            # What was fitted on images as they are stored explains such.
+            known = replace(known, shape=self.shape, exif=known.exif and self.exif)
         if isinstance(self.given, str | os.PathLike):
             data = open_data(self.given, key=self.key, preprocessing=known or replace(AS_STORED, shape=self.shape))
         elif _are_files(self.given):

@@ -98,7 +98,8 @@ def _pictures(explainer: Explainer, x: HostArray, start: int, stop: int) -> Host
     inputs = explainer.inputs
     if not inputs.pixels:
         return np.stack([to_picture(one, one) for one in _last(x.astype(np.float64), inputs)])
-    stored = inputs.open(Preprocessing(1.0))
+    known = explainer.data.source.preprocessing
+    stored = inputs.open(Preprocessing(1.0, exif=known is None or known.exif))
     rows = np.asarray(explainer.rows[start:stop], np.int64)
     return np.rint(_last(stored[rows], inputs)).clip(0, 255).astype(np.uint8)
 
