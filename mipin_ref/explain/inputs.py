@@ -30,13 +30,14 @@ AS_STORED = Preprocessing()
 class Inputs:
     """Samples of a network's input that are still stored.
 
-    given: a folder, a file, a list of image files, or an array; shape: of the network's input; whole: whether it holds
-    integers; key: array of an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored;
-    stored_sample: the shape of one as it is stored; channels: of two axes the one that holds channels, counted with the
-    batch, None where none does.
+    given: a folder, a file, a list of image files, or an array; inputs: of the network, the explained one first, of
+    which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of an
+    .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the shape of
+    one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where none does.
     """
 
     given: Any
+    inputs: tuple[str, ...]
     shape: Shape
     whole: bool
     key: str | None
@@ -52,7 +53,7 @@ class Inputs:
     ) -> Inputs:
         """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
         channels = net.channels if isinstance(net, Inputs) else _channels_of(net)
-        made = cls(given, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
+        made = cls(given, net.inputs, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
@@ -64,13 +65,25 @@ class Inputs:
         if known is not None:
             # What was fitted on images as they are stored explains such.
             known = replace(known, shape=self.shape, exif=known.exif and self.exif)
-        if isinstance(self.given, str | os.PathLike):
+        if len(self.inputs) > 1:
+            data = self._together(known)
+        elif isinstance(self.given, str | os.PathLike):
             data = open_data(self.given, key=self.key, preprocessing=known or replace(AS_STORED, shape=self.shape))
         elif _are_files(self.given):
             data = open_images([Path(one) for one in self.given], known or replace(AS_STORED, shape=self.shape))
         else:
             data = as_samples(_channels_as(self.given, self.shape), known, whole=self.whole)
         return data if self.limit is None else first(data, self.limit)
+
+    def _together(self, preprocessing: Preprocessing | None) -> Samples:
+        """The same with the samples of the other inputs."""
+        if self.key is not None:
+            raise InvalidData(
+                f"{self.described()}: the network reads several inputs, each under its own name; leave the key out"
+            )
+        if _are_files(self.given):
+            raise InvalidData("image files hold one input, and the network reads several: give an .npz file of them")
+        return as_samples(self.given, preprocessing, whole=self.whole, inputs=self.inputs)
 
     @property
     def input_shape(self) -> Shape:

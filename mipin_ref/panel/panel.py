@@ -35,9 +35,9 @@ class Panel:
     array, path, or anything with len() and slicing; None where none of them is to be.
     net: what `open_any` gives; of a file without layers other methods than those of the forward pass fail.
     names: of the methods, as of `methods()`, in the order wanted; where None all that the network allows.
-    fit_options: of `fit`, for MIP-IN; fitted_to: the tensor at which all that is fitted ends, where an option of the fit
-    says no other: inverses and patterns; None for the input; method_options: options by a method's name; backend, dtype,
-    memory: as in `fit`.
+    fit_options: of `fit`, for MIP-IN; fitted_to: the tensor at which inverses and patterns end, where an option of the
+    fit says no other, None for the input; method_options: options by a method's name; backend, dtype, memory: as in
+    `fit`.
     Raises InvalidData, with the nearest names, for an unknown method, and for options that are not the method's.
 
     failures: name -> why `attempt` found a method to fail on this network. Inverses stay, one a class asked for.
