@@ -66,7 +66,7 @@ def test_what_to_say_of_inputs_is_told_alike(tmp_path: Path, capsys: pytest.Capt
     assert main(["inspect", str(tmp_path / "open.onnx")]) == 2
     assert capsys.readouterr().err == f"mipin: {caught.value}, as --input-shape x:1x4x100\n"
     named = re.findall(r"option '(\w+)'", str(caught.value))
-    assert named == ["given", "input_shape"]
+    assert named == ["given", "input", "input_shape"]
     with pytest.raises(SystemExit):
         main(["inspect", "--help"])
     shown = capsys.readouterr().out

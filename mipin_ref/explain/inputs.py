@@ -31,9 +31,10 @@ class Inputs:
     """Samples of a network's input that are still stored.
 
     given: a folder, a file, a list of image files, or an array; inputs: of the network, the explained one first, of
-    which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of an
-    .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the shape of
-    one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where none does.
+    which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of
+    an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the
+    shape of one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where
+    none does.
     """
 
     given: Any

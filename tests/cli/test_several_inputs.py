@@ -68,16 +68,13 @@ def test_what_was_fitted_on_other_values_of_the_other_input_is_not_taken(capsys:
     told = []
     for change in (0, 0, 1):
         x = samples()
-        x["numbers"] = x["numbers"] + np.float32(change)
-        np.savez("data.npz", **x)
+        np.savez("data.npz", x=x["x"], numbers=x["numbers"] + np.float32(change))
         assert explain("--target", "1", "-o", "out") == 0
         told.append("kept from an earlier run" in capsys.readouterr().out)
     assert told == [False, True, False]
 
 
 def test_methods_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
-    data = {name: np.ascontiguousarray(value) for name, value in samples().items()}
-    np.savez("data.npz", **data)
     asked = ["--methods", "mip-in,gradient,patternnet", "--limit", "4", "-o", "r.html"]
     assert main(["compare", "net.onnx", "data.npz", *INPUT, *asked]) == 0
     printed = capsys.readouterr().out
