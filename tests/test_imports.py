@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
     "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
-    | {"layers", "graph", "inverse", "methods", "panel", "report"},
+    | {"beside", "layers", "graph", "inverse", "methods", "panel", "report"},
     "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph", "beside"},
     "golden": {
         "text",

@@ -56,7 +56,6 @@ def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Sa
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
     fit_options, by_method = _method_options(options)
-    fit_options.setdefault("at", None if tensor == net.input else tensor)
     asked = methods_asked(options.methods, method_options(options.option, options.methods))
     if asked.left_out:
         print(told_of_left_out(asked.left_out), flush=True)
@@ -65,6 +64,7 @@ def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Sa
         calibration,
         names=asked.names,
         fit_options=FitOptions(**fit_options),  # type: ignore[typeddict-item]
+        fitted_to=None if tensor == net.input else tensor,
         method_options=by_method,
         backend=options.backend,
         dtype=options.dtype,

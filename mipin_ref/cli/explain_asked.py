@@ -38,6 +38,8 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
         name = "option" if given else "dtype"
         raise InvalidData(f"--{name} is for --method; an inverse was fitted with its own")
     _refuse_fitting(options, fitting)
+    if fitting is PatternFitting and options.option:
+        raise InvalidData(f"method {method!r} takes no --option but --patterns or --calibration")
     patterns = _patterns(options, net) if options.patterns is not None else None
     if patterns is not None:
         given = {"patterns": patterns}
@@ -65,6 +67,7 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
         calibration_key=options.calibration_key,
         calibration_limit=options.calibration_limit,
         fitted=None if known is None else Fitted("the patterns were fitted", known),
+        file=options.patterns,
     )
 
 
@@ -80,8 +83,6 @@ def target_of(text: str | None) -> Any:
 
 
 def _patterns(options: Namespace, net: mr.Network | ForwardOnly) -> mr.Patterns:
-    if options.option:
-        raise InvalidData(f"method {options.method!r} takes no --option but --patterns or --calibration")
     if options.calibration is not None:
         raise InvalidData(
             f"method {options.method!r} takes --patterns FILE, which `mipin patterns` writes, or --calibration DATA to "

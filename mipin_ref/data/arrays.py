@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.data.part import beside
 from mipin_ref.data.preprocessing import UNKNOWN, Preprocessing, Source
 from mipin_ref.data.readers import AS_STORED, open_data
 from mipin_ref.data.together import Together, parts
@@ -78,13 +79,14 @@ def as_samples(
     Raises InvalidData for what is none of these, and for integers held in memory unless preprocessing.scale is given:
     whether they are pixels is not known.
     """
-    if len(inputs) > 1 and not isinstance(x, Together):
+    if beside(x):
+        checked: Samples = x
+        return checked
+    if len(inputs) > 1:
         explained, others = parts(x, inputs)
         if isinstance(x, (str, os.PathLike)) and preprocessing is None:
             preprocessing = WHOLE if whole else AS_STORED
         return Together(as_samples(explained, preprocessing, whole=whole), others)
-    if isinstance(x, Together):
-        return x
     if isinstance(x, (str, os.PathLike)):
         stored_as = WHOLE if whole else AS_STORED
         return open_data(x, preprocessing=stored_as if preprocessing is None else preprocessing)

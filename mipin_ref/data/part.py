@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ class _Part:
     def files(self) -> tuple[Path, ...] | None:
         every_file = files_of(self._samples)
         return None if every_file is None else every_file[self._start : self._start + self._count]
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return beside(self._samples)
 
     @property
     def pixels(self) -> bool:
@@ -64,6 +69,35 @@ class _Part:
         return self._samples[self._start + np.arange(self._count)[index]]
 
 
+class Rows:
+    """Samples at some positions of others, read on access."""
+
+    def __init__(self, samples: Samples, rows: Sequence[int] | npt.NDArray[np.int64]) -> None:
+        self._samples, self._rows = samples, np.asarray(rows, np.int64)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return beside(self._samples)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self._rows), *self._samples.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._samples.dtype
+
+    @property
+    def source(self) -> Source:
+        return self._samples.source
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Index, /) -> npt.NDArray[Any]:
+        return self._samples[self._rows[index]]
+
+
 def names_of(samples: Samples) -> tuple[str, ...] | None:
     """The names of the files that samples come from, one each and fit to print; None where they are not images."""
     return getattr(samples, "names", None)
@@ -72,6 +106,11 @@ def names_of(samples: Samples) -> tuple[str, ...] | None:
 def files_of(samples: Samples) -> tuple[Path, ...] | None:
     """The image files that samples come from, one each; None where they are not images in files."""
     return getattr(samples, "files", None)
+
+
+def beside(samples: Any) -> tuple[str, ...]:
+    """The other inputs whose values come with samples of the explained one; none of samples of one input."""
+    return tuple(getattr(samples, "beside", ()))
 
 
 def holds_pixels(samples: Samples) -> bool:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mipin_ref.beside import by_name, joined, others_of
 from mipin_ref.data.numpy_files import members, open_npz, opened_archive
+from mipin_ref.data.part import holds_pixels
 from mipin_ref.data.preprocessing import Source
 from mipin_ref.data.view import Index, Samples
 from mipin_ref.errors import InvalidData
@@ -22,6 +23,19 @@ class Together:
 
     def __init__(self, explained: Samples, others: Mapping[str, Any]) -> None:
         self._explained, self._others = explained, others
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The other inputs."""
+        return tuple(self._others)
+
+    @property
+    def pixels(self) -> bool:
+        return holds_pixels(self._explained)
+
+    @property
+    def stored_sample(self) -> tuple[int, ...]:
+        return tuple(getattr(self._explained, "stored_sample", self._explained.shape[1:]))
 
     @property
     def shape(self) -> tuple[int, ...]:

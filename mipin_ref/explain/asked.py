@@ -22,7 +22,8 @@ Tell = Callable[[str], None]
 class Asked:
     """What a user asks for, as `explain` has it; the others say how it is run.
 
-    key, limit, exif: see `Inputs`; calibration_key, calibration_limit: the same of the calibration samples.
+    key, limit, exif: see `Inputs`; calibration_key, calibration_limit: the same of the calibration samples; fitted: how
+    the data were preprocessed that an option was fitted on; file: where that option was read.
     """
 
     images: Any
@@ -45,6 +46,7 @@ class Asked:
     calibration_key: str | None = None
     calibration_limit: int | None = None
     fitted: Fitted | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.beside import others_of
 from mipin_ref.data import Samples, files_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.explain.predict import Net
@@ -138,4 +139,7 @@ def digest_of(data: Samples, rows: Iterable[int] | None = None) -> str:
         batch: HostArray = data[chosen[start : start + size]]
         digest.update(f"{batch.dtype}".encode())
         digest.update(np.ascontiguousarray(batch).tobytes())
+        for name, values in sorted(others_of(batch).items()):
+            digest.update(f"{name!r} {values.dtype} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

@@ -14,11 +14,11 @@ from PIL import Image
 
 from mipin_ref.data import Preprocessing, Samples, Source
 from mipin_ref.data.images import opened_upright, resized_to_cover
+from mipin_ref.data.part import Rows
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.view import View
 from mipin_ref.explain.inputs import Inputs, source_files
 from mipin_ref.inverse.plan import Plan
-from mipin_ref.layers import HostArray, Shape
 
 SAMPLES = 200
 """Calibration samples that are made of fewer images."""
@@ -63,9 +63,10 @@ def calibration_from(inputs: Inputs, preprocessing: Preprocessing | None, rows: 
     """Calibration samples of what is to be explained itself.
 
     rows: the samples that can be read. Of fewer than SAMPLES images crops, flips and mosaics are made up to that many,
-    by a seeded generator; samples that are no images are taken as they are.
+    by a seeded generator; samples that are no images, and those of several inputs, are taken as they are: what another
+    input is of a crop, nobody knows.
     """
-    if inputs.kind != "image" or len(rows) >= SAMPLES:
+    if inputs.kind != "image" or len(rows) >= SAMPLES or len(inputs.inputs) > 1:
         image = inputs.kind == "image"
         chosen = _drawn(rows, MOST if image else len(rows), seed)
         of = "" if len(chosen) == len(rows) else f" of {len(rows):,}"
@@ -89,31 +90,6 @@ def calibration_from(inputs: Inputs, preprocessing: Preprocessing | None, rows: 
     of = few if len(sources) == len(rows) else f"{len(sources)} of the {len(rows)} images"
     line = f"calibration: {count} {how} of {of}, made with seed {seed}"
     return Made(build, count, line, f"{how} {count} seed {seed}", preprocessing)
-
-
-class Rows:
-    """Samples at some positions of others, read on access."""
-
-    def __init__(self, data: Samples, rows: Sequence[int]) -> None:
-        self._data, self._rows = data, np.asarray(rows, np.int64)
-
-    @property
-    def shape(self) -> Shape:
-        return (len(self._rows), *self._data.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype
-
-    @property
-    def source(self) -> Source:
-        return self._data.source
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any, /) -> HostArray:
-        return self._data[self._rows[index]]
 
 
 def few_samples(plan: Plan, samples: int) -> list[str]:

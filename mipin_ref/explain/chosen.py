@@ -139,13 +139,13 @@ def _some(data: Samples) -> Sequence[int]:
 
 def _as(inputs: Inputs, preprocessing: Preprocessing, why: str) -> Chosen:
     known = replace(preprocessing, shape=inputs.shape, exif=preprocessing.exif and inputs.exif)
-    return Chosen(known, f"preprocessing {_named(preprocessing)}" + (f", {why}" if why else ""))
+    return Chosen(known, f"preprocessing {_named(known)}" + (f", {why}" if why else ""))
 
 
 def _named(preprocessing: Preprocessing) -> str:
-    name = preset_of(preprocessing)
-    plain = replace(preprocessing, shape=None).describe()
-    return plain if name is None else f"{name} ({plain})"
+    plain = replace(preprocessing, shape=None)
+    name, turned = preset_of(plain), "" if preprocessing.exif else ", not turned by EXIF"
+    return (plain.describe() if name is None else f"{name} ({plain.describe()})") + turned
 
 
 def _read(text: str | None) -> Guess | None:

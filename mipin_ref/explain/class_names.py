@@ -107,7 +107,11 @@ def _read(path: Path) -> Any:
     """What a file of names holds: JSON, or text with a name a line."""
     content = read_bytes(path)
     if content.lstrip()[:1] in (b"[", b"{"):
-        return _inner(parse_json(content, path))
+        inner = _inner(parse_json(content, path))
+        if isinstance(inner, dict) and not all(key.isdecimal() for key in inner):
+            told = " or ".join(map(repr, KEYS))
+            raise InvalidData(f"{path}: holds no list of class names, and no object of names by index, under {told}")
+        return inner
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

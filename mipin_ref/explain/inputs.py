@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,11 +30,15 @@ AS_STORED = Preprocessing()
 class Inputs:
     """Samples of a network's input that are still stored.
 
-    given: a folder, a file, a list of image files, or an array; shape: of the network's input; whole: whether it holds
-    integers; key: array of an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored.
+    given: a folder, a file, a list of image files, or an array; inputs: of the network, the explained one first, of
+    which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of
+    an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the
+    shape of one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where
+    none does.
     """
 
     given: Any
+    inputs: tuple[str, ...]
     shape: Shape
     whole: bool
     key: str | None
@@ -41,13 +46,15 @@ class Inputs:
     exif: bool
     pixels: bool
     stored_sample: Shape
+    channels: int | None
 
     @classmethod
     def of(
         cls, net: Net | Inputs, given: Any, *, key: str | None = None, limit: int | None = None, exif: bool = True
     ) -> Inputs:
         """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
-        made = cls(given, net.input_shape, net.whole, key, limit, exif, False, net.input_shape)
+        channels = net.channels if isinstance(net, Inputs) else _channels_of(net)
+        made = cls(given, net.inputs, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
@@ -55,14 +62,29 @@ class Inputs:
 
     def open(self, preprocessing: Preprocessing | None) -> Samples:
         """The samples under a preprocessing; None where they are what the network reads. Raises as `of` does."""
-        known = None if preprocessing is None else replace(preprocessing, shape=self.shape, exif=self.exif)
-        if isinstance(self.given, str | os.PathLike):
+        known = preprocessing
+        if known is not None:
+            # What was fitted on images as they are stored explains such.
+            known = replace(known, shape=self.shape, exif=known.exif and self.exif)
+        if len(self.inputs) > 1:
+            data = self._together(known)
+        elif isinstance(self.given, str | os.PathLike):
             data = open_data(self.given, key=self.key, preprocessing=known or replace(AS_STORED, shape=self.shape))
         elif _are_files(self.given):
             data = open_images([Path(one) for one in self.given], known or replace(AS_STORED, shape=self.shape))
         else:
             data = as_samples(_channels_as(self.given, self.shape), known, whole=self.whole)
         return data if self.limit is None else first(data, self.limit)
+
+    def _together(self, preprocessing: Preprocessing | None) -> Samples:
+        """The same with the samples of the other inputs."""
+        if self.key is not None:
+            raise InvalidData(
+                f"{self.described()}: the network reads several inputs, each under its own name; leave the key out"
+            )
+        if _are_files(self.given):
+            raise InvalidData("image files hold one input, and the network reads several: give an .npz file of them")
+        return as_samples(self.given, preprocessing, whole=self.whole, inputs=self.inputs)
 
     @property
     def input_shape(self) -> Shape:
@@ -83,7 +105,7 @@ class Inputs:
     @property
     def picture(self) -> tuple[int, int] | None:
         """(H, W) of what people see of a sample; None where it is no image."""
-        geometry = image_geometry(self.shape)
+        geometry = image_geometry(self.shape) if self.channels is None else None
         if geometry is None and len(self.shape) == 1 and len(self.stored_sample) > 1:
             geometry = image_geometry(self.stored_sample)
         return None if geometry is None or self.whole else geometry[1:]
@@ -96,6 +118,11 @@ class Inputs:
         if self.picture is not None:
             return "image"
         return "signal" if len(self.shape) == 2 and max(self.shape) > 1 else "table"
+
+    @property
+    def length(self) -> int:
+        """How many steps a signal has."""
+        return prod(size for axis, size in enumerate(self.shape, 1) if axis != self.channels)
 
     @property
     def noun(self) -> str:
@@ -112,6 +139,15 @@ class Inputs:
         if isinstance(self.given, str | os.PathLike):
             return str(self.given)
         return f"{len(self.given)} files" if _are_files(self.given) else "the array given"
+
+
+def _channels_of(net: Net) -> int | None:
+    """As a layer tells it, or where there is but one channel; of [H, W] no layer does."""
+    shape = net.input_shape
+    if len(shape) != 2:
+        return None
+    told = net.channel_axis(net.input)
+    return shape.index(1) + 1 if told is None and 1 in shape else told
 
 
 def _are_files(given: Any) -> bool:

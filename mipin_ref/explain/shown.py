@@ -67,10 +67,9 @@ def _of_flat(values: HostArray, inputs: Inputs) -> HostArray:
 
 def _over_time(values: HostArray, inputs: Inputs, axis: int | None) -> HostArray:
     """[n, T]: summed over channels, as long as the input is."""
-    summed = values.sum(axis=axis or 1) if values.ndim == 3 else values.reshape(len(values), -1)
-    length = max(inputs.shape)
-    if summed.ndim == 2 and summed.shape[1] != length:
-        return resize_maps(np.ascontiguousarray(summed[:, None]), (1, length))[:, 0]
+    summed = values.sum(axis=axis or inputs.channels or 1) if values.ndim == 3 else values.reshape(len(values), -1)
+    if summed.shape[1] != inputs.length:
+        return resize_maps(np.ascontiguousarray(summed[:, None]), (1, inputs.length))[:, 0]
     return np.asarray(summed)
 
 
@@ -90,9 +89,8 @@ def values_of(explainer: Explainer, x: HostArray, start: int, stop: int) -> Host
     if inputs.kind == "image":
         return _pictures(explainer, x, start, stop)
     if inputs.kind == "signal":
-        axis = explainer.net.channel_axis(explainer.net.input)
         values = x.reshape(len(x), *inputs.shape)
-        return np.moveaxis(values, axis, 1) if axis else values
+        return np.moveaxis(values, inputs.channels, 1) if inputs.channels else values
     return x.reshape(len(x), -1)
 
 
@@ -100,7 +98,8 @@ def _pictures(explainer: Explainer, x: HostArray, start: int, stop: int) -> Host
     inputs = explainer.inputs
     if not inputs.pixels:
         return np.stack([to_picture(one, one) for one in _last(x.astype(np.float64), inputs)])
-    stored = inputs.open(Preprocessing(1.0))
+    known = explainer.data.source.preprocessing
+    stored = inputs.open(Preprocessing(1.0, exif=known is None or known.exif))
     rows = np.asarray(explainer.rows[start:stop], np.int64)
     return np.rint(_last(stored[rows], inputs)).clip(0, 255).astype(np.uint8)
 
@@ -139,7 +138,8 @@ def shown_samples(
 ) -> list[ShownSample]:
     """The samples from row `start` on, with the maps [n, ...] of each class; vocabulary: tokens by their numbers."""
     kind = shown_kind(explainer, maps[0])
-    own = kind == explainer.inputs.kind
+    # A row of values may be the input's, or those of a tensor inside, which there may be as many of.
+    own = kind == explainer.inputs.kind and (kind != "table" or results[0].tensor == explainer.net.input)
     values = values_of(explainer, x, start, start + len(x)) if own else results[0].value.reshape(len(x), -1)
     samples = []
     for n in range(len(x)):
@@ -169,8 +169,7 @@ def _source(explainer: Explainer, res: Attribution, x: HostArray, n: int) -> Hos
         pair = _last(np.concatenate([signal, x[n : n + 1]]).astype(np.float64), inputs)
         return to_picture(pair[0], pair[1])
     if inputs.kind == "signal":
-        axis = explainer.net.channel_axis(explainer.net.input)
-        return np.asarray(np.moveaxis(signal, axis, 1)[0] if axis else signal[0])
+        return np.asarray(np.moveaxis(signal, inputs.channels, 1)[0] if inputs.channels else signal[0])
     return np.asarray(signal.reshape(-1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ def by_fit(
     tell(_told_fit(len(classes), kept))
     # A fit in single precision may have turned out to need double.
     dtype = next(iter(inverses.values())).options.dtype
-    header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line}
+    told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
+    header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
     return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses)
 
@@ -127,8 +129,13 @@ def _by_fitted(
     tell(_told_tensor(part, at, asked.at))
     header: dict[str, Any] = {"options": {}, "dtype": dtype}
     calibration, facts = None, []
-    if method.fitting is not None and method.fitting.option not in asked.options:
+    assert method.fitting is not None
+    option = method.fitting.option
+    if option in asked.options:
+        header[option] = {"file": asked.file, "calibration": None, "samples": asked.options[option].samples}
+    else:
         made, _, _ = _calibration(read, asked, tell)
+        header[option] = {"file": None, "calibration": _told_path(asked), "samples": made.count}
         tell(made.line)
         header["calibration"] = made.line
         facts.append(("calibration", made.line.removeprefix("calibration: ")))
@@ -164,6 +171,11 @@ def _calibration(read: Read, asked: Asked, tell: Tell) -> tuple[Made, Samples, S
     if left_out := left_out_of(samples):
         tell(f"{given.described()}: {left_out}")
     return Made(lambda: samples, len(samples), line, "given", samples.source.preprocessing), samples, None
+
+
+def _told_path(asked: Asked) -> str | None:
+    """The path of the calibration samples; None of an array, and of samples made of what is explained."""
+    return os.fspath(asked.calibration) if isinstance(asked.calibration, str | os.PathLike) else None
 
 
 def _told(net: Net, some: Indices) -> Any:

@@ -23,8 +23,6 @@ class Fitting:
     """What is fitted, in messages: several of them."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of the fit that are a user's choice; none of a fit that is the same for all."""
-    followed: ClassVar[tuple[str, ...]] = ()
-    """Options of other fits that are no choice of its own, but say the same of it: down to which tensor, say."""
 
     def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:
         self.net, self.given = net, given

@@ -152,7 +152,6 @@ class PatternFitting(Fitting):
     option = "patterns"
     whose = "the pattern methods"
     made = "patterns"
-    followed = ("at",)
 
     def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:
         super().__init__(net, samples, given)

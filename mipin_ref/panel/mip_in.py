@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
-from mipin_ref.data import Samples, as_samples
+from mipin_ref.data import as_samples
 from mipin_ref.data.calibration import samples_like
+from mipin_ref.data.part import Rows
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.explained import deepest
 from mipin_ref.graph.forward import check_batch
@@ -142,7 +143,7 @@ class MipIn(Method):
         tensor = _ends(inverses[c] for c in classes) if tensor is None else tensor
         rows = [np.flatnonzero(targets == c) for c in classes]
         parts = [
-            inverses[c].attribute(_Rows(data, some), at=tensor, batch_size=run.batch_size)
+            inverses[c].attribute(Rows(data, some), at=tensor, batch_size=run.batch_size)
             for c, some in zip(classes, rows, strict=True)
         ]
         return _joined(parts, np.argsort(np.concatenate(rows)), targets)
@@ -211,19 +212,6 @@ def _ends(inverses: Iterable[Inverse]) -> str:
             f"the inverses end at different tensors, {ends[0]!r} and {ends[1]!r}: name one with option 'at'"
         )
     return ends[0]
-
-
-class _Rows:
-    """Samples at some positions of others, read on access."""
-
-    def __init__(self, data: Samples, rows: npt.NDArray[np.int64]) -> None:
-        self._data, self._rows = data, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: slice, /) -> npt.NDArray[Any]:
-        return self._data[self._rows[index]]
 
 
 def _joined(parts: Sequence[Attribution], order: npt.NDArray[np.int64], targets: npt.NDArray[np.int64]) -> Attribution:

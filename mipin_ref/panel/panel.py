@@ -35,7 +35,9 @@ class Panel:
     array, path, or anything with len() and slicing; None where none of them is to be.
     net: what `open_any` gives; of a file without layers other methods than those of the forward pass fail.
     names: of the methods, as of `methods()`, in the order wanted; where None all that the network allows.
-    fit_options: of `fit`, for MIP-IN; method_options: options by a method's name; backend, dtype, memory: as in `fit`.
+    fit_options: of `fit`, for MIP-IN; fitted_to: the tensor at which inverses and patterns end, where an option of the
+    fit says no other, None for the input; method_options: options by a method's name; backend, dtype, memory: as in
+    `fit`.
     Raises InvalidData, with the nearest names, for an unknown method, and for options that are not the method's.
 
     failures: name -> why `attempt` found a method to fail on this network. Inverses stay, one a class asked for.
@@ -56,6 +58,7 @@ class Panel:
         *,
         names: Sequence[str] | None = None,
         fit_options: FitOptions | None = None,
+        fitted_to: str | None = None,
         method_options: Mapping[str, Mapping[str, Any]] | None = None,
         backend: str | Backend | ModuleType = "numpy",
         dtype: str = "float64",
@@ -77,6 +80,7 @@ class Panel:
         self._given: dict[str, Any] = {"backend": backend, "dtype": dtype, "memory": memory}
         self._progress = progress
         self._fit_options: FitOptions = {**(fit_options or {})}
+        self._fitted_to = fitted_to
         self._options = {name: _options(name, options) for name, options in (method_options or {}).items()}
         for name, options in self._options.items():
             fitting = method_named(name).fitting
@@ -161,8 +165,8 @@ class Panel:
         return made
 
     def _for_fit(self, kind: type[Fitting]) -> dict[str, Any]:
-        known = (*kind.options, *kind.followed)
-        return {name: value for name, value in self._fit_options.items() if name in known}
+        given = {name: value for name, value in self._fit_options.items() if name in kind.options}
+        return given if self._fitted_to is None else {"at": self._fitted_to, **given}
 
     def _checked_classes(self, classes: Iterable[int | tuple[int, ...]]) -> set[int]:
         try:

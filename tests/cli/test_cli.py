@@ -79,8 +79,20 @@ def test_inspect_shows_every_layer_and_its_inverse(folder: Path, capsys: pytest.
 def test_an_inner_tensor_without_an_image_shape(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("fit", "net.onnx", "x.npy", "--target", "1", "--at", "flat", "-o", "flat.mipin") == 0
     assert run("explain", "net.onnx", "x.npy", "--inverse", "flat.mipin", "-o", "out") == 0
-    assert "no image shape" in capsys.readouterr().out
-    assert os.listdir("out") == ["attribution.npz"]
+    check_drawn("table", "image", len(X), capsys.readouterr().out)
+    expected = mr.fit(mr.load("net.onnx"), X, 1, at="flat").attribute(X)
+    with np.load("out/attribution.npz", allow_pickle=False) as stored:
+        assert "map" not in stored
+        assert np.array_equal(stored["contribution"], expected.contribution)
+
+
+def check_drawn(kind: str, noun: str, samples: int, printed: str) -> None:
+    """What has no places in an image is drawn as bars or curves: a drawing a sample, and no PNG."""
+    drawings = [f"overlay_{i:05d}_{noun}_{i}.svg" for i in range(samples)]
+    assert sorted(os.listdir("out")) == sorted(["attribution.npz", "explained.json", "index.html", *drawings])
+    assert os.path.join("out", drawings[-1]) in printed
+    with np.load("out/attribution.npz", allow_pickle=False) as stored:
+        assert json.loads(str(stored["header"]))["kind"] == kind
 
 
 def test_signals_without_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,8 +107,11 @@ def test_signals_without_pictures(folder: Path, capsys: pytest.CaptureFixture[st
     np.save("line.npy", rng.standard_normal((20, 2, 8)).astype(np.float32))
     assert run("fit", "line.onnx", "line.npy", "--target", "1", "-o", "line.mipin") == 0
     assert run("explain", "line.onnx", "line.npy", "--inverse", "line.mipin", "-o", "out") == 0
-    assert "no image shape" in capsys.readouterr().out
-    assert os.listdir("out") == ["attribution.npz"]
+    check_drawn("signal", "signal", 20, capsys.readouterr().out)
+    net, x = mr.load("line.onnx"), np.load("line.npy")
+    with np.load("out/attribution.npz", allow_pickle=False) as stored:
+        assert "map" not in stored
+        assert np.array_equal(stored["contribution"], mr.fit(net, x, 1).attribute(x).contribution)
 
 
 @pytest.mark.parametrize(

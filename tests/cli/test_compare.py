@@ -78,7 +78,9 @@ def test_the_page_holds_the_maps_of_the_panel_and_the_metrics(capsys: pytest.Cap
     printed = capsys.readouterr()
     assert printed.err == ""
     assert f"showing the first 3 of {SAMPLES} images" in printed.out
-    assert printed.out.endswith("report.html\n")
+    *_, path, following = printed.out.splitlines()
+    assert path == "report.html"
+    assert following == "next: open report.html in a browser; measured: mipin evaluate deletion net.onnx x.npy"
     net, x = mr.load("net.onnx"), np.load("x.npy")[:3]
     quick = [name for name, facts in METHODS.items() if not facts.many_passes]
     panel = mr.Panel(net, np.load("c.npz")["x"], names=quick, method_options={"smoothgrad": {"samples": 4}})

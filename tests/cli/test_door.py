@@ -165,7 +165,9 @@ def test_inspect_shows_the_part_of_a_target(tmp_path: Path, capsys: pytest.Captu
     assert main(["inspect", file, "--target", "3:1:1"]) == 0
     shown = capsys.readouterr().out
     assert not any(word in shown for word in ("left", "bent", "at most"))
-    assert shown.endswith("  right   3×4×4  --map attribution\n  x       2×6×6  --map contribution\n")
+    lines = shown.splitlines()
+    assert lines[-3:-1] == ["  right   3×4×4  --map attribution", "  x       2×6×6  --map contribution"]
+    assert lines[-1].startswith(f"next: mipin explain {file} IMAGES")
     assert main(["inspect", file, "--target", "0:1:1"]) == 2
     assert "between tensor 'bent' and the target: nothing is to be fitted" in capsys.readouterr().err
     assert main(["inspect", file, "--target", "6:1:1"]) == 2

@@ -59,10 +59,10 @@ def test_names_travel_to_the_arrays(folder: Path) -> None:
     np.testing.assert_array_equal(arrays["value"], PICTURES.transpose(0, 3, 1, 2) / np.float32(255))
 
 
-def test_arrays_have_no_names(folder: Path) -> None:
+def test_arrays_are_named_by_their_numbers(folder: Path) -> None:
     np.save("x.npy", PICTURES.transpose(0, 3, 1, 2))
     assert main([*EXPLAIN[:2], "x.npy", *EXPLAIN[3:]]) == 0
-    assert "names" not in stored()
+    assert stored()["names"].tolist() == [f"image {number}" for number in range(23)]
 
 
 def test_broken_images_are_named_and_the_others_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,7 @@ def test_compare_leaves_broken_images_out_too(folder: Path, capsys: pytest.Captu
         assert f"image {number}: {NAMES[number]}</span>" in page
     assert f"image 1: {NAMES[1]}" not in page
     labels = [part.partition("<")[0].partition(",")[0] for part in page.split(">label ")[1:]]
-    assert labels == ["0", "2", "0"]
+    assert labels == ["class 0", "class 2", "class 0"]
 
 
 @pytest.mark.parametrize("fitted", [(), ("--no-exif",)])

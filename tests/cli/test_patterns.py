@@ -70,11 +70,11 @@ def test_patterns_saved_and_fitted_on_the_spot(method: str, capsys: pytest.Captu
         assert header["patterns"] == {"file": file, "calibration": None if file else "data.npz", "samples": 30}
 
 
-@pytest.mark.parametrize("at", [None, "last"])
-def test_an_inverse_fitted_on_the_spot(at: str | None) -> None:
-    """As `fit` and `explain --inverse` do in two steps."""
+@pytest.mark.parametrize(("at", "tensor"), [(None, "last"), ("last", "last"), ("input", None)])
+def test_an_inverse_fitted_on_the_spot(at: str | None, tensor: str | None) -> None:
+    """As `fit` and `explain --inverse` do in two steps; the last map, unless another tensor is asked for."""
     net = mr.load("net.onnx")
-    inverse = mr.fit(net, array("fit")[:30], 1, at=at, ridge=10.0, conv_bias=True, dtype="float32")
+    inverse = mr.fit(net, array("fit")[:30], 1, at=tensor, ridge=10.0, conv_bias=True, dtype="float32")
     expected = inverse.attribute(array("x"))
     given = ("--calibration", "data.npz", "--calibration-key", "fit", "--calibration-limit", "30", "--dtype", "float32")
     options = ("--option", "ridge=10", "--option", "conv_bias=true", *(() if at is None else ("--at", at)))
@@ -86,7 +86,21 @@ def test_an_inverse_fitted_on_the_spot(at: str | None) -> None:
     assert (header["method"], header["follows_logit"], header["dtype"]) == ("mip-in", True, "float32")
     assert header["options"] == {"ridge": 10, "conv_bias": True}
     assert header["inverse"] == {"calibration": "data.npz", "samples": 30, "dtype": "float32"}
-    assert header["tensor"] == (at or net.input)
+    assert header["tensor"] == (tensor or net.input)
+
+
+@pytest.mark.parametrize(("method", "option"), [("patternnet", "patterns"), ("mip-in", "inverse")])
+def test_what_is_explained_is_fitted_on_where_nothing_else_is_given(
+    method: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Crops, flips and mosaics of the images, which is said, and stored with the arrays."""
+    assert explain("--method", method) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("calibration: ")]
+    header = json.loads(str(stored()["header"]))
+    assert header["calibration"] == line
+    assert header[option]["calibration"] is None
+    assert str(header[option]["samples"]) in line
+    assert "made with seed 0" in line
 
 
 def test_down_to_an_inner_tensor() -> None:
@@ -105,7 +119,6 @@ FIT = ("--calibration", "data.npz", "--calibration-key", "fit")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "patternnet"), "needs --patterns FILE"),
         (("--method", "patternnet", "--patterns", "net.patterns", *FIT), "and not both"),
         (("--method", "patternnet", "--calibration-limit", "3", "--patterns", "net.patterns"), "go with --calibration"),
         (("--method", "patternnet", *FIT, "--option", "samples=3"), "takes no --option"),
@@ -121,10 +134,6 @@ FIT = ("--calibration", "data.npz", "--calibration-key", "fit")
             "--patterns is for --method patternnet or pattern-attr",
         ),
         (("--method", "mip-in", "--patterns", "net.patterns"), "--patterns is for --method patternnet or pattern"),
-        (
-            ("--method", "mip-in"),
-            "needs --calibration DATA to fit an inverse on; one that `mipin fit` wrote is given as",
-        ),
         (("--method", "mip-in", *FIT, "--option", "inverse=3"), "has no option 'inverse'; its options are ridge"),
         (("--method", "mip-in", *FIT, "--option", "ridge=-3"), "ridge must be a number >= 0"),
         (("--method", "mip-in", *FIT, "--at", "lost"), "tensor 'lost' is not on the way"),

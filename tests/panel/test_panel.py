@@ -55,7 +55,8 @@ def test_every_method_is_what_it_is_alone(digits: Digits) -> None:
 def test_patterns_are_fitted_no_further_down_than_inverses(digits: Digits) -> None:
     net, x = digits
     inner = net.layers[2].output
-    panel = mr.Panel(net, x, names=["mip-in", "patternnet"], fit_options={"at": inner})
+    panel = mr.Panel(net, x, names=["mip-in", "patternnet"], fitted_to=inner)
+    assert panel.inverse(3).plan.explained == inner
     assert panel.explain("patternnet", x[:2], 3, at=inner).tensor == inner
     with pytest.raises(mr.InvalidData, match="patterns"):
         panel.explain("patternnet", x[:2], 3)

@@ -109,6 +109,7 @@ def test_tables_fit_a_terminal_and_list_what_fails(metric: str, capsys: pytest.C
     assert printed.err == ""
     lines = printed.out.splitlines()
     assert max(map(len, lines)) <= 100
+    assert lines.pop() == "next: the maps beside each other: mipin compare net.onnx data.npz -o report.html"
     rows = [name for line in lines for name in names.split(",") if line.startswith(f"{name}  ")]
     if metric == "apc":
         assert rows == ["mip-in", "patternnet"]
