@@ -110,7 +110,8 @@ def normed(build: Builder) -> None:
     channels, *size = build.shape
     every = tuple(range(1, len(size) + 2))
     choices: list[tuple[Shape, int]] = [((1,), 0)] if channels > 1 else []
-    if math.prod(size) > 1:
+    # Over the one axis of a map of one channel it is a LayerNorm: the file does not tell them apart.
+    if math.prod(size) > 1 and (channels > 1 or len(size) > 1):
         choices.append((every[1:], 0))
     if size and channels > 1 and channels % 2 == 0:
         choices.append((every, 2))
@@ -135,7 +136,7 @@ def tokens(build: Builder) -> None:
     stem, last = relu(build), len(size) + 1
     there, back = (0, *range(2, last + 1), 1), (0, last, *range(1, last))
     if draw(0, 3) == 3:
-        axis = draw(2, last)
+        axis = draw(max(2, last - 1), last)
         length = size[axis - 2]
         build.add(_token_dense(build, stem, length, length, axis))
         relu(build)
@@ -162,12 +163,13 @@ def _token_dense(build: Builder, source: str, inputs: int, outputs: int, axis: i
 
 
 def reduced(build: Builder) -> None:
-    """The mean or the sum over one axis of a map."""
+    """The mean or the sum over one axis of a map, which has more than one entry: of one it is no op."""
     draw, (_, *size) = build.draw, build.shape
-    if len(size) < 2:
+    long = [axis for axis, length in enumerate(size, 2) if length > 1]
+    if len(size) < 2 or not long:
         return layer(build)
     stem = _mixed(build, relu(build))
-    build.add(Reduce((relu_of(build, stem),), build.name(), (draw(2, len(size) + 1),), bool(draw(0, 1))))
+    build.add(Reduce((relu_of(build, stem),), build.name(), (long[draw(0, len(long) - 1)],), bool(draw(0, 1))))
     build.conv(relu(build), build.shape[0], window((1,) * len(size)))
     relu(build)
     return None
