@@ -11,6 +11,7 @@ import math
 from tests.networks.branches import convolution
 from tests.networks.builder import MAX_ELEMENTS, Builder, float32
 from tests.networks.geometry_stages import GEOMETRY_STAGES, relu
+from tests.networks.norms import EPSILON
 from tests.networks.stages import STAGES, Stage, allowed, layer, room, too_wide
 from tests.oracles.spec import (
     Activation,
@@ -121,7 +122,7 @@ def normed(build: Builder) -> None:
     alone = (channels, *(1 for _ in size))
     scale, shift = float32(0.5 + build.rng.random(alone)), build.normal(alone, 0.3)
     centred = bool(draw(0, 2)) or groups > 0
-    build.add(Norm((stem,), build.name(), axes, scale, shift, 1, centred, 1e-3, groups))
+    build.add(Norm((stem,), build.name(), axes, scale, shift, 1, centred, EPSILON, groups))
     if draw(0, 1) and allowed(build, 1) and room(build, stem):
         build.add(Add((_mixed(build, build.last), stem), build.name()))
     relu(build)
@@ -146,7 +147,7 @@ def tokens(build: Builder) -> None:
     if channels > 1 and draw(0, 1):
         alone = (*(1 for _ in size), channels)
         scale, shift = float32(0.5 + build.rng.random(alone)), build.normal(alone, 0.3)
-        name = build.add(Norm((stream,), build.name(), (last,), scale, shift, last, epsilon=1e-3))
+        name = build.add(Norm((stream,), build.name(), (last,), scale, shift, last, epsilon=EPSILON))
     wide = draw(1, max(1, min(4, MAX_ELEMENTS // math.prod(size))))
     hidden = relu_of(build, build.add(_token_dense(build, name, channels, wide, last)))
     made = build.add(_token_dense(build, hidden, wide, channels, last))
