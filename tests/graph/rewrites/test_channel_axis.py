@@ -10,7 +10,19 @@ from tests.graph.sketch import Sketch
 from tests.networks import random_graph, seeded, to_onnx
 from tests.networks.state_stages import EVERY_STAGE
 from tests.oracles.channels import channel_axes
-from tests.oracles.spec import Activation, Add, Conv, Dense, MaxPool, Op, Reshape, TokenDense, Transpose, tensor_shapes
+from tests.oracles.spec import (
+    Activation,
+    Add,
+    ChannelAffine,
+    Conv,
+    Dense,
+    MaxPool,
+    Op,
+    Reshape,
+    TokenDense,
+    Transpose,
+    tensor_shapes,
+)
 
 
 def axes(ops: list[Op], shape: tuple[int, ...]) -> dict[str, int | None]:
@@ -96,6 +108,24 @@ def test_a_reader_behind_element_wise_operators_counts_more_than_the_writer() ->
         "conv": 3,
         "input": 1,
     }
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_a_batch_normalisation_has_them_on_axis_1(normalised: bool) -> None:
+    """Arithmetic with constants hands the question on, to a Dense on tokens behind it."""
+    rng = np.random.default_rng(0)
+    alone = (4,) if normalised else (4, 1)
+    ops: list[Op] = [
+        Activation(("input",), "tanh", "Tanh"),
+        ChannelAffine(("tanh",), "scaled", 1 + rng.random(alone), rng.random(alone)),
+        Activation(("scaled",), "relu", "Relu"),
+        TokenDense(("relu",), "tokens", rng.standard_normal((5, 3)), rng.standard_normal(3), 2),
+        Reshape(("tokens",), "flat", (12,)),
+        Dense(("flat",), "scores", rng.standard_normal((12, 3))),
+    ]
+    net = mr.load(to_onnx(ops, (4, 5)))
+    assert net.told_axis("relu") == 2
+    assert {net.told_axis(name) for name in ("input", "tanh")} == {1 if normalised else 2}
 
 
 @pytest.mark.slow
