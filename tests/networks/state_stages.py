@@ -42,7 +42,7 @@ def gated(build: Builder) -> None:
     if too_wide(build) or not allowed(build, 1) or room(build, build.last) < 2:
         return layer(build)
     stem = relu(build)
-    content = stem if draw(0, 1) else relu_of(build, _mixed(build, stem))
+    content = stem if draw(0, 1) and not squashed(build, stem) else relu_of(build, _mixed(build, stem))
     source, rank = stem, len(build.shapes[stem]) - 1
     kind = draw(0, 2) if rank else 0
     if kind == 1:
@@ -60,6 +60,17 @@ def gated(build: Builder) -> None:
         build.add(Add((build.last, stem), build.name()))
     relu(build)
     return None
+
+
+def squashed(build: Builder, name: str) -> bool:
+    """Whether a tensor comes of a Sigmoid and the like through operators of one operand, as gates do."""
+    maker = {op.output: op for op in build.ops}
+    while name in maker and len(maker[name].inputs) == 1:
+        op = maker[name]
+        if isinstance(op, Activation) and op.kind in ("Sigmoid", "HardSigmoid", "Tanh"):
+            return True
+        name = op.inputs[0]
+    return False
 
 
 def relu_of(build: Builder, source: str) -> str:
