@@ -29,10 +29,11 @@ def file_itself(
     layouts: Mapping[str, Layout],
     held: Mapping[str, Held],
     apart: int | None,
+    work: int,
 ) -> Stem:
     """What makes these tensors of layers: the nodes of the file, and a DequantizeLinear behind those held as integers.
 
-    layouts: by tensor of the file.
+    layouts: by tensor of the file; work: of a sample, in multiply-adds.
     """
     taken = {name: held[name].name if name in held else name for name in tensors}
     small = ModelProto()
@@ -49,7 +50,7 @@ def file_itself(
     offered = dict.fromkeys(names.values())
     small.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in offered)
     places = {name: layouts[source] for name, source in taken.items()}
-    return Stem(small.SerializeToString(), bound, places, apart, 0, names)
+    return Stem(small.SerializeToString(), bound, places, apart, work, names)
 
 
 def samples_a_run(file: Stem) -> int | None:

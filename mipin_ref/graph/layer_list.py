@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mipin_ref.display import InNotebook, OneLine
+from mipin_ref.graph.channel_axes import carried_axes, told_axes
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import Layer, Shape, Wired
 
@@ -132,14 +133,14 @@ class LayerList(OneLine, InNotebook):
     def channel_axis(self, name: str) -> int | None:
         """The axis, counted with the batch, that holds the channels of a tensor; None where it has none.
 
-        It is what a Conv or a pool calls axis 1, carried to its neighbours by the layers that keep axes apart. Where
-        none is near, see `usual_axis`.
+        It is what `told_axis` says, or what that says of a tensor that layers lead to which keep axes apart. Where none
+        is near, see `usual_axis`.
         """
-        return self._channel_axes[name] if name in self._channel_axes else usual_axis(self.shapes[name])
+        return self._carried[name] if name in self._carried else usual_axis(self.shapes[name])
 
     def told_axis(self, name: str) -> int | None:
-        """The same as a layer tells it, near or far; None where none does."""
-        return self._channel_axes.get(name)
+        """The same as its readers tell it, else its writer (method, section 10); None where none does."""
+        return self._told.get(name)
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -147,20 +148,9 @@ class LayerList(OneLine, InNotebook):
         return image_size(self.input_shape, self.channel_axis(self.input))
 
     @cached_property
-    def _channel_axes(self) -> dict[str, int]:
-        axis_of: dict[str, int] = {}
-        for layer in self.layers:
-            if layer.channels is not None:
-                axis_of.update({layer.input: layer.channels, layer.output: layer.channels})
-        known = -1
-        while known < len(axis_of):
-            known = len(axis_of)
-            for layer in self.layers:
-                if (axes := layer.axes) is None:
-                    continue
-                for name in layer.inputs:
-                    if name in axis_of:
-                        axis_of.setdefault(layer.output, axes.index(axis_of[name]))
-                    elif layer.output in axis_of:
-                        axis_of[name] = axes[axis_of[layer.output]]
-        return axis_of
+    def _told(self) -> dict[str, int]:
+        return told_axes(self.layers, self.consumers)
+
+    @cached_property
+    def _carried(self) -> dict[str, int]:
+        return carried_axes(self.layers, self._told)

@@ -245,5 +245,6 @@ def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measur
     layers |= {one.tensor for one in drafted.blurred.values()} - {bound.data}
     tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.layouts.keys()]
     apart = measure.apart if reached.problems else None
-    file = file_itself(needed, bound, tensors, drafted.layouts, drafted.held, apart)
+    work = sum(layer.work for layer in drafted.layers)
+    file = file_itself(needed, bound, tensors, drafted.layouts, drafted.held, apart, work)
     return file if apart is not None else replace(file, apart=samples_a_run(file))

@@ -15,7 +15,10 @@ from mipin_ref.layers.kind import HostArray, States, Writer
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Affine(Unweighted, Linear, ElementWise):
-    """x -> x · scale + shift; both of the rank of the per-sample shape, with axes of length one where constant."""
+    """x -> x · scale + shift; both of the rank of the per-sample shape, with axes of length one where constant.
+
+    told: the axis of the channels of a batch normalisation, counted with the batch; None of arithmetic with constants.
+    """
 
     kind = "Affine"
     inverse = "own"
@@ -28,12 +31,16 @@ class Affine(Unweighted, Linear, ElementWise):
     rearranges = False
     mixes = False
     carries = False
-    channels = None
     fires = False
     keeps_zero = False
     averages = False
     scale: HostArray
     shift: HostArray
+    told: int | None = None
+
+    @property
+    def channels(self) -> int | None:
+        return self.told
 
     def never_negative(self, inputs: bool) -> bool:
         return inputs and bool(np.all(self.scale >= 0) and np.all(self.shift >= 0))

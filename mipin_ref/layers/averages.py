@@ -29,6 +29,7 @@ class _Average(Unweighted, Linear, KeepsAxes, Untrained, group=True):
     mixes = True
     carries = True
     channels = 1
+    hands_on = False
     fires = False
     keeps_zero = False
     averages = True

@@ -25,6 +25,7 @@ class Dense(Shared):
     mixes = True
     carries = False
     channels = None
+    hands_on = False
     fires = False
     keeps_zero = False
     axes = None

@@ -34,6 +34,7 @@ class Gate(Stateful, KeepsAxes, Untrained):
     mixes = False
     carries = False
     channels = None
+    hands_on = True
     fires = False
     keeps_zero = True
     function: Literal["Mul", "Div"]

@@ -36,6 +36,7 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     mixes = False
     carries = True
     channels = None
+    hands_on = False
     fires = False
     keeps_zero = True
     averages = True
@@ -125,6 +126,7 @@ class Where(Unweighted, KeepsAxes, Untrained):
     mixes = False
     carries = True
     channels = None
+    hands_on = True
     fires = False
     keeps_zero = True
     mask_set: HostArray

@@ -212,6 +212,8 @@ class KeepsAxes(Layer, group=True):
 class ElementWise(KeepsAxes, group=True):
     """A kind whose signals come back element by element."""
 
+    hands_on = True
+
     def leads(self, wanted: Flags, slot: int) -> Flags:
         return wanted
 

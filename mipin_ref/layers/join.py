@@ -41,6 +41,7 @@ class Add(_Join):
 
     kind = "Add"
     joint_name = "Add"
+    hands_on = True
     carries = False
     keeps_zero = False
 
@@ -72,6 +73,7 @@ class Concat(_Join):
 
     kind = "Concat"
     joint_name = "Concat"
+    hands_on = False
     carries = True
     keeps_zero = True
     axis: int

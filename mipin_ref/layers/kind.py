@@ -139,7 +139,9 @@ class Layer(Wired):
     sample_rows: whether a sample is one row of the fit, not each location;
     rearranges: whether the output holds just the input's values, in another shape or order;
     mixes: whether an output is made of several features or locations;
-    carries: whether an output that comes out of values behind an activation still counts as one.
+    carries: whether an output that comes out of values behind an activation still counts as one;
+    hands_on: whether its neighbours tell for it which axis holds channels (method, section 10): what is element-wise,
+    and a Transpose.
     """
 
     inverse: ClassVar[Inverse]
@@ -150,6 +152,7 @@ class Layer(Wired):
     rearranges: ClassVar[bool]
     mixes: ClassVar[bool]
     carries: ClassVar[bool]
+    hands_on: ClassVar[bool]
 
     @property
     @abstractmethod
@@ -239,6 +242,7 @@ QUESTIONS = (
     *("kind", "inverse", "inverse_name", "joint_name", "intercept", "sample_rows", "rearranges", "mixes"),
     *(
         "carries",
+        "hands_on",
         "channels",
         "fires",
         "keeps_zero",

@@ -32,6 +32,7 @@ class MaxPool(Switched, KeepsAxes, Untrained):
     mixes = True
     carries = True
     channels = 1
+    hands_on = False
     fires = False
     keeps_zero = True
     window: Window

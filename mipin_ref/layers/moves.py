@@ -36,6 +36,7 @@ class Reshape(_Move):
 
     kind = "Reshape"
     joint_name = "Reshape"
+    hands_on = False
     cut = None
     rearranges = True
     axes = None
@@ -68,6 +69,7 @@ class Transpose(_Move):
 
     kind = "Transpose"
     joint_name = "Transpose"
+    hands_on = True
     cut = None
     rearranges = True
     perm: tuple[int, ...]
@@ -107,6 +109,7 @@ class Slice(_Move, KeepsAxes):
 
     kind = "Slice"
     joint_name = "Slice"
+    hands_on = False
     rearranges = False
     begin: tuple[int, ...]
     end: tuple[int, ...]
@@ -161,6 +164,7 @@ class Pad(_Move, KeepsAxes):
 
     kind = "Pad"
     joint_name = "Pad"
+    hands_on = False
     cut = None
     rearranges = False
     begin: tuple[int, ...]

@@ -31,6 +31,7 @@ class Reduce(Unweighted, Linear, KeepsAxes, Untrained):
     columns = 0
     rearranges = False
     mixes = True
+    hands_on = False
     carries = True
     fires = False
     keeps_zero = False

@@ -44,6 +44,7 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     mixes = True
     carries = True
     channels = 1
+    hands_on = False
     fires = False
     keeps_zero = False
     averages = True

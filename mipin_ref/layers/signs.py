@@ -25,6 +25,7 @@ class _Signed(Unweighted, KeepsAxes, Untrained, group=True):
     mixes = False
     carries = False
     channels = None
+    hands_on = True
     fires = False
 
     def never_negative(self, inputs: bool) -> bool:

@@ -29,6 +29,7 @@ class TokenDense(Located, KeepsAxes):
     intercept = True
     rearranges = False
     mixes = True
+    hands_on = False
     carries = False
     fires = False
     keeps_zero = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
 from mipin_ref.graph import front
+from mipin_ref.graph.forward import Recorder
+from tests.graph.quantising import FORMATS, chain, samples, static
 
 
 def looping() -> ModelProto:
@@ -71,3 +74,17 @@ def test_whether_samples_mix_is_asked_within_a_time(monkeypatch: pytest.MonkeyPa
     started = time.monotonic()
     assert not front.mixes(net.stem)
     assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_file_that_is_run_as_it_is_has_the_time_of_its_layers(
+    style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run may take grows with its samples and their multiply-adds, so that a large batch is not ended."""
+    model = static(chain(), tmp_path, style)
+    net = mr.load(model)
+    assert net.file is not None
+    assert net.file.work >= sum(layer.operations / 2 for layer in net.layers if layer.parameters)
+    monkeypatch.setattr(front, "SECONDS", 0.0)
+    monkeypatch.setattr(front, "SLOWEST", net.file.work / 10)
+    assert Recorder(net, [net.logits], threads=1)(samples(model)).values[net.logits].size

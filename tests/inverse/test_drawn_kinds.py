@@ -77,6 +77,12 @@ def test_some_of_them(seed: int) -> None:
     assert_as_brute_force(network, seed % 3, "numpy", seed, ridge=0.1)
 
 
+def test_channels_are_where_a_reader_behind_element_wise_operators_has_them() -> None:
+    """A Gather's tensor that a sum and a Dense on tokens read, behind a Conv: its writer says another axis."""
+    network = random_graph(seeded(3073), stages=EVERY_STAGE)
+    assert_as_brute_force(network, 1, "numpy", 3073, ridge=0.1, norm="sigma")
+
+
 def test_the_stages_draw_every_kind() -> None:
     seen: set[type] = set()
     for seed in range(150):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.oracles.spec import Activation, ChannelAffine, Conv, Dense, Op, Pad, Reshape, Transpose
+from tests.oracles.spec import POSITIVE, Activation, ChannelAffine, Conv, Dense, Op, Pad, Reshape, Transpose
 
 
 def living(ops: Sequence[Op]) -> list[Op]:
@@ -24,12 +24,16 @@ def _moves_values(op: Op) -> bool:
     return isinstance(op, Reshape | Transpose) or (isinstance(op, Activation) and op.kind in ("Identity", "Dropout"))
 
 
+def _positive(op: Op | None) -> bool:
+    return isinstance(op, Activation) and op.kind in POSITIVE
+
+
 def first_foldable(ops: Sequence[Op]) -> str | None:
     """The input or output of an op that its neighbour there could take up; None where there is no such op.
 
     A ChannelAffine dissolves into a Conv, Dense or ChannelAffine before or behind it, a Pad with zeros into a Conv
     behind it: past ops that only move values (a Pad also past a ChannelAffine or another Pad), and only where every
-    tensor on the way has one reader.
+    tensor on the way has one reader. A ChannelAffine of one positive number belongs to a HardSwish before it.
     """
     alive = living(ops)
     readers = Counter(name for op in alive for name in op.inputs)
@@ -37,11 +41,13 @@ def first_foldable(ops: Sequence[Op]) -> str | None:
     reader = {name: op for op in alive for name in op.inputs}
     for op in alive:
         affine = isinstance(op, ChannelAffine)
-        if affine:
+        if isinstance(op, ChannelAffine):
             name = op.inputs[0]
             while readers[name] == 1 and name in producer and _moves_values(producer[name]):
                 name = producer[name].inputs[0]
             if readers[name] == 1 and isinstance(producer.get(name), Conv | Dense | ChannelAffine):
+                return op.inputs[0]
+            if readers[name] == 1 and op.scale.size == 1 and _positive(producer.get(name)):
                 return op.inputs[0]
         if affine or (isinstance(op, Pad) and op.value == 0):
             name = op.output

@@ -11,6 +11,7 @@ import math
 from tests.networks.branches import convolution
 from tests.networks.builder import MAX_ELEMENTS, Builder, float32
 from tests.networks.geometry_stages import GEOMETRY_STAGES, relu
+from tests.networks.norms import EPSILON
 from tests.networks.stages import STAGES, Stage, allowed, layer, room, too_wide
 from tests.oracles.spec import (
     Activation,
@@ -41,7 +42,7 @@ def gated(build: Builder) -> None:
     if too_wide(build) or not allowed(build, 1) or room(build, build.last) < 2:
         return layer(build)
     stem = relu(build)
-    content = stem if draw(0, 1) else relu_of(build, _mixed(build, stem))
+    content = stem if draw(0, 1) and not squashed(build, stem) else relu_of(build, _mixed(build, stem))
     source, rank = stem, len(build.shapes[stem]) - 1
     kind = draw(0, 2) if rank else 0
     if kind == 1:
@@ -59,6 +60,17 @@ def gated(build: Builder) -> None:
         build.add(Add((build.last, stem), build.name()))
     relu(build)
     return None
+
+
+def squashed(build: Builder, name: str) -> bool:
+    """Whether a tensor comes of a Sigmoid and the like through operators of one operand, as gates do."""
+    maker = {op.output: op for op in build.ops}
+    while name in maker and len(maker[name].inputs) == 1:
+        op = maker[name]
+        if isinstance(op, Activation) and op.kind in ("Sigmoid", "HardSigmoid", "Tanh"):
+            return True
+        name = op.inputs[0]
+    return False
 
 
 def relu_of(build: Builder, source: str) -> str:
@@ -110,7 +122,8 @@ def normed(build: Builder) -> None:
     channels, *size = build.shape
     every = tuple(range(1, len(size) + 2))
     choices: list[tuple[Shape, int]] = [((1,), 0)] if channels > 1 else []
-    if math.prod(size) > 1:
+    # Over the one axis of a map of one channel it is a LayerNorm: the file does not tell them apart.
+    if math.prod(size) > 1 and (channels > 1 or len(size) > 1):
         choices.append((every[1:], 0))
     if size and channels > 1 and channels % 2 == 0:
         choices.append((every, 2))
@@ -120,7 +133,7 @@ def normed(build: Builder) -> None:
     alone = (channels, *(1 for _ in size))
     scale, shift = float32(0.5 + build.rng.random(alone)), build.normal(alone, 0.3)
     centred = bool(draw(0, 2)) or groups > 0
-    build.add(Norm((stem,), build.name(), axes, scale, shift, 1, centred, 1e-3, groups))
+    build.add(Norm((stem,), build.name(), axes, scale, shift, 1, centred, EPSILON, groups))
     if draw(0, 1) and allowed(build, 1) and room(build, stem):
         build.add(Add((_mixed(build, build.last), stem), build.name()))
     relu(build)
@@ -135,7 +148,7 @@ def tokens(build: Builder) -> None:
     stem, last = relu(build), len(size) + 1
     there, back = (0, *range(2, last + 1), 1), (0, last, *range(1, last))
     if draw(0, 3) == 3:
-        axis = draw(2, last)
+        axis = draw(max(2, last - 1), last)
         length = size[axis - 2]
         build.add(_token_dense(build, stem, length, length, axis))
         relu(build)
@@ -145,7 +158,7 @@ def tokens(build: Builder) -> None:
     if channels > 1 and draw(0, 1):
         alone = (*(1 for _ in size), channels)
         scale, shift = float32(0.5 + build.rng.random(alone)), build.normal(alone, 0.3)
-        name = build.add(Norm((stream,), build.name(), (last,), scale, shift, last, epsilon=1e-3))
+        name = build.add(Norm((stream,), build.name(), (last,), scale, shift, last, epsilon=EPSILON))
     wide = draw(1, max(1, min(4, MAX_ELEMENTS // math.prod(size))))
     hidden = relu_of(build, build.add(_token_dense(build, name, channels, wide, last)))
     made = build.add(_token_dense(build, hidden, wide, channels, last))
@@ -162,12 +175,13 @@ def _token_dense(build: Builder, source: str, inputs: int, outputs: int, axis: i
 
 
 def reduced(build: Builder) -> None:
-    """The mean or the sum over one axis of a map."""
+    """The mean or the sum over one axis of a map, which has more than one entry: of one it is no op."""
     draw, (_, *size) = build.draw, build.shape
-    if len(size) < 2:
+    long = [axis for axis, length in enumerate(size, 2) if length > 1]
+    if len(size) < 2 or not long:
         return layer(build)
     stem = _mixed(build, relu(build))
-    build.add(Reduce((relu_of(build, stem),), build.name(), (draw(2, len(size) + 1),), bool(draw(0, 1))))
+    build.add(Reduce((relu_of(build, stem),), build.name(), (long[draw(0, len(long) - 1)],), bool(draw(0, 1))))
     build.conv(relu(build), build.shape[0], window((1,) * len(size)))
     relu(build)
     return None

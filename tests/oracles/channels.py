@@ -42,6 +42,8 @@ def says(op: Op, rank: int) -> int | None:
     match op:
         case Conv() | ConvTranspose() | Resize() | MaxPool() | AveragePool() | GlobalAveragePool():
             return 1
+        case ChannelAffine() if op.scale.ndim == op.shift.ndim == 1:
+            return 1  # a batch normalisation
         case TokenDense():
             return op.axis
         case Norm():

@@ -57,6 +57,14 @@ def _activation(layer: Any) -> Op:
     )
 
 
+def _affine(layer: Any) -> spec.ChannelAffine:
+    """A batch normalisation has one value a channel, of axis 1."""
+    scale, shift = layer.scale, layer.shift
+    if layer.channels == 1 and all(value.size == value.shape[0] for value in (scale, shift)):
+        scale, shift = (np.broadcast_to(value.reshape(-1), layer.out_shape[:1]) for value in (scale, shift))
+    return spec.ChannelAffine(layer.inputs, layer.output, scale, shift)
+
+
 def _norm(layer: Any) -> Op:
     groups = layer.split[0] if layer.split != layer.in_shape else 0
     return spec.Norm(
@@ -97,7 +105,7 @@ MAKERS: dict[str, Callable[[Any], Op]] = {
     "Negative": lambda x: spec.Negative(x.inputs, x.output),
     "Difference": lambda x: spec.Difference(x.inputs, x.output),
     "GlobalAveragePool": lambda x: spec.GlobalAveragePool(x.inputs, x.output),
-    "Affine": lambda x: spec.ChannelAffine(x.inputs, x.output, x.scale, x.shift),
+    "Affine": _affine,
     "Activation": _activation,
     "Add": lambda x: spec.Add(x.inputs, x.output),
     "Concat": lambda x: spec.Concat(x.inputs, x.output, x.axis),

@@ -95,3 +95,25 @@ def golden_reduce() -> CaseRecipe:
     s.relu("relu2")
     s.dense("logits", 3, 3)
     return recipe(s, 8)
+
+
+@case
+def golden_sigma() -> CaseRecipe:
+    """Normalisations that take signals back times their divisor; the first token alone leads to the target, two do in
+    front of a Conv along the tokens, and the others to none.
+    """
+    s = Sketch(54, 5, 3)
+    s.tokens("dense1", 3, 4)
+    s.relu("relu1")
+    s.node("LayerNormalization", "normed1", 0.5 + s.rng.random(4), 0.2 * s.normal(4), axis=-1, epsilon=1e-3)
+    s.node("Transpose", "channels", perm=[0, 2, 1])
+    s.conv("conv1", 4, 4, 3, pads=[1, 1])
+    s.relu("relu2")
+    s.node("Transpose", "tokens", perm=[0, 2, 1])
+    s.tokens("dense2", 4, 3)
+    s.node("LayerNormalization", "normed2", 0.5 + s.rng.random(3), 0.2 * s.normal(3), axis=-1, epsilon=1e-3)
+    s.node("LeakyRelu", "leaky", alpha=0.2)
+    s.node("Slice", "first", np.array([0]), np.array([1]), np.array([1]))
+    s.node("Reshape", "flat", np.array([0, 3]))
+    s.dense("logits", 3, 3)
+    return recipe(s, 8, ridge=0.05, norm="sigma")

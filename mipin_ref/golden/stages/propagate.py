@@ -110,7 +110,13 @@ def _step_causes(deviation: Deviation, golden: Golden) -> Explained:
         return
     step, above = material.plan.step_of[tensor], golden.s if source else golden.a
     inverted = golden.inverted.get(step.tensor)
-    mask = step.fired(material.values[step.tensor]) if step.mask else np.array(1.0)
+    fired = step.fired(material.values[step.tensor]) if step.mask else np.array(1.0)
+    mask = fired if step.alive is None else fired * step.alive
+    if step.alive is not None:
+        yield (
+            "signals come back to locations that lead to no target",
+            partial(_descended, material, material.regression(step), inverted, above, fired, source),
+        )
     if inverted is not None and step.intercept:
         yield (
             "the intercept is left out" if source else "the intercept is not left out of A",

@@ -171,6 +171,7 @@ PULL_SLIPS: Mapping[type[Layer], Slips] = {
     Norm: (
         ("the signal is multiplied by the divisor", _times_divisor),
         ("the signal is divided by the divisor", _over_divisor),
+        ("the signal is not multiplied by the divisor", _everywhere),
     ),
     Gate: (
         ("the gate is left out", _without_gate),

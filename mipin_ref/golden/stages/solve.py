@@ -112,6 +112,11 @@ def slipped(material: Material, step: Step) -> Iterator[tuple[str, Regression]]:
     regression = material.regression(step)
     if step.axis != 1:
         yield f"the channels lie on axis {step.axis}, not on axis 1", replace(regression, step=replace(step, axis=1))
+    if step.rows is not None:
+        yield (
+            "locations that lead to no target are rows of the fit",
+            replace(regression, step=replace(step, alive=None)),
+        )
     for cause, pull in pull_slips(step, material):
         yield cause, replace(regression, pull=pull)
 

@@ -26,8 +26,10 @@ def per_sample(value: HostArray, x: Signal) -> HostArray:
     return (aligned if x.folded else np.squeeze(aligned, axis=x.axis)).astype(np.float64)
 
 
-def add_affine(node: Node, draft: Draft, x: Signal, scale: HostArray, shift: HostArray) -> None:
-    """Draft x · scale + shift as the node's output; both constants of the rank of the sample."""
+def add_affine(
+    node: Node, draft: Draft, x: Signal, scale: HostArray, shift: HostArray, *, told: int | None = None
+) -> None:
+    """Draft x · scale + shift as the node's output; both constants of the rank of the sample; told: see Affine."""
     draft.add(
         Affine(
             name=layer_name(node),
@@ -37,6 +39,7 @@ def add_affine(node: Node, draft: Draft, x: Signal, scale: HostArray, shift: Hos
             out_shape=x.sample,
             scale=scale,
             shift=shift,
+            told=told,
         ),
         axis=x.axis,
     )
@@ -58,4 +61,5 @@ def batch_normalization(node: Node, draft: Draft) -> None:
     if not np.all(np.isfinite(scale)):
         raise Refused("its variance is not positive")
     shape = x.sample if by_place else (-1,) + (1,) * (len(x.shape) - 2)
-    add_affine(node, draft, x, scale.reshape(shape), (beta - mean * scale).reshape(shape))
+    scale, shift = scale.reshape(shape), (beta - mean * scale).reshape(shape)
+    add_affine(node, draft, x, scale, shift, told=1 + x.inner(1))

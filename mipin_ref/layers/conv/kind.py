@@ -33,6 +33,7 @@ class Conv(Located, KeepsAxes):
     mixes = True
     carries = False
     channels = 1
+    hands_on = False
     fires = False
     keeps_zero = False
     averages = False

@@ -39,6 +39,7 @@ class ConvTranspose(Located, KeepsAxes):
     mixes = True
     carries = False
     channels = 1
+    hands_on = False
     fires = False
     keeps_zero = False
     averages = False

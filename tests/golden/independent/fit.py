@@ -66,16 +66,30 @@ class Fit(Pull):
         all_blocks, intercepts = [], []
         for key, members in groupby(range(channels), key=lambda m: keys[m]):
             columns = [
-                self.columns(step, branch, number, signals, switches)[rows].flatten(0, -2)
+                self.living_rows(step, self.columns(step, branch, number, signals, switches)[rows])
                 for branch, number in zip(step["branches"], key, strict=True)
             ]
-            target = x[rows].movedim(self.axis(step), -1)[..., list(members)].flatten(0, -2)
+            target = self.living_rows(step, x[rows].movedim(self.axis(step), -1)[..., list(members)])
             blocks, intercept = self.fit_blocks(columns, target, step["intercept"])
             all_blocks.append(blocks)
             intercepts.append(intercept)
         joined = [torch.cat([blocks[k].T for blocks in all_blocks]) for k in range(len(layers))]
         shaped = [self.shaped(layer, block) for layer, block in zip(layers, joined, strict=True)]
         return Weights(shaped, torch.cat(intercepts) if step["intercept"] else None)
+
+    def living_rows(self, step: Step, values: Tensor) -> Tensor:
+        """[n, *map, k] as rows [r, k]: a sample and location each, but for locations that lead to no target."""
+        if "alive" in step:
+            values = values.flatten(1, -2)[:, step["alive"]]
+        return values.flatten(0, -2)
+
+    def living(self, step: Step, signal: Tensor) -> Tensor:
+        """The signal [n, *shape], zero at locations that lead to no target."""
+        if "alive" not in step:
+            return signal
+        places = torch.zeros(step["shape"], dtype=torch.bool).movedim(self.axis(step) - 1, -1)
+        places.view(-1, places.shape[-1])[step["alive"]] = True
+        return signal * places.movedim(-1, self.axis(step) - 1)
 
     @staticmethod
     def problem(layer: Layer, m: int, channels: int) -> int:

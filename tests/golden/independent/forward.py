@@ -12,7 +12,7 @@ from tests.golden.independent.axes import along, matrices
 from tests.golden.independent.case import Case, Tensor
 from tests.golden.independent.functions import FUNCTIONS, written_out
 from tests.golden.independent.geometry import links
-from tests.golden.independent.normalised import normalised, response
+from tests.golden.independent.normalised import divided, normalised, response
 
 Layer = dict[str, Any]
 
@@ -198,6 +198,13 @@ class Forward:
     def gates(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Output of each Gate -> the value of its second input."""
         return {layer["output"]: values[layer["inputs"][1]] for layer in self.case.layers if layer["kind"] == "Gate"}
+
+    def divisors(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Output of each Norm -> what it divides by [n, *split], where the option `norm` has it multiply signals."""
+        norms = [layer for layer in self.case.layers if layer["kind"] == "Norm"]
+        if self.case.options.get("norm") != "sigma":
+            return {}
+        return {layer["output"]: divided(layer, values[layer["inputs"][0]])[1] for layer in norms}
 
     def mask(self, x: Tensor, step: Layer) -> Tensor:
         """Where a signal is kept (Eq. 9)."""

@@ -18,12 +18,23 @@ def divisor(layer: Layer, z: Tensor) -> Tensor:
     return root.clamp(min=layer["floor"]) + layer["offset"]
 
 
-def normalised(layer: Layer, x: Tensor) -> Tensor:
-    """What a Norm makes before its scale and shift."""
+def divided(layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The z of a Norm [n, *split] and what it is divided by, with axes of length 1 where that is a statistic."""
     z = x.reshape(-1, *layer["split"])
     if layer["centred"]:
         z = z - z.mean(dim=layer["over"], keepdim=True)
-    return (z / divisor(layer, z)).reshape(x.shape)
+    return z, divisor(layer, z)
+
+
+def normalised(layer: Layer, x: Tensor) -> Tensor:
+    """What a Norm makes before its scale and shift."""
+    z, size = divided(layer, x)
+    return (z / size).reshape(x.shape)
+
+
+def restored(layer: Layer, s: Tensor, size: Tensor) -> Tensor:
+    """A signal behind a Norm times what it divides by."""
+    return (s.reshape(-1, *layer["split"]) * size).reshape(s.shape)
 
 
 def response(options: dict[str, Any], x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from tests.golden.independent.axes import along, back, copies_mean, matrices
 from tests.golden.independent.case import Tensor
 from tests.golden.independent.forward import CONVOLUTIONS, Forward, Layer, padded
 from tests.golden.independent.geometry import links
+from tests.golden.independent.normalised import restored
 
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -19,7 +20,7 @@ class Pull(Forward):
     def branch_signal(self, branch: dict[str, Any], signals: dict[str, Tensor], switches: dict[str, Tensor]) -> Tensor:
         """P [n, *in shape]: what comes back by one branch of ops without weights of their own.
 
-        switches: what was recorded by the output of a layer: switches, winners, values of gates.
+        switches: what was recorded by the output of a layer: switches, winners, values of gates, divisors.
         """
         layers = [self.case.layers[number] for number in branch["layers"]]
         parts = [self.pull(one, branch["slot"], signals[one["output"]], switches) for one in layers]
@@ -36,6 +37,8 @@ class Pull(Forward):
                 return s.expand(-1, *shape)
             case "Reduce":
                 return s.expand(-1, *shape)
+            case "Norm" if layer["output"] in switches:
+                return restored(layer, s, switches[layer["output"]])
             case "Activation" | "Affine" | "Norm" | "ResponseNorm":
                 return s
             case "Add":

@@ -102,6 +102,7 @@ class Independent(Fit):
         else:
             source = self.predict(step, weights, sources, switches)
             attribution = self.predict(step, self.linear(weights), attributions, switches)
+        source, attribution = self.living(step, source), self.living(step, attribution)
         if self.is_masked(name):
             keep = self.mask(values[name], step).to(source.dtype)
             source, attribution = source * keep, attribution * keep
@@ -143,13 +144,14 @@ class Independent(Fit):
 
     def states(self, values: Signals) -> Signals:
         """What the way back asks of the samples, by the output of its layer."""
-        return self.switches(values) | self.winners(values) | self.gates(values)
+        return self.switches(values) | self.winners(values) | self.gates(values) | self.divisors(values)
 
     def golden_states(self) -> Signals:
         recorded = {"MaxPool": "switch", "Extremum": "winner"}
         asked = [(layer["output"], recorded.get(layer["kind"])) for layer in self.case.layers]
         chosen = {name: self.case.golden(f"forward/{what}/{name}") for name, what in asked if what is not None}
-        return chosen | self.gates(self.golden_values())
+        values = self.golden_values()
+        return chosen | self.gates(values) | self.divisors(values)
 
     def golden_signals(self, which: str) -> Signals:
         names = [self.case.logits, *(step["tensor"] for step in self.case.steps)]

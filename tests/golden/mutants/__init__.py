@@ -1,6 +1,7 @@
 """Deliberate faults of the independent implementation: name -> fault, and the case, stage and tensor that show it."""
 
 from tests.golden.mutants.copies import COPIES
+from tests.golden.mutants.dead import DEAD
 from tests.golden.mutants.ends import ENDS
 from tests.golden.mutants.fit import FIT
 from tests.golden.mutants.forward import FORWARD
@@ -11,6 +12,17 @@ from tests.golden.mutants.mutant import Caught, Mutant, caught
 from tests.golden.mutants.passes import PASSES
 from tests.golden.mutants.tokens import TOKENS
 
-MUTANTS: dict[str, Mutant] = {**FORWARD, **GEOMETRY, **FIT, **JOINT, **PASSES, **GATES, **ENDS, **TOKENS, **COPIES}
+MUTANTS: dict[str, Mutant] = {
+    **FORWARD,
+    **GEOMETRY,
+    **FIT,
+    **JOINT,
+    **PASSES,
+    **GATES,
+    **ENDS,
+    **TOKENS,
+    **COPIES,
+    **DEAD,
+}
 
 __all__ = ["MUTANTS", "Caught", "Mutant", "caught"]

@@ -7,8 +7,22 @@ import pytest
 
 import mipin_ref as mr
 from tests.graph.sketch import Sketch
-from tests.networks import to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, MaxPool, Op, Reshape, Transpose
+from tests.networks import random_graph, seeded, to_onnx
+from tests.networks.state_stages import EVERY_STAGE
+from tests.oracles.channels import channel_axes
+from tests.oracles.spec import (
+    Activation,
+    Add,
+    ChannelAffine,
+    Conv,
+    Dense,
+    MaxPool,
+    Op,
+    Reshape,
+    TokenDense,
+    Transpose,
+    tensor_shapes,
+)
 
 
 def axes(ops: list[Op], shape: tuple[int, ...]) -> dict[str, int | None]:
@@ -68,3 +82,64 @@ def test_through_joins_and_boxes() -> None:
     for name in ("x", "scaled", "fired", "total", "joined", "cut", "framed"):
         assert net.channel_axis(name) == 3
     assert net.channel_axis("mean:channels_first") == 1
+
+
+def test_a_reader_behind_element_wise_operators_counts_more_than_the_writer() -> None:
+    """Method, section 10: the Conv says 1, the Dense on tokens that the sum comes to says 3; its readers count."""
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "conv", rng.standard_normal((2, 2, 1, 1))),
+        Activation(("conv",), "relu", "Relu"),
+        Add(("relu", "conv"), "sum"),
+        Activation(("sum",), "tanh", "Tanh"),
+        TokenDense(("tanh",), "tokens", rng.standard_normal((4, 3)), rng.standard_normal(3), 3),
+        Activation(("tokens",), "last", "Relu"),
+        Reshape(("last",), "flat", (2 * 4 * 3,)),
+        Dense(("flat",), "scores", rng.standard_normal((24, 3))),
+    ]
+    net = mr.load(to_onnx(ops, (2, 4, 4)))
+    told = {name: net.told_axis(name) for name in net.shapes}
+    assert told == {"input": 1, "flat": None, "scores": None} | dict.fromkeys(
+        ("conv", "relu", "sum", "tanh", "tokens", "last"), 3
+    )
+    inverse = mr.fit(net, rng.standard_normal((8, 2, 4, 4)), 0)
+    assert {step.tensor: step.axis for step in inverse.plan.fitted if len(step.shape) > 1} == {
+        "tanh": 3,
+        "conv": 3,
+        "input": 1,
+    }
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_a_batch_normalisation_has_them_on_axis_1(normalised: bool) -> None:
+    """Arithmetic with constants hands the question on, to a Dense on tokens behind it."""
+    rng = np.random.default_rng(0)
+    alone = (4,) if normalised else (4, 1)
+    ops: list[Op] = [
+        Activation(("input",), "tanh", "Tanh"),
+        ChannelAffine(("tanh",), "scaled", 1 + rng.random(alone), rng.random(alone)),
+        Activation(("scaled",), "relu", "Relu"),
+        TokenDense(("relu",), "tokens", rng.standard_normal((5, 3)), rng.standard_normal(3), 2),
+        Reshape(("tokens",), "flat", (12,)),
+        Dense(("flat",), "scores", rng.standard_normal((12, 3))),
+    ]
+    net = mr.load(to_onnx(ops, (4, 5)))
+    assert net.told_axis("relu") == 2
+    assert {net.told_axis(name) for name in ("input", "tanh")} == {1 if normalised else 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 240, 40))
+def test_random_networks_have_them_where_the_law_says(first: int) -> None:
+    """At every tensor whose ops are layers as they stand."""
+    compared = 0
+    for seed in range(first, first + 40):
+        network = random_graph(seeded(seed), stages=EVERY_STAGE)
+        net = mr.load(to_onnx(network.ops, network.input_shape))
+        if {layer.output: layer.inputs for layer in net.layers} != {op.output: op.inputs for op in network.ops}:
+            continue  # what is folded or composed has other neighbours
+        for name, axis in channel_axes(network.ops, tensor_shapes(network.ops, network.input_shape)).items():
+            if len(net.shapes[name]) > 1:
+                assert (net.told_axis(name) or 1) == axis, (seed, name)
+                compared += 1
+    assert compared > 100
