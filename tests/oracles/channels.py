@@ -26,13 +26,14 @@ from tests.oracles.spec import (
     Shape,
     TokenDense,
     Transpose,
+    Where,
     Written,
     input_name,
 )
 
 HANDING_ON = (
     *(Activation, Add, LRN, ChannelAffine, Transpose),
-    *(Difference, Extremum, Gate, Negative, Part, Written),
+    *(Difference, Extremum, Gate, Negative, Part, Where, Written),
 )
 """Ops that have channels where their input has them."""
 
