@@ -151,7 +151,7 @@ def _error(actual: HostArray, expected: HostArray, allowed: float, floor: float 
             f"the file computes {expected.size} outputs where the canonical network has {actual.size}"
         )
     expected = expected.reshape(actual.shape)
-    spread, largest = float(np.max(expected) - np.min(expected)), float(np.max(np.abs(expected)))
+    spread, largest = float(np.max(expected)) - float(np.min(expected)), float(np.max(np.abs(expected)))
     error = float(np.max(np.abs(actual - expected)) / max(spread, LEAST * largest, floor, 1e-30))
     if not error <= allowed:
         raise UnsupportedModel(
