@@ -152,7 +152,7 @@ def _error(actual: HostArray, expected: HostArray, allowed: float, floor: float 
         )
     expected = expected.reshape(actual.shape)
     spread, largest = float(np.max(expected)) - float(np.min(expected)), float(np.max(np.abs(expected)))
-    error = float(np.max(np.abs(actual - expected)) / max(spread, LEAST * largest, floor, 1e-30))
+    error = float(np.max(np.abs(actual - expected))) / max(spread, LEAST * largest, floor, 1e-30)
     if not error <= allowed:
         raise UnsupportedModel(
             f"the canonical network differs from the file by {error:.1e} of its outputs' spread (allowed {allowed:.0e})"
