@@ -11,6 +11,7 @@ from mipin_ref.graph.limits import TENSOR
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import resolved_axes
+from mipin_ref.graph.ties import tie_width
 from mipin_ref.layers import Resize, Shape, Transpose
 from mipin_ref.layers.resize import COORDINATES, MODES, ROUNDINGS
 
@@ -114,6 +115,7 @@ def _add(
             coordinates=coordinates,
             rounding=rounding,
             scales=None if factors is None else factors[1:],
+            tie=tie_width() if mode == "nearest" else 0.0,
         )
     )
     if last:
