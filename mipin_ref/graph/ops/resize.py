@@ -89,7 +89,8 @@ def _add(
         sizes = tuple(floor(np.float32(s) * np.float32(n)) for s, n in zip(scales[1:], x.sample, strict=True))
     assert sizes is not None
     kept = [a for a, n in enumerate(x.sample) if sizes[a] == n and (scales is None or scales[a + 1] == 1)]
-    if len(kept) == len(x.sample):
+    if tuple(sizes) == x.sample:
+        # Then onnxruntime copies, whatever the scales.
         draft.alias(node.outputs[0], x)
         return
     if min(sizes) < 1:
