@@ -49,7 +49,8 @@ def first_foldable(ops: Sequence[Op]) -> str | None:
 
     A ChannelAffine dissolves into a Conv, Dense or ChannelAffine before or behind it, a Pad with zeros into a Conv or
     AveragePool behind it: past ops that only move values (a Pad also past a ChannelAffine or another Pad), and only
-    where every tensor on the way has one reader. A ChannelAffine of one positive number belongs to a HardSwish before it.
+    where every tensor on the way has one reader. A ChannelAffine of one positive number belongs to a HardSwish before
+    it.
     """
     alive = living(ops)
     readers = Counter(name for op in alive for name in op.inputs)
