@@ -27,7 +27,8 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     """x [n, C, *map] -> [n, C, *out], nearest or linear.
 
     mode, coordinates, rounding: as ONNX names them; scales: of the axes of the map, as the file states them; None
-    where it states sizes, whose quotients they are.
+    where it states sizes, whose quotients they are; tie: how near to a half, in locations, a place counts as one where
+    halves are rounded, which is onnxruntime's own affair.
     A location takes the mean of what it was spread to, weighted as forward, before it gets a weight and an intercept a
     channel (method, section 10).
     """
@@ -53,6 +54,7 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     coordinates: str
     rounding: str
     scales: tuple[float, ...] | None
+    tie: float
 
     def leads(self, wanted: Flags, slot: int) -> Flags:
         return resized(wanted, self.maps)
@@ -88,7 +90,7 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
         for axis, (size, length) in enumerate(sizes, 2):
             scale = None if self.scales is None else self.scales[axis - 2]
             if size != length or scale not in (None, 1):
-                found[axis] = axis_map(self.mode, self.coordinates, self.rounding, size, length, scale)
+                found[axis] = axis_map(self.mode, self.coordinates, self.rounding, size, length, scale, self.tie)
         return found
 
     def emit(self, writer: Writer) -> None:
@@ -125,15 +127,17 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
         return along(backend, signal, {axis: one.adjoint for axis, one in self.maps.items()})
 
 
-def axis_map(mode: str, coordinates: str, rounding: str, size: int, length: int, scale: float | None) -> AxisMap:
-    """Which of `size` locations each of `length` is made of; scale: None for the quotient.
+def axis_map(
+    mode: str, coordinates: str, rounding: str, size: int, length: int, scale: float | None, tie: float = 0.0
+) -> AxisMap:
+    """Which of `size` locations each of `length` is made of; scale: None for the quotient; tie: as Resize has it.
 
     For nearest the coordinates are in single precision, as onnxruntime's are: it decides between neighbours. For
     linear they are exact to double precision; between neighbours the weights pass into each other.
     """
     if mode == "nearest":
         place = _original(coordinates, size, length, scale, np.float32)
-        index = np.clip(_rounded(rounding, place), 0, size - 1)[None]
+        index = np.clip(_rounded(rounding, place, tie), 0, size - 1)[None]
         return AxisMap(index, np.ones(index.shape), size)
     place = np.clip(_original(coordinates, size, length, scale, np.float64), 0, size - 1)
     first = np.minimum(place.astype(np.int64), size - 1)
@@ -157,15 +161,15 @@ def _original(coordinates: str, size: int, length: int, scale: float | None, rea
             return np.asarray((there + half) / by - half)
 
 
-def _rounded(rounding: str, place: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+def _rounded(rounding: str, place: npt.NDArray[np.floating], tie: float) -> npt.NDArray[np.int64]:
     down, up = np.floor(place), np.ceil(place)
-    # Halves away from zero, as the C function does; the prefixes decide what halves do.
-    nearest = np.where(place < 0, np.ceil(place - 0.5), np.floor(place + 0.5))
-    at_half = place - down == 0.5
+    # Exact: a place and the whole number below it differ by less than one, in no finer steps than the place has.
+    over = place - down
+    half, more = np.abs(over - 0.5) <= tie, over > 0.5
     found = {
         "floor": down,
         "ceil": up,
-        "round_prefer_ceil": nearest,
-        "round_prefer_floor": np.where(at_half, down, nearest),
+        "round_prefer_ceil": down + (half | more),
+        "round_prefer_floor": down + (more & ~half),
     }
     return np.asarray(found[rounding].astype(np.int64))

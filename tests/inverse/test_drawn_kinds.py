@@ -83,6 +83,12 @@ def test_channels_are_where_a_reader_behind_element_wise_operators_has_them() ->
     assert_as_brute_force(network, 1, "numpy", 3073, ridge=0.1, norm="sigma")
 
 
+def test_a_resize_of_places_in_the_middle_between_two() -> None:
+    """A nearest Resize from 7 to 4 locations, one of them made of 3.5 rounded as onnxruntime computes it."""
+    network = random_graph(seeded(7118), stages=EVERY_STAGE)
+    assert_as_brute_force(network, 2, "numpy", 7118, ridge=0.1, conv_bias=True)
+
+
 def test_the_stages_draw_every_kind() -> None:
     seen: set[type] = set()
     for seed in range(150):

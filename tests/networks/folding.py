@@ -6,7 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.oracles.spec import POSITIVE, Activation, ChannelAffine, Conv, Dense, Op, Pad, Reshape, Transpose
+from tests.oracles.spec import (
+    POSITIVE,
+    Activation,
+    AveragePool,
+    ChannelAffine,
+    Conv,
+    Dense,
+    Op,
+    Pad,
+    Reshape,
+    Transpose,
+)
 
 
 def living(ops: Sequence[Op]) -> list[Op]:
@@ -28,12 +39,18 @@ def _positive(op: Op | None) -> bool:
     return isinstance(op, Activation) and op.kind in POSITIVE
 
 
+def _counts_zeros(op: Op) -> bool:
+    """Whether zeros around its input enter the means of an AveragePool, as padding of its own would."""
+    return isinstance(op, AveragePool) and not op.ceil_mode and (op.count_include_pad or not any(op.pads))
+
+
 def first_foldable(ops: Sequence[Op]) -> str | None:
     """The input or output of an op that its neighbour there could take up; None where there is no such op.
 
-    A ChannelAffine dissolves into a Conv, Dense or ChannelAffine before or behind it, a Pad with zeros into a Conv
-    behind it: past ops that only move values (a Pad also past a ChannelAffine or another Pad), and only where every
-    tensor on the way has one reader. A ChannelAffine of one positive number belongs to a HardSwish before it.
+    A ChannelAffine dissolves into a Conv, Dense or ChannelAffine before or behind it, a Pad with zeros into a Conv or
+    AveragePool behind it: past ops that only move values (a Pad also past a ChannelAffine or another Pad), and only
+    where every tensor on the way has one reader. A ChannelAffine of one positive number belongs to a HardSwish before
+    it.
     """
     alive = living(ops)
     readers = Counter(name for op in alive for name in op.inputs)
@@ -55,7 +72,11 @@ def first_foldable(ops: Sequence[Op]) -> str | None:
                 _moves_values(reader[name]) or (not affine and isinstance(reader[name], ChannelAffine | Pad))
             ):
                 name = reader[name].output
-            if readers[name] == 1 and isinstance(reader[name], Conv | Dense | ChannelAffine if affine else Conv):
+            if readers[name] != 1:
+                continue
+            if isinstance(reader[name], Conv | Dense | ChannelAffine if affine else Conv):
+                return op.output
+            if not affine and _counts_zeros(reader[name]):
                 return op.output
     return None
 

@@ -15,7 +15,19 @@ from tests.networks.folding import first_foldable
 from tests.networks.stages import MAX_JOINS, MAX_READERS
 from tests.networks.topology import OPS, WHOLE, Graph
 from tests.oracles.forward import forward
-from tests.oracles.spec import Activation, Add, ChannelAffine, Conv, Dense, Op, Pad, Reshape, Slice, Transpose
+from tests.oracles.spec import (
+    Activation,
+    Add,
+    AveragePool,
+    ChannelAffine,
+    Conv,
+    Dense,
+    Op,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
 
 
 def test_every_topology_is_reached() -> None:
@@ -88,6 +100,11 @@ CONV = Conv(("a",), "y", np.ones((1, 2, 1)))
         ([Pad(("x",), "a", (0, 1), (0, 0)), CONV], "a"),
         ([Pad(("x",), "t", (0, 1), (0, 0)), Transpose(("t",), "a", (0, 2, 1)), CONV], "t"),
         ([Pad(("x",), "a", (0, 1), (0, 0), 0.5), CONV], None),
+        ([Pad(("x",), "a", (0, 1), (0, 0)), AveragePool(("a",), "z", (3,))], "a"),
+        ([Pad(("x",), "a", (0, 1), (0, 0)), AveragePool(("a",), "z", (3,), pads=(1, 0), count_include_pad=True)], "a"),
+        ([Pad(("x",), "a", (0, 1), (0, 0)), AveragePool(("a",), "z", (3,), pads=(1, 0))], None),
+        ([Pad(("x",), "a", (0, 1), (0, 0)), AveragePool(("a",), "z", (3,), ceil_mode=True)], None),
+        ([Pad(("x",), "a", (0, 1), (0, 0), 0.5), AveragePool(("a",), "z", (3,))], None),
         ([Pad(("x",), "t", (1,), (0,)), Dense(("t",), "z", np.ones((3, 2)))], None),
     ],
 )

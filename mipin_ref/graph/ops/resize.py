@@ -11,6 +11,7 @@ from mipin_ref.graph.limits import TENSOR
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import resolved_axes
+from mipin_ref.graph.ties import tie_width
 from mipin_ref.layers import Resize, Shape, Transpose
 from mipin_ref.layers.resize import COORDINATES, MODES, ROUNDINGS
 
@@ -88,7 +89,8 @@ def _add(
         sizes = tuple(floor(np.float32(s) * np.float32(n)) for s, n in zip(scales[1:], x.sample, strict=True))
     assert sizes is not None
     kept = [a for a, n in enumerate(x.sample) if sizes[a] == n and (scales is None or scales[a + 1] == 1)]
-    if len(kept) == len(x.sample):
+    if tuple(sizes) == x.sample:
+        # Then onnxruntime copies, whatever the scales.
         draft.alias(node.outputs[0], x)
         return
     if min(sizes) < 1:
@@ -114,6 +116,7 @@ def _add(
             coordinates=coordinates,
             rounding=rounding,
             scales=None if factors is None else factors[1:],
+            tie=tie_width() if mode == "nearest" else 0.0,
         )
     )
     if last:

@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 import mipin_ref as mr
+from mipin_ref.graph.ties import tie_width
 from mipin_ref.layers import Resize
-from mipin_ref.layers.resize import COORDINATES, ROUNDINGS
+from mipin_ref.layers.resize import COORDINATES, ROUNDINGS, axis_map
 from tests.backends import backend
 from tests.graph.sketch import Sketch, assert_keeps_values, load_whole, tensors_of
 
@@ -166,3 +167,58 @@ def test_one_axis_larger_and_one_smaller_in_the_first_resize_is_refused() -> Non
     out = sketch.node("Resize", "x", single(sketch, 1, 1, 2, 0.5), mode="nearest", out="odd")
     with pytest.raises(mr.UnsupportedModel, match="one axis larger and another smaller"):
         load_whole(sketch.model(sketch.node("GlobalAveragePool", out)))
+
+
+def test_places_in_the_middle_between_two_locations() -> None:
+    """Which location each is made of, for every pair of sizes up to 26: 2 · 7 / 4 is no half in single precision."""
+    longest, values = 26, np.arange(26, dtype=np.float32)[None, None]
+    for coordinates, rounding in product(COORDINATES, ROUNDINGS):
+        options: dict[str, Any] = {"nearest_mode": rounding, "coordinate_transformation_mode": coordinates}
+        sketch, made = Sketch(1, longest, opset=19), {}
+        for size in range(1, longest):
+            part = sketch.node("Slice", "x", sketch.ints(0), sketch.ints(size), sketch.ints(2))
+            for length in range(1, longest + 1):
+                made[size, length] = sketch.node("Resize", part, "", "", sketch.ints(1, 1, length), **options)
+        expected = tensors_of(sketch.model(made[1, 1]), values)
+        for (size, length), name in made.items():
+            found = axis_map("nearest", coordinates, rounding, size, length, None, tie_width())
+            assert np.array_equal(found.index[0], expected[name][0, 0]), (size, length, options)
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "coordinates", "rounding"),
+    [
+        (7, 4, "asymmetric", "round_prefer_ceil"),
+        (11, 26, "asymmetric", "round_prefer_floor"),
+        (20, 6, "half_pixel", "round_prefer_ceil"),
+        (14, 19, "pytorch_half_pixel", "round_prefer_floor"),
+        (25, 35, "asymmetric", "round_prefer_ceil"),
+    ],
+)
+def test_a_network_with_places_in_the_middle(size: int, length: int, coordinates: str, rounding: str) -> None:
+    sketch = Sketch(1, size, opset=19)
+    options = {"mode": "nearest", "nearest_mode": rounding, "coordinate_transformation_mode": coordinates}
+    model = sketch.model(resized(sketch, "x", (length,), out="made", **options))
+    layer = next(layer for layer in mr.load(model).layers if isinstance(layer, Resize))
+    x = np.arange(size, dtype=np.float32)[None, None]
+    assert np.array_equal(layer.forward(backend("numpy"), [x]), tensors_of(model, x)["made"])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("coordinates", COORDINATES)
+@pytest.mark.parametrize(("scales", "left"), [((1.2, 1.0), 0), ((1.1, 1.15), 0), ((1.2, 2.0), 1)])
+def test_scales_that_leave_the_sizes(scales: tuple[float, float], left: int, coordinates: str, mode: str) -> None:
+    """Where all sizes stay, onnxruntime copies, whatever the scales; else each axis goes by its scale."""
+    sketch = Sketch(2, 4, 5, opset=19)
+    given, act = single(sketch, 1, 1, *scales), sketch.node("Relu", "x")
+    options: dict[str, Any] = {"nearest_mode": "floor", "coordinate_transformation_mode": coordinates}
+    out = sketch.node("Resize", act, "", given, mode=mode, **options)
+    model = sketch.model(sketch.node("Sigmoid", out))
+    net = assert_keeps_values(model)
+    made = [layer for layer in net.layers if isinstance(layer, Resize)]
+    assert len(made) == left
+    x = np.random.default_rng(2).random((2, 2, 4, 5)).astype(np.float32)
+    for layer in made:
+        # Of a coordinate in single precision; values may change by the largest from one location to the next.
+        allowed = 64 * np.finfo(np.float32).eps * 10
+        assert np.max(np.abs(layer.forward(backend("numpy"), [x]) - tensors_of(model, x)[out])) <= allowed
