@@ -58,7 +58,7 @@ class Material:
         if step is not None and step.axis != 1:
             return step.axis
         elsewhere = any(step.axis != 1 for step in self.plan.fitted)
-        return (self.net.told_axis(tensor) or 1) if elsewhere else 1
+        return (self.net.channel_axis(tensor) or 1) if elsewhere else 1
 
     @property
     def batch(self) -> Batch:
