@@ -29,8 +29,10 @@ UNIT = float(np.finfo(np.float32).eps) / 2
 PROMISE = 1e-3
 """How far source signals and attributions of a float32 fit may be from float64, of the tensor's largest entry."""
 
-MOST = PROMISE / 4
-"""The largest estimate that keeps the promise: the largest of many errors is some four standard deviations."""
+MOST = PROMISE / 6
+"""The largest estimate that keeps the promise: the largest of many errors is some four standard deviations, and some
+regressors are half again as large as their scale.
+"""
 
 PROBES = 8
 
