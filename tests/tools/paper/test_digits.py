@@ -72,6 +72,7 @@ def test_figure3_shows_signals_with_and_without_masks(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::mipin_ref.PrecisionWarning")  # so few samples are near what float32 is good for
 def test_figure4_tells_the_logits_of_source_signals(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
