@@ -18,6 +18,7 @@ from mipin_ref.data import (
     as_samples,
     first,
     left_out_of,
+    none_readable,
     open_data,
     open_labels,
     preprocessing_named,
@@ -77,8 +78,7 @@ def tell_broken(failures: Sequence[str], images: int) -> int:
     if not failures:
         return 0
     if len(failures) == images:
-        more = "" if images == 1 else f"; nor can the other {images - 1} images be read"
-        raise InvalidData(failures[0] + more)
+        raise InvalidData(none_readable(failures[0], images))
     for reason in failures:
         tell_error(f"mipin: {one_line(reason)}; left out")
     tell_error(f"mipin: {len(failures)} of {images} images left out")

@@ -7,7 +7,7 @@ from mipin_ref.data.embedded import Builtin, builtin, builtin_names
 from mipin_ref.data.part import files_of, first, holds_pixels, left_out_of, names_of, part, turned_of
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.presets import PRESETS, preprocessing_named
-from mipin_ref.data.readable import Readable, read_readable
+from mipin_ref.data.readable import Readable, none_readable, read_readable
 from mipin_ref.data.readers import open_array, open_data, open_labels
 from mipin_ref.data.seen import Seen
 from mipin_ref.data.shared import SharedFile
@@ -31,6 +31,7 @@ __all__ = [
     "holds_pixels",
     "left_out_of",
     "names_of",
+    "none_readable",
     "open_array",
     "open_boxes",
     "open_data",

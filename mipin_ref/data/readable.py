@@ -45,3 +45,8 @@ def read_readable(data: Samples, start: int, stop: int) -> Readable:
         except (InvalidData, CorruptFile) as error:
             failures.append(str(error))
     return Readable(np.concatenate(parts), readable, failures)
+
+
+def none_readable(reason: object, images: int) -> str:
+    """What to say where no image can be read. reason: why the first cannot be; images: how many there are."""
+    return str(reason) if images == 1 else f"{reason}; nor can the other {images - 1} images be read"

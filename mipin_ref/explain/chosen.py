@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mipin_ref.data import PRESETS, Preprocessing, Samples, read_readable
+from mipin_ref.data import PRESETS, Preprocessing, Samples, none_readable, read_readable
 from mipin_ref.data.presets import preset_of
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.explain.cache import Cache, digest_of, key_of
@@ -132,8 +132,7 @@ def _some(data: Samples) -> Sequence[int]:
         if len(rows) == IMAGES:
             break
     if not rows and reason is not None:
-        more = "" if len(data) == 1 else f"; nor can the other {len(data) - 1} images be read"
-        raise CorruptFile(f"{reason}{more}")
+        raise CorruptFile(none_readable(reason, len(data)))
     return rows
 
 

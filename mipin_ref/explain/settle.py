@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mipin_ref.data import Preprocessing, Samples, read_readable
+from mipin_ref.data import Preprocessing, Samples, none_readable, read_readable
 from mipin_ref.data.presets import preprocessing_of
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.explain.asked import Asked, Read, Tell
@@ -64,11 +64,11 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
     _check_options(method, asked, inverses)
     named = _named_tensor(net, asked.at)
     _check_reach(inverses, named)
-    predicted = isinstance(asked.target, str) and asked.target == PREDICTED
+    of_prediction = isinstance(asked.target, str) and asked.target == PREDICTED
     target = asked.target
-    if predicted and inverses is not None and len(inverses) == 1 and asked.top == 1:
+    if of_prediction and inverses is not None and len(inverses) == 1 and asked.top == 1:
         target = net.target(next(iter(inverses)))
-    elif predicted:
+    elif of_prediction:
         check_classifier(net)
     read = _read(net, model, asked, fitted_as(inverses) or asked.fitted, tell, cache)
     targets = wanted_classes(net, names, target, asked.top, read.scores)
@@ -197,8 +197,7 @@ def _predicted(
             rows += read.positions
         advance(min(BATCH, len(data) - start))
     if not rows:
-        more = "" if len(data) == 1 else f"; nor can the other {len(data) - 1} images be read"
-        raise CorruptFile(failures[0] + more)
+        raise CorruptFile(none_readable(failures[0], len(data)))
     shares = [one for _, one in made if one is not None]
     scores = np.concatenate([one for one, _ in made])
     return rows, failures, scores, np.concatenate(shares) if shares else None, taken / len(rows)

@@ -205,10 +205,6 @@ class Draft:
             check_batch_first(source, node.inputs[0])
         return source
 
-    def like(self, layer: Wired, source: Signal) -> None:
-        """Append a layer whose output the file has as it has `source`."""
-        self.add(layer, axis=source.axis, rows=source.rows)
-
     def inner_name(self, node: Node, role: str) -> str:
         """A name that the file does not have, for a tensor between the layers of one node."""
         name = f"{node.outputs[0]}:{role}"
