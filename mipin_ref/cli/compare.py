@@ -23,7 +23,9 @@ from mipin_ref.explain.class_names import ClassNames, class_names_of
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
 from mipin_ref.graph.forward import logits
+from mipin_ref.graph.remembered import remembering
 from mipin_ref.layers import HostArray
+from mipin_ref.memory import memory_bytes
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
 from mipin_ref.report.picture import channels_last, to_picture
@@ -41,6 +43,12 @@ def compare(options: Namespace) -> int:
     """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
     out = claim_file(options, options.out)
     net = load_model(options)
+    # The same images again and again: for every method, for each of their classes, for both metrics.
+    with remembering(net, memory_bytes(options.memory)):
+        return _compare(options, out, net)
+
+
+def _compare(options: Namespace, out: Path, net: mr.Network) -> int:
     size = image_size(net, net.input)
     if size is None:
         raise InvalidData(

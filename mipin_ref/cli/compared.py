@@ -18,8 +18,9 @@ from mipin_ref.progress import progress_bar
 from mipin_ref.report.saliency import saliency
 from mipin_ref.report.signed_png import SignedPng, block_means, contrast_scale, signed_png
 
-ROWS = 16
-"""Images explained at once, so that attributions of all channels are held of few."""
+ROWS = 8
+"""Images explained at once, so that attributions of all channels are held of few, and the noisy copies that SmoothGrad
+makes of an image for one class are remembered for the next."""
 STEPS, FEW_STEPS = 32, 8
 """Into which pixels go and come for the areas under curves; the fewer of large images, whose forward passes would take
 most of the time of a comparison."""
@@ -104,42 +105,41 @@ def _compared(
     panel: mr.Panel, name: str, seen: Seen, factor: int, at: str | None, fit: float | None
 ) -> Compared | None:
     kept: list[list[SignedPng]] = [[] for _ in seen.x]
-    highest: list[HostArray] = []
+    highest: list[list[HostArray]] = [[] for _ in range(min(2, seen.ranks))]
     start, besides = perf_counter(), 0.0
-    for rank in range(seen.ranks):
-        maps = _maps(panel, name, seen, rank, at)
-        if maps is None:
-            return None
-        before = perf_counter()
-        for number, one in enumerate(maps if factor == 1 else block_means(maps, factor)):
-            kept[number].append(signed_png(one, contrast_scale([one])))
-        if rank < 2:
-            highest.append(maps)
-        besides += perf_counter() - before
+    for first in range(0, len(seen.x), ROWS):
+        # All classes of some images in turn, while what the network computes of these is remembered.
+        for rank in range(seen.ranks):
+            maps = _maps(panel, name, seen, slice(first, first + ROWS), rank, at)
+            if maps is None:
+                return None
+            before = perf_counter()
+            for number, one in enumerate(maps if factor == 1 else block_means(maps, factor), first):
+                kept[number].append(signed_png(one, contrast_scale([one])))
+            if rank < len(highest):
+                highest[rank].append(maps)
+            besides += perf_counter() - before
     seconds = perf_counter() - start - besides
+    of_class = [np.concatenate(some) for some in highest]
     told: list[str] = []
-    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, highest[0]))
-    insertion = _measured(name, told, lambda: _area(mr.metrics.insertion, seen, highest[0]))
+    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, of_class[0]))
+    insertion = _measured(name, told, lambda: _area(mr.metrics.insertion, seen, of_class[0]))
     sensitivity = None
-    if len(highest) > 1:
-        sensitivity = _measured(name, told, lambda: mr.metrics.class_sensitivity(*highest).mean)
+    if len(of_class) > 1:
+        sensitivity = _measured(name, told, lambda: mr.metrics.class_sensitivity(*of_class).mean)
     return Compared(name, kept, deletion, insertion, sensitivity, fit, seconds, told)
 
 
-def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int, at: str | None) -> HostArray | None:
-    """[N, H, W] of the classes of one rank; None where the method fails."""
-    parts = []
-    for first in range(0, len(seen.x), ROWS):
-        rows = slice(first, first + ROWS)
-        res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank], at=at)
-        if res is None:
-            return None
-        try:
-            parts.append(saliency(res, positive=False, size=seen.size))
-        except InvalidData as error:
-            panel.failures[name] = str(error)
-            return None
-    return np.concatenate(parts)
+def _maps(panel: mr.Panel, name: str, seen: Seen, rows: slice, rank: int, at: str | None) -> HostArray | None:
+    """[n, H, W] of some images, for their classes of one rank; None where the method fails."""
+    res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank], at=at)
+    if res is None:
+        return None
+    try:
+        return saliency(res, positive=False, size=seen.size)
+    except InvalidData as error:
+        panel.failures[name] = str(error)
+        return None
 
 
 def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray) -> float:

@@ -18,7 +18,9 @@ from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
 from mipin_ref.graph.front import Front
-from mipin_ref.graph.layer_list import LayerList
+from mipin_ref.graph.layer_list import LayerList, leading_to
+from mipin_ref.graph.remembered import remembered_of
+from mipin_ref.graph.runs import run_together, samples_a_run
 from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.graph.runtime import session as session
 from mipin_ref.layers import HostArray, Shape, Stateful
@@ -96,6 +98,9 @@ class Recorder:
         self._fetched = [t for t in self._wanted if t not in starts] + [switches_of(t) for t in self._switches]
         self._session, self._front, read = None, None, starts.intersection(self._wanted)
         threads = BLAS_THREADS.count if threads is None else threads
+        needed = leading_to([layer for layer in net.layers if layer.output not in starts], {*self._wanted, *switches})
+        self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
+        self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
             self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
             read.update(value.name for value in self._session.runtime.get_inputs())
@@ -128,27 +133,30 @@ class Recorder:
         for name in self._started:
             if name != net.input:
                 check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
-        outputs = self._run({name: started[name] for name in self._started})
-        values = dict(zip(self._fetched, outputs, strict=True))
+        kept = None if sources is not None or self._front is not None or self._switches else remembered_of(net)
+        if kept is None:
+            values = self._run({name: started[name] for name in self._started})
+        else:
+            values = kept.tensors(self._fetched, x, lambda rows: self._run({net.input: x[rows]}))
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
         for name, value in values.items():
             check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
         values.update({name: started[name] for name in self._started if name in self._wanted})
         return Record(values, switches)
 
-    def _run(self, started: Mapping[str, HostArray]) -> list[HostArray]:
+    def _run(self, started: Mapping[str, HostArray]) -> dict[str, HostArray]:
         if self._session is None:
-            return []
+            return {}
         wanted = {value.name for value in self._session.runtime.get_inputs()}
         given = {name: value for name, value in started.items() if name in wanted}
         try:
-            outputs: list[HostArray] = self._session.runtime.run(self._fetched, given)
+            made = run_together(self._session.runtime, self._fetched, given, self._size, self._counted, self._threads)
         except Exception as failure:  # as in `session`
             raise UnsupportedModel(
                 f"onnxruntime cannot run the network on {len(next(iter(started.values())))} samples: "
                 f"{runtime_reason(failure)}"
             ) from failure
-        return outputs
+        return dict(zip(self._fetched, made, strict=True))
 
 
 def logits(net: LayerList, x: HostArray | Mapping[str, HostArray], *, batch_size: int = 256) -> HostArray:
