@@ -33,8 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "layers": {"display", "errors", "window", "backend"},
     "solve": {"errors", "window", "backend"},
     "inverse": GROUND | {"memory", "store", "attribution", "backend", "data", "graph", "layers", "solve"},
-    "methods": {"display", "errors", "window", "progress", "options", "reading", "memory", "store", "attribution"}
-    | {"backend", "data", "graph", "layers", "beside"},
+    "methods": {"display", "errors", "window", "threads", "progress", "options", "reading", "memory", "store"}
+    | {"attribution", "backend", "data", "graph", "layers", "beside"},
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},

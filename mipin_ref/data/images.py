@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
+from mipin_ref.data.decoded import Decoded, DecodedImages
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.reading import decoding
@@ -33,6 +34,8 @@ TURNS = {
 """EXIF orientation -> what makes the image upright (EXIF 2.32, tag 0x0112); 1 and anything else is upright."""
 ACROSS = {TURNS[number] for number in (5, 6, 7, 8)}
 """The orientations that swap height and width."""
+
+_decoded = DecodedImages()
 
 
 class ImageFiles:
@@ -89,8 +92,19 @@ class ImageFiles:
         files = self._files[index] if isinstance(index, slice) else [self._files[i] for i in index]
         pixels = np.empty((len(files), *self.shape[1:]), dtype=np.uint8)
         for number, path in enumerate(files):
-            pixels[number] = self._decode(path)
+            pixels[number] = self._pixels(path)
         return pixels
+
+    def _pixels(self, path: Path) -> npt.NDArray[np.uint8]:
+        """One image [channels, height, width], decoded or remembered."""
+        key = (path, _version_of(path), self._channels, self._height, self._width, self._resized, self._exif)
+        known = _decoded.get(key)
+        if known is None:
+            known = self._decode(path)
+            _decoded.keep(key, known)
+        if known.turned:
+            self._turned.add(path)
+        return known.pixels
 
     def _common_geometry(self, wanted: Sequence[int] | None) -> tuple[int, int, int]:
         first, (width, height, mode) = self._first_readable()
@@ -125,18 +139,24 @@ class ImageFiles:
         assert reason is not None
         raise reason
 
-    def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
-        """One image [channels, height, width]."""
+    def _decode(self, path: Path) -> Decoded:
         with _readable(path):
             converted, turned = _upright(path, self._channels, exif=self._exif)
-            if turned:
-                self._turned.add(path)
             if self._resized:
                 converted = resized_to_cover(converted, self._height, self._width)
             pixels = np.asarray(converted)
         if pixels.shape[:2] != (self._height, self._width):
             raise InvalidData(f"{path}: the image changed its size while it was in use")
-        return np.moveaxis(pixels.reshape(self._height, self._width, self._channels), -1, 0)
+        return Decoded(np.moveaxis(pixels.reshape(self._height, self._width, self._channels), -1, 0), turned)
+
+
+def _version_of(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from the same one written anew; None where it cannot be asked, which reading it will tell."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def opened_upright(path: Path, channels: int, *, exif: bool = True) -> Image.Image:

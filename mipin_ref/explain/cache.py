@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,19 @@ def key_of(net: Net, target: object, made_from: Mapping[str, Any]) -> str:
     """The name of an entry: a hash of the model, the class, this package's version, and what it was made from."""
     told = {
         "format": FORMAT,
-        "version": version("mipin_ref"),
+        "version": _version(),
         "model": net.sha256,
         "output": net.output,
         "target": target,
         **made_from,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def _version() -> str:
+    """The package's version, looked up once: there is a key for every class."""
+    return version("mipin_ref")
 
 
 def digest_of(data: Samples, rows: Iterable[int] | None = None) -> str:

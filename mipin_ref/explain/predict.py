@@ -14,15 +14,17 @@ Net = Network | ForwardOnly
 TINY = 1e-30
 
 
-def predicted(net: Net, x: HostArray, batch_size: int) -> tuple[HostArray, HostArray | None]:
+def predicted(net: Net, x: HostArray, batch_size: int, *, quick: bool = False) -> tuple[HostArray, HostArray | None]:
     """Scores [n, classes] of samples, logits where they are known, and probabilities, None where there are none.
+
+    quick: rounded otherwise than all that is recorded, see `Recorder`.
 
     Raises InvalidData where samples do not fit, or NaN or Inf come up.
     """
     if isinstance(net, ForwardOnly):
         output, known = net.predict(x, batch_size=batch_size)
         return output if known is None else known, output if net.probability is not None else None
-    scores = logits(net, x, batch_size=batch_size)
+    scores = logits(net, x, batch_size=batch_size, quick=quick)
     return scores, None if net.probability is None else net.probabilities(scores)
 
 

@@ -29,7 +29,7 @@ from mipin_ref.threads import BLAS_THREADS
 SESSIONS = 2
 """How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
 
-_Key = tuple[tuple[str, ...], tuple[str, ...], int]
+_Key = tuple[tuple[str, ...], tuple[str, ...], int, bool]
 _kept: MutableMapping[LayerList, dict[_Key, _Open]] = WeakKeyDictionary()
 _keeping = Lock()
 
@@ -60,14 +60,16 @@ class _Open:
     weights: Mapping[str, HostArray]
 
 
-def _session_of(net: LayerList, wanted: Sequence[str], switches: Sequence[str], threads: int, *, keep: bool) -> _Open:
-    key = (tuple(wanted), tuple(switches), threads)
+def _session_of(
+    net: LayerList, wanted: Sequence[str], switches: Sequence[str], threads: int, *, keep: bool, quick: bool
+) -> _Open:
+    key = (tuple(wanted), tuple(switches), threads, quick)
     with _keeping:
         opened = _kept.get(net, {}).get(key)
     if opened is None:
         beside: dict[str, HostArray] = {}
         model = emit(net, wanted, switches, beside=beside).SerializeToString()
-        opened = _Open(session(model, threads, beside), beside)
+        opened = _Open(session(model, threads, beside, quick), beside)
     if keep:
         with _keeping:
             others = {other: kept for other, kept in _kept.get(net, {}).items() if other != key}
@@ -79,7 +81,8 @@ class Recorder:
     """Runs batches forward and returns the wanted tensors, checked to be finite.
 
     keep: the session stays open for the next recorder of the same tensors, while the network lives and has not had
-    SESSIONS others since: to emit and open a model takes longer than a small batch.
+    SESSIONS others since: to emit and open a model takes longer than a small batch. quick: see `session`; what is
+    recorded so is rounded otherwise, and not remembered.
     """
 
     def __init__(
@@ -90,8 +93,9 @@ class Recorder:
         *,
         threads: int | None = None,
         keep: bool = False,
+        quick: bool = False,
     ) -> None:
-        self._net = net
+        self._net, self._quick = net, quick
         self._wanted = list(dict.fromkeys(wanted))
         self._switches = list(dict.fromkeys(switches))
         starts = {*net.starts}
@@ -102,7 +106,7 @@ class Recorder:
         self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
         self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
-            self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep)
+            self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep, quick=quick)
             read.update(value.name for value in self._session.runtime.get_inputs())
         self._started = [name for name in net.shapes if name in read]
         front = net.stem if net.file is None else net.file
@@ -133,7 +137,8 @@ class Recorder:
         for name in self._started:
             if name != net.input:
                 check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
-        kept = None if sources is not None or self._front is not None or self._switches else remembered_of(net)
+        alone = sources is not None or self._front is not None or bool(self._switches) or self._quick
+        kept = None if alone else remembered_of(net)
         if kept is None:
             values = self._run({name: started[name] for name in self._started})
         else:
@@ -159,13 +164,18 @@ class Recorder:
         return dict(zip(self._fetched, made, strict=True))
 
 
-def logits(net: LayerList, x: HostArray | Mapping[str, HostArray], *, batch_size: int = 256) -> HostArray:
-    """The logits [N, classes] of x [N, *input_shape]. Raises InvalidData where x is empty or does not fit."""
+def logits(
+    net: LayerList, x: HostArray | Mapping[str, HostArray], *, batch_size: int = 256, quick: bool = False
+) -> HostArray:
+    """The logits [N, classes] of x [N, *input_shape]; quick: see `Recorder`.
+
+    Raises InvalidData where x is empty or does not fit.
+    """
     x = with_others(net, x)
     check_batch(net, x)
     if not len(x):
         raise InvalidData("the data hold no sample")
-    recorder = Recorder(net, [net.logits])
+    recorder = Recorder(net, [net.logits], quick=quick)
     parts = [recorder(x[i : i + batch_size], i).values[net.logits] for i in range(0, len(x), batch_size)]
     return np.concatenate(parts).reshape(len(x), -1)
 

@@ -35,7 +35,7 @@ class Remembered:
         self.runs = 0
 
     def tensors(self, names: Sequence[str], x: HostArray, run: Run) -> dict[str, HostArray]:
-        """The tensors `names` of samples x [n, ...], of which `run` is asked for those that are not known, each once."""
+        """The tensors `names` of samples x [n, ...]; `run` is asked for those that are not known, each once."""
         keys = [blake2b(np.ascontiguousarray(one).data, digest_size=16).digest() for one in x]
         # Held here, whatever is let go of meanwhile.
         known = {key: dict(self._kept[key]) for key in keys if key in self._kept}

@@ -8,6 +8,7 @@ from mipin_ref.layers import HostArray
 from mipin_ref.methods.backward import BatchResult
 from mipin_ref.methods.cam import ActivationMap
 from mipin_ref.methods.sweep import Ints, Sweep
+from mipin_ref.threads import BLAS_THREADS
 
 
 class EigenCAM(ActivationMap):
@@ -36,6 +37,8 @@ class EigenCAM(ActivationMap):
 
 def _principal(matrix: HostArray) -> HostArray:
     """The first left singular vector [C] of a matrix [C, places]."""
-    left, _, _ = np.linalg.svd(matrix, full_matrices=False)
+    # Of a map BLAS's own threads cost a hundred times what the factors do.
+    with BLAS_THREADS.single():
+        left, _, _ = np.linalg.svd(matrix, full_matrices=False)
     vector: HostArray = left[:, 0]
     return -vector if vector.sum() < 0 else vector

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mipin_ref.report.signed_png import SignedPng
 from mipin_ref.text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 RANKS = ("predicted", "2nd", "3rd", "4th", "5th")
@@ -21,6 +25,25 @@ def render_page(name: str, **values: Any) -> str:
 
     values: what the template shows; texts are plain and may hold anything.
     """
+    script = _joined(("base", name), "js")
+    page = (
+        _environment()
+        .get_template(f"{name}.html")
+        .render(
+            style=_joined(("base", name), "css"),
+            script=script,
+            # Only this script runs in the page, whatever a class is called, and nothing is fetched.
+            script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **values,
+        )
+    )
+    # Names of files, methods and classes may hold what no encoding takes and what turns the text behind it.
+    return printable(page, keep="\n\t")
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, each compiled once: that takes longer than to fill it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -31,16 +54,7 @@ def render_page(name: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": data_uri, "scale_text": scale_text}
-    script = _joined(("base", name), "js")
-    page = environment.get_template(f"{name}.html").render(
-        style=_joined(("base", name), "css"),
-        script=script,
-        # Only this script runs in the page, whatever a class is called, and nothing is fetched.
-        script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **values,
-    )
-    # Names of files, methods and classes may hold what no encoding takes and what turns the text behind it.
-    return printable(page, keep="\n\t")
+    return environment
 
 
 def _joined(names: Sequence[str], kind: str) -> str:

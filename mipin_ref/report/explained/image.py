@@ -21,6 +21,8 @@ PICTURE = 256
 """Pixels that the longer side of a picture in the page has at most."""
 SMALL = 96
 """Pixels of a side up to which a picture is stored without loss and drawn as squares."""
+QUICK = 3
+"""By so much the quickest PNG may be longer than a JPEG for the shortest one to be tried."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,12 @@ def _bytes(picture: Array) -> bytes:
     """A picture as PNG, or as JPEG where it is a photograph and that is shorter."""
     image = Image.fromarray(picture)
     image.thumbnail((PICTURE, PICTURE), Image.Resampling.BOX)
-    lossless = png_bytes(image)
     if max(image.size) <= SMALL:
-        return lossless
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=88)
-    return min(lossless, file.getvalue(), key=len)
+        return png_bytes(image)
+    photograph, quick = io.BytesIO(), io.BytesIO()
+    image.save(photograph, format="JPEG", quality=88)
+    image.save(quick, format="PNG", compress_level=1)
+    if quick.tell() > QUICK * photograph.tell():
+        # The best compression takes ten times as long, and does not save so much.
+        return photograph.getvalue()
+    return min(png_bytes(image), photograph.getvalue(), key=len)

@@ -1,0 +1,62 @@
+"""A batch goes through onnxruntime a few samples at a time, and comes out as if it had gone as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.graph import runs
+from mipin_ref.graph.emit import emit, switches_of
+from mipin_ref.graph.forward import Recorder
+from mipin_ref.graph.runs import samples_a_run
+from tests.graph.sketch import Sketch
+
+COUNT = 7
+
+
+@pytest.fixture
+def net() -> mr.Network:
+    sketch = Sketch(2, 8, 8)
+    fired = sketch.node("Relu", sketch.conv("x", 2, 3, out="mixed"), out="fired")
+    pooled = sketch.node("MaxPool", fired, kernel_shape=[2, 2], strides=[2, 2], out="pooled")
+    again = sketch.node("MaxPool", pooled, kernel_shape=[2, 2], strides=[1, 1], out="again")
+    return mr.load(sketch.model(sketch.dense(sketch.node("Flatten", again, out="flat"), 12, 3)))
+
+
+def images(count: int = COUNT) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, 2, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, COUNT - 1, COUNT])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_values_and_switches_are_those_of_one_run(
+    net: mr.Network, size: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switches are counted over the samples of a run: those of later runs must go on from there."""
+    wanted, pools = ["fired", "again", net.logits], ["pooled", "again"]
+    alone = onnxruntime.InferenceSession(
+        emit(net, wanted, pools).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [*wanted, *map(switches_of, pools)]
+    expected = dict(zip(names, alone.run(names, {"x": images()}), strict=True))
+    monkeypatch.setattr("mipin_ref.graph.forward.samples_a_run", lambda layers, itemsize: size)
+    record = Recorder(net, wanted, pools, threads=threads)(images())
+    for name in wanted:
+        np.testing.assert_allclose(record.values[name], expected[name], rtol=1e-5, atol=1e-6)
+    for name in pools:
+        np.testing.assert_array_equal(record.switches[name], expected[switches_of(name)])
+
+
+def test_a_run_is_as_large_as_the_caches_are(net: mr.Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The widest layer is the Conv: 2 x 8 x 8 in and 3 x 6 x 6 out.
+    monkeypatch.setattr(runs, "RUN_BYTES", 5 * (2 * 64 + 3 * 36) * 4)
+    assert samples_a_run(net.layers, 4) == 5
+    monkeypatch.setattr(runs, "RUN_BYTES", 1)
+    # However little may be held: one sample, or as many as are worth reading the weights for.
+    assert samples_a_run(net.layers[:1], 4) == 1
+    heavy = Sketch(50)
+    dense = mr.load(heavy.model(heavy.dense(heavy.dense("x", 50, 40), 40, 3)))
+    numbers = (50 * 40 + 40 + 40 * 3 + 3) / (50 + 40 + 40 + 3)
+    assert samples_a_run(dense.layers, 4) == int(np.ceil(numbers))
