@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 import mipin_ref as mr
 from mipin_ref.cli.compare_input import Shown, check_options, make_panel, open_calibration, read_images, tensor_of
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
+from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.files import labels_of
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.outputs import claim_file
@@ -67,11 +69,16 @@ def _compare(options: Namespace, out: Path, net: mr.Network) -> int:
     labels = labels_of(options, net, count if options.limit is None else min(options.limit, count))
     if images.first < count:
         print(f"showing the first {images.first} of {count} images (--limit)", flush=True)
+    began = perf_counter()
     scores = logits(net, x)
+    forward = (perf_counter() - began) / len(x)
     seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
     factor = whole_factor(len(panel.names) * seen.targets.size, size)
     # Of the input each method explains its own default: grad-cam has no meaning there.
-    compared = run_panel(panel, seen, factor, None if tensor == net.input else tensor)
+    at = None if tensor == net.input else tensor
+    if cost := told_of_cost(panel, seen, 0 if calibration is None else len(calibration), forward, at):
+        print(cost, flush=True)
+    compared = run_panel(panel, seen, factor, at)
     failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
     if not compared:
         raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))

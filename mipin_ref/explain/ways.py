@@ -107,6 +107,9 @@ def by_method(
     dtype = asked.dtype or "float64"
     how: dict[str, Any] = {"backend": asked.backend, "memory": asked.memory, "dtype": dtype}
     options, progress = {**how, **asked.options}, asked.progress and method.many_passes
+    passes = make_method(method.name, asked.options).passes(part, at)
+    if (seconds := passes * targets.size * read.forward) >= LONG:
+        tell(f"{method.name} takes {passes:,} forward passes {_a_sample(targets)}, about {_told_time(seconds)}")
 
     def run(x: HostArray, some: Indices) -> Attribution:
         return attribute(net, x, _told(net, some), method.name, at=at, progress=progress, **options)
@@ -198,12 +201,19 @@ def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], forward: float,
         return
     seconds = fits.seconds(len(classes), classes[0], forward)
     if seconds >= LONG:
-        much = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(1, round(seconds / 60))} minutes"
         less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
         tell(
             f"fitting {len(fits.plan(classes[0]).fitted)} tensors of {len(classes)} classes on {fits.made.count} "
-            f"samples takes about {much}{less}"
+            f"samples takes about {_told_time(seconds)}{less}"
         )
+
+
+def _told_time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{max(1, round(seconds / 60))} minutes"
+
+
+def _a_sample(targets: Indices) -> str:
+    return "a sample" if targets.shape[1] == 1 else "a sample and class"
 
 
 def _told_fit(classes: int, kept: int) -> str:

@@ -72,6 +72,10 @@ class CoveringMethod(Method):
             )
         return net.input
 
+    def passes(self, net: Network | ForwardOnly, at: str) -> int:
+        # Beside those under masks the sample, and the baseline.
+        return self.masks(places_of_input(net), net.whole).count + 2
+
     def attribute(self, net: Network | ForwardOnly, x: Any, target: Any, at: str | None, run: Run) -> Attribution:
         """See `Method.attribute`. Masks are the same for every sample, so that each is explained alike in any batch."""
         data = as_samples(x, whole=net.whole)
@@ -116,6 +120,12 @@ class CoveringMethod(Method):
         )
 
 
+def places_of_input(net: Network | ForwardOnly) -> Shape:
+    """The axes of a sample that are no channels, as sizes."""
+    axis = net.channel_axis(net.input)
+    return tuple(size for number, size in enumerate(net.input_shape, 1) if number != axis)
+
+
 class _Cover:
     """Samples under masks, and what the network says of them."""
 
@@ -126,7 +136,7 @@ class _Cover:
             raise InvalidData(f"baseline holds other numbers than the integers ({net.reads}) that the network reads")
         self._baseline = baseline.astype(self._dtype)
         self._axis = net.channel_axis(net.input)
-        self.places = tuple(size for axis, size in enumerate(net.input_shape, 1) if axis != self._axis)
+        self.places = places_of_input(net)
 
     def __call__(self, sample: HostArray, kept: HostArray, first: int) -> HostArray:
         """The scores [m, classes] of one sample [1, *input_shape] under masks [m, *places]."""

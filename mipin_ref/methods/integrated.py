@@ -50,6 +50,10 @@ class IntegratedGradients(BackwardMethod):
     completes = True
     Options = IntegratedGradientsOptions
 
+    def passes(self, net: Network, at: str) -> int:
+        # From an inner tensor on it is another, smaller network.
+        return 1 + self.options.steps if at == net.input else 1
+
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         return _FromInner(net, backend, at, self) if at != net.input else super().sweep(net, backend, at)
 

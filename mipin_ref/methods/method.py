@@ -92,6 +92,13 @@ class Method:
             at = self.default_at(net)
         return net.logits if isinstance(at, str) and at == net.output else explained(net, at)
 
+    def passes(self, net: Network, at: str) -> int:
+        """How many forward passes of the network a sample takes to be explained at a tensor.
+
+        Another class of the same sample takes them again, unless they are remembered: none is of a class.
+        """
+        return 1
+
     def attribute(self, net: Network, x: Any, target: Any, at: str | None, run: Run) -> Attribution:
         """Attribute the logit of a class, or of one a sample [N], to tensor `at` of samples x [N, *input_shape].
 

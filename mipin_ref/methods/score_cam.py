@@ -31,6 +31,10 @@ class ScoreCAM(ActivationMap):
     even = True
     many_passes = True
 
+    def passes(self, net: Network, at: str) -> int:
+        axis = net.channel_axis(at)
+        return 1 if axis is None else 1 + net.shapes[at][axis - 1]
+
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         super().sweep(net, backend, at)  # which refuses what has no map
         return _Masking(net, backend, at, lambda layer: self.rule(net, layer))

@@ -9,6 +9,7 @@ import numpy as np
 
 from mipin_ref.beside import like
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.network import Network
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.averages import weighted_sum
 from mipin_ref.methods.backward import BackwardMethod, BatchResult
@@ -42,6 +43,10 @@ class SmoothGrad(BackwardMethod):
     multiplier = True
     follows_logit = False
     Options = SmoothGradOptions
+
+    def passes(self, net: Network, at: str) -> int:
+        options: SmoothGradOptions = self.options
+        return 1 + options.samples
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         if sweep.net.whole and self.options.noise:

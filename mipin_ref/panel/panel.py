@@ -101,6 +101,18 @@ class Panel:
             return self._for_fit(kind.fitting)
         return asdict(make_method(name, self._options.get(name, {})).options)
 
+    def passes(self, name: str, *, at: str | None = None) -> int:
+        """How many forward passes a method takes for a sample, its fit left out; at: as in `attribute`.
+
+        Raises InvalidData where the method cannot explain that tensor of the network.
+        """
+        kind = method_named(name)
+        if kind.fitting is not None:
+            return 1
+        method = make_method(name, self._options.get(name, {}))
+        net: Any = self.net
+        return method.passes(net, method.explained(net, at))
+
     def explain(self, name: str, x: Any, target: Any, *, at: str | None = None) -> Attribution:
         """One method's Attribution of x [n, *input_shape] for a class, or one a sample [n]; at: as in `attribute`.
 

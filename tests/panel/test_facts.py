@@ -11,6 +11,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.graph.forward import Recorder
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked
 from tests.networks import seeded, to_onnx
@@ -88,3 +89,30 @@ def test_a_panel_knows_which_of_its_methods_are_fitted() -> None:
     assert mr.Panel(net).names == tuple(mr.methods())
     assert mr.Panel(net).fitted == ("mip-in", "patternnet", "pattern-attribution")
     assert mr.Panel(net, names=["gradient", "patternnet"]).fitted == ("patternnet",)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_passes_are_those_that_are_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = mapped()
+    runs: list[int] = []
+    plain = Recorder.__call__
+
+    def counted(self: Recorder, x: Any, *others: Any, **named: Any) -> Any:
+        runs.extend([len(x)] if self._net is net else [])
+        return plain(self, x, *others, **named)
+
+    panel = mr.Panel(net, x, names=[name])
+    panel.ready(name, [0])
+    monkeypatch.setattr(Recorder, "__call__", counted)
+    for at in (None,) if METHODS[name].forward_only else (net.input, feature_maps(net)[0]):
+        made = []
+        for samples in (1, 4):
+            runs.clear()
+            if panel.attempt(name, x[:samples], 0, at=at) is None:
+                assert at == net.input, panel.failures
+                break
+            made.append(sum(runs))
+        else:
+            # What a batch takes for itself, as a baseline, is no part of it.
+            assert (made[1] - made[0]) / 3 == panel.passes(name, at=at)
+        panel.failures.clear()

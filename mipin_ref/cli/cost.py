@@ -1,0 +1,38 @@
+"""What a comparison will take, told before it begins: in forward passes, which are most of it."""
+
+from __future__ import annotations
+
+import mipin_ref as mr
+from mipin_ref.cli.compared import Seen
+from mipin_ref.errors import MipinError
+
+LONG = 10.0
+"""Seconds from which on it is said."""
+SHARE = 0.1
+"""Share of all passes from which on a method is named."""
+
+
+def told_of_cost(panel: mr.Panel, seen: Seen, samples: int, seconds: float, at: str | None) -> str | None:
+    """A line on what is ahead; None where that is not long.
+
+    samples: calibration samples; seconds: of a forward pass; at: the tensor that all methods explain, None for each its
+    own default. The passes of an image count once for all of its classes, as they are remembered.
+    """
+    images = len(seen.x)
+    parts = {"fits": samples if panel.fitted else 0}
+    for name in panel.names:
+        try:
+            parts[name] = images * (panel.passes(name, at=at) - 1)
+        except MipinError:
+            parts[name] = 0  # which says why when its turn comes
+    # All curves begin and end at the same pictures: the image, without any pixel, blurred.
+    parts["deletion and insertion"] = images * (2 + len(panel.names) * 2 * (seen.steps - 1))
+    passes = images + sum(parts.values())
+    if passes * seconds < LONG:
+        return None
+    most = [f"{name} {count:,}" for name, count in parts.items() if count >= SHARE * passes]
+    return f"up to {passes:,} forward passes, about {_text(passes * seconds)} ({', '.join(most)})"
+
+
+def _text(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
