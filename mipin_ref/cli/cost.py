@@ -5,6 +5,7 @@ from __future__ import annotations
 import mipin_ref as mr
 from mipin_ref.cli.compared import Seen
 from mipin_ref.errors import MipinError
+from mipin_ref.panel.registry import METHODS
 
 LONG = 10.0
 """Seconds from which on it is said."""
@@ -18,8 +19,9 @@ def told_of_cost(panel: mr.Panel, seen: Seen, samples: int, seconds: float, at: 
     samples: calibration samples; seconds: of a forward pass; at: the tensor that all methods explain, None for each its
     own default. The passes of an image count once for all of its classes, as they are remembered.
     """
-    images = len(seen.x)
-    parts = {"fits": samples if panel.fitted else 0}
+    images, kinds = len(seen.x), {METHODS[name].fitting for name in panel.fitted}
+    # Down to the pixels the forward passes are the least of a fit.
+    parts = {"fits": 0 if at is None else samples * len(kinds)}
     for name in panel.names:
         try:
             parts[name] = images * (panel.passes(name, at=at) - 1)
@@ -31,7 +33,8 @@ def told_of_cost(panel: mr.Panel, seen: Seen, samples: int, seconds: float, at: 
     if passes * seconds < LONG:
         return None
     most = [f"{name} {count:,}" for name, count in parts.items() if count >= SHARE * passes]
-    return f"up to {passes:,} forward passes, about {_text(passes * seconds)} ({', '.join(most)})"
+    apart = ", and the fits" if kinds and at is None else ""
+    return f"up to {passes:,} forward passes, about {_text(passes * seconds)} ({', '.join(most)}){apart}"
 
 
 def _text(seconds: float) -> str:
