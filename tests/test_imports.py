@@ -38,7 +38,19 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
-    "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
+    "explain": {
+        "text",
+        "errors",
+        "table",
+        "files",
+        "progress",
+        "options",
+        "reading",
+        "memory",
+        "attribution",
+        "backend",
+        "data",
+    }
     | {"beside", "layers", "graph", "inverse", "methods", "panel", "report"},
     "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph", "beside"},
     "golden": {

@@ -25,7 +25,7 @@ from mipin_ref.explain.class_names import ClassNames, class_names_of
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
 from mipin_ref.graph.forward import logits
-from mipin_ref.graph.remembered import remembering
+from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.layers import HostArray
 from mipin_ref.memory import memory_bytes
 from mipin_ref.panel.registry import METHODS
@@ -46,7 +46,7 @@ def compare(options: Namespace) -> int:
     out = claim_file(options, options.out)
     net = load_model(options)
     # The same images again and again: for every method, for each of their classes, for both metrics.
-    with remembering(net, memory_bytes(options.memory)):
+    with remembering(net, Remembered(memory_bytes(options.memory))):
         return _compare(options, out, net)
 
 

@@ -16,6 +16,7 @@ from mipin_ref.explain.fits import Inverses
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import Indices
+from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.layers import HostArray
 
 Run = Callable[[HostArray, Indices], Attribution]
@@ -30,6 +31,7 @@ class Explainer:
     targets: [n, k] indices into the logits, of each of `rows`, the first one first; scores: [n, C] logits;
     shares: [n, C] probabilities, None where the network has none; files: names of the samples [n];
     tensor: what is explained; shows_progress: whether `run` shows a bar itself; inverses: of MIP-IN;
+    memory: what the network computed of them, the same for all of their classes;
     lines: what a person should know first, the guesses;
     facts: what else there is to tell, (what, value).
     """
@@ -51,13 +53,15 @@ class Explainer:
     facts: Sequence[tuple[str, str]]
     header: Mapping[str, Any]
     run: Run
+    memory: Remembered
     shows_progress: bool
 
     def explain(self, start: int, stop: int) -> tuple[HostArray, list[Attribution]]:
         """Samples `start` to `stop` of `rows`, and their attributions, one for each of the k classes."""
         x = self.data[np.asarray(self.rows[start:stop], np.int64)]
         try:
-            return x, [self.run(x, self.targets[start:stop, rank]) for rank in range(self.targets.shape[1])]
+            with remembering(self.net, self.memory):
+                return x, [self.run(x, self.targets[start:stop, rank]) for rank in range(self.targets.shape[1])]
         except InvalidData as error:
             # Samples are counted within the batch.
             raise InvalidData(f"counted from image {start}: {error}" if start else str(error)) from error

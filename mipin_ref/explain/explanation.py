@@ -139,6 +139,7 @@ class Explanation:
 def explanation_of(explainer: Explainer, told: Sequence[str], model: str) -> Explanation:
     """All samples of an Explainer, in memory."""
     x, results = explainer.explain(0, len(explainer.rows))
+    explainer.memory.forget()
     made: list[Any] = []
     for rank in reversed(range(len(results))):
         others = tuple(reversed(made)) if rank == 0 else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,14 @@ from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.explain.targets import PREDICTED, Indices, check_classifier, wanted_classes
 from mipin_ref.explain.ways import by_fit, by_inverses, by_method
 from mipin_ref.graph.explained import AUTO
+from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.options import METHOD_OPTIONS, Options
 from mipin_ref.inverse.plan import plan_for
 from mipin_ref.layers import HostArray
+from mipin_ref.memory import memory_bytes
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.attribute import inverted
 from mipin_ref.panel.fallback import fallback_method
@@ -38,6 +42,8 @@ from mipin_ref.text import one_line
 
 BATCH = 32
 """Samples that are read and predicted at a time."""
+LITTLE = 4 << 20
+"""Bytes of a sample that are recorded when it is predicted, for when it is explained."""
 INPUT = "input"
 """What `at` calls the network's input, whatever its name."""
 
@@ -70,7 +76,8 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         target = net.target(next(iter(inverses)))
     elif of_prediction:
         check_classifier(net)
-    read = _read(net, model, asked, fitted_as(inverses) or asked.fitted, tell, cache)
+    memory = Remembered(memory_bytes(asked.memory), _asked_next(net, named))
+    read = _read(net, model, asked, fitted_as(inverses) or asked.fitted, tell, cache, memory)
     targets = wanted_classes(net, names, target, asked.top, read.scores)
     files = [read.inputs.names(read.data)[row] for row in read.rows]
     if isinstance(net, ForwardOnly) or method.fitting is not InverseFitting:
@@ -99,6 +106,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         facts=[*way.facts, *([("preprocessing", read.chosen.named)] if read.chosen.named else [])],
         header={**way.header, "method": method.name, "follows_logit": method.follows_logit},
         run=way.run,
+        memory=memory,
         shows_progress=method.many_passes and asked.progress,
     )
 
@@ -111,7 +119,26 @@ def _run_alone(net: Net, model: Path | None, method: type[Method]) -> str | None
     return f"{name}: explained by its forward pass alone, {net.reason}"
 
 
-def _read(net: Net, model: Path | None, asked: Asked, fitted: Fitted | None, tell: Tell, cache: Cache) -> Read:
+def _asked_next(net: Net, named: str | None) -> list[str]:
+    """What is recorded to explain a tensor: it and all behind it, where that is little: at pixels it is everything."""
+    if isinstance(net, ForwardOnly) or named not in (AUTO, *net.shapes):
+        return []
+    tensor = next(iter(feature_maps(net)), net.input) if named == AUTO else named
+    if tensor not in net.shapes:
+        return []
+    behind = [tensor, *(layer.output for layer in net.behind(tensor))]
+    return behind if net.dtype.itemsize * sum(prod(net.shapes[name]) for name in behind) <= LITTLE else []
+
+
+def _read(
+    net: Net,
+    model: Path | None,
+    asked: Asked,
+    fitted: Fitted | None,
+    tell: Tell,
+    cache: Cache,
+    memory: Remembered,
+) -> Read:
     inputs = Inputs.of(net, asked.images, key=asked.key, limit=asked.limit, exif=asked.exif)
     with progress_bar(asked.progress) as begin:
         wanted, whole = preprocessing_of(asked.preprocess), not isinstance(asked.preprocess, Preprocessing)
@@ -119,7 +146,8 @@ def _read(net: Net, model: Path | None, asked: Asked, fitted: Fitted | None, tel
         data = inputs.open(chosen.preprocessing)
         if chosen.line:
             tell(chosen.line)
-        rows, failures, scores, shares, forward = _predicted(net, data, begin)
+        with remembering(net, memory):
+            rows, failures, scores, shares, forward = _predicted(net, data, begin)
     return Read(inputs, chosen, data, rows, failures, scores, shares, forward)
 
 

@@ -103,10 +103,14 @@ class Recorder:
         self._session, self._front, read = None, None, starts.intersection(self._wanted)
         threads = BLAS_THREADS.count if threads is None else threads
         needed = leading_to([layer for layer in net.layers if layer.output not in starts], {*self._wanted, *switches})
+        memory = None if quick or switches else remembered_of(net)
+        besides = (frozenset[str]() if memory is None else memory.along) - {*self._wanted}
+        along = [one.output for one in needed if one.output in besides]
+        self._made = [*self._fetched, *along]
         self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
         self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
-            self._session = _session_of(net, self._wanted, self._switches, threads, keep=keep, quick=quick)
+            self._session = _session_of(net, [*self._wanted, *along], self._switches, threads, keep=keep, quick=quick)
             read.update(value.name for value in self._session.runtime.get_inputs())
         self._started = [name for name in net.shapes if name in read]
         front = net.stem if net.file is None else net.file
@@ -143,6 +147,7 @@ class Recorder:
             values = self._run({name: started[name] for name in self._started})
         else:
             values = kept.tensors(self._fetched, x, lambda rows: self._run({net.input: x[rows]}))
+        values = {name: values[name] for name in self._fetched}
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
         for name, value in values.items():
             check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
@@ -155,13 +160,13 @@ class Recorder:
         wanted = {value.name for value in self._session.runtime.get_inputs()}
         given = {name: value for name, value in started.items() if name in wanted}
         try:
-            made = run_together(self._session.runtime, self._fetched, given, self._size, self._counted, self._threads)
+            made = run_together(self._session.runtime, self._made, given, self._size, self._counted, self._threads)
         except Exception as failure:  # as in `session`
             raise UnsupportedModel(
                 f"onnxruntime cannot run the network on {len(next(iter(started.values())))} samples: "
                 f"{runtime_reason(failure)}"
             ) from failure
-        return dict(zip(self._fetched, made, strict=True))
+        return dict(zip(self._made, made, strict=True))
 
 
 def logits(

@@ -5,7 +5,7 @@ passes, which take longer than anything else that they do.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import blake2b
@@ -26,16 +26,25 @@ Run = Callable[[Rows], Mapping[str, HostArray]]
 class Remembered:
     """Tensors of single samples, by what the sample holds; those longest not asked for go first.
 
-    limit: bytes; runs: samples that were run while this was open.
+    memory: of a user, in bytes, of which a part is taken; along: tensors that will be asked for, and are recorded along
+    with any behind them; runs: samples that were run while this was open.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._held = limit, 0
+    def __init__(self, memory: int, along: Iterable[str] = ()) -> None:
+        self._limit, self._held = memory // SHARE, 0
+        self.along = frozenset(along)
         self._kept: OrderedDict[bytes, dict[str, HostArray]] = OrderedDict()
         self.runs = 0
 
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._held = 0
+        self._kept.clear()
+
     def tensors(self, names: Sequence[str], x: HostArray, run: Run) -> dict[str, HostArray]:
-        """The tensors `names` of samples x [n, ...]; `run` is asked for those that are not known, each once."""
+        """The tensors `names` of samples x [n, ...]; `run` is asked for those that are not known, each once, and may
+        make more of them.
+        """
         keys = [blake2b(np.ascontiguousarray(one).data, digest_size=16).digest() for one in x]
         # Held here, whatever is let go of meanwhile.
         known = {key: dict(self._kept[key]) for key in keys if key in self._kept}
@@ -75,14 +84,13 @@ _open: ContextVar[tuple[object, Remembered] | None] = ContextVar("remembered", d
 
 
 @contextmanager
-def remembering(net: object, memory: int) -> Iterator[Remembered]:
-    """While inside, what is recorded of the samples of one network is kept, up to a share of `memory` [bytes], and what
-    is asked for again is not run again. Results are the same, as none of a sample depends on the others of its batch.
+def remembering(net: object, memory: Remembered) -> Iterator[None]:
+    """While inside, what is recorded of the samples of one network is kept, and what is asked for again is not run
+    again. Results are the same, as none of a sample depends on the others of its batch.
     """
-    made = Remembered(memory // SHARE)
-    token = _open.set((net, made))
+    token = _open.set((net, memory))
     try:
-        yield made
+        yield
     finally:
         _open.reset(token)
 

@@ -11,7 +11,7 @@ import mipin_ref as mr
 from mipin_ref.cli import cost
 from mipin_ref.cli.compared import Seen, run_panel
 from mipin_ref.cli.cost import told_of_cost
-from mipin_ref.graph.remembered import SHARE, remembering
+from mipin_ref.graph.remembered import SHARE, Remembered, remembering
 from tests.graph.sketch import Sketch
 
 
@@ -49,7 +49,8 @@ def test_all_classes_of_an_image_share_its_passes(net: mr.Network, count: int, m
     assert f"(deletion and insertion {curves:,}), and the fits" in told
     panel.ready("mip-in", np.unique(shown.targets).tolist())
     panel.ready("patternnet", [0])
-    with remembering(net, SHARE << 24) as memory:
+    memory = Remembered(SHARE << 24)
+    with remembering(net, memory):
         compared = run_panel(panel, shown, 1, None)
     assert [one.name for one in compared] == names
     assert len({one.deletion for one in compared}) > 4
@@ -64,7 +65,8 @@ def test_fits_to_an_inner_tensor_are_a_pass_each(net: mr.Network) -> None:
     assert told.startswith(f"up to {1 + 2 * 30 + 2 + 3 * 2 * 31} forward passes")
     assert "fits 60" in told
     assert not told.endswith("fits")
-    with remembering(net, SHARE << 24) as memory:
+    memory = Remembered(SHARE << 24)
+    with remembering(net, memory):
         panel.ready("mip-in", [0, 1])
         panel.ready("patternnet", [0])
     assert 30 <= memory.runs <= 60

@@ -8,7 +8,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder, logits
-from mipin_ref.graph.remembered import SHARE, remembered_of, remembering
+from mipin_ref.graph.remembered import SHARE, Remembered, remembered_of, remembering
 from tests.graph.sketch import Sketch
 
 ROOM = SHARE << 20
@@ -28,7 +28,8 @@ def images(count: int = 6) -> np.ndarray:
 def test_what_comes_again_is_not_run_again(net: mr.Network) -> None:
     x = images()
     fresh = Recorder(net, ["x", "fired", net.logits])(x).values
-    with remembering(net, ROOM) as memory:
+    memory = Remembered(ROOM)
+    with remembering(net, memory):
         for rows, run in ([0, 1, 2], 3), ([2, 1, 0, 3], 4), ([3, 3, 5, 5], 5), ([*range(6)], 6), ([4], 6):
             values = Recorder(net, ["x", "fired", net.logits])(x[rows]).values
             assert memory.runs == run
@@ -50,7 +51,8 @@ def test_other_networks_and_other_arithmetic_are_not_taken_for_this_one(net: mr.
     sketch = Sketch(2, 6, 6)
     other = mr.load(sketch.model(sketch.dense(sketch.node("Flatten", "x", out="flat"), 72, 3)))
     expected = logits(other, images())
-    with remembering(net, ROOM) as memory:
+    memory = Remembered(ROOM)
+    with remembering(net, memory):
         logits(net, images())
         np.testing.assert_array_equal(logits(other, images()), expected)
         Recorder(net, [net.logits], quick=True)(images())
@@ -58,7 +60,7 @@ def test_other_networks_and_other_arithmetic_are_not_taken_for_this_one(net: mr.
 
 
 def test_what_is_handed_out_may_be_written_to(net: mr.Network) -> None:
-    with remembering(net, ROOM):
+    with remembering(net, Remembered(ROOM)):
         first = Recorder(net, ["fired"])(images()).values["fired"]
         kept = first.copy()
         first[...] = -1
@@ -69,7 +71,8 @@ def test_what_is_handed_out_may_be_written_to(net: mr.Network) -> None:
 
 def test_what_was_longest_not_asked_for_goes_first(net: mr.Network) -> None:
     x, each = images(), 3 * 4  # the bytes of the logits
-    with remembering(net, SHARE * 3 * each) as memory:
+    memory = Remembered(SHARE * 3 * each)
+    with remembering(net, memory):
         for row, run in (0, 1), (1, 2), (2, 3), (0, 3), (3, 4), (0, 4), (2, 4), (1, 5):
             logits(net, x[row : row + 1])
             assert memory.runs == run, row
@@ -84,7 +87,7 @@ def test_errors_are_those_of_a_run(net: mr.Network) -> None:
     x = images()
     x[4] = np.inf
     large = np.full_like(images(2), 3e38)
-    with remembering(net, ROOM):
+    with remembering(net, Remembered(ROOM)):
         for _ in range(2):
             with pytest.raises(InvalidData, match=r"samples 10..15, hold NaN or Inf"):
                 Recorder(net, [net.logits])(x, 10)
