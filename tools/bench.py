@@ -25,6 +25,7 @@ COMMANDS = {
     "memory": "peak memory against the number of samples",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
     "methods": "other attribution methods against torch's forward and backward",
+    "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",
     "architectures": "ten architectures of torchvision and timm through both exporters, to the last map and the pixels",

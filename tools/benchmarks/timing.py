@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ process = subprocess.Popen(sys.argv[2:])
 _, status, usage = os.wait4(process.pid, 0)
 unit = 1 if sys.platform == "darwin" else 1024
 told = {"status": status, "seconds": time.perf_counter() - began, "peak": usage.ru_maxrss * unit}
+told["user"], told["system"] = usage.ru_utime, usage.ru_stime
 with open(sys.argv[1], "w") as file:
     json.dump(told, file)
 """
@@ -105,9 +106,12 @@ def sessions(count: int) -> Iterator[None]:
     opened = forward.session
 
     def limited(
-        model: bytes | str, threads: int | None = None, weights: Mapping[str, Any] | None = None
+        model: bytes | str,
+        threads: int | None = None,
+        weights: Mapping[str, Any] | None = None,
+        quick: bool = False,
     ) -> onnxruntime.InferenceSession:
-        return opened(model, count, weights)
+        return opened(model, count, weights, quick)
 
     forward.session = limited
     try:
@@ -123,11 +127,15 @@ def peak_so_far() -> int:
 
 @dataclass(frozen=True)
 class Process:
-    """seconds: wall, interpreter included; peak: bytes of resident memory; value: what `in_child` called for."""
+    """seconds: wall, interpreter included; peak: bytes of resident memory; value: what `in_child` called for; user,
+    system: seconds of the processor.
+    """
 
     seconds: float
     peak: int
     value: Any = None
+    user: float = 0.0
+    system: float = 0.0
 
 
 def measured(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
@@ -143,7 +151,7 @@ def measured(command: Sequence[str], environment: Mapping[str, str] | None = Non
         outcome = json.loads(told.read_text()) if done.returncode == 0 else {"status": 1}
     if outcome["status"]:
         raise SystemExit(f"{' '.join(command)} failed")
-    return Process(outcome["seconds"], outcome["peak"])
+    return Process(outcome["seconds"], outcome["peak"], None, outcome["user"], outcome["system"])
 
 
 def in_child(function: Callable[..., Any], **arguments: Any) -> Process:
@@ -154,4 +162,4 @@ def in_child(function: Callable[..., Any], **arguments: Any) -> Process:
         name = f"{function.__module__}:{function.__qualname__}"
         command = [sys.executable, "-m", "benchmarks.child", name, json.dumps(arguments), str(value)]
         process = measured(command, {"PYTHONPATH": path})
-        return Process(process.seconds, process.peak, json.loads(value.read_text()))
+        return replace(process, value=json.loads(value.read_text()))

@@ -37,6 +37,10 @@ class _Twin(nn.Module):  # type: ignore[misc]
         self._steps = nn.ModuleList(map(_module, net.layers))
         self._last = {name: layer.output for layer in net.layers for name in layer.inputs}
 
+    def step_of(self, tensor: str) -> Any:
+        """The module that makes a tensor."""
+        return self._steps[[layer.output for layer in self._net.layers].index(tensor)]
+
     def forward(self, x: Any) -> Any:
         values = {self._net.input: x}
         for layer, step in zip(self._net.layers, self._steps, strict=True):

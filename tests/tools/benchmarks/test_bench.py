@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import bench
 import mipin_ref as mr
-from benchmarks import architectures, data, environment, growth, networks, rate, signals, timing, vgg
+from benchmarks import architectures, commands, data, environment, growth, networks, rate, signals, timing, vgg
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
@@ -34,6 +35,7 @@ TINY = {
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
     "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
+    "commands": ("--repeats", "1", "--compared", "2", "--methods", "grad-cam,gradient", "--preset", "unit"),
     "growth": (*("--samples", "8", "16", "--channels", "2", "--depth", "1"), "--base", "8", "2", "1", "--repeats", "1"),
     "threads": ("--samples", "20", "--repeats", "1", "--networks", "mnist_mlp", "--counts", "1"),
     "architectures": ("--thin", "--networks", "mobilenet_v2", "--samples", "4", "--repeats", "1"),
@@ -220,6 +222,41 @@ def test_methods(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     networks.conv_chain(tmp_path / "chain.onnx", channels=3, depth=2, side=5)
     printed, (table,) = run(capsys, "methods", "--model", str(tmp_path / "chain.onnx"))
     assert "chain, class 3" in printed
+
+
+@pytest.mark.slow
+def test_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with np.load(data.digits_path(None)) as arrays:
+        for number, digit in enumerate(arrays["x"][:4, 0]):
+            Image.fromarray(digit).save(tmp_path / f"{number}.png")
+    model = str(data.model_path("mnist_cnn"))
+    printed, (table,) = run(capsys, "commands", "--model", model, "--images", str(tmp_path))
+    assert column(table, "what") == [
+        "mipin explain, first run",
+        "mipin explain, second run",
+        "captum's Grad-CAM in a script",
+        "mipin compare of 2",
+    ]
+    assert "4 photographs" in printed
+    assert all(in_seconds(cell) > 0 for cell in (*column(table, "wall"), *column(table, "processor: user")))
+
+
+@pytest.mark.slow
+def test_captum_explains_the_class_and_tensor_that_explain_does(tmp_path: Path) -> None:
+    with np.load(data.digits_path(None)) as arrays:
+        digits = arrays["x"][:3]
+        for number, digit in enumerate(digits[:, 0]):
+            Image.fromarray(digit).save(tmp_path / f"{number}.png")
+    model = data.model_path("mnist_cnn")
+    out = tmp_path / "out"
+    assert commands.grad_cam(str(model), str(tmp_path), "unit", str(out)) == 3
+    x = digits.astype(np.float32) / 255
+    net = mr.load(model)
+    res = mr.attribute(net, x, net.predict(x)[1].argmax(axis=1), "grad-cam", dtype="float32")
+    for number, one in enumerate(mr.saliency(res, size=(28, 28))):
+        drawn = np.asarray(Image.open(out / f"{number}.png")).astype(int)
+        # Torch and Pillow resize alike but for rounding; colours have 255 levels.
+        assert np.abs(drawn - mr.overlay(x[number, 0], one)).mean() < 3
 
 
 @pytest.mark.slow
