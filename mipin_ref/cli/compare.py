@@ -13,7 +13,15 @@ import numpy as np
 from PIL import Image
 
 import mipin_ref as mr
-from mipin_ref.cli.compare_input import Shown, check_options, make_panel, open_calibration, read_images, tensor_of
+from mipin_ref.cli.compare_input import (
+    Shown,
+    check_options,
+    left_out_line,
+    make_panel,
+    open_calibration,
+    read_images,
+    tensor_of,
+)
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.files import labels_of
@@ -90,7 +98,7 @@ def _compare(options: Namespace, out: Path, net: mr.Network) -> int:
         rows=_rows(seen, compared, scores, names, labels, images),
         factor=factor,
         metrics=metrics_table(compared),
-        notes=metrics_notes(compared, seen),
+        notes=[*metrics_notes(compared, seen), *left_out_line(options)],
     )
     with written_whole(out) as file:
         file.write(compare_page(shown).encode("utf-8"))

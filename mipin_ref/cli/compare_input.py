@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.asked import ALL, methods_asked, told_of_left_out
+from mipin_ref.cli.asked import ALL, Asked, methods_asked, told_of_left_out
 from mipin_ref.cli.files import asked_preprocessing, tell_broken, told_of, told_of_turned
 from mipin_ref.cli.method_options import checked_fit_options, method_options
 from mipin_ref.cli.pictures import image_size
@@ -56,9 +56,9 @@ def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Sa
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
     fit_options, by_method = _method_options(options)
-    asked = methods_asked(options.methods, method_options(options.option, options.methods))
-    if asked.left_out:
-        print(told_of_left_out(asked.left_out), flush=True)
+    asked = _asked(options)
+    for line in left_out_line(options):
+        print(line, flush=True)
     return mr.Panel(
         net,
         calibration,
@@ -71,6 +71,16 @@ def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Sa
         memory=options.memory,
         progress=True,
     )
+
+
+def left_out_line(options: Namespace) -> list[str]:
+    """A line on the methods that run only where they are named; none where there are none."""
+    names = _asked(options).left_out
+    return [told_of_left_out(names)] if names else []
+
+
+def _asked(options: Namespace) -> Asked:
+    return methods_asked(options.methods, method_options(options.option, options.methods))
 
 
 def check_options(options: Namespace) -> None:

@@ -104,6 +104,7 @@ def test_the_page_holds_the_maps_of_the_panel_and_the_metrics(capsys: pytest.Cap
         assert line[1:4] == [f"{deletion:.4f}", f"{insertion:.4f}", f"{sensitivity:.3f}"]
         assert (line[4] == "–") == (name not in FITTED)
         assert set(line) <= {*document.text("th"), *document.text("td")}
+    assert any("left out: score-cam, rise, occlusion, kernel-shap, which" in text for text in document.text("p"))
     classes = [text.split()[0] for text in document.text("option")]
     assert classes == ["class"] * targets.size
     assert [text.split()[1] for text in document.text("option")] == [str(c) for c in targets.ravel()]
