@@ -163,7 +163,7 @@ def _curve(
     pixels = scores.shape[1]
     steps = min(steps, pixels)
     counts = np.unique(np.arange(steps + 1) * pixels // steps)
-    recorder = Recorder(net, [net.logits], keep=True)
+    recorder = Recorder(net, [net.logits])
     outputs = np.empty((len(x), len(counts)))
     for number, one in enumerate(scores):
         rank = np.empty(pixels, np.int64)
