@@ -15,6 +15,7 @@ import mipin_ref as mr
 from mipin_ref.cli.compare_input import Shown, check_options, make_panel, open_calibration, read_images, tensor_of
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.files import labels_of
+from mipin_ref.cli.following import OF_CALIBRATION, following, preprocessing_flags
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.cli.pictures import image_size
@@ -85,8 +86,22 @@ def compare(options: Namespace) -> int:
     if factor > 1:
         print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
     print(out)
-    print(f"next: open {out} in a browser; measured: mipin evaluate deletion {options.model} {options.images}")
+    print(f"next: open {out} in a browser{_measuring(options, seen, images, panel, tensor)}")
     return images.code
+
+
+def _measuring(options: Namespace, seen: Seen, images: Shown, panel: mr.Panel, tensor: str) -> str:
+    """The command that measures the same methods on the images; nothing where some of these cannot be read."""
+    if images.code:
+        return ""
+    more = [*preprocessing_flags(images.preprocessing), "--limit", str(images.first), "--steps", str(seen.steps)]
+    more += ["--score", seen.output] if seen.output == "logit" else []
+    more += ["--at", tensor] if tensor != seen.net.input else []
+    if options.calibration is None and panel.fitted:
+        more += ["--calibration", options.images, "--calibration-limit", str(images.first)]
+        more += [] if options.key is None else ["--calibration-key", options.key]
+    keep = ("key", "labels", "label_key", "methods", "backend", "dtype", "memory", *OF_CALIBRATION)
+    return f"; measured: {following('evaluate deletion', options, options.images, keep=keep, more=more)}"
 
 
 def whole_factor(maps: int, size: tuple[int, int]) -> int:

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
-from shlex import quote
 
 import mipin_ref as mr
+from mipin_ref.cli.compare_input import MOST
 from mipin_ref.cli.explain_asked import asked_of
 from mipin_ref.cli.files import tell_broken, told_of, told_of_turned
+from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following, preprocessing_flags
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.cli.pictures import image_size
@@ -74,12 +75,18 @@ def explain(options: Namespace) -> int:
         print(f"and {len(paths) - 5:,} pictures between the last two")
     for line in told_of_turned(options.images, explainer.data):
         print(line)
-    same = "" if options.key is None else f" --key {quote(options.key)}"
-    print(
-        f"next: open {paths[0]} in a browser; other methods beside this one: mipin compare {quote(options.model)} "
-        f"{quote(options.images)}{same} -o report.html"
-    )
+    print(f"next: open {paths[0]} in a browser; other methods beside this one: {_comparing(explainer, options)}")
     return code
+
+
+def _comparing(explainer: Explainer, options: Namespace) -> str:
+    """The command that shows the same samples under other methods."""
+    fitted = options.inverse is not None or options.patterns is not None
+    known = preprocessing_flags(explainer.data.source.preprocessing) if fitted else []
+    keep = [*(("key",) if fitted else OF_DATA), "class_names"]
+    keep += [] if fitted else OF_CALIBRATION
+    keep += [] if (options.limit or 0) > MOST else ["limit"]
+    return following("compare", options, options.images, keep=keep, more=[*known, "-o", "report.html"])
 
 
 def _written(explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace) -> list[Path]:

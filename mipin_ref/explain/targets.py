@@ -60,9 +60,14 @@ def one_class(net: Net, names: ClassNames, target: Any) -> int:
     return names.find(target) if isinstance(target, str) else net.check_target(target)
 
 
+def is_classifier(net: Net) -> bool:
+    """Whether the output is one score a class, of which one is the highest."""
+    return max(net.target_shape, default=1) == prod(net.target_shape)
+
+
 def check_classifier(net: Net) -> None:
     """Raises InvalidData, telling which targets there are, where an output is no one score a class."""
-    if max(net.target_shape, default=1) != prod(net.target_shape):
+    if not is_classifier(net):
         ranges = ", ".join(f"0..{size - 1}" for size in net.target_shape)
         sizes = "×".join(map(str, net.target_shape))
         example = tuple(size // 2 for size in net.target_shape)

@@ -14,6 +14,7 @@ from mipin_ref.cli.asked import told_of_left_out
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
+from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
@@ -48,10 +49,10 @@ def evaluate(options: Namespace) -> None:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
         if rows and not options.json:
+            keep = (*OF_DATA, *OF_CALIBRATION, "methods")
+            shown = following("compare", options, options.data, keep=keep, more=["-o", "report.html"])
             where = "" if out is None else f"{out}\n"
-            print(
-                f"{where}next: the maps beside each other: mipin compare {options.model} {options.data} -o report.html"
-            )
+            print(f"{where}next: the maps beside each other: {shown}")
     if not rows:
         raise InvalidData("no method could be measured; the reasons are listed in the output")
 
