@@ -12,20 +12,28 @@ import numpy as np
 from PIL import Image
 
 import mipin_ref as mr
-from mipin_ref.cli.compare_input import Shown, check_options, make_panel, open_calibration, read_images, tensor_of
+from mipin_ref.cli.compare_input import (
+    Shown,
+    check_options,
+    make_panel,
+    open_calibration,
+    read_images,
+    stored_inputs,
+    tensor_of,
+)
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.files import labels_of
 from mipin_ref.cli.following import OF_CALIBRATION, following, preprocessing_flags
-from mipin_ref.cli.model import load_model
+from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_file
-from mipin_ref.cli.pictures import image_size
+from mipin_ref.cli.places import Places
+from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames, class_names_of
+from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
-from mipin_ref.graph.forward import logits
 from mipin_ref.layers import HostArray
-from mipin_ref.panel.registry import METHODS
 from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
@@ -34,6 +42,8 @@ from mipin_ref.table import format_table
 
 MAP_PIXELS = 6_000_000
 """Pixels of all maps of a page, at most: each takes about 1.4 bytes where maps are noise, which compresses worst."""
+BATCH = 32
+"""Images that are run at once."""
 PICTURE = 128
 """Pixels that the longer side of an input has in the page at most."""
 
@@ -41,28 +51,30 @@ PICTURE = 128
 def compare(options: Namespace) -> int:
     """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
     out = claim_file(options, options.out)
-    net = load_model(options)
-    size = image_size(net, net.input)
-    if size is None:
-        raise InvalidData(
-            f"compare shows maps of images, and the input {net.input!r} of shape {list(net.input_shape)} is no image"
-        )
-    names = class_names_of(net, options.class_names, Path(options.model))
-    tensor = tensor_of(options, net)
     check_options(options)
-    print(told_of(net, tensor), flush=True)
-    images = read_images(options, net)
-    calibration = told = None
-    if any(METHODS[name].fitting is not None for name in options.methods or METHODS):
-        calibration, told = open_calibration(options, net, images)
-    panel = make_panel(options, net, tensor, calibration)
+    net = open_model(options)
+    names = class_names_of(net, options.class_names, Path(options.model))
+    inputs = stored_inputs(options, net)
+    places = Places.of(net, inputs.kind, inputs.picture)
+    tensor, alone = tensor_of(options, net, places)
+    if isinstance(net, mr.Network) and alone is None:
+        print(told_of(net, tensor), flush=True)
+    images = read_images(options, net, inputs)
+    told: str | None = None
+
+    def calibration() -> Samples:
+        nonlocal told
+        samples, told = open_calibration(options, net, images)
+        return samples
+
+    panel = make_panel(options, net, tensor, alone, calibration)
     x, count = images.x, images.count
     labels = labels_of(options, net, count if options.limit is None else min(options.limit, count))
     if images.first < count:
-        print(f"showing the first {images.first} of {count} images (--limit)", flush=True)
-    scores = logits(net, x)
-    seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
-    factor = whole_factor(len(panel.names) * seen.targets.size, size)
+        print(f"showing the first {images.first} of {count} {inputs.noun}s (--limit)", flush=True)
+    scores, shares = predicted(net, x, BATCH)
+    seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], places)
+    factor = 1 if places.flat else whole_factor(len(panel.names) * seen.targets.size, places.size)
     # Of the input each method explains its own default: grad-cam has no meaning there.
     compared = run_panel(panel, seen, factor, None if tensor == net.input else tensor)
     failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
@@ -70,13 +82,15 @@ def compare(options: Namespace) -> int:
         raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
     shown = Comparison(
         model=_model_name(options.model),
-        facts=_facts(options, net, images, told, tensor),
+        facts=_facts(options, net, images, told, tensor, alone),
         methods=[one.name for one in compared],
         failures=failures,
-        rows=_rows(seen, compared, scores, names, labels, images),
+        rows=_rows(seen, compared, scores, shares, names, labels, images),
         factor=factor,
         metrics=metrics_table(compared),
         notes=metrics_notes(compared, seen),
+        noun=inputs.noun,
+        part=places.part,
     )
     with written_whole(out) as file:
         file.write(compare_page(shown).encode("utf-8"))
@@ -116,12 +130,12 @@ def _rows(
     seen: Seen,
     compared: Sequence[Compared],
     scores: HostArray,
+    shares: HostArray | None,
     names: ClassNames,
     labels: HostArray | None,
     shown: Shown,
 ) -> list[Row]:
-    images = channels_last(seen.x, seen.net.channel_axis(seen.net.input), "images")
-    shares = None if seen.net.probability is None else seen.net.probabilities(scores)
+    images = _pictures(seen)
     rows = []
     for number, (image, targets) in enumerate(zip(images, seen.targets, strict=True)):
         position = shown.positions[number]
@@ -131,8 +145,8 @@ def _rows(
             for c in targets
         ]
         row = Row(
-            title=f"image {position}" + ("" if shown.names is None else f": {shown.names[number]}"),
-            picture=_picture(image),
+            title=f"{shown.inputs.noun} {position}" + ("" if shown.names is None else f": {shown.names[number]}"),
+            picture=image,
             classes=classes,
             maps={one.name: one.maps[number] for one in compared},
             label="" if label is None else names.of(label),
@@ -144,6 +158,24 @@ def _rows(
 
 def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _pictures(seen: Seen) -> list[bytes]:
+    """What people see of each sample, as a PNG file: of what is no image a line of grey, one place beside another."""
+    if not seen.places.flat:
+        x = seen.x
+        if seen.places.size != seen.places.grid:
+            x = x.reshape(len(x), *seen.places.size)
+            return [_picture(one) for one in x[..., None]]
+        return [_picture(one) for one in channels_last(x, seen.net.channel_axis(seen.net.input), "images")]
+    axis = seen.net.channel_axis(seen.net.input)
+    values = seen.x.astype(np.float64)
+    lines = (values if axis is None else values.mean(axis=axis)).reshape(len(values), -1)
+    # A feature is dark or light among its values in the rows shown; a signal's step among those of the signal.
+    across = 0 if seen.places.kind == "table" else 1
+    low, high = lines.min(axis=across, keepdims=True), lines.max(axis=across, keepdims=True)
+    grey = np.rint(255 * (lines - low) / np.where(high > low, high - low, 1)).astype(np.uint8)
+    return [png_bytes(Image.fromarray(one[None])) for one in grey]
 
 
 def _picture(image: HostArray) -> bytes:
@@ -158,15 +190,18 @@ def _model_name(path: str) -> str:
 
 
 def _facts(
-    options: Namespace, net: mr.Network, seen: Shown, calibration: str | None, tensor: str
+    options: Namespace, net: Net, seen: Shown, calibration: str | None, tensor: str, alone: str | None
 ) -> list[tuple[str, str]]:
     shown, count = len(seen.x), seen.count
     images = f"{shown if shown == count else f'the first {shown} of {count}'} in {Path(options.images).name}"
     if options.key is not None:
         images += f", {options.key}"
-    facts = [("images", images), ("input", "×".join(map(str, net.input_shape)))]
+    facts = [(f"{seen.inputs.noun}s", images), ("input", "×".join(map(str, net.input_shape)))]
     facts += [("classes", str(net.classes)), ("score", net.probability or "the logit")]
-    facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))
+    if isinstance(net, mr.Network) and alone is None:
+        facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))
+    else:
+        facts.append(("explained", f"{tensor!r}, the input, by methods of the forward pass alone, {alone}"))
     facts.append(("model SHA-256", net.sha256[:16]))
     if seen.line:
         facts.append(("preprocessing", seen.line.removeprefix("preprocessing ")))
