@@ -31,6 +31,7 @@ from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames, class_names_of
 from mipin_ref.explain.predict import Net, predicted
+from mipin_ref.explain.targets import is_classifier
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
 from mipin_ref.layers import HostArray
@@ -105,8 +106,10 @@ def compare(options: Namespace) -> int:
 
 
 def _measuring(options: Namespace, seen: Seen, images: Shown, panel: mr.Panel, tensor: str) -> str:
-    """The command that measures the same methods on the images; nothing where some of these cannot be read."""
-    if images.code:
+    """The command that measures the same methods on the images; nothing where some of these cannot be read, or
+    the output is no classifier's.
+    """
+    if images.code or not is_classifier(seen.net):
         return ""
     more = [*preprocessing_flags(images.preprocessing), "--limit", str(images.first), "--steps", str(seen.steps)]
     more += ["--score", seen.output] if seen.output == "logit" else []

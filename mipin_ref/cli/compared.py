@@ -14,6 +14,7 @@ import mipin_ref as mr
 from mipin_ref.cli.places import Places
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.predict import Net
+from mipin_ref.explain.targets import told_targets
 from mipin_ref.layers import HostArray
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.progress import progress_bar
@@ -94,7 +95,7 @@ def run_panel(panel: mr.Panel, seen: Seen, factor: int, at: str | None) -> list[
 def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     """Fit what must be fitted, ahead of the maps: each fit has a progress bar of its own. Seconds by method."""
     taken: dict[str, float] = {}
-    classes = np.unique(seen.targets).tolist()
+    classes = [seen.net.target(int(c)) for c in np.unique(seen.targets)]
     for fitting in dict.fromkeys(METHODS[name].fitting for name in panel.fitted if name not in panel.failures):
         names = [name for name in panel.fitted if METHODS[name].fitting is fitting]
         start = perf_counter()
@@ -137,7 +138,7 @@ def _maps(panel: mr.Panel, name: str, seen: Seen, rank: int, at: str | None) -> 
     parts = []
     for first in range(0, len(seen.x), ROWS):
         rows = slice(first, first + ROWS)
-        res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank], at=at)
+        res = panel.attempt(name, seen.x[rows], told_targets(seen.net, seen.targets[rows, rank]), at=at)
         if res is None:
             return None
         try:
@@ -152,7 +153,8 @@ def _area(
     curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray, fill: float | Literal["blur"]
 ) -> float:
     rated = seen.places.as_grid(maps)
-    return curve(seen.net, seen.x, rated, seen.targets[:, 0], fill=fill, steps=seen.steps, output=seen.output).mean
+    targets = told_targets(seen.net, seen.targets[:, 0])
+    return curve(seen.net, seen.x, rated, targets, fill=fill, steps=seen.steps, output=seen.output).mean
 
 
 def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float | None:

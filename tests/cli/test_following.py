@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def scores_of(path: str) -> str:
-    return onnx.load(path).graph.output[0].name
+    return str(onnx.load(path).graph.output[0].name)
 
 
 def suggested(capsys: pytest.CaptureFixture[str], *, images: str = "IMAGES") -> list[str]:

@@ -16,13 +16,14 @@ import numpy.typing as npt
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
 from mipin_ref.cli.asked import methods_asked
+from mipin_ref.cli.evaluate.refused import check_measurable
 from mipin_ref.cli.files import labels_of, open_calibration, opened, preprocessing_of
 from mipin_ref.cli.method_options import method_options
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.cli.places import Places
 from mipin_ref.data import Samples, first
-from mipin_ref.errors import InvalidData, MipinError, UnsupportedModel
+from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.graph.explained import explained
 from mipin_ref.graph.feature_maps import last_feature_map
@@ -32,7 +33,6 @@ from mipin_ref.memory import memory_bytes
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked
 from mipin_ref.progress import progress_bar
-from mipin_ref.text import one_line
 
 LAST_MAP = "last-map"
 BATCH_BYTES = 64 << 20
@@ -232,8 +232,7 @@ def make_study(options: Namespace, takes: Callable[[type[Method]], bool], *, nee
     get_backend(options.backend, options.dtype)
     memory_bytes(options.memory)
     net = open_model(options)
-    if isinstance(net, ForwardOnly) and needs_layers:
-        raise no_layers(options.metric, net)
+    check_measurable(options.metric, net, needs_layers=needs_layers)
     at = _tensor(net, getattr(options, "at", None))
     data = opened(net, options.data, options.key, preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
@@ -246,16 +245,6 @@ def make_study(options: Namespace, takes: Callable[[type[Method]], bool], *, nee
     panel = _panel(options, net, calibration, at, given, asked.names, True)
     labels = labels_of(options, net, len(data))
     return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out, asked.without)
-
-
-def no_layers(metric: str, net: ForwardOnly) -> UnsupportedModel:
-    """The error of a metric that needs the layers of a file that has none."""
-    return UnsupportedModel(
-        one_line(
-            f"{metric} needs the layers of the network, {net.reason}; deletion and sensitivity need its forward pass "
-            "alone"
-        )
-    )
 
 
 def _panel(
