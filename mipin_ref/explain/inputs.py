@@ -34,7 +34,7 @@ class Inputs:
     which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of
     an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the
     shape of one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where
-    none does.
+    none does; turned_grey: whether they are image files, of which the network sees one channel.
     """
 
     given: Any
@@ -47,6 +47,7 @@ class Inputs:
     pixels: bool
     stored_sample: Shape
     channels: int | None
+    turned_grey: bool = False
 
     @classmethod
     def of(
@@ -58,7 +59,9 @@ class Inputs:
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
-        return replace(made, pixels=holds_pixels(probe) and not net.whole, stored_sample=stored)
+        pixels, geometry = holds_pixels(probe) and not net.whole, image_geometry(net.input_shape)
+        grey = geometry is not None and geometry[0] == 1 and files_of(probe) is not None
+        return replace(made, pixels=pixels, stored_sample=stored, turned_grey=grey)
 
     def open(self, preprocessing: Preprocessing | None) -> Samples:
         """The samples under a preprocessing; None where they are what the network reads. Raises as `of` does."""

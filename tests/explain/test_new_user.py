@@ -248,7 +248,7 @@ def test_a_grey_model_is_given_photographs_in_colour(here: Path, capsys: pytest.
     )
     asked = ["grey.onnx", "photos", "--method", "gradient", "--preprocess", "raw"]
     assert main(["explain", *asked]) == 0
-    assert "image files as grayscale" in capsys.readouterr().out
+    assert ", as asked for, image files read in grey: the network has one channel" in capsys.readouterr().out
     pixels = [
         np.asarray(Image.open(path).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
         for path in sorted(Path("photos").iterdir())

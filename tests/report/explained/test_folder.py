@@ -219,6 +219,22 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path: Path, monkeypatch
     assert len(write(tmp_path / "out")) == 6
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_where_nothing_was_written_nothing_is_left(tmp_path: Path, there: bool) -> None:
+    """A folder that was there before stays."""
+
+    def run() -> None:
+        with ExplainedFolder(tmp_path / "out", TOLD, kind="image") as folder:
+            folder.add(images(1), {"y": np.array([1], object)})
+
+    if there:
+        (tmp_path / "out").mkdir()
+    with pytest.raises((mr.InvalidData, ValueError, TypeError)):
+        run()
+    assert os.listdir(tmp_path) == (["out"] if there else [])
+    assert not there or os.listdir(tmp_path / "out") == []
+
+
 @pytest.mark.slow
 def test_thousands_of_samples_give_a_bounded_page(tmp_path: Path) -> None:
     made, count = of_kind("table", 1)[0], SHOWN + 60
