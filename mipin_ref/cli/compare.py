@@ -35,7 +35,7 @@ from mipin_ref.explain.targets import is_classifier
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
 from mipin_ref.layers import HostArray
-from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
+from mipin_ref.report.compare_page import Comparison, Row, ShownClass, cell_of, compare_page
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
 from mipin_ref.report.template import RANKS
@@ -178,7 +178,10 @@ def _pictures(seen: Seen) -> list[bytes]:
     across = 0 if seen.places.kind == "table" else 1
     low, high = lines.min(axis=across, keepdims=True), lines.max(axis=across, keepdims=True)
     grey = np.rint(255 * (lines - low) / np.where(high > low, high - low, 1)).astype(np.uint8)
-    return [png_bytes(Image.fromarray(one[None])) for one in grey]
+    width, height = cell_of(seen.places.size)
+    # As high as the page draws its maps.
+    rows = max(1, round(height * grey.shape[1] / width))
+    return [png_bytes(Image.fromarray(np.repeat(one[None], rows, 0))) for one in grey]
 
 
 def _picture(image: HostArray) -> bytes:

@@ -119,8 +119,11 @@ def labels_of(options: Namespace, net: mr.Network | ForwardOnly, samples: int) -
 
 
 def preprocessing_of(options: Namespace, net: mr.Network | ForwardOnly) -> Preprocessing:
-    """That which the options state; bytes divided by 255 where they state none."""
-    asked = asked_preprocessing(options) or Preprocessing()
+    """That which the options state; bytes divided by 255 where they state none, unless the
+    network reads integers.
+    """
+    # What a network reads as integers is no part of 255.
+    asked = asked_preprocessing(options) or Preprocessing(1.0 if net.whole else None)
     return replace(asked, shape=net.input_shape, exif=options.exif)
 
 

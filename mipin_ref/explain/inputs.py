@@ -24,6 +24,8 @@ from mipin_ref.text import printable
 
 Kind = Literal["image", "signal", "table", "tokens"]
 AS_STORED = Preprocessing()
+WHOLE = Preprocessing(1.0)
+"""Of samples of a network that reads integers: a byte is a number, and no part of 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +71,13 @@ class Inputs:
         if known is not None:
             # What was fitted on images as they are stored explains such.
             known = replace(known, shape=self.shape, exif=known.exif and self.exif)
+        plain = replace(WHOLE if self.whole else AS_STORED, shape=self.shape)
         if len(self.inputs) > 1:
             data = self._together(known)
         elif isinstance(self.given, str | os.PathLike):
-            data = open_data(self.given, key=self.key, preprocessing=known or replace(AS_STORED, shape=self.shape))
+            data = open_data(self.given, key=self.key, preprocessing=known or plain)
         elif _are_files(self.given):
-            data = open_images([Path(one) for one in self.given], known or replace(AS_STORED, shape=self.shape))
+            data = open_images([Path(one) for one in self.given], known or plain)
         else:
             data = as_samples(_channels_as(self.given, self.shape), known, whole=self.whole)
         return data if self.limit is None else first(data, self.limit)

@@ -71,7 +71,7 @@ def compare_page(shown: Comparison) -> str:
         shown=shown,
         facts=shown.facts,
         ranks=RANKS[: len(shown.rows[0].classes)],
-        cell=_cell(first.size),
+        cell=cell_of(first.size),
         cut=f"{CUT:g}",
     )
 
@@ -91,7 +91,7 @@ def _check(shown: Comparison) -> None:
         raise InvalidData(f"comparison: all maps must have one size, not {sorted(sizes)}")
 
 
-def _cell(size: tuple[int, int]) -> tuple[int, int]:
+def cell_of(size: tuple[int, int]) -> tuple[int, int]:
     """(width, height) in CSS pixels of a map of `size` (H, W)."""
     height, width = size
     longer = max(size)

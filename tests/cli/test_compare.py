@@ -419,5 +419,5 @@ def test_a_signal_is_a_line_of_its_steps() -> None:
     options = ["-o", "signals.html", "--methods", "gradient,occlusion"]
     assert main(["compare", "signal.onnx", "signals.npy", *options]) == 0
     text = Path("signals.html").read_text()
-    assert "Contribution of each step to the score of the class: a row of the table for each signal" in text
+    assert "Contribution of each step to the score of the class: a line for each signal" in text
     assert text.count('<figure data-rank="0"') == 2 * 2
