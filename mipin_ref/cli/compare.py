@@ -30,6 +30,7 @@ from mipin_ref.cli.places import Places
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames, class_names_of
+from mipin_ref.explain.feature_names import feature_names_of
 from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.explain.targets import is_classifier
 from mipin_ref.files import written_whole
@@ -92,6 +93,7 @@ def compare(options: Namespace) -> int:
         notes=metrics_notes(compared, seen),
         noun=inputs.noun,
         part=places.part,
+        names=feature_names_of(net) or (),
     )
     with written_whole(out) as file:
         file.write(compare_page(shown).encode("utf-8"))

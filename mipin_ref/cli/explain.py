@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from math import prod
@@ -20,6 +21,7 @@ from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explainer import Explainer
+from mipin_ref.explain.feature_names import given_feature_names, names_for
 from mipin_ref.explain.inputs import read_lines
 from mipin_ref.explain.settle import settle
 from mipin_ref.explain.shown import (
@@ -57,6 +59,7 @@ def explain(options: Namespace) -> int:
     net = open_model(options)
     size = _size(net, options)
     asked = asked_of(options, net)
+    features = None if options.feature_names is None else given_feature_names(net, options.feature_names, asked.at)
     explainer = settle(
         net,
         Path(options.model),
@@ -67,7 +70,7 @@ def explain(options: Namespace) -> int:
     for line in told_of(options.images, explainer.data):
         print(line)
     maps = _maps(net, explainer.tensor, size, options)
-    paths = _written(explainer, folder, maps, options)
+    paths = _written(explainer, folder, maps, options, names_for(net, explainer.tensor, features))
     code = tell_broken(explainer.failures, len(explainer.data))
     for path in paths if len(paths) <= LISTED else [*paths[:4], paths[-1]]:
         print(path)
@@ -89,11 +92,11 @@ def _comparing(explainer: Explainer, options: Namespace) -> str:
     return following("compare", options, options.images, keep=keep, more=[*known, "-o", "report.html"])
 
 
-def _written(explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace) -> list[Path]:
+def _written(
+    explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace, features: Sequence[str] | None
+) -> list[Path]:
     """The paths of what is written."""
-    features, vocabulary = (
-        None if one is None else read_lines(one) for one in (options.feature_names, options.vocabulary)
-    )
+    vocabulary = None if options.vocabulary is None else read_lines(options.vocabulary)
     header = header_of(explainer, None if maps is None else asdict(maps))
     told = told_of_run(explainer, Path(options.model).name)
     count, size = len(explainer.rows), _batch(explainer, maps)
