@@ -6,7 +6,9 @@ import os
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
+from glob import escape
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -14,6 +16,7 @@ import mipin_ref as mr
 from mipin_ref.cli.arguments import Target, targets
 from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.fit_options import fit_options
+from mipin_ref.cli.following import FEW, following
 from mipin_ref.cli.model import load_model, open_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import write_heatmaps, write_pages
@@ -21,9 +24,10 @@ from mipin_ref.data import builtin, open_labels
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.chosen import guess_of
-from mipin_ref.explain.class_names import class_names_of
+from mipin_ref.explain.class_names import class_names_of, told_target
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.known import known_preprocessing
+from mipin_ref.explain.targets import is_classifier
 from mipin_ref.files import check_folder, make_folder
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.rewrites.facing import facing
@@ -60,7 +64,8 @@ def demo(options: Namespace) -> None:
     paths = write_heatmaps(np.concatenate([mr.saliency(res, positive=False) for res in firsts]), out)
     for path in [*paths, *write_pages(net, firsts, out, [f"digit {c}" for c in results])]:
         print(path)
-    print("next: mipin explain MODEL IMAGES, with a model and a folder of images of your own")
+    digits = [example.model, example.calibration, "--key", "x_test", "--limit", FEW, "-o", f"{out}-explained"]
+    print(f"next: mipin explain {' '.join(quote(str(word)) for word in digits)}")
 
 
 def inspect(options: Namespace) -> None:
@@ -90,9 +95,10 @@ def inspect(options: Namespace) -> None:
     print("\ntensors to explain (--at):")
     rows = [[f"  {one.tensor}", "×".join(map(str, one.shape)), f"--map {one.kind}"] for one in maps]
     print(format_table(["  tensor", "shape", "map"], rows))
-    print(
-        f"next: mipin explain {options.model} IMAGES, or mipin inspect {options.model} IMAGES for their preprocessing"
-    )
+    asked = [] if target is None else ["--target", told_target(options.target)]
+    if not asked and not is_classifier(net):
+        asked = ["--target", told_target(net.target(net.classes // 2))]
+    print(f"next: {following('explain', options, 'IMAGES', more=asked)}")
 
 
 def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
@@ -111,7 +117,9 @@ def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
         print(f"{known.origin} says: {known.preprocessing.describe()}")
     else:
         print(made.line())
-    print(f"next: mipin explain {options.model} {options.images}")
+    kept = ("key", "limit", "class_names")
+    asked = [] if is_classifier(net) else ["--target", told_target(net.target(net.classes // 2))]
+    print(f"next: {following('explain', options, options.images, keep=kept, more=asked)}")
 
 
 def fit(options: Namespace) -> None:
@@ -151,8 +159,9 @@ def fit(options: Namespace) -> None:
         inverse.save(path)
         print(f"class {target}: {path}")
         print(inverse.report)
-    inverse_of = str(paths[0]) if len(paths) == 1 else f"'{options.out.replace('{target}', '*')}'"
-    print(f"next: mipin explain {options.model} IMAGES --inverse {inverse_of}")
+    # A class that an image is taken for has an inverse only where all are there, or where there is but one to take.
+    told = ["--target", ",".join(map(told_target, asked))] if 1 < len(asked) < net.classes else []
+    print(f"next: {_explaining(options, ['--inverse', _pattern(options.out), *told])}")
     if os.path.isdir(beside):
         # Of no more use, whether this fit went on from it or one that was killed left it there.
         discard(beside)
@@ -179,7 +188,21 @@ def patterns(options: Namespace) -> None:
     for line in told_of_end(net, fitted.at, options.at):
         print(line)
     print(f"patterns of {len(fitted.weights)} layers down to {fitted.at!r}, from {fitted.samples} samples: {path}")
-    print(f"next: mipin explain {options.model} IMAGES --method patternnet --patterns {path}")
+    end = [] if fitted.at == net.input else ["--at", fitted.at]
+    asked = [] if is_classifier(net) else ["--target", told_target(net.target(net.classes // 2))]
+    print(f"next: {_explaining(options, ['--method', 'patternnet', '--patterns', str(path), *end, *asked])}")
+
+
+def _explaining(options: Namespace, more: Sequence[str]) -> str:
+    """The command that explains a few of the samples that something was fitted on."""
+    few = str(min(FEW, FEW if options.limit is None else options.limit))
+    # What was fitted carries its preprocessing.
+    return following("explain", options, options.data, keep=("key", "exif"), more=["--limit", few, *more])
+
+
+def _pattern(out: str) -> str:
+    """What fits the files of all classes that `--out` names."""
+    return "*".join(map(escape, out.split("{target}"))) if "{target}" in out else out
 
 
 def _targets(text: str) -> list[Target] | None:

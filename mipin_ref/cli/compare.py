@@ -20,24 +20,28 @@ from mipin_ref.cli.compare_input import (
     make_panel,
     open_calibration,
     read_images,
+    stored_inputs,
     tensor_of,
 )
 from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.files import labels_of
-from mipin_ref.cli.model import load_model
+from mipin_ref.cli.following import OF_CALIBRATION, following, preprocessing_flags
+from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_file
-from mipin_ref.cli.pictures import image_size
+from mipin_ref.cli.places import Places
+from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames, class_names_of
+from mipin_ref.explain.feature_names import feature_names_of
+from mipin_ref.explain.predict import Net, predicted
+from mipin_ref.explain.targets import is_classifier
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
-from mipin_ref.graph.forward import logits
 from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.layers import HostArray
 from mipin_ref.memory import memory_bytes
-from mipin_ref.panel.registry import METHODS
-from mipin_ref.report.compare_page import Comparison, Row, ShownClass, compare_page
+from mipin_ref.report.compare_page import Comparison, Row, ShownClass, cell_of, compare_page
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
 from mipin_ref.report.template import RANKS
@@ -45,6 +49,8 @@ from mipin_ref.table import format_table
 
 MAP_PIXELS = 6_000_000
 """Pixels of all maps of a page, at most: each takes about 1.4 bytes where maps are noise, which compresses worst."""
+BATCH = 32
+"""Images that are run at once."""
 PICTURE = 128
 """Pixels that the longer side of an input has in the page at most."""
 
@@ -52,39 +58,43 @@ PICTURE = 128
 def compare(options: Namespace) -> int:
     """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
     out = claim_file(options, options.out)
-    net = load_model(options)
+    check_options(options)
+    net = open_model(options)
     # The same images again and again: for every method, for each of their classes, for both metrics.
     with remembering(net, Remembered(memory_bytes(options.memory))):
         return _compare(options, out, net)
 
 
-def _compare(options: Namespace, out: Path, net: mr.Network) -> int:
-    size = image_size(net, net.input)
-    if size is None:
-        raise InvalidData(
-            f"compare shows maps of images, and the input {net.input!r} of shape {list(net.input_shape)} is no image"
-        )
+def _compare(options: Namespace, out: Path, net: Net) -> int:
     names = class_names_of(net, options.class_names, Path(options.model))
-    tensor = tensor_of(options, net)
-    check_options(options)
-    print(told_of(net, tensor), flush=True)
-    images = read_images(options, net)
-    calibration = told = None
-    if any(METHODS[name].fitting is not None for name in options.methods or METHODS):
-        calibration, told = open_calibration(options, net, images)
-    panel = make_panel(options, net, tensor, calibration)
+    inputs = stored_inputs(options, net)
+    places = Places.of(net, inputs.kind, inputs.picture)
+    tensor, alone = tensor_of(options, net, places)
+    if isinstance(net, mr.Network) and alone is None:
+        print(told_of(net, tensor), flush=True)
+    images = read_images(options, net, inputs)
+    told: str | None = None
+    fitted_on = 0
+
+    def calibration() -> Samples:
+        nonlocal told, fitted_on
+        samples, told = open_calibration(options, net, images)
+        fitted_on = len(samples)
+        return samples
+
+    panel = make_panel(options, net, tensor, alone, calibration)
     x, count = images.x, images.count
     labels = labels_of(options, net, count if options.limit is None else min(options.limit, count))
     if images.first < count:
-        print(f"showing the first {images.first} of {count} images (--limit)", flush=True)
+        print(f"showing the first {images.first} of {count} {inputs.noun}s (--limit)", flush=True)
     began = perf_counter()
-    scores = logits(net, x)
+    scores, shares = predicted(net, x, BATCH)
     forward = (perf_counter() - began) / len(x)
-    seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], size)
-    factor = whole_factor(len(panel.names) * seen.targets.size, size)
+    seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], places)
+    factor = 1 if places.flat else whole_factor(len(panel.names) * seen.targets.size, places.size)
     # Of the input each method explains its own default: grad-cam has no meaning there.
     at = None if tensor == net.input else tensor
-    if cost := told_of_cost(panel, seen, 0 if calibration is None else len(calibration), forward, at):
+    if cost := told_of_cost(panel, seen, fitted_on, forward, at):
         print(cost, flush=True)
     compared = run_panel(panel, seen, factor, at)
     failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
@@ -92,13 +102,16 @@ def _compare(options: Namespace, out: Path, net: mr.Network) -> int:
         raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
     shown = Comparison(
         model=_model_name(options.model),
-        facts=_facts(options, net, images, told, tensor),
+        facts=_facts(options, net, images, told, tensor, alone),
         methods=[one.name for one in compared],
         failures=failures,
-        rows=_rows(seen, compared, scores, names, labels, images),
+        rows=_rows(seen, compared, scores, shares, names, labels, images),
         factor=factor,
         metrics=metrics_table(compared),
-        notes=[*metrics_notes(compared, seen), *left_out_line(options)],
+        notes=[*metrics_notes(compared, seen), *left_out_line(options, alone)],
+        noun=inputs.noun,
+        part=places.part,
+        names=feature_names_of(net) or (),
     )
     with written_whole(out) as file:
         file.write(compare_page(shown).encode("utf-8"))
@@ -108,8 +121,24 @@ def _compare(options: Namespace, out: Path, net: mr.Network) -> int:
     if factor > 1:
         print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
     print(out)
-    print(f"next: open {out} in a browser; measured: mipin evaluate deletion {options.model} {options.images}")
+    print(f"next: open {out} in a browser{_measuring(options, seen, images, panel, tensor)}")
     return images.code
+
+
+def _measuring(options: Namespace, seen: Seen, images: Shown, panel: mr.Panel, tensor: str) -> str:
+    """The command that measures the same methods on the images; nothing where some of these cannot be read, or
+    the output is no classifier's.
+    """
+    if images.code or not is_classifier(seen.net):
+        return ""
+    more = [*preprocessing_flags(images.preprocessing), "--limit", str(images.first), "--steps", str(seen.steps)]
+    more += ["--score", seen.output] if seen.output == "logit" else []
+    more += ["--at", tensor] if tensor != seen.net.input else []
+    if options.calibration is None and panel.fitted:
+        more += ["--calibration", options.images, "--calibration-limit", str(images.first)]
+        more += [] if options.key is None else ["--calibration-key", options.key]
+    keep = ("key", "labels", "label_key", "methods", "backend", "dtype", "memory", *OF_CALIBRATION)
+    return f"; measured: {following('evaluate deletion', options, options.images, keep=keep, more=more)}"
 
 
 def whole_factor(maps: int, size: tuple[int, int]) -> int:
@@ -124,12 +153,12 @@ def _rows(
     seen: Seen,
     compared: Sequence[Compared],
     scores: HostArray,
+    shares: HostArray | None,
     names: ClassNames,
     labels: HostArray | None,
     shown: Shown,
 ) -> list[Row]:
-    images = channels_last(seen.x, seen.net.channel_axis(seen.net.input), "images")
-    shares = None if seen.net.probability is None else seen.net.probabilities(scores)
+    images = _pictures(seen)
     rows = []
     for number, (image, targets) in enumerate(zip(images, seen.targets, strict=True)):
         position = shown.positions[number]
@@ -139,8 +168,8 @@ def _rows(
             for c in targets
         ]
         row = Row(
-            title=f"image {position}" + ("" if shown.names is None else f": {shown.names[number]}"),
-            picture=_picture(image),
+            title=f"{shown.inputs.noun} {position}" + ("" if shown.names is None else f": {shown.names[number]}"),
+            picture=image,
             classes=classes,
             maps={one.name: one.maps[number] for one in compared},
             label="" if label is None else names.of(label),
@@ -152,6 +181,27 @@ def _rows(
 
 def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _pictures(seen: Seen) -> list[bytes]:
+    """What people see of each sample, as a PNG file: of what is no image a line of grey, one place beside another."""
+    if not seen.places.flat:
+        x = seen.x
+        if seen.places.size != seen.places.grid:
+            x = x.reshape(len(x), *seen.places.size)
+            return [_picture(one) for one in x[..., None]]
+        return [_picture(one) for one in channels_last(x, seen.net.channel_axis(seen.net.input), "images")]
+    axis = seen.net.channel_axis(seen.net.input)
+    values = seen.x.astype(np.float64)
+    lines = (values if axis is None else values.mean(axis=axis)).reshape(len(values), -1)
+    # A feature is dark or light among its values in the rows shown; a signal's step among those of the signal.
+    across = 0 if seen.places.kind == "table" else 1
+    low, high = lines.min(axis=across, keepdims=True), lines.max(axis=across, keepdims=True)
+    grey = np.rint(255 * (lines - low) / np.where(high > low, high - low, 1)).astype(np.uint8)
+    width, height = cell_of(seen.places.size)
+    # As high as the page draws its maps.
+    rows = max(1, round(height * grey.shape[1] / width))
+    return [png_bytes(Image.fromarray(np.repeat(one[None], rows, 0))) for one in grey]
 
 
 def _picture(image: HostArray) -> bytes:
@@ -166,15 +216,18 @@ def _model_name(path: str) -> str:
 
 
 def _facts(
-    options: Namespace, net: mr.Network, seen: Shown, calibration: str | None, tensor: str
+    options: Namespace, net: Net, seen: Shown, calibration: str | None, tensor: str, alone: str | None
 ) -> list[tuple[str, str]]:
     shown, count = len(seen.x), seen.count
     images = f"{shown if shown == count else f'the first {shown} of {count}'} in {Path(options.images).name}"
     if options.key is not None:
         images += f", {options.key}"
-    facts = [("images", images), ("input", "×".join(map(str, net.input_shape)))]
+    facts = [(f"{seen.inputs.noun}s", images), ("input", "×".join(map(str, net.input_shape)))]
     facts += [("classes", str(net.classes)), ("score", net.probability or "the logit")]
-    facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))
+    if isinstance(net, mr.Network) and alone is None:
+        facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))
+    else:
+        facts.append(("explained", f"{tensor!r}, the input, by methods of the forward pass alone, {alone}"))
     facts.append(("model SHA-256", net.sha256[:16]))
     if seen.line:
         facts.append(("preprocessing", seen.line.removeprefix("preprocessing ")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,57 +11,87 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from mipin_ref.cli.asked import ALL, Asked, methods_asked, told_of_left_out
+from mipin_ref.cli.asked import ALL, Asked, methods_asked, told_of_left_out, told_of_without
 from mipin_ref.cli.files import asked_preprocessing, tell_broken, told_of, told_of_turned
 from mipin_ref.cli.method_options import checked_fit_options, method_options
 from mipin_ref.cli.pictures import image_size
+from mipin_ref.cli.places import Places
 from mipin_ref.data import Preprocessing, Samples, names_of, read_readable
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.calibration import calibration_from
 from mipin_ref.explain.chosen import choose
 from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.predict import Net
 from mipin_ref.explain.settle import INPUT
 from mipin_ref.graph.explained import AUTO, explained
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
 from mipin_ref.layers import HostArray
 from mipin_ref.panel.registry import METHODS, fit_is_asked, method_named
 from mipin_ref.progress import progress_bar
+from mipin_ref.text import one_line
 
 LIMIT = 20
 MOST = 200
 """Images that a page may show: its size and the memory grow with them."""
 
 
-def tensor_of(options: Namespace, net: mr.Network) -> str:
+def tensor_of(options: Namespace, net: Net, places: Places) -> tuple[str, str | None]:
     """The tensor that all methods explain: that of `--at`; by default the last map, as in `explain`, else as far down
-    as inverses exist: down to pixels takes long.
+    as inverses exist: down to pixels takes long. Of what is no image it is the input.
 
+    And, where there is none that methods which go back through layers can explain, why; None else.
     Raises InvalidData where the network has no such tensor, or it is no map.
     """
     at = AUTO if options.at is None else options.at
-    tensor = explained(net, net.input if at == INPUT and INPUT not in net.shapes else at)
+    named = net.input if at == INPUT and INPUT not in net.shapes else at
+    if isinstance(net, ForwardOnly):
+        return (net.input if named == AUTO else net.tensor(named)), net.reason
+    if places.flat:
+        if named != AUTO and net.tensor(named) != net.input:
+            raise InvalidData(
+                f"compare shows the {places.part}s of what is no image, so that it explains the input {net.input!r}, "
+                f"and not {options.at!r}: leave --at out"
+            )
+        return net.input, _blocked(net, net.input) if net.input in net.blocked else None
+    tensor = explained(net, named)
     if image_size(net, tensor) is None:
+        if options.at is None:
+            return net.input, _blocked(net, tensor)
         raise InvalidData(
             f"compare shows maps of images, and tensor {tensor!r} of shape {list(net.shapes[tensor])} is none; name "
             "another with --at"
         )
-    return tensor
+    return tensor, None
 
 
-def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Samples | None) -> mr.Panel:
-    """The methods with their options.
+def _blocked(net: mr.Network, tensor: str) -> str:
+    """Why only the forward pass leads to the input."""
+    if tensor != net.input:
+        return f"as inverses reach no further down than tensor {tensor!r}, which is no map"
+    return f"as nodes have no inverse ({net.no_inverse})"
+
+
+def make_panel(
+    options: Namespace, net: Net, tensor: str, alone: str | None, calibration: Callable[[], Samples]
+) -> mr.Panel:
+    """The methods with their options; alone: why only those of the forward pass are run, None where others are too;
+    calibration: opens the samples to fit on, where there is something to fit.
 
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
     fit_options, by_method = _method_options(options)
-    asked = _asked(options)
-    for line in left_out_line(options):
+    asked = _asked(options, alone)
+    if asked.without and alone is not None:
+        print(one_line(told_of_without(asked.without, alone)), flush=True)
+    for line in left_out_line(options, alone):
         print(line, flush=True)
+    fitted = any(METHODS[name].fitting is not None for name in asked.names)
     return mr.Panel(
         net,
-        calibration,
+        calibration() if fitted else None,
         names=asked.names,
         fit_options=FitOptions(**fit_options),  # type: ignore[typeddict-item]
         fitted_to=None if tensor == net.input else tensor,
@@ -73,14 +103,14 @@ def make_panel(options: Namespace, net: mr.Network, tensor: str, calibration: Sa
     )
 
 
-def left_out_line(options: Namespace) -> list[str]:
-    """A line on the methods that run only where they are named; none where there are none."""
-    names = _asked(options).left_out
+def left_out_line(options: Namespace, alone: str | None) -> list[str]:
+    """A line on the methods that run only where they are named; none where there are none. alone: as `make_panel`."""
+    names = _asked(options, alone).left_out
     return [told_of_left_out(names)] if names else []
 
 
-def _asked(options: Namespace) -> Asked:
-    return methods_asked(options.methods, method_options(options.option, options.methods))
+def _asked(options: Namespace, alone: str | None) -> Asked:
+    return methods_asked(options.methods, method_options(options.option, options.methods), alone=alone)
 
 
 def check_options(options: Namespace) -> None:
@@ -110,7 +140,7 @@ def _method_options(options: Namespace) -> tuple[dict[str, Any], dict[str, Any]]
     return fit_options, by_method
 
 
-def open_calibration(options: Namespace, net: mr.Network, images: Shown) -> tuple[Samples, str]:
+def open_calibration(options: Namespace, net: Net, images: Shown) -> tuple[Samples, str]:
     """The samples that methods are fitted on, and a line on them: those of `--calibration`, preprocessed as the images
     are; by default crops, flips and mosaics of the images.
     """
@@ -152,14 +182,18 @@ class Shown:
     line: str
 
 
-def read_images(options: Namespace, net: mr.Network) -> Shown:
+def stored_inputs(options: Namespace, net: Net) -> Inputs:
+    """The images as they are stored."""
+    return Inputs.of(net, options.images, key=options.key, exif=options.exif)
+
+
+def read_images(options: Namespace, net: Net, inputs: Inputs) -> Shown:
     """The images to show, among the first `--limit`, and a line on what was done to them: what is asked for, what the
     model or a file beside it tells, or a guess, as in `explain`.
 
     Raises InvalidData for NaN and Inf.
     """
     limit = LIMIT if options.limit is None else options.limit
-    inputs = Inputs.of(net, options.images, key=options.key, exif=options.exif)
     with progress_bar(True) as begin:
         chosen = choose(net, inputs, asked_preprocessing(options), None, Path(options.model), Cache(None), begin)
     data = inputs.open(chosen.preprocessing)
@@ -172,7 +206,7 @@ def read_images(options: Namespace, net: mr.Network) -> Shown:
         print(line, flush=True)
     for number, one in zip(read.positions, read.x, strict=True):
         if not np.isfinite(one).all():
-            raise InvalidData(f"{options.images}: image {number} holds NaN or Inf")
+            raise InvalidData(f"{options.images}: {inputs.noun} {number} holds NaN or Inf")
     names = names_of(data)
     named = None if names is None else [names[i] for i in read.positions]
     return Shown(

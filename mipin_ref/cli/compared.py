@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 import mipin_ref as mr
+from mipin_ref.cli.places import Places
 from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.explain.predict import Net
+from mipin_ref.explain.targets import told_targets
 from mipin_ref.layers import HostArray
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.progress import progress_bar
-from mipin_ref.report.saliency import saliency
 from mipin_ref.report.signed_png import SignedPng, block_means, contrast_scale, signed_png
 
 ROWS = 8
@@ -30,12 +32,12 @@ LARGE = 64
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """x: [N, *input_shape]; targets: [N, R] classes to explain, those of the R highest logits; size: (H, W) of x."""
+    """x: [N, *input_shape]; targets: [N, R] classes to explain, those of the R highest logits; places: those rated."""
 
-    net: mr.Network
+    net: Net
     x: HostArray
     targets: npt.NDArray[np.int64]
-    size: tuple[int, int]
+    places: Places
 
     @property
     def ranks(self) -> int:
@@ -44,7 +46,12 @@ class Seen:
     @property
     def steps(self) -> int:
         """In how many pixels go and come for the areas under curves."""
-        return FEW_STEPS if max(self.size) > LARGE else STEPS
+        return FEW_STEPS if max(self.places.size) > LARGE else STEPS
+
+    @property
+    def start(self) -> float | Literal["blur"]:
+        """What insertion begins with: of an image the blurred one, of anything else zeros."""
+        return 0.0 if self.places.flat or self.places.size != self.places.grid else "blur"
 
     @property
     def output(self) -> Literal["logit", "probability"]:
@@ -89,7 +96,7 @@ def run_panel(panel: mr.Panel, seen: Seen, factor: int, at: str | None) -> list[
 def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     """Fit what must be fitted, ahead of the maps: each fit has a progress bar of its own. Seconds by method."""
     taken: dict[str, float] = {}
-    classes = np.unique(seen.targets).tolist()
+    classes = [seen.net.target(int(c)) for c in np.unique(seen.targets)]
     for fitting in dict.fromkeys(METHODS[name].fitting for name in panel.fitted if name not in panel.failures):
         names = [name for name in panel.fitted if METHODS[name].fitting is fitting]
         start = perf_counter()
@@ -122,8 +129,8 @@ def _compared(
     seconds = perf_counter() - start - besides
     of_class = [np.concatenate(some) for some in highest]
     told: list[str] = []
-    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, of_class[0]))
-    insertion = _measured(name, told, lambda: _area(mr.metrics.insertion, seen, of_class[0]))
+    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, of_class[0], 0.0))
+    insertion = _measured(name, told, lambda: _area(mr.metrics.insertion, seen, of_class[0], seen.start))
     sensitivity = None
     if len(of_class) > 1:
         sensitivity = _measured(name, told, lambda: mr.metrics.class_sensitivity(*of_class).mean)
@@ -132,18 +139,22 @@ def _compared(
 
 def _maps(panel: mr.Panel, name: str, seen: Seen, rows: slice, rank: int, at: str | None) -> HostArray | None:
     """[n, H, W] of some images, for their classes of one rank; None where the method fails."""
-    res = panel.attempt(name, seen.x[rows], seen.targets[rows, rank], at=at)
+    res = panel.attempt(name, seen.x[rows], told_targets(seen.net, seen.targets[rows, rank]), at=at)
     if res is None:
         return None
     try:
-        return saliency(res, positive=False, size=seen.size)
+        return seen.places.maps(res)
     except InvalidData as error:
         panel.failures[name] = str(error)
         return None
 
 
-def _area(curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray) -> float:
-    return curve(seen.net, seen.x, maps, seen.targets[:, 0], steps=seen.steps, output=seen.output).mean
+def _area(
+    curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray, fill: float | Literal["blur"]
+) -> float:
+    rated = seen.places.as_grid(maps)
+    targets = told_targets(seen.net, seen.targets[:, 0])
+    return curve(seen.net, seen.x, rated, targets, fill=fill, steps=seen.steps, output=seen.output).mean
 
 
 def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float | None:
@@ -181,13 +192,15 @@ def metrics_table(compared: Sequence[Compared]) -> tuple[Sequence[str], list[lis
 def metrics_notes(compared: Sequence[Compared], seen: Seen) -> list[str]:
     """What the columns are, and why a value is missing."""
     told = "" if seen.net.probability is None else f" ({seen.net.probability})"
+    back = "a blurred image" if seen.start == "blur" else "a sample of zeros"
     notes = [
-        f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as pixels go, "
-        "replaced by 0 in the scale of the network's input, or come back to a blurred image, in the order of the map "
+        f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as "
+        f"{seen.places.part}s go, replaced by 0 in the scale of the network's input, or come back to {back}, in the "
+        "order of the map "
         f"in {seen.steps} steps; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
         "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "
-        f"Few images ({len(seen.x)}) make these figures rough."
+        f"Few samples ({len(seen.x)}) make these figures rough."
     ]
     return notes + [note for one in compared for note in one.notes]

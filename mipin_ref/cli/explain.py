@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
-from shlex import quote
 
 import mipin_ref as mr
+from mipin_ref.cli.compare_input import MOST
 from mipin_ref.cli.explain_asked import asked_of
 from mipin_ref.cli.files import tell_broken, told_of, told_of_turned
+from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following, preprocessing_flags
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explainer import Explainer
+from mipin_ref.explain.feature_names import given_feature_names, names_for
 from mipin_ref.explain.inputs import read_lines
 from mipin_ref.explain.settle import settle
 from mipin_ref.explain.shown import (
@@ -56,6 +59,7 @@ def explain(options: Namespace) -> int:
     net = open_model(options)
     size = _size(net, options)
     asked = asked_of(options, net)
+    features = None if options.feature_names is None else given_feature_names(net, options.feature_names, asked.at)
     explainer = settle(
         net,
         Path(options.model),
@@ -66,7 +70,7 @@ def explain(options: Namespace) -> int:
     for line in told_of(options.images, explainer.data):
         print(line)
     maps = _maps(net, explainer.tensor, size, options)
-    paths = _written(explainer, folder, maps, options)
+    paths = _written(explainer, folder, maps, options, names_for(net, explainer.tensor, features))
     code = tell_broken(explainer.failures, len(explainer.data))
     for path in paths if len(paths) <= LISTED else [*paths[:4], paths[-1]]:
         print(path)
@@ -74,19 +78,25 @@ def explain(options: Namespace) -> int:
         print(f"and {len(paths) - 5:,} pictures between the last two")
     for line in told_of_turned(options.images, explainer.data):
         print(line)
-    same = "" if options.key is None else f" --key {quote(options.key)}"
-    print(
-        f"next: open {paths[0]} in a browser; other methods beside this one: mipin compare {quote(options.model)} "
-        f"{quote(options.images)}{same} -o report.html"
-    )
+    print(f"next: open {paths[0]} in a browser; other methods beside this one: {_comparing(explainer, options)}")
     return code
 
 
-def _written(explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace) -> list[Path]:
+def _comparing(explainer: Explainer, options: Namespace) -> str:
+    """The command that shows the same samples under other methods."""
+    fitted = options.inverse is not None or options.patterns is not None
+    known = preprocessing_flags(explainer.data.source.preprocessing) if fitted else []
+    keep = [*(("key",) if fitted else OF_DATA), "class_names"]
+    keep += [] if fitted else OF_CALIBRATION
+    keep += [] if (options.limit or 0) > MOST else ["limit"]
+    return following("compare", options, options.images, keep=keep, more=[*known, "-o", "report.html"])
+
+
+def _written(
+    explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace, features: Sequence[str] | None
+) -> list[Path]:
     """The paths of what is written."""
-    features, vocabulary = (
-        None if one is None else read_lines(one) for one in (options.feature_names, options.vocabulary)
-    )
+    vocabulary = None if options.vocabulary is None else read_lines(options.vocabulary)
     header = header_of(explainer, None if maps is None else asdict(maps))
     told = told_of_run(explainer, Path(options.model).name)
     count, size = len(explainer.rows), _batch(explainer, maps)

@@ -85,7 +85,7 @@ def tell_broken(failures: Sequence[str], images: int) -> int:
     return SOME_BROKEN
 
 
-def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
+def open_calibration(options: Namespace, net: mr.Network | ForwardOnly) -> Samples | None:
     """`--calibration-limit` samples of `--calibration`, preprocessed as all others; None where it is not given.
 
     Raises InvalidData where only the options that go with it are given.
@@ -99,7 +99,7 @@ def open_calibration(options: Namespace, net: mr.Network) -> Samples | None:
     return data if limit is None else first(data, limit)
 
 
-def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
+def labels_of(options: Namespace, net: mr.Network | ForwardOnly, samples: int) -> Ints | None:
     """The classes of the data [samples], of which `--limit` may be the first; None without `--labels`.
 
     Raises InvalidData where they are not one a sample, each a class of the network.
@@ -119,8 +119,11 @@ def labels_of(options: Namespace, net: mr.Network, samples: int) -> Ints | None:
 
 
 def preprocessing_of(options: Namespace, net: mr.Network | ForwardOnly) -> Preprocessing:
-    """That which the options state; bytes divided by 255 where they state none."""
-    asked = asked_preprocessing(options) or Preprocessing()
+    """That which the options state; bytes divided by 255 where they state none, unless the
+    network reads integers.
+    """
+    # What a network reads as integers is no part of 255.
+    asked = asked_preprocessing(options) or Preprocessing(1.0 if net.whole else None)
     return replace(asked, shape=net.input_shape, exif=options.exif)
 
 

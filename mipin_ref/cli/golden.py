@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from shlex import quote
 
 import mipin_ref as mr
 from mipin_ref.cli.files import open_samples, told_of_turned
@@ -37,7 +38,7 @@ def _make(options: Namespace) -> int:
     for line in told_of_turned(options.data, data):
         print(line)
     print(f"{options.out}: {len(case.tensors)} tensors of {case.manifest['samples']} samples")
-    print(f"next: mipin golden verify {options.out} VALUES, with the arrays of another implementation")
+    print(f"next: mipin golden verify {quote(options.out)} VALUES, with the arrays of another implementation")
     return 0
 
 

@@ -62,13 +62,17 @@ def find_images(folder: Path) -> ImageFolder:
             suffixes[entry.suffix.lower()] += 1
     if direct and deep:
         raise InvalidData(f"{folder}: holds images both directly and in sub-folders; keep one of the two")
-    if not direct and not deep:
-        raise InvalidData(f"{folder}: holds no PNG or JPEG image and no CIFAR-10 batch")
     if suffixes:
         named = sorted(printable(one) for one in suffixes if one)
         more = ", ..." if len(named) > LISTED else ""
         kinds = f" ({', '.join(named[:LISTED])}{more})" if named else ""
         left_out[OTHER + kinds] = suffixes.total()
+    if not direct and not deep:
+        besides = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        raise InvalidData(
+            f"{folder}: holds no PNG or JPEG image and no CIFAR-10 batch"
+            + (f", but files {besides}" if besides else "")
+        )
     files = tuple(direct or deep)
     names = tuple(printable(file.relative_to(folder).as_posix()) for file in files)
     return ImageFolder(files, names, None if direct else tuple(classes), left_out)

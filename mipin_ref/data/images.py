@@ -125,7 +125,7 @@ class ImageFiles:
                 return channels, height, width
         raise InvalidData(
             f"{self._files[first]}: an image of {width} x {height} pixels does not fit the network's input "
-            f"{list(wanted)}"
+            f"{list(wanted)}: give images of its size, in colour or grey, or arrays"
         )
 
     def _first_readable(self) -> tuple[int, tuple[int, int, str]]:
@@ -243,4 +243,6 @@ def _readable(path: Path) -> Iterator[None]:
             try:
                 yield
             except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-                raise InvalidData(f"{path}: too many pixels to be decoded safely ({error})") from error
+                raise InvalidData(
+                    f"{path}: has more than the {Image.MAX_IMAGE_PIXELS:,} pixels that are decoded; make it smaller"
+                ) from error

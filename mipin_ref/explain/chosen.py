@@ -138,7 +138,8 @@ def _some(data: Samples) -> Sequence[int]:
 
 def _as(inputs: Inputs, preprocessing: Preprocessing, why: str) -> Chosen:
     known = replace(preprocessing, shape=inputs.shape, exif=preprocessing.exif and inputs.exif)
-    return Chosen(known, f"preprocessing {_named(known)}" + (f", {why}" if why else ""))
+    grey = ", image files read in grey: the network has one channel" if inputs.turned_grey else ""
+    return Chosen(known, f"preprocessing {_named(known)}" + (f", {why}" if why else "") + grey)
 
 
 def _named(preprocessing: Preprocessing) -> str:

@@ -93,7 +93,7 @@ def class_names_of(net: Net, given: Any = None, model: Path | None = None) -> Cl
             return ClassNames(net, _fitting(_read(path), net.classes, str(path)), str(path))
         return ClassNames(net, _fitting(given, net.classes, "class_names"), "option 'class_names'")
     for key in KEYS:
-        if known := _tried(_literal(net.metadata.get(key)), net.classes):
+        if known := _tried(literal(net.metadata.get(key)), net.classes):
             return ClassNames(net, known, f"the model's metadata, {key!r}")
     if net.labels:
         return ClassNames(net, _fitting(net.labels, net.classes, "the model"), "the model's own labels")
@@ -134,7 +134,7 @@ def _inner(stored: Any) -> Any:
     return stored
 
 
-def _literal(text: str | None) -> Any:
+def literal(text: str | None) -> Any:
     """What a metadata entry says: JSON, or a list or dict as Python writes it, or names between commas or in lines."""
     if not text:
         return None

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.explain.explainer import Explainer
+from mipin_ref.explain.feature_names import names_for
 from mipin_ref.explain.fits import Inverses
 from mipin_ref.explain.shown import (
     header_of,
@@ -116,6 +117,8 @@ class Explanation:
     def save(self, path: str | PathLike[str], *, feature_names: Sequence[str] | None = None) -> list[Path]:
         """Write a folder: a picture a sample, `index.html`, `attribution.npz`; returns the paths.
 
+        feature_names: of table rows, by default those that the model's metadata tell.
+
         An earlier set in the folder is replaced as a whole. Raises InvalidData where it cannot be written, or files are
         in the way that are no such set.
         """
@@ -124,6 +127,7 @@ class Explanation:
         size = None if explainer.inputs.picture is None else list(explainer.inputs.picture)
         header = header_of(explainer, {"kind": "contribution", "positive": False, "size": size})
         told = told_of_run(explainer, self.model)
+        feature_names = names_for(explainer.net, explainer.tensor, feature_names)
         with ExplainedFolder(
             path, told, kind=shown_kind(explainer, self.maps), feature_names=feature_names, header=header
         ) as folder:

@@ -24,6 +24,8 @@ from mipin_ref.text import printable
 
 Kind = Literal["image", "signal", "table", "tokens"]
 AS_STORED = Preprocessing()
+WHOLE = Preprocessing(1.0)
+"""Of samples of a network that reads integers: a byte is a number, and no part of 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Inputs:
     which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of
     an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the
     shape of one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where
-    none does.
+    none does; turned_grey: whether they are image files, of which the network sees one channel.
     """
 
     given: Any
@@ -47,6 +49,7 @@ class Inputs:
     pixels: bool
     stored_sample: Shape
     channels: int | None
+    turned_grey: bool = False
 
     @classmethod
     def of(
@@ -58,7 +61,9 @@ class Inputs:
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
-        return replace(made, pixels=holds_pixels(probe) and not net.whole, stored_sample=stored)
+        pixels, geometry = holds_pixels(probe) and not net.whole, image_geometry(net.input_shape)
+        grey = geometry is not None and geometry[0] == 1 and files_of(probe) is not None
+        return replace(made, pixels=pixels, stored_sample=stored, turned_grey=grey)
 
     def open(self, preprocessing: Preprocessing | None) -> Samples:
         """The samples under a preprocessing; None where they are what the network reads. Raises as `of` does."""
@@ -66,12 +71,13 @@ class Inputs:
         if known is not None:
             # What was fitted on images as they are stored explains such.
             known = replace(known, shape=self.shape, exif=known.exif and self.exif)
+        plain = replace(WHOLE if self.whole else AS_STORED, shape=self.shape)
         if len(self.inputs) > 1:
             data = self._together(known)
         elif isinstance(self.given, str | os.PathLike):
-            data = open_data(self.given, key=self.key, preprocessing=known or replace(AS_STORED, shape=self.shape))
+            data = open_data(self.given, key=self.key, preprocessing=known or plain)
         elif _are_files(self.given):
-            data = open_images([Path(one) for one in self.given], known or replace(AS_STORED, shape=self.shape))
+            data = open_images([Path(one) for one in self.given], known or plain)
         else:
             data = as_samples(_channels_as(self.given, self.shape), known, whole=self.whole)
         return data if self.limit is None else first(data, self.limit)

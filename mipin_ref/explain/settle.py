@@ -21,7 +21,7 @@ from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.fits import Inverses, fitted_as, given_inverses
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.predict import Net, predicted
-from mipin_ref.explain.targets import PREDICTED, Indices, check_classifier, wanted_classes
+from mipin_ref.explain.targets import PREDICTED, Indices, check_classifier, check_target, wanted_classes
 from mipin_ref.explain.ways import by_fit, by_inverses, by_method
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.feature_maps import feature_maps
@@ -76,6 +76,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         target = net.target(next(iter(inverses)))
     elif of_prediction:
         check_classifier(net)
+    check_target(net, names, target)
     memory = Remembered(memory_bytes(asked.memory), _asked_next(net, named))
     read = _read(net, model, asked, fitted_as(inverses) or asked.fitted, tell, cache, memory)
     targets = wanted_classes(net, names, target, asked.top, read.scores)

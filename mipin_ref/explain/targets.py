@@ -55,14 +55,36 @@ def wanted_classes(net: Net, names: ClassNames, target: Any, top: int, logits: H
     return np.array([[one_class(net, names, one)] for one in several], np.int64)
 
 
+def told_targets(net: Net, some: Indices) -> Any:
+    """Indices into the logits [n] as methods take targets: one for all where they are the same."""
+    told = [net.target(int(c)) for c in some]
+    if len(set(told)) == 1:
+        return told[0]
+    return told if isinstance(told[0], tuple) else np.array(told, np.int64)
+
+
 def one_class(net: Net, names: ClassNames, target: Any) -> int:
     """The index into the logits of a class: an index, a tuple, or a name. Raises InvalidData where there is none."""
     return names.find(target) if isinstance(target, str) else net.check_target(target)
 
 
+def check_target(net: Net, names: ClassNames, target: Any) -> None:
+    """Raises InvalidData as `wanted_classes` does for a target that is wrong whatever the samples are."""
+    if isinstance(target, Several):
+        for one in target.classes:
+            one_class(net, names, one)
+    elif isinstance(target, tuple | int | np.integer) or (isinstance(target, str) and target != PREDICTED):
+        one_class(net, names, target)
+
+
+def is_classifier(net: Net) -> bool:
+    """Whether the output is one score a class, of which one is the highest."""
+    return max(net.target_shape, default=1) == prod(net.target_shape)
+
+
 def check_classifier(net: Net) -> None:
     """Raises InvalidData, telling which targets there are, where an output is no one score a class."""
-    if max(net.target_shape, default=1) != prod(net.target_shape):
+    if not is_classifier(net):
         ranges = ", ".join(f"0..{size - 1}" for size in net.target_shape)
         sizes = "×".join(map(str, net.target_shape))
         example = tuple(size // 2 for size in net.target_shape)

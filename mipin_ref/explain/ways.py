@@ -20,7 +20,7 @@ from mipin_ref.explain.explainer import Run
 from mipin_ref.explain.fits import Fits, Inverses
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.predict import Net
-from mipin_ref.explain.targets import Indices
+from mipin_ref.explain.targets import Indices, told_targets
 from mipin_ref.graph.explained import AUTO, explained, told_of
 from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
@@ -90,7 +90,7 @@ def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
     given = dict(inverses)
 
     def run(x: HostArray, some: Indices) -> Attribution:
-        return attribute(net, x, _told(net, some), MipIn.name, at=tensor, backend=asked.backend, inverse=given)
+        return attribute(net, x, told_targets(net, some), MipIn.name, at=tensor, backend=asked.backend, inverse=given)
 
     return run
 
@@ -112,7 +112,7 @@ def by_method(
         tell(f"{method.name} takes {passes:,} forward passes {_a_sample(targets)}, about {_told_time(seconds)}")
 
     def run(x: HostArray, some: Indices) -> Attribution:
-        return attribute(net, x, _told(net, some), method.name, at=at, progress=progress, **options)
+        return attribute(net, x, told_targets(net, some), method.name, at=at, progress=progress, **options)
 
     return Way(at, run, {"options": dict(asked.options), "dtype": dtype})
 
@@ -156,7 +156,7 @@ def _by_fitted(
     panel.ready(method.name, [net.target(c) for c in np.unique(targets).tolist()])
 
     def run(x: HostArray, some: Indices) -> Attribution:
-        return panel.explain(method.name, x, _told(net, some), at=at)
+        return panel.explain(method.name, x, told_targets(net, some), at=at)
 
     return Way(at, run, header, facts)
 
@@ -179,14 +179,6 @@ def _calibration(read: Read, asked: Asked, tell: Tell) -> tuple[Made, Samples, S
 def _told_path(asked: Asked) -> str | None:
     """The path of the calibration samples; None of an array, and of samples made of what is explained."""
     return os.fspath(asked.calibration) if isinstance(asked.calibration, str | os.PathLike) else None
-
-
-def _told(net: Net, some: Indices) -> Any:
-    """Targets [n] as methods take them: one for all where they are the same."""
-    told = [net.target(int(c)) for c in some]
-    if len(set(told)) == 1:
-        return told[0]
-    return told if isinstance(told[0], tuple) else np.array(told, np.int64)
 
 
 def _told_tensor(net: Net, tensor: str, at: str | None) -> str:

@@ -198,7 +198,14 @@ class Reads(Protocol):
     def whole(self) -> bool: ...
 
 
-def with_others(net: LayerList, x: Any) -> HostArray:
+class ReadsSeveral(Protocol):
+    """What is asked of a network about the inputs that each sample has values of, the explained one first."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+
+def with_others(net: ReadsSeveral, x: Any) -> HostArray:
     """Samples as they are, or, of a network that reads several inputs, a dict of arrays by their names, joined.
 
     Raises InvalidData where the dict does not hold just these, in equal numbers.
@@ -206,7 +213,7 @@ def with_others(net: LayerList, x: Any) -> HostArray:
     if len(net.inputs) == 1 or others_of(x):
         return x  # type: ignore[no-any-return]
     named = {name: np.asarray(value) for name, value in by_name(x, net.inputs).items()}
-    return joined(named[net.input], {name: named[name] for name in net.inputs[1:]})
+    return joined(named[net.inputs[0]], {name: named[name] for name in net.inputs[1:]})
 
 
 def check_batch(net: Reads, x: Any) -> None:

@@ -105,6 +105,10 @@ class ForwardOnly(OneLine, Targeted):
         """The forward pass: see `Scoring`. Raises InvalidData for what does not fit, NaN and Inf, there and back."""
         return lambda x, first: self._run(x, first)[1]
 
+    def probable(self) -> Scoring:
+        """The same of the output, which are probabilities where `probability` says so."""
+        return lambda x, first: self._run(x, first)[0]
+
     def _run(self, x: HostArray, first: int) -> tuple[HostArray, HostArray]:
         """Output and logits [n, classes] of one batch."""
         check_batch(self, x)

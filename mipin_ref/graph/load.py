@@ -15,6 +15,7 @@ from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedMo
 from mipin_ref.graph.bind import Bound, bind, left_open
 from mipin_ref.graph.by_layer import Steps, verify_by_layer
 from mipin_ref.graph.canonical import Canonical, canonical, refuse
+from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
@@ -106,7 +107,8 @@ def _loaded(
     explained: str | None,
     check: bool,
 ) -> Network:
-    opened = open_model(source)
+    named = {**(given or {}), **({} if explained is None else {explained: None})}
+    opened = with_joined_columns(open_model(source), input_shape, named)
     chosen = _chosen(opened.proto, output, input_shape, given)
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.

@@ -112,6 +112,11 @@ class Network(LayerList, Targeted):
         recorder = Recorder(self, [self.logits], keep=True)
         return lambda x, first: recorder(with_others(self, x), first).values[self.logits].reshape(len(x), -1)
 
+    def probable(self) -> Scoring:
+        """The same up to the probabilities. Raises InvalidData where there are none."""
+        scores = self.scoring()
+        return lambda x, first: self.probabilities(scores(x, first))
+
     @property
     def forward_bytes(self) -> int:
         """What the forward pass of a sample takes, at most: all tensors at once."""

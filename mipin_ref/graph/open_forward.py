@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from mipin_ref.errors import CorruptFile, MipinError, UnsupportedModel
 from mipin_ref.graph.bind import Bound, bind
 from mipin_ref.graph.canonical import refuse
+from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.front import Front, mixes
@@ -68,7 +69,7 @@ def _opened(
     given: Mapping[str, Any] | None,
     reason: str,
 ) -> ForwardOnly:
-    opened = open_model(source)
+    opened = with_joined_columns(open_model(source), input_shape, given or {})
     output, names = _chosen(opened.proto, wanted)
     end, logits, head = _ends(opened.proto, output)
     needed = pruned(opened.proto, *dict.fromkeys([end, logits]))

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from mipin_ref.beside import joined, others_of
 from mipin_ref.errors import InvalidData, shown
-from mipin_ref.graph.forward import Recorder, check_batch, with_others
+from mipin_ref.graph.forward import check_batch, with_others
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
@@ -65,7 +66,7 @@ class PixelCurve(Record):
 
 
 def deletion(
-    net: Network,
+    net: Network | ForwardOnly,
     x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
@@ -84,7 +85,8 @@ def deletion(
     Gaussian of 5 pixels cut off at 11×11, its edges mirrored. 0 means a grey or black pixel only where x is scaled so.
     steps: into which the pixels are divided evenly, fewer where there are not so many pixels; pixels of equal score go
     in pixel order, row by row from the top. output: the target's "probability" as `Network.probabilities` gives it, by
-    the head of the file, or its "logit". batch_size: altered images that are held and run at once.
+    the head of the file, or its "logit"; of a file that is run as it is, its output, or what stands in front of the one
+    Softmax or Sigmoid that it ends in. batch_size: altered images that are held and run at once.
     Raises InvalidData for NaN or Inf, shapes that do not fit, a target out of range, an option's value, and where all
     maps are equal everywhere, so that nothing is ranked.
 
@@ -101,7 +103,7 @@ def deletion(
 
 
 def insertion(
-    net: Network,
+    net: Network | ForwardOnly,
     x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
@@ -130,7 +132,7 @@ def insertion(
 
 def _curve(
     kind: str,
-    net: Network,
+    net: Network | ForwardOnly,
     x: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]],
     maps: npt.ArrayLike,
     target: int | npt.ArrayLike,
@@ -163,7 +165,7 @@ def _curve(
     pixels = scores.shape[1]
     steps = min(steps, pixels)
     counts = np.unique(np.arange(steps + 1) * pixels // steps)
-    recorder = Recorder(net, [net.logits])
+    judge = net.probable() if output == "probability" else net.scoring()
     outputs = np.empty((len(x), len(counts)))
     for number, one in enumerate(scores):
         rank = np.empty(pixels, np.int64)
@@ -176,8 +178,7 @@ def _curve(
             if axis is not None:
                 changed = np.expand_dims(changed, axis)
             alike = {name: np.repeat(one[number : number + 1], len(done), 0) for name, one in others.items()}
-            logits = recorder(joined(np.where(changed, after, before), alike)).values[net.logits].reshape(len(done), -1)
-            values = net.probabilities(logits) if output == "probability" else logits
+            values = judge(joined(np.where(changed, after, before), alike), 0)
             outputs[number, first : first + len(done)] = values[:, targets[number]]
     fractions = counts / pixels
     auc = np.trapezoid(outputs, fractions, axis=1)

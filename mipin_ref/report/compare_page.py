@@ -12,6 +12,8 @@ from mipin_ref.report.template import RANKS, render_page
 CELL = 112
 """CSS pixels that a small map's longer side is brought near to, by a whole factor."""
 LARGEST_CELL = 224
+LINE = 28
+"""CSS pixels that a line is high at least."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Comparison:
 
     model: its name; facts: (what, value) of how the page was made; methods: the columns, those that run; failures:
     (method, why) of the others; rows: the images, all of as many classes and all maps of one size; factor: pixels of
-    the input along a side of one pixel of a map; metrics: head and rows of texts, one a method; notes: below them.
+    the input along a side of one pixel of a map; metrics: head and rows of texts, one a method; notes: below them;
+    noun: what a sample is called; part: what a map has one value of, "pixel" of an image, of anything else maps are
+    lines; names: of these parts, in their order, where they have any.
     """
 
     model: str
@@ -53,6 +57,9 @@ class Comparison:
     factor: int
     metrics: tuple[Sequence[str], Sequence[Sequence[str]]]
     notes: Sequence[str] = ()
+    noun: str = "image"
+    part: str = "pixel"
+    names: Sequence[str] = ()
 
 
 def compare_page(shown: Comparison) -> str:
@@ -64,7 +71,7 @@ def compare_page(shown: Comparison) -> str:
         shown=shown,
         facts=shown.facts,
         ranks=RANKS[: len(shown.rows[0].classes)],
-        cell=_cell(first.size),
+        cell=cell_of(first.size),
         cut=f"{CUT:g}",
     )
 
@@ -84,9 +91,9 @@ def _check(shown: Comparison) -> None:
         raise InvalidData(f"comparison: all maps must have one size, not {sorted(sizes)}")
 
 
-def _cell(size: tuple[int, int]) -> tuple[int, int]:
+def cell_of(size: tuple[int, int]) -> tuple[int, int]:
     """(width, height) in CSS pixels of a map of `size` (H, W)."""
     height, width = size
     longer = max(size)
     factor = max(1, round(CELL / longer)) if longer <= LARGEST_CELL else LARGEST_CELL / longer
-    return max(1, round(width * factor)), max(1, round(height * factor))
+    return max(1, round(width * factor)), max(1 if height > 1 else LINE, round(height * factor))

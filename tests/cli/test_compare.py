@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import subprocess
 import sys
+import warnings
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from PIL import Image
 
 import mipin_ref as mr
@@ -80,7 +83,8 @@ def test_the_page_holds_the_maps_of_the_panel_and_the_metrics(capsys: pytest.Cap
     assert f"showing the first 3 of {SAMPLES} images" in printed.out
     *_, path, following = printed.out.splitlines()
     assert path == "report.html"
-    assert following == "next: open report.html in a browser; measured: mipin evaluate deletion net.onnx x.npy"
+    measured = "mipin evaluate deletion net.onnx x.npy --calibration c.npz --limit 3 --steps 32"
+    assert following == f"next: open report.html in a browser; measured: {measured}"
     net, x = mr.load("net.onnx"), np.load("x.npy")[:3]
     quick = [name for name, facts in METHODS.items() if not facts.many_passes]
     panel = mr.Panel(net, np.load("c.npz")["x"], names=quick, method_options={"smoothgrad": {"samples": 4}})
@@ -345,7 +349,7 @@ def _flat_network() -> None:
             ["--labels", "y.npy"],
             "labels run up to 3; the network has classes 0..2",
         ),
-        (_flat_network, [], "compare shows maps of images, and the input 'input' of shape [192] is no image"),
+        (_flat_network, ["--at", "y"], "so that it explains the input 'input', and not 'y'"),
         (lambda: Path("net.onnx").unlink(), ["-o", "nowhere/r.html"], "there is no folder 'nowhere'"),
     ],
 )
@@ -390,3 +394,31 @@ def _chunks(terminal: int) -> list[bytes]:
         if not part:
             return found
         found.append(part)
+
+
+def test_flat_digits_are_shown_as_the_images_that_are_stored() -> None:
+    example = mr.data.builtin("mnist_mlp")
+    with np.load(example.calibration) as stored:
+        np.savez("digits.npz", x=stored["x_test"][:2])
+    options = ["-o", "digits.html", "--methods", "gradient", "--at", "input"]
+    assert main(["compare", str(example.model), "digits.npz", *options]) == 0
+    sizes = [
+        Image.open(io.BytesIO(b64decode(str(one["src"]).removeprefix(PREFIX)))).size
+        for one in Document(Path("digits.html").read_text()).all("img")
+    ]
+    assert len(sizes) == 2 + 2 * 5
+    assert {*sizes} == {(28, 28)}
+
+
+def test_a_signal_is_a_line_of_its_steps() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 2, 40)).astype(np.float32)
+    net = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 5), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(108, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net.eval(), (torch.from_numpy(x[:1]),), "signal.onnx", dynamo=False)
+    np.save("signals.npy", x)
+    options = ["-o", "signals.html", "--methods", "gradient,occlusion"]
+    assert main(["compare", "signal.onnx", "signals.npy", *options]) == 0
+    text = Path("signals.html").read_text()
+    assert "Contribution of each step to the score of the class: a line for each signal" in text
+    assert text.count('<figure data-rank="0"') == 2 * 2

@@ -183,9 +183,9 @@ def png_of_size(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [10_000, 60_000])
 def test_decompression_bombs_are_refused(tmp_path: Path, side: int) -> None:
     (tmp_path / "bomb.png").write_bytes(png_of_size(side, side))
-    with pytest.raises(InvalidData, match=r"bomb\.png: too many pixels"):
+    with pytest.raises(InvalidData, match=r"bomb\.png: has more than the [0-9,]+ pixels that are decoded"):
         open_data(tmp_path)
-    with pytest.raises(InvalidData, match=r"bomb\.png: too many pixels"):
+    with pytest.raises(InvalidData, match=r"bomb\.png: has more than the [0-9,]+ pixels that are decoded"):
         open_data(tmp_path, preprocessing=Preprocessing(shape=(3, 8, 8)))[:]
 
 

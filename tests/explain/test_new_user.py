@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 import mipin_ref as mr
 from mipin_ref.cli import main
 from tests.explain.photographs import CLASSES, SIDE, photographs, trained_on
+from tests.graph.sketch import Sketch
 
 COUNT = 12
 
@@ -211,14 +212,74 @@ def test_images_of_every_kind(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(ex) == 6
 
 
-@pytest.mark.parametrize("name", ["i clip.mp4", "j notes.txt", "empty"])
-def test_what_is_no_image(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("i clip.mp4", "unknown format"),
+        ("j notes.txt", "unknown format"),
+        ("h broken.png", "not a readable PNG or JPEG image"),
+        ("g 16 bit.png", "more than 8 bits per pixel"),
+        ("empty", "holds no PNG or JPEG image and no CIFAR-10 batch\n"),
+        ("others", "holds no PNG or JPEG image and no CIFAR-10 batch, but files 2 of other types (.mp4, .webp)\n"),
+        ("nowhere", "no such file or folder"),
+        ("huge.png", "has more than the 89,478,485 pixels that are decoded; make it smaller"),
+    ],
+)
+def test_what_is_no_image(here: Path, name: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     strange(here / "strange")
-    (here / "strange" / "empty").mkdir()
+    for folder in ("empty", "others"):
+        (here / "strange" / folder).mkdir()
+    for kind in ("mp4", "webp"):
+        (here / "strange" / "others" / f"a.{kind}").write_bytes(b"\0")
+    if name == "huge.png":
+        Image.new("1", (20_000, 20_000)).save("strange/huge.png")
     assert main(["explain", "net.onnx", f"strange/{name}"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "unknown format" in error or "holds no PNG or JPEG image" in error
+    assert message in error
+    assert not Path("net-explained").exists()
+
+
+def test_a_grey_model_is_given_photographs_in_colour(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are turned grey, by the weights of ITU-R 601 as Pillow does, and it is said."""
+    sketch = Sketch(1, SIDE, SIDE)
+    onnx.save(
+        sketch.model(sketch.dense(sketch.node("Flatten", sketch.conv("x", 1, 2)), 2 * (SIDE - 2) ** 2, 3)), "grey.onnx"
+    )
+    asked = ["grey.onnx", "photos", "--method", "gradient", "--preprocess", "raw"]
+    assert main(["explain", *asked]) == 0
+    assert ", as asked for, image files read in grey: the network has one channel" in capsys.readouterr().out
+    pixels = [
+        np.asarray(Image.open(path).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        for path in sorted(Path("photos").iterdir())
+    ]
+    assert np.abs(arrays("grey-explained")["value"][:, 0] - np.array(pixels, np.float64)).max() <= 1
+
+
+@pytest.mark.parametrize("target", ["red", "99", "1:2", "no such class"])
+def test_a_wrong_target_is_told_before_images_are_read(
+    here: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["explain", "net.onnx", "nowhere", "--class-names", "names.txt", "--target", target]
+    assert main(asked) == 2
+    told = capsys.readouterr()
+    assert "nowhere" not in told.err
+    assert told.out == ""
+
+
+def test_an_output_that_is_no_classifiers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sketch = Sketch(3, SIDE, SIDE)
+    onnx.save(sketch.model(sketch.node("Relu", sketch.conv("x", 3, 2), out="cells")), "cells.onnx")
+    assert main(["explain", "cells.onnx", "photos"]) == 2
+    error = capsys.readouterr().err
+    assert f"[N, 2×{SIDE - 2}×{SIDE - 2}] is not one score a class" in error
+    assert "name a target by indices 0..1, 0..21, 0..21, as (1, 11, 11), on the command line 1:11:11" in error
+    assert main(["explain", "cells.onnx", "photos", "--target", "1:11:11", "--method", "gradient"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "cells.onnx", "photos", "-o", "r.html", "--methods", "gradient", "--limit", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "next: open r.html in a browser"
+    assert main(["evaluate", "deletion", "cells.onnx", "photos"]) == 2
+    assert "deletion is measured of classes, and output 'cells'" in capsys.readouterr().err
 
 
 def test_an_inverse_of_another_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

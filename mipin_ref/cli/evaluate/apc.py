@@ -20,6 +20,7 @@ class ApcMeasure(Measure):
     """APC over classes, each of the samples that are labelled, or predicted, as of that class."""
 
     arguments = ()
+    needs_layers = True
 
     @classmethod
     def takes(cls, method: type[Method]) -> bool:
@@ -56,7 +57,7 @@ class ApcMeasure(Measure):
 
     def _changes(self, res: Attribution, rows: slice) -> Floats:
         assert isinstance(res.target, int)
-        return changes(self._study.net, res.target, res)
+        return changes(self._study.network, res.target, res)
 
     def table(self, rows: Mapping[str, Row]) -> str:
         cells = [

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.cli.asked import told_of_left_out
+from mipin_ref.cli.asked import told_of_left_out, told_of_without
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
+from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.panel.registry import fit_is_asked
 from mipin_ref.store import packages
+from mipin_ref.text import one_line
 
 FORMAT, VERSION = "mipin-evaluation", 1
 WIDTH = 100
@@ -30,7 +33,7 @@ def evaluate(options: Namespace) -> None:
     made = measure_of(options.metric)
     for argument in made.arguments:
         argument.check(options)
-    study = make_study(options, made.takes)
+    study = make_study(options, made.takes, needs_layers=made.needs_layers)
     measure = made(study)
     rows: dict[str, Row] = {}
     complete = False
@@ -48,10 +51,10 @@ def evaluate(options: Namespace) -> None:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
         if rows and not options.json:
+            keep = (*OF_DATA, *OF_CALIBRATION, "methods")
+            shown = following("compare", options, options.data, keep=keep, more=["-o", "report.html"])
             where = "" if out is None else f"{out}\n"
-            print(
-                f"{where}next: the maps beside each other: mipin compare {options.model} {options.data} -o report.html"
-            )
+            print(f"{where}next: the maps beside each other: {shown}")
     if not rows:
         raise InvalidData("no method could be measured; the reasons are listed in the output")
 
@@ -62,6 +65,9 @@ def _page(study: Study, measure: Measure, rows: dict[str, Row]) -> str:
     lines.append("")
     if rows:
         lines += [measure.table(rows)]
+    if isinstance(study.net, ForwardOnly) and study.without:
+        told = one_line(told_of_without(study.without, study.net.reason))
+        lines += ["", fill(told, WIDTH, subsequent_indent="  ")]
     if study.left_out:
         lines += ["", fill(told_of_left_out(study.left_out), WIDTH, subsequent_indent="  ")]
     if failures:

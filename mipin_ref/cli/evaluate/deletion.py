@@ -15,11 +15,12 @@ from mipin_ref.metrics import PixelCurve, deletion, insertion
 from mipin_ref.metrics.curves import OUTPUTS
 from mipin_ref.table import format_table
 
+BLURRED = "blur"
 CURVES = {"deletion": deletion, "insertion": insertion}
 
 
 def read_fill(text: str) -> str | float | tuple[float, ...]:
-    return text if text == "blur" else numbers(text)
+    return text if text == BLURRED else numbers(text)
 
 
 class DeletionMeasure(Measure):
@@ -43,9 +44,11 @@ class DeletionMeasure(Measure):
     )
 
     def __init__(self, study: Study) -> None:
-        options, self._study, self._size = study.options, study, study.size
+        options, self._study, self._size = study.options, study, study.places.size
         study.held(len(study.rows), self._size, study.net.input_shape)
-        self._fills = {kind: getattr(options, f"{kind}_fill") for kind in CURVES}
+        fills = {kind: getattr(options, f"{kind}_fill") for kind in CURVES}
+        # Of what is no image there is nothing to blur.
+        self._fills = {kind: 0.0 if study.places.flat and fill == BLURRED else fill for kind, fill in fills.items()}
         self._x = study.data[study.rows]
         self.settings: Mapping[str, Any] = {
             "samples": len(study.rows),
@@ -72,7 +75,7 @@ class DeletionMeasure(Measure):
         return CURVES[kind](
             self._study.net,
             x,
-            maps,
+            self._study.places.as_grid(maps),
             targets,
             fill=self._fills[kind],
             steps=steps,
@@ -81,7 +84,7 @@ class DeletionMeasure(Measure):
 
     def row(self, name: str) -> Row | None:
         study = self._study
-        parts = study.explained(name, self._x, study.targets, lambda res, _: study.maps(res, False, self._size))
+        parts = study.explained(name, self._x, study.targets, lambda res, _: study.placed(res, False))
         if parts is None:
             return None
         with study.failing(name):

@@ -20,11 +20,13 @@ Row = Mapping[str, Any]
 class Measure(ABC):
     """A metric of a study. Raises InvalidData where study and options do not fit, before any method runs.
 
-    arguments: those it takes beside what all take; title: what is measured, of what, in a line; settings: what else the
-    numbers depend on, for JSON.
+    arguments: those it takes beside what all take; needs_layers: whether it goes through the layers of the network, so
+    that a file that is run as it is cannot be measured; title: what is measured, of what, in a line; settings: what
+    else the numbers depend on, for JSON.
     """
 
     arguments: ClassVar[tuple[Argument, ...]]
+    needs_layers: ClassVar[bool] = False
     title: str
     settings: Mapping[str, Any]
 

@@ -33,16 +33,17 @@ class RandomizationMeasure(Measure):
         MAP,
         AT,
     )
+    needs_layers = True
 
     def __init__(self, study: Study) -> None:
         options, self._study = study.options, study
         _ = study.size
-        order = redrawable(study.net)
+        order = redrawable(study.network)
         asked = None if options.tensors is None else {study.net.tensor(name) for name in options.tensors}
         for name in sorted((asked or set()).difference(order)):
             raise InvalidData(f"--tensors: {name!r} is not the output of a layer with weights to draw anew")
         self._tensors = [name for name in order if asked is None or name in asked]
-        kinds = {layer.output: layer.kind for layer in study.net.layers}
+        kinds = {layer.output: layer.kind for layer in study.network.layers}
         self._kinds = {name: kinds[name] for name in self._tensors}
         study.held(len(study.rows), study.net.input_shape, study.net.input_shape)
         self._x = np.asarray(study.data[study.rows])
@@ -87,7 +88,7 @@ class RandomizationMeasure(Measure):
                 advance(1)
 
             randomization(
-                study.net,
+                study.network,
                 explain,
                 self._x,
                 study.targets,

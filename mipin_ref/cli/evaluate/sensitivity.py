@@ -29,7 +29,7 @@ class SensitivityMeasure(Measure):
 
     def __init__(self, study: Study) -> None:
         options = study.options
-        self._study, self._size = study, study.size
+        self._study, self._size = study, study.places.size
         if study.net.classes < 2:
             raise InvalidData("class sensitivity compares two classes; the network has one")
         count = len(study.rows)
@@ -76,9 +76,7 @@ class SensitivityMeasure(Measure):
     def _maps(self, name: str, targets: Ints) -> Array | None:
         study = self._study
         positive = not study.options.signed
-        parts = study.explained(
-            name, study.samples(study.rows), targets, lambda res, _: study.maps(res, positive, self._size)
-        )
+        parts = study.explained(name, study.samples(study.rows), targets, lambda res, _: study.placed(res, positive))
         return None if parts is None else np.concatenate(parts)
 
     def table(self, rows: Mapping[str, Row]) -> str:

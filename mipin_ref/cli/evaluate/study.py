@@ -16,15 +16,18 @@ import numpy.typing as npt
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
 from mipin_ref.cli.asked import methods_asked
+from mipin_ref.cli.evaluate.refused import check_measurable
 from mipin_ref.cli.files import labels_of, open_calibration, opened, preprocessing_of
 from mipin_ref.cli.method_options import method_options
-from mipin_ref.cli.model import load_model
+from mipin_ref.cli.model import open_model
 from mipin_ref.cli.pictures import image_size
+from mipin_ref.cli.places import Places
 from mipin_ref.data import Samples, first
 from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.graph.explained import explained
 from mipin_ref.graph.feature_maps import last_feature_map
-from mipin_ref.graph.forward import logits
+from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.inverse.options import Options
 from mipin_ref.memory import memory_bytes
 from mipin_ref.methods.method import Method
@@ -45,11 +48,12 @@ Part = TypeVar("Part")
 class Study:
     """options: of the command; data: all samples; labels: [len(data)], or None; at: the tensor that MIP-IN explains
     and is fitted down to, None for the input; calibrated: what methods are fitted on; method_options: those given, by
-    method; left_out: methods that run only where they are named.
+    method; left_out: methods that run only where they are named; without: those left out of a file of which there is
+    but the forward pass.
     """
 
     options: Namespace
-    net: mr.Network
+    net: Net
     panel: mr.Panel
     data: Samples
     labels: Ints | None
@@ -57,12 +61,14 @@ class Study:
     calibrated: Samples | None
     method_options: dict[str, dict[str, Any]]
     left_out: Sequence[str] = ()
+    without: Sequence[str] = ()
 
     @cached_property
     def logits(self) -> Array:
         """[len(data), classes] of all samples."""
         size = self.batch
-        return np.concatenate([logits(self.net, self.data[i : i + size]) for i in range(0, len(self.data), size)])
+        cuts = self.cuts(len(self.data))
+        return np.concatenate([predicted(self.net, self.data[rows], size)[0] for rows in cuts])
 
     @cached_property
     def known(self) -> Ints:
@@ -88,14 +94,19 @@ class Study:
     def named(self) -> str:
         return "predicted" if self.labels is None else "labelled"
 
+    @cached_property
+    def places(self) -> Places:
+        """What maps are of: the pixels of an image, or the features, steps or tokens of anything else."""
+        return Places.of(self.net)
+
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the input. Raises InvalidData where it is no image."""
         size = image_size(self.net, self.net.input)
         if size is None:
             raise InvalidData(
-                f"the network's input {self.net.input!r} of shape {list(self.net.input_shape)} is no image, and "
-                f"{self.options.metric} measures maps"
+                f"{self.options.metric} measures maps of images, and the input {self.net.input!r} of shape "
+                f"{list(self.net.input_shape)} is no image; deletion and sensitivity measure what is none"
             )
         return size
 
@@ -155,6 +166,10 @@ class Study:
         """[n, H, W] of the kind that suits the method."""
         return mr.saliency(res, self.kind(res.method), positive, size)
 
+    def placed(self, res: mr.Attribution, positive: bool) -> Array:
+        """[n, H, W] of the same kind, as large as the sample."""
+        return self.places.maps(res, self.kind(res.method), positive=positive)
+
     def kind(self, name: str) -> Any:
         """The kind of a method's maps: as asked for by `--map`, but where A is the same at every location."""
         return "contribution" if METHODS[name].even else self.options.map
@@ -167,11 +182,19 @@ class Study:
         others = [name for name in self.panel.names if self.kind(name) != self.options.map]
         if others:
             told += f" (of {', '.join(others)} the {of['contribution']})"
+        if self.places.flat:
+            told = told.replace("maps:", f"values of {self.places.part}s:")
         return told if self.at is None else f"{told}, of {', '.join(fit_is_asked(METHODS))} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
         """The samples at these positions, read on access."""
         return _Rows(self.data, rows)
+
+    @property
+    def network(self) -> mr.Network:
+        """The network, of measures that need its layers."""
+        assert isinstance(self.net, mr.Network)
+        return self.net
 
     def panel_of(self, net: mr.Network, name: str) -> mr.Panel:
         """One of the methods, with the same options, on another network."""
@@ -199,15 +222,17 @@ class _Rows:
         return self._data[self._rows[index]]
 
 
-def make_study(options: Namespace, takes: Callable[[type[Method]], bool]) -> Study:
+def make_study(options: Namespace, takes: Callable[[type[Method]], bool], *, needs_layers: bool) -> Study:
     """Everything up to the first method, of all that the measure takes where the user names none.
 
+    needs_layers: whether the measure goes through the layers of the network, or only its methods may.
     Raises MipinError where model, data and options do not fit.
     """
     # What no method can do without is told at once, and not as every method's failure.
     get_backend(options.backend, options.dtype)
     memory_bytes(options.memory)
-    net = load_model(options)
+    net = open_model(options)
+    check_measurable(options.metric, net, needs_layers=needs_layers)
     at = _tensor(net, getattr(options, "at", None))
     data = opened(net, options.data, options.key, preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
@@ -215,15 +240,16 @@ def make_study(options: Namespace, takes: Callable[[type[Method]], bool]) -> Stu
         net.check_target(c)
     Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
     calibration, given = open_calibration(options, net), method_options(options.option, options.methods)
-    asked = methods_asked(options.methods, given, takes)
+    alone = net.reason if isinstance(net, ForwardOnly) else None
+    asked = methods_asked(options.methods, given, takes, alone=alone)
     panel = _panel(options, net, calibration, at, given, asked.names, True)
     labels = labels_of(options, net, len(data))
-    return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out)
+    return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out, asked.without)
 
 
 def _panel(
     options: Namespace,
-    net: mr.Network,
+    net: Net,
     calibration: Samples | None,
     at: str | None,
     given: Mapping[str, Mapping[str, Any]],
@@ -247,9 +273,11 @@ def fit_options(options: Namespace, at: str | None) -> Any:
     return {"ridge": options.ridge, "conv_bias": options.conv_bias, "fit_on": options.fit_on, "at": at}
 
 
-def _tensor(net: mr.Network, at: str | None) -> str | None:
+def _tensor(net: Net, at: str | None) -> str | None:
     if at is None:
         return None
+    if isinstance(net, ForwardOnly):
+        raise InvalidData(f"--at is for mip-in, which needs the layers of the network, {net.reason}")
     tensor = last_feature_map(net) if at == LAST_MAP else explained(net, at)
     if image_size(net, tensor) is None:
         raise InvalidData(f"--at: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map")

@@ -240,6 +240,7 @@ class Fitter:
         raise InvalidData(
             f"logit {target} is {one.high:.6g} for every calibration sample"
             + (f", and all activations of tensor {dead!r} are zero" if dead else ": there is nothing to invert")
+            + "; give calibration samples that differ"
         )
 
     def _first_dead_tensor(self, runner: Runner) -> str | None:

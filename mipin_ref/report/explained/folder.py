@@ -73,6 +73,7 @@ class ExplainedFolder:
         self._spool: Spool | None = None
         self._next_page = 1
         self._finished = False
+        self._marked = self._made = False
 
     def __enter__(self) -> ExplainedFolder:
         check_folder(self.path, NAMES)
@@ -83,15 +84,24 @@ class ExplainedFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._stack:
-            if self._finished or not self._rows.count:
-                return
-            if error is None:
-                self.finish()
-                return
-            # What stopped the run may keep this from being written too; it is the error that is told.
-            with suppress(MipinError):
-                why = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {one_line(str(error))}"
-                self._write(f"This set is not complete: the run {why}; it ended after {self._counted()}.", False)
+            self._end(error)
+        if self._marked and not self._rows.count:
+            # Nothing came of it: neither the mark nor a folder made for it is left.
+            with suppress(OSError):
+                (self.path / MANIFEST).unlink(missing_ok=True)
+                if self._made:
+                    self.path.rmdir()
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._finished or not self._rows.count:
+            return
+        if error is None:
+            self.finish()
+            return
+        # What stopped the run may keep this from being written too; it is the error that is told.
+        with suppress(MipinError):
+            why = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {one_line(str(error))}"
+            self._write(f"This set is not complete: the run {why}; it ended after {self._counted()}.", False)
 
     def add(self, samples: Sequence[ShownSample], arrays: Mapping[str, Array]) -> None:
         """Add a batch: write the picture of each sample, and keep the arrays, [n, ...] by name, for `attribution.npz`.
@@ -145,6 +155,7 @@ class ExplainedFolder:
         """The spool; the first call replaces the earlier set."""
         if self._spool is not None:
             return self._spool
+        self._made = not self.path.exists()
         make_folder(self.path)
         try:
             self._stack.enter_context(locked(self.path / LOCK))
@@ -154,6 +165,7 @@ class ExplainedFolder:
         except OSError:
             pass  # a file system without locks
         earlier = earlier_set(self.path)
+        self._marked = True
         # First the mark of this run beside those before it: whatever happens now, the next run knows all files.
         write_manifest(self.path, self._token, earlier.tokens, self._facts(False))
         for path in earlier.files:

@@ -49,14 +49,16 @@ class SignalKind(Kind):
         first = sample.classes[0]
         lines = [f"{first.name}  {first.score}", sample.name]
         lines.append(f"{told.method}, {told.tensor}, logit {first.logit:.4g}; {scale}")
-        lines.append(_range(sample))
+        lines.append(_range(sample, first))
         return document(drawing(sample, first, scale), (WIDTH, _height(sample)), lines, marks)
 
 
 def _figure(sample: ShownSample, one: ShownClass, scale: Scale) -> str:
     drawn = drawing(sample, one, scale)
     view = f"0 0 {WIDTH} {_height(sample)}"
-    return f'<svg viewBox="{view}" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg><p>{_range(sample)}</p>'
+    return (
+        f'<svg viewBox="{view}" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg><p>{_range(sample, one)}</p>'
+    )
 
 
 def drawing(sample: ShownSample, one: ShownClass, scale: Scale) -> str:
@@ -88,14 +90,17 @@ def _height(sample: ShownSample) -> int:
     return len(_channels(sample.value)) * (HEIGHT + GAP) + STRIP
 
 
-def _range(sample: ShownSample) -> str:
-    """The values' range in words, and what is not drawn of them."""
+def _range(sample: ShownSample, one: ShownClass) -> str:
+    """The values' range in words, what is not drawn of them, and what else is."""
     value = sample.value
     words = f"values {value.min():.4g} to {value.max():.4g}"
     if value.ndim == 2 and len(value) > CHANNELS:
         words += f"; the first {CHANNELS} of {len(value)} channels"
     block = ceil(value.shape[-1] / POINTS)
-    return words if block == 1 else f"{words}; {block} values a step"
+    words = words if block == 1 else f"{words}; {block} values a step"
+    return f"{words}; the strip below: contributions" + (
+        "; dashed: the source signal" if one.source is not None else ""
+    )
 
 
 def _points(values: Array, block: int, low: float, high: float, top: float) -> tuple[Array, Array]:

@@ -81,9 +81,9 @@ class TableKind(Kind):
             side = "left" if contribution > 0 else "right"
             bar = f'<i class="bar {_side(contribution)}" style="width:{50 * share:.2f}%;{side}:50%"></i>'
             told = "" if value is None else value
-            shown = escape(printable(cut(name, LONGEST)))
+            shown, whole = escape(printable(cut(name, LONGEST))), escape(printable(name), quote=True)
             rows.append(
-                f'<tr><th scope="row"><bdi>{shown}</bdi></th><td class="number">{told}</td>'
+                f'<tr><th scope="row" title="{whole}"><bdi>{shown}</bdi></th><td class="number">{told}</td>'
                 f'<td class="track">{bar}</td><td class="number">{contribution:+.3g}</td></tr>'
             )
         head = (

@@ -1,6 +1,8 @@
 (() => {
   const LEVELS = 127;
-  const factor = Number(document.querySelector("table.maps").dataset.factor);
+  const { factor: side, part, names: told } = document.querySelector("table.maps").dataset;
+  const factor = Number(side);
+  const names = JSON.parse(told);
   const readout = document.getElementById("readout");
   const rows = [...document.querySelectorAll("table.maps tbody tr")];
   const selectOf = (row) => row.querySelector("select");
@@ -68,7 +70,8 @@
     const value = (level / LEVELS) * scale;
     // Beyond its scale a map is cut: of what lies there no more is known than that, and the largest.
     const cut = Math.abs(level) === LEVELS && Number(button.dataset.largest) > scale;
-    const where = `row ${y * factor}, column ${x * factor}` + (factor > 1 ? ` (mean of ${factor}×${factor})` : "");
+    const cell = `row ${y * factor}, column ${x * factor}` + (factor > 1 ? ` (mean of ${factor}×${factor})` : "");
+    const where = part === "pixel" ? cell : `${part} ${names[x] ?? x}`;
     const told = `${level > 0 ? "+" : ""}${number(value)}${cut ? " or beyond" : ""} of ±${number(scale)}`;
     const what = scale > 0 ? told : "0, the map is zero everywhere";
     const text = `${button.dataset.what}: ${where}: ${what}`;

@@ -108,8 +108,10 @@ def test_tables_fit_a_terminal_and_list_what_fails(metric: str, capsys: pytest.C
     printed = capsys.readouterr()
     assert printed.err == ""
     lines = printed.out.splitlines()
+    following = "".join(f" {word}" for word in calibration)
+    shown = f"next: the maps beside each other: mipin compare net.onnx data.npz{following} --methods {names}"
+    assert lines.pop() == f"{shown} -o report.html"
     assert max(map(len, lines)) <= 100
-    assert lines.pop() == "next: the maps beside each other: mipin compare net.onnx data.npz -o report.html"
     rows = [name for line in lines for name in names.split(",") if line.startswith(f"{name}  ")]
     if metric == "apc":
         assert rows == ["mip-in", "patternnet"]
@@ -350,9 +352,26 @@ def test_maps_need_an_input_that_is_an_image(capsys: pytest.CaptureFixture[str])
     ops: list[Op] = [Dense(("input",), "scores", np.random.default_rng(0).standard_normal((128, 5)))]
     onnx.save(to_onnx(ops, (128,)), "features.onnx")
     np.save("features.npy", np.ones((3, 128), np.float32))
-    for metric in ("sensitivity", "deletion", "randomization"):
-        assert main(["evaluate", metric, "features.onnx", "features.npy", "--methods", "gradient"]) == 2
-        assert f"is no image, and {metric} measures maps" in capsys.readouterr().err
+    np.save("labels.npy", np.zeros(3, np.int64))
+    for metric, more in (("randomization", []), ("box", ["--boxes", "b.npy"]), ("grid", ["--labels", "labels.npy"])):
+        assert main(["evaluate", metric, "features.onnx", "features.npy", "--methods", "gradient", *more]) == 2
+        assert f"{metric} measures maps of images" in capsys.readouterr().err
+
+
+def test_features_are_deleted_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a linear network the feature that adds most goes first."""
+    draw = np.random.default_rng(0)
+    weights, x = (draw.standard_normal(shape).astype(np.float32) for shape in ((6, 3), (4, 6)))
+    onnx.save(to_onnx([Dense(("input",), "scores", weights)], (6,)), "features.onnx")
+    np.save("features.npy", x)
+    options = ["--methods", "input-x-gradient", "--json", "--score", "logit", "--steps", "6"]
+    assert main(["evaluate", "deletion", "features.onnx", "features.npy", *options]) == 0
+    told = json.loads(capsys.readouterr().out)["methods"]["input-x-gradient"]["deletion"]
+    parts = x * weights.T[(x @ weights).argmax(axis=1)]
+    left = np.cumsum(np.sort(parts, axis=1), axis=1)[:, ::-1]  # all, and then without the largest, and so on
+    expected = np.concatenate([left, np.zeros((4, 1))], axis=1).mean(axis=0)
+    # Single precision adds up six numbers of at most a few units.
+    np.testing.assert_allclose(told["curve"], expected, atol=50 * float(np.finfo(np.float32).eps))
 
 
 def test_more_samples_than_memory(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ import mipin_ref as mr
 from mipin_ref.report.explained import NAMES as PATTERNS
 from mipin_ref.report.explained import ExplainedFolder, ShownSample
 from mipin_ref.report.explained.page import SHOWN
+from mipin_ref.report.spool import Spool
 from tests.report.explained.samples import NAMES, TOLD, classes, images, of_kind
 from tests.report.test_compare_page import Document
 
@@ -217,6 +218,28 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path: Path, monkeypatch
     assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".tmp")]
     assert manifest(tmp_path / "out")["complete"] is False
     assert len(write(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_where_nothing_was_written_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """A folder that was there before stays."""
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def run() -> None:
+        with ExplainedFolder(tmp_path / "out", TOLD, kind="image") as folder:
+            monkeypatch.setattr(Spool, "append", fail)
+            folder.add(images(1), {"y": np.arange(1)})
+
+    if there:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(mr.InvalidData, match="No space left on device"):
+        run()
+    assert os.listdir(tmp_path) == (["out"] if there else [])
+    assert not there or os.listdir(tmp_path / "out") == []
 
 
 @pytest.mark.slow
