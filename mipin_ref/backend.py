@@ -25,6 +25,9 @@ Array = Any
 
 Dtype = Literal["float64", "float32"]
 
+SMALL_SYSTEM = 2048
+"""Unknowns up to which one thread factorises as fast as two."""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -100,10 +103,13 @@ class Backend:
         """
         xp = self.xp
         if self._is_numpy:
-            try:
-                factor = scipy.linalg.cho_factor(a, lower=True, check_finite=False)
-            except np.linalg.LinAlgError as error:
-                raise NotPositiveDefinite from error
+            # A second thread gains little on a small system, and loses much on a machine that does something else.
+            with BLAS_THREADS.single() if a.shape[0] < SMALL_SYSTEM else nullcontext():
+                try:
+                    # Its transpose, which is the same matrix, is in the order that LAPACK takes.
+                    factor = scipy.linalg.cho_factor(a.T, lower=False, check_finite=False)
+                except np.linalg.LinAlgError as error:
+                    raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
         if array_api_compat.is_cupy_namespace(xp):
             lower = _cupy_factor(a)
@@ -181,6 +187,17 @@ class Backend:
         for start in range(0, width, step):
             columns = slice(start, min(start + step, width))
             total[start:, columns] += z[:, start:].T @ z[:, columns]
+
+    def dots(self, a: Array, b: Array) -> Array:
+        """Σ a b [c] over n and l of [n, c, l], multiplied and summed in float64."""
+        if self._is_numpy:
+            # BLAS would share out every single long product among its threads.
+            return np.einsum("ncl,ncl->c", a, b, dtype=np.float64)
+        xp = self.xp
+        a, b = (xp.astype(one, xp.float64, copy=False) for one in (a, b))
+        if a.shape[2] == 1:
+            return xp.sum(a * b, axis=(0, 2))
+        return xp.sum(xp.vecdot(a, b, axis=-1), axis=0)
 
     def matmul_stack(self, a: Array, b: Array) -> Array:
         """The many small products a [f, r, n] @ b [f, n, c]."""

@@ -57,9 +57,19 @@ class Gram:
     where its mean is far from zero. Parts with other shifts are moved to this one's when merged.
     """
 
-    def __init__(self, backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        features: int,
+        outputs: int,
+        *,
+        own: int = 0,
+        intercept: bool,
+        exact: bool = False,
+    ) -> None:
+        """exact: see Moments."""
         self._backend = backend
-        self._intercept = intercept
+        self._intercept, self._exact = intercept, exact
         self._features, self._parts = features, 1 + own
         wide, width = backend.xp.float64, features + int(intercept)
         self._shift_z = backend.zeros((features,))
@@ -157,7 +167,7 @@ class Gram:
         if self._intercept:
             centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape)
             moments += [total, centre[:, channels]]
-        return Moments(self.rows, *(a[None, ...] for a in moments)).solve(self._backend, ridge)
+        return Moments(self.rows, *(a[None, ...] for a in moments), exact=self._exact).solve(self._backend, ridge)
 
 
 class Rows:
