@@ -103,13 +103,11 @@ class Backend:
         """
         xp = self.xp
         if self._is_numpy:
-            # A second thread gains little on a small system, and loses much on a machine that does something else.
-            with BLAS_THREADS.single() if a.shape[0] < SMALL_SYSTEM else nullcontext():
-                try:
-                    # Its transpose, which is the same matrix, is in the order that LAPACK takes.
-                    factor = scipy.linalg.cho_factor(a.T, lower=False, check_finite=False)
-                except np.linalg.LinAlgError as error:
-                    raise NotPositiveDefinite from error
+            try:
+                # Its transpose, which is the same matrix, is in the order that LAPACK takes.
+                factor = scipy.linalg.cho_factor(a.T, lower=False, check_finite=False)
+            except np.linalg.LinAlgError as error:
+                raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
         if array_api_compat.is_cupy_namespace(xp):
             lower = _cupy_factor(a)
@@ -155,6 +153,24 @@ class Backend:
     def block_bytes(self) -> int:
         """How large the operands of one step should be: what stays in the caches of a host, what fills a device."""
         return (4 << 20) if self._is_numpy else (64 << 20)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many items `each` works on."""
+        return BLAS_THREADS.count if self._is_numpy else 1
+
+    def add_to_diagonal(self, a: Array, value: float) -> Array:
+        """a [k, k] with value added to its diagonal, in place where arrays can be."""
+        k = a.shape[0]
+        if self._is_numpy:
+            np.einsum("ii->i", a)[...] += value
+            return a
+        a += value * self.xp.eye(k, dtype=a.dtype, device=self.device)
+        return a
+
+    def few_threads(self, unknowns: int) -> AbstractContextManager[object]:
+        """One thread of BLAS where a system is small: a second gains little there, and loses much on a busy machine."""
+        return BLAS_THREADS.single() if self._is_numpy and unknowns < SMALL_SYSTEM else nullcontext()
 
     def each(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
         """work(item) for every item, results in order.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.solve.taps import Axis, Tap, axes_of
@@ -20,9 +21,9 @@ Span = tuple[int, int]
 
 
 class DepthwiseSums:
-    """Z'Z [c, taps, taps] and Z'Y [c, taps, parts], float64, from a signal [n, c, *locations] and y [n, parts, c, *size].
+    """Z'Z [c, taps, taps] and Z'Y [c, taps, parts], float64, from a signal [n, c, *locations] and y.
 
-    Of two spatial axes; products are of the compute dtype.
+    y: [n, parts, c, *size], of two spatial axes; products are of the compute dtype.
     """
 
     def __init__(
@@ -44,12 +45,10 @@ class DepthwiseSums:
 
     def update(self, s: Array, y: Array) -> None:
         """Add samples."""
-        xp, channels = self._backend.xp, s.shape[1]
-        lines = _by_lines(self._backend, xp.permute_dims(s, (1, 2, 0, 3)))
+        xp, channels, stride = self._backend.xp, s.shape[1], self._lines.stride
+        lines = self._backend.contiguous(xp.permute_dims(s, (1, 2, 0, 3)))
         phases = {
-            phase: _by_lines(
-                self._backend, xp.permute_dims(y[:, :, :, phase :: self._lines.stride, :], (2, 3, 0, 1, 4))
-            )
+            phase: self._backend.contiguous(xp.permute_dims(y[:, :, :, phase::stride, :], (2, 3, 0, 1, 4)))
             for phase in self._phases
         }
         # So few channels at a time that their lines and products stay in the cache.
@@ -137,15 +136,10 @@ class DepthwiseSums:
         return self._backend.xp.reshape(self._zy, (self._zy.shape[0], -1, self._zy.shape[3]))
 
 
-def _by_lines(backend: Backend, a: Array) -> Array:
-    """The same in memory order, channels outermost and lines next."""
-    return backend.contiguous(a)
-
-
-def _product(xp: object, a: Array, b: Array) -> Array:
-    """Of lines [c, l, n, w] and [c, l, n, W], all products of their elements, summed over lines and samples [c, w, W]."""
-    left, right = (xp.reshape(one, (one.shape[0], -1, one.shape[-1])) for one in (a, b))  # type: ignore[attr-defined]
-    return xp.matrix_transpose(left) @ right  # type: ignore[attr-defined,no-any-return]
+def _product(xp: Any, a: Array, b: Array) -> Array:
+    """All products of elements of lines [c, l, n, w] and [c, l, n, W], summed over lines and samples [c, w, W]."""
+    left, right = (xp.reshape(one, (one.shape[0], -1, one.shape[-1])) for one in (a, b))
+    return xp.matrix_transpose(left) @ right
 
 
 def _span(axis: Axis, first: Tap, second: Tap, lag: int) -> Span:
@@ -155,7 +149,7 @@ def _span(axis: Axis, first: Tap, second: Tap, lag: int) -> Span:
 
 
 def _met(axis: Axis) -> dict[tuple[int, int, int], Sequence[tuple[int, int]]]:
-    """For a lag and lines [first, stop) the pairs of taps that meet there: spans are cut where any of their lag ends."""
+    """The pairs of taps that meet at a lag on lines [first, stop), which are cut where the span of any of them ends."""
     spans: dict[int, dict[tuple[int, int], Span]] = defaultdict(dict)
     for first in axis.taps:
         for second in axis.taps:

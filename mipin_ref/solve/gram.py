@@ -210,6 +210,7 @@ class Rows:
         spread = xp.sum((y[:, 0, :] - mean_y[0, :]) ** 2)
         if self._intercept:
             z, y = z - mean_z, y - mean_y
+        left: Array = None
         if ridge == 0 and parts > 1:
             weights, mix, factor = self._minimum_norm(z, y)
             condition, rank, amplification = factor.condition, factor.rank, float("inf")
@@ -226,7 +227,10 @@ class Rows:
             amplification = of_rows(
                 self._backend, second[None, :], weights[None, ...], about[None, :], self.rows, ridge
             )
-        residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
+        if parts == 1 and left is not None:
+            residual = left[:, 0, :]
+        else:
+            residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
         intercept = xp.sum(mix[0, ...] * mean_y, axis=0) - mean_z @ weights if self._intercept else None
         return Solution(
             weights[None, ...],

@@ -38,17 +38,17 @@ def factorise(backend: Backend, a: Array, ridge: float) -> Factor:
     them, which for λ = 0 is the minimum-norm solution.
     Raises InvalidData where a, or later b, is not finite.
     """
-    xp = backend.xp
     check_finite(backend, a)
     k = a.shape[0]
     limit = 1.0 / (k * EPS)
     if ridge:
-        a += ridge * xp.eye(k, dtype=xp.float64, device=backend.device)
+        a = backend.add_to_diagonal(a, ridge)
     try:
-        solve = backend.cholesky(a)
+        with backend.few_threads(k):
+            solve = backend.cholesky(a)
+            condition = _condition(backend, a, solve)
     except NotPositiveDefinite:
         return _by_eigenvalues(backend, a, ridge)
-    condition = _condition(backend, a, solve)
     if not condition < limit:
         return _by_eigenvalues(backend, a, ridge)
     return Factor(_checked(backend, solve), "cholesky", condition, k)
