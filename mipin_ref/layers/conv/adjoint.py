@@ -56,8 +56,8 @@ def adjoint_bytes(
     phases = make_phases(window, locations, size)
     o, m = kernel[0] // groups, kernel[1]
     signal = groups * o * prod(phases.filled)
-    # While a chunk is summed, the sums of the last one are still held.
-    summed = 2 * groups * m * phases.count * prod(phases.canvas)
+    # Of one tap alone the products are the sums.
+    summed = 0 if window.pointwise else groups * m * phases.count * prod(phases.canvas)
     products = _products(window, phases, groups, o, m)
     chunk = _chunk(backend, window, phases, groups, o, m)
     return backend.at_a_time * backend.itemsize * chunk * (signal + products + summed)
