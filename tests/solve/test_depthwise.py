@@ -1,4 +1,4 @@
-"""Products of depthwise regressors by lines of the map, against regressors written out by torch's transposed convolution."""
+"""Products of depthwise regressors by lines of the map, against regressors that torch writes out."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_products_are_those_of_the_regressors(case: str, name: str) -> None:
 
 
 def test_squares_of_what_lies_beyond_the_input_are_zero_in_single_precision() -> None:
-    """Of a signal that lives on the border alone, the taps that take it outside have nothing left, not even rounding."""
+    """Of a signal that lives on the border alone, taps that take it outside have nothing left, not even rounding."""
     window, size = GEOMETRIES["3×3, padded"]
     s = np.zeros((3, 4, 7, 6))
     s[:, :, 0, :] = 1e3 + np.random.default_rng(0).standard_normal((3, 4, 6))
@@ -71,4 +71,5 @@ def test_squares_of_what_lies_beyond_the_input_are_zero_in_single_precision() ->
     sums = DepthwiseSums(device, window, (7, 6), size, 4, 1)
     sums.update(device.put(s), device.put(np.ones((3, 1, 4, 7, 6))))
     found = np.diagonal(sums.shared, axis1=1, axis2=2).reshape(4, 3, 3)
-    assert np.all(found[:, 0] == 0) and np.all(found[:, 1:] > 0)
+    assert np.all(found[:, 0] == 0)
+    assert np.all(found[:, 1:] > 0)
