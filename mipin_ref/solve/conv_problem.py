@@ -118,8 +118,10 @@ class ConvProblem:
     @property
     def exact(self) -> bool:
         """Whether products are in double precision whatever the signals are."""
-        if self.form == "im2col":
-            return self.rows < SCARCE * self.features
+        if self.form not in ("im2col", "correlation"):
+            return False
+        if self.rows < SCARCE * self.features:
+            return True
         return self.form == "correlation" and sum(part.outputs for part in self.parts) <= FEW_CHANNELS * self.groups
 
     def cost(self, form: Form) -> float:

@@ -159,7 +159,7 @@ def _met(axis: Axis) -> dict[tuple[int, int, int], Sequence[tuple[int, int]]]:
             span = _span(axis, first, second, lag)
             if span[0] < span[1]:
                 spans[lag][first[1], second[1]] = span
-    met = {}
+    met: dict[tuple[int, int, int], Sequence[tuple[int, int]]] = {}
     for lag, pairs in spans.items():
         for start, stop in pairwise(sorted({end for span in pairs.values() for end in span})):
             inside = [pair for pair, span in pairs.items() if span[0] <= start and stop <= span[1]]

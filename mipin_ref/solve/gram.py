@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from mipin_ref.backend import Array, Backend
@@ -167,7 +168,8 @@ class Gram:
         if self._intercept:
             centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape)
             moments += [total, centre[:, channels]]
-        return Moments(self.rows, *(a[None, ...] for a in moments), exact=self._exact).solve(self._backend, ridge)
+        made = Moments(self.rows, *(a[None, ...] for a in moments))
+        return replace(made, exact=self._exact).solve(self._backend, ridge)
 
 
 class Rows:

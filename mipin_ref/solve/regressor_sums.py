@@ -63,8 +63,7 @@ class RegressorSums:
             for choice in product(*((None, *axis.edges) for axis in self._axes))
             if any(choice) and (cut := _Cut.of(backend, self._axes, choice, outputs)) is not None
         }
-        maps = zip(outputs, locations, strict=True)
-        maps = list(maps)
+        maps = list(zip(outputs, locations, strict=True))
         self._totals = [backend.zeros((o, *where), backend.xp.float64) for o, where in maps if summed]
         # In double precision nobody asks how much was rounded.
         rounds = backend.dtype == "float32"
@@ -97,8 +96,8 @@ class RegressorSums:
         self._whole.merge(other._whole)
         for mine, theirs in zip(self._cuts.values(), other._cuts.values(), strict=True):
             mine.sums.merge(theirs.sums)
-        totals, theirs = [*self._totals, *self._squares], [*other._totals, *other._squares]
-        for total, added in zip(totals, theirs, strict=True):
+        added_to, others = [*self._totals, *self._squares], [*other._totals, *other._squares]
+        for total, added in zip(added_to, others, strict=True):
             total += added
 
     @property
