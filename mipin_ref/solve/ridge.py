@@ -13,6 +13,9 @@ from mipin_ref.errors import InvalidData
 
 EPS = float(np.finfo(np.float64).eps)
 
+LARGE, SETTLED = 256, 1e-3
+"""Unknowns from which the estimate of a condition ends when a step changes it by so little."""
+
 Solver = Literal["cholesky", "eigh", "per channel", "dual-cholesky", "dual-eigh"]
 
 
@@ -122,10 +125,13 @@ def _condition(backend: Backend, a: Array, solve: Callable[[Array], Array], step
     def growth(step: Callable[[Array], Array]) -> Any:
         v = start / xp.sqrt(xp.sum(start * start))
         norm = xp.sum(v * v)
-        for _ in range(steps):
-            w = step(v)
+        for number in range(steps):
+            w, before = step(v), norm
             norm = xp.sqrt(xp.sum(w * w))
             v = w / norm
+            # Of a large system every step reads all of it: it ends when the next would hardly be told from this one.
+            if k >= LARGE and number and bool(abs(norm - before) <= SETTLED * norm):
+                break
         return norm
 
     return float(growth(lambda v: a @ v) * growth(solve))
