@@ -25,6 +25,9 @@ Array = Any
 
 Dtype = Literal["float64", "float32"]
 
+SMALL_SYSTEM = 2048
+"""Unknowns up to which one thread factorises as fast as two."""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -101,7 +104,8 @@ class Backend:
         xp = self.xp
         if self._is_numpy:
             try:
-                factor = scipy.linalg.cho_factor(a, lower=True, check_finite=False)
+                # Its transpose, which is the same matrix, is in the order that LAPACK takes.
+                factor = scipy.linalg.cho_factor(a.T, lower=False, check_finite=False)
             except np.linalg.LinAlgError as error:
                 raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
@@ -150,6 +154,24 @@ class Backend:
         """How large the operands of one step should be: what stays in the caches of a host, what fills a device."""
         return (4 << 20) if self._is_numpy else (64 << 20)
 
+    @property
+    def at_a_time(self) -> int:
+        """How many items `each` works on."""
+        return BLAS_THREADS.count if self._is_numpy else 1
+
+    def add_to_diagonal(self, a: Array, value: float) -> Array:
+        """a [k, k] with value added to its diagonal, in place where arrays can be."""
+        k = a.shape[0]
+        if self._is_numpy:
+            np.einsum("ii->i", a)[...] += value
+            return a
+        a += value * self.xp.eye(k, dtype=a.dtype, device=self.device)
+        return a
+
+    def few_threads(self, unknowns: int) -> AbstractContextManager[object]:
+        """One thread of BLAS where a system is small: a second gains little there, and loses much on a busy machine."""
+        return BLAS_THREADS.single() if self._is_numpy and unknowns < SMALL_SYSTEM else nullcontext()
+
     def each(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
         """work(item) for every item, results in order.
 
@@ -181,6 +203,17 @@ class Backend:
         for start in range(0, width, step):
             columns = slice(start, min(start + step, width))
             total[start:, columns] += z[:, start:].T @ z[:, columns]
+
+    def dots(self, a: Array, b: Array) -> Array:
+        """Σ a b [c] over n and l of [n, c, l], multiplied and summed in float64."""
+        if self._is_numpy:
+            # BLAS would share out every single long product among its threads.
+            return np.einsum("ncl,ncl->c", a, b, dtype=np.float64)
+        xp = self.xp
+        a, b = (xp.astype(one, xp.float64, copy=False) for one in (a, b))
+        if a.shape[2] == 1:
+            return xp.sum(a * b, axis=(0, 2))
+        return xp.sum(xp.vecdot(a, b, axis=-1), axis=0)
 
     def matmul_stack(self, a: Array, b: Array) -> Array:
         """The many small products a [f, r, n] @ b [f, n, c]."""

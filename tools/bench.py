@@ -23,6 +23,7 @@ COMMANDS = {
     "rate": "share of the GEMM rate that accumulating reaches; several targets in one pass",
     "dtype": "float32 against float64: time, source signal, attribution",
     "memory": "peak memory against the number of samples",
+    "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
     "methods": "other attribution methods against torch's forward and backward",
     "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",

@@ -28,21 +28,15 @@ class ChannelSums:
         # So few samples at a time that what is made of them in float64 stays in the cache.
         step = max(1, self._backend.block_bytes // (64 * prod(y.shape[1:]) or 1))
         for start in range(0, n, step):
-            some = xp.astype(y[start : min(start + step, n), ...], xp.float64, copy=False)
-            self._totals += xp.sum(some, axis=(0, 3))
+            some = y[start : min(start + step, n), ...]
+            self._totals += xp.sum(some, axis=(0, 3), dtype=xp.float64)
             for a in range(y.shape[1]):
                 for b in range(a, y.shape[1]):
-                    product = self._product(some[:, a, :, :], some[:, b, :, :])
+                    product = self._backend.dots(some[:, a, :, :], some[:, b, :, :])
                     self._products[a, b, :] += product
                     if a != b:
                         self._products[b, a, :] += product
         self.rows += n * y.shape[3]
-
-    def _product(self, a: Array, b: Array) -> Array:
-        xp = self._backend.xp
-        if a.shape[2] == 1:
-            return xp.sum(a * b, axis=(0, 2))
-        return xp.sum(xp.vecdot(a, b, axis=-1), axis=0)
 
     def merge(self, other: ChannelSums) -> None:
         """Add all rows of other sums of the same problem."""

@@ -22,6 +22,11 @@ from mipin_ref.window import Window
 CHUNK_BYTES = 24 << 20
 """Size of one chunk of rows or spectra: large enough for full-speed products, small beside any memory limit."""
 
+LEAST_SAMPLES = 16
+"""Samples that are correlated at a time, at least: their products at a frequency are then more work than what is made
+of them, which is as much for a single one.
+"""
+
 FEW_FEATURES = 64
 """Products of so few regressors are in float64 always: that costs next to nothing, and nothing is lost to rounding."""
 
@@ -98,7 +103,8 @@ class ConvGram:
     """The sums of a ConvProblem in one of its forms."""
 
     def __init__(self, backend: Backend, problem: ConvProblem, form: Form) -> None:
-        if problem.features <= FEW_FEATURES:
+        self._exact = problem.features > FEW_FEATURES and problem.exact
+        if problem.features <= FEW_FEATURES or self._exact:
             backend = backend.in_double()
         self._backend, self._problem, self._form = backend, problem, form
         widest = max(problem.features, problem.width) * problem.groups
@@ -106,14 +112,15 @@ class ConvGram:
         # As many rows as regressors at least: each chunk's product is added to sums of that size squared.
         chunk = max(CHUNK_BYTES, backend.itemsize * problem.features**2)
         self._slab = min(problem.size[0], max(1, chunk // plane))
-        each = plane * self._slab
+        each, least = plane * self._slab, 1
         if form == "correlation":
             chunk = CHUNK_BYTES
+            least = LEAST_SAMPLES
             maps = sum(part.outputs * prod(part.locations) for part in problem.parts) // problem.groups
             each = backend.itemsize * (maps + problem.width * prod(problem.size))
         if form == "stacked":
             each = plane * problem.size[0]
-        self._chunk = max(1, chunk // each)
+        self._chunk = max(least, chunk // each)
         self._groups = [self._new() for _ in range(1 if form == "stacked" else problem.groups)]
 
     def _new(self) -> Im2colGram | CorrelationGram | StackedGram:
@@ -122,14 +129,35 @@ class ConvGram:
         if self._form == "correlation":
             locations, outputs = [part.locations for part in p.parts], [part.outputs // p.groups for part in p.parts]
             return CorrelationGram(
-                backend, windows, p.size, locations, outputs, inputs, own=p.own, intercept=p.intercept
+                backend,
+                windows,
+                p.size,
+                locations,
+                outputs,
+                inputs,
+                own=p.own,
+                intercept=p.intercept,
+                exact=self._exact,
             )
         if self._form == "stacked":
             return StackedGram(
-                backend, windows, p.size, p.features, p.inputs, p.groups, p.own, intercept=p.intercept, kept=p.kept
+                backend,
+                windows,
+                p.size,
+                [part.locations for part in p.parts],
+                p.features,
+                p.inputs,
+                p.groups,
+                p.own,
+                intercept=p.intercept,
+                kept=p.kept,
             )
-        kind = Rows if self._form == "rows" else Gram
-        sums = kind(backend, p.features, inputs, own=p.own, intercept=p.intercept)
+        shape = backend, p.features, inputs
+        sums: Accumulator
+        if self._form == "rows":
+            sums = Rows(*shape, own=p.own, intercept=p.intercept)
+        else:
+            sums = Gram(*shape, own=p.own, intercept=p.intercept, exact=self._exact)
         return Im2colGram(backend, windows, p.size, sums, self._slab, p.kept)
 
     @property

@@ -22,6 +22,11 @@ PRODUCT, PROBLEM = 2e5, 4e7
 STACKED_FEATURES = 64
 """Groups of up to so many regressors (depthwise convolutions) are summed and solved all at once."""
 
+SCARCE, FEW_CHANNELS = 4, 32
+"""Rows a regressor below which rounding of products soon counts, and signals beside whose transforms their products
+take little time: in double precision either costs next to nothing.
+"""
+
 Form = Literal["rows", "im2col", "correlation", "stacked"]
 
 
@@ -97,7 +102,7 @@ class ConvProblem:
     def _axes(self) -> list[Axis]:
         return axes_of([part.window for part in self.parts], [part.locations for part in self.parts], self.size)
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """The form of the least cost; correlations where they hold at most twice what im2col's sums do."""
         if self.groups > 1 and self.features <= STACKED_FEATURES:
@@ -109,6 +114,15 @@ class ConvProblem:
         if self.bytes_of("correlation") > 2 * self.bytes_of("im2col"):
             return "im2col"  # paddings far beyond the kernel
         return "correlation" if self.cost("correlation") < self.cost("im2col") else "im2col"
+
+    @property
+    def exact(self) -> bool:
+        """Whether products are in double precision whatever the signals are."""
+        if self.form not in ("im2col", "correlation"):
+            return False
+        if self.rows < SCARCE * self.features:
+            return True
+        return self.form == "correlation" and sum(part.outputs for part in self.parts) <= FEW_CHANNELS * self.groups
 
     def cost(self, form: Form) -> float:
         """Roughly what a sample of one group takes, in operations at the speed of a large product."""

@@ -37,8 +37,10 @@ class CorrelationGram:
         *,
         own: int = 0,
         intercept: bool,
+        exact: bool = False,
     ) -> None:
-        self._backend = backend.in_double() if intercept or own else backend
+        """exact: see Moments."""
+        self._backend, self._exact = backend.in_double() if intercept or own else backend, exact
         self._intercept, self._parts = intercept, 1 + own
         self._regressors = RegressorSums(
             self._backend, windows, size, locations, outputs, width=self._parts * inputs, summed=intercept
@@ -76,5 +78,13 @@ class CorrelationGram:
             zz -= sum_z[:, None] * mean_z[None, :]
             centred += [sum_z, means]
             centred[3] = mean_z
-        moments = Moments(self.rows, *(a[None, ...] for a in centred))
-        return replace(moments, noise=NOISE).solve(self._backend, ridge)
+        moments = replace(Moments(self.rows, *(a[None, ...] for a in centred)), noise=NOISE, exact=self._exact)
+        if self._backend.dtype == "float32":
+            second, noisy = self._regressors.squares()
+            # What is never anything but zero has products, of differences, that are nothing but rounding.
+            alive = xp.astype(second > 0, xp.float64)
+            zz *= alive[:, None]
+            zz *= alive[None, :]
+            zy *= alive[:, None, None]
+            moments = replace(moments, second=second[None, :], noisy=noisy[None, :])
+        return moments.solve(self._backend, ridge)

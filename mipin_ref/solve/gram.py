@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from mipin_ref.backend import Array, Backend
@@ -57,9 +58,19 @@ class Gram:
     where its mean is far from zero. Parts with other shifts are moved to this one's when merged.
     """
 
-    def __init__(self, backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        features: int,
+        outputs: int,
+        *,
+        own: int = 0,
+        intercept: bool,
+        exact: bool = False,
+    ) -> None:
+        """exact: see Moments."""
         self._backend = backend
-        self._intercept = intercept
+        self._intercept, self._exact = intercept, exact
         self._features, self._parts = features, 1 + own
         wide, width = backend.xp.float64, features + int(intercept)
         self._shift_z = backend.zeros((features,))
@@ -157,7 +168,8 @@ class Gram:
         if self._intercept:
             centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape)
             moments += [total, centre[:, channels]]
-        return Moments(self.rows, *(a[None, ...] for a in moments)).solve(self._backend, ridge)
+        made = Moments(self.rows, *(a[None, ...] for a in moments))
+        return replace(made, exact=self._exact).solve(self._backend, ridge)
 
 
 class Rows:
@@ -200,6 +212,7 @@ class Rows:
         spread = xp.sum((y[:, 0, :] - mean_y[0, :]) ** 2)
         if self._intercept:
             z, y = z - mean_z, y - mean_y
+        left: Array = None
         if ridge == 0 and parts > 1:
             weights, mix, factor = self._minimum_norm(z, y)
             condition, rank, amplification = factor.condition, factor.rank, float("inf")
@@ -216,7 +229,10 @@ class Rows:
             amplification = of_rows(
                 self._backend, second[None, :], weights[None, ...], about[None, :], self.rows, ridge
             )
-        residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
+        if parts == 1 and left is not None:
+            residual = left[:, 0, :]
+        else:
+            residual = mixed(self._backend, y[None, ...], mix)[0, ...] - z @ weights
         intercept = xp.sum(mix[0, ...] * mean_y, axis=0) - mean_z @ weights if self._intercept else None
         return Solution(
             weights[None, ...],

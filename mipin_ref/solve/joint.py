@@ -13,7 +13,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.solve.ridge import Factor, Solver, factorise, factorise_stack
-from mipin_ref.solve.rounding import of_products, relative
+from mipin_ref.solve.rounding import of_products, of_signals, relative
 
 BLOCK_BYTES = 64 << 20
 """Bytes of right sides solved at a time: many enough for the speed of products, few beside the memory of a fit."""
@@ -50,7 +50,8 @@ class Moments:
     zz: [groups, f, f]; zy: [groups, f, 1 + r, d]; yy: [groups, 1 + r, 1 + r, d]; mean_z: [groups, f];
     mean_y: [groups, 1 + r, d]. y_0 is the value x, y_1.. the own regressors. With an intercept zy is centred by
     sum_z [groups, f] times centre_y [groups, 1 + r, d], the sums of Z and the means of y as they stand in zy. noise: of
-    single-precision products, in units of those of `solve.rounding`.
+    single-precision products, in units of those of `solve.rounding`; exact: products are of double precision, of
+    regressors that may have been rounded. second, noisy: see of_products, where zz does not tell them.
     """
 
     rows: int
@@ -62,6 +63,9 @@ class Moments:
     sum_z: Array | None = None
     centre_y: Array | None = None
     noise: float = 1.0
+    exact: bool = False
+    second: Array | None = None
+    noisy: Array | None = None
 
     @property
     def centred(self) -> bool:
@@ -97,7 +101,7 @@ class Moments:
         spread = self.yy[:, 0, 0, :]
         amplification = relative(backend, xp.concat(moved, axis=1), spread, self.rows) if moved else 0.0
         if f:
-            amplification = max(amplification, self._amplified(backend, factor, shared, mix))
+            amplification = max(amplification, self._amplified(backend, factor, shared, mix, ridge))
         rank = factor.rank + min(ranks, default=0)
         return self._solution(backend, shared, mix, factor.solver, max(conditions), rank, error, amplification)
 
@@ -115,15 +119,19 @@ class Moments:
             return squares
         return [square + self.rows * self.mean_y[:, a, :] ** 2 for a, square in enumerate(squares)]
 
-    def _amplified(self, backend: Backend, factor: Factor, weights: Array, mix: Array) -> float:
+    def _amplified(self, backend: Backend, factor: Factor, weights: Array, mix: Array, ridge: float) -> float:
         """The estimate of solve.rounding for the shared regressors."""
         xp = backend.xp
-        second = xp.stack([xp.linalg.diagonal(zz) for zz in (self.zz[g, ...] for g in range(self.zz.shape[0]))])
-        if self.centred:
-            second = second + self.rows * self.mean_z**2
+        second = self.second
+        if second is None:
+            second = xp.stack([xp.linalg.diagonal(zz) for zz in (self.zz[g, ...] for g in range(self.zz.shape[0]))])
+            if self.centred:
+                second = second + self.rows * self.mean_z**2
         left = sum(square * mix[:, a, :] ** 2 for a, square in enumerate(self._second_moments()))
-        moved = of_products(backend, factor.solve, second, weights, left, self.yy[:, 0, 0, :], self.rows)
-        return self.noise * moved
+        given = factor.solve, second, weights, left, self.yy[:, 0, 0, :], self.rows
+        if self.exact:
+            return of_signals(backend, *given, ridge)
+        return self.noise * of_products(backend, *given, self.noisy)
 
     def _moved_by_own(self, backend: Backend, own: Own, channels: slice, ridge: float) -> Array:
         """The same for some channels' own regressors [groups, d].

@@ -63,8 +63,11 @@ class RegressorSums:
             for choice in product(*((None, *axis.edges) for axis in self._axes))
             if any(choice) and (cut := _Cut.of(backend, self._axes, choice, outputs)) is not None
         }
-        maps = zip(outputs, locations, strict=True)
+        maps = list(zip(outputs, locations, strict=True))
         self._totals = [backend.zeros((o, *where), backend.xp.float64) for o, where in maps if summed]
+        # In double precision nobody asks how much was rounded.
+        rounds = backend.dtype == "float32"
+        self._squares = [backend.zeros((o, *where), backend.xp.float64) for o, where in maps if rounds]
 
     @property
     def problem(self) -> tuple[object, ...]:
@@ -84,13 +87,17 @@ class RegressorSums:
             cut.update(signals)
         for total, s in zip(self._totals, signals, strict=bool(self._totals)):
             total += self._backend.xp.sum(s, axis=0, dtype=total.dtype)
+        for total, s in zip(self._squares, signals, strict=bool(self._squares)):
+            for sample in range(s.shape[0]):
+                total += self._backend.xp.astype(s[sample, ...] * s[sample, ...], total.dtype)
 
     def merge(self, other: RegressorSums) -> None:
         """Add all samples of other sums of the same problem."""
         self._whole.merge(other._whole)
         for mine, theirs in zip(self._cuts.values(), other._cuts.values(), strict=True):
             mine.sums.merge(theirs.sums)
-        for total, added in zip(self._totals, other._totals, strict=True):
+        added_to, others = [*self._totals, *self._squares], [*other._totals, *other._squares]
+        for total, added in zip(added_to, others, strict=True):
             total += added
 
     @property
@@ -161,12 +168,22 @@ class RegressorSums:
 
     def sums(self) -> Array:
         """Σ z [Σ taps·o] over the input."""
-        xp, totals = self._backend.xp, []
+        return self._inside(self._totals)
+
+    def squares(self) -> tuple[Array, Array]:
+        """Σ z² [Σ taps·o] over the input, zero where z is, and over all that products are differences of."""
+        xp = self._backend.xp
+        whole = [xp.sum(total, axis=tuple(range(1, total.ndim))) for total in self._squares]
+        return self._inside(self._squares), xp.concat([whole[taps[0][0]] for taps, _ in self._features])
+
+    def _inside(self, totals: Sequence[Array]) -> Array:
+        """Of each regressor, what of its signal's totals [o, *locations] it takes into the input."""
+        xp, seen_by = self._backend.xp, []
         for taps, _ in self._features:
             inside = tuple(axis.inside(tap) for axis, tap in zip(self._axes, taps, strict=True))
-            seen = self._totals[taps[0][0]][(slice(None), *inside)]
-            totals.append(xp.sum(seen, axis=tuple(range(1, seen.ndim))))
-        return xp.concat(totals)
+            seen = totals[taps[0][0]][(slice(None), *inside)]
+            seen_by.append(xp.sum(seen, axis=tuple(range(1, seen.ndim))))
+        return xp.concat(seen_by)
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,22 +57,66 @@ def of_products(
     second_y: Array,
     spread: Array,
     rows: int,
+    noisy: Array | None = None,
 ) -> float:
     """The estimate for weights from normal equations, in units of the roundoff, of the outputs' largest scale.
 
     solve: P b for b [g, f, p]; second: D [g, f]; weights: [g, f, d]; second_y: Σx² [g, d] of what they reconstruct;
-    spread: Σx² [g, d] about the mean where there is an intercept. Infinite where rounding has left a sum of squares
-    negative or the estimate is no number.
+    spread: Σx² [g, d] about the mean where there is an intercept; noisy: D where the products' errors are those of
+    larger regressors than `second` tells, as where they are differences. Infinite where rounding has left a sum of
+    squares negative or the estimate is no number.
     """
     xp = backend.xp
     if not bool(xp.all(second >= 0)):
         return float("inf")
+    noisy = second if noisy is None else noisy
     answer = solve(directions(backend, second, rows))
-    reach = xp.mean(xp.sqrt(xp.sum(second[:, :, None] * answer * answer, axis=1)), axis=1)
-    given = xp.sum(second[:, :, None] * weights * weights, axis=1)
+    reach = xp.mean(xp.sqrt(_weighted(backend, noisy, answer)), axis=1)
+    given = _weighted(backend, second, weights)
+    wrong = given if noisy is second else _weighted(backend, noisy, weights)
     # Beside the weights' own error, that of single-precision products of signals and weights when they are applied.
-    error = xp.sqrt(xp.maximum(second_y, xp.zeros_like(second_y)) + given) * reach[:, None] + xp.sqrt(given / rows)
+    error = xp.sqrt(xp.maximum(second_y, xp.zeros_like(second_y)) + wrong) * reach[:, None] + xp.sqrt(given / rows)
     return relative(backend, error, spread, rows)
+
+
+def of_signals(
+    backend: Backend,
+    solve: Callable[[Array], Array],
+    second: Array,
+    weights: Array,
+    second_y: Array,
+    spread: Array,
+    rows: int,
+    ridge: float,
+) -> float:
+    """The same for weights from products that are exact, of regressors that are rounded, by E with entries u·z.
+
+    They move by P (E'r - Z'E w), r being what is left of x, at most x itself, and by the E'E that is added to the
+    ridge. Of the first two the errors of rows are independent: E'r has deviation u·√(Σr² / rows)·D^½, and E w that of
+    u·√(w'Dw / rows) a row, from which P Z' makes √(s'Ps) times as much.
+    """
+    if ridge == 0 or not bool(backend.xp.all(second >= 0)):
+        return float("inf")
+    xp = backend.xp
+    probes = directions(backend, second, rows)
+    answer = solve(probes)
+    reach = xp.mean(xp.sqrt(_weighted(backend, second, answer)), axis=1)[:, None]
+    within = xp.sum(probes * answer, axis=1)
+    within = xp.mean(xp.sqrt(xp.maximum(within, xp.zeros_like(within))), axis=1)[:, None]
+    given = xp.sqrt(_weighted(backend, second, weights) / rows)
+    left = xp.sqrt(xp.maximum(second_y, xp.zeros_like(second_y)) / rows)
+    error = left * reach + given * (1.0 + within + UNIT * xp.max(second) / ridge)
+    return relative(backend, error, spread, rows)
+
+
+def _weighted(backend: Backend, second: Array, weights: Array) -> Array:
+    """Σ_f second w² [g, d] of second [g, f] and weights [g, f, d], some columns at a time."""
+    xp, parts = backend.xp, []
+    step = max(1, backend.block_bytes // (8 * (weights.shape[0] * weights.shape[1] or 1)))
+    for start in range(0, weights.shape[2], step):
+        some = weights[:, :, start : min(start + step, weights.shape[2])]
+        parts.append((second[:, None, :] @ (some * some))[:, 0, :])
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
 
 
 def of_rows(backend: Backend, second: Array, weights: Array, spread: Array, rows: int, ridge: float) -> float:
@@ -84,7 +128,7 @@ def of_rows(backend: Backend, second: Array, weights: Array, spread: Array, rows
     if ridge == 0:
         return float("inf")
     xp = backend.xp
-    given = xp.sqrt(xp.sum(second[:, :, None] * weights * weights, axis=1) / rows)
+    given = xp.sqrt(_weighted(backend, second, weights) / rows)
     return relative(backend, given * (1.0 + UNIT * xp.max(second) / ridge), spread, rows)
 
 

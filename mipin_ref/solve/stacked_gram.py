@@ -11,6 +11,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.adjoint_rows import adjoint_columns
 from mipin_ref.solve.channel_sums import ChannelSums
+from mipin_ref.solve.depthwise import DepthwiseSums
 from mipin_ref.solve.joint import Moments, Solution
 from mipin_ref.window import Window
 
@@ -26,6 +27,7 @@ class StackedGram:
         backend: Backend,
         windows: Sequence[Window],
         size: tuple[int, ...],
+        locations: Sequence[tuple[int, ...]],
         features: int,
         inputs: int,
         groups: int,
@@ -42,6 +44,10 @@ class StackedGram:
         self._zy = backend.zeros((groups, features, self._parts * inputs // groups), wide)
         self._z = backend.zeros((groups, features), wide)
         self._channels = ChannelSums(backend, inputs, self._parts)
+        self._lines: DepthwiseSums | None = None
+        alone = inputs == groups and len(windows) == 1 and features == windows[0].taps and len(size) == 2
+        if alone and kept is None and not intercept:
+            self._lines = DepthwiseSums(backend, windows[0], locations[0], size, groups, self._parts)
 
     @property
     def rows(self) -> int:
@@ -51,6 +57,11 @@ class StackedGram:
         """Add samples: a signal [n, o, *locations] a window, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
         xp, wide, groups = self._backend.xp, self._backend.xp.float64, self._groups
         n, length = y.shape[0], prod(self._size)
+        if self._lines is not None:
+            parts = xp.reshape(y, (n, self._parts, groups, *self._size))
+            self._lines.update(signals[0], parts)
+            self._channels.update(xp.reshape(parts, (n, self._parts, groups, length)))
+            return
         columns = [
             adjoint_columns(self._backend, s, window, groups, self._size)
             for s, window in zip(signals, self._windows, strict=True)
@@ -77,6 +88,8 @@ class StackedGram:
         if other._zy.shape != self._zy.shape:
             raise InvalidData("only sums of the same problem can be merged")
         self._channels.merge(other._channels)
+        if self._lines is not None and other._lines is not None:
+            self._lines.merge(other._lines)
         self._zz += other._zz
         self._zy += other._zy
         self._z += other._z
@@ -89,8 +102,10 @@ class StackedGram:
         parts, d = means.shape[0], means.shape[1] // groups
         mean_y = xp.permute_dims(xp.reshape(means, (parts, groups, d)), (1, 0, 2))
         yy = xp.permute_dims(xp.reshape(yy, (parts, parts, groups, d)), (2, 0, 1, 3))
-        zz, mean_z = self._zz, self._z / self.rows
-        zy = xp.reshape(self._zy, (*self._zy.shape[:2], parts, d))
+        zz, zy, mean_z = self._zz, self._zy, self._z / self.rows
+        if self._lines is not None:
+            zz, zy = self._lines.shared, self._lines.crossed
+        zy = xp.reshape(zy, (*zy.shape[:2], parts, d))
         if not self._intercept:
             return Moments(self.rows, zz, zy, yy, mean_z, mean_y).solve(self._backend, ridge)
         zz = zz - self._z[:, :, None] * mean_z[:, None, :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from mipin_ref.inverse.descent.pull_back import pull_back
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.plan import Step
 from mipin_ref.solve.channel_sums import ChannelSums
-from mipin_ref.solve.conv_gram import ConvGram
+from mipin_ref.solve.conv_gram import LEAST_SAMPLES, ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, keeps_rows, make_accumulator
 from mipin_ref.solve.joint import Solution
@@ -58,6 +59,15 @@ class Problem:
         sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))
         return sums
 
+    def coalesced(self, samples: int) -> int:
+        """How many samples are put together before they are summed, where there is room for so many."""
+        if self.step.dense:
+            return samples
+        if not self.step.shared or self._conv.form != "correlation":
+            return 0
+        # Their transforms are as large again, and more than are taken at a time would be of no use.
+        return min(LEAST_SAMPLES, samples // 2)
+
     @property
     def bytes(self) -> int:
         """What those sums hold at their largest."""
@@ -72,7 +82,7 @@ class Problem:
     def _features(self) -> int:
         return 1 if self.column else sum(branch.layer.out_shape[0] for branch in self.step.shared)
 
-    @property
+    @cached_property
     def _conv(self) -> ConvProblem:
         step, own = self.step, len(self.step.own)
         parts = tuple(

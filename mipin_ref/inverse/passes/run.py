@@ -54,10 +54,7 @@ def run_pass(
     fitted, path, problems = spec.fitted_steps(plan), spec.path_steps(plan), spec.problems(backend, plan)
     values = {step.tensor: Values(backend) for step in fitted}
     sums = {
-        t: {
-            name: Coalesced(one.sums(), spec.coalesced if one.step.dense else 0, values[name])
-            for name, one in own.items()
-        }
+        t: {name: Coalesced(one.sums(), one.coalesced(spec.coalesced), values[name]) for name, one in own.items()}
         for t, own in problems.items()
     }
     tensors, pools = spec.needs(plan, state)

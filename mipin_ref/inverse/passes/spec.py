@@ -27,7 +27,7 @@ class PassSpec:
     store: signals that it keeps, those of `on_disk` there; seeded: it starts from the logits; later: what passes behind
     it will need recorded, what comes first in front.
     kept, weights: tensors whose signals and whose weights are wanted behind it for its targets; recorded: recordings.
-    batch_size: samples a batch; coalesced: samples of dense layers that are put together before they are summed; looks:
+    batch_size: samples a batch; coalesced: samples that are put together before they are summed; looks:
     it notes what the network is shown, as the one of a fit does that reads the data whatever is kept.
     """
 

@@ -98,7 +98,7 @@ class Step(OneLine):
     def fitted(self) -> bool:
         return len(self.branches) > 1 or self.branches[0].parametric
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """The tensors whose signals must be known before this one's."""
         return tuple(name for branch in self.branches for name in branch.outputs)

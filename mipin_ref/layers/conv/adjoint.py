@@ -28,12 +28,16 @@ def conv_adjoint(
     s = xp.reshape(s, (n, groups, o, *locations))
     x = backend.zeros((n, groups, m, *size), s.dtype)
     chunk = _chunk(backend, window, phases, groups, o, m)
-    for start in range(0, n, chunk):
+
+    def fill(start: int) -> None:
         rows = slice(start, min(start + chunk, n))
         summed = _summed(backend, _filled(backend, s[rows, ...], phases), matrix, window, phases)
         summed = xp.permute_dims(summed, (0, 3, 1, 2, *range(4, summed.ndim)))
         for phase, there, here in phases.cuts:
             x[(rows, ..., *there)] = summed[(phase, ..., *here)]
+
+    for _ in backend.each(fill, range(0, n, chunk)):
+        pass
     return xp.reshape(x, (n, groups * m, *size))
 
 
@@ -52,10 +56,11 @@ def adjoint_bytes(
     phases = make_phases(window, locations, size)
     o, m = kernel[0] // groups, kernel[1]
     signal = groups * o * prod(phases.filled)
-    # While a chunk is summed, the sums of the last one are still held.
-    summed = 2 * groups * m * phases.count * prod(phases.canvas)
+    # Of one tap alone the products are the sums.
+    summed = 0 if window.pointwise else groups * m * phases.count * prod(phases.canvas)
     products = _products(window, phases, groups, o, m)
-    return backend.itemsize * _chunk(backend, window, phases, groups, o, m) * (signal + products + summed)
+    chunk = _chunk(backend, window, phases, groups, o, m)
+    return backend.at_a_time * backend.itemsize * chunk * (signal + products + summed)
 
 
 def _products(window: Window, phases: Phases, groups: int, o: int, m: int) -> int:

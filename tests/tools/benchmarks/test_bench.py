@@ -33,6 +33,7 @@ TINY = {
     "rate": ("--samples", "600", "--classes", "2", "--repeats", "1", "--gemm", "64"),
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
+    "fit": ("--samples", "20"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
     "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
     "commands": ("--repeats", "1", "--compared", "2", "--methods", "grad-cam,gradient", "--preset", "unit"),
@@ -532,3 +533,17 @@ def test_timm_s_networks_ask_for_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(SystemExit, match="pip install timm"):
         bench.main(["architectures", "--networks", "seresnet50"])
+
+
+def test_fit_parts_are_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    printed, (table,) = run(capsys, "fit")
+    parts, (*times, whole) = column(table, "part"), [in_seconds(cell) for cell in column(table, "time")]
+    assert sum(times) == pytest.approx(whole, rel=0.02)
+    assert {"forward passes", "signals down", "solutions", "rest"} < set(parts)
+    assert parts[-1] == "all"
+    # Of mnist_cnn: Conv 1→16 5×5 on 24², Conv 16→64 3×3 on 22², three Dense; their Grams by hand.
+    forward = 2 * (16 * 25 * 24**2 + 64 * 16 * 9 * 22**2 + 64 * 11**2 * 512 + 512 * 10)
+    gram = 81 * 24**2 * 16**2 + 25 * 22**2 * 64**2
+    told = dict(re.findall(r"([A-Za-z ]+) (\d+\.\d)(?:,|$)", printed.splitlines()[-1].split(":")[1]))
+    assert float(told[" Grams"]) == pytest.approx(gram / forward, abs=0.06)
+    assert float(told[" together"]) == pytest.approx(3 + gram / forward, abs=0.06)

@@ -1,0 +1,168 @@
+"""Products of a depthwise convolution's regressors, a channel at a time, from lines of the map instead of written rows.
+
+Two taps meet where line j of the signal meets line j + lag. Of two lines all products of their elements are one matrix
+product, over samples and lines at once, and each pair of taps along the line takes the sum of a diagonal of it. So for
+a kernel of k×k there are 2k products of as many rows as the map is wide, in place of one of k² rows that are written
+out; what lies beyond the input is never added, so that sums of squares are none but of squares.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from mipin_ref.backend import Array, Backend
+from mipin_ref.solve.taps import Axis, Tap, axes_of
+from mipin_ref.window import Window
+
+Span = tuple[int, int]
+
+
+class DepthwiseSums:
+    """Z'Z [c, taps, taps] and Z'Y [c, taps, parts], float64, from a signal [n, c, *locations] and y.
+
+    y: [n, parts, c, *size], of two spatial axes; products are of the compute dtype.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        window: Window,
+        locations: tuple[int, ...],
+        size: tuple[int, ...],
+        channels: int,
+        parts: int,
+    ) -> None:
+        self._backend, wide = backend, backend.xp.float64
+        self._lines, self._along = axes_of([window], [locations], size)
+        kernel = window.kernel
+        self._zz = backend.zeros((channels, *kernel, *kernel), wide)
+        self._zy = backend.zeros((channels, *kernel, parts), wide)
+        self._met = _met(self._lines)
+        self._phases = sorted({self._lines.phase(tap)[0] for tap in self._lines.taps})
+
+    def update(self, s: Array, y: Array) -> None:
+        """Add samples."""
+        xp, channels, stride = self._backend.xp, s.shape[1], self._lines.stride
+        lines = self._backend.contiguous(xp.permute_dims(s, (1, 2, 0, 3)))
+        phases = {
+            phase: self._backend.contiguous(xp.permute_dims(y[:, :, :, phase::stride, :], (2, 3, 0, 1, 4)))
+            for phase in self._phases
+        }
+        # So few channels at a time that their lines and products stay in the cache.
+        each = lines.shape[1] * lines.shape[2] * lines.shape[3] + lines.shape[3] ** 2
+        step = max(1, self._backend.block_bytes // (4 * self._backend.itemsize * (each or 1)))
+        blocks = [slice(start, min(start + step, channels)) for start in range(0, channels, step)]
+
+        def block(some: slice) -> None:
+            self._own(some, lines[some, ...])
+            self._cross(some, lines[some, ...], {phase: values[some, ...] for phase, values in phases.items()})
+
+        for _ in self._backend.each(block, blocks):
+            pass
+
+    def _own(self, some: slice, s: Array) -> None:
+        """Products of the signal [c, lines, n, w] with itself."""
+        xp = self._backend.xp
+        for (lag, first, stop), pairs in self._met.items():
+            met = self._diagonals(_product(xp, s[:, first:stop, ...], s[:, first + lag : stop + lag, ...]))
+            for u, v in pairs:
+                self._zz[some, u, :, v, :] += met
+                if u != v:
+                    self._zz[some, v, :, u, :] += xp.matrix_transpose(met)
+
+    def _cross(self, some: slice, s: Array, phases: dict[int, Array]) -> None:
+        """Products of the signal with y by phases [c, lines, n, parts, w]."""
+        xp = self._backend.xp
+        for tap in self._lines.taps:
+            phase, lag = self._lines.phase(tap)
+            inside = self._lines.inside(tap)
+            y = phases[phase][:, inside.start + lag : inside.stop + lag, ...]
+            for part in range(self._zy.shape[3]):
+                met = _product(xp, s[:, inside, ...], y[:, :, :, part, :])
+                self._zy[some, tap[1], :, part] += self._along_input(met)
+
+    def _diagonals(self, met: Array) -> Array:
+        """Sums over the products [c, w, w] of all elements of two lines: of each pair of taps [c, k, k]."""
+        axis = self._along
+        found: dict[tuple[int, Span], Array] = {}
+        out = self._backend.zeros((met.shape[0], len(axis.starts[0]), len(axis.starts[0])), self._backend.xp.float64)
+        for first in axis.taps:
+            for second in axis.taps:
+                lag = axis.lag(first, second)
+                if lag is None:
+                    continue
+                span = _span(axis, first, second, lag)
+                if (lag, span) not in found:
+                    found[lag, span] = self._diagonal(met, span, lag, 1)
+                out[:, first[1], second[1]] = found[lag, span]
+        return out
+
+    def _along_input(self, met: Array) -> Array:
+        """The same of the products [c, w, W] with a line of the input: of each tap [c, k]."""
+        axis, sums = self._along, []
+        for tap in axis.taps:
+            inside = axis.inside(tap)
+            sums.append(self._diagonal(met, (inside.start, inside.stop), axis.starts[0][tap[1]], axis.stride))
+        return self._backend.xp.stack(sums, axis=1)
+
+    def _diagonal(self, met: Array, span: Span, offset: int, stride: int) -> Array:
+        """Σ met[c, j, j·stride + offset] over j in the span [c]."""
+        xp, width = self._backend.xp, met.shape[2]
+        first, count = span[0] * (width + stride) + offset, span[1] - span[0]
+        if count <= 0:
+            return self._backend.zeros((met.shape[0],), xp.float64)
+        flat = xp.reshape(met, (met.shape[0], -1))
+        return xp.sum(
+            flat[:, first : first + (count - 1) * (width + stride) + 1 : width + stride], axis=1, dtype=xp.float64
+        )
+
+    def merge(self, other: DepthwiseSums) -> None:
+        """Add all samples of other sums of the same problem."""
+        self._zz += other._zz
+        self._zy += other._zy
+
+    @property
+    def shared(self) -> Array:
+        """Z'Z [c, taps, taps]."""
+        taps = self._zy.shape[1] * self._zy.shape[2]
+        return self._backend.xp.reshape(self._zz, (self._zz.shape[0], taps, taps))
+
+    @property
+    def crossed(self) -> Array:
+        """Z'Y [c, taps, parts]."""
+        return self._backend.xp.reshape(self._zy, (self._zy.shape[0], -1, self._zy.shape[3]))
+
+
+def _product(xp: Any, a: Array, b: Array) -> Array:
+    """All products of elements of lines [c, l, n, w] and [c, l, n, W], summed over lines and samples [c, w, W]."""
+    left, right = (xp.reshape(one, (one.shape[0], -1, one.shape[-1])) for one in (a, b))
+    return xp.matrix_transpose(left) @ right
+
+
+def _span(axis: Axis, first: Tap, second: Tap, lag: int) -> Span:
+    """The locations of the first tap's signal where both taps are inside the input."""
+    one, other = axis.inside(first), axis.inside(second)
+    return max(one.start, other.start - lag), min(one.stop, other.stop - lag)
+
+
+def _met(axis: Axis) -> dict[tuple[int, int, int], Sequence[tuple[int, int]]]:
+    """The pairs of taps that meet at a lag on lines [first, stop), which are cut where the span of any of them ends."""
+    spans: dict[int, dict[tuple[int, int], Span]] = defaultdict(dict)
+    for first in axis.taps:
+        for second in axis.taps:
+            lag = axis.lag(first, second)
+            if lag is None or lag < 0:
+                continue
+            span = _span(axis, first, second, lag)
+            if span[0] < span[1]:
+                spans[lag][first[1], second[1]] = span
+    met: dict[tuple[int, int, int], Sequence[tuple[int, int]]] = {}
+    for lag, pairs in spans.items():
+        for start, stop in pairwise(sorted({end for span in pairs.values() for end in span})):
+            inside = [pair for pair, span in pairs.items() if span[0] <= start and stop <= span[1]]
+            if inside:
+                met[lag, start, stop] = inside
+    return met
