@@ -146,7 +146,7 @@ present_with(_presented)
 
 
 class _Package(ModuleType):
-    """This package, whose functions `methods`, `explain` and `export` are named as rooms are: importing these leaves them."""
+    """This package, whose functions `methods`, `explain`, `export` are named as rooms: importing these leaves both."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

@@ -104,7 +104,7 @@ MOST = 4
 
 def picked(count: int) -> list[int]:
     """Some targets of many, first and last among them."""
-    return sorted({int(round(place)) for place in np.linspace(0, count - 1, MOST)})
+    return sorted({round(float(place)) for place in np.linspace(0, count - 1, MOST)})
 
 
 def insist(exact: Agreement, *, half: bool) -> None:

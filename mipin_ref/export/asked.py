@@ -9,6 +9,7 @@ from typing import Any
 from mipin_ref.data import Preprocessing
 from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
+from mipin_ref.graph.merged import refusal
 from mipin_ref.graph.network import Network
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.plan import Plan, Step, network_for
@@ -53,6 +54,8 @@ def asked(given: Any, at: str | None, targets: Any) -> Asked:
     tensor = first.plan.explained if at is None else first._tensor(at)
     steps, _ = first.plan.path([tensor])
     _refuse(steps)
+    if (why := refusal(first.net)) is not None:
+        raise UnsupportedModel(f"the network cannot be written into an explainer: {why}")
     return Asked(tuple(inverses), tensor, steps, network_for(first.net, first.options))
 
 
@@ -107,8 +110,8 @@ def _alike(first: Inverse, other: Inverse) -> None:
         raise InvalidData("export: the inverses were fitted on data of different preprocessing; fit them alike")
     if [step.tensor for step in first.plan.steps] != [step.tensor for step in other.plan.steps]:
         raise InvalidData(
-            f"export: targets {first.net.target(first.target)} and {first.net.target(other.target)} depend on different "
-            "tensors of the network; export them apart"
+            f"export: targets {first.net.target(first.target)} and {first.net.target(other.target)} depend on "
+            "different tensors of the network; export them apart"
         )
 
 

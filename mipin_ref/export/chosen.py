@@ -1,4 +1,4 @@
-"""What depends on the target: of one it is written as it is, of several it is stacked and chosen when the file is run."""
+"""What depends on the target: of one it stands as it is, of several it is stacked and chosen when the file runs."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from mipin_ref.export.chosen import Chosen
 from mipin_ref.export.maps import add_map
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.graph.document import Back, Document
+from mipin_ref.graph.merged import merge
 from mipin_ref.inverse.plan import Branch, Step
 from mipin_ref.layers import HostArray, Layer, Shape, Shared, Stateful
 
@@ -45,7 +46,7 @@ class Explainer:
         net, document = self.asked.net, self.document
         name = document.tensor(net.input)
         if pixels is None:
-            document.input(name, net.dtype, ("N", *net.input_shape))
+            document.input(name, net.dtype if net.reads is None else net.reads, ("N", *net.input_shape))
         else:
             document.input(PIXELS, np.dtype(np.uint8), ("N", *pixels.shape))
             pixels.write(document, PIXELS, name)
@@ -58,6 +59,7 @@ class Explainer:
                 if isinstance(layer, Stateful) and layer.reads:
                     read.update(name for what, name in layer.reads if what == "value")
                     read.update((*layer.inputs, layer.output))
+        merge(document, net)
         document.forward(net, read)
 
     def _descended(self) -> str:

@@ -31,8 +31,8 @@ CHECKED = 16
 
 @dataclass(frozen=True, eq=False)
 class Exported(OneLine):
-    """path: of the file; bytes: its size; opset: of its operators; exact, optimised: agreement with this package without
-    and with onnxruntime's optimisations.
+    """path: of the file; bytes: its size; opset: of its operators; exact, optimised: agreement with this package
+    without and with onnxruntime's optimisations.
     """
 
     path: Path
@@ -61,9 +61,9 @@ def export(
     Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
     calibration data; class_names: of all logits, to be kept in the file.
-    Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained tensor,
-    and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the file does
-    not have gives values that are no numbers (NaN).
+    Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
+    tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
+    file does not have gives values that are no numbers (NaN).
     Raises InvalidData for inverses that do not belong together, UnsupportedModel for a network with layers whose way
     back cannot be written, and where the file would not agree with this package; nothing is written then.
     """
@@ -175,6 +175,6 @@ def _said(
 def _description(wanted: Asked) -> str:
     several = len(wanted.inverses) > 1
     return (
-        f"MIP-IN explainer of output {wanted.net.output!r} at tensor {wanted.tensor!r}: logits, logit, source, attribution, "
-        "contribution, map" + ("; input target is an index into the logits" if several else "")
+        f"MIP-IN explainer of output {wanted.net.output!r} at tensor {wanted.tensor!r}: logits, logit, source, "
+        "attribution, contribution, map" + ("; input target is an index into the logits" if several else "")
     )

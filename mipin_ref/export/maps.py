@@ -58,7 +58,7 @@ def add_map(document: Document, asked: Asked, chosen: Chosen) -> None:
 def resizing(length: int, wanted: int) -> npt.NDArray[np.float64]:
     """[wanted, length]: Pillow's BILINEAR along one axis.
 
-    A triangle around the centre of each pixel, as wide as two pixels of the coarser of both grids, its weights summed to 1.
+    A triangle around the centre of each pixel, as wide as two pixels of the coarser grid, its weights summed to 1.
     """
     scale = length / wanted
     reach = max(scale, 1.0)

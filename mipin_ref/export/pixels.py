@@ -57,8 +57,8 @@ class Pixels(OneLine):
         numbers = np.atleast_1d(np.asarray(value, np.float32))
         if len(numbers) not in (1, self.shape[-1]):
             raise InvalidData(
-                f"export: {len(numbers)} values of {role} do not fit pixels of {self.shape[-1]} channels; give one number "
-                "or one a channel"
+                f"export: {len(numbers)} values of {role} do not fit pixels of {self.shape[-1]} channels; give one "
+                "number or one a channel"
             )
         return numbers
 

@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.emit import MAX_BYTES
 from mipin_ref.graph.layer_list import LayerList, leading_to
-from mipin_ref.graph.opsets import lowered
+from mipin_ref.graph.opsets import LOWEST, lowered
 from mipin_ref.layers import HostArray, Layer, Shape
 
 HALF_FROM = 64
-"""Elements of a constant that is stored in half precision where that is asked for; smaller ones are not worth a node."""
+"""Elements of a constant that is stored in half precision where that is asked for; smaller ones are worth no node."""
 
 
 class Document:
     """A graph whose tensors have the names that a network's have, but for those that are taken.
 
     dtype: of floating-point constants; taken: names that nothing but an output or an input may have; half: whether
-    large constants are stored in half precision.
+    large constants are stored in half precision; least: the lowest opset that it may be of.
     """
 
     def __init__(self, dtype: np.dtype[Any], taken: Collection[str] = (), *, half: bool = False) -> None:
@@ -38,7 +38,7 @@ class Document:
         self._names: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
         self._constants: dict[tuple[Any, ...], str] = {}
-        self.bytes = 0
+        self.bytes, self.least = 0, LOWEST
 
     @property
     def opset(self) -> int:
@@ -73,11 +73,8 @@ class Document:
     def constant(self, role: str, value: npt.ArrayLike) -> str:
         """Store an array, once where it comes again, in the type that it has."""
         array = np.asarray(value, order="C")
-        key = (
-            array.dtype.str,
-            array.shape,
-            blake2b(array.reshape(-1).view(np.uint8).data if array.size else b"", digest_size=16).digest(),
-        )
+        seen = array.reshape(-1).view(np.uint8).data if array.size else b""
+        key = (array.dtype.str, array.shape, blake2b(seen, digest_size=16).digest())
         if key not in self._constants:
             self._constants[key] = self._stored(role, array)
         return self._constants[key]
@@ -95,6 +92,14 @@ class Document:
             raise UnsupportedModel(f"the explainer has more than {MAX_BYTES:,} bytes of weights, the most of one file")
         self._graph.initializer.append(numpy_helper.from_array(array.astype(np.float16) if narrow else array, stored))
         return self.append("Cast", [stored], name, to=self.element) if narrow else name
+
+    def keep(self, part: NodeProto | TensorProto, attributes: Sequence[AttributeProto] = ()) -> None:
+        """Take a node, with its attributes, or a constant as it is."""
+        if isinstance(part, TensorProto):
+            self._graph.initializer.append(part)
+        else:
+            part.attribute.extend(attributes)
+            self._graph.node.append(part)
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Sequence[int | str]) -> None:
         element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -114,7 +119,7 @@ class Document:
         self.model.producer_name = "mipin_ref"
         del self.model.metadata_props[:]
         helper.set_model_props(self.model, dict(said))
-        lowered(self.model)
+        lowered(self.model, self.least)
         written: bytes = self.model.SerializeToString(deterministic=True)
         return written
 
@@ -184,7 +189,9 @@ class Back:
     def state(self) -> str:
         return self.made()
 
-    def times(self, signal: str, factor: str, shape: Shape) -> str:
+    def times(self, signal: str, factor: str, shape: Shape, made: Shape | None = None) -> str:
         apart = self.append("Reshape", [signal, self.whole("two", 2, -1, *shape)], "two")
         masked = self.append("Mul", [apart, factor], "times")
-        return self.append("Reshape", [masked, self.whole("rows", -1, *shape)], "times rows")
+        return self.append(
+            "Reshape", [masked, self.whole("rows", -1, *(shape if made is None else made))], "times rows"
+        )

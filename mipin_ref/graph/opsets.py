@@ -16,12 +16,13 @@ DILATED_MEANS = 19
 PARTS_OF_SHAPES = 15
 
 
-def lowered(model: ModelProto) -> None:
+def lowered(model: ModelProto, least: int = LOWEST) -> None:
     """Set the lowest opset that has all operators of a model, and write its nodes as they are there.
 
-    Its nodes are those of opset 20, without subgraphs.
+    Its nodes are those of opset 20, without subgraphs. least: no lower one, as its first nodes are of that.
     """
     opset = max((_needed(node) for node in model.graph.node), default=LOWEST)
+    opset = max(opset, least)
     if opset < DILATED_MEANS:
         for node in model.graph.node:
             if node.op_type == "AveragePool":

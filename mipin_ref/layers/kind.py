@@ -167,8 +167,8 @@ class BackWriter(Protocol):
         """The name of what `emit_state` wrote for the layer and its input."""
         ...
 
-    def times(self, signal: str, factor: str, shape: Shape) -> str:
-        """Both signals [2n, *shape] times a factor [n, ...] that broadcasts to [n, *shape]."""
+    def times(self, signal: str, factor: str, shape: Shape, made: Shape | None = None) -> str:
+        """Both signals [2n, *shape] times a factor [n, ...]: [2n, *made], by default of the signals' shape."""
         ...
 
 

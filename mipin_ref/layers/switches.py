@@ -58,8 +58,9 @@ def emit_unpool(writer: BackWriter, signal: str, window: Window, in_shape: Shape
         return writer.times(_upsampled(writer, signal, window, in_shape, out_shape), writer.state(), in_shape)
     taps = window.taps
     place = writer.whole("tap axis", 2)
-    chosen = (in_shape[0], taps, *locations)
-    put = writer.times(writer.append("Unsqueeze", [signal, place], "values"), writer.state(), chosen)
+    values = writer.append("Unsqueeze", [signal, place], "values")
+    whole = (in_shape[0], taps, *locations)
+    put = writer.times(values, writer.state(), (in_shape[0], 1, *locations), whole)
     one_hot = np.eye(taps).reshape(taps, 1, *window.kernel)
     back = _spread(writer, put, "signal", one_hot, window, in_shape, out_shape)
     if not window.overlapping:
