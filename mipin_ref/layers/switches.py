@@ -87,16 +87,22 @@ def _tiled(
     writer: BackWriter, x: str, most: str, window: Window, in_shape: Shape, out_shape: Shape, ceil_mode: bool
 ) -> str:
     size = in_shape[1:]
-    wide = _upsampled(writer, most, window, in_shape, out_shape)
+    most = writer.append("Reshape", [most, writer.whole("lone", -1, 1, *out_shape[1:])], "most lone")
+    wide = _upsampled(writer, most, window, (1, *size), (1, *out_shape[1:]))
+    x = writer.append("Reshape", [x, writer.whole("lone", -1, 1, *size)], "x lone")
     equal = writer.ones(writer.append("Equal", [x, wide], "equal"), "equals")
     taps = np.zeros(size)
     for axis, (length, begin) in enumerate(zip(size, window.begin, strict=True)):
         along = (np.arange(length) + begin) % window.kernel[axis]
         taps = taps * window.kernel[axis] + along.reshape((-1,) + (1,) * (len(size) - 1 - axis))
     ranked = writer.append("Mul", [equal, writer.weight("ramp", (window.taps - taps)[None, None])], "ranked")
-    best = writer.append("MaxPool", [ranked], "best", ceil_mode=int(ceil_mode), **_geometry(window))
-    first = _upsampled(writer, best, window, in_shape, out_shape)
-    return writer.ones(writer.append("Equal", [ranked, first], "first"), "switches")
+    lone = writer.append("Reshape", [ranked, writer.whole("map each", -1, 1, *size)], "lone")
+    best = writer.append("MaxPool", [lone], "best", ceil_mode=int(ceil_mode), **_geometry(window))
+    # Ranks are whole numbers: less one that is below the best of its window, none is left of any but the first.
+    less = writer.append("Sub", [best, writer.weight("one", 1.0)], "less")
+    above = writer.append("Sub", [lone, _upsampled(writer, less, window, (1, *size), (1, *out_shape[1:]))], "above")
+    switches = writer.append("Relu", [above], "relu")
+    return writer.append("Reshape", [switches, writer.whole("in shape", -1, *in_shape)], "switches")
 
 
 def _geometry(window: Window) -> dict[str, object]:
