@@ -112,7 +112,11 @@ def _geometry(window: Window) -> dict[str, object]:
 def _upsampled(writer: BackWriter, values: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
     """Values [k, *out_shape] at all locations under their windows [k, *in_shape], zero where there is none."""
     size = in_shape[1:]
-    scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in window.strides))
+    flat = len(size) == 1
+    if flat:
+        # Some runtimes resize images alone.
+        values = writer.append("Reshape", [values, writer.whole("image", -1, *out_shape, 1)], "image")
+    scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in window.strides), *([1.0] if flat else []))
     wide = writer.append(
         "Resize",
         [values, "", scales],
@@ -121,6 +125,9 @@ def _upsampled(writer: BackWriter, values: str, window: Window, in_shape: Shape,
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     )
+    if flat:
+        length = out_shape[1] * window.strides[0]
+        wide = writer.append("Reshape", [wide, writer.whole("line", -1, out_shape[0], length)], "line")
     reached = [j * s - b for j, s, b in zip(out_shape[1:], window.strides, window.begin, strict=True)]
     rank = len(size)
     if any(window.begin) or any(r > n for r, n in zip(reached, size, strict=True)):
