@@ -31,13 +31,15 @@ CHECKED = 16
 
 @dataclass(frozen=True, eq=False)
 class Exported(OneLine):
-    """path: of the file; bytes: its size; opset: of its operators; exact, optimised: agreement with this package
-    without and with onnxruntime's optimisations.
+    """path: of the file; bytes: its size; opset: of its operators; inputs, outputs: their shapes by name; exact,
+    optimised: agreement with this package without and with onnxruntime's optimisations.
     """
 
     path: Path
     bytes: int
     opset: int
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: dict[str, tuple[int | str, ...]]
     exact: Agreement
     optimised: Agreement
 
@@ -85,7 +87,8 @@ def export(
     model = explainer.document.finished(said, _description(wanted))
     with written_whole(target_path) as file:
         file.write(model)
-    return Exported(target_path, len(model), explainer.document.opset, exact, optimised)
+    inputs, outputs = explainer.document.inputs, explainer.document.outputs
+    return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised)
 
 
 def _pixels(wanted: Asked, preprocess: Any) -> Pixels | None:
@@ -150,7 +153,8 @@ def _said(
     net, first = wanted.net, wanted.inverses[0]
     preprocessing = first.preprocessing if pixels is None else pixels.preprocessing
     told: dict[str, Any] = {
-        "targets": [first.net.target(one) for one in wanted.targets],
+        "targets": list(wanted.targets),
+        "told_targets": [first.net.target(one) for one in wanted.targets],
         "options": asdict(first.options),
         "samples": [one.samples for one in wanted.inverses],
         "class_names": names,
