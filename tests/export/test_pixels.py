@@ -12,7 +12,7 @@ import pytest
 import mipin_ref as mr
 from tests.export.running import assert_exact, expected, outputs
 from tests.networks import sample_inputs, to_onnx
-from tests.oracles.spec import Activation, Conv, Dense, Reshape
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 RNG = np.random.default_rng(3)
 
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(3)
 def network(channels: int, size: int = 5) -> mr.Network:
     """A small network of [channels, size, size]."""
     grid = size - 1
-    ops = [
+    ops: list[Op] = [
         Conv(("input",), "c", RNG.normal(size=(4, channels, 2, 2)) / 2, RNG.normal(size=4) / 5),
         Activation(("c",), "r", "Relu"),
         Reshape(("r",), "f", (4 * grid * grid,)),
@@ -30,7 +30,7 @@ def network(channels: int, size: int = 5) -> mr.Network:
 
 
 def flat() -> mr.Network:
-    ops = [
+    ops: list[Op] = [
         Dense(("input",), "h", RNG.normal(size=(16, 6)) / 3, None),
         Activation(("h",), "r", "Relu"),
         Dense(("r",), "y", RNG.normal(size=(6, 3)), None),
