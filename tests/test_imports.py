@@ -38,6 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
+    "export": {"display", "errors", "files", "options", "reading", "attribution", "data", "layers", "graph", "inverse"}
+    | {"report", "explain"},
     "explain": {
         "text",
         "errors",
@@ -84,7 +86,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "metrics",
     }
-    | {"panel", "explain", "golden", ""},
+    | {"panel", "explain", "export", "golden", ""},
     "__main__": {"cli"},
     "": {
         "text",
@@ -93,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
         "attribution",
         "data",
         "explain",
+        "export",
         "golden",
         "graph",
         "inverse",

@@ -25,6 +25,7 @@ COMMANDS = {
     "memory": "peak memory against the number of samples",
     "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
+    "explainer": "an exported explainer against the forward pass of its network, both in onnxruntime",
     "methods": "other attribution methods against torch's forward and backward",
     "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
