@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mipin_ref.report.signed_png import SignedPng
 from mipin_ref.text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 RANKS = ("predicted", "2nd", "3rd", "4th", "5th")
@@ -21,30 +23,40 @@ def render_page(name: str, **values: Any) -> str:
 
     values: what the template shows; texts are plain and may hold anything.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"data_uri": data_uri, "scale_text": scale_text}
-    script = _joined(("base", name), "js")
-    page = environment.get_template(f"{name}.html").render(
-        style=_joined(("base", name), "css"),
-        script=script,
-        # Only this script runs in the page, whatever a class is called, and nothing is fetched.
-        script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **values,
+    script = shared("base", "js") + shared(name, "js")
+    page = (
+        environment(TEMPLATES)
+        .get_template(f"{name}.html")
+        .render(
+            style=shared("base", "css") + shared(name, "css"),
+            script=script,
+            # Only this script runs in the page, whatever a class is called, and nothing is fetched.
+            script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **values,
+        )
     )
     # Names of files, methods and classes may hold what no encoding takes and what turns the text behind it.
     return printable(page, keep="\n\t")
 
 
-def _joined(names: Sequence[str], kind: str) -> str:
-    return "".join((TEMPLATES / f"{name}.{kind}").read_text("utf-8") for name in names)
+def environment(folder: Path) -> Environment:
+    """What renders the templates of a folder: plain texts are escaped, and a value that is missing is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"data_uri": data_uri, "scale_text": scale_text}
+    return made
+
+
+def shared(name: str, kind: str) -> str:
+    """The text of the style (css) or script (js) NAME; "base" is what all pages share."""
+    return (TEMPLATES / f"{name}.{kind}").read_text("utf-8")
 
 
 def scale_text(one: SignedPng) -> str:

@@ -1,0 +1,68 @@
+"""page.html: one file that opens from disk and explains pictures in the browser."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from mipin_ref.export.page.runtime import CODE, WASM
+from mipin_ref.export.page.told import Told
+from mipin_ref.files import written_whole
+from mipin_ref.report.template import environment, shared
+from mipin_ref.text import printable
+
+TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("resample", "pixels", "runtime", "pictures", "pad", "bars", "giving", "page")
+"""The parts of the page's script, in order: functions of each, and the page last, which runs them."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture of the network's size that a visitor may begin with; png: without loss; name: as its class, or ""."""
+
+    png: bytes
+    name: str = ""
+
+
+def write_page(path: str | os.PathLike[str], model: bytes, told: Told, examples: Sequence[Example] = ()) -> None:
+    """Write the page of an explainer, whole or not at all.
+
+    model: the ONNX file; told: what the page says of it; examples: shown as buttons, the first explained at once.
+    Raises InvalidData where the input is no picture or the file cannot be written, CorruptFile where the runtime that
+    lies beside the package was changed.
+    """
+    with written_whole(path) as file:
+        file.write(page_of(model, told, examples).encode())
+
+
+def page_of(model: bytes, told: Told, examples: Sequence[Example] = ()) -> str:
+    """The page as text. Raises as `write_page` does."""
+    script = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    packed = {
+        "runtime": CODE.base64(),
+        "wasm": WASM.base64(),
+        "explainer": b64encode(gzip.compress(model, 9, mtime=0)).decode(),
+    }
+    weight = sum(map(len, packed.values())) / 1e6
+    page = (
+        environment(TEMPLATES)
+        .get_template("page.html")
+        .render(
+            style=shared("base", "css") + (TEMPLATES / "page.css").read_text("utf-8"),
+            script=script,
+            # Only this script and what it unpacks run in the page, whatever a class is called; nothing is fetched.
+            script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            told={**told.shown(), "weight": f"{weight:.1f} MB"},
+            settings=told.settings(),
+            examples=examples,
+            **{name: Markup(text) for name, text in packed.items()},
+        )
+    )
+    return printable(page, keep="\n\t")
