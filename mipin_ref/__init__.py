@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from mipin_ref.explain.explain import explain
     from mipin_ref.explain.explanation import Explanation
+    from mipin_ref.export.export import export
     from mipin_ref.graph.load import load
     from mipin_ref.graph.network import Network
     from mipin_ref.inverse.fit import fit
@@ -64,6 +65,7 @@ __all__ = [
     "data",
     "explain",
     "explain_func",
+    "export",
     "fit",
     "fit_patterns",
     "golden",
@@ -95,6 +97,7 @@ _PLACES = {
         *("PrecisionWarning", "UnsupportedModel"),
     ),
     "explain.explain": ("explain",),
+    "export.export": ("export",),
     "explain.explanation": ("Explanation",),
     "graph.load": ("load",),
     "graph.network": ("Network",),
@@ -143,7 +146,7 @@ present_with(_presented)
 
 
 class _Package(ModuleType):
-    """This package, whose functions `methods` and `explain` are named as rooms are: importing these leaves both."""
+    """This package, whose functions `methods`, `explain`, `export` are named as rooms: importing these leaves both."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

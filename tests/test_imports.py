@@ -38,6 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "panel": {"errors", "options", "reading", "memory", "attribution", "backend"}
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
+    "export": {"display", "errors", "files", "options", "reading", "attribution", "data", "layers", "graph", "inverse"}
+    | {"report"},
     "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
     | {"beside", "layers", "graph", "inverse", "methods", "panel", "report"},
     "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph", "beside"},
@@ -72,7 +74,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
         "metrics",
     }
-    | {"panel", "explain", "golden", ""},
+    | {"panel", "explain", "export", "golden", ""},
     "__main__": {"cli"},
     "": {
         "text",
@@ -81,6 +83,7 @@ ALLOWED: dict[str, set[str]] = {
         "attribution",
         "data",
         "explain",
+        "export",
         "golden",
         "graph",
         "inverse",

@@ -11,7 +11,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.formula import Formula
 from mipin_ref.layers.functions import FUNCTIONS, Function, Pair
 from mipin_ref.layers.groups import ElementWise, Unweighted
-from mipin_ref.layers.kind import ELEMENT, HostArray, Mask, States, Writer
+from mipin_ref.layers.kind import ELEMENT, BackWriter, HostArray, Mask, States, Writer
 
 __all__ = ["FUNCTIONS", "Activation"]
 
@@ -35,6 +35,7 @@ class Activation(Unweighted, ElementWise):
     mixes = False
     carries = True
     channels = None
+    no_way_back = None
     fires = True
     function: str
     options: Mapping[str, float | int | str] = field(default_factory=dict)
@@ -121,6 +122,9 @@ class Activation(Unweighted, ElementWise):
 
     def emit(self, writer: Writer) -> None:
         self._asked.emit(self, writer)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return signal
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import ElementWise, Linear, Unweighted
-from mipin_ref.layers.kind import HostArray, States, Writer
+from mipin_ref.layers.kind import BackWriter, HostArray, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,6 +33,7 @@ class Affine(Unweighted, Linear, ElementWise):
     carries = False
     fires = False
     keeps_zero = False
+    no_way_back = None
     averages = False
     scale: HostArray
     shift: HostArray
@@ -67,6 +68,9 @@ class Affine(Unweighted, Linear, ElementWise):
         scaled = writer.inner("scaled")
         writer.append("Mul", [self.input, writer.weight("scale", self.scale[None])], scaled)
         writer.append("Add", [scaled, writer.weight("shift", self.shift[None])], self.output)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return signal
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.backend import Array, Backend
+from mipin_ref.backend import Array, Backend, get_backend
+from mipin_ref.layers.conv.emit_adjoint import emit_spread
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import TAP, Flags, HostArray, States, Writer
+from mipin_ref.layers.kind import TAP, BackWriter, Flags, HostArray, States, Writer
 from mipin_ref.layers.leads import under_windows
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
@@ -33,6 +34,7 @@ class _Average(Unweighted, Linear, KeepsAxes, Untrained, group=True):
     fires = False
     keeps_zero = False
     averages = True
+    no_way_back = None
     offset = None
 
     def never_negative(self, inputs: bool) -> bool:
@@ -74,6 +76,15 @@ class AveragePool(_Average):
         modes = {"ceil_mode": int(self.ceil_mode), "count_include_pad": int(self.count_include_pad)}
         writer.node("AveragePool", **modes, **self.window.attributes)
 
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        size, locations = self.in_shape[1:], self.out_shape[1:]
+        cover = _spread(get_backend(), np.ones(locations), self.window, size)
+        lone = writer.append("Reshape", [signal, writer.whole("a map each", -1, 1, *locations)], "maps")
+        ones = writer.weight("ones", np.ones((1, 1, *self.window.kernel)))
+        spread = emit_spread(writer, lone, ones, self.window, locations, size)
+        shared = writer.append("Mul", [spread, writer.weight("shares", 1 / np.maximum(cover, 1)[None, None])], "shared")
+        return writer.append("Reshape", [shared, writer.whole("in shape", -1, *self.in_shape)], "back")
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return covering_mean(backend, signal, self.window, self.in_shape[1:])
 
@@ -113,6 +124,9 @@ class GlobalAveragePool(_Average):
 
     def emit(self, writer: Writer) -> None:
         writer.node("GlobalAveragePool")
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Expand", [signal, writer.whole("expanded", 1, *self.in_shape)], "back")
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return backend.xp.broadcast_to(signal, (signal.shape[0], *self.in_shape))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.display import OneLine
+from mipin_ref.layers.kind import BackWriter
 
 SMALL, MANY = 1 << 12, 16
 """Entries of a matrix that is multiplied as a whole, and terms of one output from which on it is up to LARGE."""
@@ -101,3 +102,29 @@ def along(backend: Backend, x: Array, maps: Mapping[int, AxisMap]) -> Array:
     for axis in sorted(maps, key=lambda a: maps[a].length / maps[a].size):
         x = maps[axis](backend, x, axis)
     return x
+
+
+def emit_along(writer: BackWriter, signal: str, last: int, maps: Mapping[int, AxisMap]) -> str:
+    """Write `along` as ONNX, for signals whose last axis has number `last`."""
+    for axis in sorted(maps, key=lambda a: maps[a].length / maps[a].size):
+        signal = _emit(writer, signal, last, axis, maps[axis])
+    return signal
+
+
+def _emit(writer: BackWriter, signal: str, last: int, axis: int, one: AxisMap) -> str:
+    if one.terms == 1:
+        index = writer.whole(f"index {axis}", *(int(place) for place in one.index[0]))
+        taken = writer.append("Gather", [signal, index], f"taken {axis}", axis=axis)
+        if np.all(one.weight == 1):
+            return taken
+        weight = one.weight[0].reshape(-1, *(1,) * (last - axis))
+        return writer.append("Mul", [taken, writer.weight(f"shares {axis}", weight)], f"shared {axis}")
+    if axis == last:
+        return writer.append("MatMul", [signal, writer.weight(f"matrix {axis}", one.matrix.T)], f"along {axis}")
+    if axis == last - 1:
+        return writer.append("MatMul", [writer.weight(f"matrix {axis}", one.matrix), signal], f"along {axis}")
+    perm = (*(i for i in range(last + 1) if i != axis), axis)
+    turned = writer.append("Transpose", [signal], f"turned {axis}", perm=perm)
+    made = writer.append("MatMul", [turned, writer.weight(f"matrix {axis}", one.matrix.T)], f"made {axis}")
+    back = tuple(int(i) for i in np.argsort(perm))
+    return writer.append("Transpose", [made], f"along {axis}", perm=back)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import Shared
-from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Shape, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,6 +29,7 @@ class Dense(Shared):
     fires = False
     keeps_zero = False
     axes = None
+    no_way_back = None
     averages = False
     output_axis = 1
     room = 0
@@ -56,6 +57,9 @@ class Dense(Shared):
 
     def emit(self, writer: Writer) -> None:
         writer.node("Gemm", writer.weight("weight", self.weight), writer.weight("bias", self.bias))
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Gemm", [signal, writer.block(lambda block: block)], "back", transB=1)
 
     def block_shape(self, *, column: bool) -> Shape:
         return (self.in_shape[0], 1 if column else self.out_shape[0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import ElementWise, Stateful, Untrained
-from mipin_ref.layers.kind import HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.kind import BackWriter, HostArray, Recording, Shape, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,6 +29,7 @@ class Extremum(Stateful, ElementWise, Untrained):
     mixes = False
     carries = True
     channels = None
+    no_way_back = None
     fires = False
     keeps_zero = False
     function: Literal["Max", "Min"]
@@ -55,6 +56,23 @@ class Extremum(Stateful, ElementWise, Untrained):
 
     def emit(self, writer: Writer) -> None:
         writer.node(self.function)
+
+    def emit_state(self, writer: BackWriter, slot: int) -> str:
+        """Ones [n, *out_shape] where operand `slot` won: better than those before it, as good as those behind."""
+        mine, won = writer.value(self.inputs[slot]), ""
+        for other, name in enumerate(self.inputs):
+            if other == slot:
+                continue
+            theirs = writer.value(name)
+            # Those behind win where they are better, those before where they are not worse.
+            sides = [theirs, mine] if other > slot else [mine, theirs]
+            better = writer.append("Greater" if self.function == "Max" else "Less", sides, f"better {other}")
+            chosen = better if other < slot else writer.append("Not", [better], f"kept {other}")
+            won = writer.append("And", [won, chosen], f"both {other}") if won else chosen
+        return writer.ones(won, "won")
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.times(signal, writer.state(), self.out_shape)
 
     @property
     def reads(self) -> tuple[Recording, ...]:

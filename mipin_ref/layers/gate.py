@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Stateful, Untrained
-from mipin_ref.layers.kind import Flags, HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Recording, Shape, States, Writer
 from mipin_ref.layers.leads import of_copies
 
 
@@ -35,6 +35,7 @@ class Gate(Stateful, KeepsAxes, Untrained):
     carries = False
     channels = None
     hands_on = True
+    no_way_back = None
     fires = False
     keeps_zero = True
     function: Literal["Mul", "Div"]
@@ -65,6 +66,14 @@ class Gate(Stateful, KeepsAxes, Untrained):
 
     def emit(self, writer: Writer) -> None:
         writer.node(self.function)
+
+    def emit_state(self, writer: BackWriter, slot: int) -> str:
+        gate = writer.value(self.inputs[1])
+        return gate if self.function == "Mul" else writer.append("Reciprocal", [gate], "reciprocal")
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        through = writer.times(signal, writer.state(), self.out_shape)
+        return emit_copied(writer, through, self.out_shape, self.in_shapes[0])
 
     @property
     def reads(self) -> tuple[Recording, ...]:
@@ -97,3 +106,9 @@ def copied(backend: Backend, signal: Array, shape: Shape, *, mean: bool) -> Arra
         return signal
     total = backend.xp.mean if mean else backend.xp.sum
     return total(signal, axis=axes, keepdims=True)
+
+
+def emit_copied(writer: BackWriter, signal: str, whole: Shape, shape: Shape) -> str:
+    """Write `copied` as ONNX: the mean [2n, *shape] of signals [2n, *whole]."""
+    axes = [axis for axis, (long, short) in enumerate(zip(whole, shape, strict=True), 1) if long != short]
+    return writer.append("ReduceMean", [signal, writer.whole("copies", *axes)], "mean", keepdims=1) if axes else signal

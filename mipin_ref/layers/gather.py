@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.axis_map import AxisMap, along, picking
+from mipin_ref.layers.axis_map import AxisMap, along, emit_along, picking
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import Cut, Flags, HostArray, Pick, States, Writer
+from mipin_ref.layers.kind import BackWriter, Cut, Flags, HostArray, Pick, States, Writer
 from mipin_ref.layers.leads import picked
 
 
@@ -40,6 +40,7 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     fires = False
     keeps_zero = True
     averages = True
+    no_way_back = None
     offset = None
     crops = False
     picks: tuple[Pick, ...]
@@ -82,6 +83,9 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
             index = writer.whole(f"index{axis}", *(int(i) for i in self.maps[axis].index[0]))
             writer.append("Gather", [source, index], output, axis=axis)
             source = output
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return emit_along(writer, signal, len(self.in_shape), {axis: one.mean for axis, one in self.maps.items()})
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return along(backend, signal, {axis: one.mean for axis, one in self.maps.items()})
@@ -127,6 +131,7 @@ class Where(Unweighted, KeepsAxes, Untrained):
     carries = True
     channels = None
     hands_on = True
+    no_way_back = None
     fires = False
     keeps_zero = True
     mask_set: HostArray
@@ -167,6 +172,10 @@ class Where(Unweighted, KeepsAxes, Untrained):
         else:
             others = writer.weight("fill", (self.fill * ~self.mask_set)[None])
         writer.append("Add", [kept, others], self.output)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        chosen = self.mask_set if slot == 0 else ~self.mask_set
+        return writer.append("Mul", [signal, writer.weight("kept", chosen[None])], "back")
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal * self._kept(backend, slot, signal.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.kind import Flags, HostArray, Layer, Mask, Recording, Shape, States
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Layer, Mask, Recording, Shape, States
 from mipin_ref.window import Window
 
 
@@ -168,6 +168,13 @@ class Stateful(Unweighted, group=True):
     @abstractmethod
     def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
         """The type of the state; values: that of recorded values."""
+
+    @abstractmethod
+    def emit_state(self, writer: BackWriter, slot: int) -> str:
+        """Write as ONNX what `emit_back` multiplies signals with, of recorded values, and return its name [n, ...].
+
+        A layer without a state is not asked.
+        """
 
 
 class Switched(Stateful, group=True):

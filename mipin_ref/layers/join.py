@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.gate import copied
+from mipin_ref.layers.gate import copied, emit_copied
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Flags, States, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, States, Writer
 from mipin_ref.layers.leads import of_copies
 
 
@@ -25,6 +25,7 @@ class _Join(Unweighted, KeepsAxes, Untrained, group=True):
     rearranges = False
     mixes = False
     channels = None
+    no_way_back = None
     fires = False
 
     def never_negative(self, inputs: bool) -> bool:
@@ -63,6 +64,9 @@ class Add(_Join):
     def emit(self, writer: Writer) -> None:
         writer.node("Sum")
 
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return emit_copied(writer, signal, self.out_shape, self.in_shapes[slot])
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return copied(backend, signal, self.in_shapes[slot], mean=True)
 
@@ -92,6 +96,11 @@ class Concat(_Join):
 
     def emit(self, writer: Writer) -> None:
         writer.node("Concat", axis=self.axis)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        part = self._part(slot)
+        ends = writer.whole("begin", part.start), writer.whole("end", part.stop), writer.whole("axis", self.axis)
+        return writer.append("Slice", [signal, *ends], "back")
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal[(slice(None),) * self.axis + (self._part(slot), ...)]

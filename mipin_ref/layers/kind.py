@@ -7,7 +7,7 @@ leaves open is an error where the class is defined, never a default.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -127,6 +127,51 @@ class Writer(Protocol):
         ...
 
 
+class BackWriter(Protocol):
+    """Takes the ONNX form of a layer's way back.
+
+    Both signals are rows of one tensor [2n, ...], the source signals first, then the attributions. What was recorded of
+    the samples has n rows. Whether a recorded value is made in the same graph or is an input of it, the layer cannot
+    tell.
+    """
+
+    def weight(self, role: str, value: npt.ArrayLike) -> str:
+        """Store a constant in the network's dtype and return its name."""
+        ...
+
+    def whole(self, role: str, *values: int) -> str:
+        """Store a vector of int64 and return its name."""
+        ...
+
+    def single(self, role: str, *values: float) -> str:
+        """Store a vector in single precision, as some operators ask for, and return its name."""
+        ...
+
+    def append(self, operator: str, inputs: Sequence[str], role: str, **attributes: Any) -> str:
+        """Append a node and return the name of its output; role: a word for it, which need not be the only one."""
+        ...
+
+    def block(self, form: Callable[[HostArray], HostArray]) -> str:
+        """The name of the fitted block of weights, as `form` makes it of its array: of each target's, if several."""
+        ...
+
+    def value(self, tensor: str) -> str:
+        """The name of a recorded value [n, ...]."""
+        ...
+
+    def ones(self, condition: str, role: str) -> str:
+        """Ones in the network's dtype where a condition holds, else zeros."""
+        ...
+
+    def state(self) -> str:
+        """The name of what `emit_state` wrote for the layer and its input."""
+        ...
+
+    def times(self, signal: str, factor: str, shape: Shape, made: Shape | None = None) -> str:
+        """Both signals [2n, *shape] times a factor [n, ...]: [2n, *made], by default of the signals' shape."""
+        ...
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layer(Wired):
     """One layer of a network, of a kind that answers what is asked of it.
@@ -233,6 +278,17 @@ class Layer(Wired):
         """Write the layer as ONNX."""
 
     @property
+    @abstractmethod
+    def no_way_back(self) -> str | None:
+        """Why `emit_back` cannot write the layer, as the end of a sentence; None where it can."""
+
+    @abstractmethod
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        """Write as ONNX how signals [2n, *out_shape] come back, and return the name of those at input `slot`
+        [2n, *in_shapes[slot]], before any weight a channel, intercept and mask.
+        """
+
+    @property
     def parameters(self) -> int:
         """How many numbers were trained."""
         return sum(array.size for array in self.arrays.values())
@@ -256,7 +312,7 @@ QUESTIONS = (
         "operations",
         "describe",
     ),
-    *("paths", "mask", "details", "forward", "emit", "leads"),
+    *("paths", "mask", "details", "forward", "emit", "no_way_back", "emit_back", "leads"),
 )
 """What every kind answers."""
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Switched, Untrained
-from mipin_ref.layers.kind import TAP, Flags, States, Writer
+from mipin_ref.layers.kind import TAP, BackWriter, Flags, States, Writer
 from mipin_ref.layers.leads import under_windows
+from mipin_ref.layers.switches import emit_switches, emit_unpool
 from mipin_ref.window import Window
 
 
@@ -33,6 +34,7 @@ class MaxPool(Switched, KeepsAxes, Untrained):
     carries = True
     channels = 1
     hands_on = False
+    no_way_back = None
     fires = False
     keeps_zero = True
     window: Window
@@ -60,6 +62,14 @@ class MaxPool(Switched, KeepsAxes, Untrained):
 
     def emit(self, writer: Writer) -> None:
         writer.node("MaxPool", ceil_mode=int(self.ceil_mode), **self.window.attributes)
+
+    def emit_state(self, writer: BackWriter, slot: int) -> str:
+        return emit_switches(
+            writer, self.input, self.output, self.window, self.in_shape, self.out_shape, self.ceil_mode
+        )
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return emit_unpool(writer, signal, self.window, self.in_shape, self.out_shape)
 
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         xp, locations = backend.xp, self.out_shape[1:]

@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Cut, Flags, Pick, States, Writer
+from mipin_ref.layers.kind import BackWriter, Cut, Flags, Pick, States, Writer
 
 
 class _Move(Unweighted, Untrained, group=True):
@@ -20,6 +20,7 @@ class _Move(Unweighted, Untrained, group=True):
     mixes = False
     carries = True
     channels = None
+    no_way_back = None
     fires = False
     keeps_zero = True
     room = 0
@@ -59,6 +60,9 @@ class Reshape(_Move):
     def emit(self, writer: Writer) -> None:
         writer.node("Reshape", writer.whole("shape", -1, *self.out_shape))
 
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Reshape", [signal, writer.whole("in shape", -1, *self.in_shape)], "back")
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return backend.xp.reshape(signal, (signal.shape[0], *self.in_shape))
 
@@ -95,6 +99,9 @@ class Transpose(_Move):
 
     def emit(self, writer: Writer) -> None:
         writer.node("Transpose", perm=self.perm)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Transpose", [signal], "back", perm=tuple(int(i) for i in np.argsort(self.perm)))
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return backend.xp.permute_dims(signal, tuple(int(i) for i in np.argsort(self.perm)))
@@ -152,6 +159,10 @@ class Slice(_Move, KeepsAxes):
         axes = writer.whole("axes", *range(1, len(self.begin) + 1))
         writer.node("Slice", writer.whole("begin", *self.begin), writer.whole("end", *self.end), axes)
 
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        behind = [n - e for n, e in zip(self.in_shape, self.end, strict=True)]
+        return writer.append("Pad", [signal, writer.whole("around", 0, *self.begin, 0, *behind)], "back")
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         whole = backend.zeros((signal.shape[0], *self.in_shape), signal.dtype)
         whole[self.box] = signal
@@ -197,6 +208,13 @@ class Pad(_Move, KeepsAxes):
     def emit(self, writer: Writer) -> None:
         pads = writer.whole("pads", 0, *self.begin, 0, *self.end)
         writer.node("Pad", pads, writer.weight("value", self.value))
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        ends = [b + n for b, n in zip(self.begin, self.in_shape, strict=True)]
+        axes = writer.whole("axes", *range(1, len(ends) + 1))
+        return writer.append(
+            "Slice", [signal, writer.whole("begin", *self.begin), writer.whole("end", *ends), axes], "back"
+        )
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal[self._inside]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isclose, prod
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.display import OneLine
 from mipin_ref.layers.groups import ElementWise, Stateful
-from mipin_ref.layers.kind import ELEMENT, HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.kind import ELEMENT, BackWriter, HostArray, Recording, Shape, States, Writer
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Norm(Stateful, ElementWise):
     mixes = True
     carries = False
     fires = False
+    no_way_back = None
     keeps_zero = False
     split: Shape
     over: tuple[int, ...]
@@ -175,6 +177,24 @@ class Norm(Stateful, ElementWise):
         restored = backend.xp.reshape(signal, (signal.shape[0], *self.split)) * states[self.output]
         return backend.xp.reshape(restored, signal.shape)
 
+    def emit_state(self, writer: BackWriter, slot: int) -> str:
+        """The divisor [n, *state_shape]."""
+        source = writer.value(self.input)
+        if self.split != self.in_shape:
+            source = writer.append("Reshape", [source, writer.whole("split shape", -1, *self.split)], "split")
+        return self._emit_divisor(writer, self._emit_centred(writer, source))
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        if not self.restores:
+            return signal
+        regrouped = self.split != self.in_shape
+        if regrouped:
+            signal = writer.append("Reshape", [signal, writer.whole("split shape", -1, *self.split)], "split")
+        signal = writer.times(signal, writer.state(), self.split)
+        if not regrouped:
+            return signal
+        return writer.append("Reshape", [signal, writer.whole("shape", -1, *self.in_shape)], "back")
+
     def emit(self, writer: Writer) -> None:
         scaled, shifted = bool(np.any(self.scale != 1)), bool(np.any(self.shift != 0))
         regrouped = self.split != self.in_shape
@@ -199,32 +219,63 @@ class Norm(Stateful, ElementWise):
     def _emit_normed(self, writer: Writer, source: str, output: str) -> None:
         """Nodes for z / divisor."""
         one, rank = self.divisor, len(self.split)
-        mean = isclose(one.factor * self.count, 1.0, rel_tol=1e-12)
-        if self.centred and mean and one == Divisor(factor=one.factor, epsilon=one.epsilon) and one.epsilon:
+        if self.centred and self._averages and one == Divisor(factor=one.factor, epsilon=one.epsilon) and one.epsilon:
             axis = min(self.over)
             if self.over == tuple(range(axis, rank + 1)):
                 ones = writer.weight("ones", np.ones(self.split[axis - 1 :]))
                 writer.append("LayerNormalization", [source, ones], output, axis=axis, epsilon=one.epsilon)
                 return
-        over = writer.whole("over", *self.over)
+        z = self._emit_centred(_Named(writer), source)
+        writer.append("Div", [z, self._emit_divisor(_Named(writer), z)], output)
 
-        def step(operator: str, role: str, *inputs: str, **attributes: Any) -> str:
-            name = writer.inner(role)
-            writer.append(operator, inputs, name, **attributes)
-            return name
+    def _emit_centred(self, writer: _Steps, source: str) -> str:
+        if not self.centred:
+            return source
+        mean = writer.append("ReduceMean", [source, writer.whole("over", *self.over)], "mean", keepdims=1)
+        return writer.append("Sub", [source, mean], "centred")
 
-        z = source
-        if self.centred:
-            z = step("Sub", "centred", source, step("ReduceMean", "mean", source, over, keepdims=1))
-        size = step("Abs", "absolute", z) if one.order == 1 else step("Mul", "squared", z, z)
-        size = step("ReduceMean" if mean else "ReduceSum", "size", size, over, keepdims=1)
+    def _emit_divisor(self, writer: _Steps, z: str) -> str:
+        """Nodes for the divisor of z."""
+        one, over = self.divisor, writer.whole("over", *self.over)
+        mean = self._averages
+        size = writer.append("Abs", [z], "absolute") if one.order == 1 else writer.append("Mul", [z, z], "squared")
+        size = writer.append("ReduceMean" if mean else "ReduceSum", [size, over], "size", keepdims=1)
         if not mean and one.factor != 1:
-            size = step("Mul", "weighted", size, writer.weight("factor", one.factor))
+            size = writer.append("Mul", [size, writer.weight("factor", one.factor)], "weighted")
         if one.epsilon:
-            size = step("Add", "lifted", size, writer.weight("epsilon", one.epsilon))
-        root = size if one.order == 1 else step("Sqrt", "root", size)
+            size = writer.append("Add", [size, writer.weight("epsilon", one.epsilon)], "lifted")
+        root = size if one.order == 1 else writer.append("Sqrt", [size], "root")
         if one.floor:
-            root = step("Max", "floored", root, writer.weight("floor", one.floor))
-        if one.offset:
-            root = step("Add", "moved", root, writer.weight("offset", one.offset))
-        writer.append("Div", [z, root], output)
+            root = writer.append("Max", [root, writer.weight("floor", one.floor)], "floored")
+        return writer.append("Add", [root, writer.weight("offset", one.offset)], "moved") if one.offset else root
+
+    @property
+    def _averages(self) -> bool:
+        """Whether the sum times the factor is a mean."""
+        return isclose(self.divisor.factor * self.count, 1.0, rel_tol=1e-12)
+
+
+class _Steps(Protocol):
+    """What the nodes of a divisor are written with, forward and on the way back."""
+
+    def weight(self, role: str, value: npt.ArrayLike) -> str: ...
+    def whole(self, role: str, *values: int) -> str: ...
+    def append(self, operator: str, inputs: Sequence[str], role: str, **attributes: Any) -> str: ...
+
+
+@dataclass(frozen=True)
+class _Named(OneLine):
+    """A layer's writer that names the outputs of nodes by their roles."""
+
+    writer: Writer
+
+    def weight(self, role: str, value: npt.ArrayLike) -> str:
+        return self.writer.weight(role, value)
+
+    def whole(self, role: str, *values: int) -> str:
+        return self.writer.whole(role, *values)
+
+    def append(self, operator: str, inputs: Sequence[str], role: str, **attributes: Any) -> str:
+        name = self.writer.inner(role)
+        self.writer.append(operator, inputs, name, **attributes)
+        return name

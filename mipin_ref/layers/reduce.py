@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import Flags, HostArray, States, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +36,7 @@ class Reduce(Unweighted, Linear, KeepsAxes, Untrained):
     fires = False
     keeps_zero = False
     averages = True
+    no_way_back = None
     offset = None
     over: tuple[int, ...]
     total: bool
@@ -64,6 +65,9 @@ class Reduce(Unweighted, Linear, KeepsAxes, Untrained):
 
     def emit(self, writer: Writer) -> None:
         writer.node("ReduceSum" if self.total else "ReduceMean", writer.whole("over", *self.over), keepdims=1)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Expand", [signal, writer.whole("expanded", 1, *self.in_shape)], "back")
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return backend.xp.broadcast_to(signal, (signal.shape[0], *self.in_shape))

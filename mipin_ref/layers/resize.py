@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.axis_map import AxisMap, along
+from mipin_ref.layers.axis_map import AxisMap, along, emit_along
 from mipin_ref.layers.groups import KeepsAxes, Linear, Untrained, Unweighted
-from mipin_ref.layers.kind import Flags, HostArray, States, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, States, Writer
 from mipin_ref.layers.leads import resized
 
 MODES = ("nearest", "linear")
@@ -49,6 +49,7 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     fires = False
     keeps_zero = False
     averages = True
+    no_way_back = None
     offset = None
     mode: str
     coordinates: str
@@ -104,6 +105,9 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
         batch = shape
         writer.append("Concat", [batch, writer.whole("sample", *self.out_shape)], sizes, axis=0)
         writer.append("Resize", [self.input, "", "", sizes], self.output, **options)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return emit_along(writer, signal, len(self.in_shape), {axis: one.mean for axis, one in self.maps.items()})
 
     @staticmethod
     def _single(writer: Writer, scales: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import ElementWise, Untrained, Unweighted
-from mipin_ref.layers.kind import ELEMENT, States, Writer
+from mipin_ref.layers.kind import ELEMENT, BackWriter, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,6 +32,7 @@ class ResponseNorm(Unweighted, ElementWise, Untrained):
     carries = True
     channels = None
     fires = False
+    no_way_back = None
     keeps_zero = True
     options: Mapping[str, float | int] = field(default_factory=dict)
 
@@ -55,6 +56,9 @@ class ResponseNorm(Unweighted, ElementWise, Untrained):
 
     def emit(self, writer: Writer) -> None:
         writer.node("LRN", **self.options)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return signal
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal

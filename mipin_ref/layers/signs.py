@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.gate import copied
+from mipin_ref.layers.gate import copied, emit_copied
 from mipin_ref.layers.groups import KeepsAxes, Untrained, Unweighted
-from mipin_ref.layers.kind import Flags, States, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, States, Writer
 from mipin_ref.layers.leads import of_copies
 
 
@@ -26,6 +26,7 @@ class _Signed(Unweighted, KeepsAxes, Untrained, group=True):
     carries = False
     channels = None
     hands_on = True
+    no_way_back = None
     fires = False
 
     def never_negative(self, inputs: bool) -> bool:
@@ -60,6 +61,9 @@ class Negative(_Signed):
     def emit(self, writer: Writer) -> None:
         writer.node("Neg")
 
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Neg", [signal], "back")
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return -signal
 
@@ -81,6 +85,10 @@ class Difference(_Signed):
 
     def emit(self, writer: Writer) -> None:
         writer.node("Sub")
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        turned = writer.append("Neg", [signal], "turned") if slot else signal
+        return emit_copied(writer, turned, self.out_shape, self.in_shapes[slot])
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return copied(backend, self.turned(signal, slot), self.in_shapes[slot], mean=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Located, Part
-from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Shape, Writer
 from mipin_ref.window import Window
 
 
@@ -33,6 +33,7 @@ class TokenDense(Located, KeepsAxes):
     carries = False
     fires = False
     keeps_zero = False
+    no_way_back = None
     averages = False
     output_axis = 1
     room = 0
@@ -97,6 +98,16 @@ class TokenDense(Located, KeepsAxes):
             writer.append("Transpose", [made], product, perm=back)
         if bias is not None:
             writer.append("Add", [product, bias], self.output)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        last = len(self.in_shape)
+        if self.axis == last:
+            return writer.append("MatMul", [signal, writer.block(lambda block: block.T)], "back")
+        if self.axis == last - 1:
+            return writer.append("MatMul", [writer.block(lambda block: block), signal], "back")
+        turned = writer.append("Transpose", [signal], "turned", perm=_to_last(self.axis, last))
+        made = writer.append("MatMul", [turned, writer.block(lambda block: block.T)], "made")
+        return writer.append("Transpose", [made], "back", perm=_from_last(self.axis, last))
 
     def block_shape(self, *, column: bool) -> Shape:
         return self.weight.shape

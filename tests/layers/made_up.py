@@ -12,6 +12,7 @@ import mipin_ref as mr
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers import Dense, Layer, Reshape, States, Unweighted, Writer
 from mipin_ref.layers.groups import ElementWise, Untrained
+from mipin_ref.layers.kind import BackWriter
 
 SHAPE = (3, 4, 4)
 
@@ -53,6 +54,13 @@ class Negation(Unweighted, ElementWise, Untrained):
 
     def emit(self, writer: Writer) -> None:
         writer.node("Neg")
+
+    @property
+    def no_way_back(self) -> str | None:
+        return None
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return writer.append("Neg", [signal], "back")
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return -signal

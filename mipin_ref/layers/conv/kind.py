@@ -10,9 +10,10 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv.adjoint import adjoint_bytes, conv_adjoint
+from mipin_ref.layers.conv.emit_adjoint import emit_adjoint
 from mipin_ref.layers.conv.forward import conv_forward
 from mipin_ref.layers.groups import KeepsAxes, Located
-from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Shape, Writer
 from mipin_ref.layers.leads import of_groups, under_windows
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
@@ -36,6 +37,7 @@ class Conv(Located, KeepsAxes):
     hands_on = False
     fires = False
     keeps_zero = False
+    no_way_back = None
     averages = False
     output_axis = 0
     weight: HostArray
@@ -77,6 +79,10 @@ class Conv(Located, KeepsAxes):
         del geometry["kernel_shape"]
         constants = writer.weight("weight", self.weight), writer.weight("bias", self.bias)
         writer.node("Conv", *constants, group=self.groups, **geometry)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        sizes = self.weight.shape, self.out_shape[1:], self.in_shape[1:]
+        return emit_adjoint(writer, signal, self.window, self.groups, *sizes)
 
     def block_shape(self, *, column: bool) -> Shape:
         return self.weight.shape

@@ -13,11 +13,12 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.conv.adjoint import conv_adjoint
+from mipin_ref.layers.conv.emit_adjoint import emit_conv
 from mipin_ref.layers.conv.forward import conv_forward, forward_bytes
 from mipin_ref.layers.conv.kind import THIN
 from mipin_ref.layers.conv.subsampled import AxisPart, axis_parts, locations_of, taps_of, window_of
 from mipin_ref.layers.groups import KeepsAxes, Located, Part
-from mipin_ref.layers.kind import Flags, HostArray, Shape, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Shape, Writer
 from mipin_ref.layers.leads import of_groups, spread_to
 from mipin_ref.layers.padding import padded
 from mipin_ref.window import Window
@@ -42,6 +43,7 @@ class ConvTranspose(Located, KeepsAxes):
     hands_on = False
     fires = False
     keeps_zero = False
+    no_way_back = None
     averages = False
     output_axis = 1
     weight: HostArray
@@ -86,6 +88,9 @@ class ConvTranspose(Located, KeepsAxes):
         more = tuple(n - (r - b - f) for n, r, b, f in cropped)
         constants = writer.weight("weight", self.weight), writer.weight("bias", self.bias)
         writer.node("ConvTranspose", *constants, group=self.groups, output_padding=more, **geometry)
+
+    def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
+        return emit_conv(writer, signal, self.window, self.groups, self.out_shape[1:], self.in_shape[1:])
 
     def block_shape(self, *, column: bool) -> Shape:
         return self.weight.shape

@@ -1,0 +1,117 @@
+"""How well an explainer agrees with this package on some samples, and when that is not enough to write it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.attribution import Attribution
+from mipin_ref.errors import UnsupportedModel
+from mipin_ref.export.asked import Asked
+from mipin_ref.export.maps import map_size
+from mipin_ref.export.pixels import Pixels
+from mipin_ref.graph.run_explainer import RunExplainer
+from mipin_ref.report.saliency import saliency
+
+Floats = npt.NDArray[np.floating[Any]]
+
+EXACT, CLOSE, HALF = 1e-4, 0.999, 0.99
+"""The largest error, as a share of the largest value, up to which an explainer is written; the least correlation in
+single precision, which is what is asked where errors may be larger because masks flip; and with weights in half."""
+LIKE = 1e-4
+"""The error, as a share of the largest value, within which an entry counts as equal."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """error: the largest difference as a share of the largest value; correlation; within: the share of entries that
+    differ by at most LIKE of the largest value; the worst of all outputs and targets.
+    """
+
+    samples: int
+    targets: int
+    error: float
+    correlation: float
+    within: float
+
+    def as_record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"largest error {self.error:.1e} of the largest value, correlation {self.correlation:.6f}, "
+            f"{self.within:.2%} of the entries within {LIKE:g}"
+        )
+
+
+def compared(found: Floats, expected: Floats) -> tuple[float, float, float]:
+    """Largest error, correlation, and share of entries within LIKE, of arrays of one shape."""
+    largest = float(np.max(np.abs(expected), initial=0.0))
+    if not largest:
+        error = float(np.max(np.abs(found), initial=0.0))
+        return error, 1.0 if error == 0 else 0.0, float(np.mean(found == 0))
+    off = np.abs(np.asarray(found, np.float64) - expected) / largest
+    a, b = (np.asarray(one, np.float64).ravel() / largest for one in (found, expected))
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(off.max()), float(a @ b / norms) if norms else 0.0, float(np.mean(off <= LIKE))
+
+
+def expected_outputs(asked: Asked, result: Attribution) -> dict[str, Floats]:
+    """What the explainer is to tell, by output, of one target."""
+    expected = {
+        "logit": result.output,
+        "source": result.source,
+        "attribution": result.attribution,
+        "contribution": result.contribution,
+    }
+    size = map_size(asked)
+    if size is not None:
+        expected["map"] = saliency(result, size=size)
+    return expected
+
+
+def measured(model: bytes, asked: Asked, pixels: Pixels | None, x: Floats, *, optimised: bool, input: str) -> Agreement:
+    """Run an explainer on samples x [n, *input_shape], for at most MOST targets, and compare with this package."""
+    run = RunExplainer(model, optimised=optimised)
+    worst: list[tuple[float, float, float]] = []
+    given: Floats | npt.NDArray[np.uint8] = np.ascontiguousarray(x, asked.net.dtype)
+    if pixels is not None:
+        given = pixels.of_inputs(x)
+        x = pixels.to_inputs(given)
+    several = len(asked.inverses) > 1
+    some = asked.inverses if len(asked.inverses) <= MOST else [asked.inverses[i] for i in picked(len(asked.inverses))]
+    for inverse in some:
+        feed: Mapping[str, Any] = {input: given} | ({"target": np.int64(inverse.target)} if several else {})
+        outputs = run(feed)
+        expected = expected_outputs(asked, inverse.attribute(x, at=asked.tensor))
+        worst += [compared(outputs[name], value) for name, value in expected.items()]
+    return Agreement(
+        len(x),
+        len(some),
+        max(error for error, _, _ in worst),
+        min(correlation for _, correlation, _ in worst),
+        min(within for _, _, within in worst),
+    )
+
+
+MOST = 4
+"""Targets that a check runs."""
+
+
+def picked(count: int) -> list[int]:
+    """Some targets of many, first and last among them."""
+    return sorted({round(float(place)) for place in np.linspace(0, count - 1, MOST)})
+
+
+def insist(exact: Agreement, *, half: bool) -> None:
+    """Raises UnsupportedModel where an explainer without optimisation is too far from this package."""
+    fits = exact.correlation >= HALF if half else exact.error <= EXACT or exact.correlation >= CLOSE
+    if not fits:
+        raise UnsupportedModel(
+            f"the exported explainer does not agree with this package ({exact}), so nothing was written; explain a "
+            "tensor nearer to the logits, option 'at'" + (", or leave weights in single precision" if half else "")
+        )

@@ -1,0 +1,180 @@
+"""`mr.export`: a fitted inverse as an ONNX file that explains by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mipin_ref.data.calibration import samples_like
+from mipin_ref.data.presets import preprocessing_of
+from mipin_ref.data.seen import Seen
+from mipin_ref.display import OneLine
+from mipin_ref.errors import InvalidData, shown
+from mipin_ref.export.agreement import Agreement, insist, measured
+from mipin_ref.export.asked import Asked, asked
+from mipin_ref.export.explainer import Explainer
+from mipin_ref.export.pixels import Pixels
+from mipin_ref.files import check_writable, written_whole
+from mipin_ref.reading import path_of
+
+FORMAT = "mipin-explainer 1"
+CHECKED = 16
+"""Samples that are compared, at most, and that are drawn where none are given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exported(OneLine):
+    """path: of the file; bytes: its size; opset: of its operators; exact, optimised: agreement with this package
+    without and with onnxruntime's optimisations.
+    """
+
+    path: Path
+    bytes: int
+    opset: int
+    exact: Agreement
+    optimised: Agreement
+
+
+def export(
+    inverse: Any,
+    path: str | PathLike[str],
+    *,
+    at: str | None = None,
+    targets: Any = None,
+    preprocess: Any = None,
+    half: bool = False,
+    check: Any = None,
+    class_names: Sequence[str] | None = None,
+) -> Exported:
+    """Write the explainer of an inverse as one ONNX file of standard operators, which needs this package no more.
+
+    inverse: one, or several of one network, as `fit` gives them: the file then has a second input, `target`; at: the
+    tensor that it explains, on the inverses' way; targets: those of the inverses that it takes, a list; preprocess: the
+    file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
+    Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
+    with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
+    calibration data; class_names: of all logits, to be kept in the file.
+    Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
+    tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
+    file does not have gives values that are no numbers (NaN).
+    Raises InvalidData for inverses that do not belong together, UnsupportedModel for a network with layers whose way
+    back cannot be written, and where the file would not agree with this package; nothing is written then.
+    """
+    target_path = path_of(path)
+    check_writable(target_path)
+    wanted = asked(inverse, at, targets)
+    names = _checked_names(class_names, wanted)
+    if not isinstance(half, bool):
+        raise InvalidData(f"export: half must be True or False, not {shown(half)}")
+    pixels = _pixels(wanted, preprocess)
+    x = _samples(wanted, check)
+    explainer = Explainer(wanted, pixels, half=half)
+    draft = explainer.document.finished({}, "")
+    exact, optimised = (
+        measured(draft, wanted, pixels, x, optimised=optimised, input=explainer.input) for optimised in (False, True)
+    )
+    insist(exact, half=half)
+    said = _said(wanted, pixels, names, exact, optimised, half=half)
+    model = explainer.document.finished(said, _description(wanted))
+    with written_whole(target_path) as file:
+        file.write(model)
+    return Exported(target_path, len(model), explainer.document.opset, exact, optimised)
+
+
+def _pixels(wanted: Asked, preprocess: Any) -> Pixels | None:
+    chosen = preprocessing_of(preprocess)
+    if chosen is None:
+        return None
+    known = wanted.preprocessing
+    if known is not None and known.changes_values and not known.does_as(chosen):
+        raise InvalidData(
+            f"export: the inverses were fitted on data of another preprocessing ({known.describe()}) than option "
+            f"'preprocess' asks for ({chosen.describe()})"
+        )
+    if wanted.net.reads is not None:
+        raise InvalidData("export: the network reads integers, not pixels; leave option 'preprocess' out")
+    return Pixels.of(wanted.net, chosen)
+
+
+def _samples(wanted: Asked, check: Any) -> Any:
+    """Up to CHECKED samples [n, *input_shape]."""
+    first = wanted.inverses[0]
+    if check is None:
+        return _drawn(first.seen, wanted)
+    data = samples_like(first.calibration, check, whole=wanted.net.whole, inputs=wanted.net.inputs)
+    if not len(data):
+        raise InvalidData("export: option 'check' holds no sample")
+    return data[: min(len(data), CHECKED)]
+
+
+def _drawn(seen: Seen, wanted: Asked) -> Any:
+    """Samples within the range of every channel of the calibration data, from a fixed seed."""
+    shape = wanted.net.input_shape
+    rng = np.random.default_rng(0)
+    low, high = (_spread(one, seen, shape) for one in (seen.low, seen.high))
+    share = rng.random((CHECKED, *shape))
+    return (low + share * (high - low)).astype(wanted.net.dtype)
+
+
+def _spread(values: Any, seen: Seen, shape: tuple[int, ...]) -> Any:
+    """A number a channel as an array that broadcasts to a sample."""
+    if seen.axis is None:
+        return np.repeat(values, seen.each).reshape(shape)
+    placed = [1] * len(shape)
+    placed[seen.axis - 1] = len(values)
+    return values.reshape(placed)
+
+
+def _checked_names(names: Any, wanted: Asked) -> list[str] | None:
+    known = list(wanted.net.labels) or None if names is None else names
+    if known is None:
+        return None
+    if isinstance(known, str) or not isinstance(known, Sequence) or not all(isinstance(one, str) for one in known):
+        raise InvalidData(f"export: class_names must be a list of names, not {shown(names)}")
+    if len(known) != wanted.net.classes:
+        raise InvalidData(f"export: there are {len(known)} class names for {wanted.net.classes} classes")
+    return list(known)
+
+
+def _said(
+    wanted: Asked, pixels: Pixels | None, names: list[str] | None, exact: Agreement, optimised: Agreement, *, half: bool
+) -> dict[str, str]:
+    """The metadata: plain text and JSON."""
+    net, first = wanted.net, wanted.inverses[0]
+    preprocessing = first.preprocessing if pixels is None else pixels.preprocessing
+    told: dict[str, Any] = {
+        "targets": [first.net.target(one) for one in wanted.targets],
+        "options": asdict(first.options),
+        "samples": [one.samples for one in wanted.inverses],
+        "class_names": names,
+        "preprocessing": None if preprocessing is None else preprocessing.as_record(),
+        "pixels": pixels is not None,
+        "half": half,
+        "agreement": {"exact": exact.as_record(), "optimised": optimised.as_record()},
+    }
+    plain = {
+        "format": FORMAT,
+        "version": version("mipin_ref"),
+        "model_sha256": first.net.sha256,
+        "output": net.output,
+        "head": net.head or "",
+        "tensor": wanted.tensor,
+    }
+    return {f"mipin.{name}": value for name, value in plain.items()} | {
+        f"mipin.{name}": json.dumps(value) for name, value in told.items()
+    }
+
+
+def _description(wanted: Asked) -> str:
+    several = len(wanted.inverses) > 1
+    return (
+        f"MIP-IN explainer of output {wanted.net.output!r} at tensor {wanted.tensor!r}: logits, logit, source, "
+        "attribution, contribution, map" + ("; input target is an index into the logits" if several else "")
+    )

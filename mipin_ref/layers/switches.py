@@ -1,0 +1,132 @@
+"""The switches of a max-pool written as ONNX, by operators that every runtime has: neither MaxUnpool nor Indices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mipin_ref.layers.conv.emit_adjoint import emit_spread
+from mipin_ref.layers.kind import BackWriter, Shape
+from mipin_ref.window import Window
+
+LOWEST = float(np.finfo(np.float32).min)
+"""What stands around a map: no value is smaller."""
+
+
+def tiles(window: Window) -> bool:
+    """Whether the windows lie side by side, without gaps or overlaps."""
+    return window.kernel == window.strides and set(window.dilations) == {1}
+
+
+def emit_switches(
+    writer: BackWriter, source: str, pooled: str, window: Window, in_shape: Shape, out_shape: Shape, ceil_mode: bool
+) -> str:
+    """Ones where a window took its value from, the first of equals, else zeros.
+
+    Of windows that tile the map [n, *in_shape], of others [n, C, taps, *map], the taps in C order.
+    """
+    x, most = writer.value(source), writer.value(pooled)
+    if tiles(window):
+        return _tiled(writer, x, most, window, in_shape, out_shape, ceil_mode)
+    locations, taps = out_shape[1:], window.taps
+    whole = window.padded(locations, in_shape[1:])
+    behind = [w - b - n for w, b, n in zip(whole, window.begin, in_shape[1:], strict=True)]
+    around = writer.whole("around", 0, 0, *window.begin, 0, 0, *behind)
+    canvas = writer.append("Pad", [x, around, writer.weight("lowest", LOWEST)], "canvas")
+    axes, strides = writer.whole("map axes", *range(2, 2 + len(locations))), writer.whole("strides", *window.strides)
+    place = writer.whole("tap axis", 2)
+    parts = []
+    for tap, offset in enumerate(window.offsets):
+        cut = window.spread(offset, locations)
+        begin, end = (
+            writer.whole(f"{role} {tap}", *where)
+            for role, where in (("from", [c.start for c in cut]), ("to", [c.stop for c in cut]))
+        )
+        taken = writer.append("Slice", [canvas, begin, end, axes, strides], f"tap {tap}")
+        parts.append(writer.append("Unsqueeze", [taken, place], f"one tap {tap}"))
+    values = writer.append("Concat", parts, "taps", axis=2)
+    equal = writer.append("Equal", [values, writer.append("Unsqueeze", [most, place], "most")], "equal")
+    ramp = writer.weight("ramp", np.arange(taps, 0, -1.0).reshape(1, 1, -1, *(1,) * len(locations)))
+    ranked = writer.append("Mul", [writer.ones(equal, "equals"), ramp], "ranked")
+    best = writer.append("ReduceMax", [ranked, place], "best", keepdims=1)
+    return writer.ones(writer.append("Equal", [ranked, best], "first"), "switches")
+
+
+def emit_unpool(writer: BackWriter, signal: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
+    """Write `unpool` as ONNX with the state of `emit_switches`: signals [2n, *out_shape] -> [2n, *in_shape]."""
+    locations = out_shape[1:]
+    if tiles(window):
+        return writer.times(_upsampled(writer, signal, window, in_shape, out_shape), writer.state(), in_shape)
+    taps = window.taps
+    place = writer.whole("tap axis", 2)
+    values = writer.append("Unsqueeze", [signal, place], "values")
+    whole = (in_shape[0], taps, *locations)
+    put = writer.times(values, writer.state(), (in_shape[0], 1, *locations), whole)
+    one_hot = np.eye(taps).reshape(taps, 1, *window.kernel)
+    back = _spread(writer, put, "signal", one_hot, window, in_shape, out_shape)
+    if not window.overlapping:
+        return back
+    count = _spread(writer, writer.state(), "count", one_hot, window, in_shape, out_shape)
+    share = writer.append(
+        "Reciprocal", [writer.append("Max", [count, writer.weight("one", 1.0)], "at least one")], "share"
+    )
+    return writer.times(back, share, in_shape)
+
+
+def _spread(
+    writer: BackWriter, values: str, role: str, one_hot: object, window: Window, in_shape: Shape, out_shape: Shape
+) -> str:
+    """Values of taps [k, C, taps, *map], each where its tap lies, summed [k, *in_shape]."""
+    size, locations = in_shape[1:], out_shape[1:]
+    lone = writer.append("Reshape", [values, writer.whole("a map each", -1, window.taps, *locations)], f"{role} maps")
+    kernel = writer.weight("one-hot", one_hot)  # type: ignore[arg-type]
+    spread = emit_spread(writer, lone, kernel, window, locations, size)
+    return writer.append("Reshape", [spread, writer.whole("in shape", -1, *in_shape)], f"{role} back")
+
+
+def _tiled(
+    writer: BackWriter, x: str, most: str, window: Window, in_shape: Shape, out_shape: Shape, ceil_mode: bool
+) -> str:
+    size = in_shape[1:]
+    wide = _upsampled(writer, most, window, in_shape, out_shape)
+    equal = writer.ones(writer.append("Equal", [x, wide], "equal"), "equals")
+    taps = np.zeros(size)
+    for axis, (length, begin) in enumerate(zip(size, window.begin, strict=True)):
+        along = (np.arange(length) + begin) % window.kernel[axis]
+        taps = taps * window.kernel[axis] + along.reshape((-1,) + (1,) * (len(size) - 1 - axis))
+    ranked = writer.append("Mul", [equal, writer.weight("ramp", (window.taps - taps)[None, None])], "ranked")
+    best = writer.append("MaxPool", [ranked], "best", ceil_mode=int(ceil_mode), **_geometry(window))
+    first = _upsampled(writer, best, window, in_shape, out_shape)
+    return writer.ones(writer.append("Equal", [ranked, first], "first"), "switches")
+
+
+def _geometry(window: Window) -> dict[str, object]:
+    return {role: value for role, value in window.attributes.items() if role != "dilations"}
+
+
+def _upsampled(writer: BackWriter, values: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
+    """Values [k, *out_shape] at all locations under their windows [k, *in_shape], zero where there is none."""
+    size = in_shape[1:]
+    scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in window.strides))
+    wide = writer.append(
+        "Resize",
+        [values, "", scales],
+        "wide",
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    reached = [j * s - b for j, s, b in zip(out_shape[1:], window.strides, window.begin, strict=True)]
+    rank = len(size)
+    if any(window.begin) or any(r > n for r, n in zip(reached, size, strict=True)):
+        begin = writer.whole("inside from", *window.begin)
+        ends = [b + min(r, n) for b, r, n in zip(window.begin, reached, size, strict=True)]
+        wide = writer.append(
+            "Slice",
+            [wide, begin, writer.whole("inside to", *ends), writer.whole("map axes", *range(2, 2 + rank))],
+            "inside",
+        )
+    missing = [max(0, n - r) for r, n in zip(reached, size, strict=True)]
+    if any(missing):
+        around = writer.whole("behind", *(0,) * (2 + rank), 0, 0, *missing)
+        wide = writer.append("Pad", [wide, around], "whole")
+    return wide
