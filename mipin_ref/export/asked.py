@@ -11,8 +11,9 @@ from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.merged import refusal
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.plan import Plan, Step, network_for
+from mipin_ref.inverse.plan import Plan, Step
 
 MOST_TARGETS = 1 << 16
 
@@ -20,13 +21,16 @@ MOST_TARGETS = 1 << 16
 @dataclass(frozen=True, eq=False)
 class Asked(OneLine):
     """inverses: of the targets, in their order; tensor: that is explained; steps: from the logits down to it; net: the
-    network whose layers take signals back as the options say.
+    network; part: of it what the targets face, which ends at a tensor of which they are entries; places: their indices
+    there.
     """
 
     inverses: tuple[Inverse, ...]
     tensor: str
     steps: tuple[Step, ...]
     net: Network
+    part: Network
+    places: tuple[int, ...]
 
     @property
     def plan(self) -> Plan:
@@ -56,7 +60,8 @@ def asked(given: Any, at: str | None, targets: Any) -> Asked:
     _refuse(steps)
     if (why := refusal(first.net)) is not None:
         raise UnsupportedModel(f"the network cannot be written into an explainer: {why}")
-    return Asked(tuple(inverses), tensor, steps, network_for(first.net, first.options))
+    faced = [facing(one.net, one.target) for one in inverses]
+    return Asked(tuple(inverses), tensor, steps, first.net, faced[0][0], tuple(place for _, place in faced))
 
 
 def _listed(given: Any) -> list[Inverse]:
@@ -108,7 +113,8 @@ def _alike(first: Inverse, other: Inverse) -> None:
     one, two = first.preprocessing, other.preprocessing
     if (one is None) != (two is None) or (one is not None and two is not None and not one.does_as(two)):
         raise InvalidData("export: the inverses were fitted on data of different preprocessing; fit them alike")
-    if [step.tensor for step in first.plan.steps] != [step.tensor for step in other.plan.steps]:
+    one_way, other_way = ([plan.logits, *(step.tensor for step in plan.steps)] for plan in (first.plan, other.plan))
+    if one_way != other_way:
         raise InvalidData(
             f"export: targets {first.net.target(first.target)} and {first.net.target(other.target)} depend on "
             "different tensors of the network; export them apart"

@@ -15,20 +15,22 @@ TARGET = "target"
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """targets: indices into the logits; place: the name of the position of the chosen one among them, and known: of a
-    number that is 1 where the target is one of them, else not a number; both empty where there is one target.
+    """targets: indices into the logits; places: into the tensor that they are entries of; place: the name of the
+    position of the chosen one among them, and known: of a number that is 1 where the target is one of them, else not a
+    number; both empty where there is one target.
     """
 
     document: Document
     targets: tuple[int, ...]
+    places: tuple[int, ...]
     place: str = ""
     known: str = ""
 
     @classmethod
-    def of(cls, document: Document, targets: tuple[int, ...]) -> Chosen:
+    def of(cls, document: Document, targets: tuple[int, ...], places: tuple[int, ...]) -> Chosen:
         """With an input `target` where there are several."""
         if len(targets) == 1:
-            return cls(document, targets)
+            return cls(document, targets, places)
         document.input(TARGET, np.dtype(np.int64), ())
         add = document.append
         given = add("Cast", [TARGET], document.fresh("target/number"), to=document.element)
@@ -38,7 +40,7 @@ class Chosen:
         place = add("ArgMax", [ones], document.fresh("target/place"), axis=0, keepdims=0)
         any_ = add("ReduceMax", [ones], document.fresh("target/any"), keepdims=0)
         # 1 / 1, or 0 / 0 for a target that is none of them.
-        return cls(document, targets, place, add("Div", [any_, any_], document.fresh("target/valid")))
+        return cls(document, targets, places, place, add("Div", [any_, any_], document.fresh("target/valid")))
 
     def weight(self, role: str, values: Sequence[HostArray]) -> str:
         """An array of the target; stored once where it is the same for all."""
@@ -60,7 +62,7 @@ class Chosen:
     def one_hot(self, column: str, classes: int) -> str:
         """The logit [n, 1] in its place, zeros elsewhere [n, C]."""
         document = self.document
-        rows = [np.eye(1, classes, target) for target in self.targets]
+        rows = [np.eye(1, classes, place) for place in self.places]
         return document.append("Mul", [column, self.weight("seed/place", rows)], document.fresh("seed/one-hot"))
 
     def told(self, values: str, output: str) -> str:
@@ -72,6 +74,6 @@ class Chosen:
     def _index(self) -> str:
         document = self.document
         if not self.place:
-            return document.constant("target/index", np.array(self.targets[0], np.int64))
-        indices = document.constant("target/indices", np.array(self.targets, np.int64))
+            return document.constant("target/index", np.array(self.places[0], np.int64))
+        indices = document.constant("target/indices", np.array(self.places, np.int64))
         return document.append("Gather", [indices, self.place], document.fresh("target/index"), axis=0)

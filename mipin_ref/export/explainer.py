@@ -30,10 +30,11 @@ class Explainer:
         self._masks: dict[tuple[str, bool], str] = {}
         self._states: dict[tuple[str, int], str] = {}
         net = asked.net
-        self._value = {name: self.document.tensor(name) for name in net.shapes}
+        self._shapes = net.shapes | asked.part.shapes
+        self._value = {name: self.document.tensor(name) for name in self._shapes}
         self._add_input(pixels)
         self._add_forward()
-        self._chosen = Chosen.of(self.document, asked.targets)
+        self._chosen = Chosen.of(self.document, asked.targets, asked.places)
         signal = self._descended()
         self._add_outputs(signal)
 
@@ -53,23 +54,23 @@ class Explainer:
 
     def _add_forward(self) -> None:
         plan, steps, net, document = self.asked.plan, self.asked.steps, self.asked.net, self.document
-        read = {self.asked.tensor, plan.logits}.union(step.tensor for step in steps if step.mask)
+        read = {self.asked.tensor, net.logits, plan.logits}.union(step.tensor for step in steps if step.mask)
         for step in steps:
             for layer in step.layers:
                 if isinstance(layer, Stateful) and layer.reads:
                     read.update(name for what, name in layer.reads if what == "value")
                     read.update((*layer.inputs, layer.output))
         merge(document, net)
-        document.forward(net, read)
+        known = {layer.output for layer in net.layers}
+        document.forward([*net.layers, *(one for one in self.asked.part.layers if one.output not in known)], read)
 
     def _descended(self) -> str:
         """Both signals at the explained tensor [2n, *shape]."""
         net, document, plan, chosen = self.asked.net, self.document, self.asked.plan, self._chosen
-        shape = net.shapes[plan.logits]
-        flat = document.constant("flat", np.array([-1, prod(shape)], int64))
-        document.append("Reshape", [self._value[plan.logits], flat], "logits")
-        document.output("logits", ("N", prod(shape)))
-        logit = chosen.logit("logits")
+        self._flat(net.logits, "logits")
+        document.output("logits", ("N", prod(net.shapes[net.logits])))
+        entries = "logits" if plan.logits == net.logits else self._flat(plan.logits, document.fresh("seed/entries"))
+        logit, shape = chosen.logit(entries), self._shapes[plan.logits]
         document.output("logit", ("N",))
         column = document.append(
             "Reshape", [logit, document.constant("column", np.array([-1, 1], int64))], document.fresh("seed/column")
@@ -82,6 +83,11 @@ class Explainer:
         for step in self.asked.steps:
             signals[step.tensor] = self._stepped(step, signals)
         return signals[self.asked.tensor]
+
+    def _flat(self, tensor: str, output: str) -> str:
+        """A tensor as [n, entries]."""
+        shape = self.document.constant("flat", np.array([-1, prod(self._shapes[tensor])], int64))
+        return self.document.append("Reshape", [self._value[tensor], shape], output)
 
     def _stepped(self, step: Step, signals: dict[str, str]) -> str:
         """The signals [2n, *shape] of a step's tensor."""

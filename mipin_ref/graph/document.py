@@ -14,7 +14,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.emit import MAX_BYTES
-from mipin_ref.graph.layer_list import LayerList, leading_to
+from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.opsets import LOWEST, lowered
 from mipin_ref.layers import HostArray, Layer, Shape
 
@@ -108,9 +108,9 @@ class Document:
     def output(self, name: str, shape: Sequence[int | str]) -> None:
         self._graph.output.append(helper.make_tensor_value_info(name, self.element, shape))
 
-    def forward(self, net: LayerList, wanted: Collection[str]) -> None:
-        """Write the layers that `wanted` tensors need."""
-        for layer in leading_to(net.layers, wanted):
+    def forward(self, layers: Sequence[Layer], wanted: Collection[str]) -> None:
+        """Write those of the layers that `wanted` tensors need."""
+        for layer in leading_to(layers, wanted):
             layer.emit(_Forward(self, layer))
 
     def finished(self, said: Mapping[str, str], description: str) -> bytes:
