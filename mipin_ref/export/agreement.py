@@ -85,7 +85,7 @@ def measured(model: bytes, asked: Asked, pixels: Pixels | None, x: Floats, *, op
     several = len(asked.inverses) > 1
     some = asked.inverses if len(asked.inverses) <= MOST else [asked.inverses[i] for i in picked(len(asked.inverses))]
     for inverse in some:
-        feed: Mapping[str, Any] = {input: given} | ({"target": np.int64(inverse.target)} if several else {})
+        feed: Mapping[str, Any] = {input: given} | ({"target": np.array(inverse.target, np.int64)} if several else {})
         outputs = run(feed)
         expected = expected_outputs(asked, inverse.attribute(x, at=asked.tensor))
         worst += [compared(outputs[name], value) for name, value in expected.items()]

@@ -20,6 +20,7 @@ from mipin_ref.errors import InvalidData, shown
 from mipin_ref.export.agreement import Agreement, insist, measured
 from mipin_ref.export.asked import Asked, asked
 from mipin_ref.export.explainer import Explainer
+from mipin_ref.export.page import PageOf
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.files import check_writable, written_whole
 from mipin_ref.reading import path_of
@@ -52,6 +53,7 @@ def export(
     half: bool = False,
     check: Any = None,
     class_names: Sequence[str] | None = None,
+    html: str | PathLike[str] | None = None,
 ) -> Exported:
     """Write the explainer of an inverse as one ONNX file of standard operators, which needs this package no more.
 
@@ -60,7 +62,8 @@ def export(
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
     Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
-    calibration data; class_names: of all logits, to be kept in the file.
+    calibration data; class_names: of all logits, to be kept in the file; html: where to write
+    a page beside it, one file that explains pictures in a browser, from disk, with some of `check` to begin with.
     Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
     tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
     file does not have gives values that are no numbers (NaN).
@@ -69,11 +72,15 @@ def export(
     """
     target_path = path_of(path)
     check_writable(target_path)
+    page_path = None if html is None else path_of(html)
+    if page_path is not None:
+        check_writable(page_path)
     wanted = asked(inverse, at, targets)
     names = _checked_names(class_names, wanted)
     if not isinstance(half, bool):
         raise InvalidData(f"export: half must be True or False, not {shown(half)}")
     pixels = _pixels(wanted, preprocess)
+    page = None if page_path is None else PageOf(wanted, pixels, names)
     x = _samples(wanted, check)
     explainer = Explainer(wanted, pixels, half=half)
     draft = explainer.document.finished({}, "")
@@ -85,6 +92,8 @@ def export(
     model = explainer.document.finished(said, _description(wanted))
     with written_whole(target_path) as file:
         file.write(model)
+    if page is not None and page_path is not None:
+        page.write(page_path, model, exact, optimised, None if check is None else x, half=half)
     return Exported(target_path, len(model), explainer.document.opset, exact, optimised)
 
 

@@ -92,7 +92,7 @@ class PageInput:
 class Told:
     """What a page says of an explainer.
 
-    model: its name; input: its first input; target: the name of the second, None where there is one target alone;
+    model: its name, or ""; input: its first input; target: the name of the second, None where there is one target alone;
     targets: the classes that can be explained; names: of all classes; probability: "softmax", "sigmoid" or None;
     tensor: what is explained; grid: of that; inner: whether it is not the input; facts: what else is shown, as (what,
     value).
@@ -125,7 +125,7 @@ class Told:
         grid = self.input.grid
         height, width, gray = grid.height, grid.width, grid.channels == 1
         return {
-            "title": f"{self.model}: what speaks for each class",
+            "title": f"{self.model}: what speaks for each class" if self.model else "What speaks for each class",
             "drawn": gray and height == width <= DRAWN,
             "gray": gray,
             "side": width,

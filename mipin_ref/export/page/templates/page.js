@@ -67,7 +67,8 @@ function showPictures(made) {
   const map = signedMap(made, settings.tensor);
   paintMap(view.map, map);
   paintMap(view.veil, map);
-  paintSource(made.source.values);
+  const { inner, tensor } = settings;
+  paintPicture(view.source, rangedPicture(made.source.values, tensor, { inner, bgr: input.bgr }));
   const range = rangeOf(map.values);
   view.mapText.textContent = `A ⊙ X for ${name}, ${range}`;
   describe(view.input, `Input: ${shown.given}`);
@@ -78,12 +79,6 @@ function showPictures(made) {
 
 function describe(canvas, text) {
   canvas.setAttribute("aria-label", text);
-}
-
-function paintSource(source) {
-  const { tensor, inner } = settings;
-  if (inner) paintRange(view.source, channelSums(source, tensor, 1 / tensor.channels));
-  else paintPicture(view.source, pictureOf(source, input));
 }
 
 function choose(target) {

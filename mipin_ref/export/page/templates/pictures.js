@@ -42,13 +42,21 @@ function extent(values) {
   return values.reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [Infinity, -Infinity]);
 }
 
-// Values without a sign to tell of, on their own range: black is the lowest.
-function paintRange(canvas, { height, width, values }) {
-  const [low, high] = extent(values);
-  paint(canvas, height, width, (pixel) => {
-    const gray = high > low ? Math.round((255 * (values[pixel] - low)) / (high - low)) : 128;
-    return [gray, gray, gray, 255];
-  });
+// Values of a tensor as a picture on their own range: colours where it has three channels and is the input, else their
+// mean in gray.
+function rangedPicture(values, tensor, { inner, bgr }) {
+  const { channels, height, width } = tensor;
+  const colours = channels === 3 && !inner;
+  const shown = colours ? values : channelSums(values, tensor, 1 / channels).values;
+  const [low, high] = extent(shown);
+  const gray = (value) => (high > low ? Math.round((255 * (value - low)) / (high - low)) : 0);
+  if (!colours) return { height, width, channels: 1, data: Uint8Array.from(shown, gray) };
+  const data = new Uint8Array(3 * height * width);
+  for (let at = 0; at < data.length; at++) {
+    const channel = bgr ? 2 - (at % 3) : at % 3;
+    data[at] = gray(shown[placeOf(tensor, channel, Math.floor(at / 3))]);
+  }
+  return { height, width, channels: 3, data };
 }
 
 // The sum over channels of a tensor's values, times a factor: a map { height, width, values }.

@@ -1,4 +1,4 @@
-// From what a visitor gives to the bytes of the network's input, to its numbers, and back to a picture.
+// From what a visitor gives to the bytes of the network's input, and to its numbers.
 
 // Red, green, blue and opacity as they come from a canvas -> one gray channel, as Pillow's convert("L") weighs colours
 // (ITU-R 601-2), or three colours.
@@ -94,18 +94,4 @@ function networkValues(picture, input) {
 // What the explainer reads: the network's values, or bytes where it makes those of them itself.
 function explainerValues(picture, input) {
   return input.raw ? picture.data : networkValues(picture, input);
-}
-
-// The picture that the network would read as these values, cut to 0..255.
-function pictureOf(values, input) {
-  const { channels, height, width, scale, mean, std, bgr } = input;
-  const data = new Uint8Array(channels * height * width);
-  for (let pixel = 0; pixel < height * width; pixel++) {
-    for (let channel = 0; channel < channels; channel++) {
-      const value = (values[placeOf(input, channel, pixel)] * std[channel] + mean[channel]) * scale;
-      const to = bgr ? channels - 1 - channel : channel;
-      data[pixel * channels + to] = Math.min(255, Math.max(0, Math.round(value)));
-    }
-  }
-  return { width, height, channels, data };
 }
