@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mipin_ref.data import Preprocessing
 from mipin_ref.errors import InvalidData
 from mipin_ref.export.agreement import Agreement
 from mipin_ref.export.asked import Asked
@@ -118,7 +117,7 @@ def _grid(wanted: Asked, given: PageInput) -> Grid:
     size = image_size(shape, axis)
     if size is None:
         raise InvalidData(
-            f"export: tensor {tensor!r} of shape {list(shape)} is no map, which is what a page shows; export an inverse "
+            f"export: tensor {tensor!r} of shape {list(shape)} is no map, which is what pages show; export an inverse "
             "of a map or of the input, option 'at'"
         )
     return Grid(1 if axis is None else shape[axis - 1], *size, last=axis is not None and axis == len(shape))

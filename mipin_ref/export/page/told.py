@@ -92,7 +92,7 @@ class PageInput:
 class Told:
     """What a page says of an explainer.
 
-    model: its name, or ""; input: its first input; target: the name of the second, None where there is one target alone;
+    model: its name, or ""; input: its first input; target: the name of the second, None where there is one target;
     targets: the classes that can be explained; names: of all classes; probability: "softmax", "sigmoid" or None;
     tensor: what is explained; grid: of that; inner: whether it is not the input; facts: what else is shown, as (what,
     value).

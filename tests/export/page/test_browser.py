@@ -1,4 +1,4 @@
-"""Pages in headless Chromium, from disk: drawn on, given pictures, by pointer and by keyboard, light, dark and narrow."""
+"""Pages in headless Chromium, from disk: drawn on, given pictures, by pointer, by keyboard, light, dark and narrow."""
 
 from __future__ import annotations
 
