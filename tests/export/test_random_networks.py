@@ -1,0 +1,58 @@
+"""Explainers of random networks that hold every kind of layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.layers import KINDS
+from tests.export.running import assert_exact, expected, outputs
+from tests.networks import random_graph, sample_inputs, seeded, to_onnx
+from tests.networks.state_stages import EVERY_STAGE
+
+SAMPLES = 10
+
+
+def exported(seed: int, path: Path) -> mr.Inverse | None:
+    """Explain a random network as its file and as this package; None where its logit never varies."""
+    network = random_graph(seeded(seed), stages=EVERY_STAGE)
+    x = sample_inputs(network.input_shape, SAMPLES, seed).astype(np.float32)
+    net = mr.load(to_onnx(network.ops, network.input_shape))
+    target = seed % 3
+    if np.ptp(net.predict(x)[1][:, target]) < 1e-4:
+        return None
+    options: dict[str, Any] = {"ridge": 1.0, "norm": ("affine", "sigma")[seed % 2], "conv_bias": seed % 3 == 0}
+    inverse = mr.fit(net, x, target, local=seed % 5 > 0, input_mask=(None, True)[seed % 4 == 0], **options)
+    mr.export(inverse, path, check=x)
+    feed = {onnx.load(path).graph.input[0].name: x}
+    assert_exact(outputs(path, feed), expected(inverse, x))
+    return inverse
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_some_of_them(seed: int, tmp_path: Path) -> None:
+    exported(900 + seed, tmp_path / "explainer.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 120, 20))
+def test_more_of_them(start: int, tmp_path: Path) -> None:
+    for seed in range(start, start + 20):
+        exported(seed, tmp_path / "explainer.onnx")
+
+
+@pytest.mark.slow
+def test_they_come_back_through_every_kind(tmp_path: Path) -> None:
+    seen: set[type] = set()
+    for seed in range(300):
+        inverse = exported(seed, tmp_path / "explainer.onnx")
+        if inverse is not None:
+            seen.update(type(layer) for step in inverse.plan.steps for layer in step.layers)
+        if seen == set(KINDS):
+            return
+    assert seen == set(KINDS)
