@@ -26,7 +26,7 @@ def write_digit_page(options: Namespace) -> None:
         a.astype(np.float32) / 255 for a in (x[:SAMPLES], x_test[[np.argmax(y_test == c) for c in range(net.classes)]])
     )
     print(f"fitting {net.classes} classes on {len(x)} embedded digits, one inverse a layer")
-    inverses = mr.fit(net, x, list(range(net.classes)), dtype="float32", progress=True)
+    inverses = mr.fit(net, x, list(range(net.classes)), progress=True)
     with temporary_folder(path) as folder:
         mr.export(
             inverses,

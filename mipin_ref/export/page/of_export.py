@@ -91,7 +91,7 @@ class PageOf:
             ("model", f"SHA-256 {net.sha256[:16]}…, output {net.output}, {net.classes:,} classes"),
             ("classes explained", "all" if len(wanted.targets) == net.classes else f"{len(wanted.targets):,}"),
             ("explained", f"tensor {wanted.tensor} {list(net.shapes[wanted.tensor])}"),
-            ("fitted on", f"{fitted} calibration samples a class"),
+            ("fitted on", f"{fitted} calibration samples"),
             ("options", ", ".join(_said(first.options))),
             ("pixels", self._preprocessing.describe().split(";")[0]),
             ("explainer", f"an ONNX file of {size}, which this page holds"),

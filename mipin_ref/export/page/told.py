@@ -39,8 +39,8 @@ class PageInput:
     """The explainer's first input.
 
     name, shape: in the ONNX file, of a sample; sample: the shape that the network reads; raw: whether it takes bytes
-    [height, width, channels] and preprocesses them itself; preprocessing: from the bytes of an image to what the
-    network reads.
+    and preprocesses them itself, [height, width, channels] or flat, channel by channel; preprocessing: from the bytes
+    of an image to what the network reads.
     """
 
     name: str
@@ -73,6 +73,7 @@ class PageInput:
             "name": self.name,
             "shape": list(self.shape),
             "raw": self.raw,
+            "rawLast": self.shape == (grid.height, grid.width, grid.channels),
             **asdict(grid),
             "scale": UINT8_SCALE if of.scale is None else of.scale,
             "mean": _each(of.mean, 0.0, grid.channels),

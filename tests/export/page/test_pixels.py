@@ -6,12 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import mipin_ref as mr
 from mipin_ref.data.images import resized_to_cover
 from mipin_ref.export.page import PageInput
+from mipin_ref.export.pixels import Pixels
 from mipin_ref.report.heatmap import heatmap
 from mipin_ref.report.overlay import as_picture
 from mipin_ref.report.signed_png import contrast_scale
@@ -24,6 +27,20 @@ def drawn(height: int, width: int, channels: int, seed: int = 0) -> Bytes:
     noise = rng.integers(0, 256, (height, width, channels))
     slope = np.linspace(0, 1, width)[None, :, None] * np.linspace(1, 0.2, height)[:, None, None]
     return np.rint(noise * slope).astype(np.uint8)
+
+
+def network(shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The smallest of an input shape."""
+    size = int(np.prod(shape))
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    graph = helper.make_graph(
+        nodes,
+        "smallest",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(np.ones((size, 2), np.float32), "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
 SIZES = [
@@ -70,19 +87,25 @@ def test_gray_is_pillows() -> None:
         ((3, 6, 5), mr.data.PRESETS["caffe"]),
         ((6, 5), mr.data.Preprocessing(mean=0.1307, std=0.3081)),
         ((3, 6, 5), mr.data.PRESETS["inception"]),
+        ((108,), mr.data.Preprocessing(255.0, 0.4, 0.25)),
     ],
 )
 def test_values_are_those_of_the_package(
     shape: tuple[int, ...], preprocessing: mr.data.Preprocessing, tmp_path: Path
 ) -> None:
     """The file is read by the package on one side, its pixels by the page on the other; equal to the last bit."""
-    picture = drawn(6, 5, 3 if len(shape) == 3 else 1, seed=2)
+    picture = drawn(6, 6 if len(shape) == 1 else 5, 1 if len(shape) == 2 else 3, seed=2)
     Image.fromarray(picture.squeeze()).save(tmp_path / "a.png")
     of = mr.data.Preprocessing(
         preprocessing.scale, preprocessing.mean, preprocessing.std, shape, True, preprocessing.bgr
     )
     expected = mr.data.open_data(tmp_path / "a.png", preprocessing=of)[:1]
     told = PageInput("x", shape, shape, of).settings()
+    # Bytes for an explainer that does this itself lie as it reads them.
+    pixels = Pixels.of(mr.load(network(shape)), of)
+    raw = PageInput("pixels", pixels.shape, shape, of, raw=True).settings()
+    stored = np.frombuffer(called("explainerValues", picture, raw)[0], np.uint8).reshape(1, *pixels.shape)
+    np.testing.assert_allclose(pixels.to_inputs(stored), expected, rtol=0, atol=0)
     data, _ = called("networkValues", picture, told)
     np.testing.assert_array_equal(np.frombuffer(data, np.float32).reshape(shape), expected[0])
 

@@ -93,5 +93,10 @@ function networkValues(picture, input) {
 
 // What the explainer reads: the network's values, or bytes where it makes those of them itself.
 function explainerValues(picture, input) {
-  return input.raw ? picture.data : networkValues(picture, input);
+  if (!input.raw) return networkValues(picture, input);
+  const { channels } = picture;
+  const bytes = { ...picture, last: input.rawLast };
+  const made = new Uint8Array(picture.data.length);
+  for (let at = 0; at < made.length; at++) made[placeOf(bytes, at % channels, Math.floor(at / channels))] = picture.data[at];
+  return made;
 }
