@@ -32,15 +32,18 @@ CHECKED = 16
 
 @dataclass(frozen=True, eq=False)
 class Exported(OneLine):
-    """path: of the file; bytes: its size; opset: of its operators; exact, optimised: agreement with this package
-    without and with onnxruntime's optimisations.
+    """path: of the file; bytes: its size; opset: of its operators; inputs, outputs: their shapes by name; exact,
+    optimised: agreement with this package without and with onnxruntime's optimisations; page: of the page beside it.
     """
 
     path: Path
     bytes: int
     opset: int
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: dict[str, tuple[int | str, ...]]
     exact: Agreement
     optimised: Agreement
+    page: Path | None = None
 
 
 def export(
@@ -62,19 +65,18 @@ def export(
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
     Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
-    calibration data; class_names: of all logits, to be kept in the file; html: where to write
-    a page beside it, one file that explains pictures in a browser, from disk, with some of `check` to begin with.
+    calibration data; class_names: of all logits, to be kept in the file; html: where a page is written too, one file
+    that explains pictures in a browser, from disk, with some of `check` to begin with.
     Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
     tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
     file does not have gives values that are no numbers (NaN).
     Raises InvalidData for inverses that do not belong together, UnsupportedModel for a network with layers whose way
-    back cannot be written, and where the file would not agree with this package; nothing is written then.
+    back cannot be written, where the file would not agree with this package, and for a page of what is no picture;
+    nothing is written then.
     """
     target_path = path_of(path)
     check_writable(target_path)
-    page_path = None if html is None else path_of(html)
-    if page_path is not None:
-        check_writable(page_path)
+    page_path = None if html is None else _page_path(html, target_path)
     wanted = asked(inverse, at, targets)
     names = _checked_names(class_names, wanted)
     if not isinstance(half, bool):
@@ -94,7 +96,16 @@ def export(
         file.write(model)
     if page is not None and page_path is not None:
         page.write(page_path, model, exact, optimised, None if check is None else x, half=half)
-    return Exported(target_path, len(model), explainer.document.opset, exact, optimised)
+    inputs, outputs = explainer.document.inputs, explainer.document.outputs
+    return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised, page_path)
+
+
+def _page_path(html: str | PathLike[str], beside: Path) -> Path:
+    path = path_of(html)
+    check_writable(path)
+    if path.resolve() == beside.resolve():
+        raise InvalidData(f"export: the explainer and its page cannot both be written to {str(path)!r}; name two files")
+    return path
 
 
 def _pixels(wanted: Asked, preprocess: Any) -> Pixels | None:
@@ -159,7 +170,8 @@ def _said(
     net, first = wanted.net, wanted.inverses[0]
     preprocessing = first.preprocessing if pixels is None else pixels.preprocessing
     told: dict[str, Any] = {
-        "targets": [first.net.target(one) for one in wanted.targets],
+        "targets": list(wanted.targets),
+        "told_targets": [first.net.target(one) for one in wanted.targets],
         "options": asdict(first.options),
         "samples": [one.samples for one in wanted.inverses],
         "class_names": names,
