@@ -32,7 +32,7 @@ def export(options: Namespace) -> None:
         preprocess=asked_preprocessing(options),
         half=options.half,
         check=_check(options, net, inverses),
-        class_names=[names.of(index) for index in range(net.classes)] if names.known else None,
+        class_names=names.known or None,
         html=page,
     )
     print(f"{made.path}: {made.bytes:,} bytes, opset {made.opset}")

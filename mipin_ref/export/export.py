@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -17,12 +16,15 @@ from mipin_ref.data.presets import preprocessing_of
 from mipin_ref.data.seen import Seen
 from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.explain.class_names import class_names_of
 from mipin_ref.export.agreement import Agreement, insist, measured
 from mipin_ref.export.asked import Asked, asked
 from mipin_ref.export.explainer import Explainer
 from mipin_ref.export.page import PageOf
 from mipin_ref.export.pixels import Pixels
+from mipin_ref.export.weight import check_weight
 from mipin_ref.files import check_writable, written_whole
+from mipin_ref.graph.forward import check_batch, check_finite
 from mipin_ref.reading import path_of
 
 FORMAT = "mipin-explainer 1"
@@ -55,7 +57,7 @@ def export(
     preprocess: Any = None,
     half: bool = False,
     check: Any = None,
-    class_names: Sequence[str] | None = None,
+    class_names: Any = None,
     html: str | PathLike[str] | None = None,
 ) -> Exported:
     """Write the explainer of an inverse as one ONNX file of standard operators, which needs this package no more.
@@ -65,8 +67,8 @@ def export(
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
     Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
-    calibration data; class_names: of all logits, to be kept in the file; html: where a page is written too, one file
-    that explains pictures in a browser, from disk, with some of `check` to begin with.
+    calibration data; class_names: of all logits, as for `explain`, to be kept in the file; html: where a page is
+    written too, one file that explains pictures in a browser, from disk, with some of `check` to begin with.
     Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
     tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
     file does not have gives values that are no numbers (NaN).
@@ -83,6 +85,7 @@ def export(
         raise InvalidData(f"export: half must be True or False, not {shown(half)}")
     pixels = _pixels(wanted, preprocess)
     page = None if page_path is None else PageOf(wanted, pixels, names)
+    check_weight(wanted, half=half)
     x = _samples(wanted, check)
     explainer = Explainer(wanted, pixels, half=half)
     draft = explainer.document.finished({}, "")
@@ -131,7 +134,10 @@ def _samples(wanted: Asked, check: Any) -> Any:
     data = samples_like(first.calibration, check, whole=wanted.net.whole, inputs=wanted.net.inputs)
     if not len(data):
         raise InvalidData("export: option 'check' holds no sample")
-    return data[: min(len(data), CHECKED)]
+    x = data[: min(len(data), CHECKED)]
+    check_batch(wanted.net, x)
+    check_finite(x, "option 'check': the data")
+    return x
 
 
 def _drawn(seen: Seen, wanted: Asked) -> Any:
@@ -153,14 +159,9 @@ def _spread(values: Any, seen: Seen, shape: tuple[int, ...]) -> Any:
 
 
 def _checked_names(names: Any, wanted: Asked) -> list[str] | None:
-    known = list(wanted.net.labels) or None if names is None else names
-    if known is None:
-        return None
-    if isinstance(known, str) or not isinstance(known, Sequence) or not all(isinstance(one, str) for one in known):
-        raise InvalidData(f"export: class_names must be a list of names, not {shown(names)}")
-    if len(known) != wanted.net.classes:
-        raise InvalidData(f"export: there are {len(known)} class names for {wanted.net.classes} classes")
-    return list(known)
+    """A name a logit: those given, else what the model tells; None where there are none."""
+    found = class_names_of(wanted.net, names)
+    return [found.of(index) for index in range(wanted.net.classes)] if found.known else None
 
 
 def _said(

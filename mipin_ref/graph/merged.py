@@ -94,7 +94,7 @@ def _converted(stem: Stem) -> ModelProto:
     if _opset(model) >= LOWEST:
         return model
     try:
-        return version_converter.convert_version(model, LOWEST)
+        return ModelProto.FromString(version_converter.convert_version(model, LOWEST).SerializeToString())
     except Exception as failure:  # onnx's own classes have no common base of their own.
         raise UnsupportedModel(
             f"the first nodes of the file cannot be written in opset {LOWEST}: {first_line(failure)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mipin_ref.layers.conv.emit_adjoint import emit_spread
+from mipin_ref.layers.conv.emit_adjoint import NEAREST, emit_spread
 from mipin_ref.layers.kind import BackWriter, Shape
 from mipin_ref.window import Window
 
@@ -117,14 +117,7 @@ def _upsampled(writer: BackWriter, values: str, window: Window, in_shape: Shape,
         # Some runtimes resize images alone.
         values = writer.append("Reshape", [values, writer.whole("image", -1, *out_shape, 1)], "image")
     scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in window.strides), *([1.0] if flat else []))
-    wide = writer.append(
-        "Resize",
-        [values, "", scales],
-        "wide",
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    wide = writer.append("Resize", [values, "", scales], "wide", **NEAREST)
     if flat:
         length = out_shape[1] * window.strides[0]
         wide = writer.append("Reshape", [wide, writer.whole("line", -1, out_shape[0], length)], "line")

@@ -15,7 +15,9 @@ from mipin_ref.graph.document import Back, Document
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.layers import KINDS, HostArray, Layer, Shared, Stateful, Switched, Unweighted, as_kind
 from tests.backends import backend
-from tests.layers.test_kinds import GATED, NORMED, recorded
+from tests.layers.test_kinds import recorded
+from tests.networks.gated import GATED
+from tests.networks.norms import NETWORKS as NORMED
 
 EACH = 25
 """Layers of a kind that are asked."""

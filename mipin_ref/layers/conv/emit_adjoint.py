@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from mipin_ref.layers.kind import BackWriter, HostArray, Shape
 from mipin_ref.window import Window
+
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+"""Options of a Resize that copies each value to the locations behind it."""
 
 WIDE = 16
 """Channels from which on a convolution with the kernel turned is faster in onnxruntime than ConvTranspose."""
@@ -21,15 +22,15 @@ def emit_adjoint(
     shape: of the kernel [o, m / groups, *kernel]. A convolution of stride 1 with the kernel turned is the same, and so
     is one of the signal with zeros in between.
     """
-    lone = shape[0] == groups and shape[1] == 1
+    lone = shape[0] == groups and shape[1] == 1 and len(size) > 1
     dense = set(window.strides) == {1}
     # The reference evaluator of onnx 1.23 gets a ConvTranspose of several groups wrong.
     if (dense and (groups > 1 or shape[1] >= WIDE)) or lone:
-        filled = tuple((j - 1) * s + 1 for j, s in zip(locations, window.strides, strict=True))
+        filled = tuple(j * s for j, s in zip(locations, window.strides, strict=True))
         before = tuple(e - 1 - b for e, b in zip(window.extent, window.begin, strict=True))
         behind = tuple(n + b - j for n, b, j in zip(size, window.begin, filled, strict=True))
         if min(before) >= 0 and min(behind) >= 0:
-            apart = signal if dense else _apart(writer, signal, window.strides, shape[0], locations)
+            apart = signal if dense else _apart(writer, signal, window.strides, locations)
             block = writer.block(lambda kernel: turned(kernel, groups))
             pads = before + behind
             return writer.append("Conv", [apart, block], "back", group=groups, pads=pads, dilations=window.dilations)
@@ -87,19 +88,10 @@ def emit_conv(writer: BackWriter, signal: str, window: Window, groups: int, size
     )
 
 
-def _apart(writer: BackWriter, signal: str, strides: Shape, channels: int, locations: Shape) -> str:
-    """The signals [k, channels, *locations] with as many zeros in between as a stride leaves out."""
-    ones = [length for j in locations for length in (j, 1)]
-    zeros = [number for s in strides for number in (0, s - 1)]
-    split = writer.append("Reshape", [signal, writer.whole("split", -1, channels, *ones)], "split")
-    around = writer.whole("between", 0, 0, *(0,) * len(zeros), 0, 0, *zeros)
-    padded = writer.append("Pad", [split, around], "padded")
-    whole = [j * s for j, s in zip(locations, strides, strict=True)]
-    joined = writer.append("Reshape", [padded, writer.whole("joined", -1, channels, *whole)], "joined")
-    ends = [(j - 1) * s + 1 for j, s in zip(locations, strides, strict=True)]
-    if prod(ends) == prod(whole):
-        return joined
-    axes = writer.whole("map axes", *range(2, 2 + len(ends)))
-    return writer.append(
-        "Slice", [joined, writer.whole("from", *(0,) * len(ends)), writer.whole("to", *ends), axes], "cut"
-    )
+def _apart(writer: BackWriter, signal: str, strides: Shape, locations: Shape) -> str:
+    """The signals [k, channels, *locations] with as many zeros behind each as a stride leaves out."""
+    scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in strides))
+    wide = writer.append("Resize", [signal, "", scales], "wide", **NEAREST)
+    lattice = np.zeros([j * s for j, s in zip(locations, strides, strict=True)])
+    lattice[tuple(slice(None, None, s) for s in strides)] = 1
+    return writer.append("Mul", [wide, writer.weight("lattice", lattice[None, None])], "apart")
