@@ -38,7 +38,7 @@ MODULES = {
 }
 """Where each command lives: the others are not imported."""
 EXAMPLES = {
-    "demo": ("mipin demo", "mipin demo -o pictures", "mipin demo --html digits.html"),
+    "demo": ("mipin demo", "mipin demo -o pictures", "mipin demo --html"),
     "inspect": ("mipin inspect model.onnx", "mipin inspect model.onnx photos/"),
     "fit": (
         "mipin fit model.onnx data.npz --target 3 -o three.mipin",
@@ -109,7 +109,13 @@ def _parser() -> Parser:
 
     demo = _command(commands, "demo", help="fit, explain and draw the built-in digits")
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
-    demo.add_argument("--html", metavar="PAGE", help="write a page to draw digits on, and nothing else")
+    demo.add_argument(
+        "--html",
+        metavar="PAGE",
+        nargs="?",
+        const="digits.html",
+        help="write a page to draw digits on, and nothing else (default digits.html)",
+    )
 
     inspect = commands.add_parser(
         "inspect", examples=EXAMPLES["inspect"], help="layers, their inverses, and tensors to explain"

@@ -21,12 +21,15 @@ def test_the_demo_prints_what_it_found_and_every_picture_that_it_wrote(
 
 
 @pytest.mark.slow
-def test_the_demo_writes_a_page_to_draw_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_writes_a_page_to_draw_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All ten digits, some to begin with, and nothing else beside the page; browsers run such pages in other tests."""
-    page = tmp_path / "digits.html"
-    assert main(["demo", "--html", str(page)]) == 0
+    monkeypatch.chdir(tmp_path)
+    page = Path("digits.html")
+    assert main(["demo", "--html"]) == 0
     assert f"{page}: " in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == [page]
+    assert list(Path().iterdir()) == [page]
     text = page.read_text("utf-8")
     assert text.count('class="example"') == 10
     assert '"targets": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]' in text

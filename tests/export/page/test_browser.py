@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -76,6 +76,9 @@ def test_a_digit_is_drawn_and_explained(chromium: webdriver.Chrome, of_digits: P
     np.testing.assert_array_equal(other.input, one.input)
     assert_agrees(other, of_digits, unit(one.input).reshape(1, 1, 28, 28))
     assert not bar(chromium, "3").is_enabled()
+    chromium.find_elements(By.CLASS_NAME, "example")[3].click()
+    wait_for(chromium, "Example 4: taken for 3 (")
+    assert "This page cannot explain that class. Shown is what speaks for" in status(chromium)
     chromium.find_element(By.ID, "clear").click()
     wait_for(chromium, "Your drawing:")
     assert not made(chromium).input.any()
@@ -135,6 +138,33 @@ def test_a_photograph_is_dropped_pasted_and_chosen(
     drop(chromium, tmp_path / "note.png")
     wait_for(chromium, "note.png is no picture that this browser can read.")
     assert_silent(chromium, of_colours.path.as_uri(), unpacks=True)
+
+
+def test_a_photograph_is_turned_upright(chromium: webdriver.Chrome, of_colours: Paged, tmp_path: Path) -> None:
+    """As its EXIF orientation says; two decoders of JPEG differ by little."""
+    blots = Image.fromarray(np.random.default_rng(8).integers(0, 256, (5, 9, 3)).astype(np.uint8))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    photograph = tmp_path / "turned.jpg"
+    blots.resize((320, 180), Image.Resampling.BICUBIC).save(photograph, quality=95, exif=turned)
+    expected = mr.data.open_data(photograph, preprocessing=mr.data.Preprocessing(1.0, shape=(3, SIDE, SIDE)))[:1][0]
+    visit(chromium, of_colours.path)
+    drop(chromium, photograph)
+    wait_for(chromium, "turned.jpg: taken for")
+    assert np.abs(made(chromium).input.reshape(SIDE, SIDE, 3) - np.moveaxis(expected, 0, -1)).max() <= 4
+
+
+def test_a_page_without_examples_says_that_it_is_ready(
+    chromium: webdriver.Chrome, of_maps: Paged, tmp_path: Path
+) -> None:
+    """Where the explainer was compared on drawn samples there is nothing to begin with."""
+    page = tmp_path / "bare.html"
+    mr.export(of_maps.inverses[0], tmp_path / "bare.onnx", html=page)
+    opened(chromium, page.as_uri())
+    wait_for(chromium, "Ready: give a picture.")
+    drop(chromium, of_maps.path.parent / "pictures" / "05.png")
+    wait_for(chromium, "05.png: taken for")
+    assert_silent(chromium, page.as_uri(), unpacks=True)
 
 
 def test_names_are_shown_as_they_are_and_any_class_can_be_named(chromium: webdriver.Chrome, of_colours: Paged) -> None:

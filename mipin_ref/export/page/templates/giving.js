@@ -35,9 +35,10 @@ function giveTurned(name) {
   return give(turn ? inverted(shown.source) : shown.source, name);
 }
 
+// Show the first example; null where there is none.
 function firstExample() {
   const button = document.querySelector(".example");
-  if (button) giveExample(button);
+  return button && giveExample(button);
 }
 
 // An example is stored as the network's own pixels.

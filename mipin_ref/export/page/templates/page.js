@@ -111,8 +111,8 @@ async function main() {
     return fail(`This browser could not start the explainer: ${error.message || error}.`);
   }
   document.documentElement.classList.add("ready");
-  if (!shown.picture) firstExample();
-  return explain();
+  if (shown.picture) return explain();
+  return firstExample() || say(view.pad ? "Ready: draw, or give a picture." : "Ready: give a picture.");
 }
 
 startGiving();
