@@ -95,10 +95,12 @@ def export(
     insist(exact, half=half)
     said = _said(wanted, pixels, names, exact, optimised, half=half)
     model = explainer.document.finished(said, _description(wanted))
+    text = None if page is None else page.made(model, exact, optimised, None if check is None else x, half=half)
     with written_whole(target_path) as file:
         file.write(model)
-    if page is not None and page_path is not None:
-        page.write(page_path, model, exact, optimised, None if check is None else x, half=half)
+    if text is not None and page_path is not None:
+        with written_whole(page_path) as file:
+            file.write(text.encode())
     inputs, outputs = explainer.document.inputs, explainer.document.outputs
     return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised, page_path)
 

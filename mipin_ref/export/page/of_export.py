@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.export.agreement import Agreement
 from mipin_ref.export.asked import Asked
 from mipin_ref.export.chosen import TARGET
+from mipin_ref.export.page.render import Example, page_of
 from mipin_ref.export.page.told import Grid, PageInput, Told
-from mipin_ref.export.page.write import Example, write_page
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.graph.layer_list import image_size
 from mipin_ref.inverse.options import Options
@@ -27,7 +26,7 @@ EXAMPLES = 12
 
 
 class PageOf:
-    """A page of an explainer: checked before the explainer is made, written after it.
+    """A page of an explainer: checked before the explainer is made, made after it.
 
     wanted, pixels, names: what is exported, how its pixels are preprocessed, None where its input is the model's, and
     the names of all classes, if known. Raises InvalidData where its input is no picture, the explained tensor is no
@@ -52,19 +51,18 @@ class PageOf:
         self._names = list(names) if names is not None else [f"class {index}" for index in range(net.classes)]
         self._title = title
 
-    def write(
+    def made(
         self,
-        path: str | PathLike[str],
         model: bytes,
         exact: Agreement,
         optimised: Agreement,
         x: npt.NDArray[Any] | None,
         *,
         half: bool,
-    ) -> None:
-        """Write the page. x: inputs [n, *input_shape] of which some are its examples, None for none; half: of weights.
+    ) -> str:
+        """The page. x: inputs [n, *input_shape] of which some are its examples, None for none; half: of weights.
 
-        Raises as `write_page` does.
+        Raises as `page_of` does.
         """
         net, wanted = self._wanted.net, self._wanted
         inner = wanted.tensor != net.input
@@ -80,7 +78,7 @@ class PageOf:
             inner,
             self._facts(model, exact, optimised, half=half),
         )
-        write_page(path, model, told, [] if x is None else self._examples(x))
+        return page_of(model, told, [] if x is None else self._examples(x))
 
     def _facts(self, model: bytes, exact: Agreement, optimised: Agreement, *, half: bool) -> list[tuple[str, str]]:
         wanted, first = self._wanted, self._wanted.inverses[0]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mipin_ref.export.page.write import TEMPLATES
+from mipin_ref.export.page.render import TEMPLATES
 
 Bytes = npt.NDArray[np.uint8]
 

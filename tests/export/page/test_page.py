@@ -15,9 +15,10 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.export.export import export
 from mipin_ref.export.page import Example, Grid, PageInput, Told, page_of
+from mipin_ref.export.page import render as render_module
 from mipin_ref.export.page import runtime as runtime_module
+from mipin_ref.export.page.render import TEMPLATES
 from mipin_ref.export.page.runtime import CODE, FOLDER, WASM, Packed
-from mipin_ref.export.page.write import TEMPLATES
 from tests.export.golden import fitted
 from tests.export.page.explainers import HOSTILE
 
@@ -115,6 +116,23 @@ def test_what_export_refuses_before_it_writes(tmp_path: Path) -> None:
     unknown = mr.fit(builtin.model, x, 0, at="/relu2/Relu_output_0")
     with pytest.raises(mr.InvalidData, match="not known what is to be done to their pixels: option 'preprocess' says"):
         export(unknown, tmp_path / "a.onnx", html=tmp_path / "a.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_explainer_that_browsers_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_module, "LARGEST", 1_000_000)
+    assert page_of(bytes(1_000_000), told())
+    with pytest.raises(mr.InvalidData, match="more than browsers hold, 1 MB; store weights in half precision"):
+        page_of(bytes(1_000_001), told())
+
+
+def test_nothing_is_written_where_the_page_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "FOLDER", tmp_path / "gone")
+    builtin = mr.data.builtin("mnist_mlp")
+    x = np.load(builtin.calibration)["x"][:20].astype(np.float32) / 255
+    inverse = mr.fit(builtin.model, x, 0)
+    with pytest.raises(mr.CorruptFile, match="install mipin_ref anew"):
+        export(inverse, tmp_path / "a.onnx", preprocess="unit", html=tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,8 +14,8 @@ import pytest
 from selenium import webdriver
 
 import mipin_ref as mr
+from mipin_ref.export.page.render import TEMPLATES
 from mipin_ref.export.page.runtime import CODE, WASM
-from mipin_ref.export.page.write import TEMPLATES
 from tests.chromium import assert_silent, opened, running
 from tests.export.golden import fitted
 from tests.export.page.visitor import bar, made, visit, wait_for

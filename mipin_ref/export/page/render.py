@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mipin_ref.errors import InvalidData
 from mipin_ref.export.page.runtime import CODE, WASM
 from mipin_ref.export.page.told import Told
-from mipin_ref.files import written_whole
 from mipin_ref.report.template import environment, shared
 from mipin_ref.text import printable
 
@@ -22,6 +21,8 @@ SCRIPTS = ("resample", "pixels", "runtime", "pictures", "pad", "bars", "giving",
 
 MARK = "<!-- packed -->"
 """Where in the page the packed files stand."""
+LARGEST = 350 * 10**6
+"""Bytes of an explainer in a page: in base64 they are one text, and browsers have none above 512 MiB."""
 LEVEL = 6
 """Of compression: of weights the highest saves two in a thousand, in five times the time."""
 
@@ -34,19 +35,19 @@ class Example:
     name: str = ""
 
 
-def write_page(path: str | os.PathLike[str], model: bytes, told: Told, examples: Sequence[Example] = ()) -> None:
-    """Write the page of an explainer, whole or not at all.
+def page_of(model: bytes, told: Told, examples: Sequence[Example] = ()) -> str:
+    """The page of an explainer, as text.
 
     model: the ONNX file; told: what the page says of it; examples: shown as buttons, the first explained at once.
-    Raises InvalidData where the input is no picture or the file cannot be written, CorruptFile where the runtime that
-    lies beside the package was changed.
+    Raises InvalidData where the input is no picture or the file is too large for browsers, CorruptFile where the
+    runtime that lies beside the package was changed.
     """
-    with written_whole(path) as file:
-        file.write(page_of(model, told, examples).encode())
-
-
-def page_of(model: bytes, told: Told, examples: Sequence[Example] = ()) -> str:
-    """The page as text. Raises as `write_page` does."""
+    if len(model) > LARGEST:
+        raise InvalidData(
+            f"export: a page of an explainer of {len(model) / 1e6:,.0f} MB is more than browsers hold, "
+            f"{LARGEST / 1e6:.0f} MB; store weights in half precision, take fewer targets, or explain a tensor nearer to "
+            "the logits"
+        )
     script = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     packed = {
         "runtime": CODE.base64(),
