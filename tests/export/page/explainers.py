@@ -23,6 +23,7 @@ HOSTILE = (
     "'\" onmouseover=alert(1) & <!-- ]]>",
     "turned \u202e round",
     "half \ud800 a character",
+    "long" * 50,
 )
 
 

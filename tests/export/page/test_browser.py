@@ -172,7 +172,7 @@ def test_names_are_shown_as_they_are_and_any_class_can_be_named(chromium: webdri
     look(chromium, 1280, "light")
     visit(chromium, of_colours.path)
     assert len(chromium.find_elements(By.CLASS_NAME, "bar")) == 5
-    plain = [HOSTILE[0], HOSTILE[1], HOSTILE[2], "turned \\u202e round", "half \\ud800 a character"]
+    plain = [HOSTILE[0], HOSTILE[1], HOSTILE[2], "turned \\u202e round", "half \\ud800 a character", HOSTILE[5]]
     for index, name in enumerate(plain):
         field = chromium.find_element(By.ID, "other")
         chromium.execute_script("arguments[0].value = arguments[1]", field, name)
