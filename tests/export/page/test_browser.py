@@ -68,6 +68,9 @@ def test_a_digit_is_drawn_and_explained(chromium: webdriver.Chrome, of_digits: P
     rows = np.flatnonzero(one.input.reshape(28, 28).any(axis=1))
     assert rows[-1] - rows[0] + 1 == 20
     assert_agrees(one, of_digits, unit(one.input).reshape(1, 1, 28, 28))
+    probabilities, _ = of_digits.inverses[7].net.predict(unit(one.input).reshape(1, 1, 28, 28))
+    shown = [text.text for text in chromium.find_elements(By.CLASS_NAME, "number")]
+    assert shown == [f"{100 * share:.1f}%" for share in probabilities[0]]
     bar(chromium, "1").click()
     wait_for(chromium, "Shown is what speaks for 1.")
     assert pressed(chromium) == ["1"]

@@ -147,6 +147,7 @@ def test_no_ink_makes_an_empty_picture_and_a_speck_fits() -> None:
     assert (made == 255).sum() == (made > 0).sum() == 400
 
 
+@pytest.mark.slow
 def test_digits_of_mnist_stay_where_they_are() -> None:
     """Drawn large again, a digit of the data set comes back to its place: what is done to drawings is what was done to
     it. The blur of both resamplings is all that differs: one pixel off, thin digits correlate by .7.

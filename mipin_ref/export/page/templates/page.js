@@ -70,7 +70,7 @@ function showPictures(made) {
   const { inner, tensor } = settings;
   paintPicture(view.source, rangedPicture(made.source.values, tensor, { inner, bgr: input.bgr }));
   const range = rangeOf(map.values);
-  view.mapText.textContent = `A ⊙ X for ${name}, ${range}`;
+  view.mapText.textContent = `A ⊙ X, ${range}`;
   describe(view.input, `Input: ${shown.given}`);
   describe(view.map, `Map of what speaks for ${name}, ${range}`);
   describe(view.veil, `What speaks for ${name}, over the input`);
