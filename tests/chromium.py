@@ -56,17 +56,21 @@ def opened(driver: webdriver.Chrome, page: str) -> None:
     driver.get(page)
 
 
-def assert_silent(driver: webdriver.Chrome, page: str) -> None:
-    """Nothing went wrong in the page that was opened, and it fetched nothing but itself."""
+def assert_silent(driver: webdriver.Chrome, page: str, *, unpacks: bool = False) -> None:
+    """Nothing went wrong in the page that was opened, and it fetched nothing but itself.
+
+    unpacks: whether it may read what it made itself, under addresses that no one else can make.
+    """
+    own = {"data", "blob"} if unpacks else {"data"}
     assert logged(driver, "browser") == []
     told = [json.loads(entry["message"])["message"] for entry in logged(driver, "performance")]
     sent = [one["params"] for one in told if one["method"] == "Network.requestWillBeSent"]
     # Chromium's own first page may still be asking for its parts.
     asked = [one["request"]["url"] for one in sent if one["documentURL"] == page]
-    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+    assert {url.split(":")[0] for url in asked} <= {"file", *own}
     assert [url for url in asked if url.startswith("file")] == [page]
     entries = driver.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert {name.split(":")[0] for name in entries} <= {"data"}
+    assert {name.split(":")[0] for name in entries} <= own
 
 
 def logged(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.cli.arguments import Target, targets
+from mipin_ref.cli.digit_page import write_digit_page
 from mipin_ref.cli.files import open_samples, told_of_turned
 from mipin_ref.cli.fit_options import fit_options
 from mipin_ref.cli.following import FEW, following
@@ -45,7 +46,13 @@ ALL_TARGETS = "this is of all targets at once: --target shows the part that one 
 
 
 def demo(options: Namespace) -> None:
-    """Fit all ten classes of the built-in digit network on the embedded sample, explain one digit a class, show APC."""
+    """Fit all ten classes of the built-in digit network on the embedded sample, explain one digit a class, show APC.
+
+    Where a page is asked for, the page alone.
+    """
+    if options.html is not None:
+        write_digit_page(options)
+        return
     out = claim_folder(options, options.out, PICTURES, pictures=True)
     example = builtin("mnist_cnn")
     net = mr.load(example.model)

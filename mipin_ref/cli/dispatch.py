@@ -38,7 +38,7 @@ MODULES = {
 }
 """Where each command lives: the others are not imported."""
 EXAMPLES = {
-    "demo": ("mipin demo", "mipin demo -o pictures"),
+    "demo": ("mipin demo", "mipin demo -o pictures", "mipin demo --html"),
     "inspect": ("mipin inspect model.onnx", "mipin inspect model.onnx photos/"),
     "fit": (
         "mipin fit model.onnx data.npz --target 3 -o three.mipin",
@@ -63,6 +63,7 @@ EXAMPLES = {
     "export": (
         "mipin export model.onnx --inverse 'class-*.mipin' -o explainer.onnx",
         "mipin export model.onnx --inverse three.mipin --preprocess imagenet --half -o explainer.onnx",
+        "mipin export model.onnx --inverse 'class-*.mipin' --check photos/ -o explainer.onnx --html page.html",
     ),
     "golden": (
         "mipin golden make model.onnx data.npz --target 3 -o case",
@@ -108,6 +109,13 @@ def _parser() -> Parser:
 
     demo = _command(commands, "demo", help="fit, explain and draw the built-in digits")
     demo.add_argument("-o", "--out", default="mipin-demo", metavar="DIR", help="where pictures go (default mipin-demo)")
+    demo.add_argument(
+        "--html",
+        metavar="PAGE",
+        nargs="?",
+        const="digits.html",
+        help="write a page to draw digits on, and nothing else (default digits.html)",
+    )
 
     inspect = commands.add_parser(
         "inspect", examples=EXAMPLES["inspect"], help="layers, their inverses, and tensors to explain"
@@ -268,9 +276,12 @@ def _add_export(commands: Any) -> None:
     export.add_argument("-o", "--out", required=True, metavar="FILE", help="explainer.onnx")
     export.add_argument("--at", metavar="TENSOR", help="that it explains, on the inverses' way (default their own)")
     export.add_argument("--target", metavar="C[,C...]", help="classes of the inverses that it takes (default all)")
+    export.add_argument("--html", metavar="PAGE", help="a page too that explains pictures in a browser, from disk")
     export.add_argument("--half", action="store_true", help="store weights in half precision: half the size")
     export.add_argument(
-        "--check", metavar="DATA", help="samples to compare it on before it is written (default drawn ones)"
+        "--check",
+        metavar="DATA",
+        help="samples to compare it on before it is written (default drawn ones), and for the page to begin with",
     )
     export.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
     add_preprocessing(export)

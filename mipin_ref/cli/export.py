@@ -19,6 +19,7 @@ from mipin_ref.export.export import CHECKED
 def export(options: Namespace) -> None:
     """Write the explainer of the inverses, and say how well it agrees with this package."""
     path = claim_file(options, options.out)
+    page = None if options.html is None else claim_file(options, options.html)
     net = load_model(options)
     inverses = given_inverses(net, options.inverse, "numpy")
     asked = None if options.target is None else targets(options.target)
@@ -32,12 +33,15 @@ def export(options: Namespace) -> None:
         half=options.half,
         check=_check(options, net, inverses),
         class_names=names.known or None,
+        html=page,
     )
     print(f"{made.path}: {made.bytes:,} bytes, opset {made.opset}")
     for name, shape in {**made.inputs, **made.outputs}.items():
         print(f"  {'input' if name in made.inputs else 'output'} {name} {list(shape)}")
     print(f"without optimisation, on {made.exact.samples} samples: {made.exact}")
     print(f"with all of onnxruntime's: {made.optimised}")
+    if made.page is not None:
+        print(f"{made.page}: {made.page.stat().st_size:,} bytes; open it in a browser, it needs no server")
     print(f"next: run it where ONNX runs, in Python as onnxruntime.InferenceSession({str(made.path)!r})")
 
 

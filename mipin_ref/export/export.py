@@ -20,6 +20,7 @@ from mipin_ref.explain.class_names import class_names_of
 from mipin_ref.export.agreement import Agreement, insist, measured
 from mipin_ref.export.asked import Asked, asked
 from mipin_ref.export.explainer import Explainer
+from mipin_ref.export.page import PageOf
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.weight import check_weight
 from mipin_ref.files import check_writable, written_whole
@@ -34,7 +35,7 @@ CHECKED = 16
 @dataclass(frozen=True, eq=False)
 class Exported(OneLine):
     """path: of the file; bytes: its size; opset: of its operators; inputs, outputs: their shapes by name; exact,
-    optimised: agreement with this package without and with onnxruntime's optimisations.
+    optimised: agreement with this package without and with onnxruntime's optimisations; page: of the page beside it.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Exported(OneLine):
     outputs: dict[str, tuple[int | str, ...]]
     exact: Agreement
     optimised: Agreement
+    page: Path | None = None
 
 
 def export(
@@ -56,6 +58,7 @@ def export(
     half: bool = False,
     check: Any = None,
     class_names: Any = None,
+    html: str | PathLike[str] | None = None,
 ) -> Exported:
     """Write the explainer of an inverse as one ONNX file of standard operators, which needs this package no more.
 
@@ -64,21 +67,24 @@ def export(
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
     Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
-    calibration data; class_names: of all logits, as for `explain`, to be kept
-    in the file.
+    calibration data; class_names: of all logits, as for `explain`, to be kept in the file; html: where a page is
+    written too, one file that explains pictures in a browser, from disk, with some of `check` to begin with.
     Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
     tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
     file does not have gives values that are no numbers (NaN).
     Raises InvalidData for inverses that do not belong together, UnsupportedModel for a network with layers whose way
-    back cannot be written, and where the file would not agree with this package; nothing is written then.
+    back cannot be written, where the file would not agree with this package, and for a page of what is no picture;
+    nothing is written then.
     """
     target_path = path_of(path)
     check_writable(target_path)
+    page_path = None if html is None else _page_path(html, target_path)
     wanted = asked(inverse, at, targets)
     names = _checked_names(class_names, wanted)
     if not isinstance(half, bool):
         raise InvalidData(f"export: half must be True or False, not {shown(half)}")
     pixels = _pixels(wanted, preprocess)
+    page = None if page_path is None else PageOf(wanted, pixels, names)
     check_weight(wanted, half=half)
     x = _samples(wanted, check)
     explainer = Explainer(wanted, pixels, half=half)
@@ -89,10 +95,22 @@ def export(
     insist(exact, half=half)
     said = _said(wanted, pixels, names, exact, optimised, half=half)
     model = explainer.document.finished(said, _description(wanted))
+    text = None if page is None else page.made(model, exact, optimised, None if check is None else x, half=half)
     with written_whole(target_path) as file:
         file.write(model)
+    if text is not None and page_path is not None:
+        with written_whole(page_path) as file:
+            file.write(text.encode())
     inputs, outputs = explainer.document.inputs, explainer.document.outputs
-    return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised)
+    return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised, page_path)
+
+
+def _page_path(html: str | PathLike[str], beside: Path) -> Path:
+    path = path_of(html)
+    check_writable(path)
+    if path.resolve() == beside.resolve():
+        raise InvalidData(f"export: the explainer and its page cannot both be written to {str(path)!r}; name two files")
+    return path
 
 
 def _pixels(wanted: Asked, preprocess: Any) -> Pixels | None:

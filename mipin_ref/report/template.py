@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +24,12 @@ def render_page(name: str, **values: Any) -> str:
 
     values: what the template shows; texts are plain and may hold anything.
     """
-    script = _joined(("base", name), "js")
+    script = shared("base", "js") + shared(name, "js")
     page = (
-        _environment()
+        environment(TEMPLATES)
         .get_template(f"{name}.html")
         .render(
-            style=_joined(("base", name), "css"),
+            style=shared("base", "css") + shared(name, "css"),
             script=script,
             # Only this script runs in the page, whatever a class is called, and nothing is fetched.
             script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -42,23 +41,26 @@ def render_page(name: str, **values: Any) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    """The templates, each compiled once: that takes longer than to fill it."""
+def environment(folder: Path) -> Environment:
+    """What renders the templates of a folder: plain texts are escaped, and a value that is missing is an error. Each is
+    compiled once, which takes longer than to fill it.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+    made = Environment(
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "scale_text": scale_text}
-    return environment
+    made.filters |= {"data_uri": data_uri, "scale_text": scale_text}
+    return made
 
 
-def _joined(names: Sequence[str], kind: str) -> str:
-    return "".join((TEMPLATES / f"{name}.{kind}").read_text("utf-8") for name in names)
+def shared(name: str, kind: str) -> str:
+    """The text of the style (css) or script (js) NAME; "base" is what all pages share."""
+    return (TEMPLATES / f"{name}.{kind}").read_text("utf-8")
 
 
 def scale_text(one: SignedPng) -> str:
