@@ -23,11 +23,12 @@ from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.inverse.common.fitted import fit_in_common
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, NormBack, Options
-from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
+from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
@@ -50,6 +51,7 @@ class FitOptions(TypedDict, total=False):
     local: bool
     fit_on: FitOn
     norm: NormBack
+    common: str | None
     backend: str | Backend | ModuleType
     dtype: str
     batch_size: int | None
@@ -87,6 +89,7 @@ def fit(
     local: bool = True,
     fit_on: FitOn = "all",
     norm: NormBack = "affine",
+    common: str | None = None,
     backend: str | Backend | ModuleType = "numpy",
     dtype: str = "float64",
     batch_size: int | None = None,
@@ -154,6 +157,7 @@ def fit(
         local=local,
         fit_on=fit_on,
         norm=norm,
+        common=common,
         dtype=device.dtype,
     )
     net = as_network(net)
@@ -207,22 +211,28 @@ def _fitted(
     task: FitTask, targets: Sequence[int], shared: ClusterData | None, directory: Path | None, progress: bool
 ) -> dict[int, Inverse]:
     """The inverses by target; shared: data of a cluster that makes the passes; directory: of checkpoints."""
-    fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
     with progress_bar(progress) as start, ExitStack() as stack:
-        finished = None
-        if directory is not None:
-            advance = start("reading the data for the checkpoint", len(task.data))
-            identity = identity_of(task, targets, advance)
+
+        def checkpoint(part: FitTask, classes: Sequence[int]) -> Checkpoint | None:
+            """That of a part of the fit, None where none is asked for."""
+            if directory is None:
+                return None
+            advance = start("reading the data for the checkpoint", len(part.data))
+            identity = identity_of(part, classes, advance)
             if shared is not None:
                 # Sums of shards differ from those of one process in their rounding.
                 identity["shards"] = True
             try:
-                finished = stack.enter_context(opened(directory, identity, task.plan))
+                return stack.enter_context(opened(directory, identity, part.plan))
             except OSError as error:
                 raise InvalidData(
                     f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
                 ) from error
-        return inverses_of(task, fitter.run(targets, start, finished))
+
+        if task.plan.common is not None:
+            return inverses_of(task, fit_in_common(task, targets, start, checkpoint))
+        fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
+        return inverses_of(task, fitter.run(targets, start, checkpoint(task, targets)))
 
 
 def inverses_of(task: FitTask, fitted: Fitted) -> dict[int, Inverse]:
