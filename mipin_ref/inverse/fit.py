@@ -23,9 +23,10 @@ from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
-from mipin_ref.inverse.common.fitted import fit_in_common
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
+from mipin_ref.inverse.common.fitted import fit_in_common
+from mipin_ref.inverse.family import Family
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import FitOn, NormBack, Options
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
@@ -69,13 +70,17 @@ Indices = tuple[int, ...]
 @overload
 def fit(net: Network | Model, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
 @overload
-def fit(net: Network | Model, x: Any, target: Literal["all"], **options: Unpack[FitOptions]) -> dict[Any, Inverse]: ...
+def fit(
+    net: Network | Model, x: Any, target: Literal["all"], **options: Unpack[FitOptions]
+) -> Mapping[Any, Inverse]: ...
 @overload
-def fit(net: Network | Model, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
+def fit(
+    net: Network | Model, x: Any, target: Sequence[int], **options: Unpack[FitOptions]
+) -> Mapping[int, Inverse]: ...
 @overload
 def fit(
     net: Network | Model, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
-) -> dict[int | tuple[int, ...], Inverse]: ...
+) -> Mapping[int | tuple[int, ...], Inverse]: ...
 def fit(
     net: Network | Model,
     x: Any,
@@ -98,7 +103,7 @@ def fit(
     progress: bool = False,
     client: Any = None,
     preprocess: Preprocessing | None = None,
-) -> Inverse | dict[int, Inverse] | dict[int | tuple[int, ...], Inverse]:
+) -> Inverse | Mapping[Any, Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
     net: a Network, or what `load` takes, which is then the `net` of the inverse; x: calibration samples
@@ -167,6 +172,8 @@ def fit(
         part, index = facing(net, one)
         part = network_for(part, options)
         parts.setdefault((part, living(part).signature(index)), {})[index] = one
+    if options.common is not None:
+        _check_common(net, parts, fit_on=options.fit_on, on_cluster=client is not None)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
     plans = {key: plan_for(key[0], options, next(iter(indices))) for key, indices in parts.items()}
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
@@ -181,7 +188,7 @@ def fit(
             for key, plan in plans.items()
         }
     if is_all(target):
-        check_room(sum(weight_bytes(plans[key]) * len(indices) for key, indices in parts.items()), net, limit)
+        check_room(sum(weight_bytes(plans[key], len(indices)) for key, indices in parts.items()), net, limit)
 
     inverses: dict[int, Inverse] = {}
     for key, indices in parts.items():
@@ -194,7 +201,24 @@ def fit(
             warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
-    return inverses[targets[0]] if not several else {net.target(one): inverses[one] for one in targets}
+    if not several:
+        return inverses[targets[0]]
+    by_target = {net.target(one): inverses[one] for one in targets}
+    return by_target if options.common is None else Family(net, [*by_target], by_target.__getitem__)
+
+
+def _check_common(net: Network, parts: Mapping[Any, Mapping[int, int]], *, fit_on: FitOn, on_cluster: bool) -> None:
+    """Raises InvalidData where one inverse cannot serve all targets. parts: targets of each part of the output."""
+    if len(parts) > 1:
+        one, other = (next(iter(indices.values())) for indices in list(parts.values())[:2])
+        raise InvalidData(
+            f"targets {net.target(one)} and {net.target(other)} depend on different tensors or locations, so no "
+            "inverse serves both: leave option 'common' out"
+        )
+    if fit_on != "all":
+        raise InvalidData("option 'common' fits on samples of all classes: leave option 'fit_on' at 'all'")
+    if on_cluster:
+        raise InvalidData("option 'common' is fitted in one process: leave out the cluster, or option 'common'")
 
 
 def _labels_of_part(labels: npt.NDArray[np.int64] | None, indices: Mapping[int, int]) -> npt.NDArray[np.int64] | None:

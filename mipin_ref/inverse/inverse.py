@@ -189,6 +189,7 @@ class Inverse(OneLine, InNotebook):
             "options": asdict(self.options),
             "backend": self.backend.name,
             "report": [row.as_row() for row in self.report],
+            "common": None if self.report.common is None else asdict(self.report.common),
             "calibration": self.calibration.header(),
         }
         tensors = self.calibration.tensors()

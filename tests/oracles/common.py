@@ -1,7 +1,7 @@
-"""One inverse for many targets (method, section 4) by brute force: each class by itself above, one least squares below.
+"""One inverse for many targets (method, section 4) by brute force: each class by itself above, one fit below.
 
-Written from the method's definition alone, on the pieces of mipin.py; every class has its own dictionary of signals, and
-below the common tensor there is one more, in which each sample's row is copied out of that of its predicted class.
+Written from the method's definition alone, on the pieces of mipin.py; every class has its own dictionary of signals,
+and below the common tensor there is one more, in which each sample's row is copied out of that of its predicted class.
 """
 
 from __future__ import annotations
@@ -101,6 +101,4 @@ def in_common(
             attribution[c][name] = mask(name, attribution_before)
     for signals in [*source.values(), *attribution.values()]:
         signals.update({copy: signals[name] for copy, name in copies.items() if name in signals})
-    return {
-        c: OracleResult(exact, samples.switches, source[c], attribution[c], {}, {}, weights[c]) for c in targets
-    }
+    return {c: OracleResult(exact, dict(samples.switches), source[c], attribution[c], {}, {}, weights[c]) for c in targets}

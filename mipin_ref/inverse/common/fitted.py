@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.common.predicted import predictions, signals_of_predicted
+from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
 from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget, Fitter
 from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import above, below, living
-from mipin_ref.inverse.report import Common, Report
+from mipin_ref.inverse.report import Common, Report, TensorReport
 from mipin_ref.progress import Advance
 
 Checkpoints = Callable[[FitTask, Sequence[int]], Checkpoint | None]
@@ -37,7 +38,7 @@ def fit_in_common(
     if upper.plan.fitted:
         fitter = Fitter(upper, varied=targets)
         own.update(fitter.run(classes, start, checkpoints(upper, classes)).targets)
-    weights = {target: one.weights for target, one in own.items()} or dict.fromkeys(classes, {})
+    weights: dict[int, Mapping[str, Weights]] = {target: one.weights for target, one in own.items()} or {one: {} for one in classes}
     given = signals_of_predicted(upper, lower.plan.given, predicted, weights, start)
     finished = checkpoints(lower, [ALL_CLASSES])
     both = Fitter(lower, given=given, varied=()).run([ALL_CLASSES], start, finished)
@@ -51,7 +52,7 @@ def fit_in_common(
     return Fitted(made, both.seen)
 
 
-def _in_order(task: FitTask, rows: Sequence) -> tuple:
+def _in_order(task: FitTask, rows: Sequence[TensorReport]) -> tuple[TensorReport, ...]:
     order = {step.tensor: number for number, step in enumerate(task.plan.steps)}
     return tuple(sorted(rows, key=lambda row: order[row.tensor]))
 

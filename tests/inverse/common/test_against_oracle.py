@@ -63,7 +63,10 @@ def test_every_class_of_every_tensor(name: str, case: str) -> None:
             assert steps[-1] == inv.plan.explained or len(steps) > 1
             for tensor, res in inv.attribute(x, at=steps, batch_size=SAMPLES).items():
                 scale = max(np.max(np.abs(res.value)), np.max(np.abs(res.output)))
-                for found, wanted in ((res.source, expected[target].source), (res.attribution, expected[target].attribution)):
+                for found, wanted in (
+                    (res.source, expected[target].source),
+                    (res.attribution, expected[target].attribution),
+                ):
                     allowed = TOLERANCE * np.max(np.abs(wanted[tensor])) + ROUNDING * scale
                     assert np.max(np.abs(found - wanted[tensor])) <= allowed, (target, common, tensor)
 
