@@ -104,7 +104,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "targets": {"plan"},
         "family": {"options", "report", "plan", "descent", "inverse"},
         "load": {"options", "report", "plan", "descent", "inverse", "family"},
-        "common": {"report", "plan", "descent", "passes"},
+        "common": {"report", "plan", "descent", "passes", "inverse", "targets"},
         "fit": {"options", "report", "plan", "descent", "passes", "cluster", "common", "inverse", "family", "targets"},
     },
 }

@@ -110,7 +110,7 @@ def load_family(path: Path, net: Network, backend: Any) -> Family:
             once = _weights(path, tensors, below(plan), number)
             calibration = Calibration.read(header["calibration"], tensors, net.input_shape, net.channel_axis(net.input))
             lower = timed_rows(header["report"], header["beside"]["seconds"])
-            common = Common(**header["common"])
+            common = None if header["common"] is None else Common(**header["common"])
             targets = [net.target(one) for one in indices]
             told = [header["reports"], header["beside"]["each_seconds"], header["digests"]]
             if any(len(one) != len(targets) for one in told) or len(set(targets)) != len(targets):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.data import Calibration, Preprocessing, Samples, as_samples, open_labels
+from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
 from mipin_ref.graph.explained import AUTO
@@ -25,12 +25,13 @@ from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
+from mipin_ref.inverse.common.auto import fit_in_common_where_they_agree
 from mipin_ref.inverse.common.fitted import fit_in_common
 from mipin_ref.inverse.family import Family
-from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.options import FitOn, NormBack, Options
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
-from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
+from mipin_ref.inverse.passes.fitter import Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import living, network_for, plan_for
@@ -172,6 +173,8 @@ def fit(
         part, index = facing(net, one)
         part = network_for(part, options)
         parts.setdefault((part, living(part).signature(index)), {})[index] = one
+    if options.common == AUTO and len(parts) > 1:
+        options = replace(options, common=None)
     if options.common is not None:
         _check_common(net, parts, fit_on=options.fit_on, on_cluster=client is not None)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
@@ -187,7 +190,7 @@ def fit(
             key: within_memory(key[0], options, plan, device, len(data), limit, next(iter(parts[key])))
             for key, plan in plans.items()
         }
-    if is_all(target):
+    if is_all(target) and options.common != AUTO:
         check_room(sum(weight_bytes(plans[key], len(indices)) for key, indices in parts.items()), net, limit)
 
     inverses: dict[int, Inverse] = {}
@@ -253,19 +256,12 @@ def _fitted(
                     f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
                 ) from error
 
+        if task.options.common == AUTO:
+            return inverses_of(*fit_in_common_where_they_agree(task, targets, start, checkpoint))
         if task.plan.common is not None:
             return inverses_of(task, fit_in_common(task, targets, start, checkpoint))
         fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
         return inverses_of(task, fitter.run(targets, start, checkpoint(task, targets)))
-
-
-def inverses_of(task: FitTask, fitted: Fitted) -> dict[int, Inverse]:
-    """The inverses by target, of what the fit of a task gave."""
-    calibration = Calibration(task.data.source, fitted.seen)
-    return {
-        t: Inverse(task.net, t, task.options, task.plan, x.weights, x.report, x.samples, task.backend, calibration)
-        for t, x in fitted.targets.items()
-    }
 
 
 def _check_data(net: Network, data: Samples) -> None:

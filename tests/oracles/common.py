@@ -101,4 +101,6 @@ def in_common(
             attribution[c][name] = mask(name, attribution_before)
     for signals in [*source.values(), *attribution.values()]:
         signals.update({copy: signals[name] for copy, name in copies.items() if name in signals})
-    return {c: OracleResult(exact, dict(samples.switches), source[c], attribution[c], {}, {}, weights[c]) for c in targets}
+    return {
+        c: OracleResult(exact, dict(samples.switches), source[c], attribution[c], {}, {}, weights[c]) for c in targets
+    }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.inverse.common.predicted import predictions, signals_of_predicted
+from mipin_ref.inverse.common.predicted import Predicted, predictions, signals_of_predicted
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
 from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget, Fitter
@@ -16,54 +16,91 @@ from mipin_ref.inverse.plan import above, below, living
 from mipin_ref.inverse.report import Common, Report, TensorReport
 from mipin_ref.progress import Advance
 
+Start = Callable[[str, int], Advance]
+"""Opens a progress bar."""
+
 Checkpoints = Callable[[FitTask, Sequence[int]], Checkpoint | None]
 """The checkpoint of one of the parts, for its task and targets."""
 
 
-def fit_in_common(
-    task: FitTask, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoints: Checkpoints
-) -> Fitted:
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A fit cut at its plan's common tensor.
+
+    asked: the targets; predicted: the class that each sample is taken for. The common part is fitted on these classes,
+    of all that the network has, whichever targets are asked for: they too are fitted above it, and it is the same for
+    every choice of targets.
+    """
+
+    task: FitTask
+    asked: Sequence[int]
+    predicted: Predicted
+    start: Start
+    checkpoints: Checkpoints
+
+    @property
+    def taken_for(self) -> list[int]:
+        """The classes that samples are taken for, in order."""
+        return sorted({int(one) for one in self.predicted})
+
+    def above(self, classes: Collection[int]) -> dict[int, FittedTarget]:
+        """What these classes have alone. Raises as `Fitter.run` does, InvalidData where they do not share a plan."""
+        upper, some = replace(self.task, plan=above(self.task.plan)), sorted(classes)
+        if (two := unlike(self.task, some)) is not None:
+            one, other = map(self.task.net.target, two)
+            raise InvalidData(
+                f"targets {one} and {other} do not depend on the same locations, so no inverse serves both: leave "
+                "option 'common' out"
+            )
+        if not upper.plan.fitted or not some:
+            return {one: FittedTarget({}, Report(()), len(self.task.data)) for one in some}
+        fitter = Fitter(upper, varied=self.asked)
+        return dict(fitter.run(some, self.start, self.checkpoints(upper, some)).targets)
+
+    def below(self, own: Mapping[int, FittedTarget]) -> Fitted:
+        """What all have in common; own: of the classes that samples are taken for, at least."""
+        upper, lower = (replace(self.task, plan=cut(self.task.plan)) for cut in (above, below))
+        weights: dict[int, Mapping[str, Weights]] = {target: one.weights for target, one in own.items()}
+        given = signals_of_predicted(upper, lower.plan.given, self.predicted, weights, self.start)
+        finished = self.checkpoints(lower, [ALL_CLASSES])
+        return Fitter(lower, given=given, varied=()).run([ALL_CLASSES], self.start, finished)
+
+    def together(self, own: Mapping[int, FittedTarget], once: Fitted, common: Common) -> Fitted:
+        """Both parts, for the targets of `own`."""
+        shared = once.targets[ALL_CLASSES]
+        made = {}
+        for target, one in own.items():
+            report = Report(self._in_order([*one.report.tensors, *shared.report.tensors]), common)
+            made[target] = FittedTarget({**one.weights, **shared.weights}, report, shared.samples)
+        return Fitted(made, once.seen)
+
+    def _in_order(self, rows: Sequence[TensorReport]) -> tuple[TensorReport, ...]:
+        order = {step.tensor: number for number, step in enumerate(self.task.plan.steps)}
+        return tuple(sorted(rows, key=lambda row: order[row.tensor]))
+
+
+def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Cut:
+    """The cut of a task, for which its data are taken through the network once."""
+    predicted = predictions(task, start("which classes the samples are taken for", len(task.data)))
+    return Cut(task, asked, predicted, start, checkpoints)
+
+
+def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> Fitted:
     """Fit all targets, from the plan's common tensor down once for all.
 
-    The common part is fitted on the classes that the samples are taken for, of all that the network has, whichever
-    targets are asked for: these too are fitted above it, and it is the same for every choice of targets. Raises
-    RoundedTooMuch as `Fitter.run`, InvalidData where the targets and those classes do not share a plan.
+    Raises RoundedTooMuch as `Fitter.run`, InvalidData where the targets and the classes that samples are taken for do
+    not share a plan.
     """
     assert task.plan.common is not None
-    predicted = predictions(task, start("which classes the samples are taken for", len(task.data)))
-    classes = sorted({*targets, *(int(one) for one in predicted)})
-    _check_alike(task, classes)
-    upper, lower = (replace(task, plan=cut(task.plan)) for cut in (above, below))
-    own: dict[int, FittedTarget] = {}
-    if upper.plan.fitted:
-        fitter = Fitter(upper, varied=targets)
-        own.update(fitter.run(classes, start, checkpoints(upper, classes)).targets)
-    weights: dict[int, Mapping[str, Weights]] = {target: one.weights for target, one in own.items()} or {one: {} for one in classes}
-    given = signals_of_predicted(upper, lower.plan.given, predicted, weights, start)
-    finished = checkpoints(lower, [ALL_CLASSES])
-    both = Fitter(lower, given=given, varied=()).run([ALL_CLASSES], start, finished)
-    once = both.targets[ALL_CLASSES]
-    common = Common(task.plan.common, len(set(predicted.tolist())))
-    made = {}
-    for target in targets:
-        rows = own[target].report.tensors if own else ()
-        report = Report(_in_order(task, [*rows, *once.report.tensors]), common)
-        made[target] = FittedTarget({**weights[target], **once.weights}, report, once.samples)
-    return Fitted(made, both.seen)
+    cut = cut_at(task, targets, start, checkpoints)
+    own = cut.above({*targets, *cut.taken_for})
+    common = Common(task.plan.common, len(cut.taken_for))
+    return cut.together({target: own[target] for target in targets}, cut.below(own), common)
 
 
-def _in_order(task: FitTask, rows: Sequence[TensorReport]) -> tuple[TensorReport, ...]:
-    order = {step.tensor: number for number, step in enumerate(task.plan.steps)}
-    return tuple(sorted(rows, key=lambda row: order[row.tensor]))
-
-
-def _check_alike(task: FitTask, classes: Sequence[int]) -> None:
-    """Raises InvalidData where signals of some class do not reach what those of others reach."""
+def unlike(task: FitTask, classes: Sequence[int]) -> tuple[int, int] | None:
+    """Two of the classes of which one reaches what the other does not; None where all reach the same."""
     trace = living(task.net)
-    first = trace.signature(classes[0])
-    for other in classes[1:]:
-        if trace.signature(other) != first:
-            raise InvalidData(
-                f"targets {task.net.target(classes[0])} and {task.net.target(other)} do not depend on the same "
-                "locations, so no inverse serves both: leave option 'common' out"
-            )
+    first = trace.signature(classes[0]) if classes else None
+    other = next((one for one in classes if trace.signature(one) != first), None)
+    return None if other is None else (classes[0], other)

@@ -94,7 +94,7 @@ def plan_for(net: Network, options: Options, target: int | None) -> Plan:
         conv_bias=options.conv_bias,
         target=target,
     )
-    return plan if options.common is None else with_common(plan, net.tensor(options.common))
+    return plan if options.common in (None, AUTO) else with_common(plan, net.tensor(options.common))
 
 
 def _between(net: Network, start: str) -> set[str]:

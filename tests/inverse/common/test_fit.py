@@ -93,20 +93,23 @@ class _Interrupted(Exception):
 
 def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, wanted = shared_fit()
-    solved, done = fitter.tensor_report, []
+    solved = fitter.tensor_report
 
-    def some(*given: Any) -> Any:
-        done.append(given[0])
-        if len(done) == stop:
-            raise _Interrupted
-        return solved(*given)
+    def interrupted_at(stop: int) -> None:
+        left = iter(range(stop))
 
-    monkeypatch.setattr(fitter, "tensor_report", some)
-    for stop in (3, 4, 5, 6):
-        done.clear()
+        def some(*given: Any) -> Any:
+            if next(left, None) is None:
+                raise _Interrupted
+            return solved(*given)
+
+        monkeypatch.setattr(fitter, "tensor_report", some)
+
+    for solutions in (2, 3, 4, 5):
+        interrupted_at(solutions)
         with pytest.raises(_Interrupted):
             shared_fit(checkpoint=tmp_path)
-    stop = 10**6
+    monkeypatch.setattr(fitter, "tensor_report", solved)
     _, again = shared_fit(checkpoint=tmp_path)
     for target, inv in wanted.items():
         assert inv.report == again[target].report
