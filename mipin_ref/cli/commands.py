@@ -28,6 +28,7 @@ from mipin_ref.files import check_folder, make_folder
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.client import connect
+from mipin_ref.inverse.family import Family
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.checkpoint import discard
 from mipin_ref.inverse.plan import plan_for
@@ -151,7 +152,7 @@ def fit(options: Namespace) -> None:
     fitted = list(inverses.values())
     for line in told_of_end(net, fitted[0].plan.explained, options.at):
         print(line)
-    if together:
+    if together and isinstance(inverses, Family):
         inverses.save(paths[0])
         print(f"{len(fitted):,} classes: {paths[0]}")
         print(fitted[0].report)

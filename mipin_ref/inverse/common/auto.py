@@ -94,4 +94,6 @@ def correlations(one: HostArray, other: HostArray) -> npt.NDArray[np.float64]:
     # Scaled first, so that no product of small numbers is lost.
     a, b = (values / np.where(constant, 1, largest)[:, None] for values, largest in zip((a, b), most, strict=True))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.where(constant, (most[0] == most[1]).astype(float), np.sum(a * b, axis=1) / np.where(constant, 1, norms))
+    same = (most[0] == most[1]).astype(np.float64)
+    found: npt.NDArray[np.float64] = np.where(constant, same, np.sum(a * b, axis=1) / np.where(constant, 1, norms))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
 
 def test_it_is_written_into_the_file(tmp_path: Path) -> None:
     net, x = convolutions()
-    invs = mr.fit(net, x, [0, 1], common="auto", ridge=300.0)
-    invs.save(tmp_path / "some.mipin")  # type: ignore[attr-defined]
+    invs: Any = mr.fit(net, x, [0, 1], common="auto", ridge=300.0)
+    invs.save(tmp_path / "some.mipin")
     again = mr.load_inverse(tmp_path / "some.mipin", net)
     assert again[0].report.common == invs[0].report.common
     assert "it agrees with those of classes" in str(again[0].report)

@@ -17,7 +17,7 @@ from tests.inverse.test_bad_input import X, small
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[mr.Network, Any, Path]:
     net = small()
-    invs = mr.fit(net, X, "all", common="relu", ridge=0.5)
+    invs: Any = mr.fit(net, X, "all", common="relu", ridge=0.5)
     invs.save(tmp_path / "all.mipin")
     return net, invs, tmp_path / "all.mipin"
 
@@ -40,7 +40,8 @@ def test_round_trip(saved: tuple[mr.Network, Any, Path]) -> None:
 def test_one_of_several_and_none_of_them(saved: tuple[mr.Network, Any, Path]) -> None:
     net, _, path = saved
     assert mr.load_inverse(path, net, target=2).target == 2
-    mr.fit(net, X, [0, 1], common="relu").save(path)
+    some: Any = mr.fit(net, X, [0, 1], common="relu")
+    some.save(path)
     with pytest.raises(mr.CorruptFile, match="explains 2 classes, and class 2 is none of them"):
         mr.load_inverse(path, net, target=2)
     with pytest.raises(KeyError):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.inverse import report
 from mipin_ref.inverse.passes import fitter
 from tests.inverse.test_bad_input import X, small
 from tests.inverse.test_graphs import loaded
@@ -93,7 +94,7 @@ class _Interrupted(Exception):
 
 def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, wanted = shared_fit()
-    solved = fitter.tensor_report
+    solved = report.tensor_report
 
     def interrupted_at(stop: int) -> None:
         left = iter(range(stop))
