@@ -29,7 +29,7 @@ def predictions(task: FitTask, advance: Advance) -> Predicted:
     """The class of the highest logit of each sample, of equal ones the first. Raises InvalidData as a forward pass."""
     net, data = task.net, task.data
     recorder = Recorder(net, [net.logits])
-    size = _batch_size(task, record_bytes(net, [net.logits, net.input], ()))
+    size = batch_size_of(task, record_bytes(net, [net.logits, net.input], ()))
     classes = []
     for start in range(0, len(data), size):
         logits = recorder(data[start : start + size], start).values[net.logits]
@@ -67,7 +67,7 @@ def signals_of_predicted(
         each = record_bytes(net, {*tensors, net.input}, layers.values()) + sample_bytes(
             path, [*shapes.values()], backend.itemsize
         )
-        size = _batch_size(task, each)
+        size = batch_size_of(task, each)
         for first in range(0, samples, size):
             record = recorded(recorder(task.data[first : first + size], first), layers)
             batch, logits = to_device(backend, path, record), record.values[plan.logits]
@@ -95,5 +95,6 @@ def signals_of_predicted(
     return fill
 
 
-def _batch_size(task: FitTask, each: int) -> int:
+def batch_size_of(task: FitTask, each: int) -> int:
+    """Samples of a batch of a forward pass; each: bytes that one takes."""
     return task.batch_size or max(1, min(HOST_BATCH, int(BATCH_SHARE * task.memory) // max(1, each)))

@@ -87,13 +87,16 @@ class Fitter:
         *,
         given: Callable[[RowStore], Mapping[str, Stored]] | None = None,
         varied: Collection[int] | None = None,
+        recorded: RowStore | None = None,
+        seen: Seen | None = None,
     ) -> None:
         """runner: where the data are taken through the passes, by default in this process; given: puts the signals
         that the plan says are given, of ALL_CLASSES, into a store; varied: the targets whose logit must not be the same
-        for every sample, all where None.
+        for every sample, all where None; recorded: all that the network computes of the data, with what it has seen
+        where no data are read.
         """
         self._task, self._runner, self._given, self._varied = task, runner, given, varied
-        self._seen: Seen | None = None
+        self._recorded, self._seen = recorded, seen
 
     def run(
         self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
@@ -106,7 +109,8 @@ class Fitter:
         known = Known(len(self._task.data), {target: one.count for target, one in state.items()})
         budget = self._budget(known)
         signals = RowStore(budget.signals)
-        with closing(self._runner or LocalRunner(self._task, signals, RowStore(budget.recordings))) as runner:
+        recorded = self._recorded or RowStore(budget.recordings)
+        with closing(self._runner or LocalRunner(self._task, signals, recorded)) as runner:
             if self._given is not None:
                 known = replace(known, kept={ALL_CLASSES: self._given(signals)})
             self._passes(state, known, budget, runner, start, checkpoint)
@@ -194,7 +198,7 @@ class Fitter:
                     tensor_report(step.tensor, block_name(step), one.samples, weights.unknowns, solutions, seconds)
                 )
             one.on_device = {name: weights for name, weights in one.on_device.items() if name in spec.weights}
-        if spec.looks:
+        if spec.looks and self._recorded is None:
             self._seen = self._seen_by(runner)
 
     def _restore(
