@@ -102,7 +102,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "cluster": {"plan", "descent", "passes"},
         "inverse": {"options", "report", "plan", "descent", "passes"},
         "targets": {"plan"},
-        "family": {"options", "report", "plan", "descent", "inverse"},
+        "family": {"options", "report", "plan", "descent", "passes", "inverse", "common"},
         "load": {"options", "report", "plan", "descent", "inverse", "family"},
         "common": {"report", "plan", "descent", "passes", "inverse", "targets"},
         "fit": {"options", "report", "plan", "descent", "passes", "cluster", "common", "inverse", "family", "targets"},

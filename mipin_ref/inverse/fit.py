@@ -26,8 +26,8 @@ from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
 from mipin_ref.inverse.common.auto import fit_in_common_where_they_agree
-from mipin_ref.inverse.common.fitted import fit_in_common
-from mipin_ref.inverse.family import Family
+from mipin_ref.inverse.common.fitted import InCommon, fit_in_common
+from mipin_ref.inverse.family import Family, family_of
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.options import FitOn, NormBack, Options
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
@@ -190,7 +190,7 @@ def fit(
             key: within_memory(key[0], options, plan, device, len(data), limit, next(iter(parts[key])))
             for key, plan in plans.items()
         }
-    if is_all(target) and options.common != AUTO:
+    if is_all(target) and options.common is None:
         check_room(sum(weight_bytes(plans[key], len(indices)) for key, indices in parts.items()), net, limit)
 
     inverses: dict[int, Inverse] = {}
@@ -203,6 +203,9 @@ def fit(
         except RoundedTooMuch as told:
             warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
+        if isinstance(made, InCommon):
+            family = family_of(net, indices, made)
+            return family if several else family[net.target(targets[0])]
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
     if not several:
         return inverses[targets[0]]
@@ -236,7 +239,7 @@ def _labels_of_part(labels: npt.NDArray[np.int64] | None, indices: Mapping[int, 
 
 def _fitted(
     task: FitTask, targets: Sequence[int], shared: ClusterData | None, directory: Path | None, progress: bool
-) -> dict[int, Inverse]:
+) -> dict[int, Inverse] | InCommon:
     """The inverses by target; shared: data of a cluster that makes the passes; directory: of checkpoints."""
     with progress_bar(progress) as start, ExitStack() as stack:
 
@@ -257,9 +260,9 @@ def _fitted(
                 ) from error
 
         if task.options.common == AUTO:
-            return inverses_of(*fit_in_common_where_they_agree(task, targets, start, checkpoint))
+            return fit_in_common_where_they_agree(task, targets, start, checkpoint)
         if task.plan.common is not None:
-            return inverses_of(task, fit_in_common(task, targets, start, checkpoint))
+            return fit_in_common(task, targets, start, checkpoint)
         fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
         return inverses_of(task, fitter.run(targets, start, checkpoint(task, targets)))
 

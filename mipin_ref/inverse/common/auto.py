@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.inverse.common.fitted import Checkpoints, Start, cut_at, unlike
+from mipin_ref.inverse.common.fitted import Checkpoints, InCommon, Start, cut_at, unlike
 from mipin_ref.inverse.common.predicted import Predicted
 from mipin_ref.inverse.inverse import Inverse, inverses_of
-from mipin_ref.inverse.passes.fitter import Fitted, Fitter
+from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan.common import with_common
 from mipin_ref.inverse.report import Common
@@ -29,13 +29,13 @@ COMPARED = 32
 
 def fit_in_common_where_they_agree(
     task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints
-) -> tuple[FitTask, Fitted]:
-    """Fit all targets, in common from the highest tensor down where the probes agree; the task with that tensor, too.
+) -> InCommon | dict[int, Inverse]:
+    """Fit all targets, in common from the highest tensor down where the probes agree.
 
     The probes, the two classes that most samples are taken for, are fitted in full. Then each fitted tensor, from the
     logits down, is tried: what is common there is fitted, and both probes must agree at the explained tensor to
     AGREEMENT. Where they do at none, where samples are taken for one class alone, and where targets do not reach the
-    same locations, every target is fitted alone and the task has no common tensor. Costs, beside a fit of the probes,
+    same locations, every target is fitted alone. Costs, beside a fit of the probes,
     what is below each tensor that is tried.
     """
     apart = replace(task, options=replace(task.options, common=None))
@@ -52,15 +52,13 @@ def fit_in_common_where_they_agree(
         own = cut.above({*cut.taken_for, *probes})
         once = cut.below(own)
         assert fitted is not None
-        both = cut.together({probe: own[probe] for probe in probes}, once, Common(step.tensor, 0))
-        agreement = _agreement(task, inverses_of(apart, fitted), inverses_of(trial, both))
+        common = Common(step.tensor, len(cut.taken_for))
+        both = InCommon(trial, probes, once, common, own, None)
+        agreement = _agreement(task, inverses_of(apart, fitted), {probe: both.inverse(probe) for probe in probes})
         if agreement >= AGREEMENT:
-            _check_room(trial, targets)
-            own |= cut.above({*targets} - own.keys())
-            common = Common(step.tensor, len(cut.taken_for), agreement, tuple(probes))
-            return trial, cut.together({target: own[target] for target in targets}, once, common)
+            return cut.together(own, once, replace(common, agreement=agreement, probes=tuple(probes)))
     _check_room(apart, targets)
-    return apart, Fitter(apart).run(targets, start, checkpoints(apart, targets))
+    return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
 
 
 def _check_room(task: FitTask, targets: Sequence[int]) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.common.predicted import Predicted, predictions, signals_of_predicted
+from mipin_ref.inverse.common.recorded import Recorded, check_varied, record_all, recorded_bytes
 from mipin_ref.inverse.descent.weights import Weights
+from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
 from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget, Fitter
 from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import above, below, living
-from mipin_ref.inverse.report import Common, Report, TensorReport
+from mipin_ref.inverse.report import Common, Report
+from mipin_ref.inverse.targets import weight_bytes
 from mipin_ref.progress import Advance
 
 Start = Callable[[str, int], Advance]
@@ -65,18 +69,54 @@ class Cut:
         finished = self.checkpoints(lower, [ALL_CLASSES])
         return Fitter(lower, given=given, varied=()).run([ALL_CLASSES], self.start, finished)
 
-    def together(self, own: Mapping[int, FittedTarget], once: Fitted, common: Common) -> Fitted:
-        """Both parts, for the targets of `own`."""
-        shared = once.targets[ALL_CLASSES]
-        made = {}
-        for target, one in own.items():
-            report = Report(self._in_order([*one.report.tensors, *shared.report.tensors]), common)
-            made[target] = FittedTarget({**one.weights, **shared.weights}, report, shared.samples)
-        return Fitted(made, once.seen)
+    def together(self, own: Mapping[int, FittedTarget], once: Fitted, common: Common) -> InCommon:
+        """Both parts, for the targets asked for; own: of some classes, once: of all in common.
 
-    def _in_order(self, rows: Sequence[TensorReport]) -> tuple[TensorReport, ...]:
-        order = {step.tensor: number for number, step in enumerate(self.task.plan.steps)}
-        return tuple(sorted(rows, key=lambda row: order[row.tensor]))
+        What the other targets have alone is fitted now, or, where their weights are more than what they are fitted
+        from, when it is asked for.
+        """
+        missing = set(self.asked) - own.keys()
+        if missing and weight_bytes(above(self.task.plan), len(self.asked)) > recorded_bytes(self.task):
+            made = record_all(self.task, once.seen, self.start("recording what classes differ in", len(self.task.data)))
+            check_varied(made, self.asked)
+            return InCommon(self.task, self.asked, once, common, {}, made)
+        return InCommon(self.task, self.asked, once, common, {**own, **(self.above(missing) if missing else {})}, None)
+
+
+@dataclass(frozen=True, eq=False)
+class InCommon:
+    """A fit of several targets in two parts.
+
+    own: what each target has alone; recorded: where that is None, what it is fitted from when it is asked for.
+    """
+
+    task: FitTask
+    asked: Sequence[int]
+    once: Fitted
+    common: Common
+    own: Mapping[int, FittedTarget]
+    recorded: Recorded | None
+
+    @property
+    def shared(self) -> FittedTarget:
+        """What all have in common."""
+        return self.once.targets[ALL_CLASSES]
+
+    @property
+    def calibration(self) -> Calibration:
+        """What is remembered of the data."""
+        return Calibration(self.task.data.source, self.once.seen)
+
+    def inverse(self, target: int) -> Inverse:
+        """The inverse of one of the targets."""
+        task, one = (self.task, self.own[target]) if self.recorded is None else self.recorded.fitted(target)
+        order = {step.tensor: number for number, step in enumerate(task.plan.steps)}
+        rows = sorted([*one.report.tensors, *self.shared.report.tensors], key=lambda row: order[row.tensor])
+        report, weights = Report(tuple(rows), self.common), {**one.weights, **self.shared.weights}
+        samples = self.shared.samples
+        return Inverse(
+            task.net, target, task.options, task.plan, weights, report, samples, task.backend, self.calibration
+        )
 
 
 def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Cut:
@@ -85,7 +125,7 @@ def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Check
     return Cut(task, asked, predicted, start, checkpoints)
 
 
-def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> Fitted:
+def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> InCommon:
     """Fit all targets, from the plan's common tensor down once for all.
 
     Raises RoundedTooMuch as `Fitter.run`, InvalidData where the targets and the classes that samples are taken for do
@@ -93,9 +133,8 @@ def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoin
     """
     assert task.plan.common is not None
     cut = cut_at(task, targets, start, checkpoints)
-    own = cut.above({*targets, *cut.taken_for})
-    common = Common(task.plan.common, len(cut.taken_for))
-    return cut.together({target: own[target] for target in targets}, cut.below(own), common)
+    own = cut.above(cut.taken_for)
+    return cut.together(own, cut.below(own), Common(task.plan.common, len(cut.taken_for)))
 
 
 def unlike(task: FitTask, classes: Sequence[int]) -> tuple[int, int] | None:
