@@ -46,6 +46,7 @@ class Kind:
 
 
 INVERSE = Kind("mipin-inverse", 3, "a saved inverse")
+INVERSES = Kind("mipin-inverses", 1, "a file of inverses")
 PATTERNS = Kind("mipin-patterns", 2, "a file of patterns")
 
 HEADER_BYTES = 16 << 20
@@ -126,6 +127,19 @@ def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, np
     Raises InvalidData where there is no such file, CorruptFile where it is truncated, of another format or version, or
     a bit of it has changed.
     """
+    with opened_sealed(path, kind) as (header, file):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    if kind.sealed and header.get("digest") != digest(header, tensors):
+        raise CorruptFile(f"{str(path)!r} is damaged: its content has another checksum than the one in its header")
+    return header, tensors
+
+
+@contextmanager
+def opened_sealed(path: Path, kind: Kind) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The header of a file that `write` wrote, of which no bit has changed, and the file, to read tensors from.
+
+    Whoever reads some tensors alone has their checksums in the header. Raises as `read` does but for its content.
+    """
     regular_file(path)
     if kind.sealed:
         with decoding(path, kind.noun):
@@ -135,13 +149,18 @@ def read(path: Path, kind: Kind = INVERSE) -> tuple[dict[str, Any], dict[str, np
         if told is None:
             raise CorruptFile(f"{str(path)!r} is not {kind.noun}")
         header = parse_json(told, path)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (kind.format, kind.version):
-        other = header.get("version") if isinstance(header, dict) else None
-        raise _other_version(path, other, kind)
-    if kind.sealed and header.get("digest") != digest(header, tensors):
-        raise CorruptFile(f"{str(path)!r} is damaged: its content has another checksum than the one in its header")
-    return header, tensors
+        if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (kind.format, kind.version):
+            other = header.get("version") if isinstance(header, dict) else None
+            raise _other_version(path, other, kind)
+        yield header, file
+
+
+def holds(path: Path, kind: Kind) -> bool:
+    """Whether a file says that it is of this kind, of whatever version. Raises InvalidData where there is none."""
+    regular_file(path)
+    with decoding(path, kind.noun), path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        return length <= HEADER_BYTES and f'"{kind.format}":'.encode() in file.read(length)
 
 
 def _check_head(path: Path, kind: Kind) -> None:

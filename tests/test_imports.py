@@ -117,8 +117,10 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "cluster": {"plan", "descent", "passes"},
         "inverse": {"options", "report", "plan", "descent", "passes"},
         "targets": {"plan"},
-        "load": {"options", "report", "plan", "descent", "inverse"},
-        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "inverse", "targets"},
+        "family": {"options", "report", "plan", "descent", "passes", "inverse", "common"},
+        "load": {"options", "report", "plan", "descent", "inverse", "family"},
+        "common": {"report", "plan", "descent", "passes", "inverse", "targets"},
+        "fit": {"options", "report", "plan", "descent", "passes", "cluster", "common", "inverse", "family", "targets"},
     },
 }
 """Room -> its own rooms and files -> those of them that each may import."""

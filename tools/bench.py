@@ -21,6 +21,7 @@ COMMANDS = {
     "dense": "dense inverses against scikit-learn's Ridge",
     "vgg": "a VGG19 classifier on feature maps against its bare matrix products",
     "rate": "share of the GEMM rate that accumulating reaches; several targets in one pass",
+    "classes": "all classes that share an inverse from some tensor down against one class alone",
     "dtype": "float32 against float64: time, source signal, attribution",
     "memory": "peak memory against the number of samples",
     "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",

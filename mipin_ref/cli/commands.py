@@ -33,6 +33,7 @@ from mipin_ref.files import check_folder, make_folder
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.client import connect
+from mipin_ref.inverse.family import Family
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.checkpoint import discard
 from mipin_ref.inverse.plan import plan_for
@@ -133,13 +134,17 @@ def fit(options: Namespace) -> None:
     """Fit and save one inverse a class."""
     asked = _targets(options.target)
     # Of all classes there are the names only when the network is read.
-    paths = claim_files(options, _inverse_paths(options.out, [0, 1] if asked is None else asked))
+    # Inverses that share a part lie in one file, unless the name asks for one each.
+    together = options.common is not None and "{target}" not in options.out and (asked is None or len(asked) > 1)
+    paths = claim_files(
+        options, [options.out] if together else _inverse_paths(options.out, [0, 1] if asked is None else asked)
+    )
     if options.checkpoint is not None:
         check_folder(options.checkpoint, ())
     net = load_model(options)
     if asked is None:
         asked = [net.target(index) for index in range(net.classes)]
-        paths = claim_files(options, _inverse_paths(options.out, asked))
+        paths = paths if together else claim_files(options, _inverse_paths(options.out, asked))
     beside = Path(options.out).with_name(f".{Path(options.out).name}.checkpoint")
     data = open_samples(options, options.data, net)
     labels = None if options.labels is None else open_labels(options.labels)[: options.limit]
@@ -162,7 +167,11 @@ def fit(options: Namespace) -> None:
     fitted = list(inverses.values())
     for line in told_of_end(net, fitted[0].plan.explained, options.at):
         print(line)
-    for target, inverse, path in zip(asked, fitted, paths, strict=True):
+    if together and isinstance(inverses, Family):
+        inverses.save(paths[0])
+        print(f"{len(fitted):,} classes: {paths[0]}")
+        print(fitted[0].report)
+    for target, inverse, path in zip(asked, fitted, paths, strict=True) if not together else ():
         inverse.save(path)
         print(f"class {target}: {path}")
         print(inverse.report)

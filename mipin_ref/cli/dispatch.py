@@ -297,7 +297,7 @@ def _add_golden(parser: Parser) -> None:
     make.add_argument("--target", type=target, required=True, metavar="C", help=TARGET)
     make.add_argument("-o", "--out", required=True, metavar="DIR")
     make.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
-    add_fit_options(make, but=["dtype"])
+    add_fit_options(make, but=["common", "dtype"])
     make.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     add_output(make)
     add_preprocessing(make)

@@ -80,10 +80,12 @@ def given_inverses(net: Network, given: Any, backend: Any) -> Inverses | None:
     paths = _paths(given)
     made: dict[int, Inverse] = {}
     for path in paths:
-        inverse = load_inverse(path, net, backend=backend)
-        if inverse.target in made:
-            raise InvalidData(f"two of the inverses are of class {net.target(inverse.target)}, one of them {path!r}")
-        made[inverse.target] = inverse
+        loaded = load_inverse(path, net, backend=backend)
+        for inverse in [loaded] if isinstance(loaded, Inverse) else loaded.values():
+            if inverse.target in made:
+                told = net.target(inverse.target)
+                raise InvalidData(f"two of the inverses are of class {told}, one of them {path!r}")
+            made[inverse.target] = inverse
     return Inverses(made)
 
 

@@ -32,8 +32,12 @@ from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance, progress_bar
 from mipin_ref.reading import path_of
 
-LATER = ("norm",)
-"""Options that came after the first cases: a manifest tells them where they are not the default."""
+LATER = ("norm", "common")
+"""Options that came after the first cases: a manifest tells them where they are not the default.
+
+A case is of one target, whose fit it writes out; what is fitted on signals of other targets has none, so that `common`
+is always the default.
+"""
 
 PARAMETER_LIMIT = 2 << 20
 """Bytes above which a parameter of the network or a block of weights is left out of a case."""

@@ -1,4 +1,4 @@
 """MIP-IN itself: inverses fitted, applied, saved (paper, Algorithm 1).
 
-Rooms, each of which knows only those before it: plan, descent, passes, cluster; then fit, inverse, load.
+Rooms, each of which knows only those before it: plan, descent, passes, cluster, common; then fit, inverse, load.
 """

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend, get_backend
-from mipin_ref.data import Calibration, Preprocessing, Samples, as_samples, open_labels
+from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
 from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
 from mipin_ref.graph.explained import AUTO
@@ -25,10 +25,13 @@ from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.cluster.data import ClusterData
 from mipin_ref.inverse.cluster.runner import ClusterRunner
-from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.common.auto import fit_in_common_where_they_agree
+from mipin_ref.inverse.common.fitted import InCommon, fit_in_common
+from mipin_ref.inverse.family import Family, family_of
+from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.options import FitOn, NormBack, Options
-from mipin_ref.inverse.passes.checkpoint import checked_directory, identity_of, opened
-from mipin_ref.inverse.passes.fitter import Fitted, Fitter, RoundedTooMuch
+from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
+from mipin_ref.inverse.passes.fitter import Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import living, network_for, plan_for
@@ -50,6 +53,7 @@ class FitOptions(TypedDict, total=False):
     local: bool
     fit_on: FitOn
     norm: NormBack
+    common: str | None
     backend: str | Backend | ModuleType
     dtype: str
     batch_size: int | None
@@ -67,13 +71,17 @@ Indices = tuple[int, ...]
 @overload
 def fit(net: Network | Model, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
 @overload
-def fit(net: Network | Model, x: Any, target: Literal["all"], **options: Unpack[FitOptions]) -> dict[Any, Inverse]: ...
+def fit(
+    net: Network | Model, x: Any, target: Literal["all"], **options: Unpack[FitOptions]
+) -> Mapping[Any, Inverse]: ...
 @overload
-def fit(net: Network | Model, x: Any, target: Sequence[int], **options: Unpack[FitOptions]) -> dict[int, Inverse]: ...
+def fit(
+    net: Network | Model, x: Any, target: Sequence[int], **options: Unpack[FitOptions]
+) -> Mapping[int, Inverse]: ...
 @overload
 def fit(
     net: Network | Model, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
-) -> dict[int | tuple[int, ...], Inverse]: ...
+) -> Mapping[int | tuple[int, ...], Inverse]: ...
 def fit(
     net: Network | Model,
     x: Any,
@@ -87,6 +95,7 @@ def fit(
     local: bool = True,
     fit_on: FitOn = "all",
     norm: NormBack = "affine",
+    common: str | None = None,
     backend: str | Backend | ModuleType = "numpy",
     dtype: str = "float64",
     batch_size: int | None = None,
@@ -95,7 +104,7 @@ def fit(
     progress: bool = False,
     client: Any = None,
     preprocess: Preprocessing | None = None,
-) -> Inverse | dict[int, Inverse] | dict[int | tuple[int, ...], Inverse]:
+) -> Inverse | Mapping[Any, Inverse]:
     """Fit MIP-IN for one target, or for several in the same passes over the data.
 
     net: a Network, or what `load` takes, which is then the `net` of the inverse; x: calibration samples
@@ -154,6 +163,7 @@ def fit(
         local=local,
         fit_on=fit_on,
         norm=norm,
+        common=common,
         dtype=device.dtype,
     )
     net = as_network(net)
@@ -163,6 +173,10 @@ def fit(
         part, index = facing(net, one)
         part = network_for(part, options)
         parts.setdefault((part, living(part).signature(index)), {})[index] = one
+    if options.common == AUTO and len(parts) > 1:
+        options = replace(options, common=None)
+    if options.common is not None:
+        _check_common(net, parts, fit_on=options.fit_on, on_cluster=client is not None)
     limit, size = memory_bytes(memory), checked_batch_size(batch_size)
     plans = {key: plan_for(key[0], options, next(iter(indices))) for key, indices in parts.items()}
     preprocessing = checked_preprocessing(x, preprocess, net.input_shape)
@@ -176,8 +190,8 @@ def fit(
             key: within_memory(key[0], options, plan, device, len(data), limit, next(iter(parts[key])))
             for key, plan in plans.items()
         }
-    if is_all(target):
-        check_room(sum(weight_bytes(plans[key]) * len(indices) for key, indices in parts.items()), net, limit)
+    if is_all(target) and options.common is None:
+        check_room(sum(weight_bytes(plans[key], len(indices)) for key, indices in parts.items()), net, limit)
 
     inverses: dict[int, Inverse] = {}
     for key, indices in parts.items():
@@ -189,8 +203,28 @@ def fit(
         except RoundedTooMuch as told:
             warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
+        if isinstance(made, InCommon):
+            family = family_of(net, indices, made)
+            return family if several else family[net.target(targets[0])]
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
-    return inverses[targets[0]] if not several else {net.target(one): inverses[one] for one in targets}
+    if not several:
+        return inverses[targets[0]]
+    by_target = {net.target(one): inverses[one] for one in targets}
+    return by_target if options.common is None else Family(net, [*by_target], by_target.__getitem__)
+
+
+def _check_common(net: Network, parts: Mapping[Any, Mapping[int, int]], *, fit_on: FitOn, on_cluster: bool) -> None:
+    """Raises InvalidData where one inverse cannot serve all targets. parts: targets of each part of the output."""
+    if len(parts) > 1:
+        one, other = (next(iter(indices.values())) for indices in list(parts.values())[:2])
+        raise InvalidData(
+            f"targets {net.target(one)} and {net.target(other)} depend on different tensors or locations, so no "
+            "inverse serves both: leave option 'common' out"
+        )
+    if fit_on != "all":
+        raise InvalidData("option 'common' fits on samples of all classes: leave option 'fit_on' at 'all'")
+    if on_cluster:
+        raise InvalidData("option 'common' is fitted in one process: leave out the cluster, or option 'common'")
 
 
 def _labels_of_part(labels: npt.NDArray[np.int64] | None, indices: Mapping[int, int]) -> npt.NDArray[np.int64] | None:
@@ -205,33 +239,32 @@ def _labels_of_part(labels: npt.NDArray[np.int64] | None, indices: Mapping[int, 
 
 def _fitted(
     task: FitTask, targets: Sequence[int], shared: ClusterData | None, directory: Path | None, progress: bool
-) -> dict[int, Inverse]:
+) -> dict[int, Inverse] | InCommon:
     """The inverses by target; shared: data of a cluster that makes the passes; directory: of checkpoints."""
-    fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
     with progress_bar(progress) as start, ExitStack() as stack:
-        finished = None
-        if directory is not None:
-            advance = start("reading the data for the checkpoint", len(task.data))
-            identity = identity_of(task, targets, advance)
+
+        def checkpoint(part: FitTask, classes: Sequence[int]) -> Checkpoint | None:
+            """That of a part of the fit, None where none is asked for."""
+            if directory is None:
+                return None
+            advance = start("reading the data for the checkpoint", len(part.data))
+            identity = identity_of(part, classes, advance)
             if shared is not None:
                 # Sums of shards differ from those of one process in their rounding.
                 identity["shards"] = True
             try:
-                finished = stack.enter_context(opened(directory, identity, task.plan))
+                return stack.enter_context(opened(directory, identity, part.plan))
             except OSError as error:
                 raise InvalidData(
                     f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
                 ) from error
-        return inverses_of(task, fitter.run(targets, start, finished))
 
-
-def inverses_of(task: FitTask, fitted: Fitted) -> dict[int, Inverse]:
-    """The inverses by target, of what the fit of a task gave."""
-    calibration = Calibration(task.data.source, fitted.seen)
-    return {
-        t: Inverse(task.net, t, task.options, task.plan, x.weights, x.report, x.samples, task.backend, calibration)
-        for t, x in fitted.targets.items()
-    }
+        if task.options.common == AUTO:
+            return fit_in_common_where_they_agree(task, targets, start, checkpoint)
+        if task.plan.common is not None:
+            return fit_in_common(task, targets, start, checkpoint)
+        fitter = Fitter(task, None if shared is None else ClusterRunner(shared, task))
+        return inverses_of(task, fitter.run(targets, start, checkpoint(task, targets)))
 
 
 def _check_data(net: Network, data: Samples) -> None:

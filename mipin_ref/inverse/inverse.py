@@ -28,7 +28,9 @@ from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.descent.weights_file import weight_tensors
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.device_cache import DeviceCache
+from mipin_ref.inverse.passes.fitter import Fitted
 from mipin_ref.inverse.passes.prefetch import batches, in_hand
+from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.inverse.report import Report
 from mipin_ref.memory import checked_batch_size
@@ -189,9 +191,19 @@ class Inverse(OneLine, InNotebook):
             "options": asdict(self.options),
             "backend": self.backend.name,
             "report": [row.as_row() for row in self.report],
+            "common": None if self.report.common is None else asdict(self.report.common),
             "calibration": self.calibration.header(),
         }
         tensors = self.calibration.tensors()
         for number, step in enumerate(self.plan.fitted):
             tensors.update(weight_tensors(str(number), self.weights[step.tensor]))
         write(path_of(path), header, tensors, beside={"seconds": self.report.seconds})
+
+
+def inverses_of(task: FitTask, fitted: Fitted) -> dict[int, Inverse]:
+    """The inverses by target, of what the fit of a task gave."""
+    calibration = Calibration(task.data.source, fitted.seen)
+    return {
+        t: Inverse(task.net, t, task.options, task.plan, x.weights, x.report, x.samples, task.backend, calibration)
+        for t, x in fitted.targets.items()
+    }

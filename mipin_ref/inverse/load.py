@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration
@@ -12,25 +12,35 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.descent.weights_file import read_weights
+from mipin_ref.inverse.family import Family, load_family
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import plan_for
-from mipin_ref.inverse.report import Report, timed_rows
+from mipin_ref.inverse.report import Common, Report, timed_rows
 from mipin_ref.reading import regular_file
-from mipin_ref.store import read
+from mipin_ref.store import INVERSES, holds, read
 
 
+@overload
+def load_inverse(
+    path: str | Path, net: Network, *, target: int | tuple[int, ...], backend: str | Backend | ModuleType = "numpy"
+) -> Inverse: ...
+@overload
+def load_inverse(
+    path: str | Path, net: Network, *, target: None = None, backend: str | Backend | ModuleType = "numpy"
+) -> Any: ...
 def load_inverse(
     path: str | Path,
     net: Network,
     *,
     target: int | tuple[int, ...] | None = None,
     backend: str | Backend | ModuleType = "numpy",
-) -> Inverse:
-    """Read an inverse that `Inverse.save` wrote.
+) -> Inverse | Family:
+    """Read an inverse that `Inverse.save` wrote; of a file of several, which `Family.save` wrote, all by target, each
+    read when it is asked for.
 
-    target: refuse an inverse of another class. Raises InvalidData where there is no such file, CorruptFile where it is
-    truncated, no inverse, of another version, another network or another class.
+    target: refuse an inverse of another class; of several the one of this class. Raises InvalidData where there is no
+    such file, CorruptFile where it is truncated, no inverse, of another version, another network or another class.
 
     >>> import mipin_ref as mr
     >>> digits = mr.data.builtin("mnist_cnn")
@@ -41,11 +51,20 @@ def load_inverse(
     Inverse(target 3, '/dense2/Gemm_output_0' down to '/pool1/MaxPool_output_0', 2 tensors fitted on 50 samples)
     """
     path = regular_file(path, "a saved inverse")
+    if holds(path, INVERSES):
+        family = load_family(path, net, backend)
+        if target is None:
+            return family
+        asked = net.target(net.check_target(target))
+        if asked not in family:
+            raise CorruptFile(f"{str(path)!r} explains {len(family):,} classes, and class {asked} is none of them")
+        return family[asked]
     header, tensors = read(path)
     _check_header(path, header, net, target)
     try:
         options = Options(**header["options"])
-        report = Report(timed_rows(header["report"], header["beside"]["seconds"]))
+        common = None if header.get("common") is None else Common(**header["common"])
+        report = Report(timed_rows(header["report"], header["beside"]["seconds"]), common)
         explained, samples = net.known_index(header["target"]), int(header["samples"])
         part, index = facing(net, explained)
         plan = plan_for(part, options, index)

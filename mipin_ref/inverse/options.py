@@ -68,13 +68,19 @@ _TENSOR = Option(
 )
 
 
+_COMMON = Option(
+    lambda _, value: value, "from this tensor down fit one inverse for all classes, or 'auto'", of_a_method=False
+)
+
+
 @dataclass(frozen=True)
 class Options:
     """ridge: λ of every block, absolute, on sums; conv_bias: an intercept in convolutional inverses; at: the explained
     tensor, None for the input; input_mask: mask it too, None for "if it is an inner tensor"; local: forward ReLU masks
     (Eq. 9) while fitting and applying; fit_on: which calibration samples count; norm: whether the inverse of a
-    normalisation starts from S ("affine") or from what it divided by times S ("sigma"; method, section 10); dtype: of
-    signals and products.
+    normalisation starts from S ("affine") or from what it divided by times S ("sigma"; method, section 10); common: the
+    tensor from which down one inverse serves all targets (method, section 4), None for none; dtype: of signals and
+    products.
     """
 
     ridge: float = field(default=1e-3, metadata=_as(Option(_ridge, "λ, absolute, on sums")))
@@ -84,6 +90,7 @@ class Options:
     local: bool = field(default=True, metadata=_as(_LOCAL))
     fit_on: FitOn = field(default="all", metadata=_as(_one_of("which samples count", "all", "target_class")))
     norm: NormBack = field(default="affine", metadata=_as(_NORM))
+    common: str | None = field(default=None, metadata=_as(_COMMON))
     dtype: Dtype = field(default="float64", metadata=_as(_one_of("of signals and products", "float64", "float32")))
 
     def __post_init__(self) -> None:

@@ -37,10 +37,37 @@ class TensorReport(OneLine):
 
 
 @dataclass(frozen=True)
+class Common:
+    """From where down one inverse serves all targets (method, section 4).
+
+    tensor: ONNX name, the highest of them; classes: how many different ones the samples are taken for, whose signals it
+    is fitted on; agreement: where it was looked for, the lower of the probes' median correlations of A ⊙ X with their
+    own inverses; probes: the classes that these are, indices into the logits.
+    """
+
+    tensor: str
+    classes: int
+    agreement: float | None = None
+    probes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probes", tuple(self.probes))
+
+    def __str__(self) -> str:
+        told = f"from {self.tensor} down one inverse for all targets, fitted on signals of {self.classes:,} classes"
+        if self.agreement is None:
+            return told
+        return f"{told}; it agrees with those of classes {', '.join(map(str, self.probes))} to {self.agreement:.5f}"
+
+
+@dataclass(frozen=True)
 class Report(OneLine, InNotebook):
-    """The rows of `inv.report`, from the logits down; prints as a table."""
+    """The rows of `inv.report`, from the logits down; prints as a table. common: None where every tensor was fitted for
+    the target alone.
+    """
 
     tensors: tuple[TensorReport, ...]
+    common: Common | None = None
 
     def __iter__(self) -> Any:
         return iter(self.tensors)
@@ -66,7 +93,8 @@ class Report(OneLine, InNotebook):
         return names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors]
 
     def __str__(self) -> str:
-        return format_table(*self.cells())
+        table = format_table(*self.cells())
+        return table if self.common is None else f"{table}\n{self.common}"
 
     def __repr__(self) -> str:
         return f"Report(of {len(self.tensors)} tensors, fitted in {sum(self.seconds):.3g} s)"

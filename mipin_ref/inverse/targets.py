@@ -10,7 +10,7 @@ import numpy as np
 
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.plan import Plan
+from mipin_ref.inverse.plan import Plan, shared
 from mipin_ref.inverse.plan.steps import block_shapes
 
 ALL = "all"
@@ -41,10 +41,12 @@ def asked_targets(net: Network, target: Any) -> tuple[list[int], bool]:
     return targets, several
 
 
-def weight_bytes(plan: Plan) -> int:
-    """What the fitted weights of one target hold: float64 on the host."""
+def weight_bytes(plan: Plan, targets: int = 1) -> int:
+    """What the fitted weights of so many targets hold, those in common once: float64 on the host."""
+    once = shared(plan)
     return 8 * sum(
-        sum(map(prod, block_shapes(step, column=plan.is_column(step)))) + step.intercept * step.channels
+        (sum(map(prod, block_shapes(step, column=plan.is_column(step)))) + step.intercept * step.channels)
+        * (1 if step.tensor in once else targets)
         for step in plan.fitted
     )
 

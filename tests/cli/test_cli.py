@@ -56,6 +56,21 @@ def test_fit_explain_round_trip(folder: Path, capsys: pytest.CaptureFixture[str]
     assert all(path in printed for path in ("attribution.npz", pictures[10], "one.mipin"))
 
 
+def test_classes_that_share_a_part_lie_in_one_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless the name asks for one each."""
+    shared = ["fit", "net.onnx", "x.npy", "--target", "all", "--common", "relu", "-o"]
+    assert run(*shared, "all.mipin") == 0
+    assert "3 classes: all.mipin" in capsys.readouterr().out
+    assert run("explain", "net.onnx", "x.npy", "--inverse", "all.mipin", "-o", "out", "--limit", "4") == 0
+    assert run(*shared, "class-{target}.mipin") == 0
+    net = mr.load("net.onnx")
+    expected = mr.fit(net, X, "all", common="relu")
+    for target, inverse in mr.load_inverse("all.mipin", net).items():
+        one = mr.load_inverse(f"class-{target}.mipin", net)
+        for loaded in (inverse, one):
+            assert np.array_equal(loaded.attribute(X).attribution, expected[target].attribute(X).attribution)
+
+
 def test_several_classes_and_bytes_are_scaled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--labels", "images.npz", "--fit-on", "target_class", "--dtype", "float32", "--conv-bias"]
     assert run("fit", "net.onnx", "images.npz", "--target", "all", "-o", "c{target}.mipin", *arguments) == 0

@@ -11,7 +11,7 @@ import mipin_ref as mr
 from mipin_ref.backend import Backend
 from mipin_ref.data import as_samples
 from mipin_ref.data.seen import Extent
-from mipin_ref.inverse.fit import inverses_of
+from mipin_ref.inverse.inverse import inverses_of
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.row_store import Room, RowStore

@@ -35,6 +35,7 @@ OTHERS: dict[str, Any] = {
     "local": False,
     "fit_on": "target_class",
     "norm": "sigma",
+    "common": "relu",
     "dtype": "float32",
 }
 """A value of each that is not its default."""
@@ -49,12 +50,13 @@ SPELT: dict[str, list[str]] = {
     "local": ["--global"],
     "fit_on": ["--fit-on", "target_class"],
     "norm": ["--norm", "sigma"],
+    "common": ["--common", "relu"],
     "dtype": ["--dtype", "float32"],
 }
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "fit": (["fit", "MODEL", "DATA", "--target", "3", "-o", "FILE"], set()),
-    "golden make": (["golden", "make", "MODEL", "DATA", "--target", "3", "-o", "DIR"], {"dtype"}),
+    "golden make": (["golden", "make", "MODEL", "DATA", "--target", "3", "-o", "DIR"], {"common", "dtype"}),
 }
 """Arguments, and the options that a command sets itself."""
 
@@ -71,7 +73,7 @@ def test_each_option_is_tried_here() -> None:
 @pytest.mark.parametrize("function", [mr.fit, mr.golden.make], ids=["fit", "golden.make"])
 def test_python_takes_every_option_with_its_default(function: Any) -> None:
     given = inspect.signature(function).parameters
-    missing = {"dtype"} if function is mr.golden.make else set()
+    missing = {"common", "dtype"} if function is mr.golden.make else set()
     assert {name: given[name].default for name in OPTIONS.keys() - missing} == {
         name: DEFAULTS[name] for name in OPTIONS.keys() - missing
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -18,9 +18,9 @@ from mipin_ref.inverse.passes.budget import Budget, Demand, make_budget
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, Finished
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.runner import LocalRunner, Runner
-from mipin_ref.inverse.passes.schedule import SUMS_SHARE, Known, kept_behind, schedule, waves
+from mipin_ref.inverse.passes.schedule import SUMS_SHARE, Known, Stored, kept_behind, schedule, waves
 from mipin_ref.inverse.passes.spec import PassSpec
-from mipin_ref.inverse.passes.target import TargetState
+from mipin_ref.inverse.passes.target import ALL_CLASSES, TargetState
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan.describe import block_name
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
@@ -80,10 +80,23 @@ class Fitted:
 class Fitter:
     """Fits the inverses of a task for several targets."""
 
-    def __init__(self, task: FitTask, runner: Runner | None = None) -> None:
-        """runner: where the data are taken through the passes, by default in this process."""
-        self._task, self._runner = task, runner
-        self._seen: Seen | None = None
+    def __init__(
+        self,
+        task: FitTask,
+        runner: Runner | None = None,
+        *,
+        given: Callable[[RowStore], Mapping[str, Stored]] | None = None,
+        varied: Collection[int] | None = None,
+        recorded: RowStore | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        """runner: where the data are taken through the passes, by default in this process; given: puts the signals
+        that the plan says are given, of ALL_CLASSES, into a store; varied: the targets whose logit must not be the same
+        for every sample, all where None; recorded: all that the network computes of the data, with what it has seen
+        where no data are read.
+        """
+        self._task, self._runner, self._given, self._varied = task, runner, given, varied
+        self._recorded, self._seen = recorded, seen
 
     def run(
         self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
@@ -95,7 +108,11 @@ class Fitter:
         state = {target: _Target(rows=self._known_rows(target)) for target in targets}
         known = Known(len(self._task.data), {target: one.count for target, one in state.items()})
         budget = self._budget(known)
-        with closing(self._runner or self._local(budget)) as runner:
+        signals = RowStore(budget.signals)
+        recorded = self._recorded or RowStore(budget.recordings)
+        with closing(self._runner or LocalRunner(self._task, signals, recorded)) as runner:
+            if self._given is not None:
+                known = replace(known, kept={ALL_CLASSES: self._given(signals)})
             self._passes(state, known, budget, runner, start, checkpoint)
         assert self._seen is not None
         order = {step.tensor: number for number, step in enumerate(self._task.plan.steps)}
@@ -148,9 +165,6 @@ class Fitter:
         net = self._task.net
         return runner.extent.seen(*channels_of(net.input_shape, net.channel_axis(net.input)))
 
-    def _local(self, budget: Budget) -> LocalRunner:
-        return LocalRunner(self._task, RowStore(budget.signals), RowStore(budget.recordings))
-
     def _known_rows(self, target: int) -> npt.NDArray[np.bool_] | None:
         """Which samples count for a target; None where predictions will tell."""
         if self._task.options.fit_on == "all":
@@ -184,7 +198,7 @@ class Fitter:
                     tensor_report(step.tensor, block_name(step), one.samples, weights.unknowns, solutions, seconds)
                 )
             one.on_device = {name: weights for name, weights in one.on_device.items() if name in spec.weights}
-        if spec.looks:
+        if spec.looks and self._recorded is None:
             self._seen = self._seen_by(runner)
 
     def _restore(
@@ -232,6 +246,8 @@ class Fitter:
                 f"fitting on the target class alone leaves {one.samples} calibration samples of class {target}; "
                 "2 are needed"
             )
+        if self._varied is not None and target not in self._varied:
+            return
         # Equal inputs reach equal logits up to the rounding of the forward pass.
         rounding = 16 * float(np.finfo(self._task.net.dtype).eps) * max(abs(one.low), abs(one.high))
         if one.high - one.low > rounding:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mipin_ref.backend import Backend
 from mipin_ref.inverse.descent.batch import needs
 from mipin_ref.inverse.passes.problem import Problem
-from mipin_ref.inverse.passes.target import TargetState
+from mipin_ref.inverse.passes.target import ALL_CLASSES, TargetState
 from mipin_ref.inverse.plan import Plan, Step
 from mipin_ref.layers import Shape, Stateful
 
@@ -52,7 +52,8 @@ class PassSpec:
     def title(self) -> str:
         """The pass in words."""
         more = f" and {len(self.fitted) - 1} more" if len(self.fitted) > 1 else ""
-        return f"{self.fitted[0]}{more}, class {', '.join(map(str, self.samples))}"
+        of = "all classes" if ALL_CLASSES in self.samples else f"class {', '.join(map(str, self.samples))}"
+        return f"{self.fitted[0]}{more}, {of}"
 
     def unwanted(self, key: tuple[int, str]) -> bool:
         """Whether the signal of a target and tensor is of no use behind it."""

@@ -12,6 +12,7 @@ from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.divisors import restoring
 from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.plan.common import with_common
 from mipin_ref.inverse.plan.living import living, locations
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
 from mipin_ref.layers import Layer
@@ -85,7 +86,7 @@ def network_for(net: Network, options: Options) -> Network:
 
 def plan_for(net: Network, options: Options, target: int | None) -> Plan:
     """What options ask to be fitted of a network for a target, an index into its logits. Raises as `make_plan` does."""
-    return make_plan(
+    plan = make_plan(
         network_for(net, options),
         at=options.at,
         local=options.local,
@@ -93,6 +94,7 @@ def plan_for(net: Network, options: Options, target: int | None) -> Plan:
         conv_bias=options.conv_bias,
         target=target,
     )
+    return plan if options.common in (None, AUTO) else with_common(plan, net.tensor(options.common))
 
 
 def _between(net: Network, start: str) -> set[str]:

@@ -129,7 +129,8 @@ class Step(OneLine):
 @dataclass(frozen=True, eq=False)
 class Plan(OneLine):
     """steps: from the logits down to `explained`; column: the logits' one non-zero entry reaches a Dense directly;
-    asked: the tensor as the option `at` names it, None for the input.
+    asked: the tensor as the option `at` names it, None for the input; common: the tensor from which down one inverse
+    serves all targets, None for none; given: tensors whose signals come from outside the steps, as the logits' do.
     """
 
     steps: tuple[Step, ...]
@@ -137,6 +138,8 @@ class Plan(OneLine):
     explained: str
     column: bool
     asked: str | None = None
+    common: str | None = None
+    given: frozenset[str] = frozenset()
 
     @property
     def fitted(self) -> tuple[Step, ...]:
@@ -157,7 +160,7 @@ class Plan(OneLine):
         stack = list(wanted)
         while stack:
             name = stack.pop()
-            if name in kept or name == self.logits:
+            if name in kept or name == self.logits or name in self.given:
                 start.add(name)
             elif name not in taken:
                 taken.add(name)

@@ -31,6 +31,10 @@ TINY = {
     "dense": ("--samples", "600", "--fit-samples", "100", "--repeats", "1", "--batch", "250"),
     "vgg": (*("--samples", "50", "--shape", "4", "3", "3", "--hidden", "16", "--classes", "5"), "--memory", "64MB"),
     "rate": ("--samples", "600", "--classes", "2", "--repeats", "1", "--gemm", "64"),
+    "classes": (
+        *("--samples", "40", "--classes", "2", "--compared", "3", "--dtype", "float64"),
+        *("--at", "/relu4/Relu_output_0", "--common", "/relu5/Relu_output_0"),
+    ),
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
     "fit": ("--samples", "20"),
@@ -190,6 +194,14 @@ def test_dtype(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    printed, (table, maps) = run(capsys, "classes")
+    assert column(table, "fit") == ["one class", "3 classes", "ratio"]
+    assert column(maps, "class") == ["3"]
+    assert 0.5 < float(column(maps, "median correlation of maps")[0]) <= 1
+    assert "from /relu5/Relu_output_0 down one inverse for all targets" in printed
+
+
 def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
     _, (table,) = run(capsys, "memory")
     assert column(table, "samples") == ["20", "1,500"]

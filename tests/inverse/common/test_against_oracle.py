@@ -1,0 +1,88 @@
+"""Inverses that share a part against brute force: S and A of every class at every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mipin_ref as mr
+from tests.backends import backend, on_every_backend, relative_error
+from tests.inverse.test_against_oracle import living_chain
+from tests.inverse.test_graphs import living_graph
+from tests.networks import Network, onnx_values, sample_inputs, to_onnx
+from tests.networks.gated import excited_residual, gate_of_a_gate, linear_unit, squeeze_and_excitation
+from tests.oracles.common import in_common
+from tests.oracles.mipin import mipin
+
+TOLERANCE, ROUNDING = 1e-10, 1e-12
+"""Shares of the tensor's largest value (4.5e5 eps: systems with a ridge of 1 have conditions up to that), and of the
+largest of activation and logit (4.5e3 eps), where next to nothing is left of a signal.
+"""
+
+SAMPLES = 16
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    **{f"chain {seed}": lambda seed=seed: living_chain(seed) for seed in (0, 3, 5)},  # type: ignore[misc]
+    **{f"graph {seed}": lambda seed=seed: living_graph(seed) for seed in (1, 4, 6, 13, 20, 31)},  # type: ignore[misc]
+    "squeeze and excitation": lambda: squeeze_and_excitation(1),
+    "residual with gates": lambda: excited_residual(2),
+    "linear unit": lambda: linear_unit(3),
+    "gate of a gate": lambda: gate_of_a_gate(4),
+}
+
+OPTIONS: list[dict[str, Any]] = [{}, {"conv_bias": True}, {"local": False, "conv_bias": True}, {"input_mask": True}]
+
+
+def opened(name: str) -> tuple[Network, mr.Network, np.ndarray]:
+    network = NETWORKS[name]()
+    x = sample_inputs(network.input_shape, SAMPLES, 7).astype(np.float32)
+    return network, mr.load(to_onnx(network.ops, network.input_shape)), x
+
+
+def tensors_to_share(net: mr.Network, x: np.ndarray) -> list[str]:
+    """The tensor right below the logits, one in the middle, the last fitted one."""
+    fitted = [row.tensor for row in mr.fit(net, x, 0, ridge=1.0).report]
+    return list(dict.fromkeys([fitted[0], fitted[len(fitted) // 2], fitted[-1]]))
+
+
+@pytest.mark.slow
+@on_every_backend
+@pytest.mark.parametrize("case", NETWORKS)
+def test_every_class_of_every_tensor(name: str, case: str) -> None:
+    network, net, x = opened(case)
+    values = onnx_values(network.ops, x)
+    for number, common in enumerate(tensors_to_share(net, x)):
+        options = {"ridge": 1.0, **OPTIONS[(number + len(case)) % len(OPTIONS)]}
+        invs = mr.fit(net, x, [0, 2], common=common, backend=backend(name), batch_size=SAMPLES, **options)
+        expected = in_common(network.ops, values, [0, 2], common, **options)
+        for target, inv in invs.items():
+            steps = [step.tensor for step in inv.plan.steps if step.tensor in expected[target].source]
+            assert steps[-1] == inv.plan.explained or len(steps) > 1
+            for tensor, res in inv.attribute(x, at=steps, batch_size=SAMPLES).items():
+                scale = max(np.max(np.abs(res.value)), np.max(np.abs(res.output)))
+                for found, wanted in (
+                    (res.source, expected[target].source),
+                    (res.attribution, expected[target].attribution),
+                ):
+                    allowed = TOLERANCE * np.max(np.abs(wanted[tensor])) + ROUNDING * scale
+                    assert np.max(np.abs(found - wanted[tensor])) <= allowed, (target, common, tensor)
+
+
+def test_the_oracle_with_nothing_in_common_but_one_class_is_the_plain_one() -> None:
+    """Where every sample is taken for the class that is asked for, sharing changes nothing."""
+    network = living_graph(6)
+    x = sample_inputs(network.input_shape, 60, 7)
+    values = onnx_values(network.ops, x)
+    predicted = values[network.ops[-1].output].argmax(axis=1)
+    target = int(np.bincount(predicted).argmax())
+    some = {name: value[predicted == target] for name, value in values.items()}
+    common = [op.output for op in network.ops][len(network.ops) // 2]
+    shared = in_common(network.ops, some, [target], common)[target]
+    plain = mipin(network.ops, x[predicted == target], target, values=some)
+    assert plain.source.keys() == shared.source.keys()
+    for tensor, source in plain.source.items():
+        assert relative_error(shared.source[tensor], source) < 1e-12
+        assert relative_error(shared.attribution[tensor], plain.attribution[tensor]) < 1e-12

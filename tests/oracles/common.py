@@ -1,0 +1,106 @@
+"""One inverse for many targets (method, section 4) by brute force: each class by itself above, one fit below.
+
+Written from the method's definition alone, on the pieces of mipin.py; every class has its own dictionary of signals,
+and below the common tensor there is one more, in which each sample's row is copied out of that of its predicted class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tests.oracles.channels import channel_axes
+from tests.oracles.consumers import consumers_of, without_copies
+from tests.oracles.dead import alive, without_dead
+from tests.oracles.design import has_parameters
+from tests.oracles.forward import all_switches
+from tests.oracles.mipin import (
+    Fit,
+    OracleResult,
+    Samples,
+    fires_above_zero,
+    fit_tensor,
+    one_hot,
+    reconstruct,
+    same_up_to_shape,
+    tensors_between,
+)
+from tests.oracles.parts import without_parts
+from tests.oracles.spec import Array, Norm, Op, input_name, output_name, tensor_shapes
+
+
+def in_common(
+    ops: Sequence[Op],
+    values: Mapping[str, Array],
+    targets: Sequence[int],
+    common: str,
+    *,
+    ridge: float = 1e-3,
+    conv_bias: bool = False,
+    at: str | None = None,
+    input_mask: bool | None = None,
+    local: bool = True,
+    norm: str = "affine",
+) -> dict[int, OracleResult]:
+    """The inverses of several targets, from tensor `common` down one for all, fitted on samples and applied to them.
+
+    values: [N, ...] of every tensor by name; the predicted class is the first of the highest entries of the output.
+    """
+    ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
+    network_input, (kept, copies) = input_name(ops), without_copies(ops)
+    output = copies.get(output_name(ops), output_name(ops))
+    explained = network_input if at is None else copies.get(at, at)
+    exact = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+    axes = channel_axes(kept, tensor_shapes(kept, exact[network_input].shape[1:]))
+    samples = Samples(exact, all_switches(ops, exact), axes)
+    kept = without_parts(kept, samples.shapes)
+    predicted = exact[output].argmax(axis=1)
+    classes = sorted({*targets, *(int(one) for one in predicted)})
+    flags = alive(kept, samples.shapes, classes[0])
+    between = tensors_between(kept, explained, output) & set(flags)
+    if input_mask is None:
+        input_mask = explained not in same_up_to_shape(kept, network_input)
+    positive = fires_above_zero(kept)
+    unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
+
+    def mask(name: str, signal: Array) -> Array:
+        signal = without_dead(signal, flags[name], axes.get(name, 1))
+        if not local or name in unmasked:
+            return signal
+        return np.where(exact[name] > 0 if name in positive else exact[name] != 0, signal, 0.0)
+
+    source = {c: {output: one_hot(exact[output], c)} for c in classes}
+    attribution = {c: {output: source[c][output].copy()} for c in classes}
+    weights: dict[int, dict[str, Fit]] = {c: {} for c in classes}
+    mixed: dict[str, Array] = {}
+    below: set[str] = set()
+    order = [name for name in reversed([network_input, *(op.output for op in kept)]) if name in between]
+    once: Fit | None = None
+    for name in order[1:]:
+        consumers = consumers_of([op for op in kept if op.output in between], name)
+        fits = len(consumers) > 1 or has_parameters(consumers[0].op)
+        outputs = {op.output for one in consumers for op in one.parts}
+        if name == copies.get(common, common) or outputs & below:
+            below.add(name)
+        if name in below:
+            for above in outputs - below:
+                mixed[above] = np.stack([source[int(c)][above][i] for i, c in enumerate(predicted)])
+            once = fit_tensor(name, consumers, samples, mixed, ridge, conv_bias, flags[name]) if fits else None
+            mixed[name] = mask(name, reconstruct(name, consumers, samples, mixed, once, False))
+        for c in classes:
+            fit = once if name in below else None
+            if fits and fit is None:
+                fit = fit_tensor(name, consumers, samples, source[c], ridge, conv_bias, flags[name])
+            if fit is not None:
+                weights[c][name] = fit
+            source_before = reconstruct(name, consumers, samples, source[c], fit, False)
+            attribution_before = reconstruct(name, consumers, samples, attribution[c], fit, True)
+            source[c][name] = mask(name, source_before)
+            attribution[c][name] = mask(name, attribution_before)
+    for signals in [*source.values(), *attribution.values()]:
+        signals.update({copy: signals[name] for copy, name in copies.items() if name in signals})
+    return {
+        c: OracleResult(exact, dict(samples.switches), source[c], attribution[c], {}, {}, weights[c]) for c in targets
+    }

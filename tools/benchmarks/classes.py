@@ -1,0 +1,101 @@
+"""All classes that share an inverse from some tensor down, against one class fitted alone: time, file, maps.
+
+Times are of the processor, all threads together, so that they hold on a machine that others use too; the wall's stand
+beside them. Maps are the positive part of the channel sum of A ⊙ X; compared are the classes of `--compared`, of which
+none is fitted alone for the shared fit, on samples that take no part in the fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mipin_ref as mr
+from benchmarks.data import Floats, model_path
+from benchmarks.tables import markdown
+from paper.photographs import calibration, photographs, prepared
+
+NETWORK = "clutter_vgg"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, help=f"ONNX file of a classifier of photographs (default: {NETWORK})")
+    parser.add_argument("--photographs", type=Path, help="its folder of *_<label>.jpg")
+    parser.add_argument("--at", help="explain this tensor instead of the input")
+    parser.add_argument("--common", default="auto", help="from where down classes share (default: auto)")
+    parser.add_argument("--samples", type=int, default=24, help="to fit on (default: 24)")
+    parser.add_argument("--classes", type=int, help="how many, the first of the network (default: all)")
+    parser.add_argument("--compared", type=int, nargs="+", default=[0, 1], help="classes fitted alone too")
+    parser.add_argument("--memory", default="4GB")
+    parser.add_argument("--dtype", default="float32")
+
+
+def run(options: argparse.Namespace) -> None:
+    net, x, new = _data(options)
+    classes = net.classes if options.classes is None else options.classes
+    asked = sorted({*range(classes), *options.compared})
+    given: dict[str, Any] = {"at": options.at, "memory": options.memory, "dtype": options.dtype}
+    first, *others = options.compared
+    alone = {first: clocked(lambda: mr.fit(net, x, first, **given))}
+    shared = clocked(lambda: mr.fit(net, x, asked, common=options.common, **given))
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [_size(one.value, Path(folder) / "one.mipin") for one in (alone[first], shared)]
+    rows = [
+        [name, f"{one.processor:.1f} s", f"{one.wall:.1f} s", f"{size / 1e6:.1f} MB"]
+        for name, one, size in zip(("one class", f"{len(asked):,} classes"), (alone[first], shared), sizes, strict=True)
+    ]
+    ratio = shared.processor / alone[first].processor
+    rows.append(["ratio", f"{ratio:.2f}", f"{shared.wall / alone[first].wall:.2f}", f"{sizes[1] / sizes[0]:.2f}"])
+    print(markdown(["fit", "processor", "wall", "file"], rows), end="\n\n")
+    print(shared.value[first].report.common, end="\n\n")
+    alone |= {target: clocked(lambda t=target: mr.fit(net, x, t, **given)) for target in others}  # type: ignore[misc]
+    maps = {target: correlation(one.value, shared.value[target], new) for target, one in alone.items()}
+    print(markdown(["class", "median correlation of maps"], [[str(t), f"{found:.4f}"] for t, found in maps.items()]))
+    print(f"\nmedian of {len(maps)} classes: {np.median(list(maps.values())):.4f}; load {os.getloadavg()[0]:.1f}")
+
+
+class Clocked:
+    """What a call gave, with its seconds of the processor and of the wall."""
+
+    def __init__(self, value: Any, processor: float, wall: float) -> None:
+        self.value, self.processor, self.wall = value, processor, wall
+
+
+def clocked(work: Callable[[], Any]) -> Clocked:
+    """A call, timed."""
+    wall, processor = time.perf_counter(), time.process_time()
+    value = work()
+    return Clocked(value, time.process_time() - processor, time.perf_counter() - wall)
+
+
+def correlation(alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
+    """The median over samples of the correlation of two inverses' maps."""
+    one, other = (mr.saliency(inverse.attribute(x)).reshape(len(x), -1) for inverse in (alone, shared))
+    return float(np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)]))
+
+
+def _size(inverse: Any, path: Path) -> int:
+    inverse.save(path)
+    return path.stat().st_size
+
+
+def _data(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats]:
+    """The network, samples to fit on, and others."""
+    if options.model is None:
+        net = mr.load(model_path(NETWORK))
+        with np.load(model_path(NETWORK).with_name("calibration.npz")) as data:
+            x, new = (data[name].astype(np.float32) / 255 for name in ("x", "x_test"))
+        return net, x[: options.samples], new[:20]
+    if options.photographs is None:
+        raise SystemExit("--model needs --photographs")
+    net, images = mr.load(options.model), photographs(options.photographs)
+    side = net.input_shape[-1]
+    x, _ = calibration(images, options.samples, 0, side)
+    return net, x, np.stack([prepared(one.pixels, side) for one in images])
