@@ -11,6 +11,7 @@ import mipin_ref as mr
 from mipin_ref.cli import cost
 from mipin_ref.cli.compared import Seen, run_panel
 from mipin_ref.cli.cost import told_of_cost
+from mipin_ref.cli.places import Places
 from mipin_ref.graph.remembered import SHARE, Remembered, remembering
 from tests.graph.sketch import Sketch
 
@@ -29,7 +30,7 @@ def images(count: int) -> np.ndarray:
 def seen(net: mr.Network, images: int) -> Seen:
     x = np.random.default_rng(1).standard_normal((images, 2, 12, 12)).astype(np.float32)
     targets = np.stack([np.random.default_rng(row).permutation(6)[:5] for row in range(images)])
-    return Seen(net, x, targets, (12, 12))
+    return Seen(net, x, targets, Places.of(net))
 
 
 @pytest.mark.parametrize("count", [2, 9])

@@ -74,7 +74,8 @@ def arrays() -> dict[str, Any]:
 
 
 def expected(at: str | None = None) -> mr.Attribution:
-    return mr.load_inverse("full.mipin", mr.load("net.onnx")).attribute(np.load("x.npy"), at=at)
+    inverse: mr.Inverse = mr.load_inverse("full.mipin", mr.load("net.onnx"))
+    return inverse.attribute(np.load("x.npy"), at=at)
 
 
 def written(stem: str) -> list[str]:

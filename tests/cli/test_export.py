@@ -41,7 +41,7 @@ def pixels() -> np.ndarray:
 
 
 def inverse(target: int) -> mr.Inverse:
-    return mr.load_inverse(f"class-{target}.mipin", mr.load("net.onnx"))
+    return mr.load_inverse(f"class-{target}.mipin", mr.load("net.onnx"), target=target)
 
 
 def told() -> dict[str, str]:

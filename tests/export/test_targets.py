@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ CASES = ("golden_cnn", "golden_mlp", "golden_split", "golden_pool_overlap", "gol
 
 
 @cache
-def fitted(name: str) -> tuple[dict[int, mr.Inverse], Array]:
+def fitted(name: str) -> tuple[Mapping[int, mr.Inverse], Array]:
     """Inverses of targets 2 and 0, in that order."""
     x = np.asarray(read(name).arrays["x"]).astype(np.float32)
     output = read(name).manifest["model"]["output"]

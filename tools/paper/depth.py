@@ -45,7 +45,7 @@ def inverses(
     groups = [[c] for c in classes] if options.one_by_one else [list(classes)]
     for group in groups:
         began = time.perf_counter()
-        fitted = mr.fit(
+        made = mr.fit(
             net,
             x,
             group,
@@ -57,6 +57,9 @@ def inverses(
             memory=options.memory,
             progress=True,
         )
+        # Of its own, so that each goes when it has been used.
+        fitted = dict(made)
+        del made
         note(f"class {', '.join(map(str, group))}: fitted in {time.perf_counter() - began:.0f} s")
         for c in group:
             yield c, fitted.pop(c)

@@ -6,7 +6,7 @@ All on validation scenes, made of training images; the test scenes of Table 2's 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,7 @@ def fitted(
     classes: list[int],
     results: Results,
     at: str | None,
-) -> dict[int, mr.Inverse]:
+) -> Mapping[int, mr.Inverse]:
     """Inverses of all classes down to a tensor."""
     given = {**fit_options(results), **variant.fit, "at": at}
     if variant.fit.get("fit_on") == "target_class":
@@ -107,7 +107,7 @@ def fitted(
     return mr.fit(net, calibration.x, classes, dtype="float32", memory="1GB", **given)
 
 
-def by_depth(inverses: dict[int, mr.Inverse], of: Boxed, tensors: list[str]) -> dict[str, dict[str, float | None]]:
+def by_depth(inverses: Mapping[int, mr.Inverse], of: Boxed, tensors: list[str]) -> dict[str, dict[str, float | None]]:
     """Box accuracy of every tensor and kind of map, None where all maps are flat."""
     size = (of.x.shape[2], of.x.shape[3])
     maps = {(tensor, kind): np.empty((len(of.x), *size), np.float32) for tensor in tensors for kind in KINDS}

@@ -229,8 +229,9 @@ def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_steps_before_a_failure_are_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     whole = Study.panel_of
 
-    def panel_of(self: Study, net: mr.Network, name: str) -> mr.Panel:
-        if not np.array_equal(net.layers[0].weight, self.net.layers[0].weight):  # type: ignore[attr-defined]
+    def panel_of(self: Study, net: Any, name: str) -> mr.Panel:
+        own: Any = self.net
+        if not np.array_equal(net.layers[0].weight, own.layers[0].weight):
             raise mr.InvalidData("the first layer is dead")
         return whole(self, net, name)
 
@@ -361,7 +362,7 @@ def test_maps_need_an_input_that_is_an_image(capsys: pytest.CaptureFixture[str])
 def test_features_are_deleted_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a linear network the feature that adds most goes first."""
     draw = np.random.default_rng(0)
-    weights, x = (draw.standard_normal(shape).astype(np.float32) for shape in ((6, 3), (4, 6)))
+    weights, x = draw.standard_normal((6, 3)), draw.standard_normal((4, 6)).astype(np.float32)
     onnx.save(to_onnx([Dense(("input",), "scores", weights)], (6,)), "features.onnx")
     np.save("features.npy", x)
     options = ["--methods", "input-x-gradient", "--json", "--score", "logit", "--steps", "6"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Paged:
     """A page, the inverses in it by class, and the preprocessing."""
 
     path: Path
-    inverses: dict[int, mr.Inverse]
+    inverses: Mapping[int, mr.Inverse]
     preprocessing: mr.data.Preprocessing
 
 
@@ -67,7 +67,7 @@ def colours(folder: Path, *, raw: bool, names: Sequence[str] | None = None, at: 
     return Paged(folder / "c.html", inverses, preprocessing)
 
 
-def fitted(net: mr.Network, x: npt.NDArray[np.float32], targets: list[int]) -> dict[int, mr.Inverse]:
+def fitted(net: mr.Network, x: npt.NDArray[np.float32], targets: list[int]) -> Mapping[int, mr.Inverse]:
     return mr.fit(net, x, targets, dtype="float32")
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,17 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def expected() -> dict[int, mr.Inverse]:
+def expected() -> Mapping[int, mr.Inverse]:
     """From one process, without shards."""
     return mr.fit(NET, X, [0, 2], **FIT)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(client: Client) -> dict[int, mr.Inverse]:
+def undisturbed(client: Client) -> Mapping[int, mr.Inverse]:
     return mr.fit(NET, X, [0, 2], client=client, **FIT)
 
 
-def test_an_array(undisturbed: dict[int, mr.Inverse], expected: dict[int, mr.Inverse]) -> None:
+def test_an_array(undisturbed: Mapping[int, mr.Inverse], expected: Mapping[int, mr.Inverse]) -> None:
     for target in (0, 2):
         assert difference(undisturbed[target], expected[target]) < 1e-12
 
@@ -101,7 +101,7 @@ def as_npz(folder: Path) -> Any:
     "make", [as_npy, as_npz, lambda folder: ragged(), lambda folder: Given()], ids=["npy", "npz", "dask", "slicing"]
 )
 def test_other_data_give_the_same_bits(
-    make: Callable[[Path], Any], tmp_path: Path, client: Client, undisturbed: dict[int, mr.Inverse]
+    make: Callable[[Path], Any], tmp_path: Path, client: Client, undisturbed: Mapping[int, mr.Inverse]
 ) -> None:
     given = make(tmp_path)
     found = mr.fit(NET, given, [0, 2], client=client, **FIT)
@@ -204,7 +204,7 @@ def test_workers_killed_in_the_middle(
 
 
 def test_a_checkpoint_goes_on_to_the_same_bits(
-    tmp_path: Path, client: Client, undisturbed: dict[int, mr.Inverse], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, client: Client, undisturbed: Mapping[int, mr.Inverse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(number: int, done: int) -> None:
         # Reading the data for the checkpoint comes first.

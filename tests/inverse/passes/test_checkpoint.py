@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def kept(tmp_path: Path, solves: Solves) -> Path:
     return tmp_path / "kept"
 
 
-def again(place: Path) -> dict[int, mr.Inverse]:
+def again(place: Path) -> Mapping[int, mr.Inverse]:
     return mr.fit(small(), X, [0, 2], checkpoint=place, fit_on="target_class")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def content(inv: mr.Inverse) -> tuple[Any, ...]:
     return inv.target, inv.samples, inv.options, weights, rows, seen
 
 
-def same(found: dict[int, mr.Inverse], expected: dict[int, mr.Inverse]) -> bool:
+def same(found: Mapping[int, mr.Inverse], expected: Mapping[int, mr.Inverse]) -> bool:
     return list(found) == list(expected) and all(content(found[t]) == content(expected[t]) for t in expected)
 
 
