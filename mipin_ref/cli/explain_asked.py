@@ -17,7 +17,6 @@ from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.methods.patterns import PatternFitting
 from mipin_ref.panel.attribute import inverted
-from mipin_ref.panel.mip_in import InverseFitting
 from mipin_ref.panel.registry import METHODS, method_named
 
 AT = "at"
@@ -27,10 +26,10 @@ AT = "at"
 def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
     """Raises InvalidData for options that do not go together."""
     method = "mip-in" if options.method is None else options.method
-    fitting = method_named(method).fitting
+    by_inverses, fitting = method_named(method).takes_inverses(), method_named(method).fitting
     given = one_methods_options(options.option, method)
     at = options.at
-    if AT in given and fitting is InverseFitting:
+    if AT in given and by_inverses:
         if at is not None:
             raise InvalidData("--at and --option at say the same: give one of them")
         at = given.pop(AT)
@@ -46,7 +45,7 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
     known = None if patterns is None else patterns.preprocessing
     numbers = asked_preprocessing(options)
     # A method that needs no fit explains what it is made for: the pixels, or the last map.
-    default = AUTO if fitting is InverseFitting else None
+    default = AUTO if by_inverses else None
     return Asked(
         images=options.images,
         target=target_of(options.target),

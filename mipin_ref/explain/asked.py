@@ -51,7 +51,7 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What was read: rows that can be, why the others cannot, their logits and probabilities, seconds a sample."""
+    """What was read: rows that can be, why the others cannot, their logits and probabilities."""
 
     inputs: Inputs
     chosen: Chosen
@@ -60,4 +60,3 @@ class Read:
     failures: Sequence[str]
     scores: HostArray
     shares: HostArray | None
-    forward: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -35,8 +34,7 @@ from mipin_ref.memory import memory_bytes
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.attribute import inverted
 from mipin_ref.panel.fallback import fallback_method
-from mipin_ref.panel.mip_in import InverseFitting, MipIn
-from mipin_ref.panel.registry import make_method, method_named
+from mipin_ref.panel.registry import METHODS, make_method, method_named
 from mipin_ref.progress import progress_bar
 from mipin_ref.text import one_line
 
@@ -66,7 +64,8 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
     names = class_names_of(net, asked.class_names, model)
     inverses = None
     if asked.inverse is not None:
-        inverses = given_inverses(inverted(net, MipIn.name), asked.inverse, asked.backend)
+        _check_takes_inverses(method)
+        inverses = given_inverses(inverted(net, method.name), asked.inverse, asked.backend)
     _check_options(method, asked, inverses)
     named = _named_tensor(net, asked.at)
     _check_reach(inverses, named)
@@ -81,7 +80,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
     read = _read(net, model, asked, fitted_as(inverses) or asked.fitted, tell, cache, memory)
     targets = wanted_classes(net, names, target, asked.top, read.scores)
     files = [read.inputs.names(read.data)[row] for row in read.rows]
-    if isinstance(net, ForwardOnly) or method.fitting is not InverseFitting:
+    if isinstance(net, ForwardOnly) or not method.takes_inverses():
         way = by_method(net, method, asked, read, targets, named, tell)
     elif inverses is None:
         way = by_fit(net, asked, read, targets, named, tell, cache)
@@ -148,8 +147,8 @@ def _read(
         if chosen.line:
             tell(chosen.line)
         with remembering(net, memory):
-            rows, failures, scores, shares, forward = _predicted(net, data, begin)
-    return Read(inputs, chosen, data, rows, failures, scores, shares, forward)
+            rows, failures, scores, shares = _predicted(net, data, begin)
+    return Read(inputs, chosen, data, rows, failures, scores, shares)
 
 
 @dataclass(frozen=True)
@@ -161,8 +160,9 @@ class _Instead:
 
 
 def _instead(net: Net, asked: Asked) -> _Instead | None:
-    """What explains a model that MIP-IN cannot; None where it can, or something else is asked for."""
-    if asked.method != MipIn.name or asked.inverse is not None or asked.at not in (None, AUTO, INPUT, net.input):
+    """What explains a model that inverses cannot; None where they can, or something else is asked for."""
+    by_inverses = method_named(asked.method).takes_inverses() and asked.inverse is None
+    if not by_inverses or asked.at not in (None, AUTO, INPUT, net.input):
         return None
     if isinstance(net, ForwardOnly):
         reason = net.reason
@@ -179,9 +179,7 @@ def _instead(net: Net, asked: Asked) -> _Instead | None:
 
 
 def _check_options(method: type[Method], asked: Asked, inverses: Inverses | None) -> None:
-    if method.fitting is not InverseFitting:
-        if inverses is not None:
-            raise InvalidData(f"an inverse is for method {MipIn.name!r}, not for {method.name!r}")
+    if not method.takes_inverses():
         if method.fitting is None:
             if asked.calibration is not None:
                 raise InvalidData(f"method {method.name!r} is not fitted: leave option 'calibration' out")
@@ -196,6 +194,12 @@ def _check_options(method: type[Method], asked: Asked, inverses: Inverses | None
         raise InvalidData("the inverse that is given is fitted already: leave options of a fit and calibration out")
 
 
+def _check_takes_inverses(method: type[Method]) -> None:
+    if not method.takes_inverses():
+        takers = ", ".join(repr(name) for name, one in METHODS.items() if one.takes_inverses())
+        raise InvalidData(f"an inverse is for method {takers}, not for {method.name!r}")
+
+
 def _named_tensor(net: Net, at: str | None) -> str | None:
     """The tensor that a user names, "auto" or None as they are. Raises InvalidData where there is none of that name."""
     if at is None or at == AUTO:
@@ -205,31 +209,27 @@ def _named_tensor(net: Net, at: str | None) -> str | None:
     return at if at == net.output else net.tensor(at)
 
 
-def _predicted(
-    net: Net, data: Samples, begin: Begin
-) -> tuple[list[int], list[str], HostArray, HostArray | None, float]:
-    """The rows that can be read, why the others cannot, scores and probabilities [n, C], seconds a sample forward."""
+def _predicted(net: Net, data: Samples, begin: Begin) -> tuple[list[int], list[str], HostArray, HostArray | None]:
+    """The rows that can be read, why the others cannot, scores and probabilities [n, C]."""
     rows: list[int] = []
     failures: list[str] = []
     made: list[tuple[HostArray, HostArray | None]] = []
-    advance, taken = begin("predicting", len(data)), 0.0
+    advance = begin("predicting", len(data))
     for start in range(0, len(data), BATCH):
         read = read_readable(data, start, start + BATCH)
         failures += read.failures
         if len(read.positions):
-            began = time.monotonic()
             try:
                 made.append(predicted(net, read.x, BATCH))
             except InvalidData as error:
                 raise InvalidData(f"counted from image {start}: {error}" if start else str(error)) from error
-            taken += time.monotonic() - began
             rows += read.positions
         advance(min(BATCH, len(data) - start))
     if not rows:
         raise CorruptFile(none_readable(failures[0], len(data)))
     shares = [one for _, one in made if one is not None]
     scores = np.concatenate([one for one, _ in made])
-    return rows, failures, scores, np.concatenate(shares) if shares else None, taken / len(rows)
+    return rows, failures, scores, np.concatenate(shares) if shares else None
 
 
 def _check_reach(inverses: Inverses | None, named: str | None) -> None:

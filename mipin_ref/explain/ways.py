@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ from mipin_ref.panel.mip_in import MipIn
 from mipin_ref.panel.panel import Panel
 from mipin_ref.panel.registry import make_method
 
+MANY = 10
+"""Forward passes of a method from which on it is worth timing one."""
+TIMED = 8
+"""Samples that are run to see what the network takes."""
 LONG = 30.0
 """Seconds from which on it is said what a fit will take."""
 
@@ -75,7 +80,7 @@ def by_fit(
     few = few_samples(fits.plan(classes[0]), made.count)
     for one in few:
         warnings.warn(one, CalibrationWarning, stacklevel=4)
-    _tell_cost(net, fits, classes, read.forward, tell)
+    _tell_cost(net, fits, classes, read, tell)
     inverses, kept = fits.of(classes)
     tell(_told_fit(len(classes), kept))
     # A fit in single precision may have turned out to need double.
@@ -108,7 +113,7 @@ def by_method(
     how: dict[str, Any] = {"backend": asked.backend, "memory": asked.memory, "dtype": dtype}
     options, progress = {**how, **asked.options}, asked.progress and method.many_passes
     passes = make_method(method.name, asked.options).passes(part, at)
-    if (seconds := passes * targets.size * read.forward) >= LONG:
+    if passes >= MANY and (seconds := passes * targets.size * _timed_forward(net, read)) >= LONG:
         tell(f"{method.name} takes {passes:,} forward passes {_a_sample(targets)}, about {_told_time(seconds)}")
 
     def run(x: HostArray, some: Indices) -> Attribution:
@@ -187,11 +192,11 @@ def _told_tensor(net: Net, tensor: str, at: str | None) -> str:
     return f"explained at {tensor!r}" + (", the input" if tensor == net.input else "")
 
 
-def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], forward: float, tell: Tell) -> None:
+def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], read: Read, tell: Tell) -> None:
     """Say what a fit down to the input will take where that is long: inner tensors take seconds."""
     if fits.tensor != net.input:
         return
-    seconds = fits.seconds(len(classes), classes[0], forward)
+    seconds = fits.seconds(len(classes), classes[0], _timed_forward(net, read))
     if seconds >= LONG:
         less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
         tell(
@@ -206,6 +211,15 @@ def _told_time(seconds: float) -> str:
 
 def _a_sample(targets: Indices) -> str:
     return "a sample" if targets.shape[1] == 1 else "a sample and class"
+
+
+def _timed_forward(net: Net, read: Read) -> float:
+    """Seconds that the network takes a sample forward, now: of the second run of a few, as the first opens it."""
+    x, scores = read.data[np.asarray(read.rows[:TIMED], np.int64)], net.scoring()
+    scores(x, 0)
+    began = time.monotonic()
+    scores(x, 0)
+    return (time.monotonic() - began) / len(x)
 
 
 def _told_fit(classes: int, kept: int) -> str:

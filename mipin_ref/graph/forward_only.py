@@ -27,9 +27,9 @@ class ForwardOnly(OneLine, Targeted):
     input, input_shape: per sample, the batch is free whatever the file says; dtype: in which it computes; reads: the
     integers that the input holds, None where it holds none; output_names: every output of the file; logits: the tensor
     explained, the output itself or, where that is one Softmax or Sigmoid, what stands in front of it; head: which of
-    the two; shares: whether the output looks like probabilities, from 0 to 1; class_names: that the file tells, as
-    texts; sha256: as of a Network; stem: runs the file; forward_bytes: what a run takes, about; reason: why the file is
-    no Network; metadata, labels: as of a Network.
+    the two; shares: whether the output looks like probabilities, from 0 to 1; sha256: as of a Network; stem: runs
+    the file; forward_bytes: what a run takes, about; reason: why the file is no Network; metadata, labels: as of a
+    Network.
     """
 
     input: str
@@ -40,7 +40,6 @@ class ForwardOnly(OneLine, Targeted):
     logits: str
     head: HeadKind | None
     shares: bool
-    class_names: tuple[str, ...] | None
     sha256: str
     stem: Stem
     forward_bytes: int

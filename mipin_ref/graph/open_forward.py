@@ -93,7 +93,6 @@ def _opened(
         logits=logits,
         head=head,
         shares=_look_like_shares(stem, bound, end),
-        class_names=names,
         sha256=bound.digest(opened.sha256),
         stem=stem,
         forward_bytes=bound.compute.itemsize * max(1, measure.elements),

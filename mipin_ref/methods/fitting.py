@@ -21,6 +21,8 @@ class Fitting:
     """Which methods they are, in messages."""
     made: ClassVar[str]
     """What is fitted, in messages: several of them."""
+    by_class: ClassVar[bool] = False
+    """Whether an inverse is fitted for each class, which a user may give, and `explain` keep, by class."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of the fit that are a user's choice; none of a fit that is the same for all."""
 

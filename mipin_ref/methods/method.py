@@ -68,6 +68,11 @@ class Method:
         self.options = options
 
     @classmethod
+    def takes_inverses(cls) -> bool:
+        """Whether it explains by inverses, one a class."""
+        return cls.fitting is not None and cls.fitting.by_class
+
+    @classmethod
     def option_names(cls) -> tuple[str, ...]:
         """The options that a user may give."""
         return tuple(field.name for field in fields(cls.Options))

@@ -38,6 +38,7 @@ class InverseFitting(Fitting):
     option = "inverse"
     whose = "mip-in"
     made = "inverses"
+    by_class = True
     options = tuple(FitOptions.__annotations__)
 
     def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:

@@ -76,7 +76,7 @@ def test_trees_with_a_label_and_probabilities(kind: Any, zipmap: Any) -> None:
     assert net.dtype == kind
     assert net.classes == wanted.shape[1]
     assert net.probability is not None
-    assert net.class_names == (tuple(CLASSES) if zipmap is True else None)
+    assert net.labels == (() if zipmap == "columns" else tuple(CLASSES))
     assert [net.check_target(c) for c in range(net.classes)] == list(range(net.classes))
     for bad in (net.classes, -1, "cat", (0, 1), True):
         with pytest.raises(mr.InvalidData, match="target"):
