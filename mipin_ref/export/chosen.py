@@ -44,8 +44,8 @@ class Chosen:
 
     def weight(self, role: str, values: Sequence[HostArray]) -> str:
         """An array of the target; stored once where it is the same for all."""
-        document, first = self.document, values[0]
-        if all(one is first or np.array_equal(one, first) for one in values[1:]):
+        document, (first, *others) = self.document, alike(values)
+        if all(one is first for one in others):
             return document.weight(role, first)
         stacked = document.weight(f"{role} of all", np.stack(values))
         return document.append("Gather", [stacked, self.place], document.fresh(role), axis=0)
@@ -77,3 +77,9 @@ class Chosen:
             return document.constant("target/index", np.array(self.places[0], np.int64))
         indices = document.constant("target/indices", np.array(self.places, np.int64))
         return document.append("Gather", [indices, self.place], document.fresh("target/index"), axis=0)
+
+
+def alike(arrays: Sequence[HostArray]) -> list[HostArray]:
+    """The arrays, the first in place of those that equal it."""
+    first = arrays[0]
+    return [first if one is first or np.array_equal(one, first) else one for one in arrays]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy import int64
 
 from mipin_ref.export.asked import Asked
-from mipin_ref.export.chosen import Chosen
+from mipin_ref.export.chosen import Chosen, alike
 from mipin_ref.export.maps import add_map
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.graph.document import Back, Document
@@ -116,7 +116,7 @@ class Explainer:
 
     def _branch(self, step: Step, number: int, branch: Branch, signals: dict[str, str]) -> str:
         document = self.document
-        blocks = [one.weights[step.tensor].blocks[number] for one in self.asked.inverses] if step.fitted else []
+        blocks = alike([one.weights[step.tensor].blocks[number] for one in self.asked.inverses]) if step.fitted else []
         prefix = f"back/{step.tensor}/{number}"
         pulled = [
             self._through(layer, branch.slot, signals, f"{prefix}.{i}", blocks) for i, layer in enumerate(branch.layers)
@@ -133,7 +133,8 @@ class Explainer:
         """The signals [2n, *in_shapes[slot]] of a layer, before weights that are not shared."""
 
         def block(form: Callable[[HostArray], HostArray]) -> str:
-            return self._chosen.weight(f"{prefix}/block", [form(one) for one in blocks])
+            formed = {id(one): form(one) for one in blocks}
+            return self._chosen.weight(f"{prefix}/block", [formed[id(one)] for one in blocks])
 
         writer = Back(self.document, prefix, self._value.__getitem__, lambda: self._state(layer, slot, writer), block)
         return layer.emit_back(writer, signals[layer.output], slot)
