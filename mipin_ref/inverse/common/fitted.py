@@ -17,7 +17,7 @@ from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import above, below, living
 from mipin_ref.inverse.report import Common, Report
-from mipin_ref.inverse.targets import weight_bytes
+from mipin_ref.inverse.targets import check_room, weight_bytes
 from mipin_ref.progress import Advance
 
 Start = Callable[[str, int], Advance]
@@ -129,9 +129,12 @@ def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoin
     """Fit all targets, from the plan's common tensor down once for all.
 
     Raises RoundedTooMuch as `Fitter.run`, InvalidData where the targets and the classes that samples are taken for do
-    not share a plan.
+    not share a plan, and as `check_room` does.
     """
     assert task.plan.common is not None
+    if len(targets) == task.net.classes:
+        each = min(weight_bytes(above(task.plan), len(targets)), recorded_bytes(task))
+        check_room(each + weight_bytes(below(task.plan)), task.net, task.memory)
     cut = cut_at(task, targets, start, checkpoints)
     own = cut.above(cut.taken_for)
     return cut.together(own, cut.below(own), Common(task.plan.common, len(cut.taken_for)))

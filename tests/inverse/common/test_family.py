@@ -11,7 +11,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref import store
-from tests.backends import relative_error
+from tests.backends import backend, on_every_backend, relative_error
 from tests.inverse.test_bad_input import X, small
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
@@ -105,7 +105,7 @@ def test_what_is_common_lies_there_once(saved: tuple[mr.Network, Any, Path]) -> 
     assert len(header["digests"]) == len(invs)
 
 
-def on_demand(tmp_path: Path) -> tuple[mr.Network, np.ndarray, Any, Path]:
+def on_demand(tmp_path: Path, name: str = "numpy") -> tuple[mr.Network, np.ndarray, Any, Path]:
     """A Dense layer of many weights above what is common, and few samples: less to record than weights."""
     rng = np.random.default_rng(0)
     ops: list[Op] = [
@@ -117,18 +117,19 @@ def on_demand(tmp_path: Path) -> tuple[mr.Network, np.ndarray, Any, Path]:
         Dense(("fired",), "scores", rng.standard_normal((40, 12))),
     ]
     net, x = mr.load(to_onnx(ops, (1, 6, 6))), rng.standard_normal((30, 1, 6, 6)).astype(np.float32)
-    invs = mr.fit(net, x, "all", common="relu", ridge=1.0)
+    invs = mr.fit(net, x, "all", common="relu", ridge=1.0, backend=backend(name))
     return net, x, invs, tmp_path / "all.mipin"
 
 
-def test_what_takes_less_room_is_kept_and_classes_fitted_when_asked_for(tmp_path: Path) -> None:
-    net, x, invs, path = on_demand(tmp_path)
+@on_every_backend
+def test_what_takes_less_room_is_kept_and_classes_fitted_when_asked_for(name: str, tmp_path: Path) -> None:
+    net, x, invs, path = on_demand(tmp_path, name)
     invs.save(path)
     header, tensors = store.read(path, store.INVERSES)
     assert header["recorded"] is not None
     assert not any(name.startswith("each.") for name in tensors)
     assert path.stat().st_size < 12 * 8 * 64 * 40 / 2
-    again = mr.load_inverse(path, net)
+    again = mr.load_inverse(path, net, backend=backend(name))
     assert list(again) == list(invs) == list(range(12))
     for target in (0, 5, 11):
         one = mr.fit(net, x, [target], common="relu", ridge=1.0)[target]
