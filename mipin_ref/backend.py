@@ -25,7 +25,7 @@ Array = Any
 
 Dtype = Literal["float64", "float32"]
 
-MUCH = 3e8
+MUCH = 2e7
 """Operations of which threads each take a part, at the least."""
 
 SMALL_SYSTEM = 2048
