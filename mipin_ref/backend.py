@@ -25,6 +25,9 @@ Array = Any
 
 Dtype = Literal["float64", "float32"]
 
+MUCH = 2e7
+"""Operations of which threads each take a part, at the least."""
+
 SMALL_SYSTEM = 2048
 """Unknowns up to which one thread factorises as fast as two."""
 
@@ -191,18 +194,33 @@ class Backend:
             while ahead:
                 yield ahead.popleft().result()
 
-    def add_gram(self, total: Array, z: Array) -> None:
-        """Add zᵀz of z [n, k] to total [k, k], of which only the lower triangle counts then."""
+    def add_products(self, zz: Array, zy: Array, z: Array, y: Array) -> None:
+        """Add zᵀz and zᵀy of z [n, k] and y [n, d] to zz [k, k], of which only the lower triangle counts then, and zy.
+
+        On NumPy some columns at a time: BLAS would multiply one triangle and NumPy mirror it element by element, which
+        for a few hundred rows takes longer than the product; and products are still near the processor when they are
+        added to float64 sums. Where there is much to multiply threads share out the columns, so that none waits for
+        another within a product.
+        """
         if not self._is_numpy:
-            total += z.T @ z
+            zz += z.T @ z
+            zy += z.T @ y
             return
-        # NumPy would have BLAS multiply one triangle and then mirror it element by element, which for a few hundred
-        # rows takes longer than the product; so the triangle is cut into blocks of columns.
-        width = z.shape[1]
+        (rows, width), wide = z.shape, y.shape[1]
+        much = rows * width * (width + 2 * wide) > MUCH
+        step = max(1, 4 * self.block_bytes // (width * self.itemsize))
+        step = min(step, max(64, -(-wide // 4))) if much else step
+        jobs = [(zy, y, slice(None), slice(start, min(start + step, wide))) for start in range(0, wide, step)]
         step = max(128, -(-width // 8))
-        for start in range(0, width, step):
-            columns = slice(start, min(start + step, width))
-            total[start:, columns] += z[:, start:].T @ z[:, columns]
+        triangle = range(0, width, step)
+        jobs += [(zz, z, slice(start, None), slice(start, min(start + step, width))) for start in triangle]
+
+        def add(job: tuple[Array, Array, slice, slice]) -> None:
+            total, right, below, columns = job
+            total[below, columns] += z[:, below].T @ right[:, columns]
+
+        for _ in self.each(add, jobs) if much else map(add, jobs):
+            pass
 
     def dots(self, a: Array, b: Array) -> Array:
         """Σ a b [c] over n and l of [n, c, l], multiplied and summed in float64."""

@@ -103,7 +103,7 @@ class ConvGram:
     """The sums of a ConvProblem in one of its forms."""
 
     def __init__(self, backend: Backend, problem: ConvProblem, form: Form) -> None:
-        self._exact = problem.features > FEW_FEATURES and problem.exact
+        self._exact = backend.dtype == "float32" and problem.features > FEW_FEATURES and problem.exact
         if problem.features <= FEW_FEATURES or self._exact:
             backend = backend.in_double()
         self._backend, self._problem, self._form = backend, problem, form

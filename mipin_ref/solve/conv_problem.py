@@ -22,10 +22,13 @@ PRODUCT, PROBLEM = 2e5, 4e7
 STACKED_FEATURES = 64
 """Groups of up to so many regressors (depthwise convolutions) are summed and solved all at once."""
 
-SCARCE, FEW_CHANNELS = 4, 32
-"""Rows a regressor below which rounding of products soon counts, and signals beside whose transforms their products
-take little time: in double precision either costs next to nothing.
+SCARCE: dict[str, int] = {"im2col": 4, "correlation": 20}
+"""Rows a regressor below which rounding of products soon counts, by form: correlations round each frequency, and cost
+less than twice as much in double precision, of which products are not the most.
 """
+
+FEW_CHANNELS = 32
+"""Signals beside whose transforms their products take little time, in either precision."""
 
 Form = Literal["rows", "im2col", "correlation", "stacked"]
 
@@ -117,10 +120,10 @@ class ConvProblem:
 
     @property
     def exact(self) -> bool:
-        """Whether products are in double precision whatever the signals are."""
-        if self.form not in ("im2col", "correlation"):
+        """Whether products are in double precision where signals are in single."""
+        if self.form not in SCARCE:
             return False
-        if self.rows < SCARCE * self.features:
+        if self.rows < SCARCE[self.form] * self.features:
             return True
         return self.form == "correlation" and sum(part.outputs for part in self.parts) <= FEW_CHANNELS * self.groups
 

@@ -43,7 +43,14 @@ class CorrelationGram:
         self._backend, self._exact = backend.in_double() if intercept or own else backend, exact
         self._intercept, self._parts = intercept, 1 + own
         self._regressors = RegressorSums(
-            self._backend, windows, size, locations, outputs, width=self._parts * inputs, summed=intercept
+            self._backend,
+            windows,
+            size,
+            locations,
+            outputs,
+            width=self._parts * inputs,
+            summed=intercept,
+            squared=exact or self._backend.dtype == "float32",
         )
         self._channels = ChannelSums(backend, inputs, self._parts)
 
@@ -79,7 +86,7 @@ class CorrelationGram:
             centred += [sum_z, means]
             centred[3] = mean_z
         moments = replace(Moments(self.rows, *(a[None, ...] for a in centred)), noise=NOISE, exact=self._exact)
-        if self._backend.dtype == "float32":
+        if self._exact or self._backend.dtype == "float32":
             second, noisy = self._regressors.squares()
             # What is never anything but zero has products, of differences, that are nothing but rounding.
             alive = xp.astype(second > 0, xp.float64)

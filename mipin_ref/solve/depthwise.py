@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.solve.taps import Axis, Tap, axes_of
 from mipin_ref.window import Window
@@ -41,6 +44,8 @@ class DepthwiseSums:
         self._zz = backend.zeros((channels, *kernel, *kernel), wide)
         self._zy = backend.zeros((channels, *kernel, parts), wide)
         self._met = _met(self._lines)
+        own, cross = _sums(self._along, locations[1], size[1])
+        self._own_sums, self._cross_sums = backend.put(own), backend.put(cross)
         self._phases = sorted({self._lines.phase(tap)[0] for tap in self._lines.taps})
 
     def update(self, s: Array, y: Array) -> None:
@@ -86,38 +91,14 @@ class DepthwiseSums:
 
     def _diagonals(self, met: Array) -> Array:
         """Sums over the products [c, w, w] of all elements of two lines: of each pair of taps [c, k, k]."""
-        axis = self._along
-        found: dict[tuple[int, Span], Array] = {}
-        out = self._backend.zeros((met.shape[0], len(axis.starts[0]), len(axis.starts[0])), self._backend.xp.float64)
-        for first in axis.taps:
-            for second in axis.taps:
-                lag = axis.lag(first, second)
-                if lag is None:
-                    continue
-                span = _span(axis, first, second, lag)
-                if (lag, span) not in found:
-                    found[lag, span] = self._diagonal(met, span, lag, 1)
-                out[:, first[1], second[1]] = found[lag, span]
-        return out
+        xp, k = self._backend.xp, len(self._along.starts[0])
+        sums = xp.reshape(met, (met.shape[0], -1)) @ self._own_sums
+        return xp.astype(xp.reshape(sums, (-1, k, k)), xp.float64)
 
     def _along_input(self, met: Array) -> Array:
         """The same of the products [c, w, W] with a line of the input: of each tap [c, k]."""
-        axis, sums = self._along, []
-        for tap in axis.taps:
-            inside = axis.inside(tap)
-            sums.append(self._diagonal(met, (inside.start, inside.stop), axis.starts[0][tap[1]], axis.stride))
-        return self._backend.xp.stack(sums, axis=1)
-
-    def _diagonal(self, met: Array, span: Span, offset: int, stride: int) -> Array:
-        """Σ met[c, j, j·stride + offset] over j in the span [c]."""
-        xp, width = self._backend.xp, met.shape[2]
-        first, count = span[0] * (width + stride) + offset, span[1] - span[0]
-        if count <= 0:
-            return self._backend.zeros((met.shape[0],), xp.float64)
-        flat = xp.reshape(met, (met.shape[0], -1))
-        return xp.sum(
-            flat[:, first : first + (count - 1) * (width + stride) + 1 : width + stride], axis=1, dtype=xp.float64
-        )
+        xp = self._backend.xp
+        return xp.astype(xp.reshape(met, (met.shape[0], -1)) @ self._cross_sums, xp.float64)
 
     def merge(self, other: DepthwiseSums) -> None:
         """Add all samples of other sums of the same problem."""
@@ -146,6 +127,27 @@ def _span(axis: Axis, first: Tap, second: Tap, lag: int) -> Span:
     """The locations of the first tap's signal where both taps are inside the input."""
     one, other = axis.inside(first), axis.inside(second)
     return max(one.start, other.start - lag), min(one.stop, other.stop - lag)
+
+
+def _sums(axis: Axis, width: int, size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What sums the diagonals of products of two lines, flat: ones for each pair of taps [w·w, k·k], where both are in
+    the input, and of products with a line of the input for each tap [w·W, k].
+    """
+    k = len(axis.starts[0])
+    own, cross = np.zeros((width, width, k, k)), np.zeros((width, size, k))
+    for first in axis.taps:
+        inside = np.arange(*_ends(axis.inside(first)))
+        cross[inside, inside * axis.stride + axis.starts[0][first[1]], first[1]] = 1
+        for second in axis.taps:
+            lag = axis.lag(first, second)
+            if lag is not None:
+                there = np.arange(*_span(axis, first, second, lag))
+                own[there, there + lag, first[1], second[1]] = 1
+    return own.reshape(width * width, k * k), cross.reshape(width * size, k)
+
+
+def _ends(inside: slice) -> Span:
+    return inside.start, inside.stop
 
 
 def _met(axis: Axis) -> dict[tuple[int, int, int], Sequence[tuple[int, int]]]:

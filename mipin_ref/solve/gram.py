@@ -103,13 +103,7 @@ class Gram:
             shifted[:, -1] = 1
             z = shifted
             y = y - self._shift_y if self._y_is_shifted else y
-        # Some columns at a time: their products are still near the processor when they are added to the float64 sums.
-        width = z.shape[1]
-        step = max(1, 4 * self._backend.block_bytes // (width * self._backend.itemsize))
-        for start in range(0, y.shape[1], step):
-            columns = slice(start, min(start + step, y.shape[1]))
-            self._zy[:, columns] += z.T @ y[:, columns]
-        self._backend.add_gram(self._zz, z)
+        self._backend.add_products(self._zz, self._zy, z, y)
 
     def count(self, channels: ChannelSums) -> None:
         """Add the sums of each channel alone, of rows whose products `update` adds."""

@@ -31,7 +31,7 @@ class RegressorSums:
     """Z'Z, Z'Y and Σz of the regressors Z of one group, from a signal s [n, o, *locations] a window.
 
     The windows have one stride. Regressors count window by window, taps outermost. width: channels of Y, which has
-    the input's locations; summed: whether Σz is asked for.
+    the input's locations; summed, squared: whether Σz and Σz² are asked for.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class RegressorSums:
         *,
         width: int = 0,
         summed: bool = False,
+        squared: bool = False,
     ) -> None:
         self._backend, self._windows, self._outputs, self._width = backend, tuple(windows), tuple(outputs), width
         self._axes = axes_of(windows, locations, size)
@@ -65,9 +66,7 @@ class RegressorSums:
         }
         maps = list(zip(outputs, locations, strict=True))
         self._totals = [backend.zeros((o, *where), backend.xp.float64) for o, where in maps if summed]
-        # In double precision nobody asks how much was rounded.
-        rounds = backend.dtype == "float32"
-        self._squares = [backend.zeros((o, *where), backend.xp.float64) for o, where in maps if rounds]
+        self._squares = [backend.zeros((o, *where), backend.xp.float64) for o, where in maps if squared]
 
     @property
     def problem(self) -> tuple[object, ...]:

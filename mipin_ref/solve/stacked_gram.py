@@ -15,6 +15,9 @@ from mipin_ref.solve.depthwise import DepthwiseSums
 from mipin_ref.solve.joint import Moments, Solution
 from mipin_ref.window import Window
 
+WIDEST = 1 << 20
+"""Elements of what sums products of lines, above which rows are written out instead."""
+
 
 class StackedGram:
     """The normal equations of `groups` problems of `features` regressors each, rows written out.
@@ -46,7 +49,7 @@ class StackedGram:
         self._channels = ChannelSums(backend, inputs, self._parts)
         self._lines: DepthwiseSums | None = None
         alone = inputs == groups and len(windows) == 1 and features == windows[0].taps and len(size) == 2
-        if alone and kept is None and not intercept:
+        if alone and kept is None and not intercept and size[1] * locations[0][1] * features <= WIDEST:
             self._lines = DepthwiseSums(backend, windows[0], locations[0], size, groups, self._parts)
 
     @property

@@ -28,16 +28,18 @@ def solved(name: str, dtype: str, problem: ConvProblem, form: str, s: Array, y: 
     return sums.solve(1e-3)
 
 
+@pytest.mark.parametrize("samples", [30, 60])  # products in double precision, and in single
 @on_every_backend
-def test_correlations_of_channels_that_live_on_a_border_are_told_from_rounding(name: str) -> None:
+def test_correlations_of_channels_that_live_on_a_border_are_told_from_rounding(name: str, samples: int) -> None:
     """What is left of them inside the input by taps that lead outside is zero: no noise becomes a regressor."""
     rng, size = np.random.default_rng(0), (12, 11)
-    s = np.maximum(rng.standard_normal((30, 40, *size)), 0)
+    s = np.maximum(rng.standard_normal((samples, 40, *size)), 0)
     border = np.zeros(size)
     border[0] = 30.0
     s[:, :6] *= border
-    s, y = s.astype(np.float32).astype(np.float64), rng.standard_normal((30, 2, *size))
-    problem = ConvProblem((ConvPart(PADDED, size, 40, 1),), size, 2, 30)
+    s, y = s.astype(np.float32).astype(np.float64), rng.standard_normal((samples, 2, *size))
+    problem = ConvProblem((ConvPart(PADDED, size, 40, 1),), size, 2, samples)
+    assert problem.exact == (samples == 30)
     narrow, wide = (solved(name, dtype, problem, "correlation", s, y) for dtype in ("float32", "float64"))
     (told,) = narrow.solutions
     assert not too_far(told.amplification)
