@@ -38,6 +38,12 @@ Recording = tuple[Literal["value", "switches"], str]
 """What onnxruntime is asked for: the value of a tensor, or the winning places of the layer that makes it."""
 
 
+Switches = Literal["taps", "places"]
+"""How switches are told: as taps [n, *out_shape] in the network's dtype, or as places, flat indices (int64) into both
+signals at the input [2n, *in_shape], one for each of those at the output [2n, *out_shape].
+"""
+
+
 def disjoint(cuts: Sequence[Cut]) -> bool:
     """Whether no two parts meet."""
     for i, a in enumerate(cuts):
@@ -157,6 +163,10 @@ class BackWriter(Protocol):
 
     def value(self, tensor: str) -> str:
         """The name of a recorded value [n, ...]."""
+        ...
+
+    def switches(self, form: Switches) -> str | None:
+        """The name of the layer's recorded switches; None in a file for others, where values must tell them."""
         ...
 
     def ones(self, condition: str, role: str) -> str:
