@@ -8,7 +8,6 @@ from math import prod
 import numpy as np
 
 from mipin_ref.backend import Backend
-from mipin_ref.display import OneLine
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.document import Document
 from mipin_ref.graph.forward import Record
@@ -24,7 +23,7 @@ from mipin_ref.threads import BLAS_THREADS
 SEED = "seed"
 
 
-class Ride(OneLine):
+class Ride:
     """The `Way` of float32 on the host. Masks, switches and states are what it is given, so that none flips: what it
     returns differs from `InNamespace` by the order of sums.
     """

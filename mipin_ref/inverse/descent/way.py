@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from mipin_ref.backend import Backend
-from mipin_ref.display import OneLine
 from mipin_ref.graph.forward import Record
 from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
@@ -37,7 +36,7 @@ class Way(Protocol):
         ...
 
 
-class InNamespace(OneLine):
+class InNamespace:
     """The way in the backend's array namespace and dtype."""
 
     def __init__(
@@ -63,5 +62,5 @@ class InNamespace(OneLine):
         there = to_device(backend, self._steps, batch).twice(backend)
         y = seed(backend, plan, batch.values[plan.logits], self._target)
         both = {plan.logits: backend.xp.concat([y, y])}
-        signals = descend(backend, self._steps, self._weights, there, both, affine=len(y), keep=self._tensors)
+        signals = descend(backend, self._steps, self._weights, there, both, affine=y.shape[0], keep=self._tensors)
         return {tensor: backend.get(signal) for tensor, signal in signals.items()}
