@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
     "export": {"display", "errors", "files", "options", "reading", "attribution", "data", "layers", "graph", "inverse"}
-    | {"report"},
+    | {"report", "explain"},
     "explain": {"text", "errors", "table", "files", "progress", "options", "reading", "attribution", "backend", "data"}
     | {"beside", "layers", "graph", "inverse", "methods", "panel", "report"},
     "metrics": {"display", "errors", "table", "options", "attribution", "backend", "layers", "graph", "beside"},

@@ -24,6 +24,7 @@ COMMANDS = {
     "dtype": "float32 against float64: time, source signal, attribution",
     "memory": "peak memory against the number of samples",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
+    "explainer": "an exported explainer against the forward pass of its network, both in onnxruntime",
     "methods": "other attribution methods against torch's forward and backward",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",

@@ -33,6 +33,7 @@ MODULES = {
     "explain": "explain",
     "compare": "compare",
     "evaluate": "evaluate.command",
+    "export": "export",
     "golden": "golden",
 }
 """Where each command lives: the others are not imported."""
@@ -58,6 +59,10 @@ EXAMPLES = {
     "evaluate": (
         "mipin evaluate apc model.onnx data.npz --calibration data.npz",
         "mipin evaluate deletion model.onnx photos/ --methods grad-cam,gradient",
+    ),
+    "export": (
+        "mipin export model.onnx --inverse 'class-*.mipin' -o explainer.onnx",
+        "mipin export model.onnx --inverse three.mipin --preprocess imagenet --half -o explainer.onnx",
     ),
     "golden": (
         "mipin golden make model.onnx data.npz --target 3 -o case",
@@ -158,6 +163,7 @@ def _parser() -> Parser:
     add_preprocessing(patterns)
 
     add_evaluate(commands, EXAMPLES["evaluate"])
+    _add_export(commands)
 
     compare = commands.add_parser(
         "compare", examples=EXAMPLES["compare"], help="a web page of the maps of several methods side by side"
@@ -251,6 +257,23 @@ def _add_explain(commands: Any) -> None:
     )
     add_calibration(explain, "the method")
     add_preprocessing(explain)
+
+
+def _add_export(commands: Any) -> None:
+    export = _command(commands, "export", help="inverses as one ONNX file that explains without this package")
+    add_model(export)
+    export.add_argument(
+        "--inverse", action=StoreOnce, required=True, metavar="FILE", help="what fit wrote, several as 'class-*.mipin'"
+    )
+    export.add_argument("-o", "--out", required=True, metavar="FILE", help="explainer.onnx")
+    export.add_argument("--at", metavar="TENSOR", help="that it explains, on the inverses' way (default their own)")
+    export.add_argument("--target", metavar="C[,C...]", help="classes of the inverses that it takes (default all)")
+    export.add_argument("--half", action="store_true", help="store weights in half precision: half the size")
+    export.add_argument(
+        "--check", metavar="DATA", help="samples to compare it on before it is written (default drawn ones)"
+    )
+    export.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
+    add_preprocessing(export)
 
 
 def _add_golden(parser: Parser) -> None:

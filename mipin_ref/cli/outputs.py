@@ -25,6 +25,7 @@ INPUTS = (
     "boxes",
     "feature_names",
     "vocabulary",
+    "check",
 )
 """Arguments that name what is read, of all commands that write."""
 PICTURES = ("heatmap_*.png", "page_*.png")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mipin_ref.graph.document import Document
+from mipin_ref.inverse.descent.written import alike
 from mipin_ref.layers import HostArray
 
 TARGET = "target"
@@ -44,8 +45,8 @@ class Chosen:
 
     def weight(self, role: str, values: Sequence[HostArray]) -> str:
         """An array of the target; stored once where it is the same for all."""
-        document, first = self.document, values[0]
-        if all(one is first or np.array_equal(one, first) for one in values[1:]):
+        document, (first, *others) = self.document, alike(values)
+        if all(one is first for one in others):
             return document.weight(role, first)
         stacked = document.weight(f"{role} of all", np.stack(values))
         return document.append("Gather", [stacked, self.place], document.fresh(role), axis=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -17,11 +16,14 @@ from mipin_ref.data.presets import preprocessing_of
 from mipin_ref.data.seen import Seen
 from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, shown
+from mipin_ref.explain.class_names import class_names_of
 from mipin_ref.export.agreement import Agreement, insist, measured
 from mipin_ref.export.asked import Asked, asked
 from mipin_ref.export.explainer import Explainer
 from mipin_ref.export.pixels import Pixels
+from mipin_ref.export.weight import check_weight
 from mipin_ref.files import check_writable, written_whole
+from mipin_ref.graph.forward import check_batch, check_finite
 from mipin_ref.reading import path_of
 
 FORMAT = "mipin-explainer 1"
@@ -31,13 +33,15 @@ CHECKED = 16
 
 @dataclass(frozen=True, eq=False)
 class Exported(OneLine):
-    """path: of the file; bytes: its size; opset: of its operators; exact, optimised: agreement with this package
-    without and with onnxruntime's optimisations.
+    """path: of the file; bytes: its size; opset: of its operators; inputs, outputs: their shapes by name; exact,
+    optimised: agreement with this package without and with onnxruntime's optimisations.
     """
 
     path: Path
     bytes: int
     opset: int
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: dict[str, tuple[int | str, ...]]
     exact: Agreement
     optimised: Agreement
 
@@ -51,7 +55,7 @@ def export(
     preprocess: Any = None,
     half: bool = False,
     check: Any = None,
-    class_names: Sequence[str] | None = None,
+    class_names: Any = None,
 ) -> Exported:
     """Write the explainer of an inverse as one ONNX file of standard operators, which needs this package no more.
 
@@ -60,7 +64,8 @@ def export(
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
     Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
-    calibration data; class_names: of all logits, to be kept in the file.
+    calibration data; class_names: of all logits, as for `explain`, to be kept
+    in the file.
     Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
     tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
     file does not have gives values that are no numbers (NaN).
@@ -74,6 +79,7 @@ def export(
     if not isinstance(half, bool):
         raise InvalidData(f"export: half must be True or False, not {shown(half)}")
     pixels = _pixels(wanted, preprocess)
+    check_weight(wanted, half=half)
     x = _samples(wanted, check)
     explainer = Explainer(wanted, pixels, half=half)
     draft = explainer.document.finished({}, "")
@@ -85,7 +91,8 @@ def export(
     model = explainer.document.finished(said, _description(wanted))
     with written_whole(target_path) as file:
         file.write(model)
-    return Exported(target_path, len(model), explainer.document.opset, exact, optimised)
+    inputs, outputs = explainer.document.inputs, explainer.document.outputs
+    return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised)
 
 
 def _pixels(wanted: Asked, preprocess: Any) -> Pixels | None:
@@ -111,7 +118,10 @@ def _samples(wanted: Asked, check: Any) -> Any:
     data = samples_like(first.calibration, check, whole=wanted.net.whole, inputs=wanted.net.inputs)
     if not len(data):
         raise InvalidData("export: option 'check' holds no sample")
-    return data[: min(len(data), CHECKED)]
+    x = data[: min(len(data), CHECKED)]
+    check_batch(wanted.net, x)
+    check_finite(x, "option 'check': the data")
+    return x
 
 
 def _drawn(seen: Seen, wanted: Asked) -> Any:
@@ -133,14 +143,9 @@ def _spread(values: Any, seen: Seen, shape: tuple[int, ...]) -> Any:
 
 
 def _checked_names(names: Any, wanted: Asked) -> list[str] | None:
-    known = list(wanted.net.labels) or None if names is None else names
-    if known is None:
-        return None
-    if isinstance(known, str) or not isinstance(known, Sequence) or not all(isinstance(one, str) for one in known):
-        raise InvalidData(f"export: class_names must be a list of names, not {shown(names)}")
-    if len(known) != wanted.net.classes:
-        raise InvalidData(f"export: there are {len(known)} class names for {wanted.net.classes} classes")
-    return list(known)
+    """A name a logit: those given, else what the model tells; None where there are none."""
+    found = class_names_of(wanted.net, names)
+    return [found.of(index) for index in range(wanted.net.classes)] if found.known else None
 
 
 def _said(
@@ -150,7 +155,8 @@ def _said(
     net, first = wanted.net, wanted.inverses[0]
     preprocessing = first.preprocessing if pixels is None else pixels.preprocessing
     told: dict[str, Any] = {
-        "targets": [first.net.target(one) for one in wanted.targets],
+        "targets": list(wanted.targets),
+        "told_targets": [first.net.target(one) for one in wanted.targets],
         "options": asdict(first.options),
         "samples": [one.samples for one in wanted.inverses],
         "class_names": names,

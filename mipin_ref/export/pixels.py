@@ -55,12 +55,11 @@ class Pixels(OneLine):
         if value is None:
             return None
         numbers = np.atleast_1d(np.asarray(value, np.float32))
-        if len(numbers) not in (1, self.shape[-1]):
-            raise InvalidData(
-                f"export: {len(numbers)} values of {role} do not fit pixels of {self.shape[-1]} channels; give one "
-                "number or one a channel"
-            )
-        return numbers
+        if len(numbers) in (1, self.shape[-1]):
+            return numbers
+        if self.shape == self.sample and len(numbers) == self.shape[0]:
+            return numbers.reshape(-1, *(1,) * (len(self.shape) - 1))
+        raise InvalidData(f"export: {len(numbers)} values of {role} do not fit pixels of shape {list(self.shape)}")
 
     def write(self, document: Document, pixels: str, output: str) -> None:
         """Write the nodes from pixels to the network's input, in the order in which this package computes."""

@@ -49,6 +49,8 @@ class Document:
         self._counts: Counter[str] = Counter()
         self._constants: dict[tuple[Any, ...], str] = {}
         self.bytes, self.least = 0, LOWEST
+        self.inputs: dict[str, tuple[int | str, ...]] = {}
+        self.outputs: dict[str, tuple[int | str, ...]] = {}
 
     @property
     def opset(self) -> int:
@@ -117,10 +119,12 @@ class Document:
             self._graph.node.append(part)
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Sequence[int | str]) -> None:
+        self.inputs[name] = tuple(shape)
         element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         self._graph.input.append(helper.make_tensor_value_info(name, element, shape))
 
     def output(self, name: str, shape: Sequence[int | str]) -> None:
+        self.outputs[name] = tuple(shape)
         self._graph.output.append(helper.make_tensor_value_info(name, self.element, shape))
 
     def forward(self, layers: Sequence[Layer], wanted: Collection[str]) -> None:
@@ -199,8 +203,13 @@ class Back:
     def value(self, tensor: str) -> str:
         return self.recorded(tensor)
 
-    def switches(self, form: Switches) -> str | None:
-        return None if self.won is None else self.won(form)
+    @property
+    def portable(self) -> bool:
+        return self.won is None
+
+    def switches(self, form: Switches) -> str:
+        assert self.won is not None
+        return self.won(form)
 
     def ones(self, condition: str, role: str) -> str:
         return self.append("Cast", [condition], role, to=self.document.element)

@@ -90,15 +90,18 @@ def _typed_input(document: Document, net: LayerList, stem: Stem) -> str:
 
 
 def _converted(stem: Stem) -> ModelProto:
-    model = ModelProto.FromString(stem.model)
+    model = ModelProto()
+    model.ParseFromString(stem.model)
     if _opset(model) >= LOWEST:
         return model
+    converted = ModelProto()
     try:
-        return version_converter.convert_version(model, LOWEST)
+        converted.ParseFromString(version_converter.convert_version(model, LOWEST).SerializeToString())
     except Exception as failure:  # onnx's own classes have no common base of their own.
         raise UnsupportedModel(
             f"the first nodes of the file cannot be written in opset {LOWEST}: {first_line(failure)}"
         ) from failure
+    return converted
 
 
 def _opset(model: ModelProto) -> int:

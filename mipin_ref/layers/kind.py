@@ -7,10 +7,10 @@ leaves open is an error where the class is defined, never a default.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,12 @@ import numpy.typing as npt
 from mipin_ref.backend import Array, Backend
 from mipin_ref.display import OneLine
 from mipin_ref.errors import UnsupportedModel
+from mipin_ref.layers.writers import BackWriter as BackWriter
+from mipin_ref.layers.writers import HostArray as HostArray
+from mipin_ref.layers.writers import Shape as Shape
+from mipin_ref.layers.writers import Switches as Switches
+from mipin_ref.layers.writers import Writer as Writer
 
-HostArray = npt.NDArray[Any]
-Shape = tuple[int, ...]
 ELEMENT, TAP = 64, 32
 """Multiply-adds of a matrix product that take onnxruntime as long as an element that is read or written, and as one
 location under a window of a pool."""
@@ -36,12 +39,6 @@ States = Mapping[str, Array]
 """What was recorded of layers whose inverse depends on the sample, by the tensor that they make."""
 Recording = tuple[Literal["value", "switches"], str]
 """What onnxruntime is asked for: the value of a tensor, or the winning places of the layer that makes it."""
-
-
-Switches = Literal["taps", "places"]
-"""How switches are told: as taps [n, *out_shape] in the network's dtype, or as places, flat indices (int64) into both
-signals at the input [2n, *in_shape], one for each of those at the output [2n, *out_shape].
-"""
 
 
 def disjoint(cuts: Sequence[Cut]) -> bool:
@@ -107,79 +104,6 @@ class Wired(OneLine, ABC):
     @abstractmethod
     def columns(self) -> int:
         """Elements a sample that onnxruntime writes out besides (im2col), in float64 and one group at a time."""
-
-
-class Writer(Protocol):
-    """Takes the ONNX form of one layer."""
-
-    def weight(self, role: str, value: npt.ArrayLike) -> str:
-        """Store a constant in the network's dtype and return its name."""
-        ...
-
-    def whole(self, role: str, *values: int) -> str:
-        """Store a vector of int64 and return its name."""
-        ...
-
-    def inner(self, role: str) -> str:
-        """Name a tensor between the nodes of the layer."""
-        ...
-
-    def append(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
-        """Append a node."""
-        ...
-
-    def node(self, operator: str, *constants: str, **attributes: Any) -> None:
-        """Append the node that reads all inputs of the layer, then the constants, and makes its output."""
-        ...
-
-
-class BackWriter(Protocol):
-    """Takes the ONNX form of a layer's way back.
-
-    Both signals are rows of one tensor [2n, ...], the source signals first, then the attributions. What was recorded of
-    the samples has n rows. Whether a recorded value is made in the same graph or is an input of it, the layer cannot
-    tell.
-    """
-
-    def weight(self, role: str, value: npt.ArrayLike) -> str:
-        """Store a constant in the network's dtype and return its name."""
-        ...
-
-    def whole(self, role: str, *values: int) -> str:
-        """Store a vector of int64 and return its name."""
-        ...
-
-    def single(self, role: str, *values: float) -> str:
-        """Store a vector in single precision, as some operators ask for, and return its name."""
-        ...
-
-    def append(self, operator: str, inputs: Sequence[str], role: str, **attributes: Any) -> str:
-        """Append a node and return the name of its output; role: a word for it, which need not be the only one."""
-        ...
-
-    def block(self, form: Callable[[HostArray], HostArray]) -> str:
-        """The name of the fitted block of weights, as `form` makes it of its array: of each target's, if several."""
-        ...
-
-    def value(self, tensor: str) -> str:
-        """The name of a recorded value [n, ...]."""
-        ...
-
-    def switches(self, form: Switches) -> str | None:
-        """The name of the layer's recorded switches; None in a file for others, where values must tell them."""
-        ...
-
-    def ones(self, condition: str, role: str) -> str:
-        """Ones in the network's dtype where a condition holds, else zeros."""
-        ...
-
-    def state(self) -> str:
-        """The name of what `emit_state` wrote for the layer and its input."""
-        ...
-
-    def times(self, signal: str, factor: str, shape: Shape, made: Shape | None = None) -> str:
-        """Both signals [2n, *shape] times a factor [n, ...]: [2n, *made], by default of the signals' shape."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mipin_ref.layers.conv.emit_adjoint import emit_spread
+from mipin_ref.layers.conv.emit_adjoint import NEAREST, emit_spread
 from mipin_ref.layers.kind import BackWriter, Shape
 from mipin_ref.window import Window
 
@@ -27,9 +27,11 @@ def emit_switches(
     Told from values, of windows that tile the map [n, *in_shape]; else [n, C, taps, *map], the taps in C order.
     """
     locations, taps, place = out_shape[1:], window.taps, writer.whole("tap axis", 2)
-    if (won := writer.switches("taps")) is not None:
+    if not writer.portable:
         numbers = writer.weight("numbers", np.arange(float(taps)).reshape(1, 1, -1, *(1,) * len(locations)))
-        equal = writer.append("Equal", [writer.append("Unsqueeze", [won, place], "won"), numbers], "equal")
+        equal = writer.append(
+            "Equal", [writer.append("Unsqueeze", [writer.switches("taps"), place], "won"), numbers], "equal"
+        )
         return writer.ones(equal, "switches")
     x, most = writer.value(source), writer.value(pooled)
     if tiles(window):
@@ -59,12 +61,14 @@ def emit_switches(
 def emit_unpool(writer: BackWriter, signal: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
     """Write `unpool` as ONNX with the state of `emit_switches`: signals [2n, *out_shape] -> [2n, *in_shape]."""
     locations = out_shape[1:]
-    if not window.overlapping and (places := writer.switches("places")) is not None:
+    if not window.overlapping and not writer.portable:
         rows = writer.append("Shape", [signal], "rows", start=0, end=1)
         made = writer.append("Concat", [rows, writer.whole("in shape", *in_shape)], "whole", axis=0)
         # The geometry only tells how large the result is at least.
         ones = (1,) * len(locations)
-        return writer.append("MaxUnpool", [signal, places, made], "back", kernel_shape=ones, strides=ones)
+        return writer.append(
+            "MaxUnpool", [signal, writer.switches("places"), made], "back", kernel_shape=ones, strides=ones
+        )
     if tiles(window):
         return writer.times(_upsampled(writer, signal, window, in_shape, out_shape), writer.state(), in_shape)
     taps = window.taps
@@ -98,16 +102,22 @@ def _tiled(
     writer: BackWriter, x: str, most: str, window: Window, in_shape: Shape, out_shape: Shape, ceil_mode: bool
 ) -> str:
     size = in_shape[1:]
-    wide = _upsampled(writer, most, window, in_shape, out_shape)
+    most = writer.append("Reshape", [most, writer.whole("lone", -1, 1, *out_shape[1:])], "most lone")
+    wide = _upsampled(writer, most, window, (1, *size), (1, *out_shape[1:]))
+    x = writer.append("Reshape", [x, writer.whole("lone", -1, 1, *size)], "x lone")
     equal = writer.ones(writer.append("Equal", [x, wide], "equal"), "equals")
     taps = np.zeros(size)
     for axis, (length, begin) in enumerate(zip(size, window.begin, strict=True)):
         along = (np.arange(length) + begin) % window.kernel[axis]
         taps = taps * window.kernel[axis] + along.reshape((-1,) + (1,) * (len(size) - 1 - axis))
     ranked = writer.append("Mul", [equal, writer.weight("ramp", (window.taps - taps)[None, None])], "ranked")
-    best = writer.append("MaxPool", [ranked], "best", ceil_mode=int(ceil_mode), **_geometry(window))
-    first = _upsampled(writer, best, window, in_shape, out_shape)
-    return writer.ones(writer.append("Equal", [ranked, first], "first"), "switches")
+    lone = writer.append("Reshape", [ranked, writer.whole("map each", -1, 1, *size)], "lone")
+    best = writer.append("MaxPool", [lone], "best", ceil_mode=int(ceil_mode), **_geometry(window))
+    # Ranks are whole numbers: less one that is below the best of its window, none is left of any but the first.
+    less = writer.append("Sub", [best, writer.weight("one", 1.0)], "less")
+    above = writer.append("Sub", [lone, _upsampled(writer, less, window, (1, *size), (1, *out_shape[1:]))], "above")
+    switches = writer.append("Relu", [above], "relu")
+    return writer.append("Reshape", [switches, writer.whole("in shape", -1, *in_shape)], "switches")
 
 
 def _geometry(window: Window) -> dict[str, object]:
@@ -117,15 +127,15 @@ def _geometry(window: Window) -> dict[str, object]:
 def _upsampled(writer: BackWriter, values: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
     """Values [k, *out_shape] at all locations under their windows [k, *in_shape], zero where there is none."""
     size = in_shape[1:]
-    scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in window.strides))
-    wide = writer.append(
-        "Resize",
-        [values, "", scales],
-        "wide",
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    flat = len(size) == 1
+    if flat:
+        # Some runtimes resize images alone.
+        values = writer.append("Reshape", [values, writer.whole("image", -1, *out_shape, 1)], "image")
+    scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in window.strides), *([1.0] if flat else []))
+    wide = writer.append("Resize", [values, "", scales], "wide", **NEAREST)
+    if flat:
+        length = out_shape[1] * window.strides[0]
+        wide = writer.append("Reshape", [wide, writer.whole("line", -1, out_shape[0], length)], "line")
     reached = [j * s - b for j, s, b in zip(out_shape[1:], window.strides, window.begin, strict=True)]
     rank = len(size)
     if any(window.begin) or any(r > n for r, n in zip(reached, size, strict=True)):

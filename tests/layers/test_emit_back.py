@@ -13,9 +13,12 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.graph.document import Back, Document
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.layers import KINDS, HostArray, Layer, Shared, Stateful, Switched, Unweighted, as_kind
+from mipin_ref.graph.rewrites.divisors import restoring
+from mipin_ref.layers import KINDS, HostArray, Layer, Norm, Shared, Stateful, Switched, Unweighted, as_kind
 from tests.backends import backend
-from tests.layers.test_kinds import GATED, NORMED, recorded
+from tests.layers.test_kinds import recorded
+from tests.networks.gated import GATED
+from tests.networks.norms import NETWORKS as NORMED
 
 EACH = 25
 """Layers of a kind that are asked."""
@@ -27,9 +30,11 @@ def some() -> list[tuple[mr.Network, Layer, dict[str, HostArray]]]:
     found = []
     for one in (*range(100), *GATED, *NORMED):
         net, values = recorded(one)
-        for layer in net.layers:
+        # Normalisations that take signals back times their divisor are of another network (option `norm`).
+        turned = [layer for layer in restoring(net).layers if isinstance(layer, Norm)]
+        for layer in (*net.layers, *turned):
             counts[type(layer)] += 1
-            if counts[type(layer)] <= EACH:
+            if counts[type(layer)] <= EACH or layer in turned:
                 found.append((net, layer, values))
     return found
 

@@ -17,8 +17,8 @@ FOLDERS = ("mipin_ref", "models_onnx", "tools", "tests")
 
 COMMANDS = ("", "sh", "bash")
 """Languages of fences whose text is run by bash. A fence that names none is one of commands."""
-PYTHON, JSON, OUTPUT = "python", "json", "text"
-LANGUAGES = (*COMMANDS, PYTHON, JSON, OUTPUT)
+PYTHON, JSON, OUTPUT, NODE = "python", "json", "text", "js"
+LANGUAGES = (*COMMANDS, PYTHON, JSON, OUTPUT, NODE)
 
 SET_UP, TEST = "set-up command", "test command"
 MARKERS = (SET_UP, TEST)

@@ -1,11 +1,11 @@
 """What the pages show runs as shown, and what they name exists.
 
 The rule for a page: a fence with no language, `sh` or `bash` is a command and is run; `python` is run; `json` is read;
-`text` is output. No other language is known, so that there is no block which nothing tries. The blocks of a page run in
-order, in a folder of their own that holds copies of models_onnx/ and tools/; what one writes the next may read. Two
-blocks of README.md are left to `.ci/run`: the ones that set up an environment, behind `<!-- set-up command -->` and
-`<!-- test command -->`. A command in a line of text that would take too long, such as that of a table of figures, is
-parsed by its own program.
+`text` is output; `js` is run in tests/export/test_node.py. No other language is known, so that there is no block which
+nothing tries. The blocks of a page run in order, in a folder of their own that holds copies of models_onnx/ and tools/;
+what one writes the next may read. Two blocks of README.md are left to `.ci/run`: the ones that set up an environment,
+behind `<!-- set-up command -->` and `<!-- test command -->`. A command in a line of text that would take too long, such
+as that of a table of figures, is parsed by its own program.
 """
 
 from __future__ import annotations

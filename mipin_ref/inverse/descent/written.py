@@ -72,7 +72,7 @@ class Written:
 
     def _branch(self, step: Step, number: int, branch: Branch, signals: Mapping[str, str]) -> str:
         document = self._document
-        blocks = [one[step.tensor].blocks[number] for one in self._weights] if step.fitted else []
+        blocks = alike([one[step.tensor].blocks[number] for one in self._weights]) if step.fitted else []
         prefix = f"back/{step.tensor}/{number}"
         pulled = [
             self._through(layer, branch.slot, signals, f"{prefix}.{i}", blocks) for i, layer in enumerate(branch.layers)
@@ -89,7 +89,8 @@ class Written:
         """The signals [2n, *in_shapes[slot]] of a layer, before weights that are not shared."""
 
         def block(form: Callable[[HostArray], HostArray]) -> str:
-            return self._choose(f"{prefix}/block", [form(one) for one in blocks])
+            formed = {id(one): form(one) for one in blocks}
+            return self._choose(f"{prefix}/block", [formed[id(one)] for one in blocks])
 
         def state() -> str:
             return self._state(as_kind(layer, Stateful), slot, writer)
@@ -116,6 +117,12 @@ class Written:
                 fired = document.append("Cast", [value], document.fresh(f"{name}/fired"), to=BOOL)
             self._masks[key] = document.append("Cast", [fired], document.fresh(name), to=document.element)
         return self._masks[key]
+
+
+def alike(arrays: Sequence[HostArray]) -> list[HostArray]:
+    """The arrays, the first in place of those that equal it."""
+    first = arrays[0]
+    return [first if one is first or np.array_equal(one, first) else one for one in arrays]
 
 
 def _placed(step: Step, values: HostArray) -> HostArray:

@@ -7,6 +7,9 @@ import numpy as np
 from mipin_ref.layers.kind import BackWriter, HostArray, Shape
 from mipin_ref.window import Window
 
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+"""Options of a Resize that copies each value to the locations behind it."""
+
 LARGE = 16
 """Taps from which on a strided convolution of lone channels is faster as one of the signal with zeros in between."""
 WIDE = 16
@@ -21,17 +24,18 @@ def emit_adjoint(
     shape: of the kernel [o, m / groups, *kernel]. A convolution of stride 1 with the kernel turned is the same, and so
     is one of the signal with zeros in between.
     """
-    lone, dense = shape[0] == groups and shape[1] == 1, set(window.strides) == {1}
-    if (dense and (lone or shape[1] * groups >= WIDE)) or (lone and window.taps >= LARGE):
-        filled = tuple((j - 1) * s + 1 for j, s in zip(locations, window.strides, strict=True))
+    lone = shape[0] == groups and shape[1] == 1 and len(size) > 1 and (writer.portable or window.taps >= LARGE)
+    dense = set(window.strides) == {1}
+    # The reference evaluator of onnx 1.23 gets a ConvTranspose of several groups wrong.
+    if (dense and (groups > 1 or shape[1] >= WIDE)) or lone:
+        filled = tuple(j * s for j, s in zip(locations, window.strides, strict=True))
         before = tuple(e - 1 - b for e, b in zip(window.extent, window.begin, strict=True))
         behind = tuple(n + b - j for n, b, j in zip(size, window.begin, filled, strict=True))
         if min(before) >= 0 and min(behind) >= 0:
-            if not dense:
-                signal, behind = _apart(writer, signal, window.strides, locations, behind)
+            apart = signal if dense else _apart(writer, signal, window.strides, locations)
             block = writer.block(lambda kernel: turned(kernel, groups))
             pads = before + behind
-            return writer.append("Conv", [signal, block], "back", group=groups, pads=pads, dilations=window.dilations)
+            return writer.append("Conv", [apart, block], "back", group=groups, pads=pads, dilations=window.dilations)
     return emit_spread(writer, signal, writer.block(lambda kernel: kernel), window, locations, size, groups)
 
 
@@ -86,22 +90,10 @@ def emit_conv(writer: BackWriter, signal: str, window: Window, groups: int, size
     )
 
 
-def _apart(writer: BackWriter, signal: str, strides: Shape, locations: Shape, behind: Shape) -> tuple[str, Shape]:
-    """The signals [k, channels, *locations] with as many zeros in between as a stride leaves out, and behind them, and
-    how many of those `behind` are still missing. Each value is repeated, and only its first copy is kept: to put zeros
-    in between costs onnxruntime several times as much.
-    """
+def _apart(writer: BackWriter, signal: str, strides: Shape, locations: Shape) -> str:
+    """The signals [k, channels, *locations] with as many zeros behind each as a stride leaves out."""
     scales = writer.single("scales", 1.0, 1.0, *(float(s) for s in strides))
-    made = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    repeated = writer.append("Resize", [signal, "", scales], "repeated", **made)
-    first = np.zeros([j * s for j, s in zip(locations, strides, strict=True)])
-    first[tuple(slice(None, None, s) for s in strides)] = 1
-    apart = writer.append("Mul", [repeated, writer.weight("first", first[None, None])], "apart")
-    missing = tuple(b - (s - 1) for b, s in zip(behind, strides, strict=True))
-    if min(missing) >= 0:
-        return apart, missing
-    ends = [n + min(m, 0) for n, m in zip(first.shape, missing, strict=True)]
-    rank = len(ends)
-    axes = writer.whole("map axes", *range(2, 2 + rank))
-    cut = writer.append("Slice", [apart, writer.whole("from", *(0,) * rank), writer.whole("to", *ends), axes], "cut")
-    return cut, tuple(max(m, 0) for m in missing)
+    wide = writer.append("Resize", [signal, "", scales], "wide", **NEAREST)
+    lattice = np.zeros([j * s for j, s in zip(locations, strides, strict=True)])
+    lattice[tuple(slice(None, None, s) for s in strides)] = 1
+    return writer.append("Mul", [wide, writer.weight("lattice", lattice[None, None])], "apart")

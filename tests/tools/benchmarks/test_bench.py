@@ -33,6 +33,7 @@ TINY = {
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
+    "explainer": ("--networks", "mnist_mlp", "--samples", "20", "--batches", "2", "--repeats", "2"),
     "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
     "growth": (*("--samples", "8", "16", "--channels", "2", "--depth", "1"), "--base", "8", "2", "1", "--repeats", "1"),
     "threads": ("--samples", "20", "--repeats", "1", "--networks", "mnist_mlp", "--counts", "1"),
@@ -206,6 +207,16 @@ def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     spent = [in_seconds(cell) for cell in column(table, "time")]
     agree(column(table, "this ÷ onnxruntime forward"), [s / spent[0] for s in spent])
     agree(column(table, "torch forward + backward ÷ this"), [spent[1] / s for s in spent])
+
+
+@pytest.mark.slow
+def test_explainer(capsys: pytest.CaptureFixture[str]) -> None:
+    printed, (table,) = run(capsys, "explainer")
+    assert "one thread" in printed
+    assert (column(table, "network"), column(table, "batch")) == (["mnist_mlp"], ["2"])
+    (ratio,) = (float(cell.removesuffix("×")) for cell in column(table, "ratio"))
+    (forward,), (explained,) = (map(in_seconds, column(table, name)) for name in ("forward", "explainer"))
+    assert ratio == pytest.approx(explained / forward, rel=0.2)
 
 
 @pytest.mark.slow

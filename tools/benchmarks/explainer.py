@@ -1,0 +1,99 @@
+"""An exported explainer against the forward pass of the file that it explains, both in onnxruntime as it is opened.
+
+One process, one thread, contestants in turn. The explainer makes all its outputs: logits, source signal, attribution,
+contribution, map. What is told is CPU time of the process, which other processes of the machine do not lengthen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+import mipin_ref as mr
+from benchmarks.data import Floats, add_repeats, model_path
+from benchmarks.tables import markdown, seconds, times
+from benchmarks.timing import in_child
+
+NETWORKS = ("mnist_mlp", "mnist_cnn", "clutter_vgg", "clutter_resnet", "clutter_se")
+LEAST_SECONDS, MOST_ROUNDS = 0.5, 200
+"""Seconds that the slower one runs for in all, at least, but for so many rounds."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--samples", type=int, default=60, help="to fit on; the time does not depend on it")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--target", type=int, default=3)
+    parser.add_argument("--model", help="another ONNX file, explained by --inverse, in place of --networks")
+    parser.add_argument("--inverse", help="what `mipin fit` wrote for it")
+    add_repeats(parser, 20)
+
+
+def run(options: argparse.Namespace) -> None:
+    rows = []
+    asked = {"samples": options.samples, "target": options.target, "repeats": options.repeats}
+    for network in options.networks if options.model is None else [options.model]:
+        for batch in options.batches:
+            one = in_child(measure, network=network, batch=batch, inverse=options.inverse, **asked).value
+            forward, explained = one["medians"]
+            ratio = [times(explained / forward), f"{one['bytes'] / 1e6:.1f} MB", one["agreement"]]
+            rows.append([Path(network).stem, str(batch), seconds(forward), seconds(explained), *ratio])
+    print(f"one thread, medians of {options.repeats} rounds or more, CPU time\n")
+    print(markdown(["network", "batch", "forward", "explainer", "ratio", "file", "optimised"], rows))
+
+
+def measure(network: str, batch: int, inverse: str | None, samples: int, target: int, repeats: int) -> dict[str, Any]:
+    """medians: CPU seconds of the forward pass and of the explainer; bytes: of its file; agreement: of its outputs."""
+    model = Path(network) if network.endswith(".onnx") else model_path(network)
+    net = mr.load(model)
+    x = _samples(model, net, max(samples, batch))
+    fitted = mr.fit(net, x[:samples], target, ridge=1.0, dtype="float32") if inverse is None else None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "explainer.onnx")
+        made = mr.export(fitted or mr.load_inverse(str(inverse), net), path, check=x[:4])
+        runners = [_runner(one, x[:batch]) for one in (model, path)]
+    medians = _interleaved(runners, repeats)
+    near = f"r = {made.optimised.correlation:.5f}, {made.optimised.within:.1%}"
+    return {"medians": medians, "bytes": made.bytes, "agreement": near}
+
+
+def _samples(model: Path, net: mr.Network, count: int) -> Floats:
+    """Embedded samples over and over, or noise where there are none."""
+    beside = model.parent / "calibration.npz"
+    if not beside.is_file():
+        return np.random.default_rng(0).random((count, *net.input_shape), np.float32)
+    with np.load(beside) as stored:
+        x = (stored["x"] / np.float32(255)).reshape(-1, *net.input_shape)
+    return np.asarray(x[np.arange(count) % len(x)], np.float32)
+
+
+def _runner(path: Path, x: Floats) -> Callable[[], Any]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda: session.run(None, {name: x})
+
+
+def _interleaved(runners: list[Callable[[], Any]], repeats: int) -> list[float]:
+    """The median CPU seconds of each, in turn; short ones in more rounds."""
+    longest = 0.0
+    for runner in [*runners, *runners]:
+        began = time.process_time()
+        runner()
+        longest = max(longest, time.process_time() - began)
+    spent: list[list[float]] = [[] for _ in runners]
+    for _ in range(max(repeats, min(MOST_ROUNDS, int(LEAST_SECONDS / max(longest, 1e-6))))):
+        for runner, seconds_of in zip(runners, spent, strict=True):
+            began = time.process_time()
+            runner()
+            seconds_of.append(time.process_time() - began)
+    return [statistics.median(one) for one in spent]
