@@ -27,9 +27,11 @@ from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
 from mipin_ref.backend import get_backend
 from mipin_ref.errors import PrecisionWarning
+from mipin_ref.graph.forward import Recorder
 
 FORWARD, BACKWARD = "onnxruntime forward", "torch forward + backward"
 TWO = "torch forward + backward of two signals"
+RECORDED, OPENED = "of it the recorded forward pass", "once: its session opened"
 DTYPES = ("float32", "float64")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -118,6 +120,11 @@ def contestants(
     if "float32" in fitted:
         twin, at = fitted["float32"], [fitted["float32"].plan.explained]
         runners["attribute, float32, in NumPy"] = lambda: twin._descended(x, at, None, ride=False)
+        way = twin._way(at, ride=True)
+        recorder = Recorder(net, [*way.values, *at, twin.plan.logits], way.switches, keep=True)
+        runners[RECORDED] = lambda: recorder(x)
+        # Another owner of the same weights has no session yet.
+        runners[OPENED] = lambda: replace(twin)._way(at, ride=True)
     return runners
 
 

@@ -202,6 +202,7 @@ def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     printed, (table,) = run(capsys, "attribute")
     names = ["onnxruntime forward", "torch forward + backward", "torch forward + backward of two signals"]
     names += ["attribute, float32", "attribute, float64", "attribute, float32, in NumPy"]
+    names += ["of it the recorded forward pass", "once: its session opened"]
     assert column(table, "what") == names
     assert "one thread" in printed
     spent = [in_seconds(cell) for cell in column(table, "time")]
