@@ -26,6 +26,7 @@ from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
 from mipin_ref.backend import get_backend
+from mipin_ref.data.calibration import samples_like
 from mipin_ref.errors import PrecisionWarning
 from mipin_ref.graph.forward import Recorder
 
@@ -119,7 +120,9 @@ def contestants(
     runners |= {f"attribute, {dtype}": ours(inverse) for dtype, inverse in fitted.items()}
     if "float32" in fitted:
         twin, at = fitted["float32"], [fitted["float32"].plan.explained]
-        runners["attribute, float32, in NumPy"] = lambda: twin._descended(x, at, None, ride=False)
+        runners["attribute, float32, in NumPy"] = lambda: twin._descended(
+            samples_like(twin.calibration, x), at, None, ride=False
+        )
         way = twin._way(at, ride=True)
         recorder = Recorder(net, [*way.values, *at, twin.plan.logits], way.switches, keep=True)
         runners[RECORDED] = lambda: recorder(x)
