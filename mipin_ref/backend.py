@@ -68,6 +68,11 @@ class Backend:
     def itemsize(self) -> int:
         return 8 if self.dtype == "float64" else 4
 
+    @property
+    def rides(self) -> bool:
+        """Whether onnxruntime may compute in its place: in single precision, on the host."""
+        return self._is_numpy and self.dtype == "float32"
+
     def put(self, a: npt.NDArray[Any], dtype: Any = None) -> Array:
         """A NumPy array on the device, floats as `compute` unless a dtype is given."""
         if dtype is None and np.issubdtype(a.dtype, np.floating):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mipin_ref.graph.document import Document
+from mipin_ref.inverse.descent.written import alike
 from mipin_ref.layers import HostArray
 
 TARGET = "target"
@@ -77,9 +78,3 @@ class Chosen:
             return document.constant("target/index", np.array(self.places[0], np.int64))
         indices = document.constant("target/indices", np.array(self.places, np.int64))
         return document.append("Gather", [indices, self.place], document.fresh("target/index"), axis=0)
-
-
-def alike(arrays: Sequence[HostArray]) -> list[HostArray]:
-    """The arrays, the first in place of those that equal it."""
-    first = arrays[0]
-    return [first if one is first or np.array_equal(one, first) else one for one in arrays]

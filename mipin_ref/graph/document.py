@@ -13,11 +13,13 @@ import numpy.typing as npt
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.emit import MAX_BYTES
+from mipin_ref.graph.emit import LARGE, MAX_BYTES, placeholder
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.opsets import LOWEST, lowered
-from mipin_ref.layers import HostArray, Layer, Shape
+from mipin_ref.layers import HostArray, Layer, Shape, Switches
 
+BOOL = int(TensorProto.BOOL)
+"""What ONNX counts the type of conditions as."""
 HALF_FROM = 64
 """Elements of a constant that is stored in half precision where that is asked for; smaller ones are worth no node."""
 
@@ -26,14 +28,22 @@ class Document:
     """A graph whose tensors have the names that a network's have, but for those that are taken.
 
     dtype: of floating-point constants; taken: names that nothing but an output or an input may have; half: whether
-    large constants are stored in half precision; least: the lowest opset that it may be of.
+    large constants are stored in half precision; beside: takes the large constants by name, of which the file then has
+    name and shape alone; least: the lowest opset that it may be of.
     """
 
-    def __init__(self, dtype: np.dtype[Any], taken: Collection[str] = (), *, half: bool = False) -> None:
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        taken: Collection[str] = (),
+        *,
+        half: bool = False,
+        beside: dict[str, HostArray] | None = None,
+    ) -> None:
         self.model = ModelProto()
         self.dtype = dtype
         self._graph = self.model.graph
-        self._half = half
+        self._half, self._beside = half, beside
         self._taken = {*taken}
         self._names: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
@@ -75,6 +85,11 @@ class Document:
     def constant(self, role: str, value: npt.ArrayLike) -> str:
         """Store an array, once where it comes again, in the type that it has."""
         array = np.asarray(value, order="C")
+        if self._beside is not None and array.size >= LARGE:
+            name = self.fresh(role)
+            self._beside[name] = array
+            self._graph.initializer.append(placeholder(name, array))
+            return name
         seen = array.reshape(-1).view(np.uint8).data if array.size else b""
         key = (array.dtype.str, array.shape, blake2b(seen, digest_size=16).digest())
         if key not in self._constants:
@@ -160,7 +175,7 @@ class Back:
     """Takes the way back through one layer: see `BackWriter`.
 
     prefix: of names; recorded: where values lie; made: the layer's state, written when it is first asked for; blocks:
-    the fitted block as a form makes it.
+    the fitted block as a form makes it; won: where recorded switches lie, None where none are.
     """
 
     document: Document
@@ -168,6 +183,7 @@ class Back:
     recorded: Callable[[str], str]
     made: Callable[[], str]
     blocks: Callable[[Callable[[HostArray], HostArray]], str]
+    won: Callable[[Switches], str] | None = None
 
     def weight(self, role: str, value: npt.ArrayLike) -> str:
         return self.document.weight(f"{self.prefix}/{role}", value)
@@ -186,6 +202,14 @@ class Back:
 
     def value(self, tensor: str) -> str:
         return self.recorded(tensor)
+
+    @property
+    def portable(self) -> bool:
+        return self.won is None
+
+    def switches(self, form: Switches) -> str:
+        assert self.won is not None
+        return self.won(form)
 
     def ones(self, condition: str, role: str) -> str:
         return self.append("Cast", [condition], role, to=self.document.element)

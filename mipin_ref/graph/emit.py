@@ -112,10 +112,14 @@ class _Writer:
             self.graph.initializer.append(numpy_helper.from_array(value, name))
             return name
         self.beside[name] = value
-        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        self.graph.initializer.append(
-            TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)
-        )
-        # Any name will do: nothing is read from there.
-        self.graph.initializer[-1].external_data.add(key="location", value=name)
+        self.graph.initializer.append(placeholder(name, value))
         return name
+
+
+def placeholder(name: str, value: HostArray) -> TensorProto:
+    """Name and shape of a weight that onnxruntime is handed beside the model."""
+    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+    tensor = TensorProto(name=name, data_type=kind, dims=value.shape, data_location=TensorProto.EXTERNAL)
+    # Any name will do: nothing is read from there.
+    tensor.external_data.add(key="location", value=name)
+    return tensor

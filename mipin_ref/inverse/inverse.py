@@ -21,9 +21,11 @@ from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
-from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
-from mipin_ref.inverse.descent.descend import descend, seed
+from mipin_ref.inverse.descent.batch import Recorded
 from mipin_ref.inverse.descent.memory import sample_bytes
+from mipin_ref.inverse.descent.ride import Ride, ridden
+from mipin_ref.inverse.descent.rides import Rides
+from mipin_ref.inverse.descent.way import InNamespace, Way
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.descent.weights_file import weight_tensors
 from mipin_ref.inverse.options import Options
@@ -42,6 +44,7 @@ BATCH_BYTES = 256 << 20
 """What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""
 
 _cache = DeviceCache()
+_rides = Rides()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,9 @@ class Inverse(OneLine, InNotebook):
         slicing; or a path, which is preprocessed as they were where that is known; at: a tensor on the way from the
         logits to the explained one, by default that one itself, or several (the result is then a dict by name, from
         one descent). Returns NumPy arrays of the tensor's shape in the fit's dtype. For the next call the forward model
-        stays open and the weights stay on the device, those of the last few inverses up to DEVICE_CACHE_BYTES.
+        stays open and the weights stay on the device, those of the last few inverses up to DEVICE_CACHE_BYTES. In
+        float32 on the host onnxruntime takes the way back too, in a session of its own, which stays open likewise;
+        NumPy does where that cannot be written. Both give the same numbers up to the rounding of sums.
         Raises InvalidData for a wrong shape or dtype, NaN or Inf, and for a tensor that is not on the way. Warns with
         InputRangeWarning where x lies far outside the range of the calibration data (see `Seen.departure`).
 
@@ -125,20 +130,34 @@ class Inverse(OneLine, InNotebook):
             raise InvalidData(f"tensor {name!r} is not between the logits and {self.plan.explained!r}")
         return tensor
 
-    def _descended(self, data: Samples, tensors: Sequence[str], size: int | None) -> dict[str, Attribution]:
+    def _way(self, tensors: Sequence[str], *, ride: bool) -> Way:
+        """ride: whether onnxruntime takes the way back where it can."""
         (net, target), plan, backend = facing(self.net, self.target), self.plan, self.backend
         path, _ = plan.path(tensors)
-        masks, pools = needs(path)
-        fetched = [*masks, *tensors, plan.logits]
-        check_size("x", len(data) * max(prod(net.shapes[tensor]) for tensor in tensors))
-        read, switches = asked(pools.values())
-        recorder = Recorder(net, [*fetched, *read], switches, keep=True)
-        if size is None:
-            each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
-            each += 0 if net.stem is None else net.stem.room
-            size = max(1, min(256, BATCH_BYTES // each))
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
-        weights = _cache.of(self, backend, needed)
+        if ride and backend.rides and net.dtype == np.float32:
+
+            def make() -> Ride | None:
+                return ridden(backend, plan, path, needed, tensors, net.shapes[plan.logits], target)
+
+            if (session := _rides.of(self, tuple(tensors), make)) is not None:
+                return session
+        return InNamespace(backend, plan, path, _cache.of(self, backend, needed), tensors, target)
+
+    def _descended(
+        self, data: Samples, tensors: Sequence[str], size: int | None, *, ride: bool = True
+    ) -> dict[str, Attribution]:
+        (net, target), plan, backend = facing(self.net, self.target), self.plan, self.backend
+        path, _ = plan.path(tensors)
+        check_size("x", len(data) * max(prod(net.shapes[tensor]) for tensor in tensors))
+        way = self._way(tensors, ride=ride)
+        fetched = list(dict.fromkeys([*way.values, *tensors, plan.logits]))
+        recorder = Recorder(net, fetched, way.switches, keep=True)
+        each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
+        each += 0 if net.stem is None else net.stem.room
+        if size is None:
+            size = max(1, min(256, BATCH_BYTES // each))
+        large = each * min(size, len(data)) > BATCH_BYTES
         parts = {
             tensor: [np.empty((len(data), *net.shapes[tensor]), backend.dtype) for _ in range(3)] for tensor in tensors
         }
@@ -150,19 +169,15 @@ class Inverse(OneLine, InNotebook):
             x = data[rows]
             made = recorder(x, rows.start)
             watch.note(x)
-            return recorded(made, pools)
+            return way.prepared(made)
 
         made = ((rows, record(rows)) for rows in cuts)
-        for rows, states in batches(backend, made):
-            batch = to_device(backend, path, states).twice(backend)
-            logits = states.values[plan.logits]
-            y, count = seed(backend, plan, logits, target), len(logits)
-            both = {plan.logits: backend.xp.concat([y, y])}
-            signals = descend(backend, path, weights, batch, both, affine=count, keep=tensors)
+        for rows, batch in batches(backend, made):
+            logits = batch.values[plan.logits]
+            signals, count = way(batch, last=large and rows.stop == len(data)), len(logits)
             for tensor, (value, s, a) in parts.items():
-                value[rows] = states.values[tensor]
-                reached = backend.get(signals[tensor])
-                s[rows], a[rows] = reached[:count], reached[count:]
+                value[rows] = batch.values[tensor]
+                s[rows], a[rows] = signals[tensor][:count], signals[tensor][count:]
             output[rows] = logits.reshape(len(logits), -1)[:, target]
         watch.tell(stacklevel=3)
         told = self.net.target(self.target)

@@ -10,7 +10,7 @@ from mipin_ref.layers.gate import Gate
 from mipin_ref.layers.gather import Gather, Where
 from mipin_ref.layers.groups import Linear, Located, Shared, Stateful, Switched, Unweighted, stateful, switched
 from mipin_ref.layers.join import Add, Concat
-from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Wired, Writer, as_kind
+from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Switches, Wired, Writer, as_kind
 from mipin_ref.layers.max_pool import MaxPool
 from mipin_ref.layers.moves import Pad, Reshape, Slice, Transpose
 from mipin_ref.layers.norm import Divisor, Norm
@@ -63,6 +63,7 @@ __all__ = [
     "Stateful",
     "States",
     "Switched",
+    "Switches",
     "TokenDense",
     "Transpose",
     "Unweighted",

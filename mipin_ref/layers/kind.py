@@ -21,6 +21,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.layers.writers import BackWriter as BackWriter
 from mipin_ref.layers.writers import HostArray as HostArray
 from mipin_ref.layers.writers import Shape as Shape
+from mipin_ref.layers.writers import Switches as Switches
 from mipin_ref.layers.writers import Writer as Writer
 
 ELEMENT, TAP = 64, 32

@@ -1,4 +1,6 @@
-"""The switches of a max-pool written as ONNX, by operators that every runtime has: neither MaxUnpool nor Indices."""
+"""The switches of a max-pool written as ONNX: in a file for others by operators that every runtime has, neither
+MaxUnpool nor Indices; where onnxruntime alone runs it, as recorded.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,23 @@ def emit_switches(
 ) -> str:
     """Ones where a window took its value from, the first of equals, else zeros.
 
-    Of windows that tile the map [n, *in_shape], of others [n, C, taps, *map], the taps in C order.
+    Told from values, of windows that tile the map [n, *in_shape]; else [n, C, taps, *map], the taps in C order.
     """
+    locations, taps, place = out_shape[1:], window.taps, writer.whole("tap axis", 2)
+    if not writer.portable:
+        numbers = writer.weight("numbers", np.arange(float(taps)).reshape(1, 1, -1, *(1,) * len(locations)))
+        equal = writer.append(
+            "Equal", [writer.append("Unsqueeze", [writer.switches("taps"), place], "won"), numbers], "equal"
+        )
+        return writer.ones(equal, "switches")
     x, most = writer.value(source), writer.value(pooled)
     if tiles(window):
         return _tiled(writer, x, most, window, in_shape, out_shape, ceil_mode)
-    locations, taps = out_shape[1:], window.taps
     whole = window.padded(locations, in_shape[1:])
     behind = [w - b - n for w, b, n in zip(whole, window.begin, in_shape[1:], strict=True)]
     around = writer.whole("around", 0, 0, *window.begin, 0, 0, *behind)
     canvas = writer.append("Pad", [x, around, writer.weight("lowest", LOWEST)], "canvas")
     axes, strides = writer.whole("map axes", *range(2, 2 + len(locations))), writer.whole("strides", *window.strides)
-    place = writer.whole("tap axis", 2)
     parts = []
     for tap, offset in enumerate(window.offsets):
         cut = window.spread(offset, locations)
@@ -54,6 +61,14 @@ def emit_switches(
 def emit_unpool(writer: BackWriter, signal: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
     """Write `unpool` as ONNX with the state of `emit_switches`: signals [2n, *out_shape] -> [2n, *in_shape]."""
     locations = out_shape[1:]
+    if not window.overlapping and not writer.portable:
+        rows = writer.append("Shape", [signal], "rows", start=0, end=1)
+        made = writer.append("Concat", [rows, writer.whole("in shape", *in_shape)], "whole", axis=0)
+        # The geometry only tells how large the result is at least.
+        ones = (1,) * len(locations)
+        return writer.append(
+            "MaxUnpool", [signal, writer.switches("places"), made], "back", kernel_shape=ones, strides=ones
+        )
     if tiles(window):
         return writer.times(_upsampled(writer, signal, window, in_shape, out_shape), writer.state(), in_shape)
     taps = window.taps

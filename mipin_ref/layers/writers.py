@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
 HostArray = npt.NDArray[Any]
 Shape = tuple[int, ...]
+Switches = Literal["taps", "places"]
+"""How switches are told: as taps [n, *out_shape] in the network's dtype, or as places, flat indices (int64) into both
+signals at the input [2n, *in_shape], one for each of those at the output [2n, *out_shape].
+"""
 
 
 class Writer(Protocol):
@@ -63,8 +67,17 @@ class BackWriter(Protocol):
         """The name of the fitted block of weights, as `form` makes it of its array: of each target's, if several."""
         ...
 
+    @property
+    def portable(self) -> bool:
+        """Whether other runtimes than onnxruntime must take what is written; then no switches are recorded."""
+        ...
+
     def value(self, tensor: str) -> str:
         """The name of a recorded value [n, ...]."""
+        ...
+
+    def switches(self, form: Switches) -> str:
+        """The name of the layer's recorded switches."""
         ...
 
     def ones(self, condition: str, role: str) -> str:

@@ -55,17 +55,19 @@ def interleaved(
     *,
     warm_up: int = 0,
     clock: Callable[[Any], float] | None = None,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timed]:
     """Each contestant once a round, so that what else the machine does meets all of them alike.
 
-    warm_up: rounds before those that count; clock: the seconds that a returned value tells itself, else wall time.
+    warm_up: rounds before those that count; clock: the seconds that a returned value tells itself, else those of
+    `timer`, by default wall time.
     """
     runs = {name: Timed() for name in contestants}
     for number in range(-warm_up, repeats):
         for name, contestant in contestants.items():
-            began = time.perf_counter()
+            began = timer()
             value = contestant()
-            seconds = time.perf_counter() - began if clock is None else clock(value)
+            seconds = timer() - began if clock is None else clock(value)
             if number >= 0:
                 runs[name].seconds.append(seconds)
                 runs[name].value = value

@@ -10,6 +10,8 @@ from mipin_ref.window import Window
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """Options of a Resize that copies each value to the locations behind it."""
 
+LARGE = 16
+"""Taps from which on a strided convolution of lone channels is faster as one of the signal with zeros in between."""
 WIDE = 16
 """Channels from which on a convolution with the kernel turned is faster in onnxruntime than ConvTranspose."""
 
@@ -22,7 +24,7 @@ def emit_adjoint(
     shape: of the kernel [o, m / groups, *kernel]. A convolution of stride 1 with the kernel turned is the same, and so
     is one of the signal with zeros in between.
     """
-    lone = shape[0] == groups and shape[1] == 1 and len(size) > 1
+    lone = shape[0] == groups and shape[1] == 1 and len(size) > 1 and (writer.portable or window.taps >= LARGE)
     dense = set(window.strides) == {1}
     # The reference evaluator of onnx 1.23 gets a ConvTranspose of several groups wrong.
     if (dense and (groups > 1 or shape[1] >= WIDE)) or lone:

@@ -51,7 +51,7 @@ def test_the_same_results(name: str, request: pytest.FixtureRequest) -> None:
 
     recorded = batches_of_descents.recorded
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("passes.recordings", "inverse"):
+        for module in ("passes.recordings", "descent.way"):
             patch.setattr(f"mipin_ref.inverse.{module}.recorded", watched)
         ahead = mr.fit(net, x, [0, 2], **options)
         found = ahead[0].attribute(x, batch_size=3)

@@ -215,7 +215,9 @@ def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     printed, (table,) = run(capsys, "attribute")
-    names = ["onnxruntime forward", "torch forward + backward", "attribute, float32", "attribute, float64"]
+    names = ["onnxruntime forward", "torch forward + backward", "torch forward + backward of two signals"]
+    names += ["attribute, float32", "attribute, float64", "attribute, float32, in NumPy"]
+    names += ["of it the recorded forward pass", "once: its session opened"]
     assert column(table, "what") == names
     assert "one thread" in printed
     spent = [in_seconds(cell) for cell in column(table, "time")]
@@ -503,8 +505,9 @@ def test_the_rivals_of_attribute_compute_the_same_network(network: str) -> None:
     from benchmarks.torch_twin import as_torch
 
     x = data.unseen_digits()[:3]
-    net = mr.load(data.model_path(network))
-    runners = attribute.contestants(network, data.digits(None, 5), x, 3)
+    path = data.model_path(network)
+    net = mr.load(path)
+    runners = attribute.contestants(str(path), data.digits(None, 5), x, 3, ["float32"])
     module = as_torch(net)
     logits = forward.logits(net, x)
     np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), logits, rtol=1e-4, atol=1e-4)
