@@ -93,7 +93,10 @@ def test_the_table_of_rooms_within_rooms_is_the_one_that_is_tested() -> None:
 
 def test_formats_are_stated_with_their_versions() -> None:
     told = dict(re.findall(r"\| `(mipin-\w+)` (\d+) \|", TEXTS["CONTRIBUTING.md"]))
-    kinds = {kind.format: str(kind.version) for kind in (store.INVERSE, store.INVERSES, store.PATTERNS, checkpoint.PASS, case.KIND)}
+    kinds = {
+        kind.format: str(kind.version)
+        for kind in (store.INVERSE, store.INVERSES, store.PATTERNS, checkpoint.PASS, case.KIND)
+    }
     assert told == kinds | {command.FORMAT: str(command.VERSION)}
 
 
