@@ -75,6 +75,15 @@ def export(
     Raises InvalidData for inverses that do not belong together, UnsupportedModel for a network with layers whose way
     back cannot be written, where the file would not agree with this package, and for a page of what is no picture;
     nothing is written then.
+
+    >>> import mipin_ref as mr
+    >>> digits = mr.data.builtin("mnist_cnn")
+    >>> net = mr.load(digits.model)
+    >>> x = mr.data.open_data(digits.calibration)[:50]
+    >>> three = mr.fit(net, x, target=3, at="auto")
+    >>> made = mr.export(three, "explainer.onnx", check=x[:4])
+    >>> made.inputs["input"], made.outputs["contribution"], made.outputs["map"]
+    (('N', 1, 28, 28), ('N', 64, 11, 11), ('N', 28, 28))
     """
     target_path = path_of(path)
     check_writable(target_path)

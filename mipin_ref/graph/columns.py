@@ -21,17 +21,19 @@ BY_INPUT = 13
 """The opset from which on Split takes the sizes of its parts as an input."""
 
 
-def with_joined_columns(opened: Opened, input_shape: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Opened:
+def with_joined_columns(opened: Opened, *told: object) -> Opened:
     """The model with one input [N, F], where it has several, all of them columns [N, 1] of floating-point numbers of
-    one kind; as it is where it has not, or one of its inputs is named, by `input_shape` or otherwise.
+    one kind; as it is where it has not, or something is said of one of its inputs.
 
-    named: inputs that something was said of, by name. The columns' names go to the metadata.
+    told: what is said of inputs, each by name, None for nothing; what is neither is refused where it is used. The
+    columns' names go to the metadata.
     """
     proto = opened.proto
     stored = {one.name for one in proto.graph.initializer}
     inputs = [one for one in proto.graph.input if one.name not in stored]
     names = [one.name for one in inputs]
-    if len(inputs) < 2 or not all(map(_is_column, inputs)) or {*(input_shape or {}), *named}.intersection(names):
+    named = {name for one in told if isinstance(one, Mapping) for name in one}
+    if len(inputs) < 2 or not all(map(_is_column, inputs)) or named.intersection(names):
         return opened
     kinds = {one.type.tensor_type.elem_type for one in inputs}
     opset = next((one.version for one in proto.opset_import if one.domain in STANDARD), None)

@@ -107,8 +107,7 @@ def _loaded(
     explained: str | None,
     check: bool,
 ) -> Network:
-    named = {**(given or {}), **({} if explained is None else {explained: None})}
-    opened = with_joined_columns(open_model(source), input_shape, named)
+    opened = with_joined_columns(open_model(source), input_shape, given, {explained: None})
     chosen = _chosen(opened.proto, output, input_shape, given)
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.

@@ -69,7 +69,7 @@ def _opened(
     given: Mapping[str, Any] | None,
     reason: str,
 ) -> ForwardOnly:
-    opened = with_joined_columns(open_model(source), input_shape, given or {})
+    opened = with_joined_columns(open_model(source), input_shape, given)
     output, names = _chosen(opened.proto, wanted)
     end, logits, head = _ends(opened.proto, output)
     needed = pruned(opened.proto, *dict.fromkeys([end, logits]))
