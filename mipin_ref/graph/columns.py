@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -46,8 +45,8 @@ def with_joined_columns(opened: Opened, *told: object) -> Opened:
     table, sizes = _free("columns", taken), _free("columns_sizes", taken)
     del graph.input[:]
     batch = inputs[0].type.tensor_type.shape.dim[0]
-    told = batch.dim_value if batch.HasField("dim_value") and batch.dim_value else batch.dim_param or "N"
-    graph.input.append(helper.make_tensor_value_info(table, kind, [told, len(names)]))
+    rows = batch.dim_value if batch.HasField("dim_value") and batch.dim_value else batch.dim_param or "N"
+    graph.input.append(helper.make_tensor_value_info(table, kind, [rows, len(names)]))
     for node in graph.node:
         if list(node.input) == names and _puts_beside(node, floats=kind == TensorProto.FLOAT):
             # Which is what the columns are now.
