@@ -43,7 +43,7 @@ def test_what_is_common_is_held_once_and_the_rest_differs() -> None:
 
 
 def test_it_is_the_same_whichever_targets_are_asked_for() -> None:
-    """The classes that samples are taken for are fitted above it, asked for or not."""
+    """The classes that it is fitted on are fitted above it, asked for or not."""
     _, both = shared_fit()
     _, every = shared_fit("all")
     _, one = shared_fit(1)
