@@ -41,8 +41,8 @@ class Common:
     """From where down one inverse serves all targets (method, section 4).
 
     tensor: ONNX name, the highest of them; classes: of how many it is fitted on the mean signals; agreement: where it
-    was looked for, the lower of the probes' median correlations of A ⊙ X with their own inverses; probes: the classes that
-    these are, indices into the logits.
+    was looked for, the lower of the probes' median correlations of A ⊙ X with their own inverses; probes: the classes
+    that these are, indices into the logits.
     """
 
     tensor: str
