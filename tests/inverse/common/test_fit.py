@@ -15,7 +15,7 @@ from tests.inverse.test_bad_input import X, small
 from tests.inverse.test_graphs import loaded
 from tests.networks import sample_inputs, to_onnx
 from tests.networks.dead import own_heads
-from tests.oracles.spec import Add, Conv, Dense, GlobalAveragePool, Op, Reshape
+from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, Op, Reshape
 
 COMMON = "relu"
 
@@ -86,6 +86,21 @@ def test_targets_that_see_different_locations_share_nothing() -> None:
     net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, 20, 0)
     with pytest.raises(mr.InvalidData, match="targets 0 and 1 depend on different tensors or locations"):
         mr.fit(net, x.astype(np.float32), [0, 1], common=net.layers[0].output)
+
+
+def test_it_is_fitted_on_classes_that_see_the_same_locations() -> None:
+    """Of twelve scores, three at each of four places, those at the place that is asked for."""
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "conv", rng.standard_normal((4, 2, 3, 3))),
+        Activation(("conv",), "relu", "Relu"),
+        Conv(("relu",), "scores", rng.standard_normal((3, 4, 1, 1))),
+    ]
+    net, x = mr.load(to_onnx(ops, (2, 4, 4))), rng.standard_normal((30, 2, 4, 4)).astype(np.float32)
+    invs = mr.fit(net, x, [(1, 0, 1), (2, 0, 1)], common="input", ridge=1.0)
+    for inv in invs.values():
+        assert inv.report.common is not None
+        assert inv.report.common.classes == 3
 
 
 class _Interrupted(Exception):
