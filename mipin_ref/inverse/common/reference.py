@@ -34,14 +34,12 @@ REFERENCES = 16
 def references(net: Network, asked: Sequence[int]) -> list[int]:
     """The classes that a common inverse is fitted on: all, or some spread evenly over them.
 
-    Which targets are asked for has no part in it, but that these classes must reach the same locations as they do;
-    where fewer than two of those do, some of the asked ones serve.
+    Which targets are asked for has no part in it, but where classes do not reach the same locations: then some of the
+    asked ones serve.
     """
-    trace = living(net)
-    some = _spread(range(net.classes))
+    some, trace = _spread(range(net.classes)), living(net)
     wanted = trace.signature(asked[0])
-    alike = [one for one in some if trace.signature(one) == wanted]
-    return alike if len(alike) == len(some) or len(alike) > 1 else _spread(sorted(asked))
+    return some if all(trace.signature(one) == wanted for one in some) else _spread(sorted(asked))
 
 
 def _spread(classes: Sequence[int]) -> list[int]:
