@@ -128,8 +128,8 @@ def fit(
     start from are kept, and so are the activations that they will need, in SIGNALS_SHARE and RECORDINGS_SHARE of
     `memory` and beyond that in temporary files, where writing them is estimated to cost less than computing them again.
 
-    With `common`, what is below that tensor is fitted once for all targets, on each sample's source signal of the class
-    that it is taken for (method, section 4); several targets then come as a `Family`, which saves them in one file.
+    With `common`, what is below that tensor is fitted once for all targets, on the mean over classes of their source
+    signals (method, section 4); several targets then come as a `Family`, which saves them in one file.
 
     With `checkpoint`, a fit that was interrupted in whatever way and is called again with the same arguments goes on
     behind the last finished pass, to the same result bit for bit (on the same machine, with as many threads); one that

@@ -40,9 +40,9 @@ class TensorReport(OneLine):
 class Common:
     """From where down one inverse serves all targets (method, section 4).
 
-    tensor: ONNX name, the highest of them; classes: how many different ones the samples are taken for, whose signals it
-    is fitted on; agreement: where it was looked for, the lower of the probes' median correlations of A ⊙ X with their
-    own inverses; probes: the classes that these are, indices into the logits.
+    tensor: ONNX name, the highest of them; classes: of how many it is fitted on the mean signals; agreement: where it
+    was looked for, the lower of the probes' median correlations of A ⊙ X with their own inverses; probes: the classes
+    that these are, indices into the logits.
     """
 
     tensor: str
@@ -54,7 +54,9 @@ class Common:
         object.__setattr__(self, "probes", tuple(self.probes))
 
     def __str__(self) -> str:
-        told = f"from {self.tensor} down one inverse for all targets, fitted on signals of {self.classes:,} classes"
+        told = (
+            f"from {self.tensor} down one inverse for all targets, fitted on mean signals of {self.classes:,} classes"
+        )
         if self.agreement is None:
             return told
         return f"{told}; it agrees with those of classes {', '.join(map(str, self.probes))} to {self.agreement:.5f}"

@@ -213,8 +213,11 @@ class Rows:
         else:
             flat = xp.reshape(y, (self.rows, -1))
             factor = factorise(self._backend, z @ z.T, ridge)
-            solved = z.T @ factor.solve(flat)
-            left = xp.reshape(flat - z @ solved, y.shape)
+            dual = factor.solve(flat)
+            solved = z.T @ dual
+            # What (ZZ' + λI) α = y leaves of y is λα; without the directions of noise it solves another system.
+            rest = ridge * dual if factor.solver == "cholesky" else flat - z @ solved
+            left = xp.reshape(rest, y.shape)
             products, schur = (inner(self._backend, y[None, ...], a[None, ...]) for a in (y, left))
             own = eliminate(self._backend, schur, products, ridge, z.shape[1])
             mix, condition, rank = own.mix, max(factor.condition, own.condition), factor.rank + own.rank

@@ -90,7 +90,7 @@ class Moments:
             solved = xp.reshape(factor.solve(xp.reshape(zy, (groups, f, zy.shape[2] * zy.shape[3]))), zy.shape)
             own = eliminate(backend, yy - inner(backend, zy, solved) if parts > 1 else yy, yy, ridge, f)
             one = mixed(backend, solved, own.mix)
-            error += self._squared_error(backend, one, own.mix, zy, yy)
+            error += self._squared_error(backend, one, own.mix, zy, yy, ridge if factor.solver == "cholesky" else None)
             weights[:, some, :], mix[:, :, some] = xp.matrix_transpose(one), own.mix
             conditions.append(own.condition)
             ranks.append(own.rank)
@@ -149,11 +149,18 @@ class Moments:
         ratio = xp.where(least > 0, largest / xp.where(least > 0, least, xp.ones_like(least)), xp.inf)
         return moved + ratio * xp.sqrt(self.yy[:, 0, 0, channels] / self.rows)
 
-    def _squared_error(self, backend: Backend, weights: Array, mix: Array, zy: Array, yy: Array) -> float:
-        """Σ(x - x̂)² over the rows of some channels, whose zy and yy are given."""
+    def _squared_error(
+        self, backend: Backend, weights: Array, mix: Array, zy: Array, yy: Array, ridge: float | None = None
+    ) -> float:
+        """Σ(x - x̂)² over the rows of some channels, whose zy and yy are given.
+
+        ridge: where the weights solve (Z'Z + λI) w = Z'x, x being the mixture, so that no product with Z'Z is needed.
+        """
         xp, parts = backend.xp, range(yy.shape[1])
         square = sum(xp.sum(mix[:, a, :] * mix[:, b, :] * yy[:, a, b, :]) for a in parts for b in parts)
         cross = mixed(backend, zy, mix)
+        if ridge is not None:
+            return float(square - xp.sum(weights * cross) - ridge * xp.sum(weights * weights))
         return float(square - 2 * xp.sum(weights * cross) + xp.sum(weights * (self.zz @ weights)))
 
     def _solution(

@@ -1,7 +1,7 @@
 """One inverse for many targets (method, section 4) by brute force: each class by itself above, one fit below.
 
 Written from the method's definition alone, on the pieces of mipin.py; every class has its own dictionary of signals,
-and below the common tensor there is one more, in which each sample's row is copied out of that of its predicted class.
+and below the common tensor there is one more, of the means over all classes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def in_common(
 ) -> dict[int, OracleResult]:
     """The inverses of several targets, from tensor `common` down one for all, fitted on samples and applied to them.
 
-    values: [N, ...] of every tensor by name; the predicted class is the first of the highest entries of the output.
+    values: [N, ...] of every tensor by name; of more than 16 classes the means are over 16, evenly spread.
     """
     ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
     network_input, (kept, copies) = input_name(ops), without_copies(ops)
@@ -56,8 +56,9 @@ def in_common(
     axes = channel_axes(kept, tensor_shapes(kept, exact[network_input].shape[1:]))
     samples = Samples(exact, all_switches(ops, exact), axes)
     kept = without_parts(kept, samples.shapes)
-    predicted = exact[output].argmax(axis=1)
-    classes = sorted({*targets, *(int(one) for one in predicted)})
+    outputs = exact[output].shape[1]
+    counted = sorted({round(i * (outputs - 1) / max(1, min(16, outputs) - 1)) for i in range(min(16, outputs))})
+    classes = sorted({*targets, *counted})
     flags = alive(kept, samples.shapes, classes[0])
     between = tensors_between(kept, explained, output) & set(flags)
     if input_mask is None:
@@ -81,12 +82,12 @@ def in_common(
     for name in order[1:]:
         consumers = consumers_of([op for op in kept if op.output in between], name)
         fits = len(consumers) > 1 or has_parameters(consumers[0].op)
-        outputs = {op.output for one in consumers for op in one.parts}
-        if name == copies.get(common, common) or outputs & below:
+        reads = {op.output for one in consumers for op in one.parts}
+        if name == copies.get(common, common) or reads & below:
             below.add(name)
         if name in below:
-            for above in outputs - below:
-                mixed[above] = np.stack([source[int(c)][above][i] for i, c in enumerate(predicted)])
+            for above in reads - below:
+                mixed[above] = np.mean([source[c][above] for c in counted], axis=0)
             once = fit_tensor(name, consumers, samples, mixed, ridge, conv_bias, flags[name]) if fits else None
             mixed[name] = mask(name, reconstruct(name, consumers, samples, mixed, once, False))
         for c in classes:

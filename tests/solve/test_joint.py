@@ -37,11 +37,11 @@ def sample(n: int, f: int, d: int, r: int) -> tuple[np.ndarray, np.ndarray, np.n
 @pytest.mark.parametrize("kind", [Gram, Rows])
 @pytest.mark.parametrize("ridge", [0.0, 1e-3, 5.0])
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize(("n", "f", "r"), [(60, 7, 1), (60, 7, 3), (12, 20, 2)])
+@pytest.mark.parametrize(("n", "f", "r"), [(60, 7, 0), (60, 7, 1), (60, 7, 3), (12, 20, 0), (12, 20, 2)])
 def test_rows_with_own_regressors(name: str, kind: Any, ridge: float, intercept: bool, n: int, f: int, r: int) -> None:
     z, x, v = sample(n, f, 4, r)
     device = backend(name)
-    y = np.concatenate([x, v.reshape(n, -1)], axis=1)
+    y = np.concatenate([x, *v.swapaxes(0, 1)], axis=1)
     shards = [kind(device, f, 4, own=r, intercept=intercept) for _ in range(2)]
     for i, sums in enumerate(shards):
         sums.update(device.put(z[i::2]), device.put(y[i::2]))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.inverse.common.fitted import Checkpoints, InCommon, Start, cut_at, unlike
-from mipin_ref.inverse.common.predicted import Predicted
+from mipin_ref.inverse.common.predicted import Predicted, predictions
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.task import FitTask
@@ -40,19 +40,18 @@ def fit_in_common_where_they_agree(
     """
     apart = replace(task, options=replace(task.options, common=None))
     first = cut_at(apart, targets, start, checkpoints)
-    predicted = first.predicted
-    probes = _probes(predicted)
+    probes = _probes(predictions(task, start("which classes the samples are taken for", len(task.data))))
     fitted = None
-    if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.taken_for})) is None:
+    if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.references})) is None:
         fitted = Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes))
     for step in apart.plan.fitted if fitted is not None else ():
         plan = with_common(apart.plan, step.tensor)
         trial = replace(task, plan=plan, options=replace(task.options, common=step.tensor))
         cut = replace(first, task=trial)
-        own = cut.above({*cut.taken_for, *probes})
+        own = cut.above({*cut.references, *probes})
         once = cut.below(own)
         assert fitted is not None
-        common = Common(step.tensor, len(cut.taken_for))
+        common = Common(step.tensor, len(cut.references))
         both = InCommon(trial, probes, once, common, own, None)
         agreement = _agreement(task, inverses_of(apart, fitted), {probe: both.inverse(probe) for probe in probes})
         if agreement >= AGREEMENT:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
-from mipin_ref.inverse.common.predicted import Predicted, predictions, signals_of_predicted
 from mipin_ref.inverse.common.recorded import Recorded, check_varied, record_all, recorded_bytes
+from mipin_ref.inverse.common.reference import mean_signals, references
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
@@ -31,21 +31,15 @@ Checkpoints = Callable[[FitTask, Sequence[int]], Checkpoint | None]
 class Cut:
     """A fit cut at its plan's common tensor.
 
-    asked: the targets; predicted: the class that each sample is taken for. The common part is fitted on these classes,
-    of all that the network has, whichever targets are asked for: they too are fitted above it, and it is the same for
-    every choice of targets.
+    asked: the targets. The common part is fitted on `references`, whichever targets are asked for: they too are fitted
+    above it, and it is the same for every choice of targets.
     """
 
     task: FitTask
     asked: Sequence[int]
-    predicted: Predicted
+    references: Sequence[int]
     start: Start
     checkpoints: Checkpoints
-
-    @property
-    def taken_for(self) -> list[int]:
-        """The classes that samples are taken for, in order."""
-        return sorted({int(one) for one in self.predicted})
 
     def above(self, classes: Collection[int]) -> dict[int, FittedTarget]:
         """What these classes have alone. Raises as `Fitter.run` does, InvalidData where they do not share a plan."""
@@ -62,10 +56,10 @@ class Cut:
         return dict(fitter.run(some, self.start, self.checkpoints(upper, some)).targets)
 
     def below(self, own: Mapping[int, FittedTarget]) -> Fitted:
-        """What all have in common; own: of the classes that samples are taken for, at least."""
+        """What all have in common; own: of the references, at least."""
         upper, lower = (replace(self.task, plan=cut(self.task.plan)) for cut in (above, below))
-        weights: dict[int, Mapping[str, Weights]] = {target: one.weights for target, one in own.items()}
-        given = signals_of_predicted(upper, lower.plan.given, self.predicted, weights, self.start)
+        weights: dict[int, Mapping[str, Weights]] = {target: own[target].weights for target in self.references}
+        given = mean_signals(upper, lower.plan.given, weights, self.start)
         finished = self.checkpoints(lower, [ALL_CLASSES])
         return Fitter(lower, given=given, varied=()).run([ALL_CLASSES], self.start, finished)
 
@@ -120,15 +114,14 @@ class InCommon:
 
 
 def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Cut:
-    """The cut of a task, for which its data are taken through the network once."""
-    predicted = predictions(task, start("which classes the samples are taken for", len(task.data)))
-    return Cut(task, asked, predicted, start, checkpoints)
+    """The cut of a task."""
+    return Cut(task, asked, references(task.net, asked), start, checkpoints)
 
 
 def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> InCommon:
     """Fit all targets, from the plan's common tensor down once for all.
 
-    Raises RoundedTooMuch as `Fitter.run`, InvalidData where the targets and the classes that samples are taken for do
+    Raises RoundedTooMuch as `Fitter.run`, InvalidData where the targets and those that it is fitted on do
     not share a plan, and as `check_room` does.
     """
     assert task.plan.common is not None
@@ -136,8 +129,8 @@ def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoin
         each = min(weight_bytes(above(task.plan), len(targets)), recorded_bytes(task))
         check_room(each + weight_bytes(below(task.plan)), task.net, task.memory)
     cut = cut_at(task, targets, start, checkpoints)
-    own = cut.above(cut.taken_for)
-    return cut.together(own, cut.below(own), Common(task.plan.common, len(cut.taken_for)))
+    own = cut.above(cut.references)
+    return cut.together(own, cut.below(own), Common(task.plan.common, len(cut.references)))
 
 
 def unlike(task: FitTask, classes: Sequence[int]) -> tuple[int, int] | None:

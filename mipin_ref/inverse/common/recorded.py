@@ -17,7 +17,7 @@ import numpy as np
 from mipin_ref.data import Seen
 from mipin_ref.errors import InvalidData, PrecisionWarning
 from mipin_ref.graph.forward import Recorder, record_bytes
-from mipin_ref.inverse.common.predicted import batch_size_of
+from mipin_ref.inverse.common.reference import batch_size_of
 from mipin_ref.inverse.descent.batch import asked, needs, recorded
 from mipin_ref.inverse.passes.fitter import FittedTarget, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.row_store import RowStore

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mipin_ref.inverse.descent.weights import DeviceWeights
 
 ALL_CLASSES = -1
-"""In the place of a target: each sample counts for the class that it is taken for (method, section 4)."""
+"""In the place of a target: the mean over classes (method, section 4)."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tests.networks import Network, onnx_values, sample_inputs, to_onnx
 from tests.networks.gated import excited_residual, gate_of_a_gate, linear_unit, squeeze_and_excitation
 from tests.oracles.common import in_common
 from tests.oracles.mipin import mipin
+from tests.oracles.spec import Dense
 
 TOLERANCE, ROUNDING = 1e-10, 1e-12
 """Shares of the tensor's largest value (4.5e5 eps: systems with a ridge of 1 have conditions up to that), and of the
@@ -71,18 +73,40 @@ def test_every_class_of_every_tensor(name: str, case: str) -> None:
                     assert np.max(np.abs(found - wanted[tensor])) <= allowed, (target, common, tensor)
 
 
-def test_the_oracle_with_nothing_in_common_but_one_class_is_the_plain_one() -> None:
-    """Where every sample is taken for the class that is asked for, sharing changes nothing."""
-    network = living_graph(6)
-    x = sample_inputs(network.input_shape, 60, 7)
+def with_outputs(network: Network, columns: list[int]) -> Network:
+    """The same with these of its logits."""
+    *ops, last = network.ops
+    assert isinstance(last, Dense)
+    bias = None if last.bias is None else last.bias[columns]
+    return network._replace(ops=(*ops, replace(last, weight=last.weight[:, columns], bias=bias)))
+
+
+def test_the_oracle_of_a_single_class_is_the_plain_one() -> None:
+    """Where there is but one class, sharing changes nothing."""
+    network = with_outputs(living_graph(6), [1])
+    x = sample_inputs(network.input_shape, 20, 7)
     values = onnx_values(network.ops, x)
-    predicted = values[network.ops[-1].output].argmax(axis=1)
-    target = int(np.bincount(predicted).argmax())
-    some = {name: value[predicted == target] for name, value in values.items()}
     common = [op.output for op in network.ops][len(network.ops) // 2]
-    shared = in_common(network.ops, some, [target], common)[target]
-    plain = mipin(network.ops, x[predicted == target], target, values=some)
+    shared = in_common(network.ops, values, [0], common)[0]
+    plain = mipin(network.ops, x, 0, values=values)
     assert plain.source.keys() == shared.source.keys()
     for tensor, source in plain.source.items():
         assert relative_error(shared.source[tensor], source) < 1e-12
         assert relative_error(shared.attribution[tensor], plain.attribution[tensor]) < 1e-12
+
+
+def test_more_classes_than_it_is_fitted_on() -> None:
+    """Of 40 classes 16, spread evenly, from the first to the last."""
+    network = with_outputs(living_graph(6), [0] * 40)
+    rng = np.random.default_rng(0)
+    *ops, last = network.ops
+    assert isinstance(last, Dense)
+    network = network._replace(ops=(*ops, replace(last, weight=rng.standard_normal(last.weight.shape) / 8)))
+    net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, SAMPLES, 7)
+    common = tensors_to_share(net, x.astype(np.float32))[1]
+    invs = mr.fit(net, x.astype(np.float32), [5, 20], common=common, ridge=1.0, at=common)
+    expected = in_common(network.ops, onnx_values(network.ops, x), [5, 20], common, ridge=1.0, at=common)
+    for target, inv in invs.items():
+        assert inv.report.common is not None
+        assert inv.report.common.classes == 16
+        assert relative_error(inv.attribute(x).source, expected[target].source[common]) < TOLERANCE
