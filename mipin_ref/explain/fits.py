@@ -15,17 +15,22 @@ from mipin_ref.errors import InvalidData, shown
 from mipin_ref.explain.cache import Cache, digest_of, key_of
 from mipin_ref.explain.calibration import Made
 from mipin_ref.explain.chosen import Fitted
+from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.inverse.family import Family
+from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import Plan, plan_for
-from mipin_ref.panel.mip_in import InverseFitting
+from mipin_ref.panel.many import common_of_many
 
 FORWARDS = 3
 """What a fit takes a fitted tensor, sample and class, in runs of the network forward: measured 2.4 to 3.7 of VGG16 and
 EfficientNet-Lite0 fitted down to the pixels."""
+SHARED_FITS = 7
+"""What looking for a tensor that classes share takes, in fits of a class: two probes, and one for each that is tried."""
 
 
 class Inverses(Mapping[int, Inverse]):
@@ -134,42 +139,64 @@ class Fits:
     cache: Cache
 
     def of(self, classes: Iterable[int]) -> tuple[Inverses, int]:
-        """The inverses of classes, in one pass over the data for all that are not kept; and how many were kept."""
+        """The inverses of classes, in one pass over the data for all that are not kept; and how many were kept.
+
+        Many classes share a part where that is cheaper and they agree (`common`).
+        """
         wanted = sorted({*classes})
-        keys = {c: self._key(c, digest) for digest in [self._digest()] for c in wanted} if self.cache.folder else {}
-        backend = get_backend(self.run["backend"], self.run["dtype"])
-        made: dict[int, Inverse] = {}
+        common = self.common(wanted)
+        digest = digest_of(self.data, self.rows) if self.cache.folder else None
+        keys = {} if digest is None else {c: self._key(self.net.target(c), common, digest) for c in wanted}
+        family = None if digest is None or common is None else self._key("shared", common, digest)
+        shared = {} if family is None else self.cache.load_all(family, self.net, self.run["backend"])
+        made: dict[int, Inverse] = {c: shared[c] for c in wanted if c in shared}
         for c, key in keys.items():
-            if (kept := self.cache.load(key, self.net, self.net.target(c), self.run["backend"])) is not None:
+            if c not in made and (kept := self.cache.load(key, self.net, self.net.target(c), self.run["backend"])):
                 made[c] = kept
         count = len(made)
         missing = [c for c in wanted if c not in made]
         if missing:
-            end = None if self.tensor == self.net.input else self.tensor
-            arguments = {**self.given, **self.run, "backend": backend, "dtype": backend.dtype, "at": end}
-            fitting = InverseFitting(self.net, self.made.build(), arguments)
-            made |= {c: one for c, one in fitting.of(missing).items() if c in missing}
-            for c in missing if keys else []:
+            # What shares a part is fitted together: those that were kept too, so that all are in one file again.
+            together = missing if common is None else sorted({*wanted, *shared})
+            fitted = self._fitted(together, common)
+            made |= {c: fitted[self.net.target(c)] for c in (missing if common is None else wanted)}
+            count = count if common is None else 0
+            if isinstance(fitted, Family) and family is not None:
+                self.cache.keep(family, fitted)
+            for c in missing if keys and not isinstance(fitted, Family) else []:
                 self.cache.keep(keys[c], made[c])
         return Inverses({c: made[c] for c in wanted}), count
 
+    def common(self, classes: Sequence[int]) -> str | None:
+        """The option `common` of the fit of these classes: what the user says, else what is cheaper."""
+        return common_of_many(self.net, classes, {**self.given, "at": self._end, "dtype": self.run["dtype"]})
+
+    def _fitted(self, classes: Sequence[int], common: str | None) -> Mapping[Any, Inverse]:
+        backend = get_backend(self.run["backend"], self.run["dtype"])
+        arguments = {**self.given, **self.run, "backend": backend, "dtype": backend.dtype, "at": self._end}
+        targets = [self.net.target(c) for c in classes]
+        return fit(self.net, self.made.build(), targets, **{**arguments, "common": common})
+
+    @property
+    def _end(self) -> str | None:
+        return None if self.tensor == self.net.input else self.tensor
+
     def plan(self, target: int) -> Plan:
         """What is fitted of a class."""
-        end = None if self.tensor == self.net.input else self.tensor
         known = {name: value for name, value in self.given.items() if name in Options.__dataclass_fields__}
         part, index = facing(self.net, target)
-        return plan_for(part, Options(**{**known, "at": end, "dtype": self.run["dtype"]}), index)
+        options = Options(**{**known, "at": self._end, "common": None, "dtype": self.run["dtype"]})
+        return plan_for(part, options, index)
 
-    def seconds(self, classes: int, target: int, forward: float) -> float:
+    def seconds(self, classes: Sequence[int], forward: float) -> float:
         """About how long the fit takes, where one run of the network forward takes `forward` seconds a sample."""
-        return FORWARDS * len(self.plan(target).fitted) * self.made.count * classes * forward
+        common = self.common(classes)
+        fits = len(classes) if common is None else SHARED_FITS if common == AUTO else 1
+        return FORWARDS * len(self.plan(classes[0]).fitted) * self.made.count * fits * forward
 
-    def _digest(self) -> str:
-        return digest_of(self.data, self.rows)
-
-    def _key(self, target: int, digest: str) -> str:
+    def _key(self, target: object, common: str | None, digest: str) -> str:
         known = None if self.made.preprocessing is None else self.made.preprocessing.as_record()
-        options = {**asdict(Options()), **self.given, "dtype": self.run["dtype"]}
+        options = {**asdict(Options()), **self.given, "common": common, "dtype": self.run["dtype"]}
         made_from = {"tensor": self.tensor, "data": digest, "recipe": self.made.recipe, "preprocessing": known}
         backend = get_backend(self.run["backend"], self.run["dtype"]).name
-        return key_of(self.net, self.net.target(target), {**made_from, "options": options, "backend": backend})
+        return key_of(self.net, target, {**made_from, "options": options, "backend": backend})

@@ -77,7 +77,7 @@ def by_fit(
         warnings.warn(one, CalibrationWarning, stacklevel=4)
     _tell_cost(net, fits, classes, read.forward, tell)
     inverses, kept = fits.of(classes)
-    tell(_told_fit(len(classes), kept))
+    tell(_told_fit(inverses, kept))
     # A fit in single precision may have turned out to need double.
     dtype = next(iter(inverses.values())).options.dtype
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
@@ -191,7 +191,7 @@ def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], forward: float,
     """Say what a fit down to the input will take where that is long: inner tensors take seconds."""
     if fits.tensor != net.input:
         return
-    seconds = fits.seconds(len(classes), classes[0], forward)
+    seconds = fits.seconds(classes, forward)
     if seconds >= LONG:
         less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
         tell(
@@ -208,8 +208,10 @@ def _a_sample(targets: Indices) -> str:
     return "a sample" if targets.shape[1] == 1 else "a sample and class"
 
 
-def _told_fit(classes: int, kept: int) -> str:
+def _told_fit(inverses: Inverses, kept: int) -> str:
+    classes, common = len(inverses), next(iter(inverses.values())).report.common
     what = "the inverse of 1 class" if classes == 1 else f"the inverses of {classes} classes"
+    shared = "" if common is None else f"; {common}"
     if kept == classes:
-        return f"{what}: kept from an earlier run"
-    return f"{what}: fitted" + (f", {kept} of them kept from an earlier run" if kept else "")
+        return f"{what}: kept from an earlier run{shared}"
+    return f"{what}: fitted" + (f", {kept} of them kept from an earlier run" if kept else "") + shared
