@@ -13,6 +13,7 @@ import numpy as np
 from mipin_ref.attribution import Attribution
 from mipin_ref.data import Samples, left_out_of
 from mipin_ref.errors import CalibrationWarning
+from mipin_ref.explain.alternatives import with_next
 from mipin_ref.explain.asked import Asked, Read, Tell
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.calibration import Made, calibration_from, few_samples
@@ -39,7 +40,9 @@ LONG = 30.0
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """By what samples are explained, at which tensor, and what is said of it."""
+    """By what samples are explained, at which tensor, and what is said of it; targets: the classes to show where they
+    are more than those asked for.
+    """
 
     tensor: str
     run: Run
@@ -47,6 +50,7 @@ class Way:
     facts: Sequence[tuple[str, str]] = ()
     lines: Sequence[str] = ()
     inverses: Inverses | None = None
+    targets: Indices | None = None
 
 
 def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices, named: str | None, tell: Tell) -> Way:
@@ -71,6 +75,7 @@ def by_fit(
     dtype = asked.dtype or "float32"
     run = {"backend": asked.backend, "memory": asked.memory, "progress": asked.progress, "dtype": dtype}
     fits = Fits(net, tensor, made, data, rows, dict(asked.options), run, cache)
+    targets = with_next(net, asked, read, targets, fits)
     classes = np.unique(targets).tolist()
     few = few_samples(fits.plan(classes[0]), made.count)
     for one in few:
@@ -83,7 +88,7 @@ def by_fit(
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
     header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
-    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses)
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses, targets)
 
 
 def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
