@@ -19,9 +19,9 @@ from mipin_ref.report.saliency import saliency
 
 Floats = npt.NDArray[np.floating[Any]]
 
-EXACT, CLOSE, HALF = 1e-4, 0.9999, 0.99
+EXACT, CLOSE, HALF = 1e-4, 0.9999, 0.999
 """The largest error, as a share of the largest value, up to which an explainer is written; the least correlation in
-single precision, which is what is asked where errors may be larger because masks flip; and with weights in half."""
+single precision, which is what is asked where errors may be larger because masks flip; and with inverses in half."""
 LIKE = 1e-4
 """The error, as a share of the largest value, within which an entry counts as equal."""
 

@@ -101,7 +101,7 @@ class Explainer:
         view = document.constant("two", np.array([2, -1, *step.shape], int64))
         made = document.append("Reshape", [made, view], document.fresh(f"back/{name}/two"))
         if intercepts:
-            both = [np.stack([_placed(step, one), np.zeros_like(_placed(step, one))]) for one in intercepts]
+            both = _each(lambda one: np.stack([_placed(step, one), np.zeros_like(_placed(step, one))]), intercepts)
             added = self._chosen.weight(f"back/{name}/intercept", both)
             made = document.append("Add", [made, added], document.fresh(f"back/{name}/shifted"))
         if step.mask:
@@ -124,7 +124,7 @@ class Explainer:
         made = pulled[0] if len(pulled) == 1 else document.append("Sum", pulled, document.fresh(f"{prefix}/together"))
         if not step.fitted or isinstance(branch.layer, Shared):
             return made
-        shares = self._chosen.weight(f"{prefix}/weights", [_placed(step, block) for block in blocks])
+        shares = self._chosen.weight(f"{prefix}/weights", _each(lambda block: _placed(step, block), blocks))
         return document.append("Mul", [made, shares], document.fresh(f"{prefix}/weighted"))
 
     def _through(
@@ -133,7 +133,7 @@ class Explainer:
         """The signals [2n, *in_shapes[slot]] of a layer, before weights that are not shared."""
 
         def block(form: Callable[[HostArray], HostArray]) -> str:
-            return self._chosen.weight(f"{prefix}/block", [form(one) for one in blocks])
+            return self._chosen.weight(f"{prefix}/block", _each(form, blocks))
 
         writer = Back(self.document, prefix, self._value.__getitem__, lambda: self._state(layer, slot, writer), block)
         return layer.emit_back(writer, signals[layer.output], slot)
@@ -173,6 +173,12 @@ class Explainer:
 
 BOOL = 9
 """What ONNX counts the type of conditions as."""
+
+
+def _each(form: Callable[[HostArray], HostArray], arrays: Sequence[HostArray]) -> list[HostArray]:
+    """A form of each array; of one that is there for many targets once, so that it is still one."""
+    made: dict[int, HostArray] = {}
+    return [made.setdefault(id(one), form(one)) if id(one) not in made else made[id(one)] for one in arrays]
 
 
 def _placed(step: Step, values: HostArray) -> HostArray:
