@@ -30,23 +30,49 @@ FORWARDS = 3
 """What a fit takes a fitted tensor, sample and class, in runs of the network forward: measured 2.4 to 3.7 of VGG16 and
 EfficientNet-Lite0 fitted down to the pixels."""
 SHARED_FITS = 7
-"""What looking for a tensor that classes share takes, in fits of a class: two probes, and one for each that is tried."""
+"""What looking for a tensor that classes share takes, in fits of a class: two probes, and one for each tensor tried."""
 
 
 class Inverses(Mapping[int, Inverse]):
-    """Inverses of one network by class, as option `inverse` takes them; prints as one line."""
+    """Inverses of one network by class, as option `inverse` takes them; prints as one line.
 
-    def __init__(self, by_class: Mapping[int, Inverse]) -> None:
+    Those of a family, which share a part, are read or fitted when they are asked for.
+    """
+
+    def __init__(self, by_class: Mapping[int, Inverse], families: Sequence[Family] = ()) -> None:
+        """Raises InvalidData where two are of one class."""
         self._by_class = dict(by_class)
+        self._families: dict[int, Family] = {}
+        for family in families:
+            for target in map(family.net.check_target, family):
+                if target in self:
+                    raise _two(family.net, target)
+                self._families[target] = family
 
     def __getitem__(self, target: int) -> Inverse:
+        if target not in self._by_class and target in self._families:
+            family = self._families[target]
+            self._by_class[target] = family[family.net.target(target)]
         return self._by_class[target]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._by_class)
+        return iter({**self._by_class, **self._families})
+
+    def __contains__(self, target: object) -> bool:
+        return target in self._by_class or target in self._families
 
     def __len__(self) -> int:
-        return len(self._by_class)
+        return len({**self._by_class, **self._families})
+
+    def alike(self) -> list[Inverse]:
+        """One of each of those that were fitted together, which have options, tensors and data in common."""
+        firsts = {id(family): target for target, family in reversed(self._families.items())}
+        alone = [one for target, one in self._by_class.items() if target not in self._families]
+        return [*alone, *(self[target] for target in firsts.values())]
+
+    def some(self, classes: Iterable[int]) -> dict[int, Inverse]:
+        """Those of some of the classes."""
+        return {c: self[c] for c in classes}
 
     def __repr__(self) -> str:
         return f"Inverses(of {len(self)} class{'es' if len(self) != 1 else ''})"
@@ -78,20 +104,28 @@ def given_inverses(net: Network, given: Any, backend: Any) -> Inverses | None:
         return None
     if isinstance(given, Inverse):
         return Inverses({given.target: given})
+    if isinstance(given, Family | Inverses):
+        return given if isinstance(given, Inverses) else Inverses({}, [given])
     if isinstance(given, Mapping):
         if not given or not all(isinstance(one, Inverse) for one in given.values()):
             raise InvalidData(f"inverse must be an Inverse, or several by class, not {shown(given)}")
         return Inverses({one.target: one for one in given.values()})
-    paths = _paths(given)
     made: dict[int, Inverse] = {}
-    for path in paths:
-        loaded = load_inverse(path, net, backend=backend)
-        for inverse in [loaded] if isinstance(loaded, Inverse) else loaded.values():
-            if inverse.target in made:
-                told = net.target(inverse.target)
-                raise InvalidData(f"two of the inverses are of class {told}, one of them {path!r}")
-            made[inverse.target] = inverse
-    return Inverses(made)
+    families: list[Family] = []
+    for path in _paths(given):
+        loaded: Inverse | Family = load_inverse(path, net, backend=backend)
+        if isinstance(loaded, Family):
+            families.append(loaded)
+        elif loaded.target in made:
+            raise _two(net, loaded.target, path)
+        else:
+            made[loaded.target] = loaded
+    return Inverses(made, families)
+
+
+def _two(net: Network, target: int, path: str | None = None) -> InvalidData:
+    which = "" if path is None else f", one of them {path!r}"
+    return InvalidData(f"two of the inverses are of class {net.target(target)}{which}")
 
 
 def _paths(given: Any) -> list[str]:
@@ -113,7 +147,9 @@ def fitted_as(inverses: Inverses | None) -> Fitted | None:
 
     Raises InvalidData where they were fitted with several.
     """
-    known = [one.preprocessing for one in (inverses or {}).values() if one.preprocessing is not None]
+    known = [
+        one.preprocessing for one in ([] if inverses is None else inverses.alike()) if one.preprocessing is not None
+    ]
     if not known:
         return None
     if any(not one.does_as(known[0]) for one in known):

@@ -235,7 +235,7 @@ def _predicted(
 
 def _check_reach(inverses: Inverses | None, named: str | None) -> None:
     """Raises InvalidData where inverses that are given do not lead to a tensor that is asked for."""
-    for one in () if inverses is None or named in (None, AUTO) else inverses.values():
+    for one in () if inverses is None or named in (None, AUTO) else inverses.alike():
         if named not in one.plan.step_of:
             raise InvalidData(
                 f"tensor {named!r} is not between the logits and {one.plan.explained!r}, where the inverse ends"

@@ -55,11 +55,13 @@ class Way:
 
 def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices, named: str | None, tell: Tell) -> Way:
     """By inverses that are given, where they end or at a tensor on their way."""
-    way = MipIn(MipIn.checked({"inverse": dict(inverses)}))
-    part = faced(net, np.unique(targets))[0]
+    classes = np.unique(targets)
+    some = inverses.some(classes.tolist())
+    way = MipIn(MipIn.checked({"inverse": some}))
+    part = faced(net, classes)[0]
     tensor = way.explained(part, None if named == AUTO else named)
     tell(f"explained at {tensor!r}" + (", the input" if tensor == net.input else ""))
-    dtype = next(iter(inverses.values())).options.dtype
+    dtype = next(iter(some.values())).options.dtype
     return Way(tensor, _mip_in(net, asked, tensor, inverses), {"options": {}, "dtype": dtype}, inverses=inverses)
 
 
@@ -92,9 +94,8 @@ def by_fit(
 
 
 def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
-    given = dict(inverses)
-
     def run(x: HostArray, some: Indices) -> Attribution:
+        given = inverses.some(np.unique(some).tolist())
         return attribute(net, x, told_targets(net, some), MipIn.name, at=tensor, backend=asked.backend, inverse=given)
 
     return run

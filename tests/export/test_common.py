@@ -41,7 +41,7 @@ def told(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("samples", [40, 8], ids=["fitted", "fitted when asked for"])
 def test_each_class_of_a_family(samples: int, tmp_path: Path) -> None:
-    """As the inverse in the file of the fit tells, read class by class; few samples are kept in the place of weights."""
+    """As the inverses of the file tell, read class by class; few samples are kept in the place of weights."""
     net, x = network()
     family: Any = mr.fit(net, x[:samples], "all", common="relu1", ridge=1.0)
     family.save(tmp_path / "all.mipin")
