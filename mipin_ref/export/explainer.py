@@ -101,8 +101,10 @@ class Explainer:
         view = document.constant("two", np.array([2, -1, *step.shape], int64))
         made = document.append("Reshape", [made, view], document.fresh(f"back/{name}/two"))
         if intercepts:
-            both = _each(lambda one: np.stack([_placed(step, one), np.zeros_like(_placed(step, one))]), intercepts)
-            added = self._chosen.weight(f"back/{name}/intercept", both)
+            placed = _each(lambda one: _placed(step, one)[None], intercepts)
+            own = self._chosen.weight(f"back/{name}/intercept", placed)
+            none = document.weight(f"back/{name}/no intercept", np.zeros_like(placed[0]))
+            added = document.append("Concat", [own, none], document.fresh(f"back/{name}/intercepts"), axis=0)
             made = document.append("Add", [made, added], document.fresh(f"back/{name}/shifted"))
         if step.mask:
             made = document.append("Mul", [made, self._mask(step)], document.fresh(f"back/{name}/masked"))
