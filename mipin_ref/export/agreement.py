@@ -113,5 +113,5 @@ def insist(exact: Agreement, *, half: bool) -> None:
     if not fits:
         raise UnsupportedModel(
             f"the exported explainer does not agree with this package ({exact}), so nothing was written; explain a "
-            "tensor nearer to the logits, option 'at'" + (", or leave weights in single precision" if half else "")
+            "tensor nearer to the logits, option 'at'" + (", or leave inverses in single precision" if half else "")
         )

@@ -29,7 +29,7 @@ def check_weight(asked: Asked, *, half: bool) -> None:
     fewer = "" if count == 1 else f"{count} targets: take fewer, option 'targets', or "
     raise UnsupportedModel(
         f"the explainer would weigh {weight:,} bytes, of which {most:,} fit into one file; {fewer}explain a tensor "
-        "nearer to the logits, option 'at'" + ("" if half else ", or store weights in half precision, option 'half'")
+        "nearer to the logits, option 'at'" + ("" if half else ", or store inverses in half precision, option 'half'")
     )
 
 

@@ -39,9 +39,9 @@ def fit_in_common_where_they_agree(
 
     The probes, the two classes that most samples are taken for, are fitted in full. Then each fitted tensor, from the
     logits down, is tried, up to TRIES of them: what is common there is fitted, and both probes must agree at the
-    explained tensor to AGREEMENT. Where they do at none, where samples are taken for one class alone, and where targets do not reach the
-    same locations, every target is fitted alone. Costs, beside a fit of the probes,
-    what is below each tensor that is tried.
+    explained tensor to AGREEMENT. Where they do at none, where samples are taken for one class alone, and where targets
+    do not reach the same locations, every target is fitted alone. Costs, beside a fit of the probes, what is below each
+    tensor that is tried, and what is above it for every class that samples are taken for.
     """
     apart = replace(task, options=replace(task.options, common=None))
     first = cut_at(apart, targets, start, checkpoints)
