@@ -16,6 +16,7 @@ from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import told_targets
 from mipin_ref.layers import HostArray
+from mipin_ref.panel.mip_in import InverseFitting
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.progress import progress_bar
 from mipin_ref.report.signed_png import SignedPng, block_means, contrast_scale, signed_png
@@ -101,7 +102,11 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
         names = [name for name in panel.fitted if METHODS[name].fitting is fitting]
         start = perf_counter()
         try:
+            if fitting is InverseFitting:
+                panel.share(classes)
             panel.ready(names[0], classes)
+            if fitting is InverseFitting and (told := panel.inverse(classes[0]).report.common) is not None:
+                print(f"the inverses of {len(classes)} classes: fitted; {told}", flush=True)
         except MipinError as error:
             panel.failures.update(dict.fromkeys(names, str(error)))
         taken |= dict.fromkeys(names, perf_counter() - start)

@@ -277,7 +277,7 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--at", metavar="TENSOR", help="that it explains, on the inverses' way (default their own)")
     export.add_argument("--target", metavar="C[,C...]", help="classes of the inverses that it takes (default all)")
     export.add_argument("--html", metavar="PAGE", help="a page too that explains pictures in a browser, from disk")
-    export.add_argument("--half", action="store_true", help="store weights in half precision: half the size")
+    export.add_argument("--half", action="store_true", help="store the weights of inverses in half precision")
     export.add_argument(
         "--check",
         metavar="DATA",

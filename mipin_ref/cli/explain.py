@@ -111,9 +111,10 @@ def _written(
                 kind = shown_kind(explainer, drawn[0])
                 opened = ExplainedFolder(folder, told, kind=kind, feature_names=features, header=header)
                 made = stack.enter_context(opened)
-            arrays = stored_arrays(explainer, results, start)
+            stored = results[: explainer.stored]
+            arrays = stored_arrays(explainer, stored, start)
             if maps is not None:
-                arrays["map"] = joined_maps([maps.of(res) for res in results])
+                arrays["map"] = joined_maps([maps.of(res) for res in stored])
             made.add(shown_samples(explainer, x, results, drawn, start, vocabulary), arrays)
             advance(len(x))
         assert made is not None

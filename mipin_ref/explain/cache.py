@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.explain.predict import Net
 from mipin_ref.files import make_folder, written_whole
 from mipin_ref.graph.network import Network
+from mipin_ref.inverse.family import Family
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.layers import HostArray
@@ -30,6 +31,8 @@ BYTES = 1 << 30
 SUFFIX = ".mipin"
 FORMAT = 1
 READ_BYTES = 16 << 20
+
+Read = TypeVar("Read")
 
 
 def cache_folder() -> Path:
@@ -54,11 +57,24 @@ class Cache:
 
     def load(self, key: str, net: Network, target: int | tuple[int, ...], backend: Any) -> Inverse | None:
         """The inverse of a key; None where there is none that is whole and of this network and class."""
+        return self._read(key, lambda path: load_inverse(path, net, target=target, backend=backend))
+
+    def load_all(self, key: str, net: Network, backend: Any) -> dict[int, Inverse]:
+        """All inverses of a key that share a part, by class; none where there are none that are whole."""
+
+        def loaded(path: Path) -> dict[int, Inverse]:
+            several = load_inverse(path, net, backend=backend)
+            return {one.target: one for one in ([several] if isinstance(several, Inverse) else several.values())}
+
+        return self._read(key, loaded) or {}
+
+    def _read(self, key: str, load: Callable[[Path], Read]) -> Read | None:
+        """What a file holds; None where there is none that is whole."""
         if self.folder is None:
             return None
         path = self.folder / f"{key}{SUFFIX}"
         try:
-            inverse = load_inverse(path, net, target=target, backend=backend)
+            found = load(path)
         except CorruptFile:
             with suppress(OSError):
                 path.unlink()
@@ -67,10 +83,12 @@ class Cache:
             return None
         with suppress(OSError):
             os.utime(path)
-        return inverse
+        return found
 
-    def keep(self, key: str, inverse: Inverse) -> None:
-        """Store an inverse, and let go of what was longest not used where there is too much."""
+    def keep(self, key: str, inverse: Inverse | Family) -> None:
+        """Store an inverse, or several that share a part, and let go of what was longest not used where there is too
+        much.
+        """
         if self.folder is None:
             return
         with suppress(InvalidData, OSError):

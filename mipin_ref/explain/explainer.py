@@ -28,7 +28,8 @@ class Explainer:
     """What `settle` settled.
 
     data: the samples as the network's input; rows: those that can be read; failures: why the others cannot;
-    targets: [n, k] indices into the logits, of each of `rows`, the first one first; scores: [n, C] logits;
+    targets: [n, k] indices into the logits, of each of `rows`, the first one first; stored: of so many of them, those
+    asked for, the arrays are stored, the others stand on the page alone; scores: [n, C] logits;
     shares: [n, C] probabilities, None where the network has none; files: names of the samples [n];
     tensor: what is explained; shows_progress: whether `run` shows a bar itself; inverses: of MIP-IN;
     memory: what the network computed of them, the same for all of their classes;
@@ -43,6 +44,7 @@ class Explainer:
     rows: Sequence[int]
     failures: Sequence[str]
     targets: Indices
+    stored: int
     scores: HostArray
     shares: HostArray | None
     files: Sequence[str]

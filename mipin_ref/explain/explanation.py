@@ -38,7 +38,7 @@ class Explanation:
 
     result: the Attribution; maps: [N, H, W] signed contributions at the images' size, of signals and tokens [N, T], of
     table rows [N, F]; x: the samples as the network takes them; others: the same samples for their next classes, of
-    `top=5` four, the second first; told: lines on guesses and choices, in order.
+    `top=5` four, the second first, and so where all five are cheap; told: lines on guesses and choices, in order.
     """
 
     explainer: Explainer = field(repr=False)
@@ -135,7 +135,8 @@ class Explanation:
                 rows = slice(start, start + BATCH)
                 results = [one.result[rows] for one in ranks]
                 maps = [one.maps[rows] for one in ranks]
-                arrays = stored_arrays(explainer, results, start) | {"map": joined_maps(maps)}
+                stored = slice(explainer.stored)
+                arrays = stored_arrays(explainer, results[stored], start) | {"map": joined_maps(maps[stored])}
                 folder.add(shown_samples(explainer, self.x[rows], results, maps, start), arrays)
             return folder.finish()
 

@@ -15,33 +15,67 @@ from mipin_ref.errors import InvalidData, shown
 from mipin_ref.explain.cache import Cache, digest_of, key_of
 from mipin_ref.explain.calibration import Made
 from mipin_ref.explain.chosen import Fitted
+from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.inverse.family import Family
+from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import Plan, plan_for
-from mipin_ref.panel.mip_in import InverseFitting
+from mipin_ref.panel.many import NEAR, common_of_many
 
 FORWARDS = 3
 """What a fit takes a fitted tensor, sample and class, in runs of the network forward: measured 2.4 to 3.7 of VGG16 and
 EfficientNet-Lite0 fitted down to the pixels."""
+SHARED_FITS = 25
+"""What looking for a tensor that classes share takes, in fits of a class (`mipin_ref.panel.many`)."""
+OWN = 2
+"""Fitted tensors nearest to the logits that every class keeps to itself where sharing is proposed: maps of
+EfficientNet-Lite0 then correlate to .987 with those of each class's own inverses."""
 
 
 class Inverses(Mapping[int, Inverse]):
-    """Inverses of one network by class, as option `inverse` takes them; prints as one line."""
+    """Inverses of one network by class, as option `inverse` takes them; prints as one line.
 
-    def __init__(self, by_class: Mapping[int, Inverse]) -> None:
+    Those of a family, which share a part, are read or fitted when they are asked for.
+    """
+
+    def __init__(self, by_class: Mapping[int, Inverse], families: Sequence[Family] = ()) -> None:
+        """Raises InvalidData where two are of one class."""
         self._by_class = dict(by_class)
+        self._families: dict[int, Family] = {}
+        for family in families:
+            for target in map(family.net.check_target, family):
+                if target in self:
+                    raise _two(family.net, target)
+                self._families[target] = family
 
     def __getitem__(self, target: int) -> Inverse:
+        if target not in self._by_class and target in self._families:
+            family = self._families[target]
+            self._by_class[target] = family[family.net.target(target)]
         return self._by_class[target]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._by_class)
+        return iter({**self._by_class, **self._families})
+
+    def __contains__(self, target: object) -> bool:
+        return target in self._by_class or target in self._families
 
     def __len__(self) -> int:
-        return len(self._by_class)
+        return len({**self._by_class, **self._families})
+
+    def alike(self) -> list[Inverse]:
+        """One of each of those that were fitted together, which have options, tensors and data in common."""
+        firsts = {id(family): target for target, family in reversed(self._families.items())}
+        alone = [one for target, one in self._by_class.items() if target not in self._families]
+        return [*alone, *(self[target] for target in firsts.values())]
+
+    def some(self, classes: Iterable[int]) -> dict[int, Inverse]:
+        """Those of some of the classes."""
+        return {c: self[c] for c in classes}
 
     def __repr__(self) -> str:
         return f"Inverses(of {len(self)} class{'es' if len(self) != 1 else ''})"
@@ -73,20 +107,28 @@ def given_inverses(net: Network, given: Any, backend: Any) -> Inverses | None:
         return None
     if isinstance(given, Inverse):
         return Inverses({given.target: given})
+    if isinstance(given, Family | Inverses):
+        return given if isinstance(given, Inverses) else Inverses({}, [given])
     if isinstance(given, Mapping):
         if not given or not all(isinstance(one, Inverse) for one in given.values()):
             raise InvalidData(f"inverse must be an Inverse, or several by class, not {shown(given)}")
         return Inverses({one.target: one for one in given.values()})
-    paths = _paths(given)
     made: dict[int, Inverse] = {}
-    for path in paths:
-        loaded = load_inverse(path, net, backend=backend)
-        for inverse in [loaded] if isinstance(loaded, Inverse) else loaded.values():
-            if inverse.target in made:
-                told = net.target(inverse.target)
-                raise InvalidData(f"two of the inverses are of class {told}, one of them {path!r}")
-            made[inverse.target] = inverse
-    return Inverses(made)
+    families: list[Family] = []
+    for path in _paths(given):
+        loaded: Inverse | Family = load_inverse(path, net, backend=backend)
+        if isinstance(loaded, Family):
+            families.append(loaded)
+        elif loaded.target in made:
+            raise _two(net, loaded.target, path)
+        else:
+            made[loaded.target] = loaded
+    return Inverses(made, families)
+
+
+def _two(net: Network, target: int, path: str | None = None) -> InvalidData:
+    which = "" if path is None else f", one of them {path!r}"
+    return InvalidData(f"two of the inverses are of class {net.target(target)}{which}")
 
 
 def _paths(given: Any) -> list[str]:
@@ -108,7 +150,9 @@ def fitted_as(inverses: Inverses | None) -> Fitted | None:
 
     Raises InvalidData where they were fitted with several.
     """
-    known = [one.preprocessing for one in (inverses or {}).values() if one.preprocessing is not None]
+    known = [
+        one.preprocessing for one in ([] if inverses is None else inverses.alike()) if one.preprocessing is not None
+    ]
     if not known:
         return None
     if any(not one.does_as(known[0]) for one in known):
@@ -134,42 +178,69 @@ class Fits:
     cache: Cache
 
     def of(self, classes: Iterable[int]) -> tuple[Inverses, int]:
-        """The inverses of classes, in one pass over the data for all that are not kept; and how many were kept."""
+        """The inverses of classes, in one pass over the data for all that are not kept; and how many were kept.
+
+        Many classes share a part where that is cheaper and they agree (`common`).
+        """
         wanted = sorted({*classes})
-        keys = {c: self._key(c, digest) for digest in [self._digest()] for c in wanted} if self.cache.folder else {}
-        backend = get_backend(self.run["backend"], self.run["dtype"])
-        made: dict[int, Inverse] = {}
+        common = self.common(wanted)
+        digest = digest_of(self.data, self.rows) if self.cache.folder else None
+        keys = {} if digest is None else {c: self._key(self.net.target(c), common, digest) for c in wanted}
+        family = None if digest is None or common is None else self._key("shared", common, digest)
+        shared = {} if family is None else self.cache.load_all(family, self.net, self.run["backend"])
+        made: dict[int, Inverse] = {c: shared[c] for c in wanted if c in shared}
         for c, key in keys.items():
-            if (kept := self.cache.load(key, self.net, self.net.target(c), self.run["backend"])) is not None:
+            if c not in made and (kept := self.cache.load(key, self.net, self.net.target(c), self.run["backend"])):
                 made[c] = kept
         count = len(made)
         missing = [c for c in wanted if c not in made]
         if missing:
-            end = None if self.tensor == self.net.input else self.tensor
-            arguments = {**self.given, **self.run, "backend": backend, "dtype": backend.dtype, "at": end}
-            fitting = InverseFitting(self.net, self.made.build(), arguments)
-            made |= {c: one for c, one in fitting.of(missing).items() if c in missing}
-            for c in missing if keys else []:
+            # What shares a part is fitted together: those that were kept too, so that all are in one file again.
+            together = missing if common is None else sorted({*wanted, *shared})
+            fitted = self._fitted(together, common)
+            made |= {c: fitted[self.net.target(c)] for c in (missing if common is None else wanted)}
+            count = count if common is None else 0
+            if isinstance(fitted, Family) and family is not None:
+                self.cache.keep(family, fitted)
+            for c in missing if keys and not isinstance(fitted, Family) else []:
                 self.cache.keep(keys[c], made[c])
         return Inverses({c: made[c] for c in wanted}), count
 
+    def common(self, classes: Sequence[int]) -> str | None:
+        """The option `common` of the fit of these classes: what the user says, else what is cheaper."""
+        return common_of_many(self.net, classes, {**self.given, "at": self._end, "dtype": self.run["dtype"]})
+
+    def shareable(self, classes: Sequence[int]) -> str | None:
+        """A tensor from which down several classes can share their inverses; None where it would spare little."""
+        fitted = self.plan(classes[0]).fitted
+        return fitted[OWN].tensor if len(classes) > 1 and self.common(classes) is None and len(fitted) > NEAR else None
+
+    def _fitted(self, classes: Sequence[int], common: str | None) -> Mapping[Any, Inverse]:
+        backend = get_backend(self.run["backend"], self.run["dtype"])
+        arguments = {**self.given, **self.run, "backend": backend, "dtype": backend.dtype, "at": self._end}
+        targets = [self.net.target(c) for c in classes]
+        return fit(self.net, self.made.build(), targets, **{**arguments, "common": common})
+
+    @property
+    def _end(self) -> str | None:
+        return None if self.tensor == self.net.input else self.tensor
+
     def plan(self, target: int) -> Plan:
         """What is fitted of a class."""
-        end = None if self.tensor == self.net.input else self.tensor
         known = {name: value for name, value in self.given.items() if name in Options.__dataclass_fields__}
         part, index = facing(self.net, target)
-        return plan_for(part, Options(**{**known, "at": end, "dtype": self.run["dtype"]}), index)
+        options = Options(**{**known, "at": self._end, "common": None, "dtype": self.run["dtype"]})
+        return plan_for(part, options, index)
 
-    def seconds(self, classes: int, target: int, forward: float) -> float:
+    def seconds(self, classes: Sequence[int], forward: float) -> float:
         """About how long the fit takes, where one run of the network forward takes `forward` seconds a sample."""
-        return FORWARDS * len(self.plan(target).fitted) * self.made.count * classes * forward
+        common = self.common(classes)
+        fits = len(classes) if common is None else SHARED_FITS if common == AUTO else 1
+        return FORWARDS * len(self.plan(classes[0]).fitted) * self.made.count * fits * forward
 
-    def _digest(self) -> str:
-        return digest_of(self.data, self.rows)
-
-    def _key(self, target: int, digest: str) -> str:
+    def _key(self, target: object, common: str | None, digest: str) -> str:
         known = None if self.made.preprocessing is None else self.made.preprocessing.as_record()
-        options = {**asdict(Options()), **self.given, "dtype": self.run["dtype"]}
+        options = {**asdict(Options()), **self.given, "common": common, "dtype": self.run["dtype"]}
         made_from = {"tensor": self.tensor, "data": digest, "recipe": self.made.recipe, "preprocessing": known}
         backend = get_backend(self.run["backend"], self.run["dtype"]).name
-        return key_of(self.net, self.net.target(target), {**made_from, "options": options, "backend": backend})
+        return key_of(self.net, target, {**made_from, "options": options, "backend": backend})

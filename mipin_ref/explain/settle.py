@@ -95,7 +95,8 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         data=read.data,
         rows=read.rows,
         failures=read.failures,
-        targets=targets,
+        targets=targets if way.targets is None else way.targets,
+        stored=targets.shape[1],
         scores=read.scores,
         shares=read.shares,
         files=files,
@@ -234,7 +235,7 @@ def _predicted(net: Net, data: Samples, begin: Begin) -> tuple[list[int], list[s
 
 def _check_reach(inverses: Inverses | None, named: str | None) -> None:
     """Raises InvalidData where inverses that are given do not lead to a tensor that is asked for."""
-    for one in () if inverses is None or named in (None, AUTO) else inverses.values():
+    for one in () if inverses is None or named in (None, AUTO) else inverses.alike():
         if named not in one.plan.step_of:
             raise InvalidData(
                 f"tensor {named!r} is not between the logits and {one.plan.explained!r}, where the inverse ends"

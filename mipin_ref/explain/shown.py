@@ -155,7 +155,8 @@ def shown_samples(
             )
             for rank, res in enumerate(results[:RANKS])
         ]
-        samples.append(ShownSample(explainer.files[row], values[n], classes, _tokens(explainer, x[n], vocabulary)))
+        tokens = _tokens(explainer, x[n], vocabulary)
+        samples.append(ShownSample(explainer.files[row], values[n], classes, tokens, explainer.stored))
     return samples
 
 
@@ -192,7 +193,7 @@ def stored_arrays(explainer: Explainer, results: Sequence[Attribution], start: i
     fields += ["delta"] if results[0].delta is not None else []
     arrays: dict[str, HostArray] = {"value": results[0].value}
     arrays |= {name: _joined([getattr(res, name) for res in results]) for name in fields}
-    targets = explainer.targets[start:stop]
+    targets = explainer.targets[start:stop, : len(results)]
     arrays["target"] = targets[:, 0] if targets.shape[1] == 1 else targets
     arrays["logits"] = explainer.scores[start:stop]
     if explainer.shares is not None:
@@ -213,7 +214,7 @@ def _joined(parts: Sequence[Any]) -> HostArray:
 def header_of(explainer: Explainer, maps: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the header of the arrays says besides: plain JSON."""
     target: Any = sorted({*explainer.targets[:, 0].tolist()})
-    one = explainer.net.target(target[0]) if len(target) == 1 and explainer.targets.shape[1] == 1 else "of each sample"
+    one = explainer.net.target(target[0]) if len(target) == 1 and explainer.stored == 1 else "of each sample"
     header: dict[str, Any] = {"target": one, "model_sha256": explainer.net.sha256, **explainer.header}
     known = explainer.data.source.preprocessing
     if known is not None:

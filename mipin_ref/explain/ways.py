@@ -14,6 +14,7 @@ import numpy as np
 from mipin_ref.attribution import Attribution
 from mipin_ref.data import Samples, left_out_of
 from mipin_ref.errors import CalibrationWarning
+from mipin_ref.explain.alternatives import with_next
 from mipin_ref.explain.asked import Asked, Read, Tell
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.calibration import Made, calibration_from, few_samples
@@ -44,7 +45,9 @@ LONG = 30.0
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """By what samples are explained, at which tensor, and what is said of it."""
+    """By what samples are explained, at which tensor, and what is said of it; targets: the classes to show where they
+    are more than those asked for.
+    """
 
     tensor: str
     run: Run
@@ -52,15 +55,18 @@ class Way:
     facts: Sequence[tuple[str, str]] = ()
     lines: Sequence[str] = ()
     inverses: Inverses | None = None
+    targets: Indices | None = None
 
 
 def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices, named: str | None, tell: Tell) -> Way:
     """By inverses that are given, where they end or at a tensor on their way."""
-    way = MipIn(MipIn.checked({"inverse": dict(inverses)}))
-    part = faced(net, np.unique(targets))[0]
+    classes = np.unique(targets)
+    some = inverses.some(classes.tolist())
+    way = MipIn(MipIn.checked({"inverse": some}))
+    part = faced(net, classes)[0]
     tensor = way.explained(part, None if named == AUTO else named)
     tell(f"explained at {tensor!r}" + (", the input" if tensor == net.input else ""))
-    dtype = next(iter(inverses.values())).options.dtype
+    dtype = next(iter(some.values())).options.dtype
     return Way(tensor, _mip_in(net, asked, tensor, inverses), {"options": {}, "dtype": dtype}, inverses=inverses)
 
 
@@ -76,25 +82,25 @@ def by_fit(
     dtype = asked.dtype or "float32"
     run = {"backend": asked.backend, "memory": asked.memory, "progress": asked.progress, "dtype": dtype}
     fits = Fits(net, tensor, made, data, rows, dict(asked.options), run, cache)
+    targets = with_next(net, asked, read, targets, fits)
     classes = np.unique(targets).tolist()
     few = few_samples(fits.plan(classes[0]), made.count)
     for one in few:
         warnings.warn(one, CalibrationWarning, stacklevel=4)
     _tell_cost(net, fits, classes, read, tell)
     inverses, kept = fits.of(classes)
-    tell(_told_fit(len(classes), kept))
+    tell(_told_fit(inverses, kept))
     # A fit in single precision may have turned out to need double.
     dtype = next(iter(inverses.values())).options.dtype
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
     header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
-    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses)
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses, targets)
 
 
 def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
-    given = dict(inverses)
-
     def run(x: HostArray, some: Indices) -> Attribution:
+        given = inverses.some(np.unique(some).tolist())
         return attribute(net, x, told_targets(net, some), MipIn.name, at=tensor, backend=asked.backend, inverse=given)
 
     return run
@@ -196,9 +202,13 @@ def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], read: Read, tel
     """Say what a fit down to the input will take where that is long: inner tensors take seconds."""
     if fits.tensor != net.input:
         return
-    seconds = fits.seconds(len(classes), classes[0], _timed_forward(net, read))
+    forward = _timed_forward(net, read)
+    seconds = fits.seconds(classes, forward)
     if seconds >= LONG:
         less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
+        if (tensor := fits.shareable(classes)) is not None:
+            one = fits.seconds(classes[:1], forward)
+            less += f", with option 'common' {tensor!r} (one inverse for all classes from there down) {_told_time(one)}"
         tell(
             f"fitting {len(fits.plan(classes[0]).fitted)} tensors of {len(classes)} classes on {fits.made.count} "
             f"samples takes about {_told_time(seconds)}{less}"
@@ -222,8 +232,10 @@ def _timed_forward(net: Net, read: Read) -> float:
     return (time.monotonic() - began) / len(x)
 
 
-def _told_fit(classes: int, kept: int) -> str:
+def _told_fit(inverses: Inverses, kept: int) -> str:
+    classes, common = len(inverses), next(iter(inverses.values())).report.common
     what = "the inverse of 1 class" if classes == 1 else f"the inverses of {classes} classes"
+    shared = "" if common is None else f"; {common}"
     if kept == classes:
-        return f"{what}: kept from an earlier run"
-    return f"{what}: fitted" + (f", {kept} of them kept from an earlier run" if kept else "")
+        return f"{what}: kept from an earlier run{shared}"
+    return f"{what}: fitted" + (f", {kept} of them kept from an earlier run" if kept else "") + shared

@@ -19,9 +19,9 @@ from mipin_ref.report.saliency import saliency
 
 Floats = npt.NDArray[np.floating[Any]]
 
-EXACT, CLOSE, HALF = 1e-4, 0.9999, 0.99
+EXACT, CLOSE, HALF = 1e-4, 0.9999, 0.999
 """The largest error, as a share of the largest value, up to which an explainer is written; the least correlation in
-single precision, which is what is asked where errors may be larger because masks flip; and with weights in half."""
+single precision, which is what is asked where errors may be larger because masks flip; and with inverses in half."""
 LIKE = 1e-4
 """The error, as a share of the largest value, within which an entry counts as equal."""
 
@@ -113,5 +113,5 @@ def insist(exact: Agreement, *, half: bool) -> None:
     if not fits:
         raise UnsupportedModel(
             f"the exported explainer does not agree with this package ({exact}), so nothing was written; explain a "
-            "tensor nearer to the logits, option 'at'" + (", or leave weights in single precision" if half else "")
+            "tensor nearer to the logits, option 'at'" + (", or leave inverses in single precision" if half else "")
         )

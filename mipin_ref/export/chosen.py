@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mipin_ref.graph.document import Document
-from mipin_ref.inverse.descent.written import alike
 from mipin_ref.layers import HostArray
 
 TARGET = "target"
@@ -44,12 +43,11 @@ class Chosen:
         return cls(document, targets, places, place, add("Div", [any_, any_], document.fresh("target/valid")))
 
     def weight(self, role: str, values: Sequence[HostArray]) -> str:
-        """An array of the target; stored once where it is the same for all."""
-        document, (first, *others) = self.document, alike(values)
-        if all(one is first for one in others):
-            return document.weight(role, first)
-        stacked = document.weight(f"{role} of all", np.stack(values))
-        return document.append("Gather", [stacked, self.place], document.fresh(role), axis=0)
+        """An array of the target, of the way back; stored once where it is the same for all."""
+        document, first = self.document, values[0]
+        if all(one is first or np.array_equal(one, first) for one in values[1:]):
+            return document.inverse_weight(role, first)
+        return document.picked(role, values, self.place)
 
     def logit(self, logits: str) -> str:
         """The logit [n] of the target, of logits [n, C]: the output of its name."""

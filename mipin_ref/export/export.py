@@ -65,7 +65,8 @@ def export(
     inverse: one, or several of one network, as `fit` gives them: the file then has a second input, `target`; at: the
     tensor that it explains, on the inverses' way; targets: those of the inverses that it takes, a list; preprocess: the
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
-    Preprocessing or (mean, std); half: weights are stored in half precision; check: samples on which it is compared
+    Preprocessing or (mean, std); half: weights of the inverses are stored in half precision,
+    those of the network as they are, so that logits and masks stay the same; check: samples on which it is compared
     with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
     calibration data; class_names: of all logits, as for `explain`, to be kept in the file; html: where a page is
     written too, one file that explains pictures in a browser, from disk, with some of `check` to begin with.
@@ -190,6 +191,7 @@ def _said(
         "preprocessing": None if preprocessing is None else preprocessing.as_record(),
         "pixels": pixels is not None,
         "half": half,
+        "common": None if first.report.common is None else asdict(first.report.common),
         "agreement": {"exact": exact.as_record(), "optimised": optimised.as_record()},
     }
     plain = {

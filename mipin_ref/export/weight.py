@@ -15,21 +15,21 @@ from mipin_ref.layers import HostArray
 def check_weight(asked: Asked, *, half: bool) -> None:
     """Raises UnsupportedModel where the weights of all targets do not fit into one file, with what they would weigh.
 
-    half: whether they are stored in half precision.
+    half: whether those of the inverses are stored in half precision.
     """
-    itemsize, most = 2 if half else asked.net.dtype.itemsize, MAX_BYTES
-    network = sum(layer.parameters for layer in asked.net.layers)
-    if itemsize * (network + _entries(asked, same=_identical)) <= most:
+    whole, most = asked.net.dtype.itemsize, MAX_BYTES
+    itemsize, network = 2 if half else whole, whole * sum(layer.parameters for layer in asked.net.layers)
+    if network + itemsize * _entries(asked, same=_identical) <= most:
         return
     # Inverses from files of their own hold equal weights in arrays of their own.
-    weight = itemsize * (network + _entries(asked, same=_equal))
+    weight = network + itemsize * _entries(asked, same=_equal)
     if weight <= most:
         return
     count = len(asked.inverses)
     fewer = "" if count == 1 else f"{count} targets: take fewer, option 'targets', or "
     raise UnsupportedModel(
         f"the explainer would weigh {weight:,} bytes, of which {most:,} fit into one file; {fewer}explain a tensor "
-        "nearer to the logits, option 'at'" + ("" if half else ", or store weights in half precision, option 'half'")
+        "nearer to the logits, option 'at'" + ("" if half else ", or store inverses in half precision, option 'half'")
     )
 
 

@@ -22,14 +22,29 @@ BOOL = int(TensorProto.BOOL)
 """What ONNX counts the type of conditions as."""
 HALF_FROM = 64
 """Elements of a constant that is stored in half precision where that is asked for; smaller ones are worth no node."""
+LEAST_HALF, LARGEST_HALF = 2.0**-14, 2.0**15
+"""Between these half precision has its 11 bits; below the first it has fewer, and none from 2⁻²⁵ down."""
+
+
+def halved(array: HostArray) -> tuple[npt.NDArray[np.float16], float]:
+    """An array in half precision, and the power of two by which it must be multiplied: 1 where its values lie within
+    what half precision holds to 11 bits, else the one that puts the largest just below the end of that range.
+    """
+    size = np.abs(array)
+    largest, least = float(size.max()), float(np.min(size, where=size > 0, initial=np.inf))
+    if largest == 0 or (least >= LEAST_HALF and largest < LARGEST_HALF):
+        return array.astype(np.float16), 1.0
+    factor = 2.0 ** (np.frexp(largest)[1] - 15)
+    return (array / factor).astype(np.float16), float(factor)
 
 
 class Document:
     """A graph whose tensors have the names that a network's have, but for those that are taken.
 
     dtype: of floating-point constants; taken: names that nothing but an output or an input may have; half: whether
-    large constants are stored in half precision; beside: takes the large constants by name, of which the file then has
-    name and shape alone; least: the lowest opset that it may be of.
+    large constants of the way back are stored in half precision (those of the network are not: a value that is next to
+    zero decides a mask, and what the mask takes away); beside: takes the large constants by name, of which the file
+    then has name and shape alone; least: the lowest opset that it may be of.
     """
 
     def __init__(
@@ -48,6 +63,7 @@ class Document:
         self._names: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
         self._constants: dict[tuple[Any, ...], str] = {}
+        self._widened: dict[tuple[str, float], str] = {}
         self.bytes, self.least = 0, LOWEST
         self.inputs: dict[str, tuple[int | str, ...]] = {}
         self.outputs: dict[str, tuple[int | str, ...]] = {}
@@ -84,7 +100,49 @@ class Document:
 
     def constant(self, role: str, value: npt.ArrayLike) -> str:
         """Store an array, once where it comes again, in the type that it has."""
-        array = np.asarray(value, order="C")
+        return self._once(role, np.asarray(value, order="C"))
+
+    def weight(self, role: str, value: npt.ArrayLike) -> str:
+        """Store an array of floating-point numbers in the network's dtype."""
+        return self._once(role, self._typed(value))
+
+    def inverse_weight(self, role: str, value: npt.ArrayLike) -> str:
+        """The same of the way back: in half precision where that is asked for."""
+        array = self._typed(value)
+        if not self._narrow(array):
+            return self._once(role, array)
+        scaled, factor = halved(array)
+        stored = self._once(f"{role} half", scaled)
+        key = stored, factor
+        if key not in self._widened:
+            self._widened[key] = self._wide(role, stored, factor)
+        return self._widened[key]
+
+    def picked(self, role: str, values: Sequence[npt.ArrayLike], place: str) -> str:
+        """One of several arrays of the way back, of the number that tensor `place` holds when the file runs.
+
+        They are widened behind the choice: all of them would take twice their room there.
+        """
+        stacked = np.stack([self._typed(one) for one in values])
+        if not self._narrow(stacked):
+            return self.append("Gather", [self._once(f"{role} of all", stacked), place], self.fresh(role), axis=0)
+        scaled, factor = halved(stacked)
+        kept = self._once(f"{role} of all, half", scaled)
+        return self._wide(role, self.append("Gather", [kept, place], self.fresh(f"{role} half"), axis=0), factor)
+
+    def _wide(self, role: str, narrow: str, factor: float) -> str:
+        """A tensor in half precision as the network's dtype, times a factor."""
+        wide = self.append("Cast", [narrow], self.fresh(f"{role} wide" if factor != 1 else role), to=self.element)
+        return wide if factor == 1 else self.append("Mul", [wide, self.weight("factor", factor)], self.fresh(role))
+
+    def _typed(self, value: npt.ArrayLike) -> HostArray:
+        return np.asarray(np.asarray(value).astype(self.dtype, copy=False), order="C")
+
+    def _narrow(self, array: HostArray) -> bool:
+        """Whether an array is stored in half precision."""
+        return self._half and array.dtype == np.float32 and array.size >= HALF_FROM and bool(np.isfinite(array).all())
+
+    def _once(self, role: str, array: HostArray) -> str:
         if self._beside is not None and array.size >= LARGE:
             name = self.fresh(role)
             self._beside[name] = array
@@ -96,19 +154,13 @@ class Document:
             self._constants[key] = self._stored(role, array)
         return self._constants[key]
 
-    def weight(self, role: str, value: npt.ArrayLike) -> str:
-        """Store an array of floating-point numbers in the network's dtype."""
-        return self.constant(role, np.asarray(value).astype(self.dtype, copy=False))
-
     def _stored(self, role: str, array: HostArray) -> str:
         name = self.fresh(role)
-        narrow = self._half and array.dtype == np.float32 and array.size >= HALF_FROM and np.abs(array).max() < 65504
-        stored = self.fresh(f"{role} half") if narrow else name
-        self.bytes += array.size * (2 if narrow else array.itemsize)
+        self.bytes += array.nbytes
         if self.bytes > MAX_BYTES:
             raise UnsupportedModel(f"the explainer has more than {MAX_BYTES:,} bytes of weights, the most of one file")
-        self._graph.initializer.append(numpy_helper.from_array(array.astype(np.float16) if narrow else array, stored))
-        return self.append("Cast", [stored], name, to=self.element) if narrow else name
+        self._graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
 
     def keep(self, part: NodeProto | TensorProto, attributes: Sequence[AttributeProto] = ()) -> None:
         """Take a node, with its attributes, or a constant as it is."""
@@ -186,7 +238,7 @@ class Back:
     won: Callable[[Switches], str] | None = None
 
     def weight(self, role: str, value: npt.ArrayLike) -> str:
-        return self.document.weight(f"{self.prefix}/{role}", value)
+        return self.document.inverse_weight(f"{self.prefix}/{role}", value)
 
     def whole(self, role: str, *values: int) -> str:
         return self.document.constant(f"{self.prefix}/{role}", np.array(values, np.int64))

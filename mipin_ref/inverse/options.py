@@ -68,9 +68,7 @@ _TENSOR = Option(
 )
 
 
-_COMMON = Option(
-    lambda _, value: value, "from this tensor down fit one inverse for all classes, or 'auto'", of_a_method=False
-)
+_COMMON = Option(lambda _, value: value, "from this tensor down fit one inverse for all classes, or 'auto'")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.options import check_size
 from mipin_ref.panel.attribute import attribute, inverted
+from mipin_ref.panel.many import common_of_many
 from mipin_ref.panel.mip_in import InverseFitting
 from mipin_ref.panel.registry import make_method, method_named, methods
 
@@ -156,6 +157,14 @@ class Panel:
         fitting = self._missing(name)
         if fitting is not None:
             fitting.of(self._checked_classes(classes))
+
+    def share(self, classes: Iterable[int | tuple[int, ...]]) -> None:
+        """Fit these classes of MIP-IN, once they are asked for, with a common part where that is cheaper than a fit of
+        each; an option `common` that is given stays as it is.
+        """
+        given = {**self._for_fit(InverseFitting), "dtype": self._given["dtype"]}
+        net = inverted(self.net, InverseFitting.whose)
+        self._fit_options["common"] = common_of_many(net, self._checked_classes(classes), given)
 
     def inverse(self, target: int | tuple[int, ...]) -> Inverse:
         """The inverse of one class, fitted where it is not yet."""

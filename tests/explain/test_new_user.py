@@ -124,11 +124,40 @@ def test_python_gives_what_the_command_writes(here: Path) -> None:
     assert np.array_equal(arrays("saved")["map"], ex.maps)
     assert ex.inverse is not None
     paths = ex.inverse.save("own.mipin")
-    assert sorted(path.name for path in paths) == sorted(f"own-{c}.mipin" for c in {*ex.targets.tolist()})
+    shown = {c for one in (ex, *ex.others) for c in one.targets.tolist()}
+    assert sorted(path.name for path in paths) == sorted(f"own-{c}.mipin" for c in shown)
     again = mr.explain("net.onnx", "photos", inverse="own-*.mipin", progress=False)
     np.testing.assert_allclose(again.maps, ex.maps, rtol=1e-6, atol=1e-6)
     assert again.told[0].startswith("preprocessing imagenet")
     assert again.told[0].endswith("as the inverse was fitted")
+
+
+def test_the_page_switches_among_the_five_highest_classes(here: Path) -> None:
+    """What is stored is of the predicted class alone, as fitted for it alone; the page has the next four too."""
+    assert main(["explain", "net.onnx", "photos", "--class-names", "names.txt", "-o", "one"]) == 0
+    assert main(["explain", "net.onnx", "photos", "--class-names", "names.txt", "--top", "5", "-o", "five"]) == 0
+    one, five, (_, scores) = arrays("one"), arrays("five"), expected()
+    highest = np.argsort(-scores, axis=1)[:, :5]
+    assert np.array_equal(five["target"], highest)
+    assert np.array_equal(one["target"], highest[:, 0])
+    assert one["class_names"].shape == (COUNT, 1)
+    for name in ("attribution", "contribution", "map", "probability"):
+        assert np.array_equal(one[name], five[name][:, 0]), name
+    pages = [Path(folder, "index.html").read_text() for folder in ("one", "five")]
+    for page in pages:
+        for row in highest:
+            assert all(CLASSES[c] in page for c in row)
+    assert pages[0].count("<option") == pages[1].count("<option")
+    alone = mr.explain("net.onnx", "photos", target=highest[:, 0], preprocess="imagenet", progress=False)
+    assert not alone.others
+    # Single precision, in sums of other batches: some hundred eps of the largest.
+    largest = np.abs(one["contribution"]).max()
+    np.testing.assert_allclose(alone.result.contribution, one["contribution"], rtol=0, atol=300 * 1.2e-7 * largest)
+    alone.save("alone")
+    for path in Path("alone").glob("overlay_*.png"):
+        a, b = (np.asarray(Image.open(Path(folder, path.name)), np.int16) for folder in ("alone", "one"))
+        # As far as the pictures, above the captions, in which classes have no names here.
+        assert np.abs(a - b)[:200].max() <= 1
 
 
 def test_targets(here: Path) -> None:

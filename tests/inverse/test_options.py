@@ -135,4 +135,4 @@ def test_golden_cases_tell_every_option() -> None:
 
 
 def test_options_of_mip_in_as_a_method_are_those_that_no_method_has_besides() -> None:
-    assert METHOD_OPTIONS == ("ridge", "conv_bias", "input_mask", "local", "norm")
+    assert METHOD_OPTIONS == ("ridge", "conv_bias", "input_mask", "local", "norm", "common")

@@ -84,7 +84,7 @@ class PageOf:
         wanted, first = self._wanted, self._wanted.inverses[0]
         net, samples = wanted.net, sorted({one.samples for one in wanted.inverses})
         fitted = f"{samples[0]:,}" if len(samples) == 1 else f"{samples[0]:,} to {samples[-1]:,}"
-        size = f"{len(model) / 1e6:.1f} MB" + (", weights in half precision" if half else "")
+        size = f"{len(model) / 1e6:.1f} MB" + (", inverses in half precision" if half else "")
         return [
             ("model", f"SHA-256 {net.sha256[:16]}…, output {net.output}, {net.classes:,} classes"),
             ("classes explained", "all" if len(wanted.targets) == net.classes else f"{len(wanted.targets):,}"),

@@ -45,7 +45,7 @@ def page_of(model: bytes, told: Told, examples: Sequence[Example] = ()) -> str:
     if len(model) > LARGEST:
         raise InvalidData(
             f"export: a page of an explainer of {len(model) / 1e6:,.0f} MB is more than browsers hold, "
-            f"{LARGEST / 1e6:.0f} MB; store weights in half precision, take fewer targets, or explain a tensor nearer "
+            f"{LARGEST / 1e6:.0f} MB; store inverses in half precision, take fewer targets, or explain a tensor nearer "
             "to the logits"
         )
     script = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in SCRIPTS)

@@ -23,6 +23,11 @@ AGREEMENT = 0.999
 
 PROBES = 2
 
+TRIES = 6
+"""Fitted tensors nearest to the logits that are tried. Each costs a fit of what is below it and one of what is above it
+for every class that samples are taken for: further down there is little left to share, and it costs more than it
+spares."""
+
 COMPARED = 32
 """Samples that are compared, at the most."""
 
@@ -33,10 +38,10 @@ def fit_in_common_where_they_agree(
     """Fit all targets, in common from the highest tensor down where the probes agree.
 
     The probes, the two classes that most samples are taken for, are fitted in full. Then each fitted tensor, from the
-    logits down, is tried: what is common there is fitted, and both probes must agree at the explained tensor to
-    AGREEMENT. Where they do at none, where samples are taken for one class alone, and where targets do not reach the
-    same locations, every target is fitted alone. Costs, beside a fit of the probes,
-    what is below each tensor that is tried.
+    logits down, is tried, up to TRIES of them: what is common there is fitted, and both probes must agree at the
+    explained tensor to AGREEMENT. Where they do at none, where samples are taken for one class alone, and where targets
+    do not reach the same locations, every target is fitted alone. Costs, beside a fit of the probes, what is below each
+    tensor that is tried, and what is above it for every class that samples are taken for.
     """
     apart = replace(task, options=replace(task.options, common=None))
     first = cut_at(apart, targets, start, checkpoints)
@@ -44,7 +49,7 @@ def fit_in_common_where_they_agree(
     fitted = None
     if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.references})) is None:
         fitted = Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes))
-    for step in apart.plan.fitted if fitted is not None else ():
+    for step in apart.plan.fitted[:TRIES] if fitted is not None else ():
         plan = with_common(apart.plan, step.tensor)
         trial = replace(task, plan=plan, options=replace(task.options, common=step.tensor))
         cut = replace(first, task=trial)

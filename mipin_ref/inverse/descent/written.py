@@ -57,8 +57,10 @@ class Written:
         view = document.constant("two", np.array([2, -1, *step.shape], np.int64))
         made = document.append("Reshape", [made, view], document.fresh(f"back/{name}/two"))
         if intercepts:
-            both = [np.stack([_placed(step, one), np.zeros_like(_placed(step, one))]) for one in intercepts]
-            added = self._choose(f"back/{name}/intercept", both)
+            placed = _each(lambda one: _placed(step, one)[None], intercepts)
+            own = self._choose(f"back/{name}/intercept", placed)
+            none = document.weight(f"back/{name}/no intercept", np.zeros_like(placed[0]))
+            added = document.append("Concat", [own, none], document.fresh(f"back/{name}/intercepts"), axis=0)
             made = document.append("Add", [made, added], document.fresh(f"back/{name}/shifted"))
         if step.mask:
             made = document.append("Mul", [made, self._mask(step)], document.fresh(f"back/{name}/masked"))
@@ -72,7 +74,7 @@ class Written:
 
     def _branch(self, step: Step, number: int, branch: Branch, signals: Mapping[str, str]) -> str:
         document = self._document
-        blocks = alike([one[step.tensor].blocks[number] for one in self._weights]) if step.fitted else []
+        blocks = [one[step.tensor].blocks[number] for one in self._weights] if step.fitted else []
         prefix = f"back/{step.tensor}/{number}"
         pulled = [
             self._through(layer, branch.slot, signals, f"{prefix}.{i}", blocks) for i, layer in enumerate(branch.layers)
@@ -80,7 +82,7 @@ class Written:
         made = pulled[0] if len(pulled) == 1 else document.append("Sum", pulled, document.fresh(f"{prefix}/together"))
         if not step.fitted or isinstance(branch.layer, Shared):
             return made
-        shares = self._choose(f"{prefix}/weights", [_placed(step, block) for block in blocks])
+        shares = self._choose(f"{prefix}/weights", _each(lambda block: _placed(step, block), blocks))
         return document.append("Mul", [made, shares], document.fresh(f"{prefix}/weighted"))
 
     def _through(
@@ -89,8 +91,7 @@ class Written:
         """The signals [2n, *in_shapes[slot]] of a layer, before weights that are not shared."""
 
         def block(form: Callable[[HostArray], HostArray]) -> str:
-            formed = {id(one): form(one) for one in blocks}
-            return self._choose(f"{prefix}/block", [formed[id(one)] for one in blocks])
+            return self._choose(f"{prefix}/block", _each(form, blocks))
 
         def state() -> str:
             return self._state(as_kind(layer, Stateful), slot, writer)
@@ -119,10 +120,10 @@ class Written:
         return self._masks[key]
 
 
-def alike(arrays: Sequence[HostArray]) -> list[HostArray]:
-    """The arrays, the first in place of those that equal it."""
-    first = arrays[0]
-    return [first if one is first or np.array_equal(one, first) else one for one in arrays]
+def _each(form: Callable[[HostArray], HostArray], arrays: Sequence[HostArray]) -> list[HostArray]:
+    """A form of each array; of one that is there for many targets once, so that it is still one."""
+    made: dict[int, HostArray] = {}
+    return [made[id(one)] if id(one) in made else made.setdefault(id(one), form(one)) for one in arrays]
 
 
 def _placed(step: Step, values: HostArray) -> HostArray:

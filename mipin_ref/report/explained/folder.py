@@ -177,16 +177,16 @@ class ExplainedFolder:
         return self._spool
 
     def _add(self, sample: ShownSample) -> None:
-        scale = self._kind.scale(sample)
+        scale, own = self._kind.scale(sample), sample.asked
         name = file_name(self._rows.count, sample.name, self._kind.suffix)
         marks = {"Software": mark_of(self._token)}
         with written_whole(self.path / name, clear=False) as file:
-            file.write(self._kind.file(sample, self._told, scale, marks))
+            file.write(self._kind.file(own, self._told, self._kind.scale(own), marks))
         self._files.append(self.path / name)
         drawn = self._kind.row(sample, scale) if self._rows.room else None
         self._rows.add(sample, name, self._kind.scale_told(scale), drawn)
         self._names.append(sample.name)
-        self._class_names.append([one.name for one in sample.classes])
+        self._class_names.append([one.name for one in own.classes])
 
     def _write(self, notice: str, complete: bool) -> None:
         self._write_page(notice)

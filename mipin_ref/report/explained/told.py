@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -34,13 +34,20 @@ class ShownClass:
 class ShownSample:
     """name: of its file, say, of any script and not unique; value: as people see it: of images the part that the maps
     cover, [H, W, C] uint8; else the numbers, of signals [T] or [channels, T], of table rows [F], of tokens any;
-    classes: the first is the one explained first; tokens: [T] as text, for the kind "tokens".
+    classes: the first is the one explained first; tokens: [T] as text, for the kind "tokens"; count: of so many of the
+    classes, those asked for, picture and names in the arrays are, None for all.
     """
 
     name: str
     value: Array
     classes: Sequence[ShownClass]
     tokens: Sequence[str] | None = None
+    count: int | None = None
+
+    @property
+    def asked(self) -> ShownSample:
+        """The sample with the classes asked for alone."""
+        return replace(self, classes=self.classes[: self.count])
 
 
 @dataclass(frozen=True)

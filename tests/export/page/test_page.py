@@ -122,7 +122,7 @@ def test_what_export_refuses_before_it_writes(tmp_path: Path) -> None:
 def test_an_explainer_that_browsers_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render_module, "LARGEST", 1_000_000)
     assert page_of(bytes(1_000_000), told())
-    with pytest.raises(mr.InvalidData, match="more than browsers hold, 1 MB; store weights in half precision"):
+    with pytest.raises(mr.InvalidData, match="more than browsers hold, 1 MB; store inverses in half precision"):
         page_of(bytes(1_000_001), told())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.inverse.common import auto
 from mipin_ref.inverse.common.auto import AGREEMENT, correlations
 from tests.inverse.test_bad_input import X, small
 from tests.networks import sample_inputs, to_onnx
@@ -65,6 +66,18 @@ def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
     named = mr.fit(net, x, "all", common=told.tensor, ridge=300.0)
     for target, inv in invs.items():
         np.testing.assert_array_equal(inv.attribute(x).attribution, named[target].attribute(x).attribution)
+
+
+def test_it_is_looked_for_near_the_logits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two heads the second tensor is not yet common: where no more are tried, each class is fitted alone."""
+    net, x = convolutions(2)
+    monkeypatch.setattr(auto, "TRIES", 2)
+    invs = mr.fit(net, x, [0, 1], common="auto", ridge=300.0)
+    for target, inv in invs.items():
+        assert inv.report.common is None
+        alone = mr.fit(net, x, target, ridge=300.0).attribute(x).attribution
+        # Fitted together and alone: sums in another order.
+        np.testing.assert_allclose(inv.attribute(x).attribution, alone, rtol=0, atol=1e-10 * np.abs(alone).max())
 
 
 def test_it_is_written_into_the_file(tmp_path: Path) -> None:
