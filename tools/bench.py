@@ -27,6 +27,7 @@ COMMANDS = {
     "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
     "explainer": "an exported explainer against the forward pass of its network, both in onnxruntime",
+    "thousand": "all classes of a classifier at its last map in one explainer, and its page",
     "methods": "other attribution methods against torch's forward and backward",
     "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",

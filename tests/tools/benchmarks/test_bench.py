@@ -40,6 +40,7 @@ TINY = {
     "fit": ("--samples", "20"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
     "explainer": ("--networks", "mnist_mlp", "--samples", "20", "--batches", "2", "--repeats", "2"),
+    "thousand": (),
     "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
     "commands": ("--repeats", "1", "--compared", "2", "--methods", "grad-cam,gradient", "--preset", "unit"),
     "growth": (*("--samples", "8", "16", "--channels", "2", "--depth", "1"), "--base", "8", "2", "1", "--repeats", "1"),
@@ -226,6 +227,16 @@ def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_thousand(capsys: pytest.CaptureFixture[str]) -> None:
+    printed, (table,) = run(capsys, "thousand")
+    (row,) = table[1:]
+    assert row[0] == "15"
+    # The runtime alone has 4.7 MB.
+    assert 1 < float(row[3].removesuffix(" MB")) < 4.7 < float(row[4].removesuffix(" MB")) < 9
+    assert 0 < float(row[5]) < 0.05
+    assert "correlation" in printed
+
+
 def test_explainer(capsys: pytest.CaptureFixture[str]) -> None:
     printed, (table,) = run(capsys, "explainer")
     assert "one thread" in printed

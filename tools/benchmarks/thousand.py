@@ -1,0 +1,66 @@
+"""All classes of a classifier at its last map in one explainer, with its page: time, size, agreement.
+
+The inverses are fitted on crops, flips and mosaics of photographs, as `mipin explain` makes them, and stored in half
+precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import mipin_ref as mr
+from benchmarks.data import model_path
+from benchmarks.tables import markdown
+from mipin_ref.data import Preprocessing
+from mipin_ref.explain.cache import Cache
+from mipin_ref.explain.calibration import calibration_from
+from mipin_ref.explain.chosen import choose
+from mipin_ref.explain.inputs import Inputs
+from mipin_ref.export.export import Exported
+from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.progress import progress_bar
+
+NETWORK = "clutter_vgg"
+SHOWN = 12
+"""Photographs that the page begins with, and that the file is compared on."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, help=f"ONNX file of a classifier of photographs (default: {NETWORK})")
+    parser.add_argument("--images", type=Path, help="a folder of photographs (default: the network's calibration set)")
+    parser.add_argument("-o", "--out", type=Path, help="where the explainer, .onnx, is kept")
+    parser.add_argument("--html", type=Path, help="where its page is kept")
+    parser.add_argument("--class-names", type=Path, help="a JSON list or object by index, or a name a line")
+
+
+def run(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out = options.out or Path(folder) / "thousand.onnx"
+        page = options.html or Path(folder) / "thousand.html"
+        made, seconds, count = _made(options, out, page)
+        sizes = [f"{size / 1e6:.1f} MB" for size in (made.bytes, page.stat().st_size)]
+        row = [f"{count:,}", *(f"{one:.1f} s" for one in seconds), *sizes, f"{made.exact.error:.1e}"]
+        print(markdown(["classes", "fit, processor", "export", "file", "page", "largest error"], [row]))
+        print(f"\n{made.exact}")
+
+
+def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported, tuple[float, float], int]:
+    model = options.model or model_path(NETWORK)
+    net = mr.load(model)
+    inputs = Inputs.of(net, options.images or model_path(NETWORK).with_name("calibration.npz"))
+    with progress_bar(True) as begin:
+        chosen = choose(net, inputs, None, None, model, Cache(None), begin)
+    known = chosen.preprocessing or Preprocessing()
+    data = inputs.open(known)
+    samples = calibration_from(inputs, known, range(len(data)))
+    print(f"{chosen.line}\n{samples.line}")
+    start = time.process_time()
+    inverses = mr.fit(net, samples.build(), "all", at=next(iter(feature_maps(net))), dtype="float32", progress=True)
+    fitted = time.process_time()
+    check = data[: min(len(data), SHOWN)]
+    names = None if options.class_names is None else str(options.class_names)
+    made = mr.export(inverses, out, preprocess=known, half=True, check=check, class_names=names, html=page)
+    return made, (fitted - start, time.process_time() - fitted), len(inverses)
