@@ -230,7 +230,9 @@ def _add_explain(commands: Any) -> None:
         metavar="C",
         help="predicted (default), a class by index or name, several for every image as 3,7, or indices as 5:1000",
     )
-    explain.add_argument("--top", type=positive, default=1, metavar="K", help="the K highest classes of each image")
+    explain.add_argument(
+        "--top", type=positive, default=1, metavar="K", help="the K highest classes of each image, not the first alone"
+    )
     explain.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
     how = explain.add_mutually_exclusive_group()
     how.add_argument(

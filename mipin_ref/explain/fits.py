@@ -24,16 +24,13 @@ from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import Plan, plan_for
-from mipin_ref.panel.many import NEAR, common_of_many
+from mipin_ref.panel.many import common_of_many
 
 FORWARDS = 3
 """What a fit takes a fitted tensor, sample and class, in runs of the network forward: measured 2.4 to 3.7 of VGG16 and
 EfficientNet-Lite0 fitted down to the pixels."""
 SHARED_FITS = 25
 """What looking for a tensor that classes share takes, in fits of a class (`mipin_ref.panel.many`)."""
-OWN = 2
-"""Fitted tensors nearest to the logits that every class keeps to itself where sharing is proposed: maps of
-EfficientNet-Lite0 then correlate to .987 with those of each class's own inverses."""
 
 
 class Inverses(Mapping[int, Inverse]):
@@ -209,11 +206,6 @@ class Fits:
     def common(self, classes: Sequence[int]) -> str | None:
         """The option `common` of the fit of these classes: what the user says, else what is cheaper."""
         return common_of_many(self.net, classes, {**self.given, "at": self._end, "dtype": self.run["dtype"]})
-
-    def shareable(self, classes: Sequence[int]) -> str | None:
-        """A tensor from which down several classes can share their inverses; None where it would spare little."""
-        fitted = self.plan(classes[0]).fitted
-        return fitted[OWN].tensor if len(classes) > 1 and self.common(classes) is None and len(fitted) > NEAR else None
 
     def _fitted(self, classes: Sequence[int], common: str | None) -> Mapping[Any, Inverse]:
         backend = get_backend(self.run["backend"], self.run["dtype"])

@@ -206,9 +206,6 @@ def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], read: Read, tel
     seconds = fits.seconds(classes, forward)
     if seconds >= LONG:
         less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
-        if (tensor := fits.shareable(classes)) is not None:
-            one = fits.seconds(classes[:1], forward)
-            less += f", with option 'common' {tensor!r} (one inverse for all classes from there down) {_told_time(one)}"
         tell(
             f"fitting {len(fits.plan(classes[0]).fitted)} tensors of {len(classes)} classes on {fits.made.count} "
             f"samples takes about {_told_time(seconds)}{less}"

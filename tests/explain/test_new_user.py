@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 import mipin_ref as mr
 from mipin_ref.cli import main
+from mipin_ref.explain import alternatives
 from tests.explain.photographs import CLASSES, SIDE, photographs, trained_on
 from tests.graph.sketch import Sketch
 
@@ -158,6 +159,13 @@ def test_the_page_switches_among_the_five_highest_classes(here: Path) -> None:
         a, b = (np.asarray(Image.open(Path(folder, path.name)), np.int16) for folder in ("alone", "one"))
         # As far as the pictures, above the captions, in which classes have no names here.
         assert np.abs(a - b)[:200].max() <= 1
+
+
+def test_of_many_classes_the_page_shows_the_predicted_ones_alone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight classes here, of twelve images."""
+    for most, others in ((8, 4), (7, 0)):
+        monkeypatch.setattr(alternatives, "CLASSES", most)
+        assert len(mr.explain("net.onnx", "photos", preprocess="imagenet", progress=False).others) == others
 
 
 def test_targets(here: Path) -> None:
