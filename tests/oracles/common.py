@@ -46,7 +46,8 @@ def in_common(
 ) -> dict[int, OracleResult]:
     """The inverses of several targets, from tensor `common` down one for all, fitted on samples and applied to them.
 
-    values: [N, ...] of every tensor by name; of more than 16 classes the means are over 16, evenly spread.
+    values: [N, ...] of every tensor by name; the means are over the classes whose output is not the same
+    for all samples, of more than 16 over 16 that are evenly spread.
     """
     ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
     network_input, (kept, copies) = input_name(ops), without_copies(ops)
@@ -56,8 +57,9 @@ def in_common(
     axes = channel_axes(kept, tensor_shapes(kept, exact[network_input].shape[1:]))
     samples = Samples(exact, all_switches(ops, exact), axes)
     kept = without_parts(kept, samples.shapes)
-    outputs = exact[output].shape[1]
-    counted = sorted({round(i * (outputs - 1) / max(1, min(16, outputs) - 1)) for i in range(min(16, outputs))})
+    varied = [c for c, one in enumerate(exact[output].T) if np.ptp(one) > 1e-5 * np.max(np.abs(one))]
+    most = min(16, len(varied))
+    counted = sorted({varied[round(i * (len(varied) - 1) / max(1, most - 1))] for i in range(most)})
     classes = sorted({*targets, *counted})
     flags = alive(kept, samples.shapes, classes[0])
     between = tensors_between(kept, explained, output) & set(flags)

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.inverse.common.fitted import Checkpoints, InCommon, Start, cut_at, unlike
-from mipin_ref.inverse.common.predicted import Predicted, predictions
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.task import FitTask
@@ -45,7 +44,7 @@ def fit_in_common_where_they_agree(
     """
     apart = replace(task, options=replace(task.options, common=None))
     first = cut_at(apart, targets, start, checkpoints)
-    probes = _probes(predictions(task, start("which classes the samples are taken for", len(task.data))))
+    probes = _probes(first.outcomes.predicted)
     fitted = None
     if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.references})) is None:
         fitted = Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes))
@@ -71,7 +70,7 @@ def _check_room(task: FitTask, targets: Sequence[int]) -> None:
         check_room(weight_bytes(task.plan, len(targets)), task.net, task.memory)
 
 
-def _probes(predicted: Predicted) -> list[int]:
+def _probes(predicted: npt.NDArray[np.int64]) -> list[int]:
     """The classes that most samples are taken for, of equal ones the first."""
     classes, counts = np.unique(predicted, return_counts=True)
     return sorted(int(one) for one in classes[np.argsort(-counts, kind="stable")][:PROBES])

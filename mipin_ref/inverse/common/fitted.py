@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mipin_ref.data import Calibration
 from mipin_ref.errors import InvalidData
+from mipin_ref.inverse.common.outcomes import Outcomes, outcomes
 from mipin_ref.inverse.common.recorded import Recorded, check_varied, record_all, recorded_bytes
 from mipin_ref.inverse.common.reference import mean_signals, references
 from mipin_ref.inverse.descent.weights import Weights
@@ -31,12 +32,13 @@ Checkpoints = Callable[[FitTask, Sequence[int]], Checkpoint | None]
 class Cut:
     """A fit cut at its plan's common tensor.
 
-    asked: the targets. The common part is fitted on `references`, whichever targets are asked for: they too are fitted
-    above it, and it is the same for every choice of targets.
+    asked: the targets; outcomes: of the samples. The common part is fitted on `references`, whichever targets are asked
+    for: they too are fitted above it, and it is the same for every choice of targets.
     """
 
     task: FitTask
     asked: Sequence[int]
+    outcomes: Outcomes
     references: Sequence[int]
     start: Start
     checkpoints: Checkpoints
@@ -114,8 +116,9 @@ class InCommon:
 
 
 def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Cut:
-    """The cut of a task."""
-    return Cut(task, asked, references(task.net, asked), start, checkpoints)
+    """The cut of a task, for which its data are taken through the network once."""
+    told = outcomes(task, start("what the samples are taken for", len(task.data)))
+    return Cut(task, asked, told, references(task.net, asked, told.varied), start, checkpoints)
 
 
 def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> InCommon:

@@ -17,6 +17,7 @@ import numpy as np
 from mipin_ref.data import Seen
 from mipin_ref.errors import InvalidData, PrecisionWarning
 from mipin_ref.graph.forward import Recorder, record_bytes
+from mipin_ref.inverse.common.outcomes import varies
 from mipin_ref.inverse.common.reference import batch_size_of
 from mipin_ref.inverse.descent.batch import asked, needs, recorded
 from mipin_ref.inverse.passes.fitter import FittedTarget, Fitter, RoundedTooMuch
@@ -120,10 +121,9 @@ def check_varied(known: Recorded, targets: Sequence[int]) -> None:
     logits = known.arrays["value", known.task.plan.logits]
     logits = logits.reshape(len(logits), -1)
     low, high = logits.min(axis=0), logits.max(axis=0)
-    # Equal inputs reach equal logits up to the rounding of the forward pass.
-    rounding = 16 * float(np.finfo(known.task.net.dtype).eps) * np.maximum(np.abs(low), np.abs(high))
+    varied = varies(low, high, known.task.net.dtype)
     for target in targets:
-        if not high[target] - low[target] > rounding[target]:
+        if not varied[target]:
             raise InvalidData(
                 f"logit {target} is {high[target]:.6g} for every calibration sample: there is nothing to invert"
             )

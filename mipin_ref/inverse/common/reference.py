@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.graph.forward import Recorder, record_bytes
 from mipin_ref.graph.network import Network
@@ -31,18 +32,22 @@ REFERENCES = 16
 """Classes whose signals a common inverse is fitted on, at the most: four do nearly as well as 24."""
 
 
-def references(net: Network, asked: Sequence[int]) -> list[int]:
+def references(net: Network, asked: Sequence[int], varied: npt.NDArray[np.bool_]) -> list[int]:
     """The classes that a common inverse is fitted on: all, or some spread evenly over them.
+
+    varied: whose logit is not the same for all samples [classes]; of the others nothing is learnt, and their sums have
+    a condition that single precision does not bear.
 
     Which targets are asked for has no part in it, but where classes do not reach the same locations: then some of the
     asked ones serve.
     """
-    some, trace = _spread(range(net.classes)), living(net)
+    some, trace = _spread(np.flatnonzero(varied)), living(net)
     wanted = trace.signature(asked[0])
-    return some if all(trace.signature(one) == wanted for one in some) else _spread(sorted(asked))
+    alike = some and all(trace.signature(one) == wanted for one in some)
+    return some if alike else _spread(sorted(asked))
 
 
-def _spread(classes: Sequence[int]) -> list[int]:
+def _spread(classes: Sequence[int] | npt.NDArray[np.int64]) -> list[int]:
     """At most REFERENCES of them, the first and the last among them."""
     places = np.linspace(0, len(classes) - 1, min(REFERENCES, len(classes)))
     return [int(classes[int(place)]) for place in places.round()]

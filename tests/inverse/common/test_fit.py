@@ -137,6 +137,25 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch
                 np.testing.assert_array_equal(a, b)
 
 
+def test_a_class_that_tells_nothing_has_no_part_in_it() -> None:
+    """Its logit is a constant, which single precision would not bear (warnings are errors)."""
+    rng = np.random.default_rng(3)
+    last, bias = rng.standard_normal((4, 4)), np.zeros(4)
+    last[:, 2], bias[2] = 0, -30
+    ops: list[Op] = [
+        Conv(("input",), "stem", rng.standard_normal((4, 2, 3, 3)) / 3),
+        Activation(("stem",), "relu", "Relu"),
+        GlobalAveragePool(("relu",), "mean"),
+        Reshape(("mean",), "flat", (4,)),
+        Dense(("flat",), "scores", last, bias),
+    ]
+    net, x = mr.load(to_onnx(ops, (2, 8, 8))), rng.standard_normal((200, 2, 8, 8)).astype(np.float32)
+    invs = mr.fit(net, x, [0, 1], common="input", ridge=1.0, dtype="float32")
+    assert invs[0].options.dtype == "float32"
+    assert invs[0].report.common is not None
+    assert invs[0].report.common.classes == 3
+
+
 def test_single_precision_that_is_not_enough_is_told_once() -> None:
     """Both parts are then made in float64."""
     rng = np.random.default_rng(0)
