@@ -133,7 +133,8 @@ class Unknown:
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused;
+    names: of all tensors of the file; read: those that a node reads or that are the output; repeated: constants of
+    which each sample has its own copy, the axis of the batch of length one (see repeated.py); behind: tensors of unknown shape because a node before them was refused;
     sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
     those that make one row of it; spent: what the model has asked for up to here; makers: of tensors; spelled: what
     tensors are of one that may be normalised (see spelled_norms); absorbed: tensors whose nodes are told as part of
@@ -153,6 +154,8 @@ class Draft:
     layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     behind: dict[str, Unknown] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
+    repeated: dict[str, HostArray] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
     makers: dict[str, Node] = field(default_factory=dict)
     spelled: dict[str, Any] = field(default_factory=dict)

@@ -23,11 +23,13 @@ from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
+from mipin_ref.graph.ops.recurrent import STATEFUL
 from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
 from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
+from mipin_ref.graph.repeated import repeated
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
@@ -135,6 +137,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     nodes = gathered([standardised(node) for node in nodes], [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
     draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
+    draft.read = frozenset([output, *(name for node in nodes for name in read_by(node.proto))])
     draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)
     for name, one in bound.given.items():
         if one.axis is not None:
@@ -193,6 +196,11 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
+    if repeated(node, draft):
+        return
+    for name in draft.repeated.keys() & {*unknown} if node.op not in STATEFUL else ():
+        raise Refused(f"input {name!r} holds a copy of a constant for each sample of the batch")
+    unknown = [name for name in unknown if name not in draft.repeated]
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return
