@@ -36,7 +36,8 @@ def recurrent(node: Node, draft: Draft) -> None:
     if bias.shape != (directions, 2 * blocks * size):
         raise Refused(f"its bias of shape {bias.shape} does not fit {directions} directions of {size} units")
     of_input, of_past = (part.reshape(directions, blocks, size) for part in np.split(bias, 2, axis=1))
-    # The candidate is the last gate but of ONNX's GRU and LSTM alike: "zrh" and "iofc".
+    # ONNX has the candidate last: "iofc" and "zrh". Sums in double precision: gates are made so.
+    summed = of_input.astype(np.float64) + of_past
     given = weight.reshape(directions, blocks, size, features)
     width = directions * size
     named = replace(node, outputs=tuple(filter(None, node.outputs)))
@@ -72,7 +73,7 @@ def recurrent(node: Node, draft: Draft) -> None:
         "out_shape": (steps + last, width),
         "weight": np.ascontiguousarray(given[:, :-1]),
         "recurrence": recurrence.reshape(directions, blocks, size, size),
-        "bias": np.concatenate([of_input[:, :-1] + of_past[:, :-1], of_past[:, -1:]], axis=1),
+        "bias": np.concatenate([summed[:, :-1], of_past[:, -1:]], axis=1),
         "reverse": reverse,
         "computed": tuple(computed),
         **constant,
