@@ -7,6 +7,7 @@ import numpy as np
 from mipin_ref.graph.draft import BATCH, Draft, of_batch
 from mipin_ref.graph.fold import fold
 from mipin_ref.graph.node import Node
+from mipin_ref.layers import HostArray
 
 COPYING = {"ConstantOfShape": 0, "Expand": 1}
 """Operators that copy a constant to a shape, and which of their inputs that is."""
@@ -30,7 +31,7 @@ def repeated(node: Node, draft: Draft) -> bool:
         if shape[axis] != BATCH or not alike:
             return False
         one = np.array([1 if i == axis else d for i, d in enumerate(shape)], np.int64)
-        known = [one] if node.op == "ConstantOfShape" else [given, one]
+        known: list[HostArray | None] = [one] if node.op == "ConstantOfShape" else [given, one]
         draft.repeated.update(zip(node.outputs, fold(node, known, draft.opset, draft.spent), strict=True))
         return True
     if node.op in KEEPING and node.inputs and node.inputs[0] in draft.repeated:

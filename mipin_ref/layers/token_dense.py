@@ -84,7 +84,7 @@ class TokenDense(Located, KeepsAxes):
         return f"axis {self.axis}, at {self.locations} locations"
 
     def details(self) -> dict[str, Any]:
-        return {"axis": self.axis}
+        return {"axis": self.axis} | ({"inner": True} if self.inner else {})
 
     def emit(self, writer: Writer) -> None:
         last = len(self.in_shape)

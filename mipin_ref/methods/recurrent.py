@@ -80,9 +80,7 @@ def of_gru(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: Ar
 def _weights(backend: Backend, layer: Recurrent, direction: int) -> Weights:
     xp, size, count = backend.xp, layer.size, layer.gates * layer.size
     own = xp.reshape(backend.put(layer.recurrence)[direction, ...], (-1, size))
-    return Weights(
-        xp.reshape(backend.put(layer.weight)[direction, ...], (count, -1)), own[:count, :], own[count:, :]
-    )
+    return Weights(xp.reshape(backend.put(layer.weight)[direction, ...], (count, -1)), own[:count, :], own[count:, :])
 
 
 class ThroughTime:

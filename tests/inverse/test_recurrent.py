@@ -163,7 +163,7 @@ def test_the_file_by_hand_is_read_as_the_ops_say(name: str) -> None:
 
 
 def test_an_input_of_zeros_is_no_mask_inside() -> None:
-    """Without a bias what the candidate takes of a step of zeros is zero; the candidate, made of the past too, is not."""
+    """Without a bias what the candidate takes of a step of zeros is zero; the candidate itself is not."""
     network = RECURRENT["lstm without bias"](0)
     net, x = mr.load(to_onnx(network.ops, network.input_shape)), samples(COUNT, 0)
     x[:, 1] = 0

@@ -70,7 +70,7 @@ FACTS = [
 
 @cache
 def graph(which: int | str) -> Network:
-    """A random network of a seed, from 60 on with kinds that change the grid, or one of GATED, RECURRENT or NORMED by its name."""
+    """A random network of a seed, from 60 on with kinds that change the grid, or one of these by its name."""
     if which in GATED:
         return GATED[str(which)](0)
     if which in RECURRENT:

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from tests.oracles.recurrent_torch import recurrent
 from tests.oracles.spec import (
     GRU,
-    LSTM,
     LRN,
+    LSTM,
     Activation,
     Add,
     Array,

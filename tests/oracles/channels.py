@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tests.oracles.spec import (
     GRU,
-    LSTM,
     LRN,
+    LSTM,
     Activation,
     Add,
     AveragePool,

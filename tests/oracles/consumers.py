@@ -48,10 +48,7 @@ def consumers_of(ops: Sequence[Op], name: str) -> list[Consumer]:
     their signals are one signal of the tensor. Where two boxes overlap each Slice is a consumer of its own.
     """
     readers = [
-        (op, slot)
-        for op in ops
-        for slot, read in enumerate(op.inputs)
-        if read == name and not is_state(op, slot)
+        (op, slot) for op in ops for slot, read in enumerate(op.inputs) if read == name and not is_state(op, slot)
     ]
     slices = tuple(op for op, _ in readers if isinstance(op, Slice | Gather))
     together = all(disjoint(first, second) for first, second in itertools.combinations(slices, 2))

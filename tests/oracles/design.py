@@ -139,8 +139,8 @@ def pull_back(
 ) -> Array:
     """The signal [N, *output] of a pass-through op, as seen at its input number `slot`: [N, *shapes[slot]].
 
-    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool; values: see `read_back`, of an Extremum, an LSTM
-    or a GRU.
+    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool; values: see `read_back`, of an Extremum, an
+    LSTM or a GRU.
     """
     match op:
         case Activation() | LRN() | Written() | Part():

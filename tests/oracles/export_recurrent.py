@@ -6,18 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 
 from tests.oracles.spec import GRU, LSTM
 
-Stored = Callable[[str, npt.ArrayLike], str]
+Stored = Callable[[str, Any], str]
 
 
 def recurrent_nodes(op: LSTM | GRU, steps: int, constant: Stored, weight: Stored) -> list[onnx.NodeProto]:
-    """The tensor `base:steps` of an op is not in files; what is read of it, `base.rows`, `base.last` and `base.cell`, is
-    made of Y, Y_h and Y_c. steps: of the sequence.
+    """The tensor `base:steps` of an op is not in files; what is read of it, `base.rows`, `base.last` and `base.cell`,
+    is made of Y, Y_h and Y_c. steps: of the sequence.
     """
     base, kind = op.output.removesuffix(":steps"), type(op).__name__
     directions, size = len(op.reverse), op.size
@@ -49,7 +48,7 @@ def recurrent_nodes(op: LSTM | GRU, steps: int, constant: Stored, weight: Stored
     while not given[-1]:
         del given[-1]
     direction = "bidirectional" if directions > 1 else "reverse" if op.reverse[0] else "forward"
-    more = {"linear_before_reset": int(op.reset_behind)} if isinstance(op, GRU) else {}
+    more: dict[str, Any] = {"linear_before_reset": int(op.reset_behind)} if isinstance(op, GRU) else {}
     outputs = [base, f"{base}_h", *([f"{base}_c"] if isinstance(op, LSTM) else [])]
     nodes.append(helper.make_node(kind, given, outputs, name=base, hidden_size=size, direction=direction, **more))
     turned = node("Transpose", f"{base}.turned", base, perm=(2, 0, 1, 3))

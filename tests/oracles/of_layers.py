@@ -74,7 +74,7 @@ def _norm(layer: Any) -> Op:
 
 def _recurrent(layer: Any) -> Op:
     """As ONNX has the weights; those of the candidate and the sequence are in the layer before."""
-    directions, gates, size, features = layer.weight.shape
+    directions, _, size, features = layer.weight.shape
     none = np.zeros((directions, 1, size, features))
     weight = np.concatenate([layer.weight, none], axis=1).reshape(directions, -1, features)
     bias = layer.bias.reshape(directions, -1)

@@ -35,7 +35,7 @@ def past(op: Op, direction: int, before: Array) -> Array:
 def initial(op: Op, values: Sequence[Array], name: str, n: int, direction: int) -> Array:
     """The state [H] before the first step; values: of the inputs [N, ...]."""
     if name in op.computed:
-        return values[2 + op.computed.index(name)][n, direction]
+        return np.asarray(values[2 + op.computed.index(name)][n, direction])
     return np.asarray((op.hidden if name == "hidden" else op.cell)[direction])
 
 

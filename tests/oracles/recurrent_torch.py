@@ -40,9 +40,7 @@ def recurrent(op: LSTM | GRU, xs: Sequence[Tensor], held: bool = False) -> Tenso
         made: dict[int, Tensor] = {}
         for t in op.order(d, steps):
             here = a[:, t, d * size : (d + 1) * size]
-            gates = [
-                keep(torch.sigmoid(x[:, t] @ w.T + hidden @ r.T + b + c)) for w, r, b, c in weights[:-1]
-            ]
+            gates = [keep(torch.sigmoid(x[:, t] @ w.T + hidden @ r.T + b + c)) for w, r, b, c in weights[:-1]]
             _, r, _, c = weights[-1]
             if isinstance(op, LSTM):
                 candidate = squashed(here + keep(hidden @ r.T + c), held)

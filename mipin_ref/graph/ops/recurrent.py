@@ -92,7 +92,9 @@ def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
     if len(x.shape) != 3 or x.folded or x.axis != 1:
         raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
     if node.input(4):
-        raise Refused("it is given sequence lengths, which are not followed: leave them out where all samples are whole")
+        raise Refused(
+            "it is given sequence lengths, which are not followed: leave them out where all samples are whole"
+        )
     if node.input(7):
         raise Refused("it has peephole weights, which are not followed")
     if "clip" in node.attributes or node.attributes.get("input_forget", 0):
@@ -169,6 +171,4 @@ def _hand_out(label: str, node: Node, draft: Draft, whole: Signal, reverse: Sequ
 
 
 def _apart(draft: Draft, x: Signal, output: str, sample: tuple[int, ...], axis: int) -> None:
-    draft.add(
-        Reshape(name=output, inputs=(x.name,), output=output, in_shapes=(x.sample,), out_shape=sample), axis=axis
-    )
+    draft.add(Reshape(name=output, inputs=(x.name,), output=output, in_shapes=(x.sample,), out_shape=sample), axis=axis)

@@ -47,7 +47,9 @@ def _behind_first(layer: Recurrent, writer: BackWriter, rest: str, direction: in
         # Of as many samples as there are.
         some = cut(writer, cut(writer, writer.value(layer.output), 0, 1, 1), 0, layer.size, FEATURES)
         none = writer.append("Sub", [some, some], "none")
-        first = writer.append("Add", [none, writer.weight("initial", layer.hidden[direction].reshape(1, 1, -1))], "first")
+        first = writer.append(
+            "Add", [none, writer.weight("initial", layer.hidden[direction].reshape(1, 1, -1))], "first"
+        )
     if not rest:
         return first
     return writer.append("Concat", [rest, first] if backwards else [first, rest], "before", axis=1)
@@ -71,7 +73,9 @@ def emit_through_time(layer: Recurrent, writer: BackWriter, signal: str) -> str:
         flow, factor = cut(writer, entered, *place, FEATURES), cut(writer, carry, *place, FEATURES)
         if layer.last:
             cell = cut(writer, cut(writer, signal, steps, steps + 1, 1), *place, FEATURES)
-            flow = writer.append("Add", [flow, _padded(writer, cell, steps - 1, behind=layer.reverse[direction])], "with cell")
+            flow = writer.append(
+                "Add", [flow, _padded(writer, cell, steps - 1, behind=layer.reverse[direction])], "with cell"
+            )
         parts.append(_doubled(layer, writer, flow, factor, direction))
     joined = writer.append("Concat", parts, "directions", axis=FEATURES) if len(parts) > 1 else parts[0]
     return writer.times(joined, layer.emit_leaving(writer, gates), shape)

@@ -37,7 +37,6 @@ class GRU(Recurrent):
     kind = "GRU"
     joint_name = "GRU"
     gates = 2
-    last = False
     reset_behind: bool
 
     def details(self) -> dict[str, Any]:

@@ -46,13 +46,13 @@ class Recurrent(Stateful, KeepsAxes, group=True):
     fires = False
     keeps_zero = False
     gates: ClassVar[int]
-    last: ClassVar[bool] | bool
     weight: HostArray
     recurrence: HostArray
     bias: HostArray
     hidden: HostArray
     reverse: tuple[bool, ...]
     computed: tuple[str, ...] = ()
+    last: bool = False
 
     @property
     def paths(self) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ class Recurrent(Stateful, KeepsAxes, group=True):
 
     @property
     def arrays(self) -> dict[str, HostArray]:
-        return {"weight": self.weight, "recurrence": self.recurrence, "bias": self.bias}
+        return {"weight": self.weight, "recurrence": self.recurrence, "bias": self.bias, "hidden": self.hidden}
 
     @property
     def operations(self) -> float:
@@ -91,7 +91,7 @@ class Recurrent(Stateful, KeepsAxes, group=True):
         return "bidirectional" if len(self.reverse) > 1 else "reverse" if self.reverse[0] else "forward"
 
     def details(self) -> dict[str, Any]:
-        return {"reverse": self.reverse, "computed": self.computed, "hidden": self.hidden.tolist()}
+        return {"reverse": self.reverse, "computed": self.computed}
 
     def part(self, direction: int) -> slice:
         """What one direction takes of the features."""

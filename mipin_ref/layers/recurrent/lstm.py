@@ -33,17 +33,20 @@ class LSTM(Recurrent):
     this order; a: its first input.
 
     S(C_t) = o_t ⊙ S(H_t) + f_{t+1} ⊙ S(C_{t+1}), S(g_t) = i_t ⊙ S(C_t) (method, section 10).
-    cell: [D, H] before the first step; last: whether the output holds the last cell too.
+    cell: [D, H] before the first step.
     """
 
     kind = "LSTM"
     joint_name = "LSTM"
     gates = 3
     cell: HostArray
-    last: bool = False
+
+    @property
+    def arrays(self) -> dict[str, HostArray]:
+        return super().arrays | {"cell": self.cell}
 
     def details(self) -> dict[str, Any]:
-        return super().details() | {"cell": self.cell.tolist(), "last": self.last}
+        return super().details() | {"last": self.last}
 
     def flows(self, gates: Sequence[T]) -> tuple[T | None, T]:
         _, out, forget = gates
