@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.kind import BackWriter, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
-from mipin_ref.layers.recurrent.kind import Recurrent, T
+from mipin_ref.layers.recurrent.kind import Recurrent, T, sigmoid
 
 
 class Renewed(NamedTuple):
@@ -64,9 +64,9 @@ class GRU(Recurrent):
         a, x = inputs[:2]
         before = xp.broadcast_to(self.initial(backend, inputs, "hidden", direction), (x.shape[0], size))
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
-        made = {}
+        given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = self.gates_of(backend, x[:, step, :], before, direction)
+            gates = sigmoid(backend, given[:, step, :] + before @ own)
             update, reset = gates[:, :size], gates[:, size:]
             past = (before if self.reset_behind else reset * before) @ recurrence.T + bias
             total = a[:, step, part] + (reset * past if self.reset_behind else past)

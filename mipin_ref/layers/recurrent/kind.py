@@ -140,17 +140,20 @@ class Recurrent(Stateful, KeepsAxes, group=True):
             before = np.empty((len(y), self.steps, self.size))
             before[:, order[0]] = first
             before[:, order[1:]] = y[:, order[:-1], self.part(direction)]
-            made = self.gates_of(backend, inputs[0], before, direction)
+            made = sigmoid(backend, self.given(backend, inputs[0], direction) + before @ self.own(backend, direction))
             parts.append(np.moveaxis(made.reshape(*made.shape[:2], self.gates, self.size), 2, 1))
         return np.concatenate(parts, axis=-1)
 
-    def gates_of(self, backend: Backend, x: Array, before: Array, direction: int) -> Array:
-        """The gates [n, ..., gates · H] of one direction, of x [n, ..., C] and the hidden state before [n, ..., H]."""
+    def given(self, backend: Backend, x: Array, direction: int) -> Array:
+        """What the gates of one direction take of the sequence x [n, T, C]: W x + b [n, T, gates · H]."""
         xp, count = backend.xp, self.gates * self.size
-        given = xp.reshape(backend.put(self.weight)[direction, ...], (count, -1))
-        own = xp.reshape(backend.put(self.recurrence)[direction, ...], (-1, self.size))[:count, :]
-        moved = xp.reshape(backend.put(self.bias)[direction, ...], (-1,))[:count]
-        return sigmoid(backend, x @ given.T + before @ own.T + moved)
+        weight = xp.reshape(backend.put(self.weight)[direction, ...], (count, -1))
+        return x @ weight.T + xp.reshape(backend.put(self.bias)[direction, ...], (-1,))[:count]
+
+    def own(self, backend: Backend, direction: int) -> Array:
+        """What they take of the hidden state before is multiplied with [H, gates · H]."""
+        whole = backend.xp.reshape(backend.put(self.recurrence)[direction, ...], (-1, self.size))
+        return whole[: self.gates * self.size, :].T
 
     @abstractmethod
     def flows(self, gates: Sequence[T]) -> tuple[T | None, T]:

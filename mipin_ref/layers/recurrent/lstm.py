@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.kind import BackWriter, HostArray, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
-from mipin_ref.layers.recurrent.kind import Recurrent, T
+from mipin_ref.layers.recurrent.kind import Recurrent, T, sigmoid
 
 
 class Remembered(NamedTuple):
@@ -75,9 +75,9 @@ class LSTM(Recurrent):
         before = xp.broadcast_to(self.initial(backend, inputs, "hidden", direction), shape)
         cell = xp.broadcast_to(self.initial(backend, inputs, "cell", direction), shape)
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
-        made = {}
+        given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = self.gates_of(backend, x[:, step, :], before, direction)
+            gates = sigmoid(backend, given[:, step, :] + before @ own)
             into, out, forget = (gates[:, k * size : (k + 1) * size] for k in range(3))
             total = a[:, step, part] + before @ recurrence.T + bias
             candidate = xp.tanh(total)
