@@ -142,7 +142,8 @@ class Draft:
     the batch as they are with their channels first (see rows); steps: how tensors of the file that hold small
     integers count; held: where the file holds the values of tensors of layers as such (see quantised); blurred:
     products of what is quantised by its own range; positive: what is known of the sign of tensors; fusions: the
-    version of onnxruntime's own operators.
+    version of onnxruntime's own operators; alone: whether the file holds a state of one sample, and so runs one at a
+    time.
     """
 
     opset: int
@@ -166,6 +167,7 @@ class Draft:
     blurred: dict[str, Blur] = field(default_factory=dict)
     positive: dict[str, bool] = field(default_factory=dict)
     fusions: int = 1
+    alone: bool = False
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
     maps: dict[str, Signal] = field(default_factory=dict)

@@ -46,7 +46,8 @@ class Drafted:
     layout: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
     in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
     too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
-    tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range.
+    tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range;
+    alone: whether the file runs one sample at a time.
     """
 
     layers: list[Wired]
@@ -63,6 +64,7 @@ class Drafted:
     spent: Spent
     held: Mapping[str, Held]
     blurred: Mapping[str, Blur]
+    alone: bool = False
 
     @property
     def input(self) -> str:
@@ -185,6 +187,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         spent=spent,
         held=draft.held,
         blurred=draft.blurred,
+        alone=draft.alone,
     )
 
 

@@ -129,6 +129,7 @@ def _initial(node: Node, draft: Draft, place: int, directions: int, size: int) -
         raise Refused(f"its initial state {name!r} differs from sample to sample")
     if value.shape[1] not in (1, draft.file_batch):
         raise Refused(f"its initial state {name!r} is for {value.shape[1]} samples")
+    draft.alone = draft.alone or (draft.file_batch is None and name not in draft.repeated)
     return value[:, 0]
 
 
