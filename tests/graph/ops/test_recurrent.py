@@ -98,11 +98,14 @@ def test_states_that_are_made_for_each_sample(kind: str) -> None:
     assert np.all(layer.arrays["hidden"] == 0.25)
 
 
+@pytest.mark.parametrize("batch", ["batch", 1], ids=["of the batch", "of one sample"])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_states_that_are_given_as_an_input(kind: str) -> None:
-    """Bound by `given`, one for all samples; they are state, and change the logits."""
+def test_states_that_are_given_as_an_input(kind: str, batch: int | str) -> None:
+    """Bound by `given`, one for all samples, also where the file says that it is of one and so runs one at a time; state
+    changes the logits.
+    """
     made = model(kind)
-    made.graph.input.append(helper.make_tensor_value_info("h0", TensorProto.FLOAT, [1, "batch", SIZE]))
+    made.graph.input.append(helper.make_tensor_value_info("h0", TensorProto.FLOAT, [1, batch, SIZE]))
     node = next(node for node in made.graph.node if node.op_type == kind)
     node.input.extend([""] * (5 - len(node.input)) + ["h0"])
     x = np.random.default_rng(1).standard_normal((4, STEPS, FEATURES)).astype(np.float32)
