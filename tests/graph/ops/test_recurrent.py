@@ -101,7 +101,7 @@ def test_states_that_are_made_for_each_sample(kind: str) -> None:
 @pytest.mark.parametrize("batch", ["batch", 1], ids=["of the batch", "of one sample"])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_states_that_are_given_as_an_input(kind: str, batch: int | str) -> None:
-    """Bound by `given`, one for all samples, also where the file says that it is of one and so runs one at a time; state
+    """Bound by `given`, one for all samples, also where the file says that it is of one and runs one at a time; state
     changes the logits.
     """
     made = model(kind)
