@@ -23,7 +23,6 @@ from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
-from mipin_ref.graph.ops.recurrent import STATEFUL
 from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
 from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
@@ -198,12 +197,10 @@ class Behind(Exception):
 def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
-    unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
     if repeated(node, draft):
         return
-    for name in draft.repeated.keys() & {*unknown} if node.op not in STATEFUL else ():
-        raise Refused(f"input {name!r} holds a copy of a constant for each sample of the batch")
-    unknown = [name for name in unknown if name not in draft.repeated]
+    known = draft.signals.keys() | draft.constants.keys() | draft.repeated.keys()
+    unknown = [name for name in node.inputs if name and name not in known]
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return

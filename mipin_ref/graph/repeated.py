@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mipin_ref.graph.draft import BATCH, Draft, of_batch
+from mipin_ref.graph.draft import BATCH, Draft, Refused, of_batch
 from mipin_ref.graph.fold import fold
+from mipin_ref.graph.limits import TooLarge
 from mipin_ref.graph.node import Node
 from mipin_ref.layers import HostArray
 
@@ -13,15 +14,34 @@ COPYING = {"ConstantOfShape": 0, "Expand": 1}
 """Operators that copy a constant to a shape, and which of their inputs that is."""
 KEEPING = frozenset({"Slice", "Identity", "Cast", "Split"})
 """Operators that keep each axis in its place; of the batch they cannot cut, where it has length one."""
+STATEFUL = frozenset({"LSTM", "GRU"})
+"""Operators whose initial states may be such."""
 
 
 def repeated(node: Node, draft: Draft) -> bool:
-    """Whether a node makes constants that are copied for every sample; these are kept with one copy."""
+    """Whether a node makes constants that are copied for every sample; these are kept with one copy.
+
+    Refused where it reads such a constant and is no operator that knows what to do with it.
+    """
+    try:
+        if _taken(node, draft):
+            return True
+    except TooLarge as error:
+        raise Refused(str(error), too_large=True) from error
+    for name in node.inputs if node.op not in STATEFUL else ():
+        if name in draft.repeated:
+            raise Refused(f"input {name!r} holds a constant for every sample, as many values as the batch has samples")
+    return False
+
+
+def _taken(node: Node, draft: Draft) -> bool:
     if not node.standard or any(name in draft.signals for name in node.inputs):
         return False
     if node.op in COPYING:
         shape = draft.constants.get(node.input(COPYING[node.op]))
-        if shape is None or sum(of_batch(int(d)) for d in shape) != 1 or node.inputs[0] not in draft.constants:
+        if shape is None or shape.ndim != 1 or shape.dtype.kind not in "iu":
+            return False
+        if sum(of_batch(int(d)) for d in shape) != 1 or node.inputs[0] not in draft.constants:
             return False
         (axis,) = (i for i, d in enumerate(shape) if of_batch(int(d)))
         given = draft.constants[node.inputs[0]]

@@ -15,8 +15,6 @@ from mipin_ref.graph.ops.selections import add_selection
 from mipin_ref.layers import GRU, LSTM, Concat, HostArray, Reshape, TokenDense
 from mipin_ref.layers.kind import Pick
 
-STATEFUL = frozenset({"LSTM", "GRU"})
-"""Operators that take initial states, which may be copied for every sample."""
 REVERSE = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 FUNCTIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
 BLOCKS = {"LSTM": 4, "GRU": 3}
