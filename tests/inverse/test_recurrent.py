@@ -13,6 +13,8 @@ from torch import nn
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
+from mipin_ref.inverse.plan import Plan, make_plan
+from mipin_ref.inverse.plan.describe import describe_inverses
 from tests.backends import backend, on_every_backend
 from tests.inverse.test_graphs import TOLERANCE, assert_close
 from tests.networks import to_onnx
@@ -172,3 +174,17 @@ def test_an_input_of_zeros_is_no_mask_inside() -> None:
     res = inv.attribute(x, at=name)
     assert not np.any(res.value[:, 1])
     assert np.all(res.source[:, 1] != 0)
+
+
+def planned(net: mr.Network) -> Plan:
+    return make_plan(net, at=None, local=True, input_mask=None)
+
+
+def test_the_table_tells_the_inverse_of_what_a_signal_comes_back_to() -> None:
+    """The sequence is state of the LSTM, and explained through the layer before."""
+    network = RECURRENT["lstm, both ways"](0)
+    net = mr.load(to_onnx(network.ops, network.input_shape))
+    told = dict(zip([layer.kind for layer in net.layers], describe_inverses(net, planned(net)), strict=True))
+    assert told["LSTM"] == "gates, step by step"
+    # In: three features; out: two units in each of two directions; and an intercept a feature.
+    assert told["TokenDense"] == "ridge over locations, Eq. 6: 15"
