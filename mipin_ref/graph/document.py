@@ -98,6 +98,10 @@ class Document:
         self._graph.node.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
+    def several(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Append a node of several outputs, '' where one is not asked for."""
+        self._graph.node.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **attributes))
+
     def constant(self, role: str, value: npt.ArrayLike) -> str:
         """Store an array, once where it comes again, in the type that it has."""
         return self._once(role, np.asarray(value, order="C"))
@@ -214,6 +218,9 @@ class _Forward:
     def append(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
         # Names of the network's tensors are looked up, names of this file's own are not the network's.
         self.document.append(operator, [self._known(name) for name in inputs], self._known(output), **attributes)
+
+    def several(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        self.document.several(operator, [self._known(name) for name in inputs], outputs, **attributes)
 
     def node(self, operator: str, *constants: str, **attributes: Any) -> None:
         self.append(operator, [*self.layer.inputs, *constants], self.layer.output, **attributes)

@@ -133,14 +133,17 @@ class Unknown:
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; behind: tensors of unknown shape because a node before them was refused;
-    sparse: weights that the file holds as sparse tensors; selections: the layers that pick values of a tensor; rows:
-    those that make one row of it; spent: what the model has asked for up to here; makers: of tensors; spelled: what
-    tensors are of one that may be normalised (see spelled_norms); absorbed: tensors whose nodes are told as part of
-    another; maps: tensors with rows folded into the batch as they are with their channels first (see rows); steps: how
-    tensors of the file that hold small integers count; held: where the file holds the values of tensors of layers as
-    such (see quantised); blurred: products of what is quantised by its own range; positive: what is known of the sign
-    of tensors; fusions: the version of onnxruntime's own operators.
+    names: of all tensors of the file; read: those that a node reads or that are the output; repeated: constants of
+    which each sample has its own copy, the axis of the batch of length one (see repeated.py); behind: tensors of
+    unknown shape because a node before them was refused; sparse: weights that the file holds as sparse tensors;
+    selections: the layers that pick values of a tensor; rows: those that make one row of it; spent: what the model
+    has asked for up to here; makers: of tensors; spelled: what tensors are of one that may be normalised (see
+    spelled_norms); absorbed: tensors whose nodes are told as part of another; maps: tensors with rows folded into
+    the batch as they are with their channels first (see rows); steps: how tensors of the file that hold small
+    integers count; held: where the file holds the values of tensors of layers as such (see quantised); blurred:
+    products of what is quantised by its own range; positive: what is known of the sign of tensors; fusions: the
+    version of onnxruntime's own operators; alone: whether the file holds a state of one sample, and so runs one at a
+    time.
     """
 
     opset: int
@@ -153,6 +156,8 @@ class Draft:
     layers: list[Wired] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     behind: dict[str, Unknown] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
+    repeated: dict[str, HostArray] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
     makers: dict[str, Node] = field(default_factory=dict)
     spelled: dict[str, Any] = field(default_factory=dict)
@@ -162,6 +167,7 @@ class Draft:
     blurred: dict[str, Blur] = field(default_factory=dict)
     positive: dict[str, bool] = field(default_factory=dict)
     fusions: int = 1
+    alone: bool = False
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
     maps: dict[str, Signal] = field(default_factory=dict)

@@ -97,6 +97,9 @@ class _Writer:
     def append(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
         self._append(operator, inputs, [output], attributes)
 
+    def several(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        self._append(operator, inputs, outputs, attributes)
+
     def node(self, operator: str, *constants: str, **attributes: Any) -> None:
         output = self.layer.output
         outputs = [output, switches_of(output)] if self.switches else [output]

@@ -130,7 +130,7 @@ def _loaded(
         original = opened.path if as_it_is and opened.path is not None else needed
         batch, half = bound.file_batch, half_precision(needed)
         layouts = {**drafted.layouts, drafted.output: drafted.layout}
-        alone = next((one.apart for one in (net.file, net.stem) if one is not None), None)
+        alone = 1 if drafted.alone else next((one.apart for one in (net.file, net.stem) if one is not None), None)
         steps = None if net.file is None else Steps(drafted.held, drafted.blurred, tuple(drafted.layers), bound)
         if net.file is not None:
             # An output held as integers, or made of such, is right to a step.

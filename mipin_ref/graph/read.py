@@ -28,6 +28,7 @@ from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
+from mipin_ref.graph.repeated import repeated
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_softmax
@@ -44,7 +45,8 @@ class Drafted:
     layout: of the output in the file; names: of all tensors of the file; problems: one a node that has no inverse,
     in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
     too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
-    tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range.
+    tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range;
+    alone: whether the file runs one sample at a time.
     """
 
     layers: list[Wired]
@@ -61,6 +63,7 @@ class Drafted:
     spent: Spent
     held: Mapping[str, Held]
     blurred: Mapping[str, Blur]
+    alone: bool = False
 
     @property
     def input(self) -> str:
@@ -135,6 +138,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     nodes = gathered([standardised(node) for node in nodes], [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
     draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
+    draft.read = frozenset([output, *(name for node in nodes for name in read_by(node.proto))])
     draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)
     for name, one in bound.given.items():
         if one.axis is not None:
@@ -182,6 +186,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
         spent=spent,
         held=draft.held,
         blurred=draft.blurred,
+        alone=draft.alone,
     )
 
 
@@ -192,7 +197,10 @@ class Behind(Exception):
 def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
-    unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
+    if repeated(node, draft):
+        return
+    known = draft.signals.keys() | draft.constants.keys() | draft.repeated.keys()
+    unknown = [name for name in node.inputs if name and name not in known]
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return

@@ -14,6 +14,7 @@ from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Sw
 from mipin_ref.layers.max_pool import MaxPool
 from mipin_ref.layers.moves import Pad, Reshape, Slice, Transpose
 from mipin_ref.layers.norm import Divisor, Norm
+from mipin_ref.layers.recurrent import GRU, LSTM, Recurrent
 from mipin_ref.layers.reduce import Reduce
 from mipin_ref.layers.resize import Resize
 from mipin_ref.layers.response_norm import ResponseNorm
@@ -25,11 +26,14 @@ KINDS: tuple[type[Layer], ...] = (
     *(Slice, Pad, Reshape, Transpose, Norm, Reduce, TokenDense),
     *(Gate, Extremum, Negative, Difference),
     *(ConvTranspose, Resize, Gather, Where),
+    *(LSTM, GRU),
 )
 """Every kind of layer."""
 
 __all__ = [
+    "GRU",
     "KINDS",
+    "LSTM",
     "Activation",
     "Add",
     "Affine",
@@ -53,6 +57,7 @@ __all__ = [
     "Norm",
     "Pad",
     "Recording",
+    "Recurrent",
     "Reduce",
     "Reshape",
     "Resize",

@@ -155,6 +155,9 @@ class _Inside:
     def append(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
         self.writer.append(operator, inputs, output, **attributes)
 
+    def several(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        self.writer.several(operator, inputs, outputs, **attributes)
+
     def node(self, operator: str, *constants: str, **attributes: Any) -> None:
         self.append(operator, [*self.inputs, *constants], self.output, **attributes)
 

@@ -28,7 +28,7 @@ ELEMENT, TAP = 64, 32
 """Multiply-adds of a matrix product that take onnxruntime as long as an element that is read or written, and as one
 location under a window of a pool."""
 Inverse = Literal["shared", "own", "passes"]
-Mask = Literal["nonzero", "positive"]
+Mask = Literal["nonzero", "positive", "all"]
 Pick = npt.NDArray[np.int64] | None
 """The entries of an axis that are taken, in their order; None for all of them as they are."""
 Flags = npt.NDArray[np.bool_]

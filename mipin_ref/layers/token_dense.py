@@ -11,7 +11,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import KeepsAxes, Located, Part
-from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Shape, Writer
+from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Mask, Shape, Writer
 from mipin_ref.window import Window
 
 
@@ -20,7 +20,8 @@ class TokenDense(Located, KeepsAxes):
     """x [n, ..., in, ...] -> x · weight [in, out] + bias [out] along one axis, at each location of the others.
 
     Its inverse is that of a Dense with one weight for all locations, whose rows are samples × locations (method,
-    section 10). axis: of the features, counted with the batch.
+    section 10). axis: of the features, counted with the batch; inner: whether its output is part of what an operator
+    computes, and no tensor of the network, which is what has a mask.
     """
 
     kind = "TokenDense"
@@ -43,6 +44,11 @@ class TokenDense(Located, KeepsAxes):
     weight: HostArray
     bias: HostArray
     axis: int
+    inner: bool = False
+
+    @property
+    def mask(self) -> Mask:  # type: ignore[override]
+        return "all" if self.inner else "nonzero"
 
     @property
     def channels(self) -> int:
@@ -78,7 +84,7 @@ class TokenDense(Located, KeepsAxes):
         return f"axis {self.axis}, at {self.locations} locations"
 
     def details(self) -> dict[str, Any]:
-        return {"axis": self.axis}
+        return {"axis": self.axis} | ({"inner": True} if self.inner else {})
 
     def emit(self, writer: Writer) -> None:
         last = len(self.in_shape)

@@ -34,6 +34,10 @@ class Writer(Protocol):
         """Append a node."""
         ...
 
+    def several(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Append a node of several outputs, '' where one is not asked for."""
+        ...
+
     def node(self, operator: str, *constants: str, **attributes: Any) -> None:
         """Append the node that reads all inputs of the layer, then the constants, and makes its output."""
         ...

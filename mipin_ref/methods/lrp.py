@@ -11,6 +11,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.layers import ConvTranspose, Norm, Resize, TokenDense
 from mipin_ref.methods.backward import BackwardMethod
 from mipin_ref.methods.products import FROZEN
+from mipin_ref.methods.recurrent import accumulated
 from mipin_ref.methods.relevance import (
     Normalised,
     RelevanceRule,
@@ -58,6 +59,7 @@ class LrpEpsilon(BackwardMethod):
             Resize: proportional(None, epsilon),
             Norm: Normalised(epsilon),
             **FROZEN,
+            **accumulated(epsilon),
         }
 
 

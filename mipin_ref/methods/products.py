@@ -6,6 +6,7 @@ from mipin_ref.backend import Array
 from mipin_ref.layers import Extremum, Gate, Layer, as_kind
 from mipin_ref.layers.gate import copied
 from mipin_ref.methods.layer_context import LayerContext, Read
+from mipin_ref.methods.recurrent import THROUGH_TIME
 from mipin_ref.methods.rules import GRADIENT, NOTHING, Rules
 
 
@@ -57,7 +58,7 @@ class Winner:
         return signal * xp.astype(won, signal.dtype)
 
 
-DERIVATIVES: Rules = {**GRADIENT, Gate: Factors(), Extremum: Winner()}
+DERIVATIVES: Rules = {**GRADIENT, **THROUGH_TIME, Gate: Factors(), Extremum: Winner()}
 """The gradient of every kind of layer."""
 
 FROZEN: Rules = {Gate: Content(), Extremum: Winner()}

@@ -38,6 +38,7 @@ from tests.networks.gated import GATED
 from tests.networks.geometry_stages import GEOMETRY_STAGES
 from tests.networks.norms import NETWORKS
 from tests.networks.norms import SHAPE as NORMED
+from tests.networks.recurrent import RECURRENT
 from tests.solve.test_conv_gram import DILATED, STRIDED, TOGETHER, Parts, problem_of, random_sample
 
 OPTIONS: list[dict[str, Any]] = [
@@ -81,7 +82,7 @@ def explain(log: Log, dtype: str) -> None:
             # Without a feature map Grad-CAM asks which tensor is meant.
             at = net.input if issubclass(METHODS[method], ActivationMap) and not feature_maps(net) else None
             mr.attribute(net, x, [0, 1, 2], method, at=at, backend=device, dtype=dtype)
-    further = [make(0) for make in GATED.values()]
+    further = [make(0) for make in (GATED | RECURRENT).values()]
     further += [random_graph(seeded(seed), ranks=(2,), stages=GEOMETRY_STAGES) for seed in range(60, 72)]
     further += [Network(tuple(make()), NORMED) for make in NETWORKS.values()]
     for seed, network in enumerate(further):

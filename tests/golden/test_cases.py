@@ -137,6 +137,8 @@ def test_every_rule_of_the_method_has_a_case() -> None:
         "Reduce total True", "Reduce total False", "TokenDense, last axis", "ConvTranspose strides",
         "ConvTranspose groups", "ConvTranspose dilations", "Resize nearest", "Resize linear", "Gather, copies",
         "Gather, in steps", "MaxPool of a whole map", "channels on axis 2", "channels on axis 3", "Add+Norm",
+        "LSTM", "GRU", "LSTM last True", "LSTM last False", "GRU reset_behind True", "GRU reset_behind False",
+        "LSTM reverse [False, True]", "LSTM reverse [True]", "GRU reverse [False]",
         "a target of several indices", "starts behind nodes without an inverse",
     }  # fmt: skip
 
@@ -145,7 +147,11 @@ def _rules_of(layer: dict[str, Any]) -> set[str]:
     """What is particular about a layer of a kind that has several ways."""
     kind, window = layer["kind"], layer.get("window", {})
     rules = {f"{kind} {layer[field]}" for field in ("function", "mode") if kind != "Activation" and field in layer}
-    rules |= {f"{kind} {field} {layer[field]}" for field in ("centred", "total") if field in layer}
+    rules |= {
+        f"{kind} {field} {layer[field]}"
+        for field in ("centred", "total", "last", "reset_behind", "reverse")
+        if field in layer
+    }
     rules |= {f"{kind} of {len(layer['inputs'])}"} if kind == "Extremum" else set()
     rules |= {"Formula"} if layer.get("function") == "Formula" else set()
     if kind in ("Gate", "Add", "Difference"):

@@ -19,6 +19,7 @@ from tests.backends import backend
 from tests.layers.test_kinds import recorded
 from tests.networks.gated import GATED
 from tests.networks.norms import NETWORKS as NORMED
+from tests.networks.recurrent import RECURRENT
 
 EACH = 25
 """Layers of a kind that are asked."""
@@ -28,7 +29,7 @@ EPS = float(np.finfo(np.float32).eps)
 def some() -> list[tuple[mr.Network, Layer, dict[str, HostArray]]]:
     counts: Counter[type] = Counter()
     found = []
-    for one in (*range(100), *GATED, *NORMED):
+    for one in (*range(100), *GATED, *NORMED, *RECURRENT):
         net, values = recorded(one)
         # Normalisations that take signals back times their divisor are of another network (option `norm`).
         turned = [layer for layer in restoring(net).layers if isinstance(layer, Norm)]

@@ -23,7 +23,9 @@ from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.inverse.plan.feature_maps import maps_to_explain
 from mipin_ref.layers import (
+    GRU,
     KINDS,
+    LSTM,
     ConvTranspose,
     Dense,
     Extremum,
@@ -52,6 +54,7 @@ from tests.networks.gated import GATED
 from tests.networks.geometry_stages import GEOMETRY_STAGES
 from tests.networks.norms import NETWORKS as NORMED
 from tests.networks.norms import SHAPE as NORMED_SHAPE
+from tests.networks.recurrent import RECURRENT
 from tests.networks.stages import STAGES
 from tests.oracles.design import block_design
 from tests.oracles.forward import pool_switches
@@ -67,9 +70,11 @@ FACTS = [
 
 @cache
 def graph(which: int | str) -> Network:
-    """A random network of a seed, from 60 on with kinds that change the grid, or one of GATED or NORMED by its name."""
+    """A random network of a seed, from 60 on with kinds that change the grid, or one of these by its name."""
     if which in GATED:
         return GATED[str(which)](0)
+    if which in RECURRENT:
+        return RECURRENT[str(which)](0)
     if isinstance(which, str):
         return Network(tuple(NORMED[which]()), NORMED_SHAPE)
     return random_graph(seeded(which), ranks=(2,), stages=STAGES if which < 60 else GEOMETRY_STAGES)
@@ -93,7 +98,7 @@ X = np.random.default_rng(0).normal(size=(9, *SHAPE)).astype(np.float32)
 
 
 def layers() -> list[tuple[Layer, dict[str, np.ndarray[Any, Any]]]]:
-    networks = (*range(100), *GATED, *NORMED)
+    networks = (*range(100), *GATED, *NORMED, *RECURRENT)
     return [(layer, values) for one in networks for net, values in [recorded(one)] for layer in net.layers]
 
 
@@ -192,7 +197,7 @@ def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() ->
 
 CAMS = {"grad-cam", "grad-cam++", "hires-cam", "layer-cam", "score-cam", "eigen-cam"}
 DIFFERENTIATE = CAMS | {"gradient", "input-x-gradient", "smoothgrad", "integrated-gradients"}
-RULED = dict.fromkeys((Gate, Extremum, Norm), DIFFERENTIATE | {"lrp-epsilon"})
+RULED = dict.fromkeys((Gate, Extremum, Norm, LSTM, GRU), DIFFERENTIATE | {"lrp-epsilon"})
 RULED |= {TokenDense: DIFFERENTIATE | {"lrp-epsilon", "deeplift"}}
 """Kinds that other methods refuse (method, section 10), and those that do not."""
 
@@ -300,22 +305,29 @@ def test_linear_kinds_keep_inner_products(name: str) -> None:
         assert abs(np.sum(y * s) - np.sum(x * back)) <= 1e-12 * max(np.sum(np.abs(y * s)), np.sum(np.abs(x * back)))
 
 
+def same(layer: Layer, ops: dict[str, Any]) -> bool:
+    """Whether there is an op of the same tensors."""
+    return layer.output in ops and ops[layer.output].inputs == layer.inputs
+
+
 def test_signals_come_back_as_the_design_of_the_oracle_says() -> None:
     """A fit below would absorb a wrong sign or factor: here each layer is asked alone."""
     device, rng, seen = backend("numpy"), np.random.default_rng(0), set()
-    for which in (*range(100), *GATED, *NORMED):
+    for which in (*range(100), *GATED, *NORMED, *RECURRENT):
         ops = {op.output: op for op in graph(which).ops}
         net, values = recorded(which)
         for layer in net.layers:
             # A mean over all but channels that are last is read as several layers.
             apart = which in NORMED and layer.kind != type(ops.get(layer.output)).__name__
+            # Of what an LSTM or a GRU hands out, files have tensors that the ops have not.
+            apart = apart or (which in RECURRENT and not same(layer, ops))
             if not isinstance(layer, Unweighted) or apart:
                 continue
             op = ops[layer.output]
             signal = rng.standard_normal((3, *layer.out_shape))
             switches = pool_switches(op, values[layer.input]) if isinstance(op, MaxPool) else None
             states = {} if switches is None else {layer.output: as_kind(layer, Switched).taps(switches)}
-            given = [values[name].astype(np.float64) for name in layer.inputs]
+            given = [values[name].astype(np.float64) for name in (*layer.inputs, layer.output)]
             if isinstance(layer, Stateful) and layer.reads and switches is None:
                 states = {layer.output: layer.state({one: values[one[1]] for one in layer.reads})}
             for slot in layer.paths:

@@ -15,8 +15,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from tests.oracles.recurrent_torch import recurrent
 from tests.oracles.spec import (
+    GRU,
     LRN,
+    LSTM,
     Activation,
     Add,
     Array,
@@ -227,6 +230,8 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = Fals
             return y.movedim(-1, op.axis)
         case Norm():
             return _norm(op, x, detached)
+        case LSTM() | GRU():
+            return recurrent(op, xs, detached)
         case Reduce():
             return x.sum(dim=op.axes, keepdim=True) if op.total else x.mean(dim=op.axes, keepdim=True)
     assert_never(op)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.oracles.spec import (
+    GRU,
     LRN,
+    LSTM,
     Activation,
     Add,
     AveragePool,
@@ -47,6 +49,8 @@ def says(op: Op, rank: int) -> int | None:
             return 1  # a batch normalisation
         case TokenDense():
             return op.axis
+        case LSTM() | GRU():
+            return 2
         case Norm():
             return op.channels
         case Reduce():

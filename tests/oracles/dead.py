@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.oracles.design import is_state
+from tests.oracles.recurrent import pairs as recurrent_pairs
 from tests.oracles.spec import (
+    GRU,
+    LSTM,
     AveragePool,
     Concat,
     Conv,
@@ -63,6 +66,8 @@ def pairs(op: Op, slot: int, shapes: Sequence[Shape], made: Shape) -> Iterator[P
         case GlobalAveragePool():
             for index in np.ndindex(*shape):
                 yield (index[0], *(0 for _ in index[1:])), index
+        case LSTM() | GRU():
+            yield from recurrent_pairs(op, shape[0])
         case Reduce():
             for index in np.ndindex(*shape):
                 yield tuple(0 if axis in op.axes else i for axis, i in enumerate(index, 1)), index

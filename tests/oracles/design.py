@@ -14,9 +14,12 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from tests.oracles.divisor import divisor
+from tests.oracles.recurrent import back as recurrent_back
 from tests.oracles.spec import (
     ALL,
+    GRU,
     LRN,
+    LSTM,
     Activation,
     Add,
     Array,
@@ -75,7 +78,12 @@ def has_intercept(op: Op, conv_bias: bool) -> bool:
 
 def is_state(op: Op, slot: int) -> bool:
     """Whether what the op reads there is frozen, so that no signal comes back (section 10)."""
-    return isinstance(op, Gate) and slot == 1
+    return isinstance(op, Gate | LSTM | GRU) and slot > 0
+
+
+def read_back(op: Op) -> tuple[str, ...]:
+    """The tensors that state is made of: what the op reads and, of an LSTM or a GRU, what it makes."""
+    return (*op.inputs, op.output) if isinstance(op, LSTM | GRU) else op.inputs
 
 
 def mean_of_copies(signal: Array, shape: Shape) -> Array:
@@ -131,12 +139,14 @@ def pull_back(
 ) -> Array:
     """The signal [N, *output] of a pass-through op, as seen at its input number `slot`: [N, *shapes[slot]].
 
-    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool; values: of the op's inputs [N, ...], of an
-    Extremum.
+    shapes: per-sample shapes of the op's inputs; switches: of a MaxPool; values: see `read_back`, of an Extremum, an
+    LSTM or a GRU.
     """
     match op:
         case Activation() | LRN() | Written() | Part():
             return signal.copy()
+        case LSTM() | GRU():
+            return recurrent_back(op, signal, values)
         case Add():
             return mean_of_copies(signal, shapes[slot])
         case Negative():

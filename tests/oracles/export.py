@@ -12,8 +12,11 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.oracles.export_recurrent import recurrent_nodes
 from tests.oracles.spec import (
+    GRU,
     LRN,
+    LSTM,
     Activation,
     Add,
     Array,
@@ -74,7 +77,11 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
     inputs = list(op.inputs)
     kind: str = type(op).__name__
     attributes: dict[str, Any] = {}
+    if op.inputs[0].endswith(":steps"):
+        return []  # Written with the LSTM or GRU whose output this is a part of.
     match op:
+        case LSTM() | GRU():
+            return recurrent_nodes(op, shape[0] - op.last, constant, weight)
         case Conv():
             attributes = {**_attributes(op.window), "dilations": op.window.dilations, "group": op.groups}
             inputs.append(weight("weight", op.weight))

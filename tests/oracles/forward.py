@@ -8,9 +8,12 @@ from typing import assert_never
 
 import numpy as np
 
+from tests.oracles.recurrent import forward as recurrent
 from tests.oracles.spec import (
     ALL,
+    GRU,
     LRN,
+    LSTM,
     Activation,
     Add,
     Array,
@@ -334,6 +337,8 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
             return token_dense(op, x)
         case Norm():
             return norm(op, x)
+        case LSTM() | GRU():
+            return recurrent(op, xs)
         case Reduce():
             return reduce(op, x)
     assert_never(op)

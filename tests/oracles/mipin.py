@@ -26,7 +26,7 @@ import numpy.typing as npt
 from tests.oracles.channels import channel_axes
 from tests.oracles.consumers import Consumer, consumers_of, without_copies
 from tests.oracles.dead import Flags, alive, living_locations, without_dead
-from tests.oracles.design import block_design, has_intercept, has_parameters, is_state, pull_back, ridge_fit
+from tests.oracles.design import block_design, has_intercept, has_parameters, is_state, pull_back, read_back, ridge_fit
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
 from tests.oracles.parts import without_parts
@@ -213,7 +213,7 @@ def designs_of(
                 [samples.shapes[name] for name in op.inputs],
                 samples.switches.get(op.output),
                 m,
-                [samples.values[name] for name in op.inputs],
+                [samples.values[name] for name in read_back(op)],
                 axis,
             )
             for op in consumer.parts
@@ -247,7 +247,7 @@ def reconstruct(
         (consumer,) = consumers
         for op in consumer.parts:
             inputs = [samples.shapes[tensor] for tensor in op.inputs]
-            values = [samples.values[tensor] for tensor in op.inputs]
+            values = [samples.values[tensor] for tensor in read_back(op)]
             result += pull_back(op, consumer.slot, signals[op.output], inputs, samples.switches.get(op.output), values)
         return result
     axis = samples.axes.get(name, 1)
@@ -335,12 +335,13 @@ def mipin(
     if input_mask is None:
         input_mask = explained not in same_up_to_shape(kept, network_input)
     positive = fires_above_zero(kept)
+    inner = {op.output for op in kept if isinstance(op, TokenDense) and op.inner}
     unmasked: set[str] = set() if input_mask else same_up_to_shape(kept, explained)
 
     def mask(name: str, signal: Array, samples: Samples) -> Array:
         """Eq. 9, and no signal at dead locations."""
         signal = without_dead(signal, flags[name], axes.get(name, 1))
-        if not local or name in unmasked:
+        if not local or name in unmasked or name in inner:
             return signal
         fired = samples.values[name] > 0 if name in positive else samples.values[name] != 0
         return np.where(fired, signal, 0.0)

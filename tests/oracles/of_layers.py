@@ -72,6 +72,28 @@ def _norm(layer: Any) -> Op:
     )
 
 
+def _recurrent(layer: Any) -> Op:
+    """As ONNX has the weights; those of the candidate and the sequence are in the layer before."""
+    directions, _, size, features = layer.weight.shape
+    none = np.zeros((directions, 1, size, features))
+    weight = np.concatenate([layer.weight, none], axis=1).reshape(directions, -1, features)
+    bias = layer.bias.reshape(directions, -1)
+    kind = spec.LSTM if layer.kind == "LSTM" else spec.GRU
+    return kind(
+        layer.inputs,
+        layer.output,
+        weight,
+        layer.recurrence.reshape(directions, -1, size),
+        np.concatenate([np.zeros_like(bias), bias], axis=1),
+        layer.reverse,
+        layer.hidden,
+        getattr(layer, "cell", np.zeros_like(layer.hidden)),
+        layer.last,
+        layer.computed,
+        getattr(layer, "reset_behind", False),
+    )
+
+
 MAKERS: dict[str, Callable[[Any], Op]] = {
     "Dense": lambda x: spec.Dense(x.inputs, x.output, x.weight, x.bias),
     "Conv": lambda x: spec.Conv(
@@ -97,7 +119,8 @@ MAKERS: dict[str, Callable[[Any], Op]] = {
         x.count_include_pad,
         x.window.dilations,
     ),
-    "TokenDense": lambda x: spec.TokenDense(x.inputs, x.output, x.weight, x.bias, x.axis),
+    "TokenDense": lambda x: spec.TokenDense(x.inputs, x.output, x.weight, x.bias, x.axis, x.inner),
+    **dict.fromkeys(("LSTM", "GRU"), _recurrent),
     "Norm": _norm,
     "Reduce": lambda x: spec.Reduce(x.inputs, x.output, x.over, x.total),
     "Gate": lambda x: spec.Gate(x.inputs, x.output, x.function),

@@ -280,13 +280,63 @@ class ChannelAffine:
 
 @dataclass(frozen=True, eq=False)
 class TokenDense:
-    """y = x W + b along an axis of the batched tensor, at each location. weight: [in, out]; bias: [out]."""
+    """y = x W + b along an axis of the batched tensor, at each location. weight: [in, out]; bias: [out].
+
+    inner: whether it is part of what an LSTM or a GRU does, so that no mask falls on it.
+    """
 
     inputs: tuple[str]
     output: str
     weight: Array
     bias: Array
     axis: int
+    inner: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent:
+    """What LSTM and GRU have in common. inputs: W x + b of the candidate [T, D·H], the sequence x [T, C], and computed
+    initial states [D, H]; output: [T, D·H], with the last cell as a row more where `last` says so.
+
+    weight: [D, gates · H, C], recurrence: [D, gates · H, H], bias: [D, 2 · gates · H], all as ONNX has them, whose
+    candidate comes last; reverse: of each direction whether it starts at the end; computed: which initial states are
+    inputs; hidden, cell: [D, H], those that are not.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    weight: Array
+    recurrence: Array
+    bias: Array
+    reverse: tuple[bool, ...]
+    hidden: Array
+    cell: Array
+    last: bool = False
+    computed: tuple[str, ...] = ()
+    reset_behind: bool = False
+
+    @property
+    def size(self) -> int:
+        return int(self.recurrence.shape[2])
+
+    def order(self, direction: int, steps: int) -> list[int]:
+        return [*range(steps)][:: -1 if self.reverse[direction] else 1]
+
+    def rows(self, direction: int, gate: int) -> tuple[Array, Array, Array, Array]:
+        """W [H, C], R [H, H] and both biases [H] of a gate, counted as ONNX does."""
+        part = slice(gate * self.size, (gate + 1) * self.size)
+        of_input, of_past = np.split(self.bias[direction], 2)
+        return self.weight[direction, part], self.recurrence[direction, part], of_input[part], of_past[part]
+
+
+@dataclass(frozen=True, eq=False)
+class LSTM(Recurrent):
+    """Gates input, output, forget, candidate."""
+
+
+@dataclass(frozen=True, eq=False)
+class GRU(Recurrent):
+    """Gates update, reset, candidate; reset_behind: ONNX's linear_before_reset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -487,6 +537,8 @@ Op = (
     | Gather
     | Where
     | TokenDense
+    | LSTM
+    | GRU
     | Norm
     | Reduce
     | Dense
@@ -616,6 +668,8 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             if first[op.axis - 1] != op.weight.shape[0]:
                 raise ValueError(f"TokenDense {op.output!r}: weight {op.weight.shape} on per-sample shape {first}")
             return (*first[: op.axis - 1], op.weight.shape[1], *first[op.axis :])
+        case LSTM() | GRU():
+            return (first[0] + op.last, first[1])
         case Reduce():
             return tuple(1 if axis in op.axes else length for axis, length in enumerate(first, 1))
     assert_never(op)

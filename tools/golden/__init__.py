@@ -4,7 +4,19 @@
 holds a second implementation of them, in plain JavaScript.
 """
 
-from golden import activations, convolutions, digits, gates, geometry, joins, norms, options, pools, solutions
+from golden import (
+    activations,
+    convolutions,
+    digits,
+    gates,
+    geometry,
+    joins,
+    norms,
+    options,
+    pools,
+    recurrent,
+    solutions,
+)
 
 __all__ = [
     "activations",
@@ -16,5 +28,6 @@ __all__ = [
     "norms",
     "options",
     "pools",
+    "recurrent",
     "solutions",
 ]

@@ -13,6 +13,8 @@ from mipin_ref.golden.material import Material
 from mipin_ref.golden.regression import Pull
 from mipin_ref.inverse.plan import Branch, Step
 from mipin_ref.layers import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     Affine,
@@ -30,6 +32,7 @@ from mipin_ref.layers import (
     Negative,
     Norm,
     Pad,
+    Recurrent,
     Reduce,
     Reshape,
     Resize,
@@ -162,6 +165,59 @@ def _to_the_other(layer: Layer, signal: HostArray, slot: int, material: Material
     return np.asarray(signal * np.where(kept if slot else ~kept, 1.0, 0.0))
 
 
+NEXT = "the gate that a signal is carried by is that of its own step, not of the next one"
+
+
+def _of_changed_gates(change: Callable[[Recurrent, HostArray], HostArray]) -> Slipped:
+    """What comes back through an LSTM or a GRU with other gates [n, gates, T, D·H]."""
+
+    def slipped(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
+        one, gates = as_kind(layer, Recurrent), np.array(material.taps[layer.output], np.float64)
+        return np.asarray(one.pull_back(get_backend(), signal, slot, {layer.output: change(one, gates)}))
+
+    return slipped
+
+
+def _of_the_same_step(layer: Recurrent, gates: HostArray) -> HostArray:
+    """What carries on, taken one step earlier in each direction's order than it belongs."""
+    carrying = 0 if layer.gates == 2 else 2
+    for direction in range(len(layer.reverse)):
+        order, part = list(layer.order(direction)), layer.part(direction)
+        moved = gates[:, carrying, :, part].copy()
+        gates[:, carrying, order[1:], part] = moved[:, order[:-1]]
+    return gates
+
+
+def _none_let_in(layer: Recurrent, gates: HostArray) -> HostArray:
+    gates[:, 0] = 1.0
+    return gates
+
+
+def _none_let_out(layer: Recurrent, gates: HostArray) -> HostArray:
+    gates[:, 1] = 1.0
+    return gates
+
+
+def _none_kept(layer: Recurrent, gates: HostArray) -> HostArray:
+    gates[:, 2] = 0.0
+    return gates
+
+
+def _of_shifted_update(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
+    """z of the step itself where a signal is carried, and where it leaves."""
+    one, right = as_kind(layer, GRU), np.array(material.taps[layer.output], np.float64)
+    wrong = _of_the_same_step(one, right.copy())
+    through = one.pull_back(get_backend(), signal, slot, {layer.output: wrong})
+    return np.asarray(through / (1 - wrong[:, 0]) * (1 - right[:, 0]))
+
+
+def _gru_carried_alone(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
+    """Without the factor 1 - z."""
+    gates = np.array(material.taps[layer.output], np.float64)
+    through = as_kind(layer, GRU).pull_back(get_backend(), signal, slot, {layer.output: gates})
+    return np.asarray(through / (1 - gates[:, 0]))
+
+
 DIVIDED = (("the signal is divided by what was averaged, as a gradient is", _adjoint),)
 
 PULL_SLIPS: Mapping[type[Layer], Slips] = {
@@ -178,6 +234,16 @@ PULL_SLIPS: Mapping[type[Layer], Slips] = {
         ("the signal is multiplied by the content, not by the gate", _by_content),
         ("the gate divides where it multiplies, or the other way round", _other_way),
         (ADDED, _gated_copies_added),
+    ),
+    LSTM: (
+        (NEXT, _of_changed_gates(_of_the_same_step)),
+        ("the input gate is left out", _of_changed_gates(_none_let_in)),
+        ("the output gate is left out", _of_changed_gates(_none_let_out)),
+        ("nothing is carried to the step before", _of_changed_gates(_none_kept)),
+    ),
+    GRU: (
+        (NEXT, _of_shifted_update),
+        ("the signal is not multiplied by 1 - z", _gru_carried_alone),
     ),
     Extremum: (
         ("of equal values the last one wins instead of the first", _last_of_equals),

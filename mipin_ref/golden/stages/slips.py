@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.golden.regression import Arrays
 from mipin_ref.golden.stages.stage import Explained
 from mipin_ref.layers import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     Affine,
@@ -32,6 +35,7 @@ from mipin_ref.layers import (
     Negative,
     Norm,
     Pad,
+    Recurrent,
     Reduce,
     Reshape,
     Resize,
@@ -189,6 +193,36 @@ def _activated(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
         yield "the attributes of the function are left out", lambda: plain.forward(get_backend(), x)
 
 
+def _recurrent(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    one, given = as_kind(layer, Recurrent), [values[name].astype(np.float64) for name in layer.inputs]
+    turned = replace(one, reverse=tuple(not backwards for backwards in one.reverse))
+    yield "the steps are taken in the other order", lambda: turned.forward(get_backend(), given)
+    order = [1, 0, *range(2, one.gates)]
+    moved: dict[str, Any] = {name: _reordered(array, order) for name, array in one.arrays.items() if array.ndim > 2}
+    swapped = replace(one, **moved)
+    yield "the first two gates are interchanged", lambda: swapped.forward(get_backend(), given)
+    bare = replace(one, bias=np.zeros_like(one.bias))
+    yield "the bias is missing", lambda: bare.forward(get_backend(), given)
+    states: dict[str, Any] = {name: np.zeros_like(array) for name, array in one.arrays.items() if array.ndim == 2}
+    start = replace(one, **states)
+    yield "the initial state is missing", lambda: start.forward(get_backend(), given)
+
+
+def _reset(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from _recurrent(layer, values, golden)
+    one, given = as_kind(layer, GRU), [values[name].astype(np.float64) for name in layer.inputs]
+    other = replace(one, reset_behind=not one.reset_behind)
+    yield (
+        "the reset gate stands in front of the product where it stands behind it, or the other way round",
+        lambda: other.forward(get_backend(), given),
+    )
+
+
+def _reordered(array: HostArray, order: list[int]) -> HostArray:
+    """Arrays [D, gates, ...] with gates in another order; the candidate, where it is there, stays last."""
+    return array[:, [*order, *range(len(order), array.shape[1])]]
+
+
 SLIPS: Mapping[type[Layer], Slips] = {
     Dense: _without_bias,
     Conv: _convolved,
@@ -205,5 +239,7 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Where: _kept,
     Activation: _activated,
     Reduce: _reduced,
+    LSTM: _recurrent,
+    GRU: _reset,
     **dict.fromkeys((Gather, MaxPool, GlobalAveragePool, Affine, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }

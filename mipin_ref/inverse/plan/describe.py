@@ -31,7 +31,8 @@ def describe_inverses(net: Network, plan: Plan) -> list[str]:
 
 
 def _cell(plan: Plan, layer: Layer, number: Mapping[str, str]) -> str:
-    names = [name for name in dict.fromkeys(layer.inputs) if name in plan.step_of]
+    # What enters as state takes no signal here, though it may by another layer.
+    names = [name for name in dict.fromkeys(layer.inputs[slot] for slot in layer.paths) if name in plan.step_of]
     if not names:
         return "above what is explained" if layer.output in plan.step_of else "no signal comes back here"
     cells = {name: _inverse(plan, plan.step_of[name], layer, number) for name in names}

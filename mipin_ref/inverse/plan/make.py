@@ -55,10 +55,11 @@ def make_plan(
     mask_explained = input_mask if input_mask is not None else explained not in is_input
     like_explained = _reshaped(net, explained) | is_input
     positive = {layer.output for layer in net.layers if layer.mask == "positive"}
+    never = {layer.output for layer in net.layers if layer.mask == "all"}
     steps, masked = [], {net.logits}
     for name in reversed([name for name in net.shapes if name in between and name != net.logits]):
         branches = _branches(net, name, between)
-        wanted = local and (mask_explained if name in like_explained else True)
+        wanted = local and (mask_explained if name in like_explained else name not in never)
         (first, *others) = branches
         implied = not others and name not in positive and all(x.keeps_zero and x.output in masked for x in first.layers)
         # A gate that reads a tensor alone takes none (method, section 10, fine print 1).

@@ -13,6 +13,7 @@ from tests.golden.independent.case import Case, Tensor
 from tests.golden.independent.functions import FUNCTIONS, written_out
 from tests.golden.independent.geometry import links
 from tests.golden.independent.normalised import divided, normalised, response
+from tests.golden.independent.recurrent import Steps
 
 Layer = dict[str, Any]
 
@@ -65,6 +66,8 @@ class Forward:
                 return self.reduced(layer, inputs[0])
             case "TokenDense":
                 return self.token_dense(layer, inputs[0])
+            case "LSTM" | "GRU":
+                return self.steps_of(layer, inputs).made()
             case "Gate":
                 return self.gated(layer, *inputs)
             case "Extremum":
@@ -179,6 +182,10 @@ class Forward:
         made = x.movedim(layer["axis"], -1) @ self.case.parameter(layer, "weight") + self.case.parameter(layer, "bias")
         return made.movedim(-1, layer["axis"])
 
+    def steps_of(self, layer: Layer, inputs: list[Tensor]) -> Steps:
+        """An LSTM or a GRU with its parameters."""
+        return Steps(layer, {name: self.case.parameter(layer, name) for name in layer["parameters"]}, inputs)
+
     def chosen(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
         """What a Where keeps."""
         other = inputs[1] if len(inputs) > 1 else torch.tensor(layer["fill"], dtype=inputs[0].dtype)
@@ -198,6 +205,16 @@ class Forward:
     def gates(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Output of each Gate -> the value of its second input."""
         return {layer["output"]: values[layer["inputs"][1]] for layer in self.case.layers if layer["kind"] == "Gate"}
+
+    def gates_of_steps(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Output of each LSTM and GRU -> its gates [n, gates, T, D·H]."""
+        return {
+            layer["output"]: self.steps_of(layer, [values[name] for name in layer["inputs"]]).gates(
+                values[layer["output"]]
+            )
+            for layer in self.case.layers
+            if layer["kind"] in ("LSTM", "GRU")
+        }
 
     def divisors(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Output of each Norm -> what it divides by [n, *split], where the option `norm` has it multiply signals."""

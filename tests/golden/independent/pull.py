@@ -12,11 +12,12 @@ from tests.golden.independent.case import Tensor
 from tests.golden.independent.forward import CONVOLUTIONS, Forward, Layer, padded
 from tests.golden.independent.geometry import links
 from tests.golden.independent.normalised import restored
+from tests.golden.independent.recurrent import Recurrent
 
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-class Pull(Forward):
+class Pull(Forward, Recurrent):
     def branch_signal(self, branch: dict[str, Any], signals: dict[str, Tensor], switches: dict[str, Tensor]) -> Tensor:
         """P [n, *in shape]: what comes back by one branch of ops without weights of their own.
 
@@ -49,6 +50,8 @@ class Pull(Forward):
                 return -s
             case "Gate":
                 return copies_mean(self.through_gate(layer, s, switches[layer["output"]]), shape)
+            case "LSTM" | "GRU":
+                return self.recurrent_back(layer, s, switches[layer["output"]])
             case "Extremum":
                 return s * (switches[layer["output"]] == slot)
             case "Resize" | "Gather":

@@ -115,7 +115,7 @@ class Independent(Fit):
     def is_masked(self, name: str) -> bool:
         """Section 3 of the method: every tensor, but the input; an inner tensor that is explained too."""
         options = self.case.options
-        if not options["local"]:
+        if not options["local"] or name in {layer["output"] for layer in self.case.layers if layer.get("inner")}:
             return False
         if not self.is_explained(name):
             return True
@@ -144,14 +144,17 @@ class Independent(Fit):
 
     def states(self, values: Signals) -> Signals:
         """What the way back asks of the samples, by the output of its layer."""
-        return self.switches(values) | self.winners(values) | self.gates(values) | self.divisors(values)
+        return self.switches(values) | self.winners(values) | self.more_states(values)
+
+    def more_states(self, values: Signals) -> Signals:
+        """Those that a case holds no arrays of, as they are made of values."""
+        return self.gates(values) | self.divisors(values) | self.gates_of_steps(values)
 
     def golden_states(self) -> Signals:
         recorded = {"MaxPool": "switch", "Extremum": "winner"}
         asked = [(layer["output"], recorded.get(layer["kind"])) for layer in self.case.layers]
         chosen = {name: self.case.golden(f"forward/{what}/{name}") for name, what in asked if what is not None}
-        values = self.golden_values()
-        return chosen | self.gates(values) | self.divisors(values)
+        return chosen | self.more_states(self.golden_values())
 
     def golden_signals(self, which: str) -> Signals:
         names = [self.case.logits, *(step["tensor"] for step in self.case.steps)]

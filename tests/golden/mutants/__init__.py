@@ -10,6 +10,7 @@ from tests.golden.mutants.geometry import GEOMETRY
 from tests.golden.mutants.joint import JOINT
 from tests.golden.mutants.mutant import Caught, Mutant, caught
 from tests.golden.mutants.passes import PASSES
+from tests.golden.mutants.recurrent import RECURRENT
 from tests.golden.mutants.tokens import TOKENS
 
 MUTANTS: dict[str, Mutant] = {
@@ -23,6 +24,7 @@ MUTANTS: dict[str, Mutant] = {
     **TOKENS,
     **COPIES,
     **DEAD,
+    **RECURRENT,
 }
 
 __all__ = ["MUTANTS", "Caught", "Mutant", "caught"]

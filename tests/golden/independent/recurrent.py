@@ -1,0 +1,109 @@
+"""LSTM and GRU, of the format's page: forward, and the way back with their gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tests.golden.independent.case import Tensor
+
+Layer = dict[str, Any]
+Parameters = dict[str, Tensor]
+
+
+class Steps:
+    """One layer with its parameters. inputs: a, x and the computed initial states."""
+
+    def __init__(self, layer: Layer, parameters: Parameters, inputs: list[Tensor]) -> None:
+        self.layer, self.parameters, self.inputs = layer, parameters, inputs
+        self.lstm = layer["kind"] == "LSTM"
+        self.count, self.size = layer["in_shapes"][0][0], parameters["recurrence"].shape[-1]
+
+    def order(self, direction: int) -> list[int]:
+        steps = list(range(self.count))
+        return steps[::-1] if self.layer["reverse"][direction] else steps
+
+    def part(self, direction: int) -> slice:
+        return slice(direction * self.size, (direction + 1) * self.size)
+
+    def initial(self, name: str, direction: int) -> Tensor:
+        if name in self.layer["computed"]:
+            return self.inputs[2 + self.layer["computed"].index(name)][:, direction]
+        return self.parameters[name][direction].expand(len(self.inputs[0]), self.size)
+
+    def gate(self, direction: int, which: int, x: Tensor, h: Tensor) -> Tensor:
+        weight, recurrence, bias = (self.parameters[name][direction] for name in ("weight", "recurrence", "bias"))
+        return torch.sigmoid(x @ weight[which].T + h @ recurrence[which].T + bias[which])
+
+    def made(self) -> Tensor:
+        """The output [n, T, D·H], or with the row of the last cells."""
+        a, x = self.inputs[:2]
+        parts = []
+        for d in range(len(self.layer["reverse"])):
+            h, c = self.initial("hidden", d), self.initial("cell", d) if self.lstm else None
+            hs: dict[int, Tensor] = {}
+            for t in self.order(d):
+                own = a[:, t, self.part(d)]
+                if self.lstm:
+                    h, c = self.lstm_step(d, own, x[:, t], h, c)
+                else:
+                    h = self.gru_step(d, own, x[:, t], h)
+                hs[t] = h
+            rows = [hs[t] for t in range(self.count)] + ([c] if self.layer.get("last") else [])
+            parts.append(torch.stack(rows, dim=1))
+        return torch.cat(parts, dim=2)
+
+    def lstm_step(self, d: int, own: Tensor, x: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        i, o, f = (self.gate(d, k, x, h) for k in range(3))
+        c = f * c + i * torch.tanh(own + self.past(d, 3, h))
+        return o * torch.tanh(c), c
+
+    def gru_step(self, d: int, own: Tensor, x: Tensor, h: Tensor) -> Tensor:
+        z, r = (self.gate(d, k, x, h) for k in range(2))
+        u = r * self.past(d, 2, h) if self.layer["reset_behind"] else self.past(d, 2, r * h)
+        return (1 - z) * torch.tanh(own + u) + z * h
+
+    def past(self, d: int, which: int, h: Tensor) -> Tensor:
+        return h @ self.parameters["recurrence"][d, which].T + self.parameters["bias"][d, which]
+
+    def gates(self, y: Tensor) -> Tensor:
+        """[n, gates, T, D·H] of the values of x and of this layer's output y."""
+        x, parts = self.inputs[1], []
+        for d in range(len(self.layer["reverse"])):
+            h, by_step = self.initial("hidden", d), {}
+            for t in self.order(d):
+                by_step[t] = torch.stack([self.gate(d, k, x[:, t], h) for k in range(3 if self.lstm else 2)], dim=1)
+                h = y[:, t, self.part(d)]
+            parts.append(torch.stack([by_step[t] for t in range(self.count)], dim=2))
+        return torch.cat(parts, dim=3)
+
+
+class Recurrent:
+    """The way back, apart from the parameters."""
+
+    def recurrent_back(self, layer: Layer, s: Tensor, gates: Tensor) -> Tensor:
+        count, width = layer["in_shapes"][0]
+        size, p = width // len(layer["reverse"]), torch.zeros((len(s), count, width), dtype=s.dtype)
+        for d, backwards in enumerate(layer["reverse"]):
+            part = slice(d * size, (d + 1) * size)
+            order = list(range(count))[:: -1 if backwards else 1]
+            q = None
+            for place in range(count - 1, -1, -1):
+                t = order[place]
+                entered = self.entering(layer, gates[:, :, t, part], s[:, t, part])
+                if q is not None:
+                    q = entered + self.carrying(layer, gates, t, order[place + 1])[:, part] * q
+                else:
+                    q = entered + (s[:, count, part] if layer.get("last") else 0)
+                p[:, t, part] = self.leaving(layer, gates[:, :, t, part]) * q
+        return p
+
+    def entering(self, layer: Layer, gates: Tensor, s: Tensor) -> Tensor:
+        return gates[:, 1] * s if layer["kind"] == "LSTM" else s
+
+    def carrying(self, layer: Layer, gates: Tensor, step: int, following: int) -> Tensor:
+        return gates[:, 2 if layer["kind"] == "LSTM" else 0, following]
+
+    def leaving(self, layer: Layer, gates: Tensor) -> Tensor:
+        return gates[:, 0] if layer["kind"] == "LSTM" else 1 - gates[:, 0]

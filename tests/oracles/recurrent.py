@@ -1,0 +1,101 @@
+"""LSTM and GRU by explicit loops over samples, directions, steps and units: forward, and signals back (section 10)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tests.oracles.spec import GRU, LSTM, Array, Shape
+
+Op = LSTM | GRU
+UPDATE, RESET = 0, 1
+INPUT, OUTPUT, FORGET = 0, 1, 2
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def gate(op: Op, direction: int, which: int, x: Array, before: Array) -> Array:
+    """σ(W x + R h + b) [H] of x [C] and h [H]."""
+    w, r, of_input, of_past = op.rows(direction, which)
+    totals = [math.fsum([*(w[u] * x), *(r[u] * before), of_input[u], of_past[u]]) for u in range(op.size)]
+    return np.array([sigmoid(total) for total in totals])
+
+
+def past(op: Op, direction: int, before: Array) -> Array:
+    """R h + b [H] of the candidate."""
+    _, r, _, of_past = op.rows(direction, op.weight.shape[1] // op.size - 1)
+    return np.array([math.fsum([*(r[u] * before), of_past[u]]) for u in range(op.size)])
+
+
+def initial(op: Op, values: Sequence[Array], name: str, n: int, direction: int) -> Array:
+    """The state [H] before the first step; values: of the inputs [N, ...]."""
+    if name in op.computed:
+        return np.asarray(values[2 + op.computed.index(name)][n, direction])
+    return np.asarray((op.hidden if name == "hidden" else op.cell)[direction])
+
+
+def forward(op: Op, values: Sequence[Array]) -> Array:
+    """[N, T, D·H], with the last cell behind where it is asked for. values: of the inputs."""
+    a, x = values[:2]
+    (count, steps, width), size = a.shape, op.size
+    made = np.zeros((count, steps + op.last, width))
+    for n, d in itertools.product(range(count), range(len(op.reverse))):
+        part = slice(d * size, (d + 1) * size)
+        hidden, cell = (initial(op, values, name, n, d) for name in ("hidden", "cell"))
+        for t in op.order(d, steps):
+            gates = [gate(op, d, which, x[n, t], hidden) for which in range(3 if isinstance(op, LSTM) else 2)]
+            if isinstance(op, LSTM):
+                candidate = np.tanh(a[n, t, part] + past(op, d, hidden))
+                cell = gates[FORGET] * cell + gates[INPUT] * candidate
+                hidden = gates[OUTPUT] * np.tanh(cell)
+            else:
+                reset = gates[RESET]
+                behind = reset * past(op, d, hidden) if op.reset_behind else past(op, d, reset * hidden)
+                hidden = (1 - gates[UPDATE]) * np.tanh(a[n, t, part] + behind) + gates[UPDATE] * hidden
+            made[n, t, part] = hidden
+        if op.last:
+            made[n, steps, part] = cell
+    return made
+
+
+def back(op: Op, signal: Array, values: Sequence[Array]) -> Array:
+    """S(g) or S(n) [N, T, D·H] of the signal of the output. values: of the inputs, then of the output."""
+    x, y = values[1], values[-1]
+    (count, steps, _), size = x.shape, op.size
+    found = np.zeros((count, steps, len(op.reverse) * size))
+    for n, d in itertools.product(range(count), range(len(op.reverse))):
+        order, part = op.order(d, steps), range(d * size, (d + 1) * size)
+        before, gates = initial(op, values, "hidden", n, d), {}
+        for t in order:
+            gates[t] = [gate(op, d, which, x[n, t], before) for which in range(3 if isinstance(op, LSTM) else 2)]
+            before = y[n, t, part]
+        for u, unit in enumerate(part):
+            cell = signal[n, steps, unit] if op.last else 0.0
+            for place, t in reversed([*enumerate(order)]):
+                later = gates[order[place + 1]] if place + 1 < steps else None
+                if isinstance(op, LSTM):
+                    kept = cell if later is None else later[FORGET][u] * cell
+                    cell = gates[t][OUTPUT][u] * signal[n, t, unit] + kept
+                    found[n, t, unit] = gates[t][INPUT][u] * cell
+                else:
+                    kept = 0.0 if later is None else later[UPDATE][u] * cell
+                    cell = signal[n, t, unit] + kept
+                    found[n, t, unit] = (1 - gates[t][UPDATE][u]) * cell
+    return found
+
+
+def pairs(op: Op, steps: int) -> Iterator[tuple[Shape, Shape]]:
+    """Every (element of the output, element of the candidate's share that a signal goes back to from there)."""
+    for d in range(len(op.reverse)):
+        order = op.order(d, steps)
+        for unit in range(d * op.size, (d + 1) * op.size):
+            for i, early in enumerate(order):
+                for late in order[i:]:
+                    yield (late, unit), (early, unit)
+                if op.last:
+                    yield (steps, unit), (early, unit)

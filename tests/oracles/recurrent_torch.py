@@ -1,0 +1,54 @@
+"""LSTM and GRU step by step in torch, differentiable: as they are, and with their state held constant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tests.oracles.spec import GRU, LSTM
+
+Tensor = Any
+As = Callable[[Tensor], Tensor]
+
+
+def squashed(x: Tensor, held: bool) -> Tensor:
+    """tanh x; held: with tanh x / x as a constant."""
+    if not held:
+        return torch.tanh(x)
+    y = torch.tanh(x)
+    return x * torch.where(x == 0, torch.ones_like(x), y / torch.where(x == 0, torch.ones_like(x), x)).detach()
+
+
+def recurrent(op: LSTM | GRU, xs: Sequence[Tensor], held: bool = False) -> Tensor:
+    """The output [n, T, D·H], or with the last cell. held: gates, recurrent product and slopes as constants."""
+    a, x = xs[:2]
+    size, steps = op.size, a.shape[1]
+    keep: As = (lambda y: y.detach()) if held else (lambda y: y)
+    parts = []
+    for d, _ in enumerate(op.reverse):
+        each = range(op.weight.shape[1] // size)
+        weights = [[torch.tensor(array) for array in op.rows(d, gate)] for gate in each]
+
+        def state(name: str, constant: Any, d: int = d) -> Tensor:
+            if name in op.computed:
+                return keep(xs[2 + op.computed.index(name)][:, d])
+            return torch.tensor(constant[d]).expand(len(a), size)
+
+        hidden, cell = state("hidden", op.hidden), state("cell", op.cell)
+        made: dict[int, Tensor] = {}
+        for t in op.order(d, steps):
+            here = a[:, t, d * size : (d + 1) * size]
+            gates = [keep(torch.sigmoid(x[:, t] @ w.T + hidden @ r.T + b + c)) for w, r, b, c in weights[:-1]]
+            _, r, _, c = weights[-1]
+            if isinstance(op, LSTM):
+                candidate = squashed(here + keep(hidden @ r.T + c), held)
+                cell = gates[2] * cell + gates[0] * candidate
+                hidden = gates[1] * squashed(cell, held)
+            else:
+                past = gates[1] * (hidden @ r.T + c) if op.reset_behind else (gates[1] * hidden) @ r.T + c
+                hidden = (1 - gates[0]) * squashed(here + keep(past), held) + gates[0] * hidden
+            made[t] = hidden
+        parts.append(torch.stack([*(made[t] for t in range(steps)), *([cell] if op.last else [])], dim=1))
+    return torch.cat(parts, dim=2)

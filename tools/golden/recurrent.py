@@ -1,0 +1,76 @@
+"""Golden cases: LSTM and GRU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golden.recipe import CaseRecipe, case, recipe
+from golden.sketch import Array, Sketch
+
+STEPS, FEATURES, SIZE = 5, 3, 2
+
+
+@case
+def golden_lstm() -> CaseRecipe:
+    """Both directions, then one from the end of which all steps' last and the last cell are read; an initial state."""
+    s = Sketch(60, STEPS, FEATURES)
+    s.tokens("steps", FEATURES, FEATURES)
+    s.relu("relu1")
+    _operator(s, "LSTM", "both", FEATURES, "bidirectional")
+    _joined(s, "both", 2 * SIZE)
+    states = [s.normal(1, 1, SIZE) for _ in range(2)]
+    _operator(s, "LSTM", "back", 2 * SIZE, "reverse", states)
+    s.node("Squeeze", "hidden", np.array([0]), source="back_h")
+    s.node("Squeeze", "cell", np.array([0]), source="back_c")
+    s.join("Concat", "flat", "hidden", "cell", axis=1)
+    s.dense("logits", 2 * SIZE, 3)
+    return recipe(s, 24, ridge=0.05)
+
+
+@case
+def golden_gru() -> CaseRecipe:
+    """The reset gate on either side of the product, both directions and one; of the second layer's steps one is read
+    before the last, so that what comes later is dead in front of it.
+    """
+    s = Sketch(61, STEPS, FEATURES)
+    s.tokens("steps", FEATURES, FEATURES)
+    s.relu("relu1")
+    _operator(s, "GRU", "both", FEATURES, "bidirectional", linear_before_reset=1)
+    _joined(s, "both", 2 * SIZE)
+    _operator(s, "GRU", "on", 2 * SIZE, "forward")
+    _joined(s, "on", SIZE)
+    s.node("Gather", "fourth", np.array([3]), axis=1)
+    s.head(SIZE)
+    return recipe(s, 24, ridge=0.05)
+
+
+def _operator(
+    s: Sketch, kind: str, out: str, features: int, direction: str, states: list[Array] | None = None, **more: int
+) -> None:
+    """The operator, time in front of the batch; its outputs are `out`, `out`_h and, of an LSTM, `out`_c."""
+    directions, gates = 2 if direction == "bidirectional" else 1, 4 if kind == "LSTM" else 3
+    turned = s.node("Transpose", f"{out}_sequence", perm=[1, 0, 2])
+    weights = [
+        s.normal(directions, gates * SIZE, features),
+        s.normal(directions, gates * SIZE, SIZE) * 0.7,
+        s.normal(directions, 2 * gates * SIZE) * 0.4,
+    ]
+    given: list[str | Array] = [turned, *weights]
+    if states is not None:
+        sizes = s.node("Shape", f"{out}_sizes", source=turned)
+        s.node("Slice", f"{out}_batch", np.array([1]), np.array([2]), source=sizes)
+        s.join("Concat", f"{out}_shape", np.array([1]), f"{out}_batch", np.array([SIZE]), axis=0)
+        given.append("")
+        for number, state in enumerate(states):
+            given.append(s.join("Expand", f"{out}_state{number}", state, f"{out}_shape"))
+    s.join(kind, out, *given, hidden_size=SIZE, direction=direction, **more)
+    node = s.nodes[-1]
+    outputs = [out, f"{out}_h", f"{out}_c"][: 3 if kind == "LSTM" else 2]
+    del node.output[:]
+    node.output.extend(outputs)
+
+
+def _joined(s: Sketch, out: str, width: int) -> None:
+    """The batch in front, and the directions side by side."""
+    s.node("Transpose", f"{out}_first", source=out, perm=[2, 0, 1, 3])
+    s.node("Reshape", f"{out}_joined", np.array([0, STEPS, width]))
