@@ -184,6 +184,9 @@ class Jacobian:
         options = as_kind(context.layer, ResponseNorm).options
         return response_norm_adjoint(context.backend, signal, context.inputs[0], options)
 
+    def emit(self, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        return as_kind(layer, ResponseNorm).emit_adjoint(writer, signal)
+
 
 class NormJacobian(Arithmetic):
     """Jᵀ s of a normalisation."""

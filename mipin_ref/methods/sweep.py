@@ -115,7 +115,7 @@ class Sweep:
         beside: further samples [m, *input_shape] that are recorded but not explained; first: the position of x in the
         data, for messages. Raises InvalidData as `Recorder` does.
         """
-        net, backend = self.net, self.backend
+        net = self.net
         record = self._recorder(x if beside is None else _both(x, beside), first)
         logits = record.values[net.logits].reshape(-1, net.classes)
         seed = self._seed(logits, targets)
