@@ -11,6 +11,9 @@ from mipin_ref.graph.document import Document
 from mipin_ref.graph.forward import Record
 from mipin_ref.layers import HostArray, Shape, Switched, Switches
 
+WHOLE = slice(None)
+"""All samples of a batch."""
+
 
 class Given:
     """Inputs of a document. shapes: of tensors; pools: the layers with switches, by output; signals: how many come
@@ -55,17 +58,19 @@ class Given:
         """The tensors whose makers' switches must be recorded."""
         return list(dict.fromkeys(tensor for tensor, _ in self._switches))
 
-    def told(self, record: Record) -> dict[str, HostArray]:
-        """The recorded switches, by the names of the inputs."""
+    def told(self, record: Record, rows: slice = WHOLE) -> dict[str, HostArray]:
+        """The recorded switches of some samples, by the names of the inputs."""
         told: dict[str, HostArray] = {}
         for (tensor, form), name in self._switches.items():
-            pool, places = self._pools[tensor], record.switches[tensor]
+            pool, places = self._pools[tensor], record.switches[tensor][rows]
+            if rows.start:
+                places = places - rows.start * prod(pool.in_shape)
             told[name] = pool.taps(places).astype(np.float32) if form == "taps" else self._repeated(places, pool)
         return told
 
-    def fed(self, values: Mapping[str, HostArray]) -> dict[str, HostArray]:
-        """Recorded values, by the names of the inputs."""
-        return {name: values[tensor] for tensor, name in self._values.items()}
+    def fed(self, values: Mapping[str, HostArray], rows: slice = WHOLE) -> dict[str, HostArray]:
+        """Recorded values of some samples, by the names of the inputs."""
+        return {name: values[tensor][rows] for tensor, name in self._values.items()}
 
     def _repeated(self, places: HostArray, pool: Switched) -> HostArray:
         """Flat indices [n, ...] into n samples, and into the n that follow them for each further signal."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -140,7 +140,7 @@ class Namespace:
     __name__ = "traced"
     float32, bool = FLOAT, BOOL
 
-    def astype(self, x: Traced, dtype: str, *, copy: bool = True) -> Traced:
+    def astype(self, x: Traced, dtype: str, *, copy: object = True) -> Traced:
         if x.dtype == dtype:
             return x
         return Traced(x.writer, x.shape, dtype, lambda: x.writer.ones(x.name, "ones"))
@@ -194,10 +194,10 @@ class Namespace:
     def asarray(self, value: HostArray, *, dtype: str, device: BackWriter) -> Traced:
         return number(device, value)
 
-    def sum(self, x: Traced, *, axis: tuple[int, ...], keepdims: bool) -> Traced:
+    def sum(self, x: Traced, *, axis: tuple[int, ...], keepdims: Literal[True]) -> Traced:
         return self._reduced("ReduceSum", x, axis)
 
-    def mean(self, x: Traced, *, axis: tuple[int, ...], keepdims: bool) -> Traced:
+    def mean(self, x: Traced, *, axis: tuple[int, ...], keepdims: Literal[True]) -> Traced:
         return self._reduced("ReduceMean", x, axis)
 
     def reshape(self, x: Traced, shape: Shape) -> Traced:

@@ -13,13 +13,14 @@ from mipin_ref.graph.forward import Record
 from mipin_ref.graph.given import Given
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.optimised import Optimised
+from mipin_ref.graph.runs import samples_a_run
 from mipin_ref.layers import HostArray, Layer, Shared, Stateful, as_kind, switched
 from mipin_ref.methods.rules import WrittenRule
 from mipin_ref.threads import BLAS_THREADS
 
 SEED = "seed"
 KEPT_BYTES = 256 << 20
-"""Recorded values and switches of a batch, at most, whose workspace stays for the next one."""
+"""Recorded values and switches of a run, at most, whose workspace stays for the next one."""
 
 
 class SweepRide:
@@ -27,7 +28,7 @@ class SweepRide:
 
     slots: the inputs that signals come back to, by output; rules: one a layer. Slopes and winners are decided by
     recorded values and switches, which it is given, so that none flips: what it returns differs from the same rules in
-    NumPy by the order of sums and by the last place of functions.
+    NumPy by the order of sums and by the last place of functions. samples: that a run takes.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class SweepRide:
         rules: Sequence[WrittenRule],
         at: str,
     ) -> None:
-        self._rules = tuple(rules)
+        # More at a time leave the processor's caches, as forward.
+        self.samples = samples_a_run(way, 4) * max(1, BLAS_THREADS.count)
         beside: dict[str, HostArray] = {}
         self._document = document = Document(np.dtype(np.float32), [SEED], beside=beside)
         self._given = Given(document, net.shapes, switched(way), 1)
@@ -82,9 +84,15 @@ class SweepRide:
 
     def __call__(self, record: Record, seed: HostArray) -> HostArray:
         """The signal at the explained tensor [n, *shape] of that at the logits [n, *logits]."""
-        feed = {SEED: seed} | self._given.told(record) | self._given.fed(record.values)
+        count, size = len(seed), self.samples
+        parts = [self._run(record, seed, slice(start, start + size), count) for start in range(0, max(1, count), size)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _run(self, record: Record, seed: HostArray, rows: slice, count: int) -> HostArray:
+        given = self._given
+        feed = {SEED: seed[rows]} | given.told(record, rows) | given.fed(record.values, rows)
         size = sum(array.nbytes for array in feed.values())
-        last = size > KEPT_BYTES
+        last = size > KEPT_BYTES and rows.stop >= count
         self._workspace = 0 if last else max(self._workspace, size)
         (signal,) = self._session([self._output], feed, last=last)
         return signal

@@ -12,10 +12,11 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.backend import Backend, get_backend
+from mipin_ref.graph import runs
 from mipin_ref.graph.document import Back, Document
 from mipin_ref.graph.optimised import Optimised
 from mipin_ref.graph.rewrites.facing import faced
-from mipin_ref.layers import KINDS, Activation, MaxPool
+from mipin_ref.layers import KINDS, Activation, Layer, MaxPool
 from mipin_ref.layers.functions import FUNCTIONS
 from mipin_ref.layers.traced import Namespace, TracedBackend
 from mipin_ref.methods.backward import BackwardMethod
@@ -214,7 +215,8 @@ def test_a_rule_that_is_not_written_leaves_the_sweep_to_numpy(monkeypatch: pytes
     case = Case.of(residual(), 0)
     x = case.x.astype(np.float32)
     expected = sweep(case.net, case.net.input, ride=False)(x, case.targets).signal
-    monkeypatch.setattr(Gradient, "rules", {**DERIVATIVES, MaxPool: Unwritten(DERIVATIVES[MaxPool])})
+    rules: dict[type[Layer], Rule] = {**DERIVATIVES, MaxPool: Unwritten(DERIVATIVES[MaxPool])}
+    monkeypatch.setattr(Gradient, "rules", rules)
     assert sweep(case.net, case.net.input, ride=True).ride() is None
     assert np.array_equal(mr.attribute(case.net, x, case.targets, "gradient", dtype="float32").attribution, expected)
 
@@ -236,7 +238,9 @@ def test_methods_of_the_gradient_ride(name: str, monkeypatch: pytest.MonkeyPatch
         return call(self, *given)
 
     monkeypatch.setattr(SweepRide, "__call__", counted)
-    options = {"samples": 4} if name == "smoothgrad" else {"steps": 6} if name == "integrated-gradients" else {}
+    options: dict[str, Any] = (
+        {"samples": 4} if name == "smoothgrad" else {"steps": 6} if name == "integrated-gradients" else {}
+    )
     at = "l" if name == "grad-cam" else case.net.input
     single, double = (
         mr.attribute(case.net, x, case.targets, name, at=at, dtype=kind, **options) for kind in ("float32", "float64")
@@ -255,6 +259,15 @@ def test_the_session_stays_open_for_the_next_call_and_goes_with_its_network() ->
     del case, one, other
     gc.collect()
     assert len(module._rides) == there
+
+
+def test_a_batch_in_several_runs_has_each_sample_s_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RUN_BYTES", 1)
+    case = Case.of(residual(), 0, samples=40)
+    ride = sweep(case.net, case.net.input, ride=True).ride()
+    assert ride is not None
+    assert ride.samples < 20
+    assert error(case.net, case.x.astype(np.float32), case.targets, case.net.input) <= APART
 
 
 def test_a_large_batch_lets_go_of_its_workspace_and_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
