@@ -6,6 +6,7 @@ of a pair f(x), f'(x) only what is taken. The first axis of what has samples cou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -170,6 +171,10 @@ class Namespace:
         # The operator is some units off in the last place, which 1 - tanh² shows where a function saturates.
         small = self.exp(-2.0 * self.abs(x))
         return self.sign(x) * ((1 - small) / (1 + small))
+
+    def above_half(self, x: Traced) -> Traced:
+        """What the normal distribution function is above one half, of ONNX's error function; the standard has none."""
+        return 0.5 * self._of("Erf", x * math.sqrt(0.5))
 
     def maximum(self, a: Traced, b: Traced) -> Traced:
         return a._both("Max", a, b)

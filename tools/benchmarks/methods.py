@@ -29,7 +29,7 @@ from mipin_ref.methods.sweep import Sweep
 from mipin_ref.panel.registry import METHODS
 
 BACKWARD = "torch forward + backward"
-IN_NUMPY, RECORDED = "gradient, float32, in NumPy", "of it the recorded forward pass"
+IN_NUMPY, RECORDED = "gradient, float32, in NumPy", "gradient, float32, its recorded forward pass"
 DTYPES = ("float32", "float64")
 
 WITHOUT_PATTERNS = [name for name, method in METHODS.items() if method.fitting is None]
