@@ -234,7 +234,8 @@ class Back:
     """Takes the way back through one layer: see `BackWriter`.
 
     prefix: of names; recorded: where values lie; made: the layer's state, written when it is first asked for; blocks:
-    the fitted block as a form makes it; won: where recorded switches lie, None where none are.
+    the block of weights as a form makes it; won: where recorded switches lie, None where none are; signals: how many
+    come back, one or two.
     """
 
     document: Document
@@ -243,6 +244,7 @@ class Back:
     made: Callable[[], str]
     blocks: Callable[[Callable[[HostArray], HostArray]], str]
     won: Callable[[Switches], str] | None = None
+    signals: int = 2
 
     def weight(self, role: str, value: npt.ArrayLike) -> str:
         return self.document.inverse_weight(f"{self.prefix}/{role}", value)
@@ -277,6 +279,8 @@ class Back:
         return self.made()
 
     def times(self, signal: str, factor: str, shape: Shape, made: Shape | None = None) -> str:
+        if self.signals == 1:
+            return self.append("Mul", [signal, factor], "times")
         apart = self.append("Reshape", [signal, self.whole("two", 2, -1, *shape)], "two")
         masked = self.append("Mul", [apart, factor], "times")
         return self.append(

@@ -21,10 +21,10 @@ from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
+from mipin_ref.graph.rides import Rides
 from mipin_ref.inverse.descent.batch import Recorded
 from mipin_ref.inverse.descent.memory import sample_bytes
 from mipin_ref.inverse.descent.ride import Ride, ridden
-from mipin_ref.inverse.descent.rides import Rides
 from mipin_ref.inverse.descent.way import InNamespace, Way
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.descent.weights_file import weight_tensors
@@ -44,7 +44,7 @@ BATCH_BYTES = 256 << 20
 """What the samples of a batch may take; the workspace of the way back, which does not grow with them, comes on top."""
 
 _cache = DeviceCache()
-_rides = Rides()
+_rides: Rides[Ride] = Rides()
 
 
 @dataclass(frozen=True, eq=False)

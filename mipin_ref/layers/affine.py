@@ -88,3 +88,6 @@ class Affine(Unweighted, Linear, ElementWise):
 
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         return signal * weight
+
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        return writer.append("Mul", [signal, writer.weight("scale", self.scale[None])], "scaled")

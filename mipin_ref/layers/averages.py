@@ -100,6 +100,14 @@ class AveragePool(_Average):
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         return average_adjoint(backend, signal, self.window, weight, self.in_shape[1:])
 
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        size, locations = self.in_shape[1:], self.out_shape[1:]
+        shares = writer.append("Div", [signal, writer.weight("counts", self.constant[None, None])], "shares")
+        lone = writer.append("Reshape", [shares, writer.whole("a map each", -1, 1, *locations)], "maps")
+        ones = writer.weight("ones", np.ones((1, 1, *self.window.kernel)))
+        spread = emit_spread(writer, lone, ones, self.window, locations, size)
+        return writer.append("Reshape", [spread, writer.whole("in shape", -1, *self.in_shape)], "back")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GlobalAveragePool(_Average):
@@ -141,6 +149,10 @@ class GlobalAveragePool(_Average):
 
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         return backend.xp.broadcast_to(signal / prod(self.in_shape[1:]), (signal.shape[0], *self.in_shape))
+
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        shares = writer.append("Div", [signal, writer.weight("count", self.constant)], "shares")
+        return writer.append("Expand", [shares, writer.whole("expanded", 1, *self.in_shape)], "back")
 
 
 def covering_mean(backend: Backend, s: Array, window: Window, size: tuple[int, ...]) -> Array:

@@ -109,6 +109,6 @@ def copied(backend: Backend, signal: Array, shape: Shape, *, mean: bool) -> Arra
 
 
 def emit_copied(writer: BackWriter, signal: str, whole: Shape, shape: Shape) -> str:
-    """Write `copied` as ONNX: the mean [2n, *shape] of signals [2n, *whole]."""
+    """Write `copied` as ONNX with the mean: signals [2n, *whole] -> [2n, *shape]."""
     axes = [axis for axis, (long, short) in enumerate(zip(whole, shape, strict=True), 1) if long != short]
     return writer.append("ReduceMean", [signal, writer.whole("copies", *axes)], "mean", keepdims=1) if axes else signal

@@ -101,6 +101,9 @@ class Gather(Unweighted, Linear, KeepsAxes, Untrained):
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         return along(backend, signal, {axis: one.adjoint for axis, one in self.maps.items()})
 
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        return emit_along(writer, signal, len(self.in_shape), {axis: one.adjoint for axis, one in self.maps.items()})
+
 
 def spoken(pick: npt.NDArray[np.int64], length: int) -> str:
     """The entries that are picked, for a table: start:stop:step where they are so far apart each, else a count."""

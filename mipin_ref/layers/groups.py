@@ -42,6 +42,13 @@ class Linear(Layer, group=True):
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         """signal [n, *out_shape] -> [n, *in_shape], the adjoint of `product` with the same weight."""
 
+    @abstractmethod
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        """Write `adjoint` with the layer's own weight as ONNX: the name of signals [n, *in_shape] of [n, *out_shape].
+
+        What `writer` takes for a block is that weight.
+        """
+
     def forward(self, backend: Backend, inputs: Sequence[Array]) -> Array:
         y = self.product(backend, inputs[0], backend.put(self.constant))
         return y if self.offset is None else y + backend.put(self.offset)
@@ -91,6 +98,9 @@ class Shared(Linear, group=True):
     @abstractmethod
     def workspace_bytes(self, backend: Backend) -> int:
         """What `adjoint` holds beside signal and result, however many the samples."""
+
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        return self.emit_back(writer, signal, 0)
 
 
 @dataclass(frozen=True)
@@ -206,6 +216,10 @@ class Switched(Stateful, group=True):
     @abstractmethod
     def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
         """The gradient: signal [n, *out_shape] -> [n, *in_shape], added up where one place won several outputs."""
+
+    @abstractmethod
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        """Write `adjoint` as ONNX: the name of signals [n, *in_shape] of those [n, *out_shape]."""
 
 
 class KeepsAxes(Layer, group=True):

@@ -96,6 +96,9 @@ class MaxPool(Switched, KeepsAxes, Untrained):
     def adjoint(self, backend: Backend, signal: Array, taps: Array) -> Array:
         return unpool(backend, signal, taps, self.window, self.in_shape[1:], overlaps="sum")
 
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        return emit_unpool(writer, signal, self.window, self.in_shape, self.out_shape, overlaps="sum")
+
     def taps(self, switches: npt.NDArray[np.int64]) -> npt.NDArray[np.integer[Any]]:
         return winning_taps(switches, self.window, self.in_shape)
 

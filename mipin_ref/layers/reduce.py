@@ -87,3 +87,7 @@ class Reduce(Unweighted, Linear, KeepsAxes, Untrained):
 
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         return backend.xp.broadcast_to(signal * weight, (signal.shape[0], *self.in_shape))
+
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        shares = writer.append("Mul", [signal, writer.weight("share", self.constant)], "shares")
+        return writer.append("Expand", [shares, writer.whole("expanded", 1, *self.in_shape)], "back")

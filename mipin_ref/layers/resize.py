@@ -130,6 +130,9 @@ class Resize(Unweighted, Linear, KeepsAxes, Untrained):
     def adjoint(self, backend: Backend, signal: Array, weight: Array) -> Array:
         return along(backend, signal, {axis: one.adjoint for axis, one in self.maps.items()})
 
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        return emit_along(writer, signal, len(self.in_shape), {axis: one.adjoint for axis, one in self.maps.items()})
+
 
 def axis_map(
     mode: str, coordinates: str, rounding: str, size: int, length: int, scale: float | None, tie: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -10,6 +10,10 @@ from typing import Any
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.groups import ElementWise, Untrained, Unweighted
 from mipin_ref.layers.kind import ELEMENT, BackWriter, States, Writer
+from mipin_ref.layers.traced import Traced, TracedBackend
+
+Around = Callable[[Backend, Array, int], Array]
+"""Sums a [n, C, ...] over so many channels around each."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,29 +64,58 @@ class ResponseNorm(Unweighted, ElementWise, Untrained):
     def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
         return signal
 
+    def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
+        """Write the gradient as ONNX: the name of signals [n, C, H, W] of those at the output."""
+        backend, shape = TracedBackend.of(writer), self.in_shape
+        x, s = backend.value(self.input, shape), backend.tensor(signal, shape)
+        name: str = response_norm_adjoint(backend, s, x, self.options, _written_around).name
+        return name
+
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return signal
 
 
 def response_norm(backend: Backend, x: Array, options: Mapping[str, Any]) -> Array:
     """x [n, C, H, W] -> x[c] / d[c]^beta, d[c] = bias + alpha / size · Σ x² over the `size` channels around c."""
-    return x / _divisor(backend, x, options) ** options["beta"]
+    return x / _divisor(backend, x, options, _around) ** options["beta"]
 
 
-def response_norm_adjoint(backend: Backend, s: Array, x: Array, options: Mapping[str, Any]) -> Array:
-    """Jᵀ s of `response_norm` at x, both [n, C, H, W].
+def response_norm_adjoint(
+    backend: Backend, s: Array, x: Array, options: Mapping[str, Any], around: Around | None = None
+) -> Array:
+    """Jᵀ s of `response_norm` at x, both [n, C, H, W]. around: what sums channels, by default `_around`.
 
     ∂y[c] / ∂x[k] = δ_ck d[c]^-beta - 2 alpha beta / size · x[c] x[k] d[c]^(-beta - 1) where k is near c.
     """
     alpha, beta, size = options["alpha"], options["beta"], options["size"]
-    divisor = _divisor(backend, x, options)
+    sums = _around if around is None else around
+    divisor = _divisor(backend, x, options, sums)
     scale = divisor ** (-beta)
-    around = _around(backend, s * x * scale / divisor, size)
-    return s * scale - (2 * alpha * beta / size) * x * around
+    return s * scale - (2 * alpha * beta / size) * x * sums(backend, s * x * scale / divisor, size)
 
 
-def _divisor(backend: Backend, x: Array, options: Mapping[str, Any]) -> Array:
-    return options["bias"] + (options["alpha"] / options["size"]) * _around(backend, x * x, options["size"])
+def _divisor(backend: Backend, x: Array, options: Mapping[str, Any], sums: Around) -> Array:
+    return options["bias"] + (options["alpha"] / options["size"]) * sums(backend, x * x, options["size"])
+
+
+def _written_around(backend: Backend, a: Traced, size: int) -> Traced:
+    """The sums of `_around`, written: of as many cuts of what has zeros around the channels."""
+    writer, channels, rank = a.writer, a.shape[1], a.ndim
+    more = min(size // 2, channels - 1)
+
+    def make() -> str:
+        around = [more if axis == 1 else 0 for axis in range(rank)]
+        whole = writer.append("Pad", [a.name, writer.whole("around", *around, *around)], "padded")
+        axis = writer.whole("channel axis", 1)
+        cuts = [
+            writer.append(
+                "Slice", [whole, writer.whole("first", shift), writer.whole("last", shift + channels), axis], "shifted"
+            )
+            for shift in range(2 * more + 1)
+        ]
+        return writer.append("Sum", cuts, "neighbours")
+
+    return Traced(writer, a.shape, a.dtype, make)
 
 
 def _around(backend: Backend, a: Array, size: int) -> Array:

@@ -4,6 +4,8 @@ MaxUnpool nor Indices; where onnxruntime alone runs it, as recorded.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from mipin_ref.layers.conv.emit_adjoint import NEAREST, emit_spread
@@ -58,7 +60,15 @@ def emit_switches(
     return writer.ones(writer.append("Equal", [ranked, best], "first"), "switches")
 
 
-def emit_unpool(writer: BackWriter, signal: str, window: Window, in_shape: Shape, out_shape: Shape) -> str:
+def emit_unpool(
+    writer: BackWriter,
+    signal: str,
+    window: Window,
+    in_shape: Shape,
+    out_shape: Shape,
+    *,
+    overlaps: Literal["mean", "sum"] = "mean",
+) -> str:
     """Write `unpool` as ONNX with the state of `emit_switches`: signals [2n, *out_shape] -> [2n, *in_shape]."""
     locations = out_shape[1:]
     if not window.overlapping and not writer.portable:
@@ -78,7 +88,7 @@ def emit_unpool(writer: BackWriter, signal: str, window: Window, in_shape: Shape
     put = writer.times(values, writer.state(), (in_shape[0], 1, *locations), whole)
     one_hot = np.eye(taps).reshape(taps, 1, *window.kernel)
     back = _spread(writer, put, "signal", one_hot, window, in_shape, out_shape)
-    if not window.overlapping:
+    if not window.overlapping or overlaps == "sum":
         return back
     count = _spread(writer, writer.state(), "count", one_hot, window, in_shape, out_shape)
     share = writer.append(

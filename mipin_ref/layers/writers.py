@@ -11,7 +11,7 @@ HostArray = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Switches = Literal["taps", "places"]
 """How switches are told: as taps [n, *out_shape] in the network's dtype, or as places, flat indices (int64) into both
-signals at the input [2n, *in_shape], one for each of those at the output [2n, *out_shape].
+signals at the input [2n, *in_shape], one for each of those at the output [2n, *out_shape], or into the one signal.
 """
 
 
@@ -46,9 +46,9 @@ class Writer(Protocol):
 class BackWriter(Protocol):
     """Takes the ONNX form of a layer's way back.
 
-    Both signals are rows of one tensor [2n, ...], the source signals first, then the attributions. What was recorded of
-    the samples has n rows. Whether a recorded value is made in the same graph or is an input of it, the layer cannot
-    tell.
+    Both signals are rows of one tensor [2n, ...], the source signals first, then the attributions; a gradient is one
+    signal [n, ...]. What was recorded of the samples has n rows. Whether a recorded value is made in the same graph or
+    is an input of it, and how many signals there are, the layer cannot tell.
     """
 
     def weight(self, role: str, value: npt.ArrayLike) -> str:
@@ -68,7 +68,9 @@ class BackWriter(Protocol):
         ...
 
     def block(self, form: Callable[[HostArray], HostArray]) -> str:
-        """The name of the fitted block of weights, as `form` makes it of its array: of each target's, if several."""
+        """The name of the block of weights, as `form` makes it of its array: of the fitted one, of each target's if
+        several, and of the layer's own on the way back of a gradient.
+        """
         ...
 
     @property
@@ -93,5 +95,7 @@ class BackWriter(Protocol):
         ...
 
     def times(self, signal: str, factor: str, shape: Shape, made: Shape | None = None) -> str:
-        """Both signals [2n, *shape] times a factor [n, ...]: [2n, *made], by default of the signals' shape."""
+        """Both signals [2n, *shape], or the one, times a factor [n, ...]: [2n, *made], by default of the signals'
+        shape.
+        """
         ...

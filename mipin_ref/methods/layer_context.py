@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.layers import Activation, HostArray, Layer, Linear
+from mipin_ref.layers import Activation, HostArray, Layer, Linear, as_kind
 from mipin_ref.methods.weights import LayerWeights
 
 Read = Literal["inputs", "output", "fired", "taps"]
@@ -48,3 +50,12 @@ def constant_of(layer: Layer) -> HostArray:
     if isinstance(layer, Linear | Activation):
         return layer.constant
     raise UnsupportedModel(f"layer {layer.name!r} ({layer.kind}) has no constant")
+
+
+def passed(layer: Layer, value: Array) -> Array:
+    """Where an activation passes changes on, of what it made [n, *out_shape]; see `passes_between`."""
+    bounds = as_kind(layer, Activation).passes_between
+    assert bounds is not None
+    low, high = bounds
+    above = value > low
+    return above if high == np.inf else above & (value < high)

@@ -7,10 +7,10 @@ from mipin_ref.layers import Extremum, Gate, Layer, as_kind
 from mipin_ref.layers.gate import copied
 from mipin_ref.methods.layer_context import LayerContext, Read
 from mipin_ref.methods.recurrent import THROUGH_TIME
-from mipin_ref.methods.rules import GRADIENT, NOTHING, Rules
+from mipin_ref.methods.rules import GRADIENT, NOTHING, Arithmetic, Rules
 
 
-class Factors:
+class Factors(Arithmetic):
     """The derivative of a product or quotient by each operand; what is broadcast takes the sum over its copies."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
@@ -29,7 +29,7 @@ class Factors:
         return copied(context.backend, found, layer.in_shapes[slot], mean=False)
 
 
-class Content:
+class Content(Arithmetic):
     """All relevance of a gated value is that of its content: the gate is constant (CP-LRP)."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
@@ -39,7 +39,7 @@ class Content:
         return copied(context.backend, signal, context.layer.in_shapes[slot], mean=False)
 
 
-class Winner:
+class Winner(Arithmetic):
     """The operand that won takes the signal, the first one of equals."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:

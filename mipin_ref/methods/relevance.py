@@ -93,7 +93,11 @@ class Sum:
 
 @dataclass(frozen=True)
 class RelevanceRule:
-    """The rule of a layer that is linear: Dense, Conv, Affine, and averages, whose weights are positive."""
+    """The rule of a layer that is linear: Dense, Conv, Affine, and averages, whose weights are positive.
+
+    It does not write itself as ONNX: where z is small beside its terms, R / z shows the order of the sum, so that a
+    session's relevance would be another than NumPy's by far more than rounding. A sweep through it stays in NumPy.
+    """
 
     sums: Sequence[Sum]
     stabiliser: float = STABILISER

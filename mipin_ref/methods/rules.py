@@ -7,7 +7,7 @@ to its inputs. A method maps each class of layer to a rule, starting from GRADIE
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mipin_ref.backend import Array
 from mipin_ref.errors import UnsupportedModel
@@ -42,8 +42,11 @@ from mipin_ref.layers import (
     as_kind,
 )
 from mipin_ref.layers.gate import copied
+from mipin_ref.layers.kind import BackWriter
 from mipin_ref.layers.response_norm import response_norm_adjoint
-from mipin_ref.methods.layer_context import LayerContext, Read
+from mipin_ref.layers.traced import TracedBackend
+from mipin_ref.methods.layer_context import LayerContext, Read, passed
+from mipin_ref.methods.weights import LayerWeights
 
 
 class Rule(Protocol):
@@ -54,6 +57,37 @@ class Rule(Protocol):
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         """The signal at input `slot` [n, *in_shape], from that at the output [n, *out_shape]."""
         ...
+
+
+@runtime_checkable
+class WrittenRule(Rule, Protocol):
+    """A rule that writes itself as ONNX too."""
+
+    def emit(self, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        """Write what `back` computes, of one signal, and return the name of the signal at input `slot`."""
+        ...
+
+
+class Arithmetic:
+    """A rule whose `back` is arithmetic on the signal, constants and recorded values alone: it is written as it is
+    computed, in its subclasses too.
+    """
+
+    def emit(self: Rule, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        backend, reads = TracedBackend.of(writer), self.reads(layer)
+        values = tuple(map(backend.value, layer.inputs, layer.in_shapes))
+        output = backend.value(layer.output, layer.out_shape)
+        context = LayerContext(
+            backend,
+            layer,
+            values if "inputs" in reads else None,
+            output if "output" in reads else None,
+            passed(layer, output) if "fired" in reads else None,
+            None,
+            LayerWeights(backend),
+        )
+        name: str = self.back(context, backend.tensor(signal, layer.out_shape), slot).name
+        return name
 
 
 Rules = Mapping[type[Layer], Rule]
@@ -80,8 +114,11 @@ class Move:
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         return as_kind(context.layer, Unweighted).pull_back(context.backend, signal, slot, {})
 
+    def emit(self, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        return layer.emit_back(writer, signal, slot)
 
-class Summed:
+
+class Summed(Arithmetic):
     """Every input of a sum takes the signal, of a difference the second with its sign turned; what is broadcast takes
     the sum over its copies.
     """
@@ -103,6 +140,9 @@ class Adjoint:
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         return as_kind(context.layer, Linear).adjoint(context.backend, signal, context.weight)
 
+    def emit(self, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        return as_kind(layer, Linear).emit_adjoint(writer, signal)
+
 
 class Switches:
     """The signal of each window goes to its maximum, the first one of equals; where windows agree they add up."""
@@ -113,8 +153,11 @@ class Switches:
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         return as_kind(context.layer, Switched).adjoint(context.backend, signal, context.taps)
 
+    def emit(self, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        return as_kind(layer, Switched).emit_adjoint(writer, signal)
 
-class Derivative:
+
+class Derivative(Arithmetic):
     """f'(x) ⊙ s of an activation."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
@@ -141,8 +184,11 @@ class Jacobian:
         options = as_kind(context.layer, ResponseNorm).options
         return response_norm_adjoint(context.backend, signal, context.inputs[0], options)
 
+    def emit(self, writer: BackWriter, layer: Layer, signal: str, slot: int) -> str:
+        return as_kind(layer, ResponseNorm).emit_adjoint(writer, signal)
 
-class NormJacobian:
+
+class NormJacobian(Arithmetic):
     """Jᵀ s of a normalisation."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:

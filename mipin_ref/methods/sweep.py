@@ -14,12 +14,16 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.beside import joined, others_of
 from mipin_ref.graph.forward import Record, Recorder, record_bytes
 from mipin_ref.graph.network import Network
-from mipin_ref.layers import Activation, HostArray, Layer, Switched, as_kind, switched
-from mipin_ref.methods.layer_context import LayerContext, Read
-from mipin_ref.methods.rules import Rule
+from mipin_ref.graph.rides import Rides
+from mipin_ref.layers import HostArray, Layer, Switched, switched
+from mipin_ref.methods.layer_context import LayerContext, Read, passed
+from mipin_ref.methods.ride import SweepRide, ridden
+from mipin_ref.methods.rules import Rule, WrittenRule
 from mipin_ref.methods.weights import weights_of
 
 Ints = npt.NDArray[np.int64]
+
+_rides: Rides[SweepRide] = Rides()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,9 @@ class Sweep:
 
     rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target; frozen: whether nothing
     comes back to state. Layers that are on no way from `at` to the logits have no part. whole: the network as loaded,
-    of which `net` may be the end.
+    of which `net` may be the end; ride: whether onnxruntime takes the way back where it can: in float32 on the host, by
+    rules that can all be written (see `SweepRide`). Otherwise the array namespace does, with the same result but for
+    the order of sums.
     """
 
     def __init__(
@@ -60,9 +66,10 @@ class Sweep:
         *,
         logit: bool = False,
         frozen: bool = False,
+        ride: bool = True,
     ) -> None:
         self.net, self.whole, self.backend, self.at = net, net, backend, at
-        self._logit = logit
+        self._logit, self._frozen, self._may_ride = logit, frozen, ride
         self._slots = _slots(net, at, frozen)
         way = [layer for layer in net.layers if layer.output in self._slots]
         self.way: Sequence[Layer] = tuple(reversed(way))
@@ -108,11 +115,32 @@ class Sweep:
         beside: further samples [m, *input_shape] that are recorded but not explained; first: the position of x in the
         data, for messages. Raises InvalidData as `Recorder` does.
         """
-        net, backend = self.net, self.backend
+        net = self.net
         record = self._recorder(x if beside is None else _both(x, beside), first)
         logits = record.values[net.logits].reshape(-1, net.classes)
+        seed = self._seed(logits, targets)
+        ride = self.ride() if beside is None else None
+        signal = self._walked(record, seed) if ride is None else ride(record, seed)
+        return Swept(record.values[self.at], logits, signal)
+
+    def ride(self) -> SweepRide | None:
+        """The session of the way back, which stays open for the network; None where there is none."""
+        net = self.net
+        if not (self._may_ride and self.backend.rides and net.dtype == np.float32):
+            return None
+        given = [self._rules[layer.output] for layer in self.way]
+        rules = [rule for rule in given if isinstance(rule, WrittenRule)]
+        if len(rules) < len(given):
+            return None
+        # All else follows of these: which layers there are on the way, and what they do.
+        key = self.at, self._frozen, *rules
+        return _rides.of(net, key, lambda: ridden(net, self.way, self._slots, rules, self.at))
+
+    def _walked(self, record: Record, seed: HostArray) -> Array:
+        """The signal at the explained tensor, in the array namespace."""
+        net, backend = self.net, self.backend
         held = _Held(backend, record, self._pools)
-        signals = {net.logits: backend.put(self._seed(logits, targets))}
+        signals = {net.logits: backend.put(seed)}
         for layer in self.way:
             signal = signals.pop(layer.output)
             context = self._context(layer, held)
@@ -120,7 +148,7 @@ class Sweep:
                 name, part = layer.inputs[slot], self._rules[layer.output].back(context, signal, slot)
                 signals[name] = signals[name] + part if name in signals else part
             held.let_go(name for name in self._names(layer) if self._last[name] == layer.output)
-        return Swept(record.values[self.at], logits, signals[self.at])
+        return signals[self.at]
 
     def recorded(self, x: HostArray, first: int = 0) -> SweepRecord:
         """The forward pass alone. Raises InvalidData as `Recorder` does."""
@@ -188,11 +216,7 @@ class _Held:
         return self._values[name]
 
     def fired(self, layer: Layer) -> Array:
-        bounds = as_kind(layer, Activation).passes_between
-        assert bounds is not None
-        value, (low, high) = self._record.values[layer.output], bounds
-        above = value > low
-        return self._backend.put(above if high == np.inf else above & (value < high))
+        return self._backend.put(passed(layer, self._record.values[layer.output]))
 
     def taps(self, name: str) -> Array:
         return self._backend.put(self._pools[name].taps(self._record.switches[name]))

@@ -14,9 +14,9 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.backend import get_backend
 from mipin_ref.data.calibration import samples_like
+from mipin_ref.graph.rides import Rides
 from mipin_ref.inverse import inverse as module
 from mipin_ref.inverse.descent.ride import Ride
-from mipin_ref.inverse.descent.rides import Rides
 from mipin_ref.inverse.descent.way import InNamespace
 from mipin_ref.layers import KINDS, Activation
 from tests.backends import backend, on_every_backend
@@ -186,7 +186,7 @@ def test_threads_share_an_inverse() -> None:
 
 def test_no_more_sessions_stay_than_fit() -> None:
     inverse, _ = fitted("golden_cnn")
-    rides, owners = Rides(most=1), [narrow(inverse) for _ in range(3)]
+    rides, owners = Rides[Ride](most=1), [narrow(inverse) for _ in range(3)]
     made = {owner: owner._way([owner.plan.explained], ride=True) for owner in owners}
     for owner in owners:
         ride = made[owner]

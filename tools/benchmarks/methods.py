@@ -2,7 +2,8 @@
 
 All run in one process with one thread each. torch goes from the input to one logit and back to the input, without
 gradients of weights. The engine's time is that of `mr.attribute` after two calls that warm it up, the forward pass and
-all conversions included. Both gradients are compared before anything is timed.
+all conversions included; in float32 the gradient comes back in a session of onnxruntime, its twin in NumPy. Both
+gradients are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import numpy as np
 import torch
 
 import mipin_ref as mr
+from benchmarks.attribute import CLOCKS
 from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
+from mipin_ref.backend import get_backend
+from mipin_ref.methods.products import DERIVATIVES
+from mipin_ref.methods.sweep import Sweep
 from mipin_ref.panel.registry import METHODS
 
 BACKWARD = "torch forward + backward"
+IN_NUMPY, RECORDED = "gradient, float32, in NumPy", "gradient, float32, its recorded forward pass"
 DTYPES = ("float32", "float64")
 
 WITHOUT_PATTERNS = [name for name, method in METHODS.items() if method.fitting is None]
@@ -33,6 +39,9 @@ WITHOUT_PATTERNS = [name for name, method in METHODS.items() if method.fitting i
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", choices=NETWORKS, default="mnist_cnn")
     parser.add_argument("--model", type=Path, help="an ONNX file, on standard normal inputs, in place of --network")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: seconds of the processor, beside other work"
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--target", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=WITHOUT_PATTERNS, default=["gradient"])
@@ -42,20 +51,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     model = str(options.model or model_path(options.network))
-    asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats")}
+    asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats", "clock")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
     medians = measurement["medians"]
     print(
-        f"{Path(model).stem if options.model else options.network}, class {options.target}, batch {options.batch}, one "
-        f"thread, medians of {options.repeats}; {measurement['busy']:.2f} CPU seconds a second; gradients "
-        f"{measurement['apart']:.1e} of the largest apart\n"
+        f"{Path(model).stem if options.model else options.network}, class {options.target}, batch {options.batch}, "
+        f"one thread, medians of {options.repeats} ({options.clock} clock); {measurement['busy']:.2f} CPU seconds a "
+        f"second; gradients {measurement['apart']:.1e} of the largest apart\n"
     )
     rows = [[name, seconds(spent), times(spent / medians[BACKWARD])] for name, spent in medians.items()]
     print(markdown(["what", "time", f"this ÷ {BACKWARD}"], rows))
 
 
 def measure(
-    model: str, embedded: bool, batch: int, target: int, methods: list[str], dtypes: list[str], repeats: int
+    model: str,
+    embedded: bool,
+    batch: int,
+    target: int,
+    methods: list[str],
+    dtypes: list[str],
+    repeats: int,
+    clock: str,
 ) -> dict[str, Any]:
     """medians: seconds by contestant; busy: CPU seconds of the process a second of wall time; apart: of gradients."""
     net = mr.load(model)
@@ -74,8 +90,13 @@ def measure(
         for method in methods:
             for dtype in dtypes:
                 runners[f"{method}, {dtype}"] = lambda m=method, d=dtype: mr.attribute(net, x, target, m, dtype=d)  # type: ignore[misc]
+        if "gradient" in methods and "float32" in dtypes:
+            single, targets = get_backend("numpy", "float32"), np.full(batch, target)
+            twin = Sweep(net, single, net.input, lambda layer: DERIVATIVES[type(layer)], ride=False)
+            runners[IN_NUMPY] = lambda: twin(x, targets)
+            runners[RECORDED] = lambda: twin.recorded(x)
         began, used = time.perf_counter(), time.process_time()
-        runs = interleaved(runners, repeats, warm_up=2)
+        runs = interleaved(runners, repeats, warm_up=2, timer=CLOCKS[clock])
         busy = (time.process_time() - used) / (time.perf_counter() - began)
     return {"medians": {name: timed.median for name, timed in runs.items()}, "busy": busy, "apart": apart}
 

@@ -249,7 +249,13 @@ def test_explainer(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_methods(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     printed, (table,) = run(capsys, "methods")
-    assert column(table, "what") == ["torch forward + backward", "gradient, float32", "deeplift, float32"]
+    assert column(table, "what") == [
+        "torch forward + backward",
+        "gradient, float32",
+        "deeplift, float32",
+        "gradient, float32, in NumPy",
+        "gradient, float32, its recorded forward pass",
+    ]
     assert "mnist_cnn, class 3, batch 4, one thread" in printed
     spent = [in_seconds(cell) for cell in column(table, "time")]
     agree(column(table, "this ÷ torch forward + backward"), [s / spent[0] for s in spent])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from threading import Lock
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from mipin_ref.inverse.descent.ride import Ride
 from mipin_ref.threads import BLAS_THREADS
 
 RIDES_BYTES = 1 << 29
@@ -15,18 +15,30 @@ RIDES = 2
 """Sessions of an owner that stay open."""
 
 
-class Rides:
+class Ride(Protocol):
+    """A way back in a session of onnxruntime."""
+
+    @property
+    def bytes(self) -> int:
+        """What it holds, roughly."""
+        ...
+
+
+R = TypeVar("R", bound=Ride)
+
+
+class Rides(Generic[R]):
     """The open sessions of the owners that asked last, while these live. most: bytes of weights that they hold."""
 
     def __init__(self, most: int = RIDES_BYTES) -> None:
         self._most = most
-        self._kept: MutableMapping[object, dict[tuple[object, ...], Ride | None]] = WeakKeyDictionary()
+        self._kept: MutableMapping[object, dict[tuple[object, ...], R | None]] = WeakKeyDictionary()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def of(self, owner: object, key: tuple[object, ...], make: Callable[[], Ride | None]) -> Ride | None:
+    def of(self, owner: object, key: tuple[object, ...], make: Callable[[], R | None]) -> R | None:
         """An owner's session of a key, which `make` opens; None where it can open none.
 
         Two threads that ask at a time may open two, of which one stays.
