@@ -74,6 +74,20 @@ class Product(_Passing):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Contraction(_Passing):
+    """The matrix product of two tensors [..., a, b] and [..., b, c] of one rank, whose other axes broadcast, before it
+    is known whether it is attention. label: of its node.
+    """
+
+    kind = "Contraction"
+    label: str
+
+    @property
+    def work(self) -> int:
+        return self.touched + prod(self.out_shape) * self.in_shape[-1]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(_Passing):
     """Where a refused node stood: what is behind it may have an inverse all the same.
 
