@@ -203,6 +203,19 @@ class Draft:
             self._shared.add(id(typed))
         return typed
 
+    def shift(self, name: str) -> HostArray:
+        """The same of what is added, in which minus infinity, as masks of a softmax have it, is a large number: behind
+        the softmax both are zero.
+        """
+        value = self.constants.get(name)
+        if value is not None and value.dtype.kind == "f" and np.any(np.isneginf(value)):
+            lowest = np.finfo(self.dtype).min / 4
+            value = np.where(np.isneginf(value), lowest, value.astype(self.dtype, copy=False))
+            if not np.all(np.isfinite(value)):
+                raise Refused(f"weight {name!r} holds NaN or Inf")
+            return np.asarray(value, self.dtype)
+        return self.weight(name)
+
     def option(self, node: Node, attribute: str, index: int) -> HostArray | None:
         """A parameter that newer opsets take as input `index` and older ones as an attribute."""
         if attribute in node.attributes:

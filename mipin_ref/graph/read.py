@@ -30,7 +30,7 @@ from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
-from mipin_ref.graph.spelled_softmax import draft_softmax
+from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
 from mipin_ref.graph.steps import Blur, Held
 from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
@@ -151,7 +151,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     for place, node in enumerate(nodes):
         try:
             draft.makers.update(dict.fromkeys(node.outputs, node))
-            if not (draft_softmax(node, draft) or draft_view(node, draft)):
+            if not (draft_softmax(node, draft) or draft_guard(node, draft) or draft_view(node, draft)):
                 _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)

@@ -15,7 +15,6 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.gate import copied, emit_copied
 from mipin_ref.layers.groups import Stateful, Untrained
 from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Recording, Shape, States, Writer
-from mipin_ref.layers.leads import of_copies
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

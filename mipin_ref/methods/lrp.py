@@ -38,7 +38,8 @@ class EpsilonOptions:
 class LrpEpsilon(BackwardMethod):
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015).
 
-    Gates and the weights of attention are constant, so that all relevance is that of the content (CP-LRP: Ali et al., XAI for Transformers, 2022).
+    Gates and the weights of attention are constant, so that all relevance is that of the content (CP-LRP: Ali et al.,
+    XAI for Transformers, 2022).
     """
 
     name = "lrp-epsilon"

@@ -22,7 +22,7 @@ def add(node: Node, draft: Draft) -> None:
     if len(tensors) > 1:
         constants = any(name not in draft.signals for name in node.inputs)
         total = _sum(node, draft, tensors, draft.inner_name(node, "sum") if constants else node.outputs[0])
-    shifts = [per_sample(draft.weight(name), total) for name in node.inputs if name not in draft.signals]
+    shifts = [per_sample(draft.shift(name), total) for name in node.inputs if name not in draft.signals]
     if len(tensors) == 1 and not shifts:
         draft.alias(node.outputs[0], total)
     if shifts:

@@ -235,8 +235,6 @@ def broadcast(node: Node, draft: Draft, x: Signal, output: str, wanted: Sequence
 
 @handles("Where")
 def where(node: Node, draft: Draft) -> None:
-    if _guards(node, draft):
-        return
     if node.inputs[0] in draft.signals or node.inputs[0] not in draft.constants:
         raise Refused("its mask depends on the input")
     mask = draft.constants[node.inputs[0]].astype(bool)
@@ -254,7 +252,7 @@ def where(node: Node, draft: Draft) -> None:
     chosen = per_sample(mask.astype(np.float64), x) > 0
     fill = np.zeros(())
     if len(parts) == 1:
-        fill = per_sample(draft.weight(node.inputs[2 if first else 1]), x)
+        fill = per_sample(draft.shift(node.inputs[2 if first else 1]), x)
         chosen = chosen if first else ~chosen
     draft.add(
         Where(
@@ -268,16 +266,6 @@ def where(node: Node, draft: Draft) -> None:
         ),
         axis=x.axis,
     )
-
-
-def _guards(node: Node, draft: Draft) -> bool:
-    """Draft x itself for a constant where x is NaN, else x, as exporters guard attention. Returns whether it is that."""
-    asked, kept = draft.makers.get(node.inputs[0]), node.inputs[2]
-    if asked is None or asked.op != "IsNaN" or asked.inputs[0] != kept or node.inputs[1] not in draft.constants:
-        return False
-    draft.absorbed |= {*asked.outputs}
-    draft.alias(node.outputs[0], draft.signals[kept])
-    return True
 
 
 def _full(shapes: Sequence[Shape]) -> Shape:
