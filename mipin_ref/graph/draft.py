@@ -154,7 +154,8 @@ class Draft:
     another; maps: tensors with rows folded into the batch as they are with their channels first (see rows); steps: how
     tensors of the file that hold small integers count; held: where the file holds the values of tensors of layers as
     such (see quantised); blurred: products of what is quantised by its own range; positive: what is known of the sign
-    of tensors; fusions: the version of onnxruntime's own operators.
+    of tensors; fusions: the version of onnxruntime's own operators; spread: constants that
+    the file repeats for each sample, and the axis of the batch, along which they are kept once.
     """
 
     opset: int
@@ -176,6 +177,7 @@ class Draft:
     blurred: dict[str, Blur] = field(default_factory=dict)
     positive: dict[str, bool] = field(default_factory=dict)
     fusions: int = 1
+    spread: dict[str, int] = field(default_factory=dict)
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
     maps: dict[str, Signal] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from mipin_ref.graph.quantised import check_moves, hand_on, standardised
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
+from mipin_ref.graph.spread import draft_spread
 from mipin_ref.graph.steps import Blur, Held
 from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
@@ -193,6 +194,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
+    if not unknown and draft_spread(node, draft):
+        return
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return

@@ -1,0 +1,69 @@
+"""Constants that the file repeats for each sample, as class tokens are: kept once, with the batch's axis of length one."""
+
+from __future__ import annotations
+
+from mipin_ref.graph.draft import Draft, Refused, of_batch
+from mipin_ref.graph.fold import fold
+from mipin_ref.graph.node import Node
+
+HANDING_ON = {"Cast", "Identity", "Add", "Sub", "Mul", "Div", "Neg", "Dropout"}
+"""What can be made of such a constant and leaves its axes alone."""
+
+READING = {"Add", "Sub", "Mul", "Div", "Concat", "Shape"}
+"""Operators that may read one beside a tensor that depends on the input."""
+
+
+def draft_spread(node: Node, draft: Draft) -> bool:
+    """Fold a node that repeats a constant for each sample, or reads one that is. Returns whether it is folded.
+
+    Refused where it is an operator that does not leave samples apart.
+    """
+    if not node.standard:
+        return False
+    read = [name for name in node.inputs if name in draft.spread]
+    known = all(not name or name in draft.constants for name in node.inputs)
+    if not read:
+        return known and node.op in ("Expand", "ConstantOfShape") and _repeated(node, draft)
+    if not known:
+        if node.op not in READING:
+            raise Refused(f"it reads constant {read[0]!r}, which the file repeats for each sample")
+        return False
+    if node.op == "Shape":
+        return False
+    if node.op == "Transpose":
+        perm = [int(p) for p in node.attributes["perm"]]
+        draft.spread[node.outputs[0]] = perm.index(draft.spread[read[0]])
+    elif node.op in HANDING_ON:
+        rank = max(draft.constants[name].ndim for name in node.inputs)
+        axes = {rank - draft.constants[name].ndim + draft.spread[name] for name in read}
+        others = [draft.constants[name] for name in node.inputs if name not in read]
+        behind = rank - min(axes)
+        if len(axes) > 1 or any(one.ndim >= behind and one.shape[-behind] != 1 for one in others):
+            raise Refused(f"constant {read[0]!r} is repeated for each sample, and what it meets is not")
+        draft.spread[node.outputs[0]] = axes.pop()
+    else:
+        raise Refused(f"it reads constant {read[0]!r}, which the file repeats for each sample")
+    values = fold(node, [draft.constants[name] for name in node.inputs], draft.opset, draft.spent)
+    draft.constants[node.outputs[0]] = values[0]
+    return True
+
+
+def _repeated(node: Node, draft: Draft) -> bool:
+    """An Expand or ConstantOfShape to the number of samples, along an axis that the constant does not have."""
+    wanted = draft.constants[node.inputs[-1]]
+    if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+        return False
+    places = [axis for axis, length in enumerate(wanted) if length and of_batch(int(length))]
+    if len(places) != 1:
+        return False
+    (axis,) = places
+    if node.op == "Expand":
+        shape = draft.constants[node.inputs[0]].shape
+        behind = len(wanted) - axis
+        if len(shape) > len(wanted) or (len(shape) >= behind and shape[len(shape) - behind] != 1):
+            return False
+    once = wanted.copy()
+    once[axis] = 1
+    values = fold(node, [*(draft.constants[name] for name in node.inputs[:-1]), once], draft.opset, draft.spent)
+    draft.constants[node.outputs[0]], draft.spread[node.outputs[0]] = values[0], axis
+    return True
