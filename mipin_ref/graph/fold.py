@@ -21,21 +21,8 @@ HANDING_ON = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsque
 """What makes no more values than it is given, and mostly shares them."""
 
 FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul"}
-FOLDABLE |= {
-    "Trilu",
-    "ScatterND",
-    "Gather",
-    "Concat",
-    "Neg",
-    "Sqrt",
-    "Reciprocal",
-    "Exp",
-    "Log",
-    "Abs",
-    "Floor",
-    "Ceil",
-    "Not",
-}
+FOLDABLE |= {"Gather", "Concat", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
+FOLDABLE |= {"Trilu", "ScatterND", "Relu", "Clip", "Sigmoid"}
 FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear"}
 """What exporters leave to be computed of shapes and weights."""
 

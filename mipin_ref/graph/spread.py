@@ -1,4 +1,4 @@
-"""Constants that the file repeats for each sample, as class tokens are: kept once, with the batch's axis of length one."""
+"""Constants that the file repeats for each sample, as class tokens are: kept once, the batch of length one."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from tests.methods.recorded import residual
 from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
 from tests.networks.gated import GATED
 from tests.networks.geometry_stages import GEOMETRY_STAGES
-from tests.networks.norms import NETWORKS
+from tests.networks.attention import EVERY as NETWORKS
 from tests.networks.norms import SHAPE as NORMED
 from tests.solve.test_conv_gram import DILATED, STRIDED, TOGETHER, Parts, problem_of, random_sample
 

@@ -18,7 +18,7 @@ from mipin_ref.layers import KINDS, HostArray, Layer, Norm, Shared, Stateful, Sw
 from tests.backends import backend
 from tests.layers.test_kinds import recorded
 from tests.networks.gated import GATED
-from tests.networks.norms import NETWORKS as NORMED
+from tests.networks.attention import EVERY as NORMED
 
 EACH = 25
 """Layers of a kind that are asked."""

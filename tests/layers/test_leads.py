@@ -10,7 +10,7 @@ from mipin_ref.window import Window
 from tests.backends import backend
 from tests.layers.test_kinds import graph, recorded
 from tests.networks.gated import GATED
-from tests.networks.norms import NETWORKS
+from tests.networks.attention import EVERY as NETWORKS
 from tests.oracles.dead import leading
 from tests.oracles.spec import Op
 

@@ -8,6 +8,7 @@ from tests.oracles.spec import (
     LRN,
     Activation,
     Add,
+    Attention,
     AveragePool,
     ChannelAffine,
     Conv,
@@ -47,6 +48,8 @@ def says(op: Op, rank: int) -> int | None:
             return 1  # a batch normalisation
         case TokenDense():
             return op.axis
+        case Attention():
+            return rank
         case Norm():
             return op.channels
         case Reduce():

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tests.oracles.spec import Activation, Gate, Gather, Op, Slice
+from tests.oracles.design import is_state
+from tests.oracles.spec import Activation, Gather, Op, Slice
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ def consumers_of(ops: Sequence[Op], name: str) -> list[Consumer]:
     their signals are one signal of the tensor. Where two boxes overlap each Slice is a consumer of its own.
     """
     readers = [
-        (op, slot)
-        for op in ops
-        for slot, read in enumerate(op.inputs)
-        if read == name and not (isinstance(op, Gate) and slot == 1)
+        (op, slot) for op in ops for slot, read in enumerate(op.inputs) if read == name and not is_state(op, slot)
     ]
     slices = tuple(op for op, _ in readers if isinstance(op, Slice | Gather))
     together = all(disjoint(first, second) for first, second in itertools.combinations(slices, 2))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tests.oracles.design import is_state
 from tests.oracles.spec import (
+    Attention,
     AveragePool,
     Concat,
     Conv,
@@ -52,6 +53,11 @@ def pairs(op: Op, slot: int, shapes: Sequence[Shape], made: Shape) -> Iterator[P
                     yield (g * per + o, *out), (g * count + m, *inside)
         case Dense():
             yield from itertools.product(np.ndindex(*made), np.ndindex(*shape))
+        case Attention():
+            for *place, q, c in np.ndindex(*made):
+                for k in range(shape[-2]):
+                    own = tuple(0 if n == 1 else i for i, n in zip(place, shape[:-2], strict=True))
+                    yield (*place, q, c), (*own, k, c)
         case TokenDense():
             for index in np.ndindex(*made):
                 for m in range(shape[op.axis - 1]):

@@ -15,6 +15,7 @@ from mipin_ref.graph.channel_axes import told_axes
 from mipin_ref.graph.draft import Contraction, Gap, Softmax
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.laid_out import LaidOut
+from mipin_ref.graph.rewrites.undone import undo_moves
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import (
     Affine,
@@ -44,6 +45,7 @@ def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem
     contractions = [layer for layer in wiring.layers if isinstance(layer, Contraction)]
     told = _told(wiring) if contractions else {}
     reasons: dict[str, str] = {}
+    made = []
     for layer in contractions:
         side = _weights(wiring, layer)
         if side is None:
@@ -52,7 +54,9 @@ def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem
         if isinstance(heads, str):
             reasons[layer.output] = heads
             continue
-        _put(wiring, layer, side, heads)
+        made.append(_put(wiring, layer, side, heads))
+    for output in made:
+        undo_moves(wiring, output)
     return _settle_state(wiring, reasons, places)
 
 
@@ -207,8 +211,11 @@ def _heads(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int
     return tuple(place for place in range(rank - 2) if differ[place])
 
 
-def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) -> None:
-    """Put an Attention in the place of a product, between the moves that bring its operands to its form."""
+def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) -> str:
+    """Put an Attention in the place of a product, between the moves that bring its operands to its form.
+
+    Returns the tensor that it makes.
+    """
     laid = LaidOut(wiring, layer.name)
     content, weights = (laid.tensor(layer.inputs[i], layer.in_shapes[i]) for i in (1 - side, side))
     rank = len(content.shape)
@@ -247,6 +254,7 @@ def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) 
     if side == 1:
         back = laid.turned(back, swapped)
     laid.end(back, layer.output)
+    return layer.output if back == made else made.name
 
 
 def _told(wiring: Wiring) -> dict[str, int]:
