@@ -137,7 +137,8 @@ def test_every_rule_of_the_method_has_a_case() -> None:
         "Reduce total True", "Reduce total False", "TokenDense, last axis", "ConvTranspose strides",
         "ConvTranspose groups", "ConvTranspose dilations", "Resize nearest", "Resize linear", "Gather, copies",
         "Gather, in steps", "MaxPool of a whole map", "channels on axis 2", "channels on axis 3", "Add+Norm",
-        "a target of several indices", "starts behind nodes without an inverse",
+        "Attention", "SoftmaxWeights", "Scores", "a target of several indices",
+        "starts behind nodes without an inverse",
     }  # fmt: skip
 
 

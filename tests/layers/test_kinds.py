@@ -51,9 +51,9 @@ from mipin_ref.panel.registry import METHODS
 from tests.backends import EPS, backend, on_every_backend
 from tests.layers.made_up import SHAPE, negation, network, unchanged
 from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
+from tests.networks.attention import EVERY as NORMED
 from tests.networks.gated import GATED
 from tests.networks.geometry_stages import GEOMETRY_STAGES
-from tests.networks.attention import EVERY as NORMED
 from tests.networks.norms import SHAPE as NORMED_SHAPE
 from tests.networks.stages import STAGES
 from tests.oracles.design import block_design

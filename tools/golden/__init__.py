@@ -4,10 +4,23 @@
 holds a second implementation of them, in plain JavaScript.
 """
 
-from golden import activations, convolutions, digits, gates, geometry, joins, norms, options, pools, solutions
+from golden import (
+    activations,
+    attention,
+    convolutions,
+    digits,
+    gates,
+    geometry,
+    joins,
+    norms,
+    options,
+    pools,
+    solutions,
+)
 
 __all__ = [
     "activations",
+    "attention",
     "convolutions",
     "digits",
     "gates",

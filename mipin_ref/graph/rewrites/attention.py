@@ -216,7 +216,7 @@ def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) 
 
     Returns the tensor that it makes.
     """
-    laid = LaidOut(wiring, layer.name)
+    laid = LaidOut(wiring, layer.output)
     content, weights = (laid.tensor(layer.inputs[i], layer.in_shapes[i]) for i in (1 - side, side))
     rank = len(content.shape)
     swapped = (*range(rank - 2), rank - 1, rank - 2)

@@ -49,6 +49,8 @@ class Pull(Forward):
                 return -s
             case "Gate":
                 return copies_mean(self.through_gate(layer, s, switches[layer["output"]]), shape)
+            case "Attention":
+                return copies_mean(self.through_attention(layer, s, switches[layer["output"]]), shape)
             case "Extremum":
                 return s * (switches[layer["output"]] == slot)
             case "Resize" | "Gather":
@@ -71,6 +73,9 @@ class Pull(Forward):
                 perm = layer["perm"]
                 return s.permute([perm.index(axis) for axis in range(len(perm))])
         raise NotImplementedError(layer["kind"])
+
+    def through_attention(self, layer: Layer, s: Tensor, weights: Tensor) -> Tensor:
+        return self.mixed(layer, s, weights.transpose(-1, -2))
 
     def through_gate(self, layer: Layer, s: Tensor, gate: Tensor) -> Tensor:
         return s * gate if layer["function"] == "Mul" else s / gate
