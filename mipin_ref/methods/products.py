@@ -77,12 +77,14 @@ class Weighed:
     """The derivative of a softmax."""
 
     def reads(self, layer: Layer) -> frozenset[Read]:
-        return frozenset({"output"})
+        return frozenset({"inputs"})
 
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
-        assert context.output is not None
-        layer = as_kind(context.layer, SoftmaxWeights)
-        return layer.derivative(context.backend, context.output[: signal.shape[0], ...], signal)
+        assert context.inputs is not None
+        layer, device = as_kind(context.layer, SoftmaxWeights), context.backend
+        # Of its input, as that of any function: outputs are recorded to single precision.
+        made = layer.forward(device, [context.inputs[0][: signal.shape[0], ...]])
+        return layer.derivative(device, made, signal)
 
 
 class Multiplied:
