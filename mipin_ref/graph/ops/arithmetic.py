@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -29,7 +30,11 @@ def add(node: Node, draft: Draft) -> None:
         shift = shifts[0]
         for one in shifts[1:]:
             shift = shift + one
-        add_affine(node, draft, total, np.ones_like(shift), shift)
+        bounded = any(name in draft.constants and np.any(np.isinf(draft.constants[name])) for name in node.inputs)
+        made = replace(node, outputs=(draft.inner_name(node, "masked"),)) if bounded else node
+        add_affine(made, draft, total, np.ones_like(shift), shift)
+        # Its values are not those of the file, which has infinity there.
+        draft.signals[node.outputs[0]] = draft.signals[made.outputs[0]]
 
 
 def _sum(node: Node, draft: Draft, tensors: list[Signal], output: str) -> Signal:
