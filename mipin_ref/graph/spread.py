@@ -6,7 +6,21 @@ from mipin_ref.graph.draft import Draft, Refused, of_batch
 from mipin_ref.graph.fold import fold
 from mipin_ref.graph.node import Node
 
-HANDING_ON = {"Cast", "Identity", "Add", "Sub", "Mul", "Div", "Neg", "Dropout"}
+HANDING_ON = {
+    "Cast",
+    "Identity",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Neg",
+    "Dropout",
+    "Equal",
+    "Not",
+    "Where",
+    "Greater",
+    "Less",
+}
 """What can be made of such a constant and leaves its axes alone."""
 
 READING = {"Add", "Sub", "Mul", "Div", "Concat", "Shape"}
@@ -33,6 +47,11 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     if node.op == "Transpose":
         perm = [int(p) for p in node.attributes["perm"]]
         draft.spread[node.outputs[0]] = perm.index(draft.spread[read[0]])
+    elif node.op == "Unsqueeze":
+        _unsqueezed(node, draft, read[0])
+    elif node.op == "Gather" and node.inputs[0] not in draft.spread:
+        table = draft.constants[node.inputs[0]].ndim
+        draft.spread[node.outputs[0]] = int(node.attributes.get("axis", 0)) % table + draft.spread[read[0]]
     elif node.op in HANDING_ON:
         rank = max(draft.constants[name].ndim for name in node.inputs)
         axes = {rank - draft.constants[name].ndim + draft.spread[name] for name in read}
@@ -46,6 +65,16 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     values = fold(node, [draft.constants[name] for name in node.inputs], draft.opset, draft.spent)
     draft.constants[node.outputs[0]] = values[0]
     return True
+
+
+def _unsqueezed(node: Node, draft: Draft, name: str) -> None:
+    axes = draft.option(node, "axes", 1)
+    if axes is None:
+        raise Refused("its axes are missing")
+    rank = draft.constants[name].ndim + axes.size
+    added = {int(axis) % rank for axis in axes.ravel()}
+    kept = [axis for axis in range(rank) if axis not in added]
+    draft.spread[node.outputs[0]] = kept[draft.spread[name]]
 
 
 def _repeated(node: Node, draft: Draft) -> bool:
