@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
-from mipin_ref.backend import get_backend
 from mipin_ref.graph.channel_axes import told_axes
 from mipin_ref.graph.draft import Contraction, Gap, Softmax
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.laid_out import LaidOut
+from mipin_ref.graph.rewrites.numbered import moved
 from mipin_ref.graph.rewrites.undone import undo_moves
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import (
@@ -32,8 +31,6 @@ from mipin_ref.layers import (
     Where,
     Wired,
 )
-
-Ids = npt.NDArray[np.int32]
 
 
 def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...]:
@@ -171,21 +168,10 @@ def _stays(softmax: Softmax | SoftmaxWeights, chain: Sequence[Wired], axis: int)
         return False
     shape = softmax.out_shape
     along = np.arange(shape[normalised], dtype=np.int32).reshape(-1, *(1,) * (len(shape) - normalised - 1))
-    ids = _moved(np.broadcast_to(along, shape), chain[::-1])
+    ids = moved(np.broadcast_to(along, shape), chain[::-1])
     alone = ids[tuple(slice(None) if i == axis else 0 for i in range(ids.ndim))]
     same = bool(np.all(ids == alone.reshape([-1 if i == axis else 1 for i in range(ids.ndim)])))
     return same and len({*alone.tolist()}) == len(alone)
-
-
-def _moved(ids: Ids, chain: Sequence[Wired]) -> Ids:
-    """Numbers of elements [*shape] behind layers that move them; others leave them, or copy them."""
-    device = get_backend()
-    for layer in chain:
-        if isinstance(layer, Reshape | Transpose | Slice | Gather):
-            ids = np.rint(np.asarray(layer.forward(device, [ids[None].astype(np.float64)])))[0].astype(np.int32)
-        elif ids.shape != layer.out_shape:
-            ids = np.broadcast_to(ids, layer.out_shape)
-    return ids
 
 
 def _heads(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int]) -> tuple[int, ...] | str:
@@ -203,7 +189,7 @@ def _heads(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int
     shape = chain[-1].in_shape
     axis = told.get(name, len(shape))
     along = np.arange(shape[axis - 1], dtype=np.int32).reshape(-1, *(1,) * (len(shape) - axis))
-    ids = _moved(np.broadcast_to(along, shape), chain[::-1])
+    ids = moved(np.broadcast_to(along, shape), chain[::-1])
     differ = [bool(np.any(np.ptp(ids, axis=place))) for place in range(rank)]
     keys, features = (rank - 2, rank - 1) if side == 0 else (rank - 1, rank - 2)
     if differ[keys] or not (differ[features] or ids.shape[features] == 1 or not any(differ)):

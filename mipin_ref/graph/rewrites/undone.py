@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from mipin_ref.backend import get_backend
+from mipin_ref.graph.rewrites.numbered import moved
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Reshape, Transpose, Wired
 
@@ -62,10 +62,6 @@ def _behind(wiring: Wiring, output: str) -> None:
 
 def _nothing(chain: Sequence[Wired]) -> bool:
     """Whether moves leave every element where it was."""
-    first = chain[0]
-    size = prod(first.in_shape)
-    values = np.arange(size, dtype=np.float64).reshape(1, *first.in_shape)
-    for move in chain:
-        assert isinstance(move, Reshape | Transpose)
-        values = move.forward(get_backend(), [values])
-    return bool(np.array_equal(np.ravel(values), np.arange(size)))
+    size = prod(chain[0].in_shape)
+    numbers = np.arange(size, dtype=np.int32).reshape(chain[0].in_shape)
+    return bool(np.array_equal(np.ravel(moved(numbers, chain)), np.arange(size)))
