@@ -18,7 +18,7 @@ def explained(net: Network, at: str | None) -> str:
     if isinstance(at, str) and at == AUTO:
         return automatic(net)
     name = net.input if at is None else net.tensor(at)
-    if at is None and name in net.blocked and len(net.embeddings) == 1:
+    if name == net.input and name in net.blocked and len(net.embeddings) == 1:
         return net.embeddings[0]
     if name in net.blocked:
         raise net.unreached(name)
