@@ -74,7 +74,7 @@ def test_the_rows_of_the_table_are_explained(inputs: str, dynamo: bool) -> None:
     model, given = Reader(floating="floats" in inputs).eval(), samples(24)
     if "mask" not in inputs:
         given = {"ids": given["ids"].float() if model.floating else given["ids"]}
-    net = mr.load(exported(model, given, dynamo=dynamo), **({"input": "ids"} if len(given) > 1 else {}))
+    net = mr.load(exported(model, given, dynamo=dynamo), input="ids" if len(given) > 1 else None)
     arrays = {name: value.numpy() for name, value in given.items()}
     x = arrays if len(given) > 1 else arrays["ids"]
     inv = mr.fit(net, x, 1)
