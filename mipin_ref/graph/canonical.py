@@ -13,6 +13,7 @@ from mipin_ref.graph.problem import unsupported
 from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.rewrites.activations import gather_activations, settle_logarithms
 from mipin_ref.graph.rewrites.affines import fold_affines, settle_affines
+from mipin_ref.graph.rewrites.attention import settle_attention
 from mipin_ref.graph.rewrites.gates import settle_gates
 from mipin_ref.graph.rewrites.groups import join_groups
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, refuse_mean_of_probabilities, remove_head
@@ -83,9 +84,10 @@ def canonical(drafted: Drafted) -> Canonical:
     if wiring.logits == drafted.input:
         raise UnsupportedModel("the output is the input: there is nothing to invert")
     settle_affines(wiring, drafted.dtype)
+    no_attention = settle_attention(wiring, drafted.places)
     compose_selections(wiring)
     target_shape = flatten_logits(wiring)
-    problems = (*drafted.problems, *undecided)
+    problems = (*drafted.problems, *undecided, *no_attention)
     reached = frontier(wiring, problems, drafted.names, drafted.input, drafted.places)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in drafted.aliases.items() if target in kept}

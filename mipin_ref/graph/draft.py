@@ -74,6 +74,20 @@ class Product(_Passing):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Contraction(_Passing):
+    """The matrix product of two tensors [..., a, b] and [..., b, c] of one rank, whose other axes broadcast, before it
+    is known whether it is attention. label: of its node.
+    """
+
+    kind = "Contraction"
+    label: str
+
+    @property
+    def work(self) -> int:
+        return self.touched + prod(self.out_shape) * self.in_shape[-1]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Gap(_Passing):
     """Where a refused node stood: what is behind it may have an inverse all the same.
 
@@ -133,8 +147,7 @@ class Unknown:
 class Draft:
     """The state of the pass: what handlers read and extend.
 
-    names: of all tensors of the file; read: those that a node reads or that are the output; repeated: constants of
-    which each sample has its own copy, the axis of the batch of length one (see repeated.py); behind: tensors of
+    names: of all tensors of the file; read: those that a node reads or that are the output; behind: tensors of
     unknown shape because a node before them was refused; sparse: weights that the file holds as sparse tensors;
     selections: the layers that pick values of a tensor; rows: those that make one row of it; spent: what the model
     has asked for up to here; makers: of tensors; spelled: what tensors are of one that may be normalised (see
@@ -143,7 +156,8 @@ class Draft:
     integers count; held: where the file holds the values of tensors of layers as such (see quantised); blurred:
     products of what is quantised by its own range; positive: what is known of the sign of tensors; fusions: the
     version of onnxruntime's own operators; alone: whether the file holds a state of one sample, and so runs one at a
-    time.
+    time; spread: constants that the file repeats for each sample, and the axis of the batch, along which they are
+    kept once.
     """
 
     opset: int
@@ -157,7 +171,6 @@ class Draft:
     aliases: dict[str, str] = field(default_factory=dict)
     behind: dict[str, Unknown] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
-    repeated: dict[str, HostArray] = field(default_factory=dict)
     sparse: set[str] = field(default_factory=set)
     makers: dict[str, Node] = field(default_factory=dict)
     spelled: dict[str, Any] = field(default_factory=dict)
@@ -168,6 +181,7 @@ class Draft:
     positive: dict[str, bool] = field(default_factory=dict)
     fusions: int = 1
     alone: bool = False
+    spread: dict[str, int] = field(default_factory=dict)
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
     maps: dict[str, Signal] = field(default_factory=dict)
@@ -194,6 +208,19 @@ class Draft:
         if typed is value:
             self._shared.add(id(typed))
         return typed
+
+    def shift(self, name: str) -> HostArray:
+        """The same of what is added, in which minus infinity, as masks of a softmax have it, is a large number: behind
+        the softmax both are zero.
+        """
+        value = self.constants.get(name)
+        if value is not None and value.dtype.kind == "f" and np.any(np.isneginf(value)):
+            lowest = np.finfo(self.dtype).min / 4
+            value = np.where(np.isneginf(value), lowest, value.astype(self.dtype, copy=False))
+            if not np.all(np.isfinite(value)):
+                raise Refused(f"weight {name!r} holds NaN or Inf")
+            return np.asarray(value, self.dtype)
+        return self.weight(name)
 
     def option(self, node: Node, attribute: str, index: int) -> HostArray | None:
         """A parameter that newer opsets take as input `index` and older ones as an attribute."""

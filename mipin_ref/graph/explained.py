@@ -9,7 +9,8 @@ AUTO = "auto"
 
 
 def explained(net: Network, at: str | None) -> str:
-    """The surviving name of the tensor to explain. at: a tensor of the file, "auto" (see `automatic`), None: the input.
+    """The surviving name of the tensor to explain. at: a tensor of the file, "auto" (see `automatic`), None: the input,
+    or where that is ids the one tensor that they look up in a table (method, section 10, fine print 7).
 
     Raises InvalidData where the network has no such tensor, and UnsupportedModel, listing them, where nodes without an
     inverse lie between it and the logits.
@@ -17,6 +18,8 @@ def explained(net: Network, at: str | None) -> str:
     if isinstance(at, str) and at == AUTO:
         return automatic(net)
     name = net.input if at is None else net.tensor(at)
+    if name == net.input and name in net.blocked and len(net.embeddings) == 1:
+        return net.embeddings[0]
     if name in net.blocked:
         raise net.unreached(name)
     return name

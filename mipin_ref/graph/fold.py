@@ -15,13 +15,14 @@ from mipin_ref.graph.quantised import check_steps
 from mipin_ref.layers import HostArray
 
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Where", "Expand"}
-BROADCASTING |= {"Equal", "Greater", "Less", "And", "Or"}
+BROADCASTING |= {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Mod"}
 
 HANDING_ON = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split"}
 """What makes no more values than it is given, and mostly shares them."""
 
 FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul"}
 FOLDABLE |= {"Gather", "Concat", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
+FOLDABLE |= {"Trilu", "ScatterND", "Relu", "Clip", "Sigmoid"}
 FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear"}
 """What exporters leave to be computed of shapes and weights."""
 

@@ -17,6 +17,7 @@ from mipin_ref.graph.by_layer import Steps, verify_by_layer
 from mipin_ref.graph.canonical import Canonical, canonical, refuse
 from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
+from mipin_ref.graph.embeddings import embeddings
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
@@ -228,6 +229,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         apart=reached.apart,
         hides=reached.hidden,
         above=reached.above,
+        embeddings=embeddings(needed, bound.data, reached.sources),
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,
         metadata=metadata_of(opened.proto),

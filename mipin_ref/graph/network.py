@@ -40,7 +40,8 @@ class Network(LayerList, Targeted):
     rewrite took away. sha256: of the file, followed by the weights that lie beside it, as it names them, and of what
     its inputs were bound to. apart: source -> tensor -> the nodes without an inverse that lie between them; hides: the
     same by all ways, those that are state included; problems: all of these; above: tensors of the file in front of the
-    sources. metadata: of the file; labels: names of the classes that its nodes hold, if any.
+    sources. embeddings: those of the sources that the input's ids
+    look up in a table. metadata: of the file; labels: names of the classes that its nodes hold, if any.
     """
 
     output_names: tuple[str, ...]
@@ -54,6 +55,7 @@ class Network(LayerList, Targeted):
     problems: tuple[Problem, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
 
     @property
     def head(self) -> HeadKind | None:

@@ -28,10 +28,10 @@ from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
-from mipin_ref.graph.repeated import repeated
 from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
-from mipin_ref.graph.spelled_softmax import draft_softmax
+from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
+from mipin_ref.graph.spread import draft_spread
 from mipin_ref.graph.steps import Blur, Held
 from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
@@ -155,7 +155,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     for place, node in enumerate(nodes):
         try:
             draft.makers.update(dict.fromkeys(node.outputs, node))
-            if not (draft_softmax(node, draft) or draft_view(node, draft)):
+            if not (draft_softmax(node, draft) or draft_guard(node, draft) or draft_view(node, draft)):
                 _step(node, draft, sure=measure is not None or not problems)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
@@ -197,10 +197,12 @@ class Behind(Exception):
 def _step(node: Node, draft: Draft, *, sure: bool) -> None:
     """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
     dependent = [name for name in node.inputs if name in draft.signals]
-    if repeated(node, draft):
-        return
-    known = draft.signals.keys() | draft.constants.keys() | draft.repeated.keys()
-    unknown = [name for name in node.inputs if name and name not in known]
+    unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
+    try:
+        if not unknown and draft_spread(node, draft):
+            return
+    except TooLarge as error:
+        raise Refused(str(error), too_large=True) from error
     if node.standard and not dependent and not unknown and node.op in FOLDABLE:
         _fold(node, draft)
         return

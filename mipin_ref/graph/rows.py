@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
-from mipin_ref.graph.layout import Rows
+from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.ops.norm import add_norm, instance_parameters
@@ -30,15 +30,18 @@ MAP_RANK = 4
 
 @dataclass(frozen=True)
 class _Form:
-    """How a node sees its input. maps: as [N, C, T, *map], else as [N, T, ...]; rank: of the tensor of the file."""
+    """How a node sees its input. maps: as [N, C, T, *map], else as [N, T, ...]; rank: of the tensor of the file; batch:
+    the axis of the rows there, of maps the first.
+    """
 
     maps: bool
     rank: int
+    batch: int = 0
 
     def axis(self, axis: int) -> int:
         """An axis of the file, counted as the node now has to."""
         (place,) = resolved_axes(np.array(axis), self.rank)
-        if place == 0:
+        if place == self.batch:
             raise Refused("it works along the batch, which holds several rows of each sample")
         return place if self.maps and place == 1 else place + 1
 
@@ -68,14 +71,17 @@ def on_rows(node: Node, draft: Draft) -> None:
     Refused where these differ from input to input, or the operator is not followed over them.
     """
     read = {name: draft.signals[name] for name in node.inputs if name in draft.signals}
-    rows = _common(read)
+    layout = _common(read)
+    rows = layout.rows
     widening = WIDENINGS.get(node.qualified)
     if widening is None:
         raise Refused(
             f"the batch of its input holds {prod(rows)} rows of each sample, over which this operator is not followed"
         )
     kept = widening.maps == "kept" and all(signal.name in draft.maps for signal in read.values())
-    form = _Form(widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values()))
+    form = _Form(widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values()), layout.axis)
+    if layout.axis and (form.maps or len({len(signal.shape) for signal in read.values()}) > 1):
+        raise Refused(f"the rows of samples are axis {layout.axis} of its input, over which it is not followed")
     seen = {name: _as_map(draft, signal) if form.maps else _as_rows(signal) for name, signal in read.items()}
     outputs = tuple(draft.inner_name(replace(node, outputs=(name,)), "map") for name in node.outputs if name)
     try:
@@ -89,16 +95,24 @@ def on_rows(node: Node, draft: Draft) -> None:
             _turn(draft, result, name)
             draft.maps[name] = result
             result = draft.signals[name]
-        draft.signals[name] = replace(result, shape=(BATCH * prod(rows), *result.sample[1:]), rows=rows)
+        place = layout.axis + len(result.sample) - form.rank if _drops(node, form) else layout.axis
+        sample = result.sample
+        shape = (*sample[:place], BATCH * prod(rows), *sample[place + 1 :])
+        draft.signals[name] = replace(result, shape=shape, axis=place, rows=rows)
 
 
-def _common(read: Mapping[str, Signal]) -> Rows:
-    """The rows of all inputs. Refused where they differ, or the batch is not the first axis."""
+def _drops(node: Node, form: _Form) -> bool:
+    """Whether it drops or adds axes in front of the rows."""
+    return node.op == "Gather" and resolved_axes(np.array(node.attributes.get("axis", 0)), form.rank)[0] < form.batch
+
+
+def _common(read: Mapping[str, Signal]) -> Layout:
+    """The layout of all inputs. Refused where they differ."""
     layouts = {signal.layout for signal in read.values()}
-    if len(layouts) > 1 or next(iter(layouts)).axis != 0:
+    if len(layouts) > 1:
         told = " and ".join(f"{name!r} {readable(signal.shape)}" for name, signal in read.items())
-        raise Refused(f"rows of samples are folded into the batch, and not alike, or not first, in {told}")
-    return layouts.pop().rows
+        raise Refused(f"rows of samples are folded into the batch, and not alike, in {told}")
+    return layouts.pop()
 
 
 def _as_rows(x: Signal) -> Signal:

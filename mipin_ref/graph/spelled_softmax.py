@@ -1,4 +1,4 @@
-"""A softmax written out: exp(z - max z) over its sum."""
+"""A softmax written out: exp(z - max z) over its sum; and what guards one against NaN."""
 
 from __future__ import annotations
 
@@ -50,6 +50,23 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
         axis=x.axis,
         rows=x.rows,
     )
+    return True
+
+
+def draft_guard(node: Node, draft: Draft) -> bool:
+    """Draft a Where as x itself that puts a constant where x is NaN, as exporters guard the weights of attention.
+
+    Returns whether it is that.
+    """
+    if not node.standard or node.op != "Where":
+        return False
+    asked, kept = draft.makers.get(node.inputs[0]), node.inputs[2]
+    if asked is None or asked.op != "IsNaN" or asked.inputs[0] != kept or node.inputs[1] not in draft.constants:
+        return False
+    if kept not in draft.signals:
+        return False
+    draft.absorbed |= {*asked.outputs}
+    draft.alias_as(node.outputs[0], draft.signals[kept])
     return True
 
 

@@ -2,6 +2,7 @@
 
 from mipin_ref.layers.activation import Activation
 from mipin_ref.layers.affine import Affine
+from mipin_ref.layers.attention import Attention
 from mipin_ref.layers.averages import AveragePool, GlobalAveragePool
 from mipin_ref.layers.conv import Conv, ConvTranspose
 from mipin_ref.layers.dense import Dense
@@ -19,6 +20,7 @@ from mipin_ref.layers.reduce import Reduce
 from mipin_ref.layers.resize import Resize
 from mipin_ref.layers.response_norm import ResponseNorm
 from mipin_ref.layers.signs import Difference, Negative
+from mipin_ref.layers.state import Scores, SoftmaxWeights
 from mipin_ref.layers.token_dense import TokenDense
 
 KINDS: tuple[type[Layer], ...] = (
@@ -27,6 +29,7 @@ KINDS: tuple[type[Layer], ...] = (
     *(Gate, Extremum, Negative, Difference),
     *(ConvTranspose, Resize, Gather, Where),
     *(LSTM, GRU),
+    *(Attention, SoftmaxWeights, Scores),
 )
 """Every kind of layer."""
 
@@ -37,6 +40,7 @@ __all__ = [
     "Activation",
     "Add",
     "Affine",
+    "Attention",
     "AveragePool",
     "Concat",
     "Conv",
@@ -62,9 +66,11 @@ __all__ = [
     "Reshape",
     "Resize",
     "ResponseNorm",
+    "Scores",
     "Shape",
     "Shared",
     "Slice",
+    "SoftmaxWeights",
     "Stateful",
     "States",
     "Switched",

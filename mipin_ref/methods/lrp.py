@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.layers import ConvTranspose, Norm, Resize, TokenDense
+from mipin_ref.layers import Attention, ConvTranspose, Norm, Resize, TokenDense
 from mipin_ref.methods.backward import BackwardMethod
-from mipin_ref.methods.products import FROZEN
+from mipin_ref.methods.products import FROZEN, STATE, Constant
 from mipin_ref.methods.recurrent import accumulated
 from mipin_ref.methods.relevance import (
     Normalised,
@@ -39,7 +39,8 @@ class EpsilonOptions:
 class LrpEpsilon(BackwardMethod):
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015).
 
-    Gates are constant, so that all relevance is that of the content (CP-LRP: Ali et al., XAI for Transformers, 2022).
+    Gates and the weights of attention are constant, so that all relevance is that of the content (CP-LRP: Ali et al.,
+    XAI for Transformers, 2022).
     """
 
     name = "lrp-epsilon"
@@ -60,6 +61,8 @@ class LrpEpsilon(BackwardMethod):
             Norm: Normalised(epsilon),
             **FROZEN,
             **accumulated(epsilon),
+            Attention: Constant(epsilon),
+            **STATE,
         }
 
 

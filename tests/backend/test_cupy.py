@@ -34,9 +34,9 @@ from tests.inverse.test_against_oracle import living_chain
 from tests.inverse.test_graphs import living_graph
 from tests.methods.recorded import residual
 from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
+from tests.networks.attention import EVERY as NETWORKS
 from tests.networks.gated import GATED
 from tests.networks.geometry_stages import GEOMETRY_STAGES
-from tests.networks.norms import NETWORKS
 from tests.networks.norms import SHAPE as NORMED
 from tests.networks.recurrent import RECURRENT
 from tests.solve.test_conv_gram import DILATED, STRIDED, TOGETHER, Parts, problem_of, random_sample

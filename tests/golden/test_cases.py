@@ -139,6 +139,7 @@ def test_every_rule_of_the_method_has_a_case() -> None:
         "Gather, in steps", "MaxPool of a whole map", "channels on axis 2", "channels on axis 3", "Add+Norm",
         "LSTM", "GRU", "LSTM last True", "LSTM last False", "GRU reset_behind True", "GRU reset_behind False",
         "LSTM reverse [False, True]", "LSTM reverse [True]", "GRU reverse [False]",
+        "Attention", "SoftmaxWeights", "Scores",
         "a target of several indices", "starts behind nodes without an inverse",
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ import mipin_ref as mr
 from mipin_ref.errors import CorruptFile
 from mipin_ref.golden.case import write_case
 from tests.golden.independent import Case, Independent
-from tests.networks import norms
+from tests.networks import attention, norms
 from tests.networks.gated import GATED
 from tests.oracles.export import to_onnx
 from tests.oracles.spec import Op
@@ -41,9 +41,9 @@ def agrees(case: mr.golden.Case, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("name", norms.NETWORKS)
+@pytest.mark.parametrize("name", attention.EVERY)
 def test_norms_and_channels_that_are_last(name: str, dtype: Any, tmp_path: Path) -> None:
-    agrees(made(tmp_path, norms.NETWORKS[name](), norms.SHAPE), dtype)
+    agrees(made(tmp_path, attention.EVERY[name](), norms.SHAPE), dtype)
 
 
 @pytest.mark.slow

@@ -14,12 +14,27 @@ import mipin_ref as mr
 from mipin_ref.graph.document import Back, Document
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.rewrites.divisors import restoring
-from mipin_ref.layers import KINDS, HostArray, Layer, Norm, Shared, Stateful, Switched, Unweighted, as_kind
+from mipin_ref.layers import (
+    KINDS,
+    HostArray,
+    Layer,
+    Norm,
+    Scores,
+    Shared,
+    SoftmaxWeights,
+    Stateful,
+    Switched,
+    Unweighted,
+    as_kind,
+)
 from tests.backends import backend
 from tests.layers.test_kinds import recorded
+from tests.networks.attention import EVERY as NORMED
 from tests.networks.gated import GATED
-from tests.networks.norms import NETWORKS as NORMED
 from tests.networks.recurrent import RECURRENT
+
+STATE = (SoftmaxWeights, Scores)
+"""Kinds that nothing comes back through."""
 
 EACH = 25
 """Layers of a kind that are asked."""
@@ -73,7 +88,19 @@ def written(layer: Layer, slot: int, block: HostArray | None, values: dict[str, 
     return session.run(["made"], feed)[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STATE)
+def test_what_is_met_in_state_alone_has_no_way_back(kind: type[Layer]) -> None:
+    """Nobody asks it, as no path leads through it; it refuses by name."""
+    layer = next(one for _, one, _ in some() if type(one) is kind)
+    assert not layer.paths
+    told = f"{kind.__name__}.* has no way back: it is met in state alone"
+    with pytest.raises(mr.UnsupportedModel, match=told):
+        written(layer, 0, None, {}, np.zeros((2, *layer.out_shape), np.float32))
+    with pytest.raises(mr.UnsupportedModel, match=told):
+        as_kind(layer, Unweighted).pull_back(backend("numpy"), np.zeros((1, *layer.out_shape)), 0, {})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in STATE])
 def test_signals_come_back_as_the_kind_says(kind: type[Layer]) -> None:
     """As `adjoint` with the block of weights, or as `pull_back`, of two signals at once."""
     device, rng, asked = backend("numpy"), np.random.default_rng(0), 0

@@ -26,6 +26,7 @@ from mipin_ref.layers import (
     GRU,
     KINDS,
     LSTM,
+    Attention,
     ConvTranspose,
     Dense,
     Extremum,
@@ -35,7 +36,9 @@ from mipin_ref.layers import (
     Norm,
     Reshape,
     Resize,
+    Scores,
     Shared,
+    SoftmaxWeights,
     Stateful,
     Switched,
     TokenDense,
@@ -50,9 +53,9 @@ from mipin_ref.panel.registry import METHODS
 from tests.backends import EPS, backend, on_every_backend
 from tests.layers.made_up import SHAPE, negation, network, unchanged
 from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
+from tests.networks.attention import EVERY as NORMED
 from tests.networks.gated import GATED
 from tests.networks.geometry_stages import GEOMETRY_STAGES
-from tests.networks.norms import NETWORKS as NORMED
 from tests.networks.norms import SHAPE as NORMED_SHAPE
 from tests.networks.recurrent import RECURRENT
 from tests.networks.stages import STAGES
@@ -198,6 +201,7 @@ def test_a_kind_that_leaves_a_question_open_is_an_error_where_it_is_defined() ->
 CAMS = {"grad-cam", "grad-cam++", "hires-cam", "layer-cam", "score-cam", "eigen-cam"}
 DIFFERENTIATE = CAMS | {"gradient", "input-x-gradient", "smoothgrad", "integrated-gradients"}
 RULED = dict.fromkeys((Gate, Extremum, Norm, LSTM, GRU), DIFFERENTIATE | {"lrp-epsilon"})
+RULED |= dict.fromkeys((Attention, SoftmaxWeights, Scores), DIFFERENTIATE | {"lrp-epsilon"})
 RULED |= {TokenDense: DIFFERENTIATE | {"lrp-epsilon", "deeplift"}}
 """Kinds that other methods refuse (method, section 10), and those that do not."""
 
@@ -265,9 +269,9 @@ def test_a_made_up_kind_is_shown_and_written() -> None:
 
 
 def test_what_is_no_kind_is_no_layer_of_a_network() -> None:
-    """Softmax, Log, Product and Gap stand in the draft alone."""
+    """Softmax, Log, Product, Contraction and Gap stand in the draft alone."""
     drafted = {one for one in subclasses(Wired) if not issubclass(one, Layer)} - {Wired}
-    assert {one.__name__ for one in drafted} == {"_Passing", "Softmax", "Log", "Product", "Gap"}
+    assert {one.__name__ for one in drafted} == {"_Passing", "Softmax", "Log", "Product", "Contraction", "Gap"}
     problem = Problem("Odd 'odd'", "no inverse is known")
     gap = Gap(name="odd", inputs=("t",), output="u", in_shapes=((2,),), out_shape=(2,), problems=(problem,))
     names = frozenset({"t", "u"})

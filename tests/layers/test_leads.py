@@ -9,8 +9,8 @@ from mipin_ref.layers import KINDS, Conv, ConvTranspose, Layer, Linear
 from mipin_ref.window import Window
 from tests.backends import backend
 from tests.layers.test_kinds import graph, recorded
+from tests.networks.attention import EVERY as NETWORKS
 from tests.networks.gated import GATED
-from tests.networks.norms import NETWORKS
 from tests.networks.recurrent import RECURRENT
 from tests.oracles.dead import leading
 from tests.oracles.spec import Op

@@ -1,4 +1,4 @@
-"""The other methods on normalisations, Dense on tokens and means over some axes."""
+"""The other methods on normalisations, Dense on tokens, attention and means over some axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
 from tests.backends import NAMES, backend, relative_error
-from tests.networks.norms import NETWORKS, SHAPE
+from tests.networks.attention import EVERY as NETWORKS
+from tests.networks.norms import SHAPE
 from tests.oracles.autograd import gradients
 from tests.oracles.export import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reduce, Reshape

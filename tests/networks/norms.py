@@ -198,7 +198,7 @@ def partial_means() -> list[Op]:
     ]
 
 
-def _fixed(make: Callable[[], list[Op]]) -> Callable[[], list[Op]]:
+def fixed(make: Callable[[], list[Op]]) -> Callable[[], list[Op]]:
     """The same weights each time."""
 
     def made() -> list[Op]:
@@ -212,5 +212,5 @@ MADE = (
     *(convnext, channels_last, gated_tokens, over_channels_first),
     *(group_norms, features, mixer, partial_means),
 )
-NETWORKS: dict[str, Callable[[], list[Op]]] = {made.__name__: _fixed(made) for made in MADE}
+NETWORKS: dict[str, Callable[[], list[Op]]] = {made.__name__: fixed(made) for made in MADE}
 """Networks of inputs [N, *SHAPE], by name."""

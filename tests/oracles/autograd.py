@@ -23,6 +23,7 @@ from tests.oracles.spec import (
     Activation,
     Add,
     Array,
+    Attention,
     AveragePool,
     ChannelAffine,
     Concat,
@@ -43,7 +44,9 @@ from tests.oracles.spec import (
     Reduce,
     Reshape,
     Resize,
+    Scores,
     Slice,
+    SoftmaxWeights,
     TokenDense,
     Transpose,
     Where,
@@ -205,6 +208,12 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = Fals
         case Gate():
             gate = xs[1].detach() if detached else xs[1]
             return x * gate if op.function == "Mul" else x / gate
+        case Attention():
+            return _attention(op, x, xs[1].detach() if detached else xs[1])
+        case SoftmaxWeights():
+            return x.softmax(op.axis)
+        case Scores():
+            return x @ xs[1]
         case Difference():
             return x - xs[1]
         case Negative():
@@ -235,6 +244,11 @@ def apply_op(op: Op, xs: Sequence[Tensor], relu: Activate, detached: bool = Fals
         case Reduce():
             return x.sum(dim=op.axes, keepdim=True) if op.total else x.mean(dim=op.axes, keepdim=True)
     assert_never(op)
+
+
+def _attention(op: Attention, content: Tensor, weights: Tensor) -> Tensor:
+    apart = content.unflatten(-1, (op.heads, content.shape[-1] // op.heads)).transpose(-2, -3)
+    return (weights @ apart).transpose(-2, -3).flatten(-2)
 
 
 def _norm(op: Norm, x: Tensor, detached: bool) -> Tensor:

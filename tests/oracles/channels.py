@@ -10,6 +10,7 @@ from tests.oracles.spec import (
     LSTM,
     Activation,
     Add,
+    Attention,
     AveragePool,
     ChannelAffine,
     Conv,
@@ -51,6 +52,8 @@ def says(op: Op, rank: int) -> int | None:
             return op.axis
         case LSTM() | GRU():
             return 2
+        case Attention():
+            return rank
         case Norm():
             return op.channels
         case Reduce():

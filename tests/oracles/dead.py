@@ -13,6 +13,7 @@ from tests.oracles.recurrent import pairs as recurrent_pairs
 from tests.oracles.spec import (
     GRU,
     LSTM,
+    Attention,
     AveragePool,
     Concat,
     Conv,
@@ -55,6 +56,11 @@ def pairs(op: Op, slot: int, shapes: Sequence[Shape], made: Shape) -> Iterator[P
                     yield (g * per + o, *out), (g * count + m, *inside)
         case Dense():
             yield from itertools.product(np.ndindex(*made), np.ndindex(*shape))
+        case Attention():
+            for *place, q, c in np.ndindex(*made):
+                for k in range(shape[-2]):
+                    own = tuple(0 if n == 1 else i for i, n in zip(place, shape[:-2], strict=True))
+                    yield (*place, q, c), (*own, k, c)
         case TokenDense():
             for index in np.ndindex(*made):
                 for m in range(shape[op.axis - 1]):

@@ -23,6 +23,7 @@ from tests.oracles.spec import (
     Activation,
     Add,
     Array,
+    Attention,
     AveragePool,
     ChannelAffine,
     Concat,
@@ -44,8 +45,10 @@ from tests.oracles.spec import (
     Reduce,
     Reshape,
     Resize,
+    Scores,
     Shape,
     Slice,
+    SoftmaxWeights,
     TokenDense,
     Transpose,
     Where,
@@ -62,7 +65,7 @@ BLAS = ThreadpoolController()
 
 FITTED = (
     *(Dense, Conv, GlobalAveragePool, AveragePool, ChannelAffine),
-    *(ConvTranspose, Resize, Gate, TokenDense, Norm, Reduce),
+    *(ConvTranspose, Resize, Gate, TokenDense, Norm, Reduce, Attention),
 )
 
 
@@ -73,12 +76,18 @@ def has_parameters(op: Op) -> bool:
 
 def has_intercept(op: Op, conv_bias: bool) -> bool:
     """The intercept column of section 2's table."""
-    return has_parameters(op) and not isinstance(op, Gate) and (conv_bias or not isinstance(op, Conv | ConvTranspose))
+    return (
+        has_parameters(op)
+        and not isinstance(op, Gate | Attention)
+        and (conv_bias or not isinstance(op, Conv | ConvTranspose))
+    )
 
 
 def is_state(op: Op, slot: int) -> bool:
     """Whether what the op reads there is frozen, so that no signal comes back (section 10)."""
-    return isinstance(op, Gate | LSTM | GRU) and slot > 0
+    if isinstance(op, LSTM | GRU):
+        return slot > 0
+    return (isinstance(op, Gate | Attention) and slot == 1) or isinstance(op, SoftmaxWeights | Scores)
 
 
 def read_back(op: Op) -> tuple[str, ...]:
@@ -103,6 +112,16 @@ def gated(op: Gate, signal: Array, gate: Array) -> Array:
         g = gate[tuple(0 if length == 1 else at for at, length in zip(index, gate.shape, strict=True))]
         result[index] = signal[index] * g if op.function == "Mul" else signal[index] / g
     return result
+
+
+def attended(op: Attention, signal: Array, weights: Array, shape: Shape) -> Array:
+    """Σ over queries of P[head, query, key] S[query, feature], the mean over the copies of a content [N, *shape]."""
+    whole = np.zeros((len(signal), *signal.shape[1:-2], shape[-2], shape[-1]))
+    for *place, k, c in np.ndindex(*whole.shape[1:]):
+        own = tuple(0 if length == 1 else i for i, length in zip(place, weights.shape[1:-3], strict=True))
+        p = weights[(ALL, *own, c // (shape[-1] // op.heads), ALL, k)]
+        whole[(ALL, *place, k, c)] = np.sum(p * signal[(ALL, *place, ALL, c)], axis=1)
+    return mean_of_copies(whole, shape)
 
 
 def won_by(op: Extremum, slot: int, values: Sequence[Array]) -> Array:
@@ -281,6 +300,8 @@ def block_design(
             columns[..., 0] = (signal * divisor(op, values[0]) if op.sigma else signal).take(m, axis)
         case ChannelAffine():
             columns[..., 0] = signal.take(m, axis)
+        case Attention():
+            columns[..., 0] = attended(op, signal, values[1], shapes[slot]).take(m, axis)
         case Gate():
             columns[..., 0] = mean_of_copies(gated(op, signal, values[1]), shapes[slot]).take(m, axis)
         case _:

@@ -20,6 +20,7 @@ from tests.oracles.spec import (
     Activation,
     Add,
     Array,
+    Attention,
     AveragePool,
     ChannelAffine,
     Concat,
@@ -40,8 +41,10 @@ from tests.oracles.spec import (
     Reduce,
     Reshape,
     Resize,
+    Scores,
     Shape,
     Slice,
+    SoftmaxWeights,
     TokenDense,
     Transpose,
     Where,
@@ -197,6 +200,12 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
         case Gate():
             kind = op.function
             inputs = inputs[::-1] if op.swapped else inputs
+        case Attention():
+            return _attention_nodes(op, shape, constant)
+        case SoftmaxWeights():
+            kind, attributes = "Softmax", {"axis": op.axis}
+        case Scores():
+            kind = "MatMul"
         case Extremum():
             kind = op.function
         case Negative():
@@ -210,6 +219,32 @@ def _nodes(op: Op, shape: Shape, constants: dict[str, npt.NDArray[np.generic]]) 
         case GlobalAveragePool():
             pass
     return [helper.make_node(kind, inputs, [op.output], name=op.output, **attributes)]
+
+
+def _attention_nodes(op: Attention, shape: Shape, constant: Any) -> list[onnx.NodeProto]:
+    """The product of one head, or of several between the moves that take them apart and put them together."""
+    content, weights = op.inputs
+    if op.heads == 1 and len(shape) == 2:
+        flat = f"{op.output}.flat"
+        one = constant("one", np.asarray([1], dtype=np.int64))
+        return [
+            helper.make_node("Squeeze", [weights, one], [flat], name=flat),
+            helper.make_node("MatMul", [flat, content], [op.output], name=op.output),
+        ]
+    nodes, rank = list[onnx.NodeProto](), len(shape) + 2
+    perm = (*range(rank - 3), rank - 2, rank - 3, rank - 1)
+
+    def node(kind: str, suffix: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{op.output}.{suffix}" if suffix else op.output
+        nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    parts = np.asarray([0] * (rank - 2) + [op.heads, shape[-1] // op.heads], dtype=np.int64)
+    parted = node("Reshape", "parted", content, constant("parts", parts))
+    mixed = node("MatMul", "mixed", weights, node("Transpose", "apart", parted, perm=perm))
+    turned = node("Transpose", "turned", mixed, perm=perm)
+    node("Reshape", "", turned, constant("joined", np.asarray([0] * (rank - 2) + [-1], dtype=np.int64)))
+    return nodes
 
 
 def _norm_nodes(op: Norm, shape: Shape, constant: Any, weight: Any) -> list[onnx.NodeProto]:

@@ -17,6 +17,7 @@ from tests.oracles.spec import (
     Activation,
     Add,
     Array,
+    Attention,
     AveragePool,
     ChannelAffine,
     Concat,
@@ -38,8 +39,10 @@ from tests.oracles.spec import (
     Reduce,
     Reshape,
     Resize,
+    Scores,
     Shape,
     Slice,
+    SoftmaxWeights,
     TokenDense,
     Transpose,
     Where,
@@ -278,6 +281,23 @@ def source_of(index: Shape, shape: Shape) -> Shape:
     return tuple(0 if length == 1 else place for place, length in zip(index, shape, strict=True))
 
 
+def attention(op: Attention, content: Array, weights: Array) -> Array:
+    """Σ over keys of P[head, query, key] V[key, feature], a sum a statement."""
+    around = np.broadcast_shapes(content.shape[1:-2], weights.shape[1:-3])
+    made = np.zeros((len(content), *around, weights.shape[-2], content.shape[-1]))
+    for *place, q, c in np.ndindex(*made.shape[1:]):
+        v = content[(ALL, *at(place, content.shape[1:-2]), ALL, c)]
+        head = c // (content.shape[-1] // op.heads)
+        p = weights[(ALL, *at(place, weights.shape[1:-3]), head, q, ALL)]
+        made[(ALL, *place, q, c)] = np.sum(p * v, axis=1)
+    return made
+
+
+def at(place: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Where a tensor that broadcasts has the value of a place."""
+    return tuple(0 if length == 1 else i for i, length in zip(place, shape, strict=True))
+
+
 def apply_op(op: Op, xs: Sequence[Array]) -> Array:
     """One op's output [N, ...] from its inputs [N, ...]."""
     x = xs[0]
@@ -313,6 +333,15 @@ def apply_op(op: Op, xs: Sequence[Array]) -> Array:
             return spread(xs, lambda values: sum(values))
         case Gate():
             return spread(xs, lambda v: v[0] * v[1] if op.function == "Mul" else v[0] / v[1])
+        case Attention():
+            return attention(op, x, xs[1])
+        case SoftmaxWeights():
+            powers = np.exp(x)
+            shares: Array = powers / powers.sum(axis=op.axis, keepdims=True)
+            return shares
+        case Scores():
+            products: Array = np.einsum("...ab,...bc->...ac", x, xs[1])
+            return products
         case Difference():
             return spread(xs, lambda v: v[0] - v[1])
         case Extremum():

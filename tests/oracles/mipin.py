@@ -34,6 +34,7 @@ from tests.oracles.spec import (
     POSITIVE,
     Activation,
     Array,
+    Attention,
     Conv,
     ConvTranspose,
     Dense,
@@ -162,7 +163,7 @@ def fit_tensor(
     kinds = {type(consumer.op) for consumer in consumers}
     if Dense in kinds and kinds & {Conv, ConvTranspose}:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
-    alone = len(consumers) == 1 and isinstance(consumers[0].op, Gate)
+    alone = len(consumers) == 1 and isinstance(consumers[0].op, Gate | Attention)
     intercept = (conv_bias and not alone) or any(has_intercept(consumer.op, conv_bias) for consumer in consumers)
     axis = samples.axes.get(name, 1)
     x = np.moveaxis(samples.values[name], axis, 1)

@@ -380,6 +380,32 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """Content [*around, keys, heads · features] and weights [*around, heads, queries, keys]; of each head P V."""
+
+    inputs: tuple[str, str]
+    output: str
+    heads: int = 1
+
+
+@dataclass(frozen=True)
+class SoftmaxWeights:
+    """A softmax along an axis of the batched tensor, which no signal comes back through."""
+
+    inputs: tuple[str]
+    output: str
+    axis: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The matrix product of two tensors, which no signal comes back through."""
+
+    inputs: tuple[str, str]
+    output: str
+
+
+@dataclass(frozen=True)
 class Extremum:
     """function: "Max" or "Min" of tensors of one shape; of equals the first wins."""
 
@@ -555,6 +581,9 @@ Op = (
     | Pad
     | ChannelAffine
     | Gate
+    | Attention
+    | SoftmaxWeights
+    | Scores
     | Extremum
     | Negative
     | Difference
@@ -635,6 +664,13 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
             return np.broadcast_shapes(*shapes)
         case Gate() | Difference():
             return np.broadcast_shapes(*shapes)
+        case Attention():
+            around = np.broadcast_shapes(first[:-2], shapes[1][:-3])
+            return (*around, shapes[1][-2], first[-1])
+        case SoftmaxWeights():
+            return first
+        case Scores():
+            return (*np.broadcast_shapes(first[:-2], shapes[1][:-2]), first[-2], shapes[1][-1])
         case Extremum():
             if any(shape != first for shape in shapes):
                 raise ValueError(f"{op.function} {op.output!r}: shapes {shapes} differ")

@@ -6,6 +6,7 @@ holds a second implementation of them, in plain JavaScript.
 
 from golden import (
     activations,
+    attention,
     convolutions,
     digits,
     gates,
@@ -20,6 +21,7 @@ from golden import (
 
 __all__ = [
     "activations",
+    "attention",
     "convolutions",
     "digits",
     "gates",

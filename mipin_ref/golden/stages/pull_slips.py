@@ -18,6 +18,7 @@ from mipin_ref.layers import (
     Activation,
     Add,
     Affine,
+    Attention,
     AveragePool,
     Concat,
     Difference,
@@ -37,7 +38,9 @@ from mipin_ref.layers import (
     Reshape,
     Resize,
     ResponseNorm,
+    Scores,
     Slice,
+    SoftmaxWeights,
     Transpose,
     Unweighted,
     Where,
@@ -146,6 +149,25 @@ def _gated_copies_added(layer: Layer, signal: HostArray, slot: int, material: Ma
     return _copies_added(layer, through, 0, material)
 
 
+def _weights_left_out(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
+    return _mixed_by(layer, signal, np.full_like(material.taps[layer.output], 1.0 / layer.in_shape[-2]))
+
+
+def _weights_transposed(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
+    weights = material.taps[layer.output]
+    square = weights.shape[-1] == weights.shape[-2]
+    return _mixed_by(layer, signal, np.swapaxes(weights, -1, -2) if square else weights)
+
+
+def _heads_mixed(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
+    return _mixed_by(layer, signal, material.taps[layer.output][..., ::-1, :, :])
+
+
+def _mixed_by(layer: Layer, signal: HostArray, weights: HostArray) -> HostArray:
+    back = as_kind(layer, Attention).back(get_backend(), signal, weights)
+    return np.asarray(copied(get_backend(), back, layer.in_shape, mean=True))
+
+
 def _last_of_equals(layer: Layer, signal: HostArray, slot: int, material: Material) -> HostArray:
     return np.asarray(signal * (last_winner(layer, material) == slot))
 
@@ -245,6 +267,11 @@ PULL_SLIPS: Mapping[type[Layer], Slips] = {
         (NEXT, _of_shifted_update),
         ("the signal is not multiplied by 1 - z", _gru_carried_alone),
     ),
+    Attention: (
+        ("the weights of attention are not transposed", _weights_transposed),
+        ("the weights of attention are left out", _weights_left_out),
+        ("the heads are in reverse order", _heads_mixed),
+    ),
     Extremum: (
         ("of equal values the last one wins instead of the first", _last_of_equals),
         ("the signal goes to all inputs, not to the one that won", _everywhere),
@@ -257,5 +284,6 @@ PULL_SLIPS: Mapping[type[Layer], Slips] = {
         (ADDED, _turned_copies_added),
     ),
     Where: (("the mask is the wrong way round", _to_the_other),),
+    **dict.fromkeys((SoftmaxWeights, Scores), ()),
     **dict.fromkeys((Negative, Affine, ResponseNorm, Concat, Slice, Pad, Reshape, Transpose), ()),
 }

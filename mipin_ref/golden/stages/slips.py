@@ -19,6 +19,7 @@ from mipin_ref.layers import (
     Activation,
     Add,
     Affine,
+    Attention,
     AveragePool,
     Concat,
     Conv,
@@ -40,8 +41,10 @@ from mipin_ref.layers import (
     Reshape,
     Resize,
     ResponseNorm,
+    Scores,
     Shared,
     Slice,
+    SoftmaxWeights,
     TokenDense,
     Transpose,
     Where,
@@ -105,6 +108,32 @@ def _gated(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     content, gate = (values[name].astype(np.float64) for name in layer.inputs)
     other = content / np.where(gate == 0, 1, gate) if as_kind(layer, Gate).function == "Mul" else content * gate
     yield "the gate divides where it multiplies, or the other way round", lambda: other
+
+
+def _attended(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    attention = as_kind(layer, Attention)
+    content, weights = (values[name].astype(np.float64) for name in layer.inputs)
+    if weights.shape[-1] == weights.shape[-2]:
+        turned = np.swapaxes(weights, -1, -2)
+        yield "the weights are transposed", lambda: attention.forward(get_backend(), [content, turned])
+    if attention.heads > 1:
+        mixed = weights[..., ::-1, :, :]
+        yield "the heads are in reverse order", lambda: attention.forward(get_backend(), [content, mixed])
+        same = np.broadcast_to(weights.mean(axis=-3, keepdims=True), weights.shape)
+        yield "all heads have one head's weights", lambda: attention.forward(get_backend(), [content, same])
+
+
+def _softened(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    weights, x = as_kind(layer, SoftmaxWeights), [values[layer.input].astype(np.float64)]
+    for axis in range(1, x[0].ndim):
+        if axis != weights.axis:
+            other = replace(weights, axis=axis)
+            yield f"the softmax is over axis {axis}, not {weights.axis}", partial(other.forward, get_backend(), x)
+
+
+def _multiplied(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    if layer.out_shape[-1] == layer.out_shape[-2]:
+        yield "the product is transposed", lambda: np.swapaxes(golden, -1, -2)
 
 
 def _extreme(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
@@ -232,6 +261,9 @@ SLIPS: Mapping[type[Layer], Slips] = {
     TokenDense: _without_bias_of_features,
     Norm: _normed,
     Gate: _gated,
+    Attention: _attended,
+    SoftmaxWeights: _softened,
+    Scores: _multiplied,
     Extremum: _extreme,
     **dict.fromkeys((Negative, Difference), _turned),
     ConvTranspose: _convolved_back,

@@ -2,6 +2,7 @@
 
 from mipin_ref.graph.ops import (
     arithmetic,
+    attention,
     cuts_and_joins,
     dense,
     einsum,
@@ -28,6 +29,7 @@ from mipin_ref.graph.ops.registry import HANDLERS
 __all__ = [
     "HANDLERS",
     "arithmetic",
+    "attention",
     "cuts_and_joins",
     "dense",
     "einsum",

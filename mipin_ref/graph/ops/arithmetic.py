@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -22,14 +23,18 @@ def add(node: Node, draft: Draft) -> None:
     if len(tensors) > 1:
         constants = any(name not in draft.signals for name in node.inputs)
         total = _sum(node, draft, tensors, draft.inner_name(node, "sum") if constants else node.outputs[0])
-    shifts = [per_sample(draft.weight(name), total) for name in node.inputs if name not in draft.signals]
+    shifts = [per_sample(draft.shift(name), total) for name in node.inputs if name not in draft.signals]
     if len(tensors) == 1 and not shifts:
         draft.alias(node.outputs[0], total)
     if shifts:
         shift = shifts[0]
         for one in shifts[1:]:
             shift = shift + one
-        add_affine(node, draft, total, np.ones_like(shift), shift)
+        bounded = any(name in draft.constants and np.any(np.isinf(draft.constants[name])) for name in node.inputs)
+        made = replace(node, outputs=(draft.inner_name(node, "masked"),)) if bounded else node
+        add_affine(made, draft, total, np.ones_like(shift), shift)
+        # Its values are not those of the file, which has infinity there.
+        draft.signals[node.outputs[0]] = draft.signals[made.outputs[0]]
 
 
 def _sum(node: Node, draft: Draft, tensors: list[Signal], output: str) -> Signal:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.per_channel import add_affine
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
 from mipin_ref.graph.ops.shape import resolved_axes
@@ -18,9 +19,9 @@ LONGEST = 1 << 20
 
 @handles("Concat")
 def concat(node: Node, draft: Draft) -> None:
-    constants = [name for name in node.inputs if name not in draft.signals]
-    if constants:
-        raise Refused(f"it joins constant {constants[0]!r} to a tensor")
+    if any(name not in draft.signals for name in node.inputs):
+        _beside_constants(node, draft)
+        return
     parts = [draft.signals[name] for name in node.inputs]
     axis, batch = _one_axis(node.attributes["axis"], parts[0]), parts[0].axis
     for part, name in zip(parts, node.inputs, strict=True):
@@ -47,6 +48,57 @@ def concat(node: Node, draft: Draft) -> None:
         ),
         axis=batch,
     )
+
+
+def _beside_constants(node: Node, draft: Draft) -> None:
+    """One tensor with constants on either side: zeros around it, to which they are added."""
+    tensors = [place for place, name in enumerate(node.inputs) if name in draft.signals]
+    if len(tensors) > 1:
+        raise Refused("it joins several tensors and a constant")
+    (place,) = tensors
+    x = draft.signals[node.inputs[place]]
+    axis = _one_axis(node.attributes["axis"], x)
+    if axis == x.axis:
+        raise Refused("it joins along the batch")
+    inner = x.inner(axis)
+    parts = [
+        None if name in draft.signals else _of_one_sample(draft.weight(name), x, draft, name) for name in node.inputs
+    ]
+    frame = x.sample[:inner] + x.sample[inner + 1 :]
+    if any(one is not None and one.shape[:inner] + one.shape[inner + 1 :] != frame for one in parts):
+        raise Refused(f"a constant does not fit {readable(x.shape)} along axis {axis}")
+    before, behind = (
+        sum(0 if one is None else one.shape[inner] for one in some) for some in (parts[:place], parts[place:])
+    )
+    joined = np.concatenate([np.zeros(x.sample) if one is None else one for one in parts], inner).astype(np.float64)
+    around = [0] * len(x.sample)
+    name = draft.inner_name(node, "framed")
+    draft.add(
+        Pad(
+            name=name,
+            inputs=(x.name,),
+            output=name,
+            in_shapes=(x.sample,),
+            out_shape=joined.shape,
+            begin=tuple(before if i == inner else n for i, n in enumerate(around)),
+            end=tuple(behind if i == inner else n for i, n in enumerate(around)),
+            value=0.0,
+        ),
+        axis=x.axis,
+    )
+    add_affine(node, draft, draft.signals[name], np.ones((1,) * joined.ndim), joined)
+
+
+def _of_one_sample(value: HostArray, x: Signal, draft: Draft, name: str) -> HostArray:
+    """A constant [.., N, ..] that is the same for every sample, without the axis of the batch."""
+    if value.ndim != len(x.shape):
+        raise Refused(f"constant {name!r} of shape {value.shape} does not fit {readable(x.shape)}")
+    alike = value.shape[x.axis] == 1 or not np.any(np.diff(value, axis=x.axis))
+    if not alike or value.shape[x.axis] not in (1, draft.file_batch) or x.folded:
+        raise Refused(f"it joins constant {name!r}, which differs from sample to sample, to a tensor")
+    if value.shape[x.axis] == 1 and name not in draft.spread and draft.file_batch != 1:
+        raise Refused(f"it joins constant {name!r} of one sample to a tensor of any number of samples")
+    return np.asarray(value.take(0, x.axis))
 
 
 @handles("Slice")

@@ -8,6 +8,7 @@ import numpy as np
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, readable
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.contraction import contract
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import reshaped
 from mipin_ref.layers import Dense, TokenDense
@@ -23,6 +24,9 @@ def gemm(node: Node, draft: Draft) -> None:
 @handles("MatMul")
 def matmul(node: Node, draft: Draft) -> None:
     known = [draft.signals[name] for name in node.inputs if name in draft.signals]
+    if len(known) == 2:
+        contract(node, draft)
+        return
     if len(known) == 1 and len(known[0].shape) > 2:
         _at_each_location(node, draft)
         return

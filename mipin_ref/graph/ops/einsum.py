@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from math import prod
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.einsum_of_two import of_two
+from mipin_ref.graph.ops.equation import moved, spelt
 from mipin_ref.graph.ops.registry import draft_as, handles
 from mipin_ref.layers import HostArray
 
@@ -18,8 +19,11 @@ from mipin_ref.layers import HostArray
 def einsum(node: Node, draft: Draft) -> None:
     """The features are the axes that are summed over, all together; what the constant adds stands where it is told."""
     signals = [place for place, name in enumerate(node.inputs) if name in draft.signals]
+    if len(signals) == len(node.inputs) == 2:
+        of_two(node, draft, str(node.attributes["equation"]))
+        return
     if len(signals) > 1:
-        raise Refused("it multiplies tensors that all depend on the input, as attention does")
+        raise Refused("it multiplies more than two tensors that depend on the input")
     if len(node.inputs) > 2:
         raise Refused(f"it multiplies {len(node.inputs)} operands; a tensor and one constant are read")
     x = draft.signals[node.inputs[signals[0]]]
@@ -62,26 +66,20 @@ def _labels(equation: str, place: int, x: Signal, weight: HostArray) -> tuple[li
     if any(width < 0 or (width and "..." not in term) for term, width in zip(terms, widths, strict=True)):
         raise Refused(f"equation {equation!r} does not fit operands of {ranks[: len(terms)]} axes")
     widest = max((width for term, width in zip(terms, widths, strict=True) if "..." in term), default=0)
-    spelt = [_spelt(term, width, widest) for term, width in zip(terms, widths, strict=True)]
-    if any(len({*term}) < len(term) for term in spelt):
+    labels = [spelt(term, width, widest) for term, width in zip(terms, widths, strict=True)]
+    if any(len({*term}) < len(term) for term in labels):
         raise Refused(f"equation {equation!r} takes a diagonal")
     if len(sides) == 2:
-        output = _spelt(sides[1], widest, widest)
+        output = spelt(sides[1], widest, widest)
     else:
-        every = [label for term in spelt for label in term]
+        every = [label for term in labels for label in term]
         once = sorted(label for label in {*every} if every.count(label) == 1 and not label.startswith("."))
-        output = _spelt("..." if widest else "", widest, widest) + once
-    other = spelt[1 - place] if len(spelt) > 1 else []
-    unknown = {*output} - {*spelt[place], *other}
+        output = spelt("..." if widest else "", widest, widest) + once
+    other = labels[1 - place] if len(labels) > 1 else []
+    unknown = {*output} - {*labels[place], *other}
     if unknown or len({*output}) < len(output):
         raise Refused(f"equation {equation!r} has an output that its operands do not make")
-    return spelt[place], other, output
-
-
-def _spelt(term: str, width: int, widest: int) -> list[str]:
-    parts = re.split(r"\.\.\.", term)
-    dots = [f".{number}" for number in range(widest - width, widest)] if len(parts) > 1 else []
-    return [*parts[0], *dots, *(parts[1] if len(parts) > 1 else "")]
+    return labels[place], other, output
 
 
 def _summed(weight: HostArray, labels: Labels, of_x: Labels, output: Labels) -> tuple[HostArray, list[str]]:
@@ -123,8 +121,8 @@ def _product(
     x = draft.signals[name]
     sizes = dict(zip(of_x, x.shape, strict=True)) | dict(zip(of_weight, weight.shape, strict=True))
     rows = [sizes[label] for label in kept]
-    name = _step(node, draft, "front", name, "Transpose", [of_x.index(label) for label in (*kept, *contracted)])
-    name = _step(node, draft, "features", name, "Reshape", [*rows, matrix.shape[0]])
+    name = moved(node, draft, "front", name, "Transpose", [of_x.index(label) for label in (*kept, *contracted)])
+    name = moved(node, draft, "features", name, "Reshape", [*rows, matrix.shape[0]])
     if not contracted and not added:
         draft_as(node, draft, "Identity", [_ordered(node, draft, name, kept, rows, output)], node.outputs[0])
         return
@@ -132,39 +130,24 @@ def _product(
     draft.constants[factor] = matrix
     draft_as(node, draft, "MatMul", [name, factor], made)
     ends = [*kept, *added]
-    name = _step(node, draft, "places", made, "Reshape", [sizes[label] for label in ends])
-    name = _step(node, draft, "order", name, "Transpose", [ends.index(label) for label in output])
+    name = moved(node, draft, "places", made, "Reshape", [sizes[label] for label in ends])
+    name = moved(node, draft, "order", name, "Transpose", [ends.index(label) for label in output])
     draft_as(node, draft, "Identity", [name], node.outputs[0])
 
 
 def _ordered(node: Node, draft: Draft, name: str, kept: Labels, rows: Sequence[int], output: Labels) -> str:
-    name = _step(node, draft, "places", name, "Reshape", rows)
-    return _step(node, draft, "order", name, "Transpose", [kept.index(label) for label in output])
+    name = moved(node, draft, "places", name, "Reshape", rows)
+    return moved(node, draft, "order", name, "Transpose", [kept.index(label) for label in output])
 
 
 def _scaled(node: Node, draft: Draft, name: str, weight: HostArray, order: tuple[Labels, Labels, Labels]) -> None:
     """A constant factor, and the axes in another order."""
     of_x, of_weight, output = order
     kept = [label for label in of_x if label in of_weight]
-    moved = np.transpose(weight, [of_weight.index(label) for label in kept])
-    shape = [moved.shape[kept.index(label)] if label in kept else 1 for label in of_x]
+    turned = np.transpose(weight, [of_weight.index(label) for label in kept])
+    shape = [turned.shape[kept.index(label)] if label in kept else 1 for label in of_x]
     factor, made = draft.inner_name(node, "factor"), draft.inner_name(node, "scaled")
-    draft.constants[factor] = moved.reshape(shape)
+    draft.constants[factor] = turned.reshape(shape)
     draft_as(node, draft, "Mul", [name, factor], made)
-    name = _step(node, draft, "order", made, "Transpose", [of_x.index(label) for label in output])
+    name = moved(node, draft, "order", made, "Transpose", [of_x.index(label) for label in output])
     draft_as(node, draft, "Identity", [name], node.outputs[0])
-
-
-def _step(node: Node, draft: Draft, role: str, name: str, op: str, wanted: Sequence[int]) -> str:
-    """A Transpose or Reshape, where it changes anything."""
-    x = draft.signals[name]
-    if [*wanted] == ([*x.shape] if op == "Reshape" else [*range(len(x.shape))]):
-        return name
-    made = draft.inner_name(node, role)
-    if op == "Transpose":
-        draft_as(node, draft, op, [name], made, {"perm": tuple(wanted)})
-    else:
-        shape = draft.inner_name(node, f"shape {role}")
-        draft.constants[shape] = np.array(wanted, np.int64)
-        draft_as(node, draft, op, [name, shape], made)
-    return made

@@ -28,14 +28,15 @@ def operands(node: Node, draft: Draft, tensors: Sequence[Signal]) -> tuple[list[
         raise Refused(f"{shapes} do not broadcast") from error
     axis = axes.pop()
     found = [
-        x if len(x.shape) == rank else _widened(node, draft, x, shape, number)
+        x if len(x.shape) == rank else widened(node, draft, x, shape, number)
         for number, (x, shape) in enumerate(zip(tensors, padded, strict=True))
     ]
     assert whole[axis] == BATCH
     return found, tuple(whole[:axis] + whole[axis + 1 :]), axis
 
 
-def _widened(node: Node, draft: Draft, x: Signal, shape: Shape, number: int) -> Signal:
+def widened(node: Node, draft: Draft, x: Signal, shape: Shape, number: int) -> Signal:
+    """The signal with axes of length one, as a file's shape says; number: of the operand."""
     name, axis = draft.inner_name(node, f"operand {number}"), shape.index(BATCH)
     sample = shape[:axis] + shape[axis + 1 :]
     draft.add(Reshape(name=name, inputs=(x.name,), output=name, in_shapes=(x.sample,), out_shape=sample), axis=axis)

@@ -120,14 +120,14 @@ def _initial(node: Node, draft: Draft, place: int, directions: int, size: int) -
         return given
     if not name:
         return np.zeros((directions, size), draft.dtype)
-    value = draft.repeated[name].astype(draft.dtype) if name in draft.repeated else draft.weight(name)
+    value = draft.weight(name)
     if value.ndim != 3 or (value.shape[0], value.shape[2]) != (directions, size):
         raise Refused(f"its initial state {name!r} of shape {value.shape} does not fit {directions} directions")
     if np.any(value != value[:, :1]):
         raise Refused(f"its initial state {name!r} differs from sample to sample")
     if value.shape[1] not in (1, draft.file_batch):
         raise Refused(f"its initial state {name!r} is for {value.shape[1]} samples")
-    draft.alone = draft.alone or (draft.file_batch is None and name not in draft.repeated)
+    draft.alone = draft.alone or (draft.file_batch is None and name not in draft.spread)
     return value[:, 0]
 
 

@@ -252,13 +252,16 @@ def where(node: Node, draft: Draft) -> None:
     chosen = per_sample(mask.astype(np.float64), x) > 0
     fill = np.zeros(())
     if len(parts) == 1:
-        fill = per_sample(draft.weight(node.inputs[2 if first else 1]), x)
+        fill = per_sample(draft.shift(node.inputs[2 if first else 1]), x)
         chosen = chosen if first else ~chosen
+    constants = [draft.constants[name] for name in node.inputs[1:3] if name in draft.constants]
+    bounded = any(value.dtype.kind == "f" and np.any(np.isinf(value)) for value in constants)
+    output = draft.inner_name(node, "masked") if bounded else node.outputs[0]
     draft.add(
         Where(
             name=layer_name(node),
             inputs=tuple(part.name for part in parts),
-            output=node.outputs[0],
+            output=output,
             in_shapes=tuple(part.sample for part in parts),
             out_shape=x.sample,
             mask_set=chosen,
@@ -266,6 +269,8 @@ def where(node: Node, draft: Draft) -> None:
         ),
         axis=x.axis,
     )
+    # Where the file has infinity, its values are not those of the file.
+    draft.signals[node.outputs[0]] = draft.signals[output]
 
 
 def _full(shapes: Sequence[Shape]) -> Shape:

@@ -48,6 +48,15 @@ class Wiring:
         self._reconnect(tensor, gone.input, gone.in_shape)
         self.folded.add(tensor)
 
+    def unread(self, tensor: str) -> bool:
+        """Whether no layer reads a tensor, and it is not the logits."""
+        return tensor != self.logits and not self._known().readers(tensor)
+
+    def drop(self, tensor: str) -> None:
+        """Remove the layer that makes a tensor that nothing reads."""
+        self._known().remove(tensor)
+        self.folded.add(tensor)
+
     def set_shape(self, tensor: str, shape: Shape) -> None:
         """Give a tensor another per-sample shape, where it is made and where it is read."""
         self._known().put(tensor, replace(self._made(tensor), out_shape=shape))

@@ -51,7 +51,7 @@ def make_plan(
     between = {name for name in between if name == net.logits or np.any(flags[name])}
     if explained not in between:
         raise InvalidData(f"the target does not depend on tensor {explained!r}")
-    is_input = _reshaped(net, net.input)
+    is_input = _reshaped(net, net.input).union(*(_reshaped(net, name) for name in net.embeddings))
     mask_explained = input_mask if input_mask is not None else explained not in is_input
     like_explained = _reshaped(net, explained) | is_input
     positive = {layer.output for layer in net.layers if layer.mask == "positive"}

@@ -70,6 +70,12 @@ class Forward:
                 return self.steps_of(layer, inputs).made()
             case "Gate":
                 return self.gated(layer, *inputs)
+            case "Attention":
+                return self.attended(layer, *inputs)
+            case "SoftmaxWeights":
+                return inputs[0].softmax(layer["axis"])
+            case "Scores":
+                return inputs[0] @ inputs[1]
             case "Extremum":
                 return self.extremum(layer, inputs)[0]
             case "Difference":
@@ -161,6 +167,15 @@ class Forward:
     def gated(self, layer: Layer, content: Tensor, gate: Tensor) -> Tensor:
         return content * gate if layer["function"] == "Mul" else content / gate
 
+    def attended(self, layer: Layer, content: Tensor, weights: Tensor) -> Tensor:
+        """Of each head P V, side by side."""
+        return self.mixed(layer, content, weights)
+
+    def mixed(self, layer: Layer, content: Tensor, weights: Tensor) -> Tensor:
+        """A mixture of each head's features along the last axis but one."""
+        parts = content.unflatten(-1, (layer["heads"], -1))
+        return torch.einsum("...hqk,...khd->...qhd", weights, parts).flatten(-2)
+
     def extremum(self, layer: Layer, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(largest or smallest value, the number of the input that it comes from)."""
         best, winner = inputs[0], torch.zeros(inputs[0].shape, dtype=torch.int64)
@@ -203,8 +218,9 @@ class Forward:
         return {layer["output"]: self.extremum(layer, given[layer["output"]])[1] for layer in contests}
 
     def gates(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Output of each Gate -> the value of its second input."""
-        return {layer["output"]: values[layer["inputs"][1]] for layer in self.case.layers if layer["kind"] == "Gate"}
+        """Output of each Gate or Attention -> the value of its second input."""
+        kinds = ("Gate", "Attention")
+        return {layer["output"]: values[layer["inputs"][1]] for layer in self.case.layers if layer["kind"] in kinds}
 
     def gates_of_steps(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Output of each LSTM and GRU -> its gates [n, gates, T, D·H]."""

@@ -52,6 +52,8 @@ class Pull(Forward, Recurrent):
                 return copies_mean(self.through_gate(layer, s, switches[layer["output"]]), shape)
             case "LSTM" | "GRU":
                 return self.recurrent_back(layer, s, switches[layer["output"]])
+            case "Attention":
+                return copies_mean(self.through_attention(layer, s, switches[layer["output"]]), shape)
             case "Extremum":
                 return s * (switches[layer["output"]] == slot)
             case "Resize" | "Gather":
@@ -74,6 +76,9 @@ class Pull(Forward, Recurrent):
                 perm = layer["perm"]
                 return s.permute([perm.index(axis) for axis in range(len(perm))])
         raise NotImplementedError(layer["kind"])
+
+    def through_attention(self, layer: Layer, s: Tensor, weights: Tensor) -> Tensor:
+        return self.mixed(layer, s, weights.transpose(-1, -2))
 
     def through_gate(self, layer: Layer, s: Tensor, gate: Tensor) -> Tensor:
         return s * gate if layer["function"] == "Mul" else s / gate

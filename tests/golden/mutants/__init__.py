@@ -1,5 +1,6 @@
 """Deliberate faults of the independent implementation: name -> fault, and the case, stage and tensor that show it."""
 
+from tests.golden.mutants.attention import ATTENTION
 from tests.golden.mutants.copies import COPIES
 from tests.golden.mutants.dead import DEAD
 from tests.golden.mutants.ends import ENDS
@@ -25,6 +26,7 @@ MUTANTS: dict[str, Mutant] = {
     **COPIES,
     **DEAD,
     **RECURRENT,
+    **ATTENTION,
 }
 
 __all__ = ["MUTANTS", "Caught", "Mutant", "caught"]

@@ -67,10 +67,42 @@ def test_concat_of_batches_is_refused(axis: int) -> None:
     )
 
 
-def test_concat_with_a_constant_is_refused() -> None:
-    sketch = Sketch(4, batch=1)
+@pytest.mark.parametrize("made", ["Expand", "ConstantOfShape", "fixed"])
+def test_concat_with_a_constant_of_every_sample(made: str) -> None:
+    """A class token: zeros in front, and what is added to them; on the way back the tensor's part is cut out."""
+    sketch = Sketch(3, 4, batch=1 if made == "fixed" else "N")
+    if made == "fixed":
+        token = sketch.normal(1, 1, 4)
+    else:
+        count = sketch.node("Shape", "x", start=0, end=1)
+        wanted = sketch.node("Concat", count, sketch.ints(1, 4), axis=0)
+        token = (
+            sketch.node("Expand", sketch.normal(1, 1, 4), wanted)
+            if made == "Expand"
+            else sketch.node("ConstantOfShape", wanted)
+        )
+    joined = sketch.node("Concat", token, sketch.node("Relu", "x", out="fired"), axis=1, out="joined")
+    model = sketch.model(sketch.dense(sketch.node("Flatten", joined), 16, 3), check=False)
+    net = assert_keeps_values(model, batch=1 if made == "fixed" else None)
+    assert [layer.kind for layer in net.layers][:2] == ["Activation", "Pad"]
+    inv = mr.fit(net, np.random.default_rng(0).standard_normal((12, 3, 4)).astype(np.float32), 1, conv_bias=False)
+    assert "fired" in inv.plan.step_of
+
+
+def test_concat_with_a_constant_of_one_sample_is_refused() -> None:
+    sketch = Sketch(4)
     out = sketch.node("Concat", "x", sketch.const(np.ones((1, 2)), "ones"), axis=1, out="odd")
-    assert refusal(sketch, out) == "Concat 'the_odd' (it joins constant 'ones' to a tensor)"
+    told = "it joins constant 'ones' of one sample to a tensor of any number of samples"
+    assert refusal(sketch, out) == f"Concat 'the_odd' ({told})"
+
+
+def test_what_is_repeated_for_each_sample_is_not_reshaped() -> None:
+    sketch = Sketch(3, 4)
+    wanted = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(1, 4), axis=0)
+    token = sketch.node("Expand", sketch.normal(1, 1, 4), wanted, out="token")
+    flat = sketch.node("Reshape", token, sketch.ints(-1, 2, 2), out="odd")
+    error = refusals(sketch, sketch.node("MatMul", "x", flat))
+    assert "Reshape 'the_odd' (it reads constant 'token', which the file repeats for each sample)" in error[0]
 
 
 def test_concat_that_does_not_fit_is_refused() -> None:

@@ -113,5 +113,7 @@ def test_what_is_no_product_with_a_matrix_is_refused(equation: str, shape: tuple
 def test_two_tensors_are_refused() -> None:
     sketch = Sketch(3, 4)
     out = sketch.node("Einsum", sketch.node("Relu", "x"), "x", equation="btc,bsc->bts")
-    with pytest.raises(mr.UnsupportedModel, match="tensors that all depend on the input"):
+    with pytest.raises(
+        mr.UnsupportedModel, match="both depend on the input, and neither is a softmax over what is summed"
+    ):
         load_whole(sketch.model(out))

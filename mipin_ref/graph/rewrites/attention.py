@@ -1,0 +1,257 @@
+"""Matrix products of two tensors become attention, where one of them is a softmax over what is summed; what makes such
+weights is state (method, section 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import numpy as np
+
+from mipin_ref.graph.channel_axes import told_axes
+from mipin_ref.graph.draft import Contraction, Gap, Softmax
+from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.rewrites.laid_out import LaidOut
+from mipin_ref.graph.rewrites.numbered import moved
+from mipin_ref.graph.rewrites.undone import undo_moves
+from mipin_ref.graph.rewrites.wiring import Wiring
+from mipin_ref.layers import (
+    Affine,
+    Attention,
+    Gate,
+    Gather,
+    Layer,
+    Reshape,
+    Scores,
+    Shape,
+    Slice,
+    SoftmaxWeights,
+    Transpose,
+    Where,
+    Wired,
+)
+
+
+def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...]:
+    """Put an Attention in the place of each Contraction that is one, and what is met in state alone in that of others.
+
+    places: of the nodes of the file, by output. Returns why, for each Contraction that signals would come back through
+    and that is no attention; a Gap stands there.
+    """
+    contractions = [layer for layer in wiring.layers if isinstance(layer, Contraction)]
+    told = _told(wiring) if contractions else {}
+    reasons: dict[str, str] = {}
+    made = []
+    for layer in contractions:
+        side = _weights(wiring, layer)
+        if side is None:
+            continue
+        heads = _heads(wiring, layer, side, told)
+        if isinstance(heads, str):
+            reasons[layer.output] = heads
+            continue
+        made.append(_put(wiring, layer, side, heads))
+    for output in made:
+        undo_moves(wiring, output)
+    return _settle_state(wiring, reasons, places)
+
+
+def _settle_state(wiring: Wiring, reasons: Mapping[str, str], places: Mapping[str, int]) -> tuple[Problem, ...]:
+    """Softmaxes and products that no path leads through become kinds of state; products on a path become Gaps."""
+    paths, problems = {wiring.logits}, []
+    for layer in reversed(wiring.layers):
+        if layer.output in paths:
+            slots = layer.paths if isinstance(layer, Layer) else range(len(layer.inputs))
+            paths.update(layer.inputs[slot] for slot in slots)
+    for layer in [layer for layer in wiring.layers if isinstance(layer, Softmax | Contraction)]:
+        if layer.output not in paths:
+            state = _state(layer)
+            if state is not None:
+                wiring.replace(state)
+        elif isinstance(layer, Contraction):
+            a, b = layer.inputs
+            reason = reasons.get(
+                layer.output,
+                f"it multiplies {a!r} and {b!r}, which both depend on the input, and neither is a softmax over what "
+                "is summed: no attention",
+            )
+            problem = Problem(layer.label, reason, places.get(layer.output, 0))
+            problems.append(problem)
+            wiring.replace(_gap(layer, problem))
+    return tuple(problems)
+
+
+def _gap(layer: Contraction, problem: Problem) -> Gap:
+    return Gap(
+        name=layer.label,
+        inputs=layer.inputs,
+        output=layer.output,
+        in_shapes=layer.in_shapes,
+        out_shape=layer.out_shape,
+        problems=(problem,),
+    )
+
+
+def _state(layer: Softmax | Contraction) -> Layer | None:
+    """The kind of state that a layer of the draft is; None for what is none."""
+    if isinstance(layer, Contraction):
+        return Scores(
+            name=layer.name,
+            inputs=layer.inputs,
+            output=layer.output,
+            in_shapes=layer.in_shapes,
+            out_shape=layer.out_shape,
+        )
+    axis = _normalised(layer)
+    if layer.function != "Softmax" or axis is None:
+        return None
+    return SoftmaxWeights(
+        name=layer.name,
+        inputs=layer.inputs,
+        output=layer.output,
+        in_shapes=layer.in_shapes,
+        out_shape=layer.out_shape,
+        axis=axis + 1,
+    )
+
+
+def _normalised(layer: Softmax | SoftmaxWeights) -> int | None:
+    """The axis of the sample over which a softmax normalises; None where these are several."""
+    if isinstance(layer, SoftmaxWeights):
+        return layer.axis - 1
+    if layer.axis is not None:
+        return layer.axis
+    long = [axis for axis, length in enumerate(layer.out_shape) if length > 1]
+    return None if len(long) > 1 or not layer.out_shape else (*long, len(layer.out_shape) - 1)[0]
+
+
+def _weights(wiring: Wiring, layer: Contraction) -> int | None:
+    """Which operand comes from a softmax over what is summed; None where none does, or both."""
+    rank = len(layer.out_shape)
+    answers = [_softmax_over(wiring, name, rank - 1 - side) for side, name in enumerate(layer.inputs)]
+    return answers.index(True) if answers[0] != answers[1] else None
+
+
+def _softmax_over(wiring: Wiring, name: str, axis: int) -> bool:
+    """Whether a tensor is made of a softmax over its axis, counted without the batch, by moves, masks and factors."""
+    chain: list[Wired] = []
+    while (layer := wiring.maker(name)) is not None:
+        if isinstance(layer, Softmax | SoftmaxWeights):
+            return _stays(layer, chain, axis)
+        chain.append(layer)
+        if isinstance(layer, Reshape | Transpose | Slice | Gather | Affine | Where):
+            name = layer.inputs[0]
+        elif isinstance(layer, Gate):
+            # A mask is told for the content where the weights come from a softmax.
+            made = [one for one in layer.inputs if _made_of_softmax(wiring, one)]
+            if len(made) != 1:
+                return False
+            name = made[0]
+        else:
+            return False
+    return False
+
+
+def _made_of_softmax(wiring: Wiring, name: str) -> bool:
+    while (layer := wiring.maker(name)) is not None and len(layer.inputs) == 1:
+        if isinstance(layer, Softmax | SoftmaxWeights):
+            return True
+        name = layer.inputs[0]
+    return False
+
+
+def _stays(softmax: Softmax | SoftmaxWeights, chain: Sequence[Wired], axis: int) -> bool:
+    """Whether what a softmax normalises over is, behind a chain of layers, that axis and no other."""
+    normalised = _normalised(softmax)
+    if normalised is None:
+        return False
+    shape = softmax.out_shape
+    along = np.arange(shape[normalised], dtype=np.int32).reshape(-1, *(1,) * (len(shape) - normalised - 1))
+    ids = moved(np.broadcast_to(along, shape), chain[::-1])
+    alone = ids[tuple(slice(None) if i == axis else 0 for i in range(ids.ndim))]
+    same = bool(np.all(ids == alone.reshape([-1 if i == axis else 1 for i in range(ids.ndim)])))
+    return same and len({*alone.tolist()}) == len(alone)
+
+
+def _heads(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int]) -> tuple[int, ...] | str:
+    """The axes in front of the last two along which the content's features differ; else why it cannot be one.
+
+    Two elements are of one feature where they come from the same one of the tensor in front of the moves.
+    """
+    name, rank = layer.inputs[1 - side], len(layer.in_shapes[1 - side])
+    chain: list[Wired] = []
+    while isinstance(one := wiring.maker(name), Reshape | Transpose | Slice | Gather):
+        chain.append(one)
+        name = one.input
+    if not chain:
+        return ()
+    shape = chain[-1].in_shape
+    axis = told.get(name, len(shape))
+    along = np.arange(shape[axis - 1], dtype=np.int32).reshape(-1, *(1,) * (len(shape) - axis))
+    ids = moved(np.broadcast_to(along, shape), chain[::-1])
+    differ = [bool(np.any(np.ptp(ids, axis=place))) for place in range(rank)]
+    keys, features = (rank - 2, rank - 1) if side == 0 else (rank - 1, rank - 2)
+    if differ[keys] or not (differ[features] or ids.shape[features] == 1 or not any(differ)):
+        return f"it sums features of {layer.inputs[1 - side]!r}, not locations, by weights of a softmax"
+    return tuple(place for place in range(rank - 2) if differ[place])
+
+
+def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) -> str:
+    """Put an Attention in the place of a product, between the moves that bring its operands to its form.
+
+    Returns the tensor that it makes.
+    """
+    laid = LaidOut(wiring, layer.output)
+    content, weights = (laid.tensor(layer.inputs[i], layer.in_shapes[i]) for i in (1 - side, side))
+    rank = len(content.shape)
+    swapped = (*range(rank - 2), rank - 1, rank - 2)
+    if side == 1:
+        content, weights = laid.turned(content, swapped), laid.turned(weights, swapped)
+    *lead, keys, features = content.shape
+    queries = weights.shape[-2]
+    if all(weights.shape[axis] == 1 for axis in heads):
+        apart: tuple[int, ...] = ()
+    else:
+        apart = heads
+        weights = laid.repeated(weights, {axis: lead[axis] for axis in heads if weights.shape[axis] != lead[axis]})
+    around = tuple(axis for axis in range(rank - 2) if axis not in heads)
+    count = prod(lead[axis] for axis in apart)
+    wide = prod(lead[axis] for axis in heads) * features
+    turned = laid.turned(content, (*around, rank - 2, *heads, rank - 1))
+    content = laid.shaped(turned, (*turned.shape[: len(around)], keys, wide))
+    turned = laid.turned(weights, (*around, *heads, rank - 2, rank - 1))
+    weights = laid.shaped(turned, (*turned.shape[: len(around)], count, queries, keys))
+    spread = np.broadcast_shapes(content.shape[: len(around)], weights.shape[: len(around)])
+    shape: Shape = (*spread, queries, wide)
+    made = laid.placed(
+        Attention(
+            name=layer.name,
+            inputs=(content.name, weights.name),
+            output=laid.name("attention"),
+            in_shapes=(content.shape, weights.shape),
+            out_shape=shape,
+            heads=count,
+        )
+    )
+    parted = laid.shaped(made, (*spread, queries, *(lead[axis] for axis in heads), features))
+    order = (*around, rank - 2, *heads, rank - 1)
+    back = laid.turned(parted, tuple(int(place) for place in np.argsort(order)))
+    if side == 1:
+        back = laid.turned(back, swapped)
+    laid.end(back, layer.output)
+    return layer.output if back == made else made.name
+
+
+def _told(wiring: Wiring) -> dict[str, int]:
+    """The axes of channels, as far as layers tell."""
+    layers = [layer for layer in wiring.layers if isinstance(layer, Layer)]
+    readers: dict[str, list[tuple[Layer, int]]] = {}
+    for layer in layers:
+        for name in layer.inputs:
+            readers.setdefault(name, [])
+        readers.setdefault(layer.output, [])
+    for layer in layers:
+        for slot, name in enumerate(layer.inputs):
+            readers[name].append((layer, slot))
+    return told_axes(layers, readers)

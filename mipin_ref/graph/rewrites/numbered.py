@@ -1,0 +1,29 @@
+"""Where the elements of a tensor go behind layers that move them: numbers that are moved as values are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mipin_ref.layers import Gather, Reshape, Slice, Transpose, Wired
+
+Numbers = npt.NDArray[np.int32]
+
+
+def moved(numbers: Numbers, chain: Sequence[Wired]) -> Numbers:
+    """Numbers of elements [*shape] behind a chain of layers; those that move nothing leave them, or copy them."""
+    for layer in chain:
+        if isinstance(layer, Reshape):
+            numbers = numbers.reshape(layer.out_shape)
+        elif isinstance(layer, Transpose):
+            numbers = numbers.transpose([axis - 1 for axis in layer.perm[1:]])
+        elif isinstance(layer, Slice):
+            numbers = numbers[tuple(map(slice, layer.begin, layer.end))]
+        elif isinstance(layer, Gather):
+            for axis, pick in enumerate(layer.picks):
+                numbers = numbers if pick is None else numbers.take(pick, axis)
+        elif numbers.shape != layer.out_shape:
+            numbers = np.broadcast_to(numbers, layer.out_shape)
+    return numbers
