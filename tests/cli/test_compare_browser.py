@@ -313,7 +313,8 @@ def test_what_a_screen_reader_is_told(browser: webdriver.Chrome) -> None:
     named = {(one["role"]["value"], one.get("name", {}).get("value", "").strip()) for one in tree if not one["ignored"]}
     roles = [one["role"]["value"] for one in tree if not one["ignored"]]
     assert {("columnheader", name) for name in (*METHODS, "image")} <= named
-    assert ("table", "Contribution of each pixel to the logit of the class: a row an image, a column a method") in named
+    caption = "Contribution of each pixel to the score of the class: a row for each image, a column for each method"
+    assert ("table", caption) in named
     assert roles.count("rowheader") == IMAGES + len(METHODS)
     switches = {"Map over the picture", "One scale a row"}
     assert {("button", name) for name in switches} <= named
