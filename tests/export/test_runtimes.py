@@ -36,9 +36,11 @@ def opencv(path: Path, x: Array) -> dict[str, Array]:
 RUNTIMES = {"reference": reference, "opencv": opencv}
 WRONG = {
     "reference": {"golden_frontier", "golden_norms", "golden_resize", "golden_transposed"},
-    "opencv": {"golden_gates", "golden_mean_ceil", "golden_resize"},
+    "opencv": {"golden_gates", "golden_lstm", "golden_mean_ceil", "golden_resize"},
 }
 """Networks that a runtime refuses, or computes otherwise than onnxruntime, before anything is explained."""
+SHAPED = {"golden_gru"}
+"""Where OpenCV makes the steps of a GRU, which the way back reads, of another shape than ONNX says."""
 
 
 def computes(runtime: str, name: str, x: npt.NDArray[np.float32]) -> bool:
@@ -64,6 +66,10 @@ def test_an_explainer_runs_where_its_network_does(name: str, runtime: str, tmp_p
     path = tmp_path / "explainer.onnx"
     mr.export(inverse, path, check=samples)
     wanted = expected(inverse, x)
+    if runtime == "opencv" and name in SHAPED:
+        with pytest.raises(cv2.error, match="transpose_layer"):
+            opencv(path, x)
+        return
     found = {
         key: value.reshape(wanted[key].shape) for key, value in RUNTIMES[runtime](path, x).items() if key in wanted
     }

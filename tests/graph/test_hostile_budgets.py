@@ -266,7 +266,7 @@ def baked_batch() -> ModelProto:
         (as_text, "casts numbers to text"),
         (as_doubles, "asks for .* bytes"),
         (shifted_often, "layers up to here ask for"),
-        (for_every_sample, "as many values as the batch has samples"),
+        (for_every_sample, "loaded 2 layers"),
         (sparse_weight, "loaded"),
         (sparse_constant, "its value is sparse"),
         (wide_pads, "256,192,036 elements a sample"),
