@@ -143,7 +143,7 @@ def test_a_signal_is_a_curve_whose_pieces_are_coloured(tmp_path: Path) -> None:
     words = [str(e.text) for e in root.findall(".//{*}text")]
     assert words[:2] == ["up  90%", "s"]
     assert "logit 1.5" in words[2]
-    assert words[3] == "values 0 to 4"
+    assert words[3] == "values 0 to 4; the strip below: contributions"
     assert "contributions -0.5 to 1; logit 1.5" in text
 
 
