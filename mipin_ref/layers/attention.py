@@ -4,7 +4,7 @@ section 10).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,12 +13,12 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.gate import copied, emit_copied
-from mipin_ref.layers.groups import Stateful, Untrained
-from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.groups import FrozenOperand, Untrained
+from mipin_ref.layers.kind import BackWriter, Flags, Shape, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Attention(Stateful, Untrained):
+class Attention(FrozenOperand, Untrained):
     """inputs: content V [*around, keys, heads · features] and weights P [*around, heads, queries, keys]; of the axes
     around any may be one in either, so that it is broadcast. Output [*around, queries, heads · features]: of each head
     P V.
@@ -44,10 +44,6 @@ class Attention(Stateful, Untrained):
     fires = False
     keeps_zero = False
     heads: int
-
-    @property
-    def paths(self) -> tuple[int, ...]:
-        return (0,)
 
     @property
     def channels(self) -> int:
@@ -145,20 +141,6 @@ class Attention(Stateful, Untrained):
     def _by_head(self, shape: Shape) -> Shape:
         """A shape [*around, places, heads · features] as [*around, heads, places, features]."""
         return (*shape[:-2], self.heads, shape[-2], self._features)
-
-    @property
-    def reads(self) -> tuple[Recording, ...]:
-        return (("value", self.inputs[1]),)
-
-    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
-        return recorded["value", self.inputs[1]]
-
-    @property
-    def state_shape(self) -> Shape:
-        return self.in_shapes[1]
-
-    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
-        return values
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return copied(backend, self.back(backend, signal, states[self.output]), self.in_shape, mean=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.groups import KeepsAxes, Stateful, Untrained
-from mipin_ref.layers.kind import BackWriter, Flags, HostArray, Recording, Shape, States, Writer
+from mipin_ref.layers.groups import FrozenOperand, KeepsAxes, Untrained
+from mipin_ref.layers.kind import BackWriter, Flags, Shape, States, Writer
 from mipin_ref.layers.leads import of_copies
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Gate(Stateful, KeepsAxes, Untrained):
+class Gate(FrozenOperand, KeepsAxes, Untrained):
     """inputs: content a and gate g, which broadcast; function: "Mul" for a·g, "Div" for a / g.
 
     The signal comes back to a alone: S·g or S / g, the mean over the copies where a is broadcast, times one fitted
@@ -39,10 +37,6 @@ class Gate(Stateful, KeepsAxes, Untrained):
     fires = False
     keeps_zero = True
     function: Literal["Mul", "Div"]
-
-    @property
-    def paths(self) -> tuple[int, ...]:
-        return (0,)
 
     def leads(self, wanted: Flags, slot: int) -> Flags:
         return of_copies(wanted, self.in_shapes[slot])
@@ -74,20 +68,6 @@ class Gate(Stateful, KeepsAxes, Untrained):
     def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
         through = writer.times(signal, writer.state(), self.out_shape)
         return emit_copied(writer, through, self.out_shape, self.in_shapes[0])
-
-    @property
-    def reads(self) -> tuple[Recording, ...]:
-        return (("value", self.inputs[1]),)
-
-    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
-        return recorded["value", self.inputs[1]]
-
-    @property
-    def state_shape(self) -> Shape:
-        return self.in_shapes[1]
-
-    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
-        return values
 
     def pull_back(self, backend: Backend, signal: Array, slot: int, states: States) -> Array:
         return copied(backend, self.through(signal, states[self.output]), self.in_shapes[0], mean=True)

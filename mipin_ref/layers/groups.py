@@ -187,6 +187,28 @@ class Stateful(Unweighted, group=True):
         """
 
 
+class FrozenOperand(Stateful, group=True):
+    """A kind that is linear in its first input, the only path, once its second is frozen at what was recorded."""
+
+    @property
+    def paths(self) -> tuple[int, ...]:
+        return (0,)
+
+    @property
+    def reads(self) -> tuple[Recording, ...]:
+        return (("value", self.inputs[1]),)
+
+    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
+        return recorded["value", self.inputs[1]]
+
+    @property
+    def state_shape(self) -> Shape:
+        return self.in_shapes[1]
+
+    def state_dtype(self, values: np.dtype[Any]) -> np.dtype[Any]:
+        return values
+
+
 class Switched(Stateful, group=True):
     """A kind that hands each value on from the place that won, which is recorded."""
 

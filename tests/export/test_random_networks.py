@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 
 import mipin_ref as mr
 from mipin_ref.layers import GRU, KINDS, LSTM, Attention, Scores, SoftmaxWeights
 from tests.export.running import assert_exact, expected, outputs
-from tests.networks import Network, random_graph, sample_inputs, seeded, to_onnx
+from tests.inverse.drawn import drawn_fit
+from tests.networks import Network, random_graph, seeded
 from tests.networks.attention import NETWORKS as ATTENTION
 from tests.networks.norms import SHAPE
 from tests.networks.state_stages import EVERY_STAGE
-
-SAMPLES = 10
 
 
 def exported(seed: int, path: Path) -> mr.Inverse | None:
@@ -26,13 +23,9 @@ def exported(seed: int, path: Path) -> mr.Inverse | None:
 
 
 def explained(network: Network, seed: int, path: Path) -> mr.Inverse | None:
-    x = sample_inputs(network.input_shape, SAMPLES, seed).astype(np.float32)
-    net = mr.load(to_onnx(network.ops, network.input_shape))
-    target = seed % 3
-    if np.ptp(net.predict(x)[1][:, target]) < 1e-4:
+    if (made := drawn_fit(network, seed)) is None:
         return None
-    options: dict[str, Any] = {"ridge": 1.0, "norm": ("affine", "sigma")[seed % 2], "conv_bias": seed % 3 == 0}
-    inverse = mr.fit(net, x, target, local=seed % 5 > 0, input_mask=(None, True)[seed % 4 == 0], **options)
+    inverse, x = made
     mr.export(inverse, path, check=x)
     feed = {onnx.load(path).graph.input[0].name: x}
     assert_exact(outputs(path, feed), expected(inverse, x))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import mipin_ref as mr
 from mipin_ref.inverse.plan import make_plan
 from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
+from tests.inverse.linear_skip import linear_skip
 from tests.networks import Network, graphs, onnx_values, random_graph, sample_inputs, seeded, to_onnx
 from tests.oracles.mipin import OracleResult, mipin
-from tests.oracles.spec import Add, Conv, Dense, GlobalAveragePool, Op, Reshape
 
 TOLERANCE, ROUNDING = 1e-8, 1e-11
 """Shares of the largest value of the tensor (4.5e7 eps of float64), and of the largest of activation and logit (4.5e4
@@ -234,16 +234,7 @@ def test_one_by_one_equals_batched_on_graphs(name: str) -> None:
 @on_every_backend
 def test_a_skip_that_equals_a_regressor_in_float32(name: str) -> None:
     """A residual block without activation: rounding divides the two weights, but S and A are those of float64."""
-    rng = np.random.default_rng(0)
-    ops: list[Op] = [
-        Conv(("input",), "stem", rng.standard_normal((4, 2, 3, 3))),
-        Conv(("stem",), "conv", rng.standard_normal((4, 4, 1, 1)) / 2),
-        Add(("conv", "stem"), "sum"),
-        GlobalAveragePool(("sum",), "mean"),
-        Reshape(("mean",), "flat", (4,)),
-        Dense(("flat",), "scores", rng.standard_normal((4, 3))),
-    ]
-    net, x = mr.load(to_onnx(ops, (2, 8, 8))), rng.standard_normal((30, 2, 8, 8)).astype(np.float32)
+    net, x = linear_skip()
     with pytest.warns(mr.PrecisionWarning, match="'stem'"):
         single = mr.fit(net, x, 0, dtype="float32", backend=backend(name, "float32"))
     double = mr.fit(net, x, 0)

@@ -22,7 +22,8 @@ from mipin_ref.layers import GRU, KINDS, LSTM, Activation, Attention, Scores, So
 from tests.backends import backend, on_every_backend
 from tests.export.golden import fitted
 from tests.golden.arrays import NAMES
-from tests.networks import random_graph, sample_inputs, seeded, to_onnx
+from tests.inverse.drawn import drawn_fit
+from tests.networks import random_graph, seeded
 from tests.networks.state_stages import EVERY_STAGE
 
 Array = npt.NDArray[Any]
@@ -80,14 +81,9 @@ def test_golden_cases(name: str) -> None:
 
 def explained(seed: int) -> mr.Inverse | None:
     """A random network's inverse, its session compared with NumPy; None where the logit never varies."""
-    network = random_graph(seeded(seed), stages=EVERY_STAGE)
-    x = sample_inputs(network.input_shape, 10, seed).astype(np.float32)
-    net = mr.load(to_onnx(network.ops, network.input_shape))
-    target = seed % 3
-    if np.ptp(net.predict(x)[1][:, target]) < 1e-4:
+    if (made := drawn_fit(random_graph(seeded(seed), stages=EVERY_STAGE), seed)) is None:
         return None
-    options: dict[str, Any] = {"ridge": 1.0, "norm": ("affine", "sigma")[seed % 2], "conv_bias": seed % 3 == 0}
-    inverse = mr.fit(net, x, target, local=seed % 5 > 0, input_mask=(None, True)[seed % 4 == 0], **options)
+    inverse, x = made
     far = [one for one in both(narrow(inverse), x) if one[1] > APART]
     assert not far
     return inverse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 import mipin_ref as mr
 from tests.backends import backend, on_every_backend, relative_error
 from tests.methods.recorded import Case
+from tests.methods.state_held import with_state_held
 from tests.networks.gated import GATED
-from tests.oracles.autograd import Held, apply_op, gradients
-from tests.oracles.spec import Activation, Array, Gate, Written, input_name
+from tests.oracles.autograd import apply_op, gradients
+from tests.oracles.spec import Gate, Op
 
 BY_OPS = [name for name in GATED if "written" not in name]
 
@@ -34,25 +36,9 @@ def test_gradient_equals_autograd(name: str, case_name: str) -> None:
         assert relative_error(res.attribution, expected[tensor]) < tolerance(case_name), tensor
 
 
-def with_state_held(case: Case, values: dict[str, Array]) -> Array:
-    """Gradient × input where each gate and each slope f(x) / x is a constant (CP-LRP), at the input [n, ...]."""
-    x = torch.tensor(values[input_name(case.network.ops)], requires_grad=True)
-    kept = {input_name(case.network.ops): x}
-    for op in case.network.ops:
-        xs = [kept[name] for name in op.inputs]
-        y: Any
-        if isinstance(op, Activation | Written):
-            slope = values[op.output] / np.where(values[op.inputs[0]] == 0, 1, values[op.inputs[0]])
-            y = xs[0] * torch.tensor(slope)
-        elif isinstance(op, Gate):
-            y = apply_op(op, [xs[0], xs[1].detach()], torch.relu)
-        else:
-            y = apply_op(op, xs, torch.relu)
-        kept[op.output] = Held.apply(y, torch.tensor(values[op.output]))
-    logits = kept[case.network.ops[-1].output]
-    total = logits[torch.arange(len(logits)), torch.tensor(case.targets)].sum()
-    (slope,) = torch.autograd.grad(total, x)
-    return np.asarray((slope * x).detach())
+def gate_held(op: Op, xs: Sequence[Any]) -> Any:
+    """A gate as a constant; None for other ops."""
+    return apply_op(op, [xs[0], xs[1].detach()], torch.relu) if isinstance(op, Gate) else None
 
 
 @on_every_backend
@@ -60,7 +46,7 @@ def with_state_held(case: Case, values: dict[str, Array]) -> Array:
 def test_lrp_epsilon_equals_gradient_times_input_with_the_state_held(name: str, case_name: str) -> None:
     """Forward passes round in single precision, and z is computed anew: 1e-4 of the largest."""
     case = Case.of(GATED[case_name](1), 1)
-    expected = with_state_held(case, case.values())
+    expected = with_state_held(case, case.values(), gate_held)
     res = mr.attribute(case.net, case.x, case.targets, "lrp-epsilon", epsilon=1e-12, backend=backend(name))
     assert relative_error(res.attribution, expected) < 1e-4
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import mipin_ref as mr
 from tests.backends import backend, on_every_backend, relative_error
 from tests.methods.recorded import Case
+from tests.methods.state_held import with_state_held
 from tests.networks.recurrent import RECURRENT
-from tests.oracles.autograd import Held, apply_op, gradients
+from tests.oracles.autograd import gradients
 from tests.oracles.recurrent_torch import recurrent
-from tests.oracles.spec import GRU, LSTM, Activation, Array, input_name
+from tests.oracles.spec import GRU, LSTM, Op
 
 
 @on_every_backend
@@ -29,26 +30,12 @@ def test_gradient_equals_autograd_through_time(name: str, case_name: str) -> Non
         assert relative_error(res.attribution, expected[tensor]) < 1e-11, tensor
 
 
-def with_state_held(case: Case, values: dict[str, Array]) -> Array:
-    """Gradient × input where gates, recurrent products and each slope f(x) / x are constants, at the input [n, ...]."""
-    x = torch.tensor(values[input_name(case.network.ops)], requires_grad=True)
-    kept = {input_name(case.network.ops): x}
-    for op in case.network.ops:
-        xs = [kept[name] for name in op.inputs]
-        y: Any
-        if isinstance(op, Activation):
-            slope = values[op.output] / np.where(values[op.inputs[0]] == 0, 1, values[op.inputs[0]])
-            y = xs[0] * torch.tensor(slope)
-        elif isinstance(op, LSTM | GRU):
-            # The sequence is state, but for what the candidate takes of it.
-            y = recurrent(op, [xs[0], *(one.detach() for one in xs[1:])], held=True)
-        else:
-            y = apply_op(op, xs, torch.relu)
-        kept[op.output] = Held.apply(y, torch.tensor(values[op.output]))
-    logits = kept[case.network.ops[-1].output]
-    total = logits[torch.arange(len(logits)), torch.tensor(case.targets)].sum()
-    (slope,) = torch.autograd.grad(total, x)
-    return np.asarray((slope * x).detach())
+def gates_held(op: Op, xs: Sequence[Any]) -> Any:
+    """An LSTM or a GRU whose gates and recurrent product are constants; None for other ops."""
+    if not isinstance(op, LSTM | GRU):
+        return None
+    # The sequence is state, but for what the candidate takes of it.
+    return recurrent(op, [xs[0], *(one.detach() for one in xs[1:])], held=True)
 
 
 @on_every_backend
@@ -56,7 +43,7 @@ def with_state_held(case: Case, values: dict[str, Array]) -> Array:
 def test_lrp_epsilon_equals_gradient_times_input_with_the_state_held(name: str, case_name: str) -> None:
     """Forward passes round in single precision, and z is computed anew: 1e-4 of the largest."""
     case = Case.of(RECURRENT[case_name](1), 1)
-    expected = with_state_held(case, case.values())
+    expected = with_state_held(case, case.values(), gates_held)
     res = mr.attribute(case.net, case.x, case.targets, "lrp-epsilon", epsilon=1e-12, backend=backend(name))
     assert relative_error(res.attribution, expected) < 1e-4
 

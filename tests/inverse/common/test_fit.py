@@ -12,11 +12,12 @@ import mipin_ref as mr
 from mipin_ref.inverse import report
 from mipin_ref.inverse.passes import fitter
 from tests.backends import relative_error
+from tests.inverse.linear_skip import linear_skip
 from tests.inverse.test_bad_input import X, small
 from tests.inverse.test_graphs import loaded
 from tests.networks import sample_inputs, to_onnx
 from tests.networks.dead import own_heads
-from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, Op, Reshape
+from tests.oracles.spec import Activation, Conv, Dense, GlobalAveragePool, Op, Reshape
 
 COMMON = "relu"
 
@@ -158,16 +159,7 @@ def test_a_class_that_tells_nothing_has_no_part_in_it() -> None:
 
 def test_single_precision_that_is_not_enough_is_told_once() -> None:
     """Both parts are then made in float64."""
-    rng = np.random.default_rng(0)
-    ops: list[Op] = [
-        Conv(("input",), "stem", rng.standard_normal((4, 2, 3, 3))),
-        Conv(("stem",), "conv", rng.standard_normal((4, 4, 1, 1)) / 2),
-        Add(("conv", "stem"), "sum"),
-        GlobalAveragePool(("sum",), "mean"),
-        Reshape(("mean",), "flat", (4,)),
-        Dense(("flat",), "scores", rng.standard_normal((4, 3))),
-    ]
-    net, x = mr.load(to_onnx(ops, (2, 8, 8))), rng.standard_normal((30, 2, 8, 8)).astype(np.float32)
+    net, x = linear_skip()
     with pytest.warns(mr.PrecisionWarning, match="'stem'"):
         invs = mr.fit(net, x, [0, 1], common="stem", dtype="float32")
     assert {inv.options.dtype for inv in invs.values()} == {"float64"}
