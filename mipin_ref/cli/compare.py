@@ -35,7 +35,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames, class_names_of
 from mipin_ref.explain.feature_names import feature_names_of
 from mipin_ref.explain.predict import Net, predicted
-from mipin_ref.explain.targets import is_classifier
+from mipin_ref.explain.targets import highest, is_classifier
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
 from mipin_ref.graph.remembered import Remembered, remembering
@@ -90,7 +90,7 @@ def _compare(options: Namespace, out: Path, net: Net) -> int:
     began = perf_counter()
     scores, shares = predicted(net, x, BATCH)
     forward = (perf_counter() - began) / len(x)
-    seen = Seen(net, x, np.argsort(-scores, axis=1, kind="stable")[:, : len(RANKS)], places)
+    seen = Seen(net, x, highest(scores, len(RANKS)), places)
     factor = 1 if places.flat else whole_factor(len(panel.names) * seen.targets.size, places.size)
     # Of the input each method explains its own default: grad-cam has no meaning there.
     at = None if tensor == net.input else tensor

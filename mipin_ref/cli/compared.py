@@ -52,7 +52,7 @@ class Seen:
     @property
     def start(self) -> float | Literal["blur"]:
         """What insertion begins with: of an image the blurred one, of anything else zeros."""
-        return 0.0 if self.places.flat or self.places.size != self.places.grid else "blur"
+        return "blur" if self.places.pictured else 0.0
 
     @property
     def output(self) -> Literal["logit", "probability"]:

@@ -53,6 +53,11 @@ class Places:
         return self.kind != "image"
 
     @property
+    def pictured(self) -> bool:
+        """Whether the sample itself is an image, and not only stored as one."""
+        return not self.flat and self.size == self.grid
+
+    @property
     def part(self) -> str:
         """What one place is called."""
         return PARTS[self.kind]
@@ -62,7 +67,7 @@ class Places:
 
         Raises InvalidData where the explained tensor has no such places.
         """
-        if not self.flat and self.size == self.grid:
+        if self.pictured:
             return saliency(res, kind, positive, self.size)
         values = res.oriented.attribution if kind == "attribution" else res.oriented.contribution
         if res.channel_axis is not None:

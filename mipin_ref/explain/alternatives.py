@@ -6,7 +6,7 @@ import numpy as np
 
 from mipin_ref.explain.asked import Asked, Read
 from mipin_ref.explain.fits import Fits
-from mipin_ref.explain.targets import PREDICTED, Indices
+from mipin_ref.explain.targets import PREDICTED, Indices, highest
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import faced
 from mipin_ref.inverse.targets import weight_bytes
@@ -29,7 +29,7 @@ def with_next(net: Network, asked: Asked, read: Read, targets: Indices, fits: Fi
     predicted = isinstance(asked.target, str) and asked.target == PREDICTED and asked.top == 1
     if not predicted or len(targets) > SAMPLES or fits.given.get("common") is not None:
         return targets
-    more = np.argsort(-read.scores, axis=1, kind="stable")[:, : len(RANKS)].astype(np.int64)
+    more = highest(read.scores, len(RANKS))
     plan, classes = fits.plan(int(targets[0, 0])), np.unique(more)
     cheap = len(plan.fitted) <= NEAR and len(classes) <= CLASSES and weight_bytes(plan, len(classes)) <= LITTLE
     return more if cheap and faced(net, classes)[0] is faced(net, np.unique(targets))[0] else targets

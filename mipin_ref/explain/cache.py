@@ -59,14 +59,21 @@ class Cache:
         """The inverse of a key; None where there is none that is whole and of this network and class."""
         return self._read(key, lambda path: load_inverse(path, net, target=target, backend=backend))
 
-    def load_all(self, key: str, net: Network, backend: Any) -> dict[int, Inverse]:
-        """All inverses of a key that share a part, by class; none where there are none that are whole."""
+    def load_some(
+        self, key: str, net: Network, classes: Iterable[int], backend: Any
+    ) -> tuple[dict[int, Inverse], frozenset[int]]:
+        """Of the inverses of a key that share a part those of some classes, and which classes there are; none where
+        there are none that are whole. What a class has alone may be fitted when it is asked for.
+        """
 
-        def loaded(path: Path) -> dict[int, Inverse]:
+        def loaded(path: Path) -> tuple[dict[int, Inverse], frozenset[int]]:
             several = load_inverse(path, net, backend=backend)
-            return {one.target: one for one in ([several] if isinstance(several, Inverse) else several.values())}
+            if isinstance(several, Inverse):
+                return {several.target: several}, frozenset({several.target})
+            named = {net.check_target(target): target for target in several}
+            return {c: several[named[c]] for c in classes if c in named}, frozenset(named)
 
-        return self._read(key, loaded) or {}
+        return self._read(key, loaded) or ({}, frozenset())
 
     def _read(self, key: str, load: Callable[[Path], Read]) -> Read | None:
         """What a file holds; None where there is none that is whole."""

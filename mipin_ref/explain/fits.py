@@ -184,8 +184,11 @@ class Fits:
         digest = digest_of(self.data, self.rows) if self.cache.folder else None
         keys = {} if digest is None else {c: self._key(self.net.target(c), common, digest) for c in wanted}
         family = None if digest is None or common is None else self._key("shared", common, digest)
-        shared = {} if family is None else self.cache.load_all(family, self.net, self.run["backend"])
-        made: dict[int, Inverse] = {c: shared[c] for c in wanted if c in shared}
+        made: dict[int, Inverse] = {}
+        shared: frozenset[int] = frozenset()
+        if family is not None:
+            kept_together, shared = self.cache.load_some(family, self.net, wanted, self.run["backend"])
+            made |= {c: kept_together[c] for c in wanted if c in kept_together}
         for c, key in keys.items():
             if c not in made and (kept := self.cache.load(key, self.net, self.net.target(c), self.run["backend"])):
                 made[c] = kept

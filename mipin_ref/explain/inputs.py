@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.data import Preprocessing, Samples, as_samples, files_of, first, holds_pixels, names_of, open_data
+from mipin_ref.data.arrays import WHOLE
 from mipin_ref.data.preprocessing import image_geometry
-from mipin_ref.data.readers import open_images
+from mipin_ref.data.readers import AS_STORED, open_images
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.explain.predict import Net
 from mipin_ref.layers import Shape
@@ -23,9 +24,6 @@ from mipin_ref.reading import parse_json, read_bytes, regular_file
 from mipin_ref.text import printable
 
 Kind = Literal["image", "signal", "table", "tokens"]
-AS_STORED = Preprocessing()
-WHOLE = Preprocessing(1.0)
-"""Of samples of a network that reads integers: a byte is a number, and no part of 255."""
 
 
 @dataclass(frozen=True, eq=False)

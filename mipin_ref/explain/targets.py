@@ -26,6 +26,11 @@ class Several:
     classes: tuple[Any, ...]
 
 
+def highest(scores: HostArray, count: int) -> Indices:
+    """The classes of the highest scores [N, C] of each sample [N, count], of equal ones the first."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64)
+
+
 def wanted_classes(net: Net, names: ClassNames, target: Any, top: int, logits: HostArray) -> Indices:
     """The classes [N, k] of each sample, as indices into the logits [N, C], the first one first.
 
@@ -38,7 +43,7 @@ def wanted_classes(net: Net, names: ClassNames, target: Any, top: int, logits: H
     samples = len(logits)
     if isinstance(target, str) and target == PREDICTED:
         check_classifier(net)
-        return np.argsort(-logits, axis=1, kind="stable")[:, :top].astype(np.int64)
+        return highest(logits, top)
     if top != 1:
         raise InvalidData(f"option 'top' goes with the predicted classes, not with target {shown(target)}")
     if isinstance(target, Several):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mipin_ref.attribution import Attribution
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.export.asked import Asked
+from mipin_ref.export.chosen import TARGET
 from mipin_ref.export.maps import map_size
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.graph.run_explainer import RunExplainer
@@ -74,28 +75,42 @@ def expected_outputs(asked: Asked, result: Attribution) -> dict[str, Floats]:
     return expected
 
 
-def measured(model: bytes, asked: Asked, pixels: Pixels | None, x: Floats, *, optimised: bool, input: str) -> Agreement:
-    """Run an explainer on samples x [n, *input_shape], for at most MOST targets, and compare with this package."""
-    run = RunExplainer(model, optimised=optimised)
-    worst: list[tuple[float, float, float]] = []
-    given: Floats | npt.NDArray[np.uint8] = np.ascontiguousarray(x, asked.net.dtype)
-    if pixels is not None:
-        given = pixels.of_inputs(x)
-        x = pixels.to_inputs(given)
-    several = len(asked.inverses) > 1
-    some = asked.inverses if len(asked.inverses) <= MOST else [asked.inverses[i] for i in picked(len(asked.inverses))]
-    for inverse in some:
-        feed: Mapping[str, Any] = {input: given} | ({"target": np.array(inverse.target, np.int64)} if several else {})
-        outputs = run(feed)
-        expected = expected_outputs(asked, inverse.attribute(x, at=asked.tensor))
-        worst += [compared(outputs[name], value) for name, value in expected.items()]
-    return Agreement(
-        len(x),
-        len(some),
-        max(error for error, _, _ in worst),
-        min(correlation for _, correlation, _ in worst),
-        min(within for _, _, within in worst),
-    )
+@dataclass(frozen=True, eq=False)
+class Checks:
+    """What an explainer is to make of some samples. feeds: its inputs by name, for each target that is run; expected:
+    its outputs by name, likewise, as this package has them.
+    """
+
+    samples: int
+    feeds: Sequence[Mapping[str, Any]]
+    expected: Sequence[Mapping[str, Floats]]
+
+    @classmethod
+    def of(cls, asked: Asked, pixels: Pixels | None, x: Floats, input: str) -> Checks:
+        """Of samples x [n, *input_shape], for at most MOST targets; input: the name of the explainer's first input."""
+        given: Floats | npt.NDArray[np.uint8] = np.ascontiguousarray(x, asked.net.dtype)
+        if pixels is not None:
+            given = pixels.of_inputs(x)
+            x = pixels.to_inputs(given)
+        count = len(asked.inverses)
+        some = asked.inverses if count <= MOST else [asked.inverses[i] for i in picked(count)]
+        feeds = [{input: given} | ({TARGET: np.array(one.target, np.int64)} if count > 1 else {}) for one in some]
+        return cls(len(x), feeds, [expected_outputs(asked, one.attribute(x, at=asked.tensor)) for one in some])
+
+    def agreement(self, model: bytes, *, optimised: bool) -> Agreement:
+        """Run an explainer and compare."""
+        run = RunExplainer(model, optimised=optimised)
+        worst: list[tuple[float, float, float]] = []
+        for feed, expected in zip(self.feeds, self.expected, strict=True):
+            outputs = run(feed)
+            worst += [compared(outputs[name], value) for name, value in expected.items()]
+        return Agreement(
+            self.samples,
+            len(self.feeds),
+            max(error for error, _, _ in worst),
+            min(correlation for _, correlation, _ in worst),
+            min(within for _, _, within in worst),
+        )
 
 
 MOST = 4

@@ -10,27 +10,27 @@ import numpy as np
 from mipin_ref.graph.document import Document
 from mipin_ref.layers import HostArray
 
-TARGET = "target"
+PIXELS, TARGET = "pixels", "target"
+"""Inputs of an explainer: raw pixels in place of the model's input, and which target."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """targets: indices into the logits; places: into the tensor that they are entries of; place: the name of the
+    """places: of the targets in the tensor that they are entries of; place: the name of the
     position of the chosen one among them, and known: of a number that is 1 where the target is one of them, else not a
     number; both empty where there is one target.
     """
 
     document: Document
-    targets: tuple[int, ...]
     places: tuple[int, ...]
     place: str = ""
     known: str = ""
 
     @classmethod
     def of(cls, document: Document, targets: tuple[int, ...], places: tuple[int, ...]) -> Chosen:
-        """With an input `target` where there are several."""
+        """With an input `target` where there are several; targets: indices into the logits."""
         if len(targets) == 1:
-            return cls(document, targets, places)
+            return cls(document, places)
         document.input(TARGET, np.dtype(np.int64), ())
         add = document.append
         given = add("Cast", [TARGET], document.fresh("target/number"), to=document.element)
@@ -40,7 +40,7 @@ class Chosen:
         place = add("ArgMax", [ones], document.fresh("target/place"), axis=0, keepdims=0)
         any_ = add("ReduceMax", [ones], document.fresh("target/any"), keepdims=0)
         # 1 / 1, or 0 / 0 for a target that is none of them.
-        return cls(document, targets, places, place, add("Div", [any_, any_], document.fresh("target/valid")))
+        return cls(document, places, place, add("Div", [any_, any_], document.fresh("target/valid")))
 
     def weight(self, role: str, values: Sequence[HostArray]) -> str:
         """An array of the target, of the way back; stored once where it is the same for all."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy import int64
 
 from mipin_ref.export.asked import Asked
-from mipin_ref.export.chosen import Chosen
+from mipin_ref.export.chosen import PIXELS, TARGET, Chosen
 from mipin_ref.export.maps import add_map
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.graph.document import Document
@@ -17,7 +17,6 @@ from mipin_ref.inverse.descent.written import Written
 from mipin_ref.layers import Stateful
 
 OUTPUTS = ("logits", "logit", "source", "attribution", "contribution", "map")
-TARGET, PIXELS = "target", "pixels"
 RESERVED = (*OUTPUTS, TARGET, PIXELS)
 
 

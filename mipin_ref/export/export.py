@@ -17,7 +17,7 @@ from mipin_ref.data.seen import Seen
 from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.explain.class_names import class_names_of
-from mipin_ref.export.agreement import Agreement, insist, measured
+from mipin_ref.export.agreement import Agreement, Checks, insist
 from mipin_ref.export.asked import Asked, asked
 from mipin_ref.export.explainer import Explainer
 from mipin_ref.export.page import PageOf
@@ -99,9 +99,8 @@ def export(
     x = _samples(wanted, check)
     explainer = Explainer(wanted, pixels, half=half)
     draft = explainer.document.finished({}, "")
-    exact, optimised = (
-        measured(draft, wanted, pixels, x, optimised=optimised, input=explainer.input) for optimised in (False, True)
-    )
+    checks = Checks.of(wanted, pixels, x, explainer.input)
+    exact, optimised = (checks.agreement(draft, optimised=optimised) for optimised in (False, True))
     insist(exact, half=half)
     said = _said(wanted, pixels, names, exact, optimised, half=half)
     model = explainer.document.finished(said, _description(wanted))

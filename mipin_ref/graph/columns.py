@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.open import Opened
 
 FEATURE_NAMES = "feature_names"
 """The entry of the metadata that keeps the names of the columns."""
 KINDS = (TensorProto.FLOAT, TensorProto.DOUBLE)
-STANDARD = ("", "ai.onnx")
 BY_INPUT = 13
 """The opset from which on Split takes the sizes of its parts as an input."""
 

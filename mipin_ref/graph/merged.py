@@ -10,11 +10,10 @@ from mipin_ref.graph.document import Document
 from mipin_ref.graph.functions import subgraphs
 from mipin_ref.graph.layer_list import LayerList
 from mipin_ref.graph.layout import Layout
+from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.opsets import LOWEST
 from mipin_ref.graph.stem import Stem
 from mipin_ref.text import first_line
-
-STANDARD = ("", "ai.onnx")
 
 
 def refusal(net: LayerList) -> str | None:

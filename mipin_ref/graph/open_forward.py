@@ -23,6 +23,7 @@ from mipin_ref.graph.label import scores_in_front
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.load import REFUSED_BY_OTHERS, Model
 from mipin_ref.graph.measure import Measure, Measured, plausible
+from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.open import open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import choose_output, read
@@ -34,7 +35,6 @@ from mipin_ref.text import first_line
 
 HEADS: Mapping[str, HeadKind] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 QUANTISED = (TensorProto.INT8, TensorProto.UINT8)
-STANDARD = ("", "ai.onnx")
 BY_RANGE = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 SUMS = 1e-3
 """How far from one probabilities may sum."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from onnx import ModelProto, NodeProto, defs, helper, numpy_helper
@@ -47,17 +48,17 @@ def _needed(node: NodeProto) -> int:
         return DILATED_MEANS
     if node.op_type == "Shape" and node.attribute:
         return PARTS_OF_SHAPES
-    return max(LOWEST, _first(node.op_type))
+    return max(LOWEST, _first()[node.op_type])
 
 
 @cache
-def _first(operator: str) -> int:
-    """The opset that an operator came with."""
-    return min(
-        schema.since_version
-        for schema in defs.get_all_schemas_with_history()
-        if schema.name == operator and schema.domain == ""
-    )
+def _first() -> Mapping[str, int]:
+    """The opset that each operator came with."""
+    found: dict[str, int] = {}
+    for schema in defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            found[schema.name] = min(schema.since_version, found.get(schema.name, schema.since_version))
+    return found
 
 
 def _drop_unread(model: ModelProto) -> None:

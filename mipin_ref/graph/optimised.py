@@ -20,7 +20,7 @@ class Optimised:
     """One open session. What it is given and returns lies where it lay: nothing is copied.
 
     Its intermediates differ from what is written by rounding, so nothing that is decided by a comparison with zero may
-    be computed in it of anything but what it is given.
+    be computed in it of anything but what it is given. weight_bytes: what its constants take.
     """
 
     def __init__(self, document: Document, beside: Mapping[str, HostArray], threads: int) -> None:
@@ -33,6 +33,7 @@ class Optimised:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.intra_op_num_threads = threads
         self._beside = dict(beside)  # must live as long as the session
+        self.weight_bytes = document.bytes + sum(one.nbytes for one in beside.values())
         if beside:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in beside.values()]
             options.add_external_initializers(list(beside), values)

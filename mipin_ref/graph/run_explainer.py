@@ -15,15 +15,13 @@ from mipin_ref.layers import HostArray
 class RunExplainer:
     """One session. optimised: with all of onnxruntime's optimisations, as it is opened by default."""
 
-    def __init__(self, model: bytes, *, optimised: bool, threads: int | None = None) -> None:
+    def __init__(self, model: bytes, *, optimised: bool) -> None:
         if not optimised:
-            self._session = session(model, threads)
+            self._session = session(model)
             return
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if threads is not None:
-            options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as failure:  # as in `session`

@@ -79,9 +79,7 @@ class AveragePool(_Average):
     def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
         size, locations = self.in_shape[1:], self.out_shape[1:]
         cover = _spread(get_backend(), np.ones(locations), self.window, size)
-        lone = writer.append("Reshape", [signal, writer.whole("a map each", -1, 1, *locations)], "maps")
-        ones = writer.weight("ones", np.ones((1, 1, *self.window.kernel)))
-        spread = emit_spread(writer, lone, ones, self.window, locations, size)
+        spread = self._emit_spread(writer, signal)
         shared = writer.append("Mul", [spread, writer.weight("shares", 1 / np.maximum(cover, 1)[None, None])], "shared")
         return writer.append("Reshape", [shared, writer.whole("in shape", -1, *self.in_shape)], "back")
 
@@ -101,12 +99,16 @@ class AveragePool(_Average):
         return average_adjoint(backend, signal, self.window, weight, self.in_shape[1:])
 
     def emit_adjoint(self, writer: BackWriter, signal: str) -> str:
-        size, locations = self.in_shape[1:], self.out_shape[1:]
         shares = writer.append("Div", [signal, writer.weight("counts", self.constant[None, None])], "shares")
-        lone = writer.append("Reshape", [shares, writer.whole("a map each", -1, 1, *locations)], "maps")
-        ones = writer.weight("ones", np.ones((1, 1, *self.window.kernel)))
-        spread = emit_spread(writer, lone, ones, self.window, locations, size)
+        spread = self._emit_spread(writer, shares)
         return writer.append("Reshape", [spread, writer.whole("in shape", -1, *self.in_shape)], "back")
+
+    def _emit_spread(self, writer: BackWriter, signal: str) -> str:
+        """Write what adds the values of the windows up that cover each location, of every channel by itself."""
+        size, locations = self.in_shape[1:], self.out_shape[1:]
+        lone = writer.append("Reshape", [signal, writer.whole("a map each", -1, 1, *locations)], "maps")
+        ones = writer.weight("ones", np.ones((1, 1, *self.window.kernel)))
+        return emit_spread(writer, lone, ones, self.window, locations, size)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

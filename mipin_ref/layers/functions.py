@@ -49,7 +49,8 @@ def _piecewise(xp: Any, x: Array, slope: Any) -> Pair:
     return x * derivative, derivative
 
 
-def _sigmoid(xp: Any, x: Array) -> Array:
+def sigmoid(xp: Any, x: Array) -> Array:
+    """1 / (1 + exp(-x)) in an array namespace."""
     # tanh saturates where exp would overflow.
     return 0.5 * (1 + xp.tanh(0.5 * x))
 
@@ -131,23 +132,23 @@ def _clip(xp: Any, x: Array, o: Options) -> Pair:
 
 
 def _logistic(xp: Any, x: Array, o: Options) -> Pair:
-    p = _sigmoid(xp, x)
-    return p, p * _sigmoid(xp, -x)
+    p = sigmoid(xp, x)
+    return p, p * sigmoid(xp, -x)
 
 
 def _softplus(xp: Any, x: Array, o: Options) -> Pair:
-    return _log_one_plus_exp(xp, x), _sigmoid(xp, x)
+    return _log_one_plus_exp(xp, x), sigmoid(xp, x)
 
 
 def _swish(xp: Any, x: Array, o: Options) -> Pair:
     alpha = o.get("alpha", 1.0)
-    p = _sigmoid(xp, alpha * x)
-    return x * p, p + alpha * x * p * _sigmoid(xp, -alpha * x)
+    p = sigmoid(xp, alpha * x)
+    return x * p, p + alpha * x * p * sigmoid(xp, -alpha * x)
 
 
 def _mish(xp: Any, x: Array, o: Options) -> Pair:
     t = xp.tanh(_log_one_plus_exp(xp, x))
-    return x * t, t + x * (1 - t * t) * _sigmoid(xp, x)
+    return x * t, t + x * (1 - t * t) * sigmoid(xp, x)
 
 
 def _gelu(xp: Any, x: Array, o: Options) -> Pair:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class LayerContext:
     """What a rule's `reads` asks for is there, on the device; the rest is None.
 
     inputs: the recorded values [r, *in_shape], one a slot; output: [r, *out_shape]; fired: booleans [r, *out_shape];
-    taps: [r, *out_shape]. r is the number of recorded samples: those explained, followed by those that a method
+    taps: [r, *out_shape]; kept: what a rule makes for one input of the layer and another input takes too, of the one
+    signal at the output. r is the number of recorded samples: those explained, followed by those that a method
     recorded beside them (a baseline, for one).
     """
 
@@ -34,6 +35,7 @@ class LayerContext:
     fired: Array | None
     taps: Array | None
     weights: LayerWeights
+    kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def weight(self) -> Array:

@@ -94,11 +94,9 @@ class ThroughTime:
 
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         layer, xp = as_kind(context.layer, Recurrent), context.backend.xp
-        assert context.inputs is not None
-        inputs = tuple(x[: signal.shape[0], ...] for x in context.inputs)
-        flows = [
-            self._back(context.backend, layer, inputs, signal, direction) for direction in range(len(layer.reverse))
-        ]
+        if "flows" not in context.kept:
+            context.kept["flows"] = self._flows(context, layer, signal)
+        flows = context.kept["flows"]
         if slot == 0:
             return xp.concat([_by_step(context.backend, flow.candidate, layer.steps) for flow in flows], axis=2)
         if slot == 1:
@@ -106,6 +104,12 @@ class ThroughTime:
             return sum(parts[1:], parts[0])
         name = layer.computed[slot - 2]
         return xp.stack([flow.initial[name] for flow in flows], axis=1)
+
+    def _flows(self, context: LayerContext, layer: Recurrent, signal: Array) -> list[Flow]:
+        """What each direction hands back."""
+        assert context.inputs is not None
+        inputs = tuple(x[: signal.shape[0], ...] for x in context.inputs)
+        return [self._back(context.backend, layer, inputs, signal, one) for one in range(len(layer.reverse))]
 
 
 def _by_step(backend: Backend, values: dict[int, Array], steps: int) -> Array:

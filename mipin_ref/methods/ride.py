@@ -55,7 +55,7 @@ class SweepRide:
         self._output = document.append("Identity", [self._sum(at, parts[at])], document.fresh(f"out/{at}"))
         document.output(self._output, ("M", *net.shapes[at]))
         self._session = Optimised(document, beside, BLAS_THREADS.count)
-        self._weight_bytes, self._workspace = document.bytes + sum(one.nbytes for one in beside.values()), 0
+        self._workspace = 0
         self._given.close()
         del self._document
 
@@ -80,7 +80,7 @@ class SweepRide:
     @property
     def bytes(self) -> int:
         """What it holds, roughly: its weights, and the workspace that stays for the next batch."""
-        return self._weight_bytes + self._workspace
+        return self._session.weight_bytes + self._workspace
 
     def __call__(self, record: Record, seed: HostArray) -> HostArray:
         """The signal at the explained tensor [n, *shape] of that at the logits [n, *logits]."""

@@ -14,7 +14,7 @@ from PIL import Image
 from mipin_ref.errors import InvalidData
 from mipin_ref.export.agreement import Agreement
 from mipin_ref.export.asked import Asked
-from mipin_ref.export.chosen import TARGET
+from mipin_ref.export.chosen import PIXELS, TARGET
 from mipin_ref.export.page.render import Example, page_of
 from mipin_ref.export.page.told import Grid, PageInput, Told
 from mipin_ref.export.pixels import Pixels
@@ -44,7 +44,7 @@ class PageOf:
             raise InvalidData(
                 "export: a page explains classes of pictures, not entries of other outputs or of integers"
             )
-        name, shape = (net.input, net.input_shape) if pixels is None else ("pixels", pixels.shape)
+        name, shape = (net.input, net.input_shape) if pixels is None else (PIXELS, pixels.shape)
         self._wanted, self._pixels, self._preprocessing = wanted, pixels, of
         self._input = PageInput(name, tuple(shape), net.input_shape, of, raw=pixels is not None)
         self._grid = _grid(wanted, self._input)

@@ -10,9 +10,8 @@ import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, readable
 from mipin_ref.graph.node import Node
+from mipin_ref.graph.ops.equation import moved
 from mipin_ref.graph.ops.registry import draft_as, handles
-
-FIRST = "com.microsoft."
 
 
 @handles("Attention")
@@ -41,7 +40,7 @@ def attention(node: Node, draft: Draft) -> None:
         _joined(node, draft, mixed, node.outputs[0])
 
 
-@handles(FIRST + "MultiHeadAttention")
+@handles("com.microsoft.MultiHeadAttention")
 def multi_head_attention(node: Node, draft: Draft) -> None:
     """Of [N, T, heads · d] each; without masks, biases and what earlier runs left."""
     told = {"num_heads", "scale", "mask_filter_value"}
@@ -65,19 +64,6 @@ def multi_head_attention(node: Node, draft: Draft) -> None:
     _joined(node, draft, mixed, node.outputs[0])
 
 
-@handles(FIRST + "SkipLayerNormalization")
-def skip_layer_normalization(node: Node, draft: Draft) -> None:
-    """A sum, perhaps with a bias, and the LayerNormalization of it; the sum is an output too."""
-    if any(node.outputs[1:3]):
-        raise Refused("it hands out means and deviations too")
-    summands = [name for name in (*node.inputs[:2], node.input(4)) if name]
-    total = node.outputs[3] if len(node.outputs) > 3 and node.outputs[3] else draft.inner_name(node, "sum")
-    draft_as(node, draft, "Add" if len(summands) == 2 else "Sum", summands, total)
-    told = {"axis": -1, "epsilon": float(node.attributes.get("epsilon", 1e-12))}
-    parameters = [name for name in node.inputs[2:4] if name]
-    draft_as(node, draft, "LayerNormalization", [total, *parameters], node.outputs[0], told)
-
-
 def _of_tensors(draft: Draft, names: Sequence[str]) -> None:
     for name in names:
         if name not in draft.signals:
@@ -96,11 +82,11 @@ def _attend(
     if grouped:
         if heads % shared or mask:
             raise Refused(f"{heads} heads of queries on {shared} of keys, or with a mask")
-        query = _moved(node, draft, "Reshape", query, "group 0", _groups(draft, query, shared, heads // shared))
-        key = _moved(node, draft, "Reshape", key, "group 1", _groups(draft, key, shared, 1))
-        value = _moved(node, draft, "Reshape", value, "group 2", _groups(draft, value, shared, 1))
+        query = moved(node, draft, "group 0", query, "Reshape", _groups(draft, query, shared, heads // shared))
+        key = moved(node, draft, "group 1", key, "Reshape", _groups(draft, key, shared, 1))
+        value = moved(node, draft, "group 2", value, "Reshape", _groups(draft, value, shared, 1))
     rank = len(draft.signals[query].shape)
-    turned = _moved(node, draft, "Transpose", key, "turned", (*range(rank - 2), rank - 1, rank - 2))
+    turned = moved(node, draft, "turned", key, "Transpose", (*range(rank - 2), rank - 1, rank - 2))
     scores = draft.inner_name(node, "scores")
     draft_as(node, draft, "MatMul", [query, turned], scores)
     width = draft.signals[query].shape[-1]
@@ -151,25 +137,15 @@ def _parted(node: Node, draft: Draft, name: str, heads: int, role: str) -> str:
     shape = draft.signals[name].shape
     if len(shape) != 3 or shape[-1] % heads:
         raise Refused(f"{readable(shape)} is not of {heads} heads")
-    parted = _moved(node, draft, "Reshape", name, f"{role} parted", (0, 0, heads, shape[-1] // heads))
-    return _moved(node, draft, "Transpose", parted, f"{role} turned", (0, 2, 1, 3))
+    parted = moved(node, draft, f"{role} parted", name, "Reshape", (0, 0, heads, shape[-1] // heads))
+    return moved(node, draft, f"{role} turned", parted, "Transpose", (0, 2, 1, 3))
 
 
 def _joined(node: Node, draft: Draft, name: str, output: str) -> None:
-    turned = _moved(node, draft, "Transpose", name, "joined turned", (0, 2, 1, 3))
+    turned = moved(node, draft, "joined turned", name, "Transpose", (0, 2, 1, 3))
     shape = draft.signals[turned].shape
     wanted = _constant(node, draft, "joined", np.array([0, 0, prod(shape[2:])], np.int64))
     draft_as(node, draft, "Reshape", [turned, wanted], output)
-
-
-def _moved(node: Node, draft: Draft, op: str, name: str, role: str, wanted: Sequence[int]) -> str:
-    made = draft.inner_name(node, role)
-    if op == "Transpose":
-        draft_as(node, draft, op, [name], made, {"perm": tuple(wanted)})
-    else:
-        shape = _constant(node, draft, f"{role} shape", np.array(wanted, np.int64))
-        draft_as(node, draft, op, [name, shape], made)
-    return made
 
 
 def _constant(node: Node, draft: Draft, role: str, value: Any) -> str:

@@ -16,8 +16,8 @@ from mipin_ref.layers import GRU, LSTM, Concat, HostArray, Reshape, TokenDense
 from mipin_ref.layers.kind import Pick
 
 REVERSE = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+BLOCKS = {"LSTM": LSTM.gates + 1, "GRU": GRU.gates + 1}
 FUNCTIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
-BLOCKS = {"LSTM": 4, "GRU": 3}
 
 
 @handles("LSTM", "GRU")
@@ -80,7 +80,7 @@ def recurrent(node: Node, draft: Draft) -> None:
         draft.add(LSTM(**said, last=last), axis=1)
     else:
         draft.add(GRU(**said, reset_behind=bool(node.attributes.get("linear_before_reset", 0))), axis=1)
-    _hand_out(named.outputs[0], node, draft, draft.signals[whole], reverse, size)
+    _hand_out(named.outputs[0], node, draft, draft.signals[whole], reverse, steps, size)
 
 
 def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
@@ -131,10 +131,11 @@ def _initial(node: Node, draft: Draft, place: int, directions: int, size: int) -
     return value[:, 0]
 
 
-def _hand_out(label: str, node: Node, draft: Draft, whole: Signal, reverse: Sequence[bool], size: int) -> None:
+def _hand_out(
+    label: str, node: Node, draft: Draft, whole: Signal, reverse: Sequence[bool], steps: int, size: int
+) -> None:
     """Draft the outputs of the node, Y [T, D, N, H], Y_h and Y_c [D, N, H], of the layer's [T, N, D·H]."""
     outputs, directions = [*node.outputs, "", ""][:3], len(reverse)
-    steps = draft.signals[f"{whole.name}"].sample[0] - (node.op == "LSTM" and outputs[2] in draft.read)
     every: list[Pick] = [None if steps == whole.sample[0] else np.arange(steps), None]
     if outputs[0] and outputs[0] in draft.read:
         kept = whole

@@ -12,7 +12,7 @@ import numpy as np
 from mipin_ref.graph.channel_axes import told_axes
 from mipin_ref.graph.draft import Contraction, Gap, Softmax
 from mipin_ref.graph.problem import Problem
-from mipin_ref.graph.rewrites.laid_out import LaidOut
+from mipin_ref.graph.rewrites.laid_out import Laid, LaidOut
 from mipin_ref.graph.rewrites.numbered import moved
 from mipin_ref.graph.rewrites.undone import undo_moves
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -203,7 +203,7 @@ def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) 
     Returns the tensor that it makes.
     """
     laid = LaidOut(wiring, layer.output)
-    content, weights = (laid.tensor(layer.inputs[i], layer.in_shapes[i]) for i in (1 - side, side))
+    content, weights = (Laid(layer.inputs[i], layer.in_shapes[i]) for i in (1 - side, side))
     rank = len(content.shape)
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     if side == 1:

@@ -27,9 +27,6 @@ class LaidOut:
         self._layers: list[Layer] = []
         self._taken: set[str] = set()
 
-    def tensor(self, name: str, shape: Shape) -> Laid:
-        return Laid(name, shape)
-
     def name(self, role: str) -> str:
         """A name for a new tensor."""
         name = self._wiring.new_name(self._label, role)

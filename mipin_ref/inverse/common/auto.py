@@ -12,6 +12,7 @@ from mipin_ref.inverse.common.fitted import Checkpoints, InCommon, Start, cut_at
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.task import FitTask
+from mipin_ref.inverse.plan import Step
 from mipin_ref.inverse.plan.common import with_common
 from mipin_ref.inverse.report import Common
 from mipin_ref.inverse.targets import check_room, weight_bytes
@@ -45,19 +46,21 @@ def fit_in_common_where_they_agree(
     apart = replace(task, options=replace(task.options, common=None))
     first = cut_at(apart, targets, start, checkpoints)
     probes = _probes(first.outcomes.predicted)
-    fitted = None
+    tried: Sequence[Step] = ()
     if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.references})) is None:
-        fitted = Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes))
-    for step in apart.plan.fitted[:TRIES] if fitted is not None else ():
+        alone = inverses_of(apart, Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes)))
+        x = _compared(task)
+        wanted = {probe: inverse.attribute(x).contribution for probe, inverse in alone.items()}
+        tried = apart.plan.fitted[:TRIES]
+    for step in tried:
         plan = with_common(apart.plan, step.tensor)
         trial = replace(task, plan=plan, options=replace(task.options, common=step.tensor))
         cut = replace(first, task=trial)
         own = cut.above({*cut.references, *probes})
         once = cut.below(own)
-        assert fitted is not None
         common = Common(step.tensor, len(cut.references))
         both = InCommon(trial, probes, once, common, own, None)
-        agreement = _agreement(task, inverses_of(apart, fitted), {probe: both.inverse(probe) for probe in probes})
+        agreement = _agreement(x, wanted, {probe: both.inverse(probe) for probe in probes})
         if agreement >= AGREEMENT:
             return cut.together(own, once, replace(common, agreement=agreement, probes=tuple(probes)))
     _check_room(apart, targets)
@@ -76,13 +79,17 @@ def _probes(predicted: npt.NDArray[np.int64]) -> list[int]:
     return sorted(int(one) for one in classes[np.argsort(-counts, kind="stable")][:PROBES])
 
 
-def _agreement(task: FitTask, alone: Mapping[int, Inverse], shared: Mapping[int, Inverse]) -> float:
-    """The lower of the probes' median correlations of A ⊙ X at the explained tensor, over some of the samples."""
+def _compared(task: FitTask) -> HostArray:
+    """Samples spread evenly over the calibration set [n, ...]."""
     rows = np.unique(np.linspace(0, len(task.data) - 1, COMPARED).astype(int))
-    x = np.concatenate([task.data[int(row) : int(row) + 1] for row in rows])
+    return np.concatenate([task.data[int(row) : int(row) + 1] for row in rows])
+
+
+def _agreement(x: HostArray, alone: Mapping[int, HostArray], shared: Mapping[int, Inverse]) -> float:
+    """The lower of the probes' median correlations of A ⊙ X of samples x at the explained tensor, alone and shared."""
     return min(
-        float(np.median(correlations(alone[one].attribute(x).contribution, shared[one].attribute(x).contribution)))
-        for one in alone
+        float(np.median(correlations(contribution, shared[one].attribute(x).contribution)))
+        for one, contribution in alone.items()
     )
 
 

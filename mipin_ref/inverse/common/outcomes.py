@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.graph.forward import Recorder, record_bytes
 from mipin_ref.inverse.common.reference import batch_size_of
+from mipin_ref.inverse.passes.target import varies
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance
 
 
@@ -38,13 +37,3 @@ def outcomes(task: FitTask, advance: Advance) -> Outcomes:
         low, high = np.minimum(low, logits.min(axis=0)), np.maximum(high, logits.max(axis=0))
         advance(len(logits))
     return Outcomes(np.concatenate(classes).astype(np.int64), varies(low, high, net.dtype))
-
-
-def varies(low: HostArray, high: HostArray, dtype: Any) -> npt.NDArray[np.bool_]:
-    """Whether logits are not the same for all samples, of their bounds [classes].
-
-    Equal inputs reach equal logits up to the rounding of the forward pass.
-    """
-    rounding = 16 * float(np.finfo(dtype).eps) * np.maximum(np.abs(low), np.abs(high))
-    varied: npt.NDArray[np.bool_] = np.greater(high - low, rounding)
-    return varied

@@ -17,12 +17,12 @@ import numpy as np
 from mipin_ref.data import Seen
 from mipin_ref.errors import InvalidData, PrecisionWarning
 from mipin_ref.graph.forward import Recorder, record_bytes
-from mipin_ref.inverse.common.outcomes import varies
 from mipin_ref.inverse.common.reference import batch_size_of
 from mipin_ref.inverse.descent.batch import asked, needs, recorded
 from mipin_ref.inverse.passes.fitter import FittedTarget, Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.spec import Key
+from mipin_ref.inverse.passes.target import varies
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import above
 from mipin_ref.layers import HostArray

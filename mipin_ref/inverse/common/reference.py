@@ -19,13 +19,13 @@ from mipin_ref.inverse.descent.batch import asked, needs, recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.memory import sample_bytes
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
-from mipin_ref.inverse.passes.budget import BATCH_SHARE, HOST_BATCH
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.schedule import Stored
 from mipin_ref.inverse.passes.spec import signal_shape
 from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import living
+from mipin_ref.memory import batch_rows
 from mipin_ref.progress import Advance
 
 REFERENCES = 16
@@ -109,4 +109,4 @@ def mean_signals(
 
 def batch_size_of(task: FitTask, each: int) -> int:
     """Samples of a batch of a forward pass; each: bytes that one takes."""
-    return task.batch_size or max(1, min(HOST_BATCH, int(BATCH_SHARE * task.memory) // max(1, each)))
+    return batch_rows(task.batch_size, task.memory, max(1, each))

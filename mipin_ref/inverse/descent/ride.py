@@ -57,13 +57,13 @@ class Ride:
             self._outputs[tensor] = document.append("Identity", [signals[tensor]], document.fresh(f"out/{tensor}"))
             document.output(self._outputs[tensor], ("M", *shapes[tensor]))
         self._session = Optimised(document, beside, BLAS_THREADS.count)
-        self._weight_bytes, self._workspace = document.bytes + sum(one.nbytes for one in beside.values()), 0
+        self._workspace = 0
         given.close()
 
     @property
     def bytes(self) -> int:
         """What it holds, roughly: its weights, and the workspace that stays for the next batch."""
-        return self._weight_bytes + self._workspace
+        return self._session.weight_bytes + self._workspace
 
     @property
     def values(self) -> Sequence[str]:

@@ -20,7 +20,7 @@ from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.runner import LocalRunner, Runner
 from mipin_ref.inverse.passes.schedule import SUMS_SHARE, Known, Stored, kept_behind, schedule, waves
 from mipin_ref.inverse.passes.spec import PassSpec
-from mipin_ref.inverse.passes.target import ALL_CLASSES, TargetState
+from mipin_ref.inverse.passes.target import ALL_CLASSES, TargetState, varies
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan.describe import block_name
 from mipin_ref.inverse.report import Report, TensorReport, tensor_report
@@ -248,9 +248,7 @@ class Fitter:
             )
         if self._varied is not None and target not in self._varied:
             return
-        # Equal inputs reach equal logits up to the rounding of the forward pass.
-        rounding = 16 * float(np.finfo(self._task.net.dtype).eps) * max(abs(one.low), abs(one.high))
-        if one.high - one.low > rounding:
+        if varies(one.low, one.high, self._task.net.dtype):
             return
         dead = self._first_dead_tensor(runner)
         raise InvalidData(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,3 +26,13 @@ class TargetState:
     rows: npt.NDArray[np.bool_] | None = None
     low: float = np.inf
     high: float = -np.inf
+
+
+def varies(low: npt.ArrayLike, high: npt.ArrayLike, dtype: Any) -> npt.NDArray[np.bool_]:
+    """Whether logits are not the same for all samples, of their bounds [classes].
+
+    Equal inputs reach equal logits up to the rounding of the forward pass.
+    """
+    rounding = 16 * float(np.finfo(dtype).eps) * np.maximum(np.abs(low), np.abs(high))
+    varied: npt.NDArray[np.bool_] = np.greater(np.subtract(high, low), rounding)
+    return varied

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.functions import sigmoid
 from mipin_ref.layers.kind import BackWriter, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
-from mipin_ref.layers.recurrent.kind import Recurrent, T, sigmoid
+from mipin_ref.layers.recurrent.kind import Recurrent, T
 
 
 class Renewed(NamedTuple):
@@ -66,7 +67,7 @@ class GRU(Recurrent):
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = sigmoid(backend, given[:, step, :] + before @ own)
+            gates = sigmoid(backend.xp, given[:, step, :] + before @ own)
             update, reset = gates[:, :size], gates[:, size:]
             past = (before if self.reset_behind else reset * before) @ recurrence.T + bias
             total = a[:, step, part] + (reset * past if self.reset_behind else past)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from mipin_ref.backend import Array, Backend, get_backend
+from mipin_ref.layers.functions import sigmoid
 from mipin_ref.layers.groups import KeepsAxes, Stateful
 from mipin_ref.layers.kind import ELEMENT, BackWriter, Flags, HostArray, Recording, Shape, States
 from mipin_ref.layers.recurrent.emit_back import emit_gates, emit_through_time
@@ -140,7 +141,8 @@ class Recurrent(Stateful, KeepsAxes, group=True):
             before = np.empty((len(y), self.steps, self.size))
             before[:, order[0]] = first
             before[:, order[1:]] = y[:, order[:-1], self.part(direction)]
-            made = sigmoid(backend, self.given(backend, inputs[0], direction) + before @ self.own(backend, direction))
+            total = self.given(backend, inputs[0], direction) + before @ self.own(backend, direction)
+            made = sigmoid(backend.xp, total)
             parts.append(np.moveaxis(made.reshape(*made.shape[:2], self.gates, self.size), 2, 1))
         return np.concatenate(parts, axis=-1)
 
@@ -197,8 +199,3 @@ class Recurrent(Stateful, KeepsAxes, group=True):
 
     def emit_back(self, writer: BackWriter, signal: str, slot: int) -> str:
         return emit_through_time(self, writer, signal)
-
-
-def sigmoid(backend: Backend, x: Array) -> Array:
-    """1 / (1 + exp(-x)), without overflow."""
-    return 0.5 + 0.5 * backend.xp.tanh(0.5 * x)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mipin_ref.backend import Array, Backend
+from mipin_ref.layers.functions import sigmoid
 from mipin_ref.layers.kind import BackWriter, HostArray, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
-from mipin_ref.layers.recurrent.kind import Recurrent, T, sigmoid
+from mipin_ref.layers.recurrent.kind import Recurrent, T
 
 
 class Remembered(NamedTuple):
@@ -77,7 +78,7 @@ class LSTM(Recurrent):
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = sigmoid(backend, given[:, step, :] + before @ own)
+            gates = sigmoid(backend.xp, given[:, step, :] + before @ own)
             into, out, forget = (gates[:, k * size : (k + 1) * size] for k in range(3))
             total = a[:, step, part] + before @ recurrence.T + bias
             candidate = xp.tanh(total)

@@ -60,8 +60,6 @@ function startPad(canvas, changed, finished) {
     draw(...placeOfEvent(event));
     event.preventDefault();
     canvas.focus({ preventScroll: true });
-    pen.shown = false;
-    show();
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!canvas.hasPointerCapture(event.pointerId)) return;
