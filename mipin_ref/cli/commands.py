@@ -164,20 +164,27 @@ def fit(options: Namespace) -> None:
         )
     for line in told_of_turned(options.data, data):
         print(line)
-    fitted = list(inverses.values())
-    for line in told_of_end(net, fitted[0].plan.explained, options.at):
+    # Not all of them: what a class has alone may be fitted only when it is asked for.
+    first = next(iter(inverses.values()))
+    for line in told_of_end(net, first.plan.explained, options.at):
         print(line)
-    if together and isinstance(inverses, Family):
+    out = options.out
+    if isinstance(inverses, Family) and together:
         inverses.save(paths[0])
-        print(f"{len(fitted):,} classes: {paths[0]}")
-        print(fitted[0].report)
-    for target, inverse, path in zip(asked, fitted, paths, strict=True) if not together else ():
-        inverse.save(path)
-        print(f"class {target}: {path}")
-        print(inverse.report)
+        print(f"{len(inverses):,} classes: {paths[0]}")
+        print(first.report)
+    else:
+        if together:
+            # Classes that depend on different tensors or locations share nothing that one file could hold.
+            out = _one_each(out)
+            paths = claim_files(options, _inverse_paths(out, asked))
+        for target, inverse, path in zip(asked, inverses.values(), paths, strict=True):
+            inverse.save(path)
+            print(f"class {target}: {path}")
+            print(inverse.report)
     # A class that an image is taken for has an inverse only where all are there, or where there is but one to take.
     told = ["--target", ",".join(map(told_target, asked))] if 1 < len(asked) < net.classes else []
-    print(f"next: {_explaining(options, ['--inverse', _pattern(options.out), *told])}")
+    print(f"next: {_explaining(options, ['--inverse', _pattern(out), *told])}")
     if os.path.isdir(beside):
         # Of no more use, whether this fit went on from it or one that was killed left it there.
         discard(beside)
@@ -232,6 +239,12 @@ def _targets(text: str) -> list[Target] | None:
             f"--target must be a class index, or indices into an output of several axes as 5:1000, several of these "
             f"separated by commas, or 'all', not {text!r}"
         ) from None
+
+
+def _one_each(out: str) -> str:
+    """The name of a file with the place of its class in front of the ending."""
+    path = Path(out)
+    return str(path.with_name(f"{path.stem}-{{target}}{path.suffix}"))
 
 
 def _inverse_paths(pattern: str, asked: Sequence[Target]) -> list[str]:

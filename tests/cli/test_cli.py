@@ -17,7 +17,8 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.cli import main
 from tests.inverse.test_bad_input import X
-from tests.networks import to_onnx
+from tests.networks import sample_inputs, to_onnx
+from tests.networks.dead import own_heads
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 
@@ -69,6 +70,24 @@ def test_classes_that_share_a_part_lie_in_one_file(folder: Path, capsys: pytest.
         one = mr.load_inverse(f"class-{target}.mipin", net)
         for loaded in (inverse, one):
             assert np.array_equal(loaded.attribute(X).attribution, expected[target].attribute(X).attribution)
+
+
+def test_classes_that_share_nothing_are_written_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They depend on different tensors, so that there is no file of all of them; but what was fitted is not lost."""
+    monkeypatch.chdir(tmp_path)
+    network = own_heads(0).network
+    onnx.save(to_onnx(network.ops, network.input_shape), "heads.onnx")
+    np.save("few.npy", sample_inputs(network.input_shape, 20, 0).astype(np.float32))
+    assert run("fit", "heads.onnx", "few.npy", "--target", "0,1", "--common", "auto", "-o", "all.mipin") == 0
+    printed = capsys.readouterr().out
+    net, x = mr.load("heads.onnx"), np.load("few.npy")
+    for target in (0, 1):
+        assert f"class {target}: all-{target}.mipin" in printed
+        expected = mr.fit(net, x, target).attribute(x).attribution
+        assert np.array_equal(mr.load_inverse(f"all-{target}.mipin", net).attribute(x).attribution, expected)
+    assert "--inverse 'all-*.mipin'" in printed
 
 
 def test_several_classes_and_bytes_are_scaled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
