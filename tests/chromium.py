@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 
 FLAGS = (
     "--headless=new",
@@ -97,3 +98,7 @@ def contrast(driver: webdriver.Chrome, selector: str) -> float:
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
         lights.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
     return max(lights) / min(lights)
+
+
+def press(driver: webdriver.Chrome, *keys: str) -> None:
+    ActionChains(driver).send_keys(*keys).perform()

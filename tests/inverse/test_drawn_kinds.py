@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
-from mipin_ref.layers import GRU, KINDS, LSTM, Attention, Scores, SoftmaxWeights
 from tests.backends import PICKS, backend, on_drawn_backend, picked, relative_error
 from tests.inverse.test_graphs import SAMPLES, TOLERANCE, assert_agrees
 from tests.networks import Network, graphs, random_graph, sample_inputs, seeded, to_onnx
-from tests.networks.state_stages import EVERY_STAGE, STATE_STAGES
+from tests.networks.state_stages import DRAWN, EVERY_STAGE, STATE_STAGES
 from tests.oracles.forward import forward
 from tests.oracles.mipin import mipin
 
@@ -94,5 +93,4 @@ def test_the_stages_draw_every_kind() -> None:
     for seed in range(150):
         network = random_graph(seeded(seed), stages=EVERY_STAGE)
         seen.update(type(layer) for layer in mr.load(to_onnx(network.ops, network.input_shape)).layers)
-    # These have networks of their own, in tests/networks/attention.py and recurrent.py.
-    assert seen == {*KINDS} - {Attention, SoftmaxWeights, Scores, LSTM, GRU}
+    assert seen == DRAWN

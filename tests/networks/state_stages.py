@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from mipin_ref.layers import GRU, KINDS, LSTM, Attention, Scores, SoftmaxWeights
 from tests.networks.branches import convolution
 from tests.networks.builder import MAX_ELEMENTS, Builder, float32
 from tests.networks.geometry_stages import GEOMETRY_STAGES, relu
@@ -189,4 +190,6 @@ def reduced(build: Builder) -> None:
 
 STATE_STAGES: tuple[Stage, ...] = (layer, gated, largest, signed, normed, tokens, reduced)
 EVERY_STAGE: tuple[Stage, ...] = (*STAGES, *GEOMETRY_STAGES[1:], *STATE_STAGES[1:])
-"""Of which all kinds of layer are drawn."""
+"""Of which all kinds of layer are drawn, but those with networks of their own."""
+DRAWN = frozenset(KINDS) - {Attention, SoftmaxWeights, Scores, LSTM, GRU}
+"""The others are in the networks of attention.py and recurrent.py beside this file."""

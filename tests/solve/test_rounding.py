@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mipin_ref.solve.conv_gram import ConvGram, ConvSolution
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.rounding import UNIT, too_far
 from mipin_ref.window import Window
-from tests.backends import backend, on_every_backend, relative_error
+from tests.backends import on_every_backend, relative_error
+from tests.solve.test_conv_gram import solved_in
 
 Array = npt.NDArray[np.float64]
 
@@ -19,13 +19,6 @@ POINT = Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
 
 FOUR_DEVIATIONS = 4.0
 """The largest of some thousand errors, in standard deviations."""
-
-
-def solved(name: str, dtype: str, problem: ConvProblem, form: str, s: Array, y: Array) -> ConvSolution:
-    device = backend(name, dtype)
-    sums = ConvGram(device, problem, form)  # type: ignore[arg-type]
-    sums.update([device.put(s)], device.put(y))
-    return sums.solve(1e-3)
 
 
 @pytest.mark.parametrize("samples", [30, 60])  # products in double precision, and in single
@@ -40,7 +33,7 @@ def test_correlations_of_channels_that_live_on_a_border_are_told_from_rounding(n
     s, y = s.astype(np.float32).astype(np.float64), rng.standard_normal((samples, 2, *size))
     problem = ConvProblem((ConvPart(PADDED, size, 40, 1),), size, 2, samples)
     assert problem.exact == (samples == 30)
-    narrow, wide = (solved(name, dtype, problem, "correlation", s, y) for dtype in ("float32", "float64"))
+    narrow, wide = (solved_in(name, dtype, "correlation", problem, s, y) for dtype in ("float32", "float64"))
     (told,) = narrow.solutions
     assert not too_far(told.amplification)
     # The estimate is of what weights give, in units of the roundoff.
@@ -59,7 +52,7 @@ def test_scarce_rows_are_multiplied_in_double_precision(seed: int) -> None:
     problem = ConvProblem((ConvPart(POINT, (5, 5), 90, 1),), (5, 5), 8, 6)
     assert problem.form == "im2col"
     assert problem.exact
-    narrow, wide = (solved("numpy", dtype, problem, "im2col", s, y) for dtype in ("float32", "float64"))
+    narrow, wide = (solved_in("numpy", dtype, "im2col", problem, s, y) for dtype in ("float32", "float64"))
     told = narrow.solutions[0].amplification * UNIT
     z = np.moveaxis(s, 1, -1).reshape(-1, 90)
     given, right = (z @ one.kernels[0].reshape(90, 8) for one in (narrow, wide))

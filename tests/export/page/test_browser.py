@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import mipin_ref as mr
-from tests.chromium import assert_silent, contrast, look, opened, running
+from tests.chromium import assert_silent, contrast, look, opened, press, running
 from tests.export.page.explainers import CLASSES, HOSTILE, SIDE, Paged, colours, digits
 from tests.export.page.visitor import assert_agrees, bar, draw, drop, made, pressed, status, visit, wait_for
 
@@ -46,10 +45,6 @@ def of_colours(tmp_path_factory: pytest.TempPathFactory) -> Paged:
 def of_maps(tmp_path_factory: pytest.TempPathFactory) -> Paged:
     """The explainer takes the network's values, and explains an inner tensor."""
     return colours(tmp_path_factory.mktemp("maps"), raw=False, at="r2")
-
-
-def press(driver: webdriver.Chrome, *keys: str) -> None:
-    ActionChains(driver).send_keys(*keys).perform()
 
 
 def unit(one: np.ndarray) -> np.ndarray:

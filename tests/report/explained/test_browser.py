@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 import mipin_ref as mr
 from mipin_ref.report.explained import ExplainedFolder, ShownSample
-from tests.chromium import assert_silent, contrast, look, opened, running
+from tests.chromium import assert_silent, contrast, look, opened, press, running
 from tests.report.explained.samples import NAMES, TOLD, classes, images, of_kind
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -67,10 +66,6 @@ def browser(chromium: webdriver.Chrome, folder: Path) -> Iterator[webdriver.Chro
     yield chromium
     assert_silent(chromium, page)
     assert "broken" not in chromium.title
-
-
-def press(driver: webdriver.Chrome, *keys: str) -> None:
-    ActionChains(driver).send_keys(*keys).perform()
 
 
 def rows(driver: webdriver.Chrome) -> list[WebElement]:
