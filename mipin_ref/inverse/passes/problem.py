@@ -19,6 +19,7 @@ from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, keeps_rows, make_accumulator
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.own_gram import OwnGram
+from mipin_ref.solve.phases import PhasedGram, PhasedProblem, phased
 from mipin_ref.window import Window
 
 ALONE = Window((1,), (1,), (0,), (0,), (1,))
@@ -43,7 +44,7 @@ class Problem:
         if not step.shared:
             return Sums(self, OwnGram(backend, step.channels, own=own, intercept=step.intercept))
         if not step.dense:
-            return Sums(self, ConvGram(backend, self._conv, self._conv.form))
+            return Sums(self, self._located(backend))
         made = make_accumulator(
             backend, self._features, step.channels, own=own, intercept=step.intercept, rows=self.samples
         )
@@ -63,7 +64,7 @@ class Problem:
         """How many samples are put together before they are summed, where there is room for so many."""
         if self.step.dense:
             return samples
-        if not self.step.shared or self._conv.form != "correlation":
+        if not self.step.shared or not self._correlates:
             return 0
         # Their transforms are as large again, and more than are taken at a time would be of no use.
         return min(LEAST_SAMPLES, samples // 2)
@@ -75,7 +76,7 @@ class Problem:
         if not self.step.shared:
             return 8 * self.step.channels * parts * (parts + 1)
         if not self.step.dense:
-            return self._conv.bytes_of(self._conv.form)
+            return self._conv.bytes_of(self._conv.form) if self._phased is None else self._phased.bytes
         return accumulator_bytes(self._features, parts * self.step.channels, self.samples)
 
     @property
@@ -97,6 +98,19 @@ class Problem:
         single = tuple(replace(part, window=ALONE, locations=count) for part in parts)
         return ConvProblem(single, count, channels, self.samples, own, step.intercept)
 
+    @cached_property
+    def _phased(self) -> PhasedProblem | None:
+        return phased(self._conv)
+
+    @property
+    def _correlates(self) -> bool:
+        return self._conv.form == "correlation" if self._phased is None else self._phased.correlates
+
+    def _located(self, backend: Backend) -> ConvGram | PhasedGram:
+        if self._phased is not None:
+            return PhasedGram(backend, self._phased)
+        return ConvGram(backend, self._conv, self._conv.form)
+
     @property
     def apart(self) -> bool:
         """Whether each location is reconstructed by itself alone, so that dead ones need not be written out."""
@@ -108,7 +122,7 @@ class Sums:
     """The sums of a problem, filled batch by batch."""
 
     problem: Problem
-    held: OwnGram | ConvGram | Accumulator
+    held: OwnGram | ConvGram | PhasedGram | Accumulator
 
     def count(self, channels: ChannelSums) -> None:
         """Add what Problem.count gives for samples that `update` adds as counted."""
@@ -131,7 +145,7 @@ class Sums:
         shared = [step.channels_first(backend, signals[branch.layer.output]) for branch in step.shared]
         if isinstance(self.held, OwnGram):
             self.held.update(y)
-        elif isinstance(self.held, ConvGram):
+        elif isinstance(self.held, ConvGram | PhasedGram):
             layers = zip(step.located, shared, strict=True)
             parts = [part for layer, s in layers for part in layer.divided(backend, s)]
             self.held.update([self._kept(part) for part in parts] if apart else parts, y)
@@ -150,7 +164,7 @@ class Sums:
     def solve(self, ridge: float) -> tuple[Weights, Sequence[Solution]]:
         """The weights in the layers' own shapes, and what is known of the fit."""
         get, step = self.problem.backend.get, self.problem.step
-        if isinstance(self.held, ConvGram):
+        if isinstance(self.held, ConvGram | PhasedGram):
             joint = self.held.solve(ridge)
             kernels = iter(joint.kernels)
             blocks = [
