@@ -22,7 +22,7 @@ HANDING_ON = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsque
 
 FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul"}
 FOLDABLE |= {"Gather", "Concat", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
-FOLDABLE |= {"Trilu", "ScatterND", "Relu", "Clip", "Sigmoid"}
+FOLDABLE |= {"Trilu", "ScatterND", "GatherND", "Relu", "Clip", "Sigmoid", "Tanh", "Sign", "Sin", "Cos"}
 FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear"}
 """What exporters leave to be computed of shapes and weights."""
 
@@ -129,6 +129,9 @@ def _result_size(node: Node, known: list[HostArray]) -> int:
     if node.op == "Gather" and len(known) == 2:
         length = int(known[0].shape[int(node.attributes.get("axis", 0))])
         return int(known[1].size) * (int(known[0].size) // max(length, 1))
+    if node.op == "GatherND" and len(known) == 2:
+        fixed = int(node.attributes.get("batch_dims", 0)) + int(known[1].shape[-1])
+        return prod(known[1].shape[:-1]) * prod(known[0].shape[fixed:])
     if node.op == "MatMul" and len(known) == 2:
         rows, columns = int(known[0].size) // max(int(known[0].shape[-1]), 1), known[1].shape[1:][-1:]
         return int(rows * prod(known[1].shape[:-2]) * prod(columns))

@@ -12,6 +12,13 @@ from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
 from torchvision.models.regnet import BlockParams, RegNet
+from torchvision.models.swin_transformer import (
+    PatchMerging,
+    PatchMergingV2,
+    SwinTransformer,
+    SwinTransformerBlock,
+    SwinTransformerBlockV2,
+)
 from torchvision.ops import SqueezeExcitation
 
 from benchmarks.dense_outputs import Detector, UNet
@@ -77,6 +84,20 @@ def _seresnet() -> Any:
     )
 
 
+def _swin(block: Any, merging: Any) -> Any:
+    return SwinTransformer(
+        patch_size=[2, 2],
+        embed_dim=8,
+        depths=[2, 1],
+        num_heads=[2, 2],
+        window_size=[4, 4],
+        block=block,
+        downsample_layer=merging,
+        num_classes=CLASSES,
+        stochastic_depth_prob=0.0,
+    )
+
+
 SMALL = [(8, 3, 8, 8, True, "RE", 2), (8, 3, 24, 12, False, "RE", 2), (12, 5, 24, 12, True, "HS", 1)]
 LARGE = [(8, 3, 8, 8, False, "RE", 1), (8, 3, 24, 12, False, "RE", 2), (12, 5, 24, 12, True, "HS", 1)]
 
@@ -91,6 +112,8 @@ THIN = {
         partial(DenseNet, growth_rate=4, block_config=(2, 2), num_init_features=8, bn_size=2, num_classes=CLASSES), SIDE
     ),
     "seresnet50": Architecture(_seresnet, SIDE),
+    "swin_t": Architecture(partial(_swin, SwinTransformerBlock, PatchMerging), SIDE),
+    "swin_v2_t": Architecture(partial(_swin, SwinTransformerBlockV2, PatchMergingV2), SIDE),
     "unet": Architecture(partial(UNet, (4, 8, 8), 3), 16),
     "unet_resized": Architecture(partial(UNet, (4, 8, 8), 3, resized=True), 16),
     "detector": Architecture(partial(Detector, 4, 3, bins=4), 64, 4),

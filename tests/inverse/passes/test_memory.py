@@ -16,6 +16,7 @@ import mipin_ref as mr
 from tests.data.peak import peak_of
 from tests.networks import to_onnx
 from tests.networks.dead import ONE, THREE, Made
+from tests.oracles.spec import window
 from tests.oracles.spec import Add, ConvTranspose, Extremum, Gate, Gather, GlobalAveragePool, Resize, Slice
 
 SHAPE = (8, 32, 32)
@@ -56,7 +57,13 @@ def enlarged(b: Made) -> None:
     b.act(b.add(ConvTranspose((x,), b.name(), b.normal((4, 6, 2, 2), 0.5), None, (2, 2))))
 
 
-BODIES: dict[str, Callable[[Made], None]] = {one.__name__: one for one in (gated, largest, normed, tokens, enlarged)}
+def patches(b: Made) -> None:
+    """The regressors of all 64 taps together would have sums of 105 MB."""
+    b.act(b.conv("input", 40, window((8, 8), (8, 8))))
+
+
+MADE = (gated, largest, normed, tokens, enlarged, patches)
+BODIES: dict[str, Callable[[Made], None]] = {one.__name__: one for one in MADE}
 
 
 @pytest.mark.slow
