@@ -22,7 +22,19 @@ HANDING_ON = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsque
 
 FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul"}
 FOLDABLE |= {"Gather", "Concat", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
-FOLDABLE |= {"Trilu", "ScatterND", "GatherND", "Relu", "Clip", "Sigmoid", "Tanh", "Sign", "Sin", "Cos"}
+FOLDABLE |= {
+    "Trilu",
+    "ScatterND",
+    "GatherND",
+    "GatherElements",
+    "Relu",
+    "Clip",
+    "Sigmoid",
+    "Tanh",
+    "Sign",
+    "Sin",
+    "Cos",
+}
 FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear"}
 """What exporters leave to be computed of shapes and weights."""
 
@@ -58,6 +70,8 @@ def fold(node: Node, inputs: list[HostArray | None], opset: int, spent: Spent) -
 
 
 def _evaluated(node: Node, inputs: list[HostArray | None], opset: int) -> list[HostArray]:
+    if node.op == "GatherElements" and inputs[0] is not None and inputs[1] is not None:
+        return [_elements(inputs[0], inputs[1], int(node.attributes.get("axis", 0)))]
     given = {name: value for name, value in zip(node.inputs, inputs, strict=True) if value is not None}
     graph = helper.make_graph(
         [node.proto],
@@ -72,6 +86,14 @@ def _evaluated(node: Node, inputs: list[HostArray | None], opset: int) -> list[H
     if len(values) != len(node.outputs) or any(value.dtype == object for value in values):
         raise Refused("a constant that is no array of numbers")
     return values
+
+
+def _elements(values: HostArray, places: HostArray, axis: int) -> HostArray:
+    """What GatherElements picks: onnx's own takes no more than 64 to choose from."""
+    axis %= values.ndim
+    along = [slice(None) if a == axis else slice(length) for a, length in enumerate(places.shape)]
+    picked: HostArray = np.take_along_axis(values[tuple(along)], places, axis)
+    return picked
 
 
 def _check_values(node: Node, inputs: list[HostArray | None]) -> None:
@@ -132,6 +154,8 @@ def _result_size(node: Node, known: list[HostArray]) -> int:
     if node.op == "GatherND" and len(known) == 2:
         fixed = int(node.attributes.get("batch_dims", 0)) + int(known[1].shape[-1])
         return prod(known[1].shape[:-1]) * prod(known[0].shape[fixed:])
+    if node.op == "GatherElements" and len(known) == 2:
+        return int(known[1].size)
     if node.op == "MatMul" and len(known) == 2:
         rows, columns = int(known[0].size) // max(int(known[0].shape[-1]), 1), known[1].shape[1:][-1:]
         return int(rows * prod(known[1].shape[:-2]) * prod(columns))

@@ -140,7 +140,9 @@ class Recorder:
             started |= {name: value.reshape(len(x), *net.shapes[name]) for name, value in made.items()}
         for name in self._started:
             if name != net.input:
-                check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+                # A mask of attention may be -Inf where a token does not count, which leaves nothing but zeros behind.
+                value = started[name] if name in self._wanted else _unmasked(started[name])
+                check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
         alone = sources is not None or self._front is not None or bool(self._switches) or self._quick
         kept = None if alone else remembered_of(net)
         if kept is None:
@@ -263,6 +265,11 @@ def as_integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     if not np.array_equal(whole, x):
         raise InvalidData(f"the network reads integers ({dtype}), and the data hold other numbers")
     return whole
+
+
+def _unmasked(a: HostArray) -> HostArray:
+    """Values without those that are -Inf."""
+    return a[a != -np.inf] if a.dtype.kind == "f" and a.size and a.min() == -np.inf else a
 
 
 def check_finite(a: HostArray, what: str) -> None:

@@ -1,10 +1,10 @@
 """Architectures that people use, as torch's two exporters write them: read, fitted and explained, one process each.
 
-Ten networks of torchvision and timm and of this folder, with seeded random weights, explained at the last map and at
-the pixels: what is measured is that the files go through, and what it costs. The target is the entry of the output that
-varies most over the images, a tuple where the output has several axes. Forward passes are onnxruntime's on the file,
-with its default optimisations, in the same process as what is told in them. All has one thread, and seconds are the
-processor's, so that they mean the same on a machine that does other things too.
+Networks of torchvision, timm and transformers and of this folder, with seeded random weights, explained at the last map
+and at the pixels, or the embedding of tokens: what is measured is that the files go through, and what it costs. The
+target is the entry of the output that varies most over the samples, a tuple where the output has several axes. Forward
+passes are onnxruntime's on the file, with its default optimisations, in the same process as what is told in them. All
+has one thread, and seconds are the processor's, so that they mean the same on a machine that does other things too.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """A row an export, as it is done. Raises SystemExit that names those that failed, behind the rows of the others."""
     # torch is none of what a measured process needs.
-    from benchmarks.seeded_torch import ARCHITECTURES, exported, seeded
+    from benchmarks import seeded_text, seeded_torch
     from benchmarks.thin_torch import THIN
 
-    known = THIN if options.thin else ARCHITECTURES
+    known: dict[str, Any] = dict(THIN) if options.thin else seeded_torch.ARCHITECTURES | seeded_text.SEQUENCES
     names = options.networks or list(known)
     if unknown := [name for name in names if name not in known]:
         raise SystemExit(f"no such networks: {', '.join(unknown)}; there are {', '.join(known)}")
@@ -59,16 +59,23 @@ def run(options: argparse.Namespace) -> None:
     failed: list[str] = []
     for name in names:
         architecture = known[name]
-        network = seeded(architecture)
+        text = isinstance(architecture, seeded_text.Sequences)
+        network = (seeded_text if text else seeded_torch).seeded(architecture)
         for export in options.exports:
             exporter, opset = export.split(":")
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "model.onnx")
-                path.write_bytes(exported(network, architecture.side, exporter, int(opset)))
                 given = {"path": str(path), "scores": architecture.scores, **asked}
                 try:
+                    if text:
+                        samples = architecture.samples(options.samples)
+                        np.savez(Path(folder, "samples.npz"), **{key: one.numpy() for key, one in samples.items()})
+                        given["given"] = str(Path(folder, "samples.npz"))
+                        path.write_bytes(seeded_text.exported(network, architecture, exporter, int(opset)))
+                    else:
+                        path.write_bytes(seeded_torch.exported(network, architecture.side, exporter, int(opset)))
                     cells = row({end: in_child(measured, end=end, **given) for end in options.ends})
-                except SystemExit:
+                except (SystemExit, RuntimeError):  # of what the process tells, and of an exporter
                     failed.append(f"{name} {export}")
                     cells = ["failed", *[""] * (len(HEAD) - 3)]
             print(f"| {' | '.join([name, f'{exporter} {opset}', *cells])} |", flush=True)
@@ -90,24 +97,32 @@ def row(processes: dict[str, Process]) -> list[str]:
     ]
 
 
-def measured(path: str, scores: int, end: str, samples: int, dtype: Any, memory: str, repeats: int) -> dict[str, Any]:
+def measured(
+    path: str, scores: int, end: str, samples: int, dtype: Any, memory: str, repeats: int, given: str | None = None
+) -> dict[str, Any]:
     """Load, fit and explain one file in this process.
 
-    scores: the first entry of the output's first axis that is a score; end: "last" or "input". load, fit, forward,
+    scores: the first entry of the output's first axis that is a score; end: "last" or "input"; given: a file of samples
+    by the names of the inputs, the first of which is explained, in place of random images. load, fit, forward,
     attribute: seconds, of the latter two medians of `repeats`; apart: the largest deviation of the explained logit from
     onnxruntime's, as a share of the standard deviation of that one. Seconds are those of the processor.
     """
     with threads(1):
         began = time.process_time()
-        net = mr.load(path)
+        feed = {} if given is None else dict(np.load(given))
+        net = mr.load(path, input=next(iter(feed), None))
         loaded = time.process_time()
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = settings.inter_op_num_threads = 1
         # Exporters may leave a wrong size in an output's name, of which onnxruntime warns.
         settings.log_severity_level = 3
         runtime = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-        x = np.random.default_rng(0).standard_normal((samples, *net.input_shape)).astype(np.float32)
-        outputs = runtime.run(None, {net.input: x})[0]
+        if not feed:
+            feed = {net.input: np.random.default_rng(0).standard_normal((samples, *net.input_shape), np.float32)}
+        x = feed if len(feed) > 1 else feed[net.input]
+        # An exporter may have dropped an input that nothing reads.
+        feed = {value.name: feed[value.name] for value in runtime.get_inputs()}
+        outputs = runtime.run(None, feed)[0]
         spread = outputs.std(axis=0)
         spread[:scores] = 0
         target = tuple(int(one) for one in np.unravel_index(int(spread.argmax()), spread.shape))
@@ -119,7 +134,7 @@ def measured(path: str, scores: int, end: str, samples: int, dtype: Any, memory:
             raise SystemExit(f"{path}: a signal is not finite")
         runs = interleaved(
             {
-                "forward": lambda: processor_seconds(lambda: runtime.run(None, {net.input: x})),
+                "forward": lambda: processor_seconds(lambda: runtime.run(None, feed)),
                 "attribute": lambda: processor_seconds(lambda: inverse.attribute(x)),
             },
             repeats,

@@ -41,17 +41,23 @@ def _timm(name: str) -> Any:
     try:
         timm = import_module("timm")
     except ModuleNotFoundError as error:
-        raise SystemExit(f"{name} is a network of timm: pip install timm, or name others with --networks") from error
+        told = f"{name} is a network of timm, which needs package {error.name}"
+        raise SystemExit(f"{told}: pip install timm, or name others with --networks") from error
     return timm.create_model(name, pretrained=False)
 
 
 NAMES = (
     *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf"),
-    *("convnext_tiny", "densenet121"),
+    *("convnext_tiny", "densenet121", "swin_t", "swin_v2_t"),
+)
+TIMM = (
+    *("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "mixer_s32_224"),
+    "seresnet50",
 )
 ARCHITECTURES = {
     **{name: _torchvision(name) for name in NAMES},
-    "seresnet50": Architecture(partial(_timm, "seresnet50")),
+    **{name: Architecture(partial(_timm, name)) for name in TIMM},
+    "mobilevit_xxs": Architecture(partial(_timm, "mobilevit_xxs"), 256),
     "unet": Architecture(UNet, 128),
     "detector": Architecture(Detector, 160, 4),
 }

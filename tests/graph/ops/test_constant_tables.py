@@ -39,6 +39,17 @@ def test_entries_of_each_of_several_tables(batch_dims: int) -> None:
     assert_keeps_values(sketch.model(sketch.dense(flat, 2 * WIDTH, 2)))
 
 
+@pytest.mark.parametrize("axis", [0, -1])
+def test_elements_of_a_long_table(axis: int) -> None:
+    """As transformers picks the types of tokens by their positions, of 512."""
+    sketch = Sketch(TOKENS, WIDTH)
+    table = sketch.normal(*((100, WIDTH) if axis == 0 else (TOKENS, 100)))
+    places = sketch.rng.integers(-100, 100, (TOKENS, WIDTH))
+    picked = sketch.node("GatherElements", table, sketch.const(places), axis=axis)
+    flat = sketch.node("Flatten", sketch.node("Add", "x", picked))
+    assert_keeps_values(sketch.model(sketch.dense(flat, TOKENS * WIDTH, 2)))
+
+
 def test_waves_of_positions() -> None:
     sketch = Sketch(TOKENS, WIDTH)
     angles = sketch.normal(TOKENS, WIDTH)

@@ -16,8 +16,7 @@ import mipin_ref as mr
 from tests.data.peak import peak_of
 from tests.networks import to_onnx
 from tests.networks.dead import ONE, THREE, Made
-from tests.oracles.spec import window
-from tests.oracles.spec import Add, ConvTranspose, Extremum, Gate, Gather, GlobalAveragePool, Resize, Slice
+from tests.oracles.spec import Add, ConvTranspose, Extremum, Gate, Gather, GlobalAveragePool, Resize, Slice, window
 
 SHAPE = (8, 32, 32)
 SAMPLES, MEMORY = 400, 64_000_000
