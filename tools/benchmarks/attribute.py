@@ -2,8 +2,8 @@
 
 All run in one process with one thread each. onnxruntime runs the file with its default optimisations, its softmax
 included; torch goes from the input to one logit and back to the input, without gradients of weights, with one signal
-or with two, as S and A are. The engine's time is that of `inv.attribute(x)` after a call that warms it up, the forward
-pass and all conversions included; its twin takes the way back in NumPy.
+or with two, as S and A are, where each layer has a twin of it here. The engine's time is that of `inv.attribute(x)`
+after a call that warms it up, the forward pass and all conversions included; its twin takes the way back in NumPy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import mipin_ref as mr
 from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
 from benchmarks.tables import markdown, seconds, times
 from benchmarks.timing import in_child, interleaved, threads
-from benchmarks.torch_twin import as_torch
+from benchmarks.torch_twin import as_torch, twinned
 from mipin_ref.backend import get_backend
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.errors import PrecisionWarning
@@ -60,8 +60,11 @@ def run(options: argparse.Namespace) -> None:
         f"{name}, class {options.target}, batch {options.batch}, one thread, medians of {options.repeats} "
         f"({options.clock} clock); {measurement['busy']:.2f} CPU seconds a second\n"
     )
+    torch_took = medians.get(BACKWARD)
+    if torch_took is None:
+        print("a layer has no torch twin here, so that torch is left out\n")
     rows = [
-        [name, seconds(spent), times(spent / medians[FORWARD]), times(medians[BACKWARD] / spent)]
+        [name, seconds(spent), times(spent / medians[FORWARD]), times(torch_took / spent) if torch_took else "–"]
         for name, spent in medians.items()
     ]
     print(markdown(["what", "time", f"this ÷ {FORWARD}", f"{BACKWARD} ÷ this"], rows))
@@ -101,9 +104,10 @@ def contestants(
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    module = as_torch(net)
+    module = as_torch(net) if twinned(net) else None
 
     def backward(signals: int) -> Any:
+        assert module is not None
         image = torch.from_numpy(x).requires_grad_(True)
         logit = module(image)[:, target].sum()
         return [torch.autograd.grad(logit, image, retain_graph=left > 0)[0] for left in reversed(range(signals))][-1]
@@ -111,11 +115,9 @@ def contestants(
     def ours(inverse: mr.Inverse) -> Callable[[], mr.Attribution]:
         return lambda: inverse.attribute(x)
 
-    runners: dict[str, Callable[[], Any]] = {
-        FORWARD: lambda: session.run(None, {name: x})[0],
-        BACKWARD: lambda: backward(1),
-        TWO: lambda: backward(2),
-    }
+    runners: dict[str, Callable[[], Any]] = {FORWARD: lambda: session.run(None, {name: x})[0]}
+    if module is not None:
+        runners |= {BACKWARD: lambda: backward(1), TWO: lambda: backward(2)}
     fitted = {dtype: fit(net, calibration, target, dtype) for dtype in dtypes}
     runners |= {f"attribute, {dtype}": ours(inverse) for dtype, inverse in fitted.items()}
     if "float32" in fitted:

@@ -63,6 +63,11 @@ class _Function(nn.Module):  # type: ignore[misc]
         return self._function(*given, **dict(self.named_buffers()))
 
 
+def twinned(net: Any) -> bool:
+    """Whether every layer has a twin."""
+    return all(layer.kind in TWINS for layer in net.layers)
+
+
 def _module(layer: Any) -> Any:
     made = TWINS[layer.kind](layer) if layer.kind in TWINS else None
     if made is None:

@@ -23,6 +23,7 @@ from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
 
 TOOLS = Path(__file__).parents[3] / "tools"
+MODELS = Path(__file__).parents[3] / "models_onnx"
 Table = list[list[str]]
 
 TINY = {
@@ -224,6 +225,15 @@ def test_attribute(capsys: pytest.CaptureFixture[str]) -> None:
     spent = [in_seconds(cell) for cell in column(table, "time")]
     agree(column(table, "this ÷ onnxruntime forward"), [s / spent[0] for s in spent])
     agree(column(table, "torch forward + backward ÷ this"), [spent[1] / s for s in spent])
+
+
+@pytest.mark.slow
+def test_attribute_of_a_layer_without_a_torch_twin(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--model", str(MODELS / "golden_attention" / "model.onnx"), "--target", "1")
+    printed, (table,) = run(capsys, "attribute", *asked)
+    assert "torch is left out" in printed
+    assert column(table, "what")[:2] == ["onnxruntime forward", "attribute, float32"]
+    assert set(column(table, "torch forward + backward ÷ this")) == {"–"}
 
 
 @pytest.mark.slow
