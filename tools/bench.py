@@ -26,6 +26,7 @@ COMMANDS = {
     "memory": "peak memory against the number of samples",
     "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
+    "recording": "what onnxruntime's optimisations of the forward pass change of masks, S and A",
     "explainer": "an exported explainer against the forward pass of its network, both in onnxruntime",
     "thousand": "all classes of a classifier at its last map in one explainer, and its page",
     "methods": "other attribution methods against torch's forward and backward",

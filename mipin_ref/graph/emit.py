@@ -11,6 +11,7 @@ import numpy.typing as npt
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.errors import UnsupportedModel
+from mipin_ref.graph.fired import Fired, emit_fired, fired_of
 from mipin_ref.graph.layer_list import LayerList, leading_to
 from mipin_ref.layers import HostArray, Layer
 
@@ -26,17 +27,25 @@ LARGE = 1 << 16
 
 
 def emit(
-    net: LayerList, wanted: Sequence[str], switches: Collection[str] = (), *, beside: dict[str, HostArray] | None = None
+    net: LayerList,
+    wanted: Sequence[str],
+    switches: Collection[str] = (),
+    fired: Collection[Fired] = (),
+    *,
+    beside: dict[str, HostArray] | None = None,
 ) -> ModelProto:
-    """A model whose outputs are the tensors `wanted` and, for each max-pool output in `switches`, its Indices.
+    """A model whose outputs are the tensors `wanted`, for each max-pool output in `switches` its Indices, and for each
+    tensor in `fired` which of its values fired, as booleans. None of `fired` is what the layers start from.
 
-    Nodes that no wanted tensor needs are left out. The output that holds the switches of tensor t is switches_of(t).
-    beside: takes the large weights by name, of which the model then has name and shape alone.
+    Nodes that no wanted tensor needs are left out. The output that holds the switches of tensor t is switches_of(t),
+    that of what fired fired_of. beside: takes the large weights by name, of which the model then has name and shape
+    alone.
     Raises UnsupportedModel where the weights are too large for one model that holds them.
     """
     # Switches are a layer's own, whoever made its value.
     known = {*net.starts} - {*switches}
-    layers = leading_to([layer for layer in net.layers if layer.output not in known], {*wanted, *switches})
+    flagged = {tensor for tensor, _ in fired}
+    layers = leading_to([layer for layer in net.layers if layer.output not in known], {*wanted, *switches, *flagged})
     size = sum(layer.parameters for layer in layers) * net.dtype.itemsize
     if size > MAX_BYTES and beside is None:
         raise UnsupportedModel(
@@ -49,6 +58,9 @@ def emit(
     outputs += [
         helper.make_tensor_value_info(switches_of(t), TensorProto.INT64, ("N", *net.shapes[t])) for t in switches
     ]
+    outputs += [
+        helper.make_tensor_value_info(fired_of(one), TensorProto.BOOL, ("N", *net.shapes[one[0]])) for one in fired
+    ]
     given = [helper.make_tensor_value_info(t, element, ("N", *net.shapes[t])) for t in starts]
     model = helper.make_model(
         helper.make_graph([], "canonical", given, outputs),
@@ -59,6 +71,7 @@ def emit(
     for number, layer in enumerate(layers):
         # Into the model itself: a graph given to make_model would hold all weights twice.
         layer.emit(_Writer(model.graph, layer, f"{prefix}{number}", net.dtype, layer.output in switches, beside))
+    emit_fired(model.graph, fired, np.zeros((), net.dtype), f"{prefix}:zero")
     return model
 
 

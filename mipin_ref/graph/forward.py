@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from threading import Lock
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from mipin_ref.beside import by_name, joined, others_of
 from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.emit import emit, switches_of
+from mipin_ref.graph.fired import Fired, fired_among, fired_of
 from mipin_ref.graph.front import Front
 from mipin_ref.graph.layer_list import LayerList, leading_to
 from mipin_ref.graph.remembered import remembered_of
@@ -29,17 +30,20 @@ from mipin_ref.threads import BLAS_THREADS
 SESSIONS = 2
 """How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
 
-_Key = tuple[tuple[str, ...], tuple[str, ...], int, bool]
+_Key = tuple[tuple[str, ...], tuple[str, ...], tuple[Fired, ...], int, bool]
 _kept: MutableMapping[LayerList, dict[_Key, _Open]] = WeakKeyDictionary()
 _keeping = Lock()
 
 
 @dataclass(frozen=True, eq=False)
 class Record(OneLine):
-    """values: tensor name -> [n, ...]; switches: max-pool output name -> flat winning index over n·C·map [n, ...]."""
+    """values: tensor name -> [n, ...]; switches: max-pool output name -> flat winning index over n·C·map [n, ...];
+    fired: which values of a tensor fired, of those asked for [n, ...].
+    """
 
     values: Mapping[str, HostArray]
     switches: Mapping[str, npt.NDArray[np.int64]]
+    fired: Mapping[Fired, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def record_bytes(net: LayerList, values: Collection[str], layers: Collection[Stateful]) -> int:
@@ -61,14 +65,21 @@ class _Open:
 
 
 def _session_of(
-    net: LayerList, wanted: Sequence[str], switches: Sequence[str], threads: int, *, keep: bool, quick: bool
+    net: LayerList,
+    wanted: Sequence[str],
+    switches: Sequence[str],
+    fired: Sequence[Fired],
+    threads: int,
+    *,
+    keep: bool,
+    quick: bool,
 ) -> _Open:
-    key = (tuple(wanted), tuple(switches), threads, quick)
+    key = (tuple(wanted), tuple(switches), tuple(fired), threads, quick)
     with _keeping:
         opened = _kept.get(net, {}).get(key)
     if opened is None:
         beside: dict[str, HostArray] = {}
-        model = emit(net, wanted, switches, beside=beside).SerializeToString()
+        model = emit(net, wanted, switches, fired, beside=beside).SerializeToString()
         opened = _Open(session(model, threads, beside, quick), beside)
     if keep:
         with _keeping:
@@ -80,9 +91,10 @@ def _session_of(
 class Recorder:
     """Runs batches forward and returns the wanted tensors, checked to be finite.
 
-    keep: the session stays open for the next recorder of the same tensors, while the network lives and has not had
-    SESSIONS others since: to emit and open a model takes longer than a small batch. quick: see `session`; what is
-    recorded so is rounded otherwise, and not remembered.
+    fired: tensors of which is told which values fired, where these themselves are not asked for. keep: the session
+    stays open for the next recorder of the same tensors, while the network lives and has not had SESSIONS others since:
+    to emit and open a model takes longer than a small batch. quick: see `session`; what is recorded so is rounded
+    otherwise, and remembered for the same request alone.
     """
 
     def __init__(
@@ -90,6 +102,7 @@ class Recorder:
         net: LayerList,
         wanted: Sequence[str],
         switches: Collection[str] = (),
+        fired: Collection[Fired] = (),
         *,
         threads: int | None = None,
         keep: bool = False,
@@ -99,10 +112,14 @@ class Recorder:
         self._wanted = list(dict.fromkeys(wanted))
         self._switches = list(dict.fromkeys(switches))
         starts = {*net.starts}
+        self._fired = list(dict.fromkeys(fired))
+        flagged = [one for one in self._fired if one[0] not in starts]
         self._fetched = [t for t in self._wanted if t not in starts] + [switches_of(t) for t in self._switches]
-        self._session, self._front, read = None, None, starts.intersection(self._wanted)
+        self._fetched += [fired_of(one) for one in flagged]
+        reached = {*self._wanted, *switches, *(tensor for tensor, _ in self._fired)}
+        self._session, self._front, read = None, None, starts.intersection(reached)
         threads = BLAS_THREADS.count if threads is None else threads
-        needed = leading_to([layer for layer in net.layers if layer.output not in starts], {*self._wanted, *switches})
+        needed = leading_to([layer for layer in net.layers if layer.output not in starts], reached)
         memory = None if quick or switches else remembered_of(net)
         besides = (frozenset[str]() if memory is None else memory.along) - {*self._wanted}
         along = [one.output for one in needed if one.output in besides]
@@ -110,7 +127,9 @@ class Recorder:
         self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
         self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
-            self._session = _session_of(net, [*self._wanted, *along], self._switches, threads, keep=keep, quick=quick)
+            self._session = _session_of(
+                net, [*self._wanted, *along], self._switches, flagged, threads, keep=keep, quick=quick
+            )
             read.update(value.name for value in self._session.runtime.get_inputs())
         self._started = [name for name in net.shapes if name in read]
         front = net.stem if net.file is None else net.file
@@ -143,18 +162,30 @@ class Recorder:
                 # A mask of attention may be -Inf where a token does not count, which leaves nothing but zeros behind.
                 value = started[name] if name in self._wanted else _unmasked(started[name])
                 check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
-        alone = sources is not None or self._front is not None or bool(self._switches) or self._quick
+        alone = sources is not None or self._front is not None or bool(self._switches)
         kept = None if alone else remembered_of(net)
         if kept is None:
             values = self._run({name: started[name] for name in self._started})
         else:
-            values = kept.tensors(self._fetched, x, lambda rows: self._run({net.input: x[rows]}))
+            # What is quick is rounded by what else is asked for: sums are put together otherwise.
+            called = [f"{self._fetched} {name}" if self._quick else name for name in self._made]
+            found = kept.tensors(
+                called[: len(self._fetched)],
+                x,
+                lambda rows: dict(zip(called, self._run({net.input: x[rows]}).values(), strict=True)),
+            )
+            values = dict(zip(self._fetched, found.values(), strict=True))
         values = {name: values[name] for name in self._fetched}
         switches = {t: values.pop(switches_of(t)) for t in self._switches}
+        given = {name: started[name] for name in self._started}
+        flags = {
+            one: fired_among(given[one[0]], one) if one[0] in given else values.pop(fired_of(one))
+            for one in self._fired
+        }
         for name, value in values.items():
             check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
-        values.update({name: started[name] for name in self._started if name in self._wanted})
-        return Record(values, switches)
+        values.update({name: value for name, value in given.items() if name in self._wanted})
+        return Record(values, switches, flags)
 
     def _run(self, started: Mapping[str, HostArray]) -> dict[str, HostArray]:
         if self._session is None:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from mipin_ref.graph.document import Document
+from mipin_ref.graph.fired import Fired, fired_of
 from mipin_ref.graph.forward import Record
 from mipin_ref.layers import HostArray, Shape, Switched, Switches
 
@@ -26,6 +27,7 @@ class Given:
         self._document, self._shapes, self._pools, self._signals = document, shapes, pools, signals
         self._values: dict[str, str] = {}
         self._switches: dict[tuple[str, Switches], str] = {}
+        self._fired: dict[Fired, str] = {}
 
     def value(self, tensor: str) -> str:
         """The name of a recorded value [n, ...]."""
@@ -44,6 +46,13 @@ class Given:
             document.input(name, dtype, ("N" if taps else "M", *self._pools[tensor].state_shape))
         return self._switches[key]
 
+    def fire(self, fired: Fired) -> str:
+        """The name of what is told of which values fired, as booleans [n, ...]."""
+        if fired not in self._fired:
+            self._fired[fired] = name = self._document.fresh(fired_of(fired))
+            self._document.input(name, np.dtype(np.bool_), ("N", *self._shapes[fired[0]]))
+        return self._fired[fired]
+
     def close(self) -> None:
         """Let go of the document, which a session has taken."""
         del self._document
@@ -58,9 +67,14 @@ class Given:
         """The tensors whose makers' switches must be recorded."""
         return list(dict.fromkeys(tensor for tensor, _ in self._switches))
 
+    @property
+    def fired(self) -> Sequence[Fired]:
+        """The tensors of which must be told which values fired."""
+        return list(self._fired)
+
     def told(self, record: Record, rows: slice = WHOLE) -> dict[str, HostArray]:
-        """The recorded switches of some samples, by the names of the inputs."""
-        told: dict[str, HostArray] = {}
+        """The recorded switches of some samples and what fired, by the names of the inputs."""
+        told: dict[str, HostArray] = {name: record.fired[one][rows] for one, name in self._fired.items()}
         for (tensor, form), name in self._switches.items():
             pool, places = self._pools[tensor], record.switches[tensor][rows]
             if rows.start:

@@ -22,10 +22,10 @@ def session(
     """An onnxruntime session that computes what is written, in bounded memory.
 
     threads: as many as BLAS has where None; weights: that the model only names, which must live as long as the session.
-    quick: take all of onnxruntime's optimisations: a third of the time on convolutional networks, for what is only
-    looked at. Else they are off: they change intermediates by 1e-6. The arena is off: it would keep its peak. So is
-    the log: whatever matters is raised. Raises UnsupportedModel where onnxruntime refuses the model: not every operator
-    exists in every type.
+    quick: take all of onnxruntime's optimisations: half the time on convolutional networks, for what is applied or only
+    looked at. Else they are off: they change intermediates by 1e-6, and by what else is asked for. The arena is off: it
+    would keep its peak. So is the log: whatever matters is raised. Raises UnsupportedModel where onnxruntime refuses
+    the model: not every operator exists in every type.
     """
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel

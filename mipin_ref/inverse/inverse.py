@@ -130,12 +130,19 @@ class Inverse(OneLine, InNotebook):
             raise InvalidData(f"tensor {name!r} is not between the logits and {self.plan.explained!r}")
         return tensor
 
+    @property
+    def _quick(self) -> bool:
+        """Whether onnxruntime takes both ways with all its optimisations: in float32 on the host. What is recorded then
+        is rounded otherwise than in a fit, and masks and switches of both signals are those of this recording.
+        """
+        return self.backend.rides and self.net.dtype == np.float32
+
     def _way(self, tensors: Sequence[str], *, ride: bool) -> Way:
         """ride: whether onnxruntime takes the way back where it can."""
         (net, target), plan, backend = facing(self.net, self.target), self.plan, self.backend
         path, _ = plan.path(tensors)
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
-        if ride and backend.rides and net.dtype == np.float32:
+        if ride and self._quick:
 
             def make() -> Ride | None:
                 return ridden(backend, plan, path, needed, tensors, net.shapes[plan.logits], target)
@@ -152,8 +159,9 @@ class Inverse(OneLine, InNotebook):
         check_size("x", len(data) * max(prod(net.shapes[tensor]) for tensor in tensors))
         way = self._way(tensors, ride=ride)
         fetched = list(dict.fromkeys([*way.values, *tensors, plan.logits]))
-        recorder = Recorder(net, fetched, way.switches, keep=True)
-        each = sample_bytes(path, [net.shapes[t] for t in fetched], backend.itemsize, signals=2) * in_hand(backend)
+        recorder = Recorder(net, fetched, way.switches, way.fired, keep=True, quick=self._quick)
+        held = [*fetched, *(tensor for tensor, _ in way.fired)]
+        each = sample_bytes(path, [net.shapes[t] for t in held], backend.itemsize, signals=2) * in_hand(backend)
         each += 0 if net.stem is None else net.stem.room
         if size is None:
             size = max(1, min(256, BATCH_BYTES // each))

@@ -118,10 +118,10 @@ class ConvGram:
             least = LEAST_SAMPLES
             maps = sum(part.outputs * prod(part.locations) for part in problem.parts) // problem.groups
             each = backend.itemsize * (maps + problem.width * prod(problem.size))
-        if form == "stacked":
-            each = plane * problem.size[0]
-        self._chunk = max(least, chunk // each)
         self._groups = [self._new() for _ in range(1 if form == "stacked" else problem.groups)]
+        if isinstance(self._groups[0], StackedGram):
+            each = backend.itemsize * self._groups[0].sample_elements
+        self._chunk = max(least, chunk // each)
 
     def _new(self) -> Im2colGram | CorrelationGram | StackedGram:
         p, backend, windows = self._problem, self._backend, [part.window for part in self._problem.parts]

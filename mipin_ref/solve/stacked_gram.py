@@ -42,6 +42,7 @@ class StackedGram:
         self._backend, self._windows, self._size = backend, windows, size
         self._kept = None if kept is None else backend.put(np.asarray(kept, np.int64))
         self._groups, self._parts, self._intercept = groups, 1 + own, intercept
+        self._signal = prod(locations[0])
         wide = backend.xp.float64
         self._zz = backend.zeros((groups, features, features), wide)
         self._zy = backend.zeros((groups, features, self._parts * inputs // groups), wide)
@@ -51,6 +52,14 @@ class StackedGram:
         alone = inputs == groups and len(windows) == 1 and features == windows[0].taps and len(size) == 2
         if alone and kept is None and not intercept and size[1] * locations[0][1] * features <= WIDEST:
             self._lines = DepthwiseSums(backend, windows[0], locations[0], size, groups, self._parts)
+
+    @property
+    def sample_elements(self) -> int:
+        """What is held of a sample while it is added: its rows, or the maps that lines are cut from."""
+        size, features, values = prod(self._size), int(self._zz.shape[1]), int(self._zy.shape[2])
+        if self._lines is not None:
+            return self._groups * (self._signal + self._parts * size)
+        return self._groups * max(features, values) * size
 
     @property
     def rows(self) -> int:

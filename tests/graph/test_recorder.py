@@ -88,6 +88,33 @@ def test_record_holds_what_was_asked_for(net: mr.Network) -> None:
     assert record.switches == {}
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_fired_is_told_without_the_values(net: mr.Network, quick: bool) -> None:
+    x = images(4)
+    x[:, :, 0] = 0
+    asked = [("x", False), ("x", True), ("fired", False), ("mixed", True), ("pooled", False)]
+    told = Recorder(net, [net.logits], (), asked, quick=quick)(x)
+    values = Recorder(net, ["x", "fired", "mixed", "pooled"])(x).values
+    assert set(told.values) == {net.logits}
+    for tensor, positive in asked:
+        expected = values[tensor] > 0 if positive else values[tensor] != 0
+        found = told.fired[tensor, positive]
+        assert found.dtype == np.bool_
+        assert 0 < np.mean(expected) < 1
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_only_what_fired_needs_no_value() -> None:
+    """The session then starts from what is flagged, and the input itself needs none."""
+    sketch = Sketch(2, 6, 6)
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Flatten", "x", out="flat"), 72, 3)))
+    x = np.maximum(images(3), 0)
+    np.testing.assert_array_equal(Recorder(net, [], (), [("x", False)])(x).fired["x", False], x != 0)
+    np.testing.assert_array_equal(
+        Recorder(net, [], (), [("flat", False)])(x).fired["flat", False], x.reshape(3, -1) != 0
+    )
+
+
 def test_input_alone_needs_no_session(net: mr.Network) -> None:
     x = images(2)
     np.testing.assert_array_equal(Recorder(net, ["x"])(x).values["x"], x)

@@ -56,7 +56,22 @@ def test_other_networks_and_other_arithmetic_are_not_taken_for_this_one(net: mr.
         logits(net, images())
         np.testing.assert_array_equal(logits(other, images()), expected)
         Recorder(net, [net.logits], quick=True)(images())
-        assert memory.runs == 6
+        assert memory.runs == 12
+
+
+def test_what_is_rounded_otherwise_is_remembered_for_the_same_request(net: mr.Network) -> None:
+    """Sums may be put together in another way where something between them is asked for."""
+    x, asked = images(), (["fired", net.logits], (), [("mixed", True)])
+    fresh = Recorder(net, *asked, quick=True)(x)
+    memory = Remembered(ROOM)
+    with remembering(net, memory):
+        for _ in range(2):
+            found = Recorder(net, *asked, quick=True)(x[::-1])
+            np.testing.assert_array_equal(found.values["fired"], fresh.values["fired"][::-1])
+            np.testing.assert_array_equal(found.fired["mixed", True], fresh.fired["mixed", True][::-1])
+            assert memory.runs == 6
+        Recorder(net, [net.logits], quick=True)(x)
+        assert memory.runs == 12
 
 
 def test_what_is_handed_out_may_be_written_to(net: mr.Network) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -47,6 +49,27 @@ def test_values_and_switches_are_those_of_one_run(
         np.testing.assert_allclose(record.values[name], expected[name], rtol=1e-5, atol=1e-6)
     for name in pools:
         np.testing.assert_array_equal(record.switches[name], expected[switches_of(name)])
+
+
+@pytest.mark.parametrize("name", ["clutter_resnet", "clutter_vgg"])
+def test_optimised_runs_of_any_size_tell_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, on any number of threads: which values fired must not hang on what else is explained along."""
+    folder = Path("models_onnx") / name
+    net = mr.load(folder / "model.onnx")
+    with np.load(folder / "calibration.npz") as data:
+        x = data["x"][:5].astype(np.float32) / 255
+    wanted = [layer.output for layer in net.layers]
+    expected = Recorder(net, wanted, quick=True, threads=1)(x)
+    plain = Recorder(net, wanted, threads=1)(x)
+    for size, threads in (1, 1), (3, 1), (2, 2), (5, 2):
+        monkeypatch.setattr("mipin_ref.graph.forward.samples_a_run", lambda layers, itemsize, size=size: size)
+        found = Recorder(net, wanted, quick=True, threads=threads)(x)
+        for tensor in wanted:
+            np.testing.assert_array_equal(found.values[tensor], expected.values[tensor])
+    for tensor in wanted:
+        # 16 eps of float32 a tensor, as sums of hundreds of products are put together in another order.
+        error = np.abs(expected.values[tensor] - plain.values[tensor]).max()
+        assert error <= 2e-6 * np.abs(plain.values[tensor]).max()
 
 
 def test_a_run_is_as_large_as_the_caches_are(net: mr.Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,17 @@ def test_batches_of_any_size(batch_size: int | None) -> None:
     assert error(found.attribution, expected.attribution) <= APART
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("name", ["golden_pool_overlap", "golden_cnn", "golden_gates"])
+def test_a_few_samples_a_run(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switches are places counted over the samples of a run, and over both signals of these."""
+    monkeypatch.setattr("mipin_ref.inverse.descent.ride.samples_a_run", lambda layers, itemsize: size)
+    inverse, x = fitted(name)
+    assert len(x) > size
+    far = [one for one in both(narrow(inverse), x) if one[1] > APART]
+    assert not far
+
+
 def test_a_large_batch_lets_go_of_its_workspace_and_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     inverse, x = fitted("golden_cnn")
     own, x = narrow(inverse), x.astype(np.float32)

@@ -289,6 +289,32 @@ def test_rows_larger_than_a_chunk_are_written_slab_by_slab(name: str, monkeypatc
     assert relative_error(slabs.kernels[0], whole.kernels[0]) < 1e-12
 
 
+@pytest.mark.parametrize(("size", "counts"), [((6, 5), [4, 3]), ((6,), [1] * 7)])
+def test_lines_of_a_depthwise_convolution_are_taken_of_as_many_samples_as_fit(
+    size: tuple[int, ...], counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are not written out, so that a sample is two maps: its signal and values; in one dimension they are."""
+    rank = len(size)
+    same = Window((3,) * rank, (1,) * rank, (1,) * rank, (1,) * rank, (1,) * rank)
+    parts: Parts = [(same, 4, 4)]
+    problem = problem_of(parts, size, 4, 0, 7, False)
+    signals, y = random_sample(parts, size, 4, 0, 7, 0)
+    monkeypatch.setattr(conv_gram, "CHUNK_BYTES", 4 * 2 * 8 * 4 * prod(size) if rank == 2 else 8 * 3 * 4 * prod(size))
+    whole, sums = solved("numpy", "im2col", problem, signals, y, 0.1), ConvGram(backend("numpy"), problem, "stacked")
+    taken: list[int] = []
+    (stacked,) = sums._groups
+    update = stacked.update
+
+    def counted(signals: Any, y: Any) -> None:
+        taken.append(len(y))
+        update(signals, y)
+
+    monkeypatch.setattr(stacked, "update", counted)
+    sums.update(signals, y)
+    assert taken == counts
+    assert relative_error(sums.solve(0.1).kernels[0], whole.kernels[0]) < 1e-12
+
+
 @on_every_backend
 def test_sums_of_other_problems_are_not_merged(name: str) -> None:
     parts: Parts = [(SAME, 4, 1)]

@@ -126,7 +126,7 @@ def contestants(
             samples_like(twin.calibration, x), at, None, ride=False
         )
         way = twin._way(at, ride=True)
-        recorder = Recorder(net, [*way.values, *at, twin.plan.logits], way.switches, keep=True)
+        recorder = Recorder(net, [*way.values, *at, twin.plan.logits], way.switches, way.fired, keep=True, quick=True)
         runners[RECORDED] = lambda: recorder(x)
         # Another owner of the same weights has no session yet.
         runners[OPENED] = lambda: replace(twin)._way(at, ride=True)

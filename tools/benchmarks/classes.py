@@ -11,7 +11,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import mipin_ref as mr
 from benchmarks.data import Floats, model_path
 from benchmarks.tables import markdown
-from paper.photographs import calibration, photographs, prepared
+from paper.photographs import Photograph, calibration, mosaics, photographs, prepared
 
 NETWORK = "clutter_vgg"
 
@@ -33,12 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=24, help="to fit on (default: 24)")
     parser.add_argument("--classes", type=int, help="how many, the first of the network (default: all)")
     parser.add_argument("--compared", type=int, nargs="+", default=[0, 1], help="classes fitted alone too")
+    parser.add_argument(
+        "--mosaics", type=int, default=0, help="2×2 mosaics of photographs for each class of one (default: 0)"
+    )
     parser.add_argument("--memory", default="4GB")
     parser.add_argument("--dtype", default="float32")
 
 
 def run(options: argparse.Namespace) -> None:
-    net, x, new = _data(options)
+    net, x, new, images = _data(options)
     classes = net.classes if options.classes is None else options.classes
     asked = sorted({*range(classes), *options.compared})
     given: dict[str, Any] = {"at": options.at, "memory": options.memory, "dtype": options.dtype}
@@ -62,6 +65,10 @@ def run(options: argparse.Namespace) -> None:
     told = [[str(t), f"{found:.4f}", f"{own[t].processor:.2f} s"] for t, found in maps.items()]
     print(markdown(["class", "median correlation of maps", "processor, asked for"], told))
     print(f"\nmedian of {len(maps)} classes: {np.median(list(maps.values())):.4f}; load {os.getloadavg()[0]:.1f}")
+    if options.mosaics and images:
+        fits = ({t: one.value for t, one in alone.items()}, {t: one.value for t, one in own.items()})
+        pointed = [pointing(inverses, images, options.mosaics) for inverses in fits]
+        print(f"grid pointing game, alone and shared: {pointed[0]:.4f}, {pointed[1]:.4f}")
 
 
 class Clocked:
@@ -84,21 +91,35 @@ def correlation(alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
     return float(np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)]))
 
 
+def pointing(inverses: Mapping[int, mr.Inverse], images: Sequence[Photograph], count: int) -> float:
+    """The grid pointing game of `count` mosaics for each class that a photograph is of."""
+    targets = sorted(inverses.keys() & {one.label for one in images})
+    side = inverses[targets[0]].net.input_shape[-1]
+    x, labels = mosaics(images, count * len(targets), 0, side, targets=targets)
+    scores: list[float] = []
+    for number, target in enumerate(targets):
+        rows = slice(number, None, len(targets))
+        cells = np.argmax(labels[rows] == target, axis=1)
+        maps = mr.saliency(inverses[target].attribute(x[rows]))
+        scores.extend(mr.metrics.grid_pointing_game(maps, cells).scores)
+    return float(np.mean(scores))
+
+
 def _size(inverse: Any, path: Path) -> int:
     inverse.save(path)
     return path.stat().st_size
 
 
-def _data(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats]:
-    """The network, samples to fit on, and others."""
+def _data(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats, list[Photograph]]:
+    """The network, samples to fit on, others, and the photographs that these are, if they are any."""
     if options.model is None:
         net = mr.load(model_path(NETWORK))
         with np.load(model_path(NETWORK).with_name("calibration.npz")) as data:
             x, new = (data[name].astype(np.float32) / 255 for name in ("x", "x_test"))
-        return net, x[: options.samples], new[:20]
+        return net, x[: options.samples], new[:20], []
     if options.photographs is None:
         raise SystemExit("--model needs --photographs")
     net, images = mr.load(options.model), photographs(options.photographs)
     side = net.input_shape[-1]
     x, _ = calibration(images, options.samples, 0, side)
-    return net, x, np.stack([prepared(one.pixels, side) for one in images])
+    return net, x, np.stack([prepared(one.pixels, side) for one in images]), images

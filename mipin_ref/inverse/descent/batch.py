@@ -45,10 +45,13 @@ class Batch(OneLine):
 
 @dataclass(frozen=True, eq=False)
 class Recorded(OneLine):
-    """A batch as recorded, on the host: values by tensor [n, *shape], states of layers, as winning taps, by output."""
+    """A batch as recorded, on the host: values by tensor [n, *shape], states of layers, as winning taps, by output;
+    runs: what a session is given of it, run by run, by the names of its inputs.
+    """
 
     values: Mapping[str, HostArray]
     taps: Mapping[str, HostArray]
+    runs: Sequence[Mapping[str, HostArray]] = ()
 
 
 def asked(layers: Iterable[Stateful]) -> tuple[list[str], list[str]]:

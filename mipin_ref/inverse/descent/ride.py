@@ -9,9 +9,11 @@ import numpy as np
 from mipin_ref.backend import Backend
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.document import Document
+from mipin_ref.graph.fired import Fired
 from mipin_ref.graph.forward import Record
 from mipin_ref.graph.given import Given
 from mipin_ref.graph.optimised import Optimised
+from mipin_ref.graph.runs import samples_a_run
 from mipin_ref.inverse.descent.batch import Recorded
 from mipin_ref.inverse.descent.descend import seed
 from mipin_ref.inverse.descent.weights import Weights
@@ -38,6 +40,9 @@ class Ride:
         logits: Shape,
         target: int,
     ) -> None:
+        # More at a time leave the processor's caches, as forward; a sample is two rows of every tensor here.
+        layers = [layer for step in steps for layer in step.layers]
+        self._samples = samples_a_run(layers, 2 * backend.itemsize) * max(1, BLAS_THREADS.count)
         beside: dict[str, HostArray] = {}
         document = Document(np.dtype(np.float32), [SEED], beside=beside)
         self._backend, self._plan, self._target = backend, plan, target
@@ -45,17 +50,24 @@ class Ride:
         for step in steps:
             for layer in step.layers:
                 shapes |= dict(zip(layer.inputs, layer.in_shapes, strict=True)) | {layer.output: layer.out_shape}
-        pools = switched(layer for step in steps for layer in step.layers)
+        pools = switched(layers)
         self._given = given = Given(document, shapes, pools, 2)
         document.input(SEED, document.dtype, ("M", *((1,) if plan.column else logits)))
         written = Written(
-            document, [plan], [weights], given.value, lambda role, arrays: document.weight(role, arrays[0]), given.won
+            document,
+            [plan],
+            [weights],
+            given.value,
+            lambda role, arrays: document.weight(role, arrays[0]),
+            given.won,
+            given.fire,
         )
         signals = written.down(steps, SEED, plan.logits)
-        self._outputs = {}
+        self._outputs = {tensor: shapes[tensor] for tensor in tensors}
+        self._names = {}
         for tensor in tensors:
-            self._outputs[tensor] = document.append("Identity", [signals[tensor]], document.fresh(f"out/{tensor}"))
-            document.output(self._outputs[tensor], ("M", *shapes[tensor]))
+            self._names[tensor] = document.append("Identity", [signals[tensor]], document.fresh(f"out/{tensor}"))
+            document.output(self._names[tensor], ("M", *shapes[tensor]))
         self._session = Optimised(document, beside, BLAS_THREADS.count)
         self._workspace = 0
         given.close()
@@ -73,17 +85,33 @@ class Ride:
     def switches(self) -> Sequence[str]:
         return self._given.switches
 
+    @property
+    def fired(self) -> Sequence[Fired]:
+        return self._given.fired
+
     def prepared(self, record: Record) -> Recorded:
-        """The values, and switches by the names of the session's inputs."""
-        return Recorded(record.values, self._given.told(record))
+        given, size = self._given, self._samples
+        cuts = (slice(start, start + size) for start in range(0, len(record.values[self._plan.logits]), size))
+        runs = [given.told(record, rows) | given.fed(record.values, rows) for rows in cuts]
+        return Recorded(record.values, {}, runs)
 
     def __call__(self, batch: Recorded, *, last: bool) -> Mapping[str, HostArray]:
         y = seed(self._backend, self._plan, batch.values[self._plan.logits], self._target)
-        feed = {SEED: np.concatenate([y, y])} | dict(batch.taps) | self._given.fed(batch.values)
-        # About twice what it is given, which is there again in both signals.
-        self._workspace = 0 if last else max(self._workspace, 2 * sum(array.nbytes for array in feed.values()))
-        made = self._session(list(self._outputs.values()), feed, last=last)
-        return dict(zip(self._outputs, made, strict=True))
+        both = {name: np.empty((2, len(y), *shape), y.dtype) for name, shape in self._outputs.items()}
+        for number, given in enumerate(batch.runs):
+            rows = slice(number * self._samples, (number + 1) * self._samples)
+            done = last and number == len(batch.runs) - 1
+            for name, made in self._run(y[rows], given, last=done).items():
+                both[name][:, rows] = made.reshape(2, -1, *made.shape[1:])
+        return {name: signals.reshape(-1, *signals.shape[2:]) for name, signals in both.items()}
+
+    def _run(self, y: HostArray, given: Mapping[str, HostArray], *, last: bool) -> Mapping[str, HostArray]:
+        feed = {SEED: np.concatenate([y, y])} | dict(given)
+        # A value that is there again in both signals takes eight times a flag's byte.
+        size = sum(array.nbytes * (8 if array.dtype == np.bool_ else 2) for array in feed.values())
+        self._workspace = 0 if last else max(self._workspace, size)
+        made = self._session(list(self._names.values()), feed, last=last)
+        return dict(zip(self._names, made, strict=True))
 
 
 def ridden(

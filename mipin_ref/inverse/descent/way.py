@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from mipin_ref.backend import Backend
+from mipin_ref.graph.fired import Fired
 from mipin_ref.graph.forward import Record
 from mipin_ref.inverse.descent.batch import Recorded, asked, needs, recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
@@ -17,13 +18,16 @@ from mipin_ref.layers import HostArray
 class Way(Protocol):
     """Takes source signals and attributions from the logits down some steps.
 
-    values, switches: the tensors whose values, and whose makers' switches, must be recorded for it.
+    values, switches, fired: the tensors whose values, and whose makers' switches, must be recorded for it, and of which
+    it must be told what fired.
     """
 
     @property
     def values(self) -> Sequence[str]: ...
     @property
     def switches(self) -> Sequence[str]: ...
+    @property
+    def fired(self) -> Sequence[Fired]: ...
 
     def prepared(self, record: Record) -> Recorded:
         """What it needs of a record, which another thread may make while it takes the batch before."""
@@ -53,6 +57,7 @@ class InNamespace:
         masks, self._stateful = needs(steps)
         read, self.switches = asked(self._stateful.values())
         self.values = [*masks, *read]
+        self.fired: Sequence[Fired] = ()
 
     def prepared(self, record: Record) -> Recorded:
         return recorded(record, self._stateful)

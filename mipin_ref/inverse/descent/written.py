@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from mipin_ref.graph.document import BOOL, Back, Document
+from mipin_ref.graph.fired import Fired
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.plan import Branch, Plan, Step
 from mipin_ref.layers import HostArray, Layer, Shape, Shared, Stateful, Switches, as_kind
@@ -21,7 +22,8 @@ class Written:
 
     document: that is written to; plans, weights: of each target, fitted tensor -> its inverse; value: the name of a
     recorded value, of its tensor; choose: see `Choose`; won: the name of recorded switches, of the tensor that a
-    pool makes; None in a file for others, where recorded values tell them.
+    pool makes; fire: the name of what is told of which values fired; None of both in a file for others, where recorded
+    values tell them.
     """
 
     def __init__(
@@ -32,9 +34,10 @@ class Written:
         value: Callable[[str], str],
         choose: Choose,
         won: Callable[[str, Switches], str] | None = None,
+        fire: Callable[[Fired], str] | None = None,
     ) -> None:
         self._document, self._plans, self._weights = document, plans, weights
-        self._value, self._choose, self._won = value, choose, won
+        self._value, self._choose, self._won, self._fire = value, choose, won, fire
         self._masks: dict[tuple[str, bool], str] = {}
         self._states: dict[tuple[str, int], str] = {}
 
@@ -110,14 +113,16 @@ class Written:
         """Ones [n, *shape] where the tensor fired (Eq. 9)."""
         document, key = self._document, (step.tensor, step.positive)
         if key not in self._masks:
-            value, name = self._value(step.tensor), f"mask/{step.tensor}"
-            if step.positive:
-                zero = document.weight("zero", 0.0)
-                fired = document.append("Greater", [value, zero], document.fresh(f"{name}/fired"))
-            else:
-                fired = document.append("Cast", [value], document.fresh(f"{name}/fired"), to=BOOL)
+            name = f"mask/{step.tensor}"
+            fired = self._compared(step, name) if self._fire is None else self._fire(key)
             self._masks[key] = document.append("Cast", [fired], document.fresh(name), to=document.element)
         return self._masks[key]
+
+    def _compared(self, step: Step, name: str) -> str:
+        document, value = self._document, self._value(step.tensor)
+        if step.positive:
+            return document.append("Greater", [value, document.weight("zero", 0.0)], document.fresh(f"{name}/fired"))
+        return document.append("Cast", [value], document.fresh(f"{name}/fired"), to=BOOL)
 
 
 def _each(form: Callable[[HostArray], HostArray], arrays: Sequence[HostArray]) -> list[HostArray]:
