@@ -218,6 +218,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
     if spelled(node, draft):
         return
+    if node.outputs[0] in draft.unwritten:
+        raise Refused(draft.unwritten[node.outputs[0]])
     handler = HANDLERS.get(node.qualified)
     if node.domain == FOREIGN and draft.fusions != 1:
         raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")

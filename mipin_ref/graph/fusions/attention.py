@@ -36,7 +36,9 @@ def attention(writer: Writer) -> None:
     bias = writer.weight(writer.input(2)) if writer.input(2) else None
     made = []
     for place, (role, part) in enumerate(zip(ROLES, np.split(weight, cuts, axis=1), strict=True)):
-        product = writer.node("MatMul", writer.input(0), writer.constant(f"{role} weight", part), role=f"{role} product")
+        product = writer.node(
+            "MatMul", writer.input(0), writer.constant(f"{role} weight", part), role=f"{role} product"
+        )
         if bias is not None:
             product = writer.node(
                 "Add", product, writer.constant(f"{role} bias", np.split(bias, cuts)[place]), role=f"{role} sum"

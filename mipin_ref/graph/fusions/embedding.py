@@ -15,12 +15,11 @@ def embed_layer_normalization(writer: Writer) -> None:
     ids, segments, words, places, types, scale, shift, mask, told = (writer.input(i) for i in range(9))
     if not told:
         told = writer.places(writer.length(ids, 1, "length"), "places")
-    parts = [
-        writer.node("Gather", words, ids, role="words", axis=0),
-        writer.node("Gather", places, told, role="positions", axis=0),
-    ]
+    parts = [writer.node("Gather", words, ids, role="words", axis=0)]
     if segments:
         parts.append(writer.node("Gather", types, segments, role="types", axis=0))
+    # The order in which BERT adds them: the last one is what shifts the tensor that is fitted.
+    parts.append(writer.node("Gather", places, told, role="positions", axis=0))
     whole = parts[0]
     for number, part in enumerate(parts[1:], 2):
         last = number == len(parts)

@@ -41,7 +41,12 @@ def spelled_out(proto: ModelProto) -> SpelledOut:
     nodes: list[NodeProto] = []
     known = _Ranks(proto, nodes)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    around = Surroundings(standard_opset(proto), weights, known, {*weights, *(name for node in graph.node for name in node.output), *_named(graph.input)})
+    around = Surroundings(
+        standard_opset(proto),
+        weights,
+        known,
+        {*weights, *(name for node in graph.node for name in node.output), *_named(graph.input)},
+    )
     reasons: dict[str, str] = {}
     for node in graph.node:
         if not _is_fused(node):
@@ -79,10 +84,13 @@ class _Ranks:
 
     def __init__(self, proto: ModelProto, nodes: list[NodeProto]) -> None:
         self._proto, self._nodes = proto, nodes
+        self._held = {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
         self._known: dict[str, int] = {}
         self.constants: list[TensorProto] = []
 
     def __call__(self, name: str) -> int | None:
+        if name in self._held:
+            return self._held[name]
         if name not in self._known:
             self._known = ranks(self._proto, self._nodes, self.constants)
         # The shape of what onnxruntime's own operators make is not inferred; a permutation tells the rank all the same.

@@ -100,7 +100,9 @@ class Writer:
         """Raises Unwritten where an attribute is none of these."""
         unknown = sorted(self.attributes.keys() - {*names})
         if unknown:
-            raise Unwritten(f"attribute {unknown[0]!r} is not known of this fusion: save the file without optimisations")
+            raise Unwritten(
+                f"attribute {unknown[0]!r} is not known of this fusion: save the file without optimisations"
+            )
 
     def _free(self, role: str) -> str:
         name = f"{self.proto.output[0]}:{role}"

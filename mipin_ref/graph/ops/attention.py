@@ -40,17 +40,6 @@ def attention(node: Node, draft: Draft) -> None:
         _joined(node, draft, mixed, node.outputs[0])
 
 
-@handles(
-    "com.microsoft.Attention",
-    "com.microsoft.MultiHeadAttention",
-    "com.microsoft.EmbedLayerNormalization",
-    folded=True,
-)
-def not_written_out(node: Node, draft: Draft) -> None:
-    """What stands as it was when fusions were written out as standard nodes (see the room fusions)."""
-    raise Refused(draft.unwritten.get(node.outputs[0], "it is a fusion of several operators"))
-
-
 def _of_tensors(draft: Draft, names: Sequence[str]) -> None:
     for name in names:
         if name not in draft.signals:
