@@ -10,7 +10,7 @@ INT32 = 6
 
 
 def embed_layer_normalization(writer: Writer) -> None:
-    """Words by ids [N, T], their places, and types where there are; the mask [N, T] becomes how many tokens are read."""
+    """Words by ids [N, T], their places, and types where there are; of the mask [N, T] how many tokens are read."""
     writer.known("epsilon", "mask_index_type")
     ids, segments, words, places, types, scale, shift, mask, told = (writer.input(i) for i in range(9))
     if not told:

@@ -1,4 +1,4 @@
-"""Attention as onnxruntime fuses it beside the same in standard nodes, whose masks NumPy makes and which are an input."""
+"""Attention as onnxruntime fuses it beside the same in standard nodes, whose masks NumPy makes."""
 
 from __future__ import annotations
 

@@ -15,11 +15,9 @@ WORDS, TOKENS, WIDTH, HEADS = 20, 6, 16, 2
 
 
 def block() -> Any:
-    q, k, v, o = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-    wide, back = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
-    return nn.ModuleDict(
-        dict(q=q, k=k, v=v, o=o, wide=wide, back=back, one=nn.LayerNorm(WIDTH), two=nn.LayerNorm(WIDTH))
-    )
+    made: dict[str, Any] = {name: nn.Linear(WIDTH, WIDTH) for name in "qkvo"}
+    made |= {"wide": nn.Linear(WIDTH, 2 * WIDTH), "back": nn.Linear(2 * WIDTH, WIDTH)}
+    return nn.ModuleDict(made | {"one": nn.LayerNorm(WIDTH), "two": nn.LayerNorm(WIDTH)})
 
 
 def attended(layer: Any, x: Any, added: Any) -> Any:
