@@ -41,12 +41,17 @@ def ranks(proto: ModelProto, nodes: Sequence[NodeProto], constants: Sequence[Ten
     """
     graph = helper.make_graph(nodes, "part", proto.graph.input, [], [*proto.graph.initializer, *constants])
     part = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+    return {name: len(shape) for name, shape in lengths(part).items()}
+
+
+def lengths(proto: ModelProto) -> dict[str, tuple[int | None, ...]]:
+    """The shapes of the inputs and of what nodes make, as far as onnx infers them; None for an axis that is open."""
     try:
-        whole = shape_inference.infer_shapes(_light(part)).graph
+        whole = shape_inference.infer_shapes(_light(proto)).graph
     except Exception:
         return {}
     values = [one for one in (*whole.value_info, *whole.input) if one.type.tensor_type.HasField("shape")]
-    return {one.name: len(one.type.tensor_type.shape.dim) for one in values}
+    return {one.name: tuple(int(d.dim_value) or None for d in one.type.tensor_type.shape.dim) for one in values}
 
 
 def _light(proto: ModelProto) -> ModelProto:

@@ -31,6 +31,7 @@ from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
+from mipin_ref.graph.unrolled import rolled_up
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 from mipin_ref.text import first_line
@@ -119,9 +120,10 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
+        written = replace(written, proto=rolled_up(written.proto))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
-        # What is written out is compared with the file as it is.
+        # What is written in another way is compared with the file as it is.
         needed = drawn if written.proto is needed else needed
         del written, drawn
     except UnsupportedModel as error:
