@@ -134,7 +134,7 @@ def _result_size(node: Node, known: list[HostArray]) -> int:
         return int(rows * prod(known[1].shape[:-2]) * prod(columns))
     if node.op == "Gemm" and len(known) > 1:
         rows = int(known[0].size) // max(int(known[0].shape[-1]), 1)
-        return rows * (int(known[1].size) // max(min(known[1].shape), 1))
+        return int(rows * (int(known[1].size) // max(min(known[1].shape), 1)))
     if len(known) > 1 and node.op in BROADCASTING:
         return prod(np.broadcast_shapes(*(v.shape for v in known)))
     return sum(int(v.size) for v in known)

@@ -125,7 +125,7 @@ def test_cells_of_keras_are_the_operator(kind: str, how: str) -> None:
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_other_weights_at_one_step_are_gates(kind: str) -> None:
-    """Of four steps two follow each other with the same weights; what is none of one cell goes by the rules of gates."""
+    """Of four steps two follow each other with the same weights; what is of no cell goes by the rules of gates."""
     net = mr.load(unrolled(kind, other=2))
     assert [layer.kind for layer in net.layers].count(kind) == 1
     assert "Gate" in {layer.kind for layer in net.layers}

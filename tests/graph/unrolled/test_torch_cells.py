@@ -16,7 +16,7 @@ from tests.inverse.test_recurrent import assert_agrees
 
 STEPS, FEATURES, COUNT = 4, 5, 14
 TOLERANCE = 1e-8
-"""Of the largest value. Both are the same layers of the same weights, fitted in double precision on one forward pass."""
+"""Of the largest value. Both are the same layers of the same weights, fitted in double precision."""
 
 
 class Cells(nn.Module):  # type: ignore[misc]
