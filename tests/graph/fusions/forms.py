@@ -50,10 +50,9 @@ def sketch_of(seed: int = 0, **options: Any) -> tuple[Sketch, str]:
 
 
 def ended(sketch: Sketch, mixed: str, width: int, *, check: bool) -> ModelProto:
-    head = sketch.const(weights(width, 3, seed=70))
-    return sketch.model(
-        sketch.node("MatMul", sketch.node("ReduceMean", mixed, axes=[1], keepdims=0), head), check=check
-    )
+    """A Dense of a Relu of all tokens side by side."""
+    head = sketch.const(weights(TOKENS * width, 3, seed=70))
+    return sketch.model(sketch.node("MatMul", sketch.node("Relu", sketch.node("Flatten", mixed)), head), check=check)
 
 
 def beside(sketch: Sketch, name: str, kind: int, shape: tuple[int | str, ...]) -> str:
