@@ -23,6 +23,7 @@ from mipin_ref.graph.remembered import remembered_of
 from mipin_ref.graph.runs import run_together, samples_a_run
 from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.graph.runtime import session as session
+from mipin_ref.graph.shut import finite_mask
 from mipin_ref.layers import HostArray, Shape, Stateful
 from mipin_ref.threads import BLAS_THREADS
 
@@ -140,6 +141,8 @@ class Recorder:
             started |= {name: value.reshape(len(x), *net.shapes[name]) for name, value in made.items()}
         for name in self._started:
             if name != net.input:
+                if name not in net.carrying:
+                    started[name] = finite_mask(started[name], name, first)
                 check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
         alone = sources is not None or self._front is not None or bool(self._switches) or self._quick
         kept = None if alone else remembered_of(net)

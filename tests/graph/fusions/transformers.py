@@ -89,13 +89,18 @@ def samples(name: str, count: int = 30) -> dict[str, Any]:
 NETWORKS: Mapping[str, Any] = {"bert": Bert, "vit": VisionTransformer}
 
 
-def exported(name: str, path: Path, *, dynamo: bool) -> None:
+def exported(name: str, path: Path, *, dynamo: bool, free: bool = False) -> None:
+    """free: whether the number of tokens is left open, where ids are read."""
     model, given = NETWORKS[name]().eval(), samples(name, 4)
     told: dict[str, Any] = {"input_names": [*given]}
     if dynamo:
         told |= {"dynamo": True, "dynamic_shapes": tuple({0: torch.export.Dim("n")} for _ in given), "verbose": False}
     else:
-        told |= {"dynamo": False, "opset_version": 14, "dynamic_axes": {one: {0: "n"} for one in given}}
+        told |= {
+            "dynamo": False,
+            "opset_version": 14,
+            "dynamic_axes": {one: {0: "n"} | ({1: "t"} if free else {}) for one in given},
+        }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(model, tuple(given.values()), str(path), **told)
