@@ -43,6 +43,10 @@ class Beside:
     dtype: np.dtype[Any]
 
 
+TABLES = {"Gather": (0,), "EmbedLayerNormalization": (2, 3, 4)}
+"""Inputs that hold rows which are looked up by ids."""
+
+
 @dataclass(frozen=True, eq=False)
 class Bound(OneLine):
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
@@ -196,7 +200,7 @@ def _batch_param(value: ValueInfoProto) -> str:
 
 def _rows(proto: ModelProto, most: int = 8) -> int:
     """The rows of the smallest table that the file looks something up in, at most so many."""
-    tables = {node.input[0] for node in proto.graph.node if node.op_type == "Gather"}
+    tables = {node.input[i] for node in proto.graph.node for i in TABLES.get(node.op_type, ()) if i < len(node.input)}
     rows = [int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.name in tables and tensor.dims]
     return max(1, min([most, *rows]))
 

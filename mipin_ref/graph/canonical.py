@@ -53,7 +53,9 @@ def refuse(drafted: Drafted, failure: str | None = None) -> NoReturn:
         taken = (
             f"the network cannot take samples of {size}, which option 'input_shape' asks for (onnxruntime: {failure})"
         )
-        raise unsupported(taken, every)
+        # Of what is refused besides, what onnxruntime names is the reason; the rest would be run as it stands.
+        named = [one for one in every if (name := one.label.partition(" ")[2].strip("'")) and f"'{name}'" in failure]
+        raise unsupported(taken, named or every)
     raise unsupported(f"onnxruntime cannot run the file on samples of {size} ({failure}), and {CANNOT}", every)
 
 

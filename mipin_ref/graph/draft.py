@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal
@@ -155,9 +156,9 @@ class Draft:
     the batch as they are with their channels first (see rows); steps: how tensors of the file that hold small
     integers count; held: where the file holds the values of tensors of layers as such (see quantised); blurred:
     products of what is quantised by its own range; positive: what is known of the sign of tensors; fusions: the
-    version of onnxruntime's own operators; alone: whether the file holds a state of one sample, and so runs one at a
-    time; spread: constants that the file repeats for each sample, and the axis of the batch, along which they are
-    kept once.
+    version of onnxruntime's own operators; unwritten: why some of these stand as they are, by their first output;
+    alone: whether the file holds a state of one sample, and so runs one at a time; spread: constants that the file
+    repeats for each sample, and the axis of the batch, along which they are kept once.
     """
 
     opset: int
@@ -180,6 +181,7 @@ class Draft:
     blurred: dict[str, Blur] = field(default_factory=dict)
     positive: dict[str, bool] = field(default_factory=dict)
     fusions: int = 1
+    unwritten: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
     spread: dict[str, int] = field(default_factory=dict)
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 from onnx import ModelProto, NodeProto
+
+from mipin_ref.layers import HostArray
 
 THROUGH = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Clip"})
 """What may stand between ids and the look-up."""
@@ -15,6 +18,29 @@ def embeddings(proto: ModelProto, data: str, sources: Iterable[str]) -> tuple[st
     makers = {name: node for node in proto.graph.node for name in node.output}
     tables = {one.name for one in proto.graph.initializer}
     return tuple(name for name in sources if name in makers and _looks_up(makers[name], data, makers, tables))
+
+
+def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
+    """Which input holds an id that is no row of the table that it is looked up in, in words; None where none does."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    rows = {one.name: int(one.dims[0]) for one in proto.graph.initializer if one.dims}
+    for node in proto.graph.node:
+        if (
+            node.op_type != "Gather"
+            or node.input[0] not in rows
+            or any(a.name == "axis" and a.i for a in node.attribute)
+        ):
+            continue
+        name, count = str(node.input[1]), rows[node.input[0]]
+        while name in makers and makers[name].op_type in THROUGH - {"Clip"}:
+            name = str(makers[name].input[0])
+        wrong = feed[name][(feed[name] >= count) | (feed[name] < -count)] if name in feed else np.zeros(0)
+        if wrong.size:
+            return (
+                f"input {name!r} holds id {int(wrong.flat[0])}, and table {node.input[0]!r} of {node.op_type} "
+                f"{node.name or node.output[0]!r} has rows 0 to {count - 1}"
+            )
+    return None
 
 
 def _looks_up(node: NodeProto, data: str, makers: dict[str, NodeProto], tables: set[str]) -> bool:

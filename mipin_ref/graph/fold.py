@@ -117,7 +117,7 @@ def _spend(node: Node, inputs: list[HostArray | None], spent: Spent) -> None:
     size = _result_size(node, known)
     if size > CONSTANT:
         raise TooLarge(f"asks for {size} elements")
-    if node.op == "MatMul" and len(known) == 2:
+    if node.op in ("MatMul", "Gemm") and len(known) >= 2:
         slow = 1 if all(value.dtype in (np.float32, np.float64) for value in known) else SLOW
         spent.multiply(slow * size * (known[0].shape[-1] if known[0].ndim else 1))
     spent.multiply(ELEMENT * size * max(1, len(known)))
@@ -159,6 +159,9 @@ def _result_size(node: Node, known: list[HostArray]) -> int:
     if node.op == "MatMul" and len(known) == 2:
         rows, columns = int(known[0].size) // max(int(known[0].shape[-1]), 1), known[1].shape[1:][-1:]
         return int(rows * prod(known[1].shape[:-2]) * prod(columns))
+    if node.op == "Gemm" and len(known) > 1:
+        rows = int(known[0].size) // max(int(known[0].shape[-1]), 1)
+        return int(rows * (int(known[1].size) // max(min(known[1].shape), 1)))
     if len(known) > 1 and node.op in BROADCASTING:
         return prod(np.broadcast_shapes(*(v.shape for v in known)))
     return sum(int(v.size) for v in known)

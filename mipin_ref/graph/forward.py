@@ -24,6 +24,7 @@ from mipin_ref.graph.remembered import remembered_of
 from mipin_ref.graph.runs import run_together, samples_a_run
 from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.graph.runtime import session as session
+from mipin_ref.graph.shut import finite_mask
 from mipin_ref.layers import HostArray, Shape, Stateful
 from mipin_ref.threads import BLAS_THREADS
 
@@ -159,9 +160,9 @@ class Recorder:
             started |= {name: value.reshape(len(x), *net.shapes[name]) for name, value in made.items()}
         for name in self._started:
             if name != net.input:
-                # A mask of attention may be -Inf where a token does not count, which leaves nothing but zeros behind.
-                value = started[name] if name in self._wanted else _unmasked(started[name])
-                check_finite(value, f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+                if name not in net.carrying:
+                    started[name] = finite_mask(started[name], name, first)
+                check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
         alone = sources is not None or self._front is not None or bool(self._switches)
         kept = None if alone else remembered_of(net)
         if kept is None:
@@ -296,11 +297,6 @@ def as_integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     if not np.array_equal(whole, x):
         raise InvalidData(f"the network reads integers ({dtype}), and the data hold other numbers")
     return whole
-
-
-def _unmasked(a: HostArray) -> HostArray:
-    """Values without those that are -Inf."""
-    return a[a != -np.inf] if a.dtype.kind == "f" and a.size and a.min() == -np.inf else a
 
 
 def check_finite(a: HostArray, what: str) -> None:

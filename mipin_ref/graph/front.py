@@ -12,7 +12,8 @@ import onnxruntime
 from onnx import ModelProto
 
 from mipin_ref.beside import others_of
-from mipin_ref.errors import UnsupportedModel
+from mipin_ref.errors import InvalidData, UnsupportedModel
+from mipin_ref.graph.embeddings import outside
 from mipin_ref.graph.limited import SECONDS, run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.prune import pruned
@@ -75,6 +76,8 @@ class Front:
         try:
             made = run(self._session, self._asked, feed, seconds)
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.
+            if told := outside(ModelProto.FromString(self._stem.model), bound.feed(x)):
+                raise InvalidData(told) from failure
             raise UnsupportedModel(
                 f"onnxruntime cannot run the first nodes of the file on {len(x)} samples within {seconds:.0f} seconds: "
                 f"{runtime_reason(failure)}"

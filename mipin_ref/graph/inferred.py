@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, helper, shape_inference
+from collections.abc import Sequence
+
+from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
 
 from mipin_ref.graph.bind import FLOATS
 from mipin_ref.graph.measure import Measured
@@ -30,6 +32,26 @@ def sample_shapes(proto: ModelProto, file_batch: int | None) -> dict[str, Measur
             floating = value.type.tensor_type.elem_type in FLOATS
             shapes[value.name] = Measured(tuple(dims[1:]), 0, floating)
     return shapes
+
+
+def ranks(proto: ModelProto, nodes: Sequence[NodeProto], constants: Sequence[TensorProto]) -> dict[str, int]:
+    """Numbers of axes of the inputs and of what `nodes` make in place of the model's own, as far as onnx infers them.
+
+    constants: initializers that the nodes read besides.
+    """
+    graph = helper.make_graph(nodes, "part", proto.graph.input, [], [*proto.graph.initializer, *constants])
+    part = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+    return {name: len(shape) for name, shape in lengths(part).items()}
+
+
+def lengths(proto: ModelProto) -> dict[str, tuple[int | None, ...]]:
+    """The shapes of the inputs and of what nodes make, as far as onnx infers them; None for an axis that is open."""
+    try:
+        whole = shape_inference.infer_shapes(_light(proto)).graph
+    except Exception:
+        return {}
+    values = [one for one in (*whole.value_info, *whole.input) if one.type.tensor_type.HasField("shape")]
+    return {one.name: tuple(int(d.dim_value) or None for d in one.type.tensor_type.shape.dim) for one in values}
 
 
 def _light(proto: ModelProto) -> ModelProto:

@@ -20,6 +20,7 @@ from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.embeddings import embeddings
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
+from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.measure import Measure
@@ -30,6 +31,7 @@ from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
+from mipin_ref.graph.unrolled import rolled_up
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 from mipin_ref.text import first_line
@@ -117,8 +119,13 @@ def _loaded(
     if bound.said:
         needed = pruned(opened.proto, chosen)
     try:
-        needed, drafted, measure = _drafted(needed, chosen, bound)
-        net = _network(opened, needed, drafted, measure)
+        written = spelled_out(needed)
+        written = replace(written, proto=rolled_up(written.proto))
+        drawn, drafted, measure = _drafted(written, chosen, bound)
+        net = _network(opened, drawn, drafted, measure)
+        # What is written in another way is compared with the file as it is.
+        needed = drawn if written.proto is needed else needed
+        del written, drawn
     except UnsupportedModel as error:
         if error.nodes and (hint := proposal(opened.proto, chosen)):
             raise UnsupportedModel(f"{error}; {hint}", error.nodes) from error
@@ -178,16 +185,17 @@ def _chosen(
         raise type(error)(f"{error}; {missing}") from error
 
 
-def _drafted(proto: ModelProto, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
+def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
     """The draft, the model that it is of, without the Ifs whose condition is known, and what measures its tensors.
 
     Nothing is run of a file that asks for more than it may.
     """
+    proto = written.proto
     while True:
         try:
-            drafted, measure = read(proto, output, bound), Measure(proto, bound)
+            drafted, measure = read(proto, output, bound, None, written.reasons), Measure(proto, bound)
             if drafted.problems and not drafted.too_large and measure.known:
-                drafted = read(proto, output, bound, measure)
+                drafted = read(proto, output, bound, measure, written.reasons)
             elif drafted.problems:
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:

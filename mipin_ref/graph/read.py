@@ -119,10 +119,17 @@ def _no_scores(what: str, proto: ModelProto, names: Sequence[str]) -> str:
     return "; ".join([told, *hints])
 
 
-def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None = None) -> Drafted:
+def read(
+    proto: ModelProto,
+    output: str,
+    bound: Bound,
+    measure: Measure | None = None,
+    unwritten: Mapping[str, str] | None = None,
+) -> Drafted:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
-    bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them.
+    bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them;
+    unwritten: see Draft.
     Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant.
     """
     if all(value.name != bound.data for value in proto.graph.input):
@@ -138,6 +145,7 @@ def read(proto: ModelProto, output: str, bound: Bound, measure: Measure | None =
     nodes = gathered([standardised(node) for node in nodes], [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
     draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
+    draft.unwritten = unwritten or {}
     draft.read = frozenset([output, *(name for node in nodes for name in read_by(node.proto))])
     draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)
     for name, one in bound.given.items():
@@ -210,6 +218,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
         raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
     if spelled(node, draft):
         return
+    if node.outputs[0] in draft.unwritten:
+        raise Refused(draft.unwritten[node.outputs[0]])
     handler = HANDLERS.get(node.qualified)
     if node.domain == FOREIGN and draft.fusions != 1:
         raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")

@@ -20,11 +20,16 @@ HANDING_ON = {
     "Where",
     "Greater",
     "Less",
+    "Sigmoid",
+    "Tanh",
 }
 """What can be made of such a constant and leaves its axes alone."""
 
 CUTTING = {"Slice", "Split"}
 """What takes parts of one."""
+
+ROWS = {"Gemm", "MatMul"}
+"""What makes a row of each row."""
 
 READING = {"Add", "Sub", "Mul", "Div", "Concat", "Shape", "LSTM", "GRU"}
 """Operators that may read one beside a tensor that depends on the input."""
@@ -35,7 +40,7 @@ def draft_spread(node: Node, draft: Draft) -> bool:
 
     Refused where it is an operator that does not leave samples apart.
     """
-    if not node.standard:
+    if not node.standard or node.has_subgraph:
         return False
     read = [name for name in node.inputs if name in draft.spread]
     known = all(not name or name in draft.constants for name in node.inputs)
@@ -58,6 +63,13 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     elif node.op in CUTTING and read == [node.inputs[0]]:
         # Of the batch they cannot cut, where it has length one.
         draft.spread.update(dict.fromkeys(node.outputs, draft.spread[read[0]]))
+    elif node.op in ROWS and read == [node.inputs[0]] and _is_rows(node, draft, read[0]):
+        draft.spread[node.outputs[0]] = draft.spread[read[0]]
+    elif node.op == "Concat" and len({draft.spread.get(name) for name in node.inputs}) == 1:
+        axis, rank = draft.spread[read[0]], draft.constants[read[0]].ndim
+        if int(node.attributes["axis"]) % rank == axis:
+            raise Refused("it joins along the batch")
+        draft.spread[node.outputs[0]] = axis
     elif node.op in HANDING_ON:
         rank = max(draft.constants[name].ndim for name in node.inputs)
         axes = {rank - draft.constants[name].ndim + draft.spread[name] for name in read}
@@ -71,6 +83,12 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     values = fold(node, [draft.constants[name] if name else None for name in node.inputs], draft.opset, draft.spent)
     draft.constants.update(zip(node.outputs, values, strict=True))
     return True
+
+
+def _is_rows(node: Node, draft: Draft, name: str) -> bool:
+    """Whether a product leaves the samples of its first operand apart, [N, ..., D] by [D, H]."""
+    last = draft.constants[name].ndim - 1
+    return draft.spread[name] < last and draft.constants[node.inputs[1]].ndim == 2 and not node.attributes.get("transA")
 
 
 def _unsqueezed(node: Node, draft: Draft, name: str) -> None:

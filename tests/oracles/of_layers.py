@@ -58,9 +58,11 @@ def _activation(layer: Any) -> Op:
 
 
 def _affine(layer: Any) -> spec.ChannelAffine:
-    """A batch normalisation has one value a channel, of axis 1."""
+    """A batch normalisation has one value a channel, of axis 1; of features alone one number may stand for all."""
     scale, shift = layer.scale, layer.shift
-    if layer.channels == 1 and all(value.size == value.shape[0] for value in (scale, shift)):
+    if len(layer.out_shape) == 1:
+        scale, shift = (np.broadcast_to(value, layer.out_shape) for value in (scale, shift))
+    elif layer.channels == 1 and all(value.size == value.shape[0] for value in (scale, shift)):
         scale, shift = (np.broadcast_to(value.reshape(-1), layer.out_shape[:1]) for value in (scale, shift))
     return spec.ChannelAffine(layer.inputs, layer.output, scale, shift)
 

@@ -40,30 +40,6 @@ def attention(node: Node, draft: Draft) -> None:
         _joined(node, draft, mixed, node.outputs[0])
 
 
-@handles("com.microsoft.MultiHeadAttention")
-def multi_head_attention(node: Node, draft: Draft) -> None:
-    """Of [N, T, heads · d] each; without masks, biases and what earlier runs left."""
-    told = {"num_heads", "scale", "mask_filter_value"}
-    unknown = sorted(node.attributes.keys() - told)
-    if unknown or any(node.inputs[4:]) or any(node.outputs[1:]) or not all(node.input(i) for i in range(3)):
-        raise Refused("it has a mask, packed inputs or outputs besides: save the file without optimisations")
-    heads = int(node.attributes["num_heads"])
-    names = list(node.inputs[:3])
-    _of_tensors(draft, names)
-    if node.input(3):
-        biases = np.split(draft.weight(node.input(3)), 3)
-        for place, bias in enumerate(biases):
-            biased = draft.inner_name(node, f"biased {place}")
-            draft_as(node, draft, "Add", [names[place], _constant(node, draft, f"bias {place}", bias)], biased)
-            names[place] = biased
-    query, key, value = (_parted(node, draft, name, heads, f"part {place}") for place, name in enumerate(names))
-    mixed = draft.inner_name(node, "mixed")
-    # Of onnxruntime's own operators a scale of zero stands for the usual one.
-    scale = float(node.attributes.get("scale", 0.0)) or None
-    _attend(node, draft, (query, key, value), mixed, scale=scale)
-    _joined(node, draft, mixed, node.outputs[0])
-
-
 def _of_tensors(draft: Draft, names: Sequence[str]) -> None:
     for name in names:
         if name not in draft.signals:

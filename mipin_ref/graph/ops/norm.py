@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
-from mipin_ref.graph.ops.per_channel import add_affine, per_sample
-from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.ops.per_channel import per_sample
+from mipin_ref.graph.ops.registry import draft_as, handles, layer_name
 from mipin_ref.graph.ops.shape import resolved_axes
-from mipin_ref.layers import Add, Divisor, HostArray, Norm, Shape
+from mipin_ref.layers import Divisor, HostArray, Norm, Shape
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """What a norm of zero counts as where the operator says that the result is zero then."""
@@ -103,23 +102,21 @@ def layer_normalization(node: Node, draft: Draft) -> None:
 @handles("com.microsoft.SkipLayerNormalization", "com.microsoft.SkipSimplifiedLayerNormalization")
 def skip_layer_normalization(node: Node, draft: Draft) -> None:
     """onnxruntime's fusion of a residual Add, its bias and the LayerNorm or RMSNorm behind it."""
-    x, skip = (draft.signals.get(name) for name in node.inputs[:2])
-    if x is None or skip is None or (x.shape, x.axis) != (skip.shape, skip.axis):
-        raise Refused("its two summands are no tensors of one shape")
     simplified = node.op == "SkipSimplifiedLayerNormalization"
-    scale, shift, bias = _parameters(node, draft, x, 2, *((None, 3) if simplified else (3, 4)))
+    bias = node.input(3 if simplified else 4)
+    first, skip = node.inputs[:2]
+    if bias:
+        # That of the product in front, which it folds into.
+        biased = draft.inner_name(node, "biased")
+        draft_as(node, draft, "Add", [first, bias], biased)
+        first = biased
     total = node.outputs[3] if len(node.outputs) > 3 and node.outputs[3] else draft.inner_name(node, "sum")
-    summed = total if bias is None else draft.inner_name(node, "summands")
-    shapes = (x.sample, skip.sample)
-    draft.add(
-        Add(name=summed, inputs=(x.name, skip.name), output=summed, in_shapes=shapes, out_shape=x.sample), axis=x.axis
-    )
-    if bias is not None:
-        moved = replace(node, name="", outputs=(total,))
-        add_affine(moved, draft, draft.signals[summed], np.ones_like(bias), bias)
+    draft_as(node, draft, "Add", [first, skip], total)
+    x = draft.signals[total]
+    scale, shift = _parameters(node, draft, x, 2, None if simplified else 3)
     over = inside([len(x.shape) - 1], x)
     divisor = mean_of(x.sample[-1], float(node.attributes.get("epsilon", 1e-12)))
-    add_norm(node, draft, draft.signals[total], over, divisor, centred=not simplified, scale=scale, shift=shift)
+    add_norm(node, draft, x, over, divisor, centred=not simplified, scale=scale, shift=shift)
 
 
 @handles("InstanceNormalization")

@@ -14,6 +14,7 @@ from mipin_ref.graph.draft import Contraction, Gap, Softmax
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.laid_out import Laid, LaidOut
 from mipin_ref.graph.rewrites.numbered import moved
+from mipin_ref.graph.rewrites.repeated_heads import grouped
 from mipin_ref.graph.rewrites.undone import undo_moves
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import (
@@ -47,6 +48,8 @@ def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem
         side = _weights(wiring, layer)
         if side is None:
             continue
+        if side == 0:
+            layer = grouped(wiring, layer)
         heads = _heads(wiring, layer, side, told)
         if isinstance(heads, str):
             reasons[layer.output] = heads

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Gather, Layer, Reshape, Shape, Transpose
+from mipin_ref.layers import Gather, Reshape, Shape, Transpose, Wired
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LaidOut:
 
     def __init__(self, wiring: Wiring, label: str) -> None:
         self._wiring, self._label = wiring, label
-        self._layers: list[Layer] = []
+        self._layers: list[Wired] = []
         self._taken: set[str] = set()
 
     def name(self, role: str) -> str:
@@ -35,7 +35,7 @@ class LaidOut:
         self._taken.add(name)
         return name
 
-    def placed(self, layer: Layer) -> Laid:
+    def placed(self, layer: Wired) -> Laid:
         self._layers.append(layer)
         return Laid(layer.output, layer.out_shape)
 

@@ -1,0 +1,112 @@
+"""Writes standard nodes in the place of one fused node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from mipin_ref.graph.node import node_of
+from mipin_ref.layers import HostArray
+
+AXES_AS_INPUT = 13
+"""The opset from which on Unsqueeze and ReduceSum take their axes as an input."""
+
+
+class Unwritten(Exception):
+    """Why a fused node is not written out."""
+
+
+@dataclass
+class Surroundings:
+    """What is known of the file around its fused nodes.
+
+    opset: of the standard operators; weights: initializers by name; rank: how many axes a tensor has that was made
+    before, None where that is not known; taken: names that the file has.
+    """
+
+    opset: int
+    weights: Mapping[str, TensorProto]
+    rank: Callable[[str], int | None]
+    taken: set[str]
+
+
+@dataclass
+class Writer:
+    """nodes, constants: what is written so far in the place of `proto`. Its attributes are those in `attributes`."""
+
+    proto: NodeProto
+    around: Surroundings
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: list[TensorProto] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.attributes: Mapping[str, Any] = node_of(self.proto).attributes
+
+    def input(self, index: int) -> str:
+        """The name of input `index`, '' where it is left out."""
+        return str(self.proto.input[index]) if index < len(self.proto.input) else ""
+
+    def output(self, index: int) -> str:
+        """The name of output `index`, '' where it is left out."""
+        return str(self.proto.output[index]) if index < len(self.proto.output) else ""
+
+    def node(self, op: str, *inputs: str, role: str, out: str = "", **attributes: Any) -> str:
+        """Append a node. Returns the tensor that it makes: `out`, or one that is called after the role."""
+        made = out or self._free(role)
+        label = f"{self.proto.name or self.proto.output[0]}:{role}"
+        self.nodes.append(helper.make_node(op, inputs, [made], name=label, **attributes))
+        return made
+
+    def constant(self, role: str, value: HostArray) -> str:
+        name = self._free(role)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        return name
+
+    def whole(self, role: str, *values: int) -> str:
+        """A constant [n] of whole numbers."""
+        return self.constant(role, np.array(values, np.int64))
+
+    def number(self, role: str, value: float, dtype: np.dtype[Any]) -> str:
+        return self.constant(role, np.array(value, dtype))
+
+    def weight(self, name: str) -> HostArray:
+        """The values of an initializer. Raises Unwritten where a tensor is none."""
+        if name not in self.around.weights:
+            raise Unwritten(f"its weights {name!r} are not held in the file as such")
+        value: HostArray = numpy_helper.to_array(self.around.weights[name])
+        return value
+
+    def over(self, op: str, name: str, axes: tuple[int, ...], role: str, out: str = "", **attributes: Any) -> str:
+        """An operator whose axes are an input or an attribute, by the opset."""
+        if self.around.opset >= AXES_AS_INPUT:
+            return self.node(op, name, self.whole(f"{role} axes", *axes), role=role, out=out, **attributes)
+        return self.node(op, name, role=role, out=out, axes=axes, **attributes)
+
+    def length(self, name: str, axis: int, role: str) -> str:
+        """The length of an axis, a scalar."""
+        shape = self.node("Shape", name, role=f"{role} shape")
+        return self.node("Gather", shape, self.constant(f"{role} axis", np.array(axis, np.int64)), role=role)
+
+    def places(self, count: str, role: str) -> str:
+        """0, 1, ... up to a scalar, [count]."""
+        zero, one = (self.constant(f"{role} {i}", np.array(i, np.int64)) for i in (0, 1))
+        return self.node("Range", zero, count, one, role=role)
+
+    def known(self, *names: str) -> None:
+        """Raises Unwritten where an attribute is none of these."""
+        unknown = sorted(self.attributes.keys() - {*names})
+        if unknown:
+            raise Unwritten(
+                f"attribute {unknown[0]!r} is not known of this fusion: save the file without optimisations"
+            )
+
+    def _free(self, role: str) -> str:
+        name = f"{self.proto.output[0]}:{role}"
+        while name in self.around.taken:
+            name += "'"
+        self.around.taken.add(name)
+        return name

@@ -1,0 +1,5 @@
+"""Recurrent cells that a file writes out step by step, as the operator that they are: LSTM and GRU."""
+
+from mipin_ref.graph.unrolled.rolled_up import rolled_up
+
+__all__ = ["rolled_up"]

@@ -1,0 +1,178 @@
+"""One step of a recurrent cell, recognised by what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from onnx import NodeProto
+
+from mipin_ref.graph.unrolled.nodes import Nodes
+from mipin_ref.graph.unrolled.sums import Sums, sums
+from mipin_ref.layers import HostArray
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """x, before: the row [N, D] that it reads, and the states [N, H] before it; states: those that it makes, hidden
+    first, then an LSTM's cell; weight [B · H, D], recurrence [B · H, H], bias [2 · B · H]: as the operator has them;
+    inner: tensors of the step that nothing else reads; reset_behind: of a GRU, see the operator's linear_before_reset.
+    """
+
+    op: str
+    x: str
+    before: tuple[str, ...]
+    states: tuple[str, ...]
+    weight: HostArray
+    recurrence: HostArray
+    bias: HostArray
+    inner: tuple[str, ...]
+    reset_behind: bool = False
+
+    def goes_on(self, other: Step) -> bool:
+        """Whether it is the step behind another one."""
+        return (
+            self.op == other.op
+            and self.before == other.states
+            and self.reset_behind == other.reset_behind
+            and all(
+                np.array_equal(getattr(self, name), getattr(other, name)) for name in ("weight", "recurrence", "bias")
+            )
+        )
+
+
+def steps_of(nodes: Nodes, name: str) -> list[Step]:
+    """The steps that a tensor may be the hidden state of: where rows are as wide as states, either may be the row."""
+    return [*_lstm(nodes, name), *_gru(nodes, name)]
+
+
+def _lstm(nodes: Nodes, hidden: str) -> list[Step]:
+    """h = σ(o) · tanh(c), c = σ(f) · c' + σ(i) · tanh(g)."""
+    last = _pair(nodes, hidden, "Mul", "Sigmoid", "Tanh")
+    added, told = None if last is None else nodes.made(last[1], "Add"), []
+    for one, other in _orders(added):
+        new, kept = _pair(nodes, one, "Mul", "Sigmoid", "Tanh"), nodes.made(other, "Mul")
+        for gate, before in _orders(kept):
+            forget = nodes.made(gate, "Sigmoid")
+            if last is None or new is None or forget is None:
+                continue
+            made = _known(sums(nodes, part) for part in (new[0], last[0], forget.input[0], new[1]))
+            for row, past in _apart(made, 4):
+                stacked = _stacked(made, row, past)
+                told.append(Step("LSTM", row, (past, before), (hidden, last[1]), *stacked, (one, other, gate)))
+    return told
+
+
+def _gru(nodes: Nodes, hidden: str) -> list[Step]:
+    """h = (1 - σ(z)) · n + σ(z) · h' in either spelling, n = tanh(W x + r · (R h')) or tanh(W x + R (r · h'))."""
+    told = []
+    for update, candidate, before, inner in _mixed(nodes, hidden):
+        tanh, gate = nodes.made(candidate, "Tanh"), nodes.made(update, "Sigmoid")
+        if tanh is None or gate is None:
+            continue
+        for part, reset, behind in _candidates(nodes, tanh.input[0], before):
+            made = _known([sums(nodes, gate.input[0]), sums(nodes, reset), part])
+            for row, past in _apart(made, 3):
+                if past == before:
+                    names = (candidate, update, *inner)
+                    stacked = _stacked(made, row, past)
+                    told.append(Step("GRU", row, (before,), (hidden,), *stacked, names, behind))
+    return told
+
+
+def _mixed(nodes: Nodes, hidden: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Update gate, candidate and state before of n + z · (h' - n), or of z · h' + (1 - z) · n; and what is inner."""
+    added, told = nodes.made(hidden, "Add"), list[tuple[str, str, str, tuple[str, ...]]]()
+    for one, other in _orders(added):
+        product = nodes.made(one, "Mul")
+        for a, b in _orders(product):
+            difference = nodes.made(a, "Sub")
+            if difference is not None and difference.input[1] == other:
+                told.append((b, other, str(difference.input[0]), (one, a)))
+            rest = nodes.made(other, "Mul")
+            for c, candidate in _orders(rest):
+                left = nodes.made(c, "Sub")
+                ones = None if left is None else nodes.constant(left.input[0])
+                if left is not None and left.input[1] == a and ones is not None and np.all(ones == 1):
+                    told.append((a, candidate, b, (one, other, c)))
+    return told
+
+
+def _candidates(nodes: Nodes, name: str, before: str) -> list[tuple[Sums, str, bool]]:
+    """The sums that a GRU's candidate is of x and of the state before, what its reset gate is the sigmoid of, and
+    whether that multiplies behind the matrix.
+    """
+    told = []
+    whole = sums(nodes, name)
+    for part, reset in _resets(nodes, () if whole is None else tuple(whole.parts), before):
+        if whole is not None:
+            parts = {before if one == part else one: value for one, value in whole.parts.items()}
+            told.append((Sums(parts, whole.rest), reset, False))
+    added = nodes.made(name, "Add")
+    for one, other in _orders(added):
+        product, row = nodes.made(one, "Mul"), sums(nodes, other)
+        for gate, past in _orders(product):
+            reset_gate, of_past = nodes.made(gate, "Sigmoid"), sums(nodes, past)
+            if reset_gate is None or row is None or of_past is None or row.parts.keys() & of_past.parts.keys():
+                continue
+            if of_past.parts.keys() == {before} and not np.any(of_past.rest):
+                told.append((Sums({**row.parts, **of_past.parts}, row.rest), str(reset_gate.input[0]), True))
+    return told
+
+
+def _resets(nodes: Nodes, names: tuple[str, ...], before: str) -> list[tuple[str, str]]:
+    """Those of some tensors that are the state before times a sigmoid, and what that is the sigmoid of."""
+    told = []
+    for name in names:
+        product = nodes.made(name, "Mul")
+        for gate, past in _orders(product):
+            sigmoid = nodes.made(gate, "Sigmoid")
+            if sigmoid is not None and past == before:
+                told.append((name, str(sigmoid.input[0])))
+    return told
+
+
+def _pair(nodes: Nodes, name: str, op: str, first: str, second: str) -> tuple[str, str] | None:
+    """What two functions are taken of, where a tensor is their product."""
+    product = nodes.made(name, op)
+    for one, other in _orders(product):
+        a, b = nodes.made(one, first), nodes.made(other, second)
+        if a is not None and b is not None:
+            return str(a.input[0]), str(b.input[0])
+    return None
+
+
+def _orders(node: NodeProto | None) -> list[tuple[str, str]]:
+    """Two operands in both orders."""
+    if node is None or len(node.input) != 2:
+        return []
+    a, b = map(str, node.input)
+    return [(a, b), (b, a)]
+
+
+def _known(made: Iterable[Sums | None]) -> list[Sums]:
+    return [part for part in made if part is not None]
+
+
+def _apart(made: Sequence[Sums], count: int) -> list[tuple[str, str]]:
+    """The row that a step reads and the state before, of which all its `count` sums are; none where they are not.
+
+    The matrix of the state is square; where both are, either may be the state.
+    """
+    if len(made) != count or any(part.parts.keys() != made[0].parts.keys() for part in made):
+        return []
+    width, names = made[0].width, [*made[0].parts]
+    if len(names) != 2 or any(part.width != width for part in made):
+        return []
+    return [(row, past) for row, past in permutations(names) if made[0].parts[past][0].shape[0] == width]
+
+
+def _stacked(made: Sequence[Sums], x: str, past: str) -> tuple[HostArray, HostArray, HostArray]:
+    """Weights, recurrence and bias of the operator, blocks in the order that they are given in."""
+    weight = np.concatenate([part.parts[x][0].T for part in made])
+    recurrence = np.concatenate([part.parts[past][0].T for part in made])
+    of_input = np.concatenate([part.parts[x][1] + part.rest for part in made])
+    of_past = np.concatenate([part.parts[past][1] for part in made])
+    return weight, recurrence, np.concatenate([of_input, of_past])

@@ -1,0 +1,115 @@
+"""What goes into a gate: matrix products with constants, and what is added, of rows [N, D] of several tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import NodeProto
+
+from mipin_ref.graph.unrolled.nodes import Nodes, told_of
+from mipin_ref.layers import HostArray
+
+LAST = (1, -1)
+"""The axis of features of rows."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Σ x W + b [N, H]. parts: W [D, H] and b [H], by the tensor x [N, D]; rest: what is added to several, [H] or 0."""
+
+    parts: Mapping[str, tuple[HostArray, HostArray]]
+    rest: HostArray
+
+    @property
+    def width(self) -> int:
+        weight, _ = next(iter(self.parts.values()))
+        return int(weight.shape[1])
+
+    def columns(self, start: int, stop: int) -> Sums:
+        parts = {name: (weight[:, start:stop], bias[start:stop]) for name, (weight, bias) in self.parts.items()}
+        return Sums(parts, self.rest if not self.rest.ndim else self.rest[start:stop])
+
+
+def sums(nodes: Nodes, name: str) -> Sums | None:
+    """How a tensor is summed of others; None where it is made in another way."""
+    node = nodes.made(name, "Add", "Split", "Slice", "Gemm", "MatMul")
+    if node is None:
+        return None
+    if node.op_type == "Add":
+        return _added(nodes, node)
+    if node.op_type in ("Gemm", "MatMul"):
+        return _product(nodes, node)
+    whole = sums(nodes, node.input[0])
+    if whole is None:
+        return None
+    bounds = _split(nodes, node, name, whole.width) if node.op_type == "Split" else _slice(nodes, node, whole.width)
+    return None if bounds is None else whole.columns(*bounds)
+
+
+def _added(nodes: Nodes, node: NodeProto) -> Sums | None:
+    values = [nodes.constant(name) for name in node.input]
+    known = [place for place, value in enumerate(values) if value is not None]
+    if len(known) > 1:
+        return None
+    if known:
+        bias, one = values[known[0]], sums(nodes, node.input[1 - known[0]])
+        if bias is None or one is None or bias.size != one.width or bias.shape[-1] != one.width:
+            return None
+        flat = bias.reshape(-1)
+        if len(one.parts) > 1:
+            return Sums(one.parts, one.rest + flat)
+        ((name, (weight, before)),) = one.parts.items()
+        return Sums({name: (weight, before + flat)}, one.rest)
+    a, b = (sums(nodes, name) for name in node.input)
+    if a is None or b is None or a.width != b.width or a.parts.keys() & b.parts.keys():
+        return None
+    return Sums({**a.parts, **b.parts}, np.asarray(a.rest + b.rest))
+
+
+def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
+    weight = nodes.constant(node.input[1])
+    if weight is None or weight.ndim != 2 or nodes.constant(node.input[0]) is not None or told_of(node, "transA", 0):
+        return None
+    alpha, beta = (weight.dtype.type(told_of(node, name, 1.0)) for name in ("alpha", "beta"))
+    weight = alpha * (weight.T if told_of(node, "transB", 0) else weight)
+    bias = np.zeros(weight.shape[1], weight.dtype)
+    if len(node.input) > 2 and node.input[2]:
+        given = nodes.constant(node.input[2])
+        if given is None or given.size != weight.shape[1]:
+            return None
+        bias = beta * given.reshape(-1)
+    return Sums({str(node.input[0]): (weight, bias)}, np.zeros((), weight.dtype))
+
+
+def _split(nodes: Nodes, node: NodeProto, name: str, width: int) -> tuple[int, int] | None:
+    """Which columns an output of a Split is."""
+    if told_of(node, "axis", 0) not in LAST:
+        return None
+    count = len(node.output)
+    sizes = nodes.whole(node.input[1]) if len(node.input) > 1 else told_of(node, "split")
+    if sizes is None and width % count == 0:
+        sizes = (width // count,) * count
+    if sizes is None or sum(sizes) != width or len(sizes) != count:
+        return None
+    place = next((place for place, one in enumerate(node.output) if one == name), None)
+    return None if place is None else (sum(sizes[:place]), sum(sizes[: place + 1]))
+
+
+def _slice(nodes: Nodes, node: NodeProto, width: int) -> tuple[int, int] | None:
+    """Which columns a Slice is, where it is told as inputs."""
+    if len(node.input) < 4:
+        return None
+    starts, ends, axes, *steps = (nodes.whole(name) for name in node.input[1:] if name)
+    if (
+        axes is None
+        or len(axes) != 1
+        or axes[0] not in LAST
+        or starts is None
+        or ends is None
+        or steps not in ([], [(1,)])
+    ):
+        return None
+    start, stop, _ = slice(starts[0], ends[0]).indices(width)
+    return (start, stop) if start < stop else None

@@ -1,0 +1,167 @@
+"""Cells written out as other frameworks do, beside the operator; and what is no chain of one cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+import mipin_ref as mr
+from tests.graph.sketch import Array, Sketch
+from tests.graph.test_refusals import refusal
+from tests.inverse.test_recurrent import assert_agrees
+
+STEPS, FEATURES, SIZE, COUNT = 4, 5, 3, 14
+TOLERANCE = 1e-8
+"""As in test_torch_cells: the same layers, fitted in double precision on one forward pass."""
+
+
+def drawn(blocks: int, seed: int = 0) -> tuple[Array, Array, Array]:
+    """Weights [D, blocks · H], recurrence [H, blocks · H] and bias [blocks · H]."""
+    rng = np.random.default_rng(seed)
+    shapes = ((FEATURES, blocks * SIZE), (SIZE, blocks * SIZE), (blocks * SIZE,))
+    w, u, b = (rng.standard_normal(shape).astype(np.float32) / 2 for shape in shapes)
+    return w, u, b
+
+
+def row(sketch: Sketch, step: int, how: str) -> str:
+    match how:
+        case "gather":
+            return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1)
+        case "slice":
+            bounds = (sketch.ints(step), sketch.ints(step + 1), sketch.ints(1))
+            return sketch.node("Squeeze", sketch.node("Slice", "x", *bounds), sketch.ints(1))
+        case _:
+            if step == 0:
+                sketch.node("Split", "x", sketch.ints(*[1] * STEPS), out="rows", outputs=STEPS, axis=1)
+            return sketch.node("Squeeze", "rows" if step == 0 else f"rows_{step}", sketch.ints(1))
+
+
+def gates(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array], count: int) -> list[str]:
+    """All gates of one step: two products, their sum, a bias, and a Split."""
+    w, u, b = (sketch.const(value) for value in told)
+    summed = sketch.node("Add", sketch.node("MatMul", x, w), sketch.node("MatMul", h, u))
+    name = sketch.node("Split", sketch.node("Add", summed, b), sketch.ints(*[SIZE] * count), outputs=count, axis=1)
+    return [name, *(f"{name}_{i}" for i in range(1, count))]
+
+
+def lstm_step(sketch: Sketch, x: str, states: tuple[str, str], told: Any) -> tuple[str, str]:
+    """Blocks i, f, c, o, as Keras has them."""
+    i, f, g, o = gates(sketch, x, states[0], told, 4)
+    kept = sketch.node("Mul", states[1], sketch.node("Sigmoid", f))
+    new = sketch.node("Mul", sketch.node("Tanh", g), sketch.node("Sigmoid", i))
+    cell = sketch.node("Add", new, kept)
+    return sketch.node("Mul", sketch.node("Tanh", cell), sketch.node("Sigmoid", o)), cell
+
+
+def gru_step(sketch: Sketch, x: str, h: str, told: Any) -> str:
+    """Blocks z, r, h, as Keras has them with reset_after off: the reset gate multiplies in front of the matrix."""
+    w, u, b = told
+    z, r = (
+        sketch.node("Sigmoid", one)
+        for one in gates(sketch, x, h, (w[:, : 2 * SIZE], u[:, : 2 * SIZE], b[: 2 * SIZE]), 2)
+    )
+    reset = sketch.node("Mul", r, h)
+    summed = sketch.node("Add", sketch.node("MatMul", x, sketch.const(w[:, 2 * SIZE :])), sketch.const(b[2 * SIZE :]))
+    past = sketch.node("MatMul", reset, sketch.const(u[:, 2 * SIZE :]))
+    new = sketch.node("Tanh", sketch.node("Add", summed, past))
+    rest = sketch.node("Sub", sketch.const(1.0), z)
+    return sketch.node("Add", sketch.node("Mul", z, h), sketch.node("Mul", rest, new))
+
+
+def nothing(sketch: Sketch) -> str:
+    """A state of zeros for each sample."""
+    batch = sketch.node("Gather", sketch.node("Shape", "x"), sketch.ints(0))
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0])
+    return sketch.node("ConstantOfShape", sketch.node("Concat", batch, sketch.ints(SIZE), axis=0), value=zero)
+
+
+def unrolled(kind: str, how: str = "gather", other: int | None = None, read: str = "") -> ModelProto:
+    """other: a step of other weights; read: a gate that the head reads too."""
+    sketch, blocks = Sketch(STEPS, FEATURES), 4 if kind == "LSTM" else 3
+    h = c = nothing(sketch)
+    for step in range(STEPS):
+        told, x = drawn(blocks, seed=int(step == other)), row(sketch, step, how)
+        if kind == "LSTM":
+            h, c = lstm_step(sketch, x, (h, c), told)
+        else:
+            h = gru_step(sketch, x, h, told)
+    if read:
+        inner = next(node.output[0] for node in sketch.nodes if node.op_type == read)
+        h = sketch.node("Add", h, inner)
+    return sketch.model(sketch.node("MatMul", h, sketch.const(drawn(1, seed=9)[1])))
+
+
+def operator(kind: str) -> ModelProto:
+    sketch, blocks = Sketch(STEPS, FEATURES), 4 if kind == "LSTM" else 3
+    # ONNX has i, o, f, c; and z, r, h.
+    order = [0, 3, 1, 2] if kind == "LSTM" else [0, 1, 2]
+    w, u, b = (np.concatenate([np.split(v, blocks, axis=-1)[i] for i in order], axis=-1) for v in drawn(blocks))
+    steps = sketch.node("Transpose", "x", perm=[1, 0, 2])
+    given = [sketch.const(w.T[None]), sketch.const(u.T[None]), sketch.const(np.concatenate([b, 0 * b])[None])]
+    every = sketch.node(kind, steps, *given, hidden_size=SIZE)
+    last = sketch.node("Gather", sketch.node("Squeeze", every, sketch.ints(1)), sketch.const(np.array(STEPS - 1)))
+    return sketch.model(sketch.node("MatMul", last, sketch.const(drawn(1, seed=9)[1])))
+
+
+def samples() -> Array:
+    given: Array = np.random.default_rng(1).standard_normal((COUNT, STEPS, FEATURES)).astype(np.float32)
+    return given
+
+
+@pytest.mark.parametrize("how", ["gather", "slice", "split"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_cells_of_keras_are_the_operator(kind: str, how: str) -> None:
+    x, nets = samples(), [mr.load(unrolled(kind, how)), mr.load(operator(kind))]
+    assert [layer.kind for layer in nets[0].layers].count(kind) == 1
+    one, other = (mr.fit(net, x, 1).attribute(x) for net in nets)
+    for key in ("output", "source", "attribution"):
+        mine, theirs = getattr(one, key), getattr(other, key)
+        assert np.max(np.abs(mine - theirs)) <= TOLERANCE * np.max(np.abs(theirs)), key
+    assert_agrees(nets[0], x, "numpy", {})
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_other_weights_at_one_step_are_gates(kind: str) -> None:
+    """Of four steps two follow each other with the same weights; what is of no cell goes by the rules of gates."""
+    net = mr.load(unrolled(kind, other=2))
+    assert [layer.kind for layer in net.layers].count(kind) == 1
+    assert "Gate" in {layer.kind for layer in net.layers}
+    assert_agrees(net, samples(), "numpy", {})
+
+
+@pytest.mark.parametrize(("kind", "read"), [("LSTM", "Sigmoid"), ("GRU", "Tanh")])
+def test_a_gate_that_something_else_reads_keeps_its_step(kind: str, read: str) -> None:
+    net = mr.load(unrolled(kind, read=read))
+    assert kind not in {layer.kind for layer in net.layers}
+    assert_agrees(net, samples(), "numpy", {})
+
+
+@pytest.mark.parametrize("op", ["Scan", "Loop"])
+def test_a_loop_around_a_cell_is_refused_by_name(op: str) -> None:
+    body_names = ("h_in", "x_in") if op == "Scan" else ("turn", "go", "h_in")
+    w, u = drawn(1)[:2]
+    inner = Sketch(STEPS, FEATURES)
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in body_names]
+    if op == "Loop":
+        given[0] = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+        given[1] = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+        inner.node("Gather", "x", "turn", axis=1, out="x_in")
+        inner.node("Identity", "go", out="goes on")
+    summed = inner.node("MatMul", "h_in", inner.const(u, "u"))
+    read = inner.node("Add", summed, inner.node("MatMul", "x_in", inner.const(w, "w")))
+    inner.node("Tanh", read, out="h_out")
+    ends = [helper.make_tensor_value_info("h_out", TensorProto.FLOAT, None)]
+    if op == "Loop":
+        ends.insert(0, helper.make_tensor_value_info("goes on", TensorProto.BOOL, []))
+    body = helper.make_graph(inner.nodes, "body", given, ends, inner.initializers)
+    sketch = Sketch(STEPS, FEATURES)
+    h = nothing(sketch)
+    if op == "Scan":
+        last = sketch.node("Scan", h, "x", body=body, num_scan_inputs=1, scan_input_axes=[1])
+    else:
+        last = sketch.node("Loop", sketch.const(np.array(STEPS)), sketch.const(np.array(True)), h, body=body)
+    error = refusal(sketch, sketch.node("MatMul", last, sketch.const(drawn(1, seed=9)[1])), check=False)
+    assert error.nodes == (f"{op} 'the_{last}' (it runs subgraphs, which have no inverse)",)
