@@ -50,11 +50,11 @@ class Swept(SweepRecord):
 class Sweep:
     """What is the same for every batch: the way from the logits to tensor `at`, its rules, and what they need.
 
-    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target; frozen: whether nothing
-    comes back to state. Layers that are on no way from `at` to the logits have no part. whole: the network as loaded,
-    of which `net` may be the end; ride: whether onnxruntime takes the way back where it can: in float32 on the host, by
-    rules that can all be written (see `SweepRide`). Otherwise the array namespace does, with the same result but for
-    the order of sums.
+    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target; held: whether nothing
+    comes back to the state of a layer. Layers that are on no way from `at` to the logits have no part. whole: the
+    network as loaded, of which `net` may be the end; ride: whether onnxruntime takes the way back where it can: in
+    float32 on the host, by rules that can all be written (see `SweepRide`). Otherwise the array namespace does, with
+    the same result but for the order of sums.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Sweep:
         rule: Callable[[Layer], Rule],
         *,
         logit: bool = False,
-        frozen: bool = False,
+        held: Callable[[Layer], bool] = lambda layer: False,
         ride: bool = True,
     ) -> None:
         self.net, self.whole, self.backend, self.at = net, net, backend, at
-        self._logit, self._frozen, self._may_ride = logit, frozen, ride
-        self._slots = _slots(net, at, frozen)
+        self._logit, self._may_ride = logit, ride
+        self._slots = _slots(net, at, held)
         way = [layer for layer in net.layers if layer.output in self._slots]
         self.way: Sequence[Layer] = tuple(reversed(way))
         self._rules = {layer.output: rule(layer) for layer in way}
@@ -133,7 +133,7 @@ class Sweep:
         if len(rules) < len(given):
             return None
         # All else follows of these: which layers there are on the way, and what they do.
-        key = self.at, self._frozen, *rules
+        key = self.at, *self._slots.items(), *rules
         return _rides.of(net, key, lambda: ridden(net, self.way, self._slots, rules, self.at))
 
     def _walked(self, record: Record, seed: HostArray) -> Array:
@@ -178,17 +178,17 @@ class Sweep:
         )
 
 
-def _slots(net: Network, at: str, frozen: bool) -> dict[str, tuple[int, ...]]:
+def _slots(net: Network, at: str, held: Callable[[Layer], bool]) -> dict[str, tuple[int, ...]]:
     """The layers on the ways from a tensor to the logits, by output, with the inputs that signals come back to.
 
-    frozen: whether state takes none. Raises InvalidData where no way is left, UnsupportedModel where one leads through
-    nodes of the file of which no derivative is known.
+    held: whether the state of a layer takes none. Raises InvalidData where no way is left, UnsupportedModel where one
+    leads through nodes of the file of which no derivative is known.
     """
-    if not frozen and at in net.hidden:
+    if at in net.hidden and not all(map(held, net.layers)):
         raise net.unreached(at)
     below, slots = {at}, dict[str, tuple[int, ...]]()
     for layer in net.layers:
-        taken = layer.paths if frozen else range(len(layer.inputs))
+        taken = layer.paths if held(layer) else range(len(layer.inputs))
         found = tuple(slot for slot in taken if layer.inputs[slot] in below)
         if found:
             slots[layer.output] = found
