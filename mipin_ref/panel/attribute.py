@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.tokens import grid_of
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Run
 from mipin_ref.panel.as_captum import only_input, only_target
@@ -62,7 +64,9 @@ def attribute(
     run = make_run(backend=backend, dtype=dtype, batch_size=batch_size, memory=memory, progress=progress)
     # Methods of the forward pass take either record.
     opened = cast(Network, open_any(net)) if way.forward_only else inverted(net, method)
-    return way.attribute(opened, only_input(opened, x), only_target(target), at, run)
+    res = way.attribute(opened, only_input(opened, x), only_target(target), at, run)
+    grid = grid_of(opened, res.tensor) if isinstance(opened, Network) and res.tensor in opened.shapes else None
+    return res if grid is None else replace(res, places=grid.places)
 
 
 def inverted(net: Network | ForwardOnly | Model, method: str) -> Network:
