@@ -32,13 +32,16 @@ def attends(layer: Layer) -> bool:
     return isinstance(layer, FrozenOperand) and layer.mixes
 
 
-def traced(net: Network, start: str, wanted: Flags, *, through: bool = False) -> dict[str, Flags]:
+def traced(
+    net: Network, start: str, wanted: Flags, *, floor: str | None = None, through: bool = False
+) -> dict[str, Flags]:
     """The elements of every tensor above one that lead to wanted ones of it, by tensor [*shape], itself included.
 
-    through: whether the way may go through attention; else it ends at what attention makes, and goes round it.
+    floor: the first tensor, in execution order, that is asked about; through: whether the way may go through attention;
+    else it ends at what attention makes, and goes round it.
     """
     flags, names = {start: wanted}, [*net.shapes]
-    for name in reversed(names[: names.index(start)]):
+    for name in reversed(names[0 if floor is None else names.index(floor) : names.index(start)]):
         parts = [
             layer.leads(flags[layer.output], slot)
             for layer, slot in net.consumers[name]
@@ -68,7 +71,7 @@ def numbered(net: Network, start: str, axis: int, names: Collection[str]) -> dic
     axis: of a sample of `start`, from 0; names: tensors above it, of which those that do not lead to it are left out.
     No way through attention counts.
     """
-    shape = net.shapes[start]
+    shape, names = net.shapes[start], {*names}
     found = {name: np.zeros(net.shapes[name], np.int64) for name in names}
     none = {name: np.ones(net.shapes[name], np.bool_) for name in names}
     several = {name: np.zeros(net.shapes[name], np.bool_) for name in names}

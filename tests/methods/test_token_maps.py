@@ -131,7 +131,7 @@ def test_where_tokens_lie(first: bool) -> None:
     assert grid is not None
     np.testing.assert_array_equal(grid.places, np.arange(6).reshape(GRID) + first)
     np.testing.assert_array_equal(grid.rows, np.arange(6) + first)
-    with pytest.raises(mr.InvalidData, match="has not two spatial axes|holds features"):
+    with pytest.raises(mr.InvalidData, match=r"has not two spatial axes|holds features"):
         mr.saliency(mr.attribute(net, np.zeros((1, *net.input_shape), np.float32), 0, "gradient", at=net.logits))
 
 
