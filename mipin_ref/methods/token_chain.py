@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from weakref import WeakKeyDictionary
 
@@ -38,6 +38,7 @@ class Chain:
     net: Network
     links: tuple[Link, ...]
     tokens: int
+    _lying: dict[str, Numbers] = field(default_factory=dict)
 
     def read(self, index: int) -> Flags:
         """The tokens behind the last attention that a target reads [T]; index: into the logits."""
@@ -51,6 +52,11 @@ class Chain:
 
         Raises InvalidData where elements belong to several, or none to any.
         """
+        if name not in self._lying:
+            self._lying[name] = self._laid(name, method)
+        return self._lying[name]
+
+    def _laid(self, name: str, method: str) -> Numbers:
         position = {one: place for place, one in enumerate(self.net.shapes)}
         behind = [one.layer for one in self.links if position[one.layer.input] >= position[name]]
         numbers = self._above(behind[0], name) if behind else self._behind(name)

@@ -41,9 +41,9 @@ def attribute(
     anything with len() and slicing; as in captum a tuple of one batch is that batch, and the result is one Attribution
     all the same; target: a class, a tuple of indices into an output of more axes, or one of these a sample [N]; method:
     one of `methods()`; at: a tensor on the way to the logits, by default the input (class activation maps: the last
-    feature map), the output behind a Softmax that was removed meaning the logits; dtype: of signals and results,
-    "float64" or "float32"; batch_size: samples that are swept at a time, by default as many as fit in `memory`;
-    options: of the method, see its class.
+    feature map; attention rollouts: the first tensor of tokens), the output behind a Softmax that was removed meaning
+    the logits; dtype: of signals and results, "float64" or "float32"; batch_size: samples that are swept at a time, by
+    default as many as fit in `memory`; options: of the method, see its class.
     "mip-in" takes `inverse`, an Inverse or several by class, which is applied on its own backend in its own dtype down
     to its own tensor; or `calibration`, samples to fit one on, and the options of `fit`.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
