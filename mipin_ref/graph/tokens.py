@@ -121,6 +121,12 @@ def grid_of(net: Network, name: str) -> Grid | None:
     return grids[name]
 
 
+def places_of_tokens(net: Network, name: str) -> Numbers | None:
+    """The places of `grid_of`, for an Attribution; None where there are none."""
+    grid = grid_of(net, name) if name in net.shapes else None
+    return None if grid is None else grid.places
+
+
 def _grid(net: Network, name: str) -> Grid | None:
     axis = token_axis(net, name)
     if axis is None or name not in net.carrying or not any(map(attends, net.layers)):

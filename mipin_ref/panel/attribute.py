@@ -12,7 +12,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
-from mipin_ref.graph.tokens import grid_of
+from mipin_ref.graph.tokens import places_of_tokens
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Run
 from mipin_ref.panel.as_captum import only_input, only_target
@@ -65,8 +65,7 @@ def attribute(
     # Methods of the forward pass take either record.
     opened = cast(Network, open_any(net)) if way.forward_only else inverted(net, method)
     res = way.attribute(opened, only_input(opened, x), only_target(target), at, run)
-    grid = grid_of(opened, res.tensor) if isinstance(opened, Network) and res.tensor in opened.shapes else None
-    return res if grid is None else replace(res, places=grid.places)
+    return replace(res, places=places_of_tokens(opened, res.tensor)) if isinstance(opened, Network) else res
 
 
 def inverted(net: Network | ForwardOnly | Model, method: str) -> Network:
