@@ -81,8 +81,9 @@ def test_a_vision_transformer_is_a_picture(exporter: str, opset: int, first: boo
     patches = mr.attribute(net, x.numpy(), np.arange(4) % 3, method, at=net.layers[0].output)
     np.testing.assert_allclose(patches.attribution, np.repeat(wanted[:, None] / 6, 6, axis=1), rtol=1e-4)
     pixels = mr.attribute(net, x.numpy(), np.arange(4) % 3, method, at=net.input)
-    each = np.repeat(np.repeat(wanted / 18, 3, axis=1), 3, axis=2)
-    np.testing.assert_allclose(pixels.attribution, np.stack([each, each], axis=1), rtol=1e-4)
+    # A token has the 3 × 3 pixels of its patch, of three colours.
+    each = np.repeat(np.repeat(wanted / 27, 3, axis=1), 3, axis=2)
+    np.testing.assert_allclose(pixels.attribution, np.stack([each] * 3, axis=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ROLLOUTS)

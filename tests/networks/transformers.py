@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tests.networks.exported import Model
 
 WIDTH, HEADS, TOKENS, WORDS = 6, 2, 5, 11
-PICTURE = (2, 6, 9)
+PICTURE = (3, 6, 9)
 GRID = (2, 3)
 
 
