@@ -32,7 +32,9 @@ class Attribution(OneLine, InNotebook):
     logit is negative (see `oriented`), or says for and against already, as a gradient does; every method of this
     package states it, and where nothing is stated nothing is turned;
     delta: [N] the completeness gap, Σ contribution - (y_c(X) - y_c(baseline)), of methods that aim at none; else None;
-    input_size: (H, W) of the network's input where that is an image, whatever tensor is explained; else None.
+    input_size: (H, W) of the network's input where that is an image, whatever tensor is explained; else None;
+    places: [H, W] of a tensor of tokens that lie in a picture: the number of the token at each place, -1 where there is
+    none, so that a class token is left out of maps; else None.
     """
 
     value: Floats
@@ -47,6 +49,7 @@ class Attribution(OneLine, InNotebook):
     follows_logit: bool = False
     delta: Floats | None = None
     input_size: tuple[int, int] | None = None
+    places: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.output)

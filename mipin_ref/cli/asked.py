@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.graph.network import Network
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, method_named
 
@@ -29,10 +30,12 @@ def methods_asked(
     takes: Callable[[type[Method]], bool] = lambda _: True,
     *,
     alone: str | None = None,
+    net: Network | None = None,
 ) -> Asked:
     """named: what `--methods` says, None without it; options: methods that options were given of, which are meant;
     takes: whether a method has a part in this at all; alone: why there is but the forward pass to explain by, None
-    where methods may go back through layers.
+    where methods may go back through layers; net: the network, where methods that do not suit it are left out unless
+    they are named.
 
     Raises InvalidData for an unknown method, and where none of those named can be run.
     """
@@ -49,7 +52,7 @@ def methods_asked(
         return Asked(names, (), [name for name in wanted if name not in names])
     if named is not None and [*named] != [ALL]:
         return Asked(named, ())
-    having = [name for name, method in METHODS.items() if takes(method)]
+    having = [name for name, method in METHODS.items() if takes(method) and (net is None or method.suits(net))]
     slow = [name for name in having if METHODS[name].many_passes and named is None and name not in options]
     return Asked([name for name in having if name not in slow], slow)
 

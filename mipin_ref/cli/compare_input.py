@@ -83,7 +83,7 @@ def make_panel(
     Raises InvalidData for an unknown method, an option that is not of its method, and one of a method not asked for.
     """
     fit_options, by_method = _method_options(options)
-    asked = _asked(options, alone)
+    asked = _asked(options, alone, net)
     if asked.without and alone is not None:
         print(one_line(told_of_without(asked.without, alone)), flush=True)
     for line in left_out_line(options, alone):
@@ -105,12 +105,13 @@ def make_panel(
 
 def left_out_line(options: Namespace, alone: str | None) -> list[str]:
     """A line on the methods that run only where they are named; none where there are none. alone: as `make_panel`."""
-    names = _asked(options, alone).left_out
+    names = _asked(options, alone, None).left_out
     return [told_of_left_out(names)] if names else []
 
 
-def _asked(options: Namespace, alone: str | None) -> Asked:
-    return methods_asked(options.methods, method_options(options.option, options.methods), alone=alone)
+def _asked(options: Namespace, alone: str | None, net: Net | None) -> Asked:
+    given = method_options(options.option, options.methods)
+    return methods_asked(options.methods, given, alone=alone, net=net if isinstance(net, mr.Network) else None)
 
 
 def check_options(options: Namespace) -> None:

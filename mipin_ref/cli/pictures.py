@@ -9,6 +9,7 @@ import numpy as np
 
 import mipin_ref as mr
 from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.tokens import grid_of
 from mipin_ref.layers import HostArray
 from mipin_ref.report.picture import explanation_page, save_png
 
@@ -16,7 +17,10 @@ ROWS = 10
 
 
 def image_size(net: mr.Network | ForwardOnly, tensor: str) -> tuple[int, int] | None:
-    """(H, W) of a tensor, None where it has not two spatial axes."""
+    """(H, W) of a tensor, or of the picture that its tokens lie in; None where it is neither."""
+    grid = grid_of(net, tensor) if isinstance(net, mr.Network) else None
+    if grid is not None and grid.places.ndim == 2:
+        return grid.places.shape[0], grid.places.shape[1]
     shape, axis = net.shapes[tensor], net.channel_axis(tensor)
     size = [length for number, length in enumerate(shape, 1) if number != axis]
     return (size[0], size[1]) if len(size) == 2 else None

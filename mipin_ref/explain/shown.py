@@ -45,7 +45,7 @@ def maps_of(explainer: Explainer, res: Attribution) -> HostArray:
     axis = res.channel_axis
     if inputs.kind == "image":
         assert inputs.picture is not None
-        if values.ndim == (3 if axis is None else 4):
+        if res.places is not None or values.ndim == (3 if axis is None else 4):
             return saliency(res, "contribution", False, inputs.picture)
         if values.ndim == 2 and values.shape[1] == prod(inputs.stored_sample):
             return _of_flat(values, inputs)

@@ -9,6 +9,7 @@ from mipin_ref.export.asked import Asked
 from mipin_ref.export.chosen import Chosen
 from mipin_ref.graph.document import Document
 from mipin_ref.graph.layer_list import image_size
+from mipin_ref.graph.tokens import NONE, places_of_tokens
 
 
 def map_size(asked: Asked) -> tuple[int, int] | None:
@@ -16,9 +17,16 @@ def map_size(asked: Asked) -> tuple[int, int] | None:
 
     None where the tensor has not two axes beside that of its channels.
     """
-    net = asked.net
-    own = image_size(net.shapes[asked.tensor], net.channel_axis(asked.tensor))
-    return None if own is None else net.input_size or own
+    own = _own_size(asked)
+    return None if own is None else asked.net.input_size or own
+
+
+def _own_size(asked: Asked) -> tuple[int, int] | None:
+    """The same of the explained tensor, or of the picture that its tokens lie in."""
+    net, places = asked.net, places_of_tokens(asked.net, asked.tensor)
+    if places is not None:
+        return (places.shape[0], places.shape[1]) if places.ndim == 2 else None
+    return image_size(net.shapes[asked.tensor], net.channel_axis(asked.tensor))
 
 
 def add_map(document: Document, asked: Asked, chosen: Chosen) -> None:
@@ -29,12 +37,18 @@ def add_map(document: Document, asked: Asked, chosen: Chosen) -> None:
     if size is None:
         return
     axis = net.channel_axis(asked.tensor)
-    own = image_size(net.shapes[asked.tensor], axis)
+    own, places = _own_size(asked), places_of_tokens(net, asked.tensor)
     assert own is not None
     summed = "contribution"
     if axis is not None:
         axes = document.constant("map/channels", np.array([axis], np.int64))
         summed = add("ReduceSum", [summed, axes], document.fresh("map/summed"), keepdims=0)
+    if places is not None:
+        tokens = document.constant("map/places", np.maximum(places, 0))
+        summed = add("Gather", [summed, tokens], document.fresh("map/laid out"), axis=1)
+        if (places == NONE).any():
+            there = document.weight("map/there", (places != NONE).astype(np.float64))
+            summed = add("Mul", [summed, there], document.fresh("map/kept"))
     negative = add("Less", ["logit", document.weight("zero", 0.0)], document.fresh("map/negative"))
     doubled = add("Cast", [negative], document.fresh("map/turned"), to=document.element)
     twice = add("Mul", [doubled, document.weight("minus two", -2.0)], document.fresh("map/twice"))

@@ -68,8 +68,4 @@ def _reached(net: Network) -> list[str]:
 
 def _moved_by(net: Network) -> list[str]:
     """The tensors that depend on the input and that signals come back to, in execution order."""
-    moved = {net.input, *(name for name in net.sources if name not in net.given)}
-    for layer in net.layers:
-        if moved.intersection(layer.inputs):
-            moved.add(layer.output)
-    return [name for name in net.shapes if name in moved & net.carrying or name == net.input]
+    return [name for name in net.shapes if name in net.moved & net.carrying or name == net.input]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.tokens import attends, map_size, token_map
 from mipin_ref.layers import Layer, Shape
 from mipin_ref.layers.kind import disjoint
 
@@ -15,17 +16,21 @@ def feature_maps(net: Network) -> list[str]:
     fitted inverse, directly or through reshapes. Among those of one resolution is preferred what every way from the
     input to the logits passes, so that nothing goes round it; then what is behind an activation; then what is nearest
     to the logits. A tensor that holds only the input, rescaled or rearranged, is left out, and so is one that holds
-    another rearranged.
+    another rearranged. Where there is attention, the last map of tokens is one (see `token_map`), and what attention
+    mixes, beside queries and keys, is none.
     """
     every_way, input_like = _on_every_way(net), _input_like(net)
+    attending, tokens = any(map(attends, net.layers)), token_map(net)
     _, activated = signs(net)
     rearranged = {layer.output for layer in net.layers if layer.rearranges}
     best: dict[Shape, tuple[tuple[bool, bool, int], str]] = {}
-    for depth, name in enumerate(name for name in reversed(net.shapes) if name != net.logits):
-        size = _resolution(net, name)
+    names = [name for name in reversed(net.shapes) if name != net.logits]
+    for depth, name in enumerate(names):
+        size = map_size(net, name)
         if (
             name not in net.carrying
             or not size
+            or (attending and name not in every_way)
             or name in input_like
             or name in rearranged
             or not _reconstructed(net, name)
@@ -33,6 +38,8 @@ def feature_maps(net: Network) -> list[str]:
             continue
         rank = (name in every_way, name in activated, -depth)
         best[size] = max(best.get(size, (rank, name)), (rank, name))
+    if tokens is not None:
+        best[net.shapes[tokens]] = (True, False, -names.index(tokens)), tokens
     return [name for _, name in sorted(best.values(), key=lambda one: -one[0][2])]
 
 
@@ -57,13 +64,6 @@ def signs(net: Network) -> tuple[set[str], set[str]]:
         if layer.fires or layer.output in floored or (layer.carries and activated.issuperset(layer.inputs)):
             activated.add(layer.output)
     return floored, activated
-
-
-def _resolution(net: Network, name: str) -> Shape:
-    """The lengths of the spatial axes of a feature map; empty for any other tensor."""
-    axis = net.channel_axis(name)
-    size = tuple(length for number, length in enumerate(net.shapes[name], 1) if number != axis)
-    return size if axis is not None and len(size) > 1 and min(size) > 1 else ()
 
 
 def _reconstructed(net: Network, name: str) -> bool:

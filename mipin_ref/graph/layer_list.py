@@ -104,6 +104,15 @@ class LayerList(OneLine, InNotebook):
         return {name: tuple(readers) for name, readers in reads.items()}
 
     @cached_property
+    def moved(self) -> frozenset[str]:
+        """The tensors that depend on the input that is explained, or on what the file makes of it in front."""
+        found = {self.input, *(name for name in self.sources if name not in self.given)}
+        for layer in self.layers:
+            if found.intersection(layer.inputs):
+                found.add(layer.output)
+        return frozenset(found)
+
+    @cached_property
     def carrying(self) -> frozenset[str]:
         """The tensors that signals of the logits come back to; every other one is state, or leads to none."""
         found = {self.logits}

@@ -22,6 +22,7 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.graph.rides import Rides
+from mipin_ref.graph.tokens import places_of_tokens
 from mipin_ref.inverse.descent.batch import Recorded
 from mipin_ref.inverse.descent.memory import sample_bytes
 from mipin_ref.inverse.descent.ride import Ride, ridden
@@ -200,6 +201,7 @@ class Inverse(OneLine, InNotebook):
                 net.channel_axis(tensor),
                 follows_logit=self.follows_logit,
                 input_size=net.input_size,
+                places=places_of_tokens(net, tensor),
             )
             for tensor, (value, s, a) in parts.items()
         }

@@ -7,6 +7,7 @@ where one sweep a batch is not all there is to do, `explain`.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
@@ -49,8 +50,10 @@ class BackwardMethod(Method):
 
     rules: Rules = DERIVATIVES
     logit: ClassVar[bool] = False
-    frozen: ClassVar[bool] = False
+    frozen: bool = False
     """Whether state, as gates are, is taken for constant, so that nothing comes back to it."""
+    constant: Set[type[Layer]] = frozenset()
+    """Kinds of layer whose state is, in any case."""
 
     @property
     def calibration(self) -> Calibration | None:
@@ -63,7 +66,11 @@ class BackwardMethod(Method):
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         """The way back that `explain` takes. Raises InvalidData where the method cannot explain `at`."""
-        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit, frozen=self.frozen)
+        return Sweep(net, backend, at, lambda layer: self.rule(net, layer), logit=self.logit, held=self.held)
+
+    def held(self, layer: Layer) -> bool:
+        """Whether nothing comes back to the state of a layer."""
+        return self.frozen or type(layer) in self.constant
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         """Attribute one batch x [n, *input_shape] to targets [n].

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from mipin_ref.backend import get_backend
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.backward import BatchResult
-from mipin_ref.methods.cam import ActivationMap
+from mipin_ref.methods.cam import ActivationMap, in_the_map
 from mipin_ref.methods.sweep import Ints, Sweep
 from mipin_ref.threads import BLAS_THREADS
 
@@ -27,7 +28,8 @@ class EigenCAM(ActivationMap):
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         recorded, axis = sweep.recorded(x, first), sweep.net.channel_axis(sweep.at)
         assert axis is not None
-        value = np.moveaxis(recorded.value.astype(np.float64), axis, 1)
+        counted = in_the_map(sweep.net, sweep.at, get_backend(), recorded.value.astype(np.float64))
+        value = np.moveaxis(counted, axis, 1)
         matrix = value.reshape(*value.shape[:2], -1)
         vector = np.stack([_principal(one) for one in matrix])
         shape = [len(vector), *(1 for _ in sweep.net.shapes[sweep.at])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.backward import BatchResult
-from mipin_ref.methods.cam import ActivationMap, places_of
+from mipin_ref.methods.cam import ActivationMap, in_the_map, places_of
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -19,6 +19,7 @@ class GradCAM(ActivationMap):
     even = True
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
-        swept, xp = sweep(x, targets, first=first), sweep.backend.xp
-        mean = xp.mean(swept.signal, axis=places_of(sweep.net, sweep.at), keepdims=True)
-        return BatchResult(swept.value, sweep.backend.get(mean), swept.output(targets))
+        swept, backend = sweep(x, targets, first=first), sweep.backend
+        counted = in_the_map(sweep.net, sweep.at, backend, swept.signal)
+        mean = backend.xp.mean(counted, axis=places_of(sweep.net, sweep.at), keepdims=True)
+        return BatchResult(swept.value, backend.get(mean), swept.output(targets))

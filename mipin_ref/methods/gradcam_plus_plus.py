@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.backward import BatchResult
-from mipin_ref.methods.cam import ActivationMap, places_of, positive
+from mipin_ref.methods.cam import ActivationMap, in_the_map, places_of, positive
 from mipin_ref.methods.sweep import Ints, Sweep
 
 
@@ -24,9 +24,12 @@ class GradCAMPlusPlus(ActivationMap):
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
         swept, backend = sweep(x, targets, first=first), sweep.backend
         xp, axes = backend.xp, places_of(sweep.net, sweep.at)
+        slope, value = (
+            in_the_map(sweep.net, sweep.at, backend, one) for one in (swept.signal, backend.put(swept.value))
+        )
         # g² is on both sides of the fraction.
-        divisor = 2 + swept.signal * xp.sum(backend.put(swept.value), axis=axes, keepdims=True)
+        divisor = 2 + slope * xp.sum(value, axis=axes, keepdims=True)
         some = divisor != 0
         alpha = xp.where(some, 1 / xp.where(some, divisor, xp.ones_like(divisor)), xp.zeros_like(divisor))
-        weight = xp.sum(alpha * positive(backend, swept.signal), axis=axes, keepdims=True)
+        weight = xp.sum(alpha * positive(backend, slope), axis=axes, keepdims=True)
         return BatchResult(swept.value, backend.get(weight), swept.output(targets))

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.layers import Attention, ConvTranspose, Norm, Resize, TokenDense
+from mipin_ref.graph.network import Network
+from mipin_ref.layers import Attention, ConvTranspose, Layer, Norm, Resize, TokenDense
+from mipin_ref.methods.attn_lrp import CONSTANT, attn_lrp
 from mipin_ref.methods.backward import BackwardMethod
 from mipin_ref.methods.products import FROZEN, STATE, Constant
 from mipin_ref.methods.recurrent import accumulated
@@ -22,29 +24,37 @@ from mipin_ref.methods.relevance import (
     proportional,
     relevance_rules,
 )
-from mipin_ref.options import checked_number
+from mipin_ref.methods.rules import Rule
+from mipin_ref.options import checked_choice, checked_number
+
+ATTN_LRP, CP_LRP = "attn-lrp", "cp-lrp"
 
 
 @dataclass(frozen=True)
 class EpsilonOptions:
-    """epsilon: what z is taken further away from zero, > 0, in the units of activations; it absorbs relevance."""
+    """epsilon: what z is taken further away from zero, > 0, in the units of activations; it absorbs relevance;
+    attention: whether gates and the weights of attention are constant, "cp-lrp", or take their share, "attn-lrp".
+    """
 
     epsilon: float = 1e-6
+    attention: str = CP_LRP
 
     def __post_init__(self) -> None:
         if checked_number("epsilon", self.epsilon) <= 0:
             raise InvalidData(f"epsilon must be above 0, not {self.epsilon!r}")
+        checked_choice("attention", self.attention, (CP_LRP, ATTN_LRP))
 
 
 class LrpEpsilon(BackwardMethod):
     """R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) R_j, z_j = Σ_i x_i w_ij + b_j (Bach 2015).
 
     Gates and the weights of attention are constant, so that all relevance is that of the content (CP-LRP: Ali et al.,
-    XAI for Transformers, 2022).
+    XAI for Transformers, 2022); with the option `attention` as "attn-lrp" half of it is theirs, and goes on to queries
+    and keys (AttnLRP: Achtibat et al. 2024, see attn_lrp.py). Of a product with what does not depend on the input all
+    is the other factor's.
     """
 
     name = "lrp-epsilon"
-    frozen = True
     multiplier = False
     follows_logit = False
     logit = True
@@ -64,6 +74,15 @@ class LrpEpsilon(BackwardMethod):
             Attention: Constant(epsilon),
             **STATE,
         }
+        self.frozen = options.attention == CP_LRP
+        self.constant = CONSTANT
+        self._products = {both: attn_lrp(epsilon, both=both) for both in (False, True)}
+
+    def rule(self, net: Network, layer: Layer) -> Rule:
+        if self.frozen:
+            return super().rule(net, layer)
+        rule = self._products[net.moved.issuperset(layer.inputs)].get(type(layer))
+        return super().rule(net, layer) if rule is None else rule
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ class Method:
         self.options = options
 
     @classmethod
+    def suits(cls, net: Network) -> bool:
+        """Whether a network has what the method looks at, so that it is one of those that a panel has unasked."""
+        return True
+
+    @classmethod
     def takes_inverses(cls) -> bool:
         """Whether it explains by inverses, one a class."""
         return cls.fitting is not None and cls.fitting.by_class

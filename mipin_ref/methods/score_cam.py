@@ -10,6 +10,7 @@ from mipin_ref.backend import Backend
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.tokens import grid_of
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.backward import BatchResult
 from mipin_ref.methods.cam import ActivationMap, places_of
@@ -46,7 +47,8 @@ class ScoreCAM(ActivationMap):
         recorder = Recorder(net, [net.logits], keep=True)
         axis = net.channel_axis(sweep.at)
         assert axis is not None
-        maps = np.moveaxis(recorded.value.astype(np.float64), axis, 1)
+        maps, grid = np.moveaxis(recorded.value.astype(np.float64), axis, 1), grid_of(net, sweep.at)
+        maps = maps if grid is None else grid.laid_out(maps)
         weight = np.empty(maps.shape[:2])
         for number, (sample, channels) in enumerate(zip(x, maps, strict=True)):
             for start in range(0, len(channels), rows):
@@ -72,7 +74,8 @@ class _Masking(Sweep):
 def _check_places(net: Network, at: str) -> None:
     if net.whole:
         raise InvalidData("score-cam hides parts of the input by degrees, and this network's input holds integers")
-    here, there = len(places_of(net, at)), len(places_of(net, net.input))
+    grid, there = grid_of(net, at), len(places_of(net, net.input))
+    here = len(places_of(net, at)) if grid is None else grid.places.ndim
     if here != there:
         raise InvalidData(
             f"score-cam lays the map of {at!r}, of {here} axes, over the input, which has {there}; explain a "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -28,10 +28,14 @@ _rides: Rides[SweepRide] = Rides()
 
 @dataclass(frozen=True, eq=False)
 class SweepRecord:
-    """The explained tensor [r, *shape] and the logits [r, classes] as recorded."""
+    """The explained tensor [r, *shape] and the logits [r, classes] as recorded; besides: other tensors asked for, and
+    signals: what arrived at those of them that it came past [n, *shape], on the device, by name.
+    """
 
     value: HostArray
     logits: HostArray
+    besides: Mapping[str, HostArray] = field(default_factory=dict, kw_only=True)
+    signals: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
 
     def output(self, targets: Ints) -> HostArray:
         """The logits of the targets [n]."""
@@ -50,11 +54,12 @@ class Swept(SweepRecord):
 class Sweep:
     """What is the same for every batch: the way from the logits to tensor `at`, its rules, and what they need.
 
-    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target; frozen: whether nothing
-    comes back to state. Layers that are on no way from `at` to the logits have no part. whole: the network as loaded,
-    of which `net` may be the end; ride: whether onnxruntime takes the way back where it can: in float32 on the host, by
-    rules that can all be written (see `SweepRide`). Otherwise the array namespace does, with the same result but for
-    the order of sums.
+    rule: of each layer; logit: whether the signal starts as y_c, or else as 1, at the target; held: whether nothing
+    comes back to the state of a layer. Layers that are on no way from `at` to the logits have no part. whole: the
+    network as loaded, of which `net` may be the end; ride: whether onnxruntime takes the way back where it can: in
+    float32 on the host, by rules that can all be written (see `SweepRide`). Otherwise the array namespace does, with
+    the same result but for the order of sums. besides: tensors that are recorded too, with the signals that arrive
+    there where the array namespace takes them; shown: the tensor that a user sees, where it is not `at`.
     """
 
     def __init__(
@@ -65,12 +70,16 @@ class Sweep:
         rule: Callable[[Layer], Rule],
         *,
         logit: bool = False,
-        frozen: bool = False,
+        held: Callable[[Layer], bool] = lambda layer: False,
         ride: bool = True,
+        besides: Collection[str] = (),
+        shown: str | None = None,
     ) -> None:
         self.net, self.whole, self.backend, self.at = net, net, backend, at
-        self._logit, self._frozen, self._may_ride = logit, frozen, ride
-        self._slots = _slots(net, at, frozen)
+        self.explained = at if shown is None else shown
+        self._besides = tuple(dict.fromkeys(besides))
+        self._logit, self._may_ride = logit, ride
+        self._slots = _slots(net, at, held)
         way = [layer for layer in net.layers if layer.output in self._slots]
         self.way: Sequence[Layer] = tuple(reversed(way))
         self._rules = {layer.output: rule(layer) for layer in way}
@@ -78,7 +87,8 @@ class Sweep:
         self._values, self._fired = self._wanted("inputs", "output"), self._wanted("fired")
         self._pools = switched(layer for layer in way if "taps" in self._reads[layer.output])
         self._last = {name: layer.output for layer in self.way for name in self._names(layer)}
-        self._recorder = Recorder(net, [*self._values, *self._fired, at, net.logits], list(self._pools), keep=True)
+        wanted = [*self._values, *self._fired, at, net.logits, *self._besides]
+        self._recorder = Recorder(net, wanted, list(self._pools), keep=True)
         self._weights = weights_of(net, backend)
 
     def _names(self, layer: Layer) -> list[str]:
@@ -99,7 +109,7 @@ class Sweep:
     def sample_bytes(self) -> int:
         """Rough memory of a sample: recorded, on the device, and the largest signals on the way."""
         shapes, item = self.net.shapes, self.backend.itemsize
-        recorded = {*self._values, *self._fired, self.at, self.net.logits}
+        recorded = {*self._values, *self._fired, self.at, self.net.logits, *self._besides}
         held = sum(prod(shapes[name]) for name in self._values) * item + sum(prod(shapes[n]) for n in self._fired)
         live, most = {self.net.logits}, 0
         for layer in self.way:
@@ -119,9 +129,9 @@ class Sweep:
         record = self._recorder(x if beside is None else _both(x, beside), first)
         logits = record.values[net.logits].reshape(-1, net.classes)
         seed = self._seed(logits, targets)
-        ride = self.ride() if beside is None else None
-        signal = self._walked(record, seed) if ride is None else ride(record, seed)
-        return Swept(record.values[self.at], logits, signal)
+        ride = self.ride() if beside is None and not self._besides else None
+        kept = self._walked(record, seed) if ride is None else {self.at: ride(record, seed)}
+        return Swept(record.values[self.at], logits, kept[self.at], besides=self._recorded(record), signals=kept)
 
     def ride(self) -> SweepRide | None:
         """The session of the way back, which stays open for the network; None where there is none."""
@@ -133,27 +143,33 @@ class Sweep:
         if len(rules) < len(given):
             return None
         # All else follows of these: which layers there are on the way, and what they do.
-        key = self.at, self._frozen, *rules
+        key = self.at, *self._slots.items(), *rules
         return _rides.of(net, key, lambda: ridden(net, self.way, self._slots, rules, self.at))
 
-    def _walked(self, record: Record, seed: HostArray) -> Array:
-        """The signal at the explained tensor, in the array namespace."""
+    def _recorded(self, record: Record) -> dict[str, HostArray]:
+        return {name: record.values[name] for name in self._besides}
+
+    def _walked(self, record: Record, seed: HostArray) -> dict[str, Array]:
+        """The signals at the explained tensor and at those asked for besides, in the array namespace."""
         net, backend = self.net, self.backend
         held = _Held(backend, record, self._pools)
-        signals = {net.logits: backend.put(seed)}
+        signals, kept = {net.logits: backend.put(seed)}, dict[str, Array]()
         for layer in self.way:
             signal = signals.pop(layer.output)
+            if layer.output in self._besides:
+                kept[layer.output] = signal
             context = self._context(layer, held)
             for slot in self._slots[layer.output]:
                 name, part = layer.inputs[slot], self._rules[layer.output].back(context, signal, slot)
                 signals[name] = signals[name] + part if name in signals else part
             held.let_go(name for name in self._names(layer) if self._last[name] == layer.output)
-        return signals[self.at]
+        return {**kept, self.at: signals[self.at]}
 
     def recorded(self, x: HostArray, first: int = 0) -> SweepRecord:
         """The forward pass alone. Raises InvalidData as `Recorder` does."""
         record = self._recorder(x, first)
-        return SweepRecord(record.values[self.at], record.values[self.net.logits].reshape(-1, self.net.classes))
+        logits = record.values[self.net.logits].reshape(-1, self.net.classes)
+        return SweepRecord(record.values[self.at], logits, besides=self._recorded(record))
 
     def entered(self, x: HostArray, first: int) -> HostArray:
         """What `net` takes in for samples x of the whole network."""
@@ -178,17 +194,17 @@ class Sweep:
         )
 
 
-def _slots(net: Network, at: str, frozen: bool) -> dict[str, tuple[int, ...]]:
+def _slots(net: Network, at: str, held: Callable[[Layer], bool]) -> dict[str, tuple[int, ...]]:
     """The layers on the ways from a tensor to the logits, by output, with the inputs that signals come back to.
 
-    frozen: whether state takes none. Raises InvalidData where no way is left, UnsupportedModel where one leads through
-    nodes of the file of which no derivative is known.
+    held: whether the state of a layer takes none. Raises InvalidData where no way is left, UnsupportedModel where one
+    leads through nodes of the file of which no derivative is known.
     """
-    if not frozen and at in net.hidden:
+    if at in net.hidden and not all(map(held, net.layers)):
         raise net.unreached(at)
     below, slots = {at}, dict[str, tuple[int, ...]]()
     for layer in net.layers:
-        taken = layer.paths if frozen else range(len(layer.inputs))
+        taken = layer.paths if held(layer) else range(len(layer.inputs))
         found = tuple(slot for slot in taken if layer.inputs[slot] in below)
         if found:
             slots[layer.output] = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.tokens import places_of_tokens
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.methods.method import Run
 from mipin_ref.panel.as_captum import only_input, only_target
@@ -39,9 +41,9 @@ def attribute(
     anything with len() and slicing; as in captum a tuple of one batch is that batch, and the result is one Attribution
     all the same; target: a class, a tuple of indices into an output of more axes, or one of these a sample [N]; method:
     one of `methods()`; at: a tensor on the way to the logits, by default the input (class activation maps: the last
-    feature map), the output behind a Softmax that was removed meaning the logits; dtype: of signals and results,
-    "float64" or "float32"; batch_size: samples that are swept at a time, by default as many as fit in `memory`;
-    options: of the method, see its class.
+    feature map; attention rollouts: the first tensor of tokens), the output behind a Softmax that was removed meaning
+    the logits; dtype: of signals and results, "float64" or "float32"; batch_size: samples that are swept at a time, by
+    default as many as fit in `memory`; options: of the method, see its class.
     "mip-in" takes `inverse`, an Inverse or several by class, which is applied on its own backend in its own dtype down
     to its own tensor; or `calibration`, samples to fit one on, and the options of `fit`.
     Returns NumPy arrays of the tensor's shape. Results do not depend on the size of batches but for rounding.
@@ -62,7 +64,8 @@ def attribute(
     run = make_run(backend=backend, dtype=dtype, batch_size=batch_size, memory=memory, progress=progress)
     # Methods of the forward pass take either record.
     opened = cast(Network, open_any(net)) if way.forward_only else inverted(net, method)
-    return way.attribute(opened, only_input(opened, x), only_target(target), at, run)
+    res = way.attribute(opened, only_input(opened, x), only_target(target), at, run)
+    return replace(res, places=places_of_tokens(opened, res.tensor)) if isinstance(opened, Network) else res
 
 
 def inverted(net: Network | ForwardOnly | Model, method: str) -> Network:

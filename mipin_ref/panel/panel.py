@@ -199,8 +199,10 @@ class Panel:
 
 
 def _methods_of(net: Network | ForwardOnly) -> list[str]:
-    """All methods; of a file without layers those that need none."""
-    return [name for name in methods() if method_named(name).forward_only or isinstance(net, Network)]
+    """All methods that suit the network; of a file without layers those that need none."""
+    if not isinstance(net, Network):
+        return [name for name in methods() if method_named(name).forward_only]
+    return [name for name in methods() if method_named(name).suits(net)]
 
 
 def _checked_names(names: Sequence[str]) -> Sequence[str]:

@@ -24,6 +24,7 @@ from mipin_ref.methods.occlusion import Occlusion
 from mipin_ref.methods.pattern import PatternAttribution, PatternNet
 from mipin_ref.methods.rectified import DeconvNet, GuidedBackprop
 from mipin_ref.methods.rise import Rise
+from mipin_ref.methods.rollout import AttentionRollout, GradientAttentionRollout
 from mipin_ref.methods.score_cam import ScoreCAM
 from mipin_ref.methods.smoothgrad import SmoothGrad
 from mipin_ref.panel.mip_in import MipIn
@@ -45,6 +46,8 @@ METHODS: dict[str, type[Method]] = {
         LayerCAM,
         ScoreCAM,
         EigenCAM,
+        AttentionRollout,
+        GradientAttentionRollout,
         LrpEpsilon,
         LrpAlphaBeta,
         DeepTaylor,

@@ -30,7 +30,8 @@ def saliency(
 
     kind "attribution": the mean of A over channels (paper, 6.1.2), right where the values are not negative;
     kind "contribution": the sum of A * X over channels, right where they are signed too.
-    A tensor [N, H, W] without channels is used as it is. Of methods that follow the logit's sign (`follows_logit`:
+    A tensor [N, H, W] without channels is used as it is; tokens [N, T, C] of a picture lie where they were taken from
+    (`places` of the result), and a class token is left out. Of methods that follow the logit's sign (`follows_logit`:
     MIP-IN, PatternNet, Deep Taylor, LRP-αβ, Excitation Backprop) A is multiplied by that sign first, sample by sample.
     positive: negative values become 0, before any resize.
     size: (H, W) to resize to, by Pillow's BILINEAR on 32-bit floats: half-pixel centres, and averaging over the
@@ -53,12 +54,15 @@ def saliency(
     if not isinstance(positive, bool):
         raise InvalidData(f"saliency: positive must be True or False, not {shown(positive)}")
     values = res.oriented.attribution if kind == "attribution" else res.oriented.contribution
-    _check_image(res, values)
+    if res.places is None or not values.size:
+        _check_image(res, values)
     if not np.isfinite(values).all():
         raise InvalidData(f"saliency: the {kind} of tensor {res.tensor!r} holds NaN or Inf")
     if res.channel_axis is not None:
         reduce = np.mean if kind == "attribution" else np.sum
         values = reduce(values, axis=res.channel_axis)
+    if res.places is not None:
+        values = np.where(res.places < 0, values.dtype.type(0), values[:, res.places])
     maps = np.maximum(values, 0) if positive else np.array(values)
     if size is None:
         return maps

@@ -17,6 +17,8 @@ from mipin_ref.cli import main
 from mipin_ref.panel.registry import METHODS
 from tests.cli.test_explain import SAMPLES, residual
 from tests.networks import to_onnx
+from tests.networks.attention import NETWORKS as ATTENDING
+from tests.networks.norms import SHAPE
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,9 @@ def written(stem: str) -> list[str]:
 
 @pytest.mark.parametrize("method", [name for name, facts in METHODS.items() if facts.fitting is None])
 def test_every_method(method: str) -> None:
+    if not METHODS[method].suits(mr.load("net.onnx")):
+        onnx.save(to_onnx(ATTENDING["vision_transformer"](), SHAPE), "net.onnx")
+        np.save("x.npy", np.random.default_rng(0).standard_normal((SAMPLES, *SHAPE)).astype(np.float32))
     assert explain("--method", method, "--target", "1") == 0
     res, found = expected(method), stored()
     names = {"value", "attribution", "contribution", "output"}

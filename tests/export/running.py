@@ -42,7 +42,7 @@ def expected(inverse: mr.Inverse, x: Array, at: str | None = None) -> dict[str, 
         "contribution": res.attribution * res.value,
     }
     axes = res.value.ndim - (res.channel_axis is not None)
-    if axes == 3:
+    if axes == 3 or res.places is not None:
         found["map"] = mr.saliency(res, size="input" if res.input_size else None)
     return found
 

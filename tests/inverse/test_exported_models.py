@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from tests.inverse.test_graphs import TOLERANCE, assert_agrees
 from tests.networks.attending import MODELS as ATTENDING
 from tests.networks.dead import DEAD
 from tests.networks.exported import MODELS as OTHERS
-from tests.networks.exported import Model
+from tests.networks.exported import Model, as_file
 from tests.networks.gated import GATED
 from tests.networks.norms import NETWORKS
 from tests.oracles.mipin import mipin
@@ -47,17 +45,8 @@ def made(name: str) -> Model:
 
 def exported(model: Model, exporter: str, opset: int) -> mr.Network:
     """The network that is read from the model's file, of a free batch; its outputs are the model's."""
-    x, buffer = torch.randn(3, *model.shape), io.BytesIO()
-    options: dict[str, Any] = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("batch")},), "verbose": False}
-    if exporter == "torchscript":
-        options = {"dynamo": False, "dynamic_axes": {"x": {0: "batch"}}, "input_names": ["x"]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if exporter == "dynamo":
-            # The dynamic shapes are those of one argument, whatever the module calls it.
-            model = model._replace(module=torch.nn.Sequential(model.module).eval())
-        torch.onnx.export(model.module, (x,), buffer, opset_version=opset, **options)
-    net = mr.load(buffer.getvalue())
+    x = torch.randn(3, *model.shape)
+    net = mr.load(as_file(model, exporter, opset, x))
     with torch.no_grad():
         expected = model.module(x).numpy()
     found = net.predict(x.numpy())[0 if net.head else 1]

@@ -51,7 +51,7 @@ def method_of(name: str) -> BackwardMethod:
 
 def sweep(net: mr.Network, at: str, *, ride: bool, name: str = "gradient", on: Backend = SINGLE) -> Sweep:
     method = method_of(name)
-    return Sweep(net, on, at, lambda layer: method.rule(net, layer), frozen=method.frozen, ride=ride)
+    return Sweep(net, on, at, lambda layer: method.rule(net, layer), held=method.held, ride=ride)
 
 
 def error(net: mr.Network, x: Array, targets: Array, at: str, name: str = "gradient") -> float:

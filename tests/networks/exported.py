@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +20,21 @@ class Model(NamedTuple):
     module: Any
     shape: tuple[int, ...]
     target: Target = 1
+
+
+def as_file(model: Model, exporter: str, opset: int, x: Any) -> bytes:
+    """What one of torch's exporters writes of a model and samples of it: a file of a free batch."""
+    buffer, module = io.BytesIO(), model.module
+    options: dict[str, Any] = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("batch")},), "verbose": False}
+    if exporter == "torchscript":
+        options = {"dynamo": False, "dynamic_axes": {"x": {0: "batch"}}, "input_names": ["x"]}
+    else:
+        # The dynamic shapes are those of one argument, whatever the module calls it.
+        module = nn.Sequential(module).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x,), buffer, opset_version=opset, **options)
+    return buffer.getvalue()
 
 
 class Of(nn.Module):  # type: ignore[misc]

@@ -15,7 +15,9 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.registry import METHODS, fit_is_asked
 from tests.networks import seeded, to_onnx
+from tests.networks.attention import NETWORKS as ATTENDING
 from tests.networks.graphs import random_graph
+from tests.networks.norms import SHAPE
 
 
 def mapped() -> tuple[mr.Network, np.ndarray]:
@@ -26,6 +28,16 @@ def mapped() -> tuple[mr.Network, np.ndarray]:
         if feature_maps(net):
             return net, np.random.default_rng(seed).normal(size=(6, *net.input_shape)).astype(np.float32)
     raise AssertionError("none of the random networks has a feature map")
+
+
+def suited(name: str) -> tuple[mr.Network, np.ndarray]:
+    """The same, or where a method looks at attention a network that has it, of tokens that lie in a picture."""
+    net, x = mapped()
+    if METHODS[name].suits(net):
+        return net, x
+    net = mr.load(to_onnx(ATTENDING["vision_transformer"](), SHAPE))
+    assert METHODS[name].suits(net)
+    return net, np.random.default_rng(0).normal(size=(6, *SHAPE)).astype(np.float32)
 
 
 def fitted(name: str, net: mr.Network, x: np.ndarray) -> dict[str, Any]:
@@ -70,7 +82,7 @@ def test_fits_that_a_user_has_a_say_in() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_map_is_even_where_the_method_says_so(name: str) -> None:
-    net, x = mapped()
+    net, x = suited(name)
     facts = METHODS[name]
     at = net.input if facts.forward_only else feature_maps(net)[0]
     res = mr.attribute(net, x, 0, name, at=at, **fitted(name, net, x))
@@ -86,14 +98,16 @@ def test_a_map_is_even_where_the_method_says_so(name: str) -> None:
 
 def test_a_panel_knows_which_of_its_methods_are_fitted() -> None:
     net, _ = mapped()
-    assert mr.Panel(net).names == tuple(mr.methods())
+    attending, _ = suited("attention-rollout")
+    assert mr.Panel(attending).names == tuple(mr.methods())
+    assert mr.Panel(net).names == tuple(name for name in mr.methods() if "attention" not in name)
     assert mr.Panel(net).fitted == ("mip-in", "patternnet", "pattern-attribution")
     assert mr.Panel(net, names=["gradient", "patternnet"]).fitted == ("patternnet",)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_passes_are_those_that_are_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x = mapped()
+    net, x = suited(name)
     runs: list[int] = []
     plain = Recorder.__call__
 

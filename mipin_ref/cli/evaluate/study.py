@@ -241,7 +241,8 @@ def make_study(options: Namespace, takes: Callable[[type[Method]], bool], *, nee
     Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
     calibration, given = open_calibration(options, net), method_options(options.option, options.methods)
     alone = net.reason if isinstance(net, ForwardOnly) else None
-    asked = methods_asked(options.methods, given, takes, alone=alone)
+    layers = net if isinstance(net, mr.Network) else None
+    asked = methods_asked(options.methods, given, takes, alone=alone, net=layers)
     panel = _panel(options, net, calibration, at, given, asked.names, True)
     labels = labels_of(options, net, len(data))
     return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out, asked.without)

@@ -129,8 +129,9 @@ def test_seeds_are_printed_and_all_methods_run(capsys: pytest.CaptureFixture[str
     assert evaluate("grid", "--labels", "data.npz", "--seed", "12", "--mosaics", "3", *every, *CALIBRATION) == 0
     printed = capsys.readouterr().out
     assert "seed 12" in printed.replace("\n  ", " ")
-    for method in mr.methods():
-        assert f"\n{method} " in printed
+    net = mr.load("net.onnx")
+    for method, facts in METHODS.items():
+        assert (f"\n{method} " in printed) == facts.suits(net)
     assert "failed" not in printed
     assert "left out" not in printed
 
@@ -178,7 +179,7 @@ def test_a_method_that_the_network_fails_is_told_and_the_rest_runs(capsys: pytes
     cams = [name for name, method in METHODS.items() if issubclass(method, ActivationMap)]
     assert "grad-cam" in cams
     assert document["failed"] == dict.fromkeys(cams, str(alone.value))
-    assert list(document["methods"]) == [name for name in mr.methods() if name not in cams]
+    assert list(document["methods"]) == [name for name in mr.Panel(net).names if name not in cams]
 
 
 def test_where_no_method_is_left_the_reasons_are_printed_and_the_exit_code_is_2(
