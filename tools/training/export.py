@@ -57,12 +57,27 @@ def export(model: Any, input_shape: tuple[int, ...], *, fold: bool = True) -> by
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def accuracy(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> float:
-    """Measure the share of images x [n, C, H, W] that the exported file itself classifies as y [n]."""
+def right_of(scores: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each object is among the classes with the highest scores [n, C], as many as a scene has objects; of y [n]
+    or [n, 2], and of its shape.
+    """
+    objects = y.reshape(len(y), -1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : objects.shape[1]]
+    right: NDArray[np.bool_] = (objects[:, :, None] == best[:, None]).any(axis=2).reshape(y.shape)
+    return right
+
+
+def right_objects(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which objects of images x [n, C, H, W] the exported file itself names, see `right_of`."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    right = 0
+    right = []
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = scaled(x[start : start + EVALUATION_BATCH])
         (probabilities,) = session.run(["probabilities"], {"input": batch})
-        right += int((probabilities.argmax(axis=1) == y[start : start + EVALUATION_BATCH]).sum())
-    return right / len(x)
+        right.append(right_of(probabilities, y[start : start + EVALUATION_BATCH]))
+    return np.concatenate(right)
+
+
+def accuracy(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> float:
+    """Measure the share of objects y [n] or [n, 2] of images x [n, C, H, W] that the exported file itself names."""
+    return float(right_objects(model, x, y).mean())
