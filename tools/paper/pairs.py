@@ -1,7 +1,8 @@
 """Two objects in one scene, each asked for in turn: where the maps of all methods point, with intervals.
 
 What scenes of one object cannot show, these do: whether a map is of the class that is asked for. Object 1 is the one
-of the higher logit. Nothing is chosen on the scenes that are explained: MIP-IN's options are chosen by `pairs-study`.
+of the higher logit; explained are scenes whose two objects are the two that a network names first. Nothing is chosen on
+them: options of MIP-IN are chosen by `pairs-study`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from paper.scenes import CALIBRATION_SEED, PAIRS_SEED, Boxed, fit_options, netwo
 from training.clutter import CLASS_NAMES
 from training.files import write_json
 from training.keras import add_data
+from training.right import right_of
 
 NAME = "pairs"
 TITLE = "Two objects, each asked for in turn"
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ends", nargs="+", choices=(LAST, PIXELS), default=[LAST, PIXELS])
     parser.add_argument("--samples", type=int, default=2000, help="scenes of two objects that are explained")
     parser.add_argument("--calibration", type=int, default=300, help="other scenes of two objects to fit on")
+    parser.add_argument("--all", action="store_true", help="scenes too whose objects the network does not name first")
     parser.add_argument("--json", type=Path, help="the file that takes the rows of the table")
 
 
@@ -85,12 +88,22 @@ def by_logit(net: mr.Network, pairs: Boxed) -> Boxed:
     return Boxed(pairs.x, y, boxes)
 
 
+def recognised(net: mr.Network, pairs: Boxed) -> Boxed:
+    """Those scenes whose two objects are the two that the network names first."""
+    scores, _ = net.predict(pairs.x)
+    kept = right_of(scores, pairs.y).all(axis=1)
+    return Boxed(pairs.x[kept], pairs.y[kept], pairs.boxes[kept])
+
+
 class Subject:
     """One network, what it is fitted on, and the scenes that it explains."""
 
     def __init__(self, name: str, options: argparse.Namespace, results: Results) -> None:
         self.net, self._results = network(name), results
-        self.pairs = by_logit(self.net, scenes(options, "test", options.samples, PAIRS_SEED, pairs=True))
+        self.composed = options.samples
+        composed = scenes(options, "test", options.samples, PAIRS_SEED, pairs=True)
+        ordered = by_logit(self.net, composed)
+        self.pairs = ordered if options.all else recognised(self.net, ordered)
         self._calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED, pairs=True)
         self.at = {LAST: last_of(name, self.net), PIXELS: None}
         self._panels: dict[tuple[str, str], mr.Panel] = {}
@@ -102,7 +115,7 @@ class Subject:
     def given(self, row: str, end: str) -> dict[str, Any]:
         """What the result of a row depends on."""
         method, fit = ROWS.get(row, (row, {}))
-        counts = {"samples": len(self.pairs.x), "calibration": len(self._calibration.x)}
+        counts = {"samples": self.composed, "recognised": len(self.pairs.x), "calibration": len(self._calibration.x)}
         how = {"fit": fit, "method": FEWER.get(method, {}), "at": self.at[end] or ""}
         return {"sha256": self.net.sha256, **counts, **how}
 
@@ -163,7 +176,8 @@ def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
     parts = results.parts(NAME, parts_of(name))
     rows = []
     for row in (*ROWS, *WITHOUT):
-        told: dict[str, Any] = {"network": name, "method": row}
+        given = next(iter(parts.values())).options
+        told: dict[str, Any] = {"network": name, "method": row, "scenes": given["recognised"]}
         places: dict[str, Any] = {}
         for part, (of, _) in parts_of(name).items():
             if of == row and part in parts:
@@ -203,7 +217,8 @@ def blocks(results: Results) -> list[Block]:
         lines += [[row, "failed", why, *[""] * 4] for row, why in failed.items()]
         options = next(iter(parts.values())).options
         caption = (
-            f"{name}: maps of A·X of either object in {options['samples']} scenes of two, fitted on "
+            f"{name}: maps of A·X of either object in {options['recognised']} scenes of two, those of "
+            f"{options['samples']} whose objects the network names first, fitted on "
             f"{options['calibration']} others; box: box accuracy; mass: share in the box asked for of the positive "
             "values; of object 1 (the higher logit) / object 2, and the 95 % interval of both"
         )

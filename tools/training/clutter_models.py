@@ -21,11 +21,12 @@ from torch import nn
 
 from training.clutter import CLASS_NAMES, Scenes, Sources, compose, load_sources
 from training.clutter_networks import RECIPES as SINGLE
-from training.export import accuracy, export, repeatable, right_objects, right_of
+from training.export import accuracy, export, repeatable, right_objects
 from training.files import packed, write_folder, write_whole
 from training.keras import add_data
 from training.pairs_networks import RECIPES as PAIRS
 from training.recipe import CLASSES, Recipe
+from training.right import right_of
 
 RECIPES: dict[str, Recipe] = {**SINGLE, **PAIRS}
 

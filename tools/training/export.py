@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.keras import scaled
+from training.right import right_of
 
 OPSET = 17
 EVALUATION_BATCH = 500
@@ -55,16 +56,6 @@ def export(model: Any, input_shape: tuple[int, ...], *, fold: bool = True) -> by
         value.doc_string = ""
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-def right_of(scores: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each object is among the classes with the highest scores [n, C], as many as a scene has objects; of y [n]
-    or [n, 2], and of its shape.
-    """
-    objects = y.reshape(len(y), -1)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, : objects.shape[1]]
-    right: NDArray[np.bool_] = (objects[:, :, None] == best[:, None]).any(axis=2).reshape(y.shape)
-    return right
 
 
 def right_objects(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> NDArray[np.bool_]:

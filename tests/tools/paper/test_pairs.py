@@ -92,12 +92,26 @@ def test_no_method_surpasses_the_oracle() -> None:
     assert np.unravel_index(centre[0].argmax(), size) == (31, 31)
 
 
+def test_only_scenes_are_kept_whose_objects_are_named_first() -> None:
+    net = scenes.network("clutter_se")
+    x = np.random.default_rng(5).random((20, 3, 64, 64), np.float32)
+    _, logits = net.predict(x)
+    first, second = np.argsort(-logits, axis=1)[:, :2].T
+    y = np.stack([second, first], axis=1)
+    y[3, 0] = np.argsort(logits[3])[0]
+    boxes = np.arange(20 * 8).reshape(20, 2, 4)
+    kept = pairs.recognised(net, pairs.by_logit(net, scenes.Boxed(x, y, boxes)))
+    assert np.array_equal(kept.x, np.delete(x, 3, axis=0))
+    assert np.array_equal(kept.y[:, 0], np.delete(first, 3))
+    assert np.array_equal(kept.boxes[:, 0], np.delete(boxes[:, 1], 3, axis=0))
+
+
 @pytest.mark.slow
 def test_either_object_is_explained_the_likelier_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist, fashion = files(tmp_path)
     given = ["--mnist", str(mnist), "--fashion", str(fashion), "--results", str(tmp_path / "out")]
     rows = ["--rows", "gradient", "grad-cam", "mip-in", "centre Gaussian", "class-less sum", "oracle"]
-    few = ["--networks", "clutter_se", "--samples", "4", "--calibration", "20", "--ends", "last map", *rows]
+    few = ["--networks", "clutter_se", "--samples", "4", "--calibration", "20", "--ends", "last map", "--all", *rows]
     out = tmp_path / "rows.json"
     monkeypatch.setattr("sys.argv", ["reproduce_paper.py", "pairs", *given, *few, "--json", str(out)])
     reproduce_paper.main()

@@ -21,7 +21,7 @@ from tests.tools.training.clutter_data import SOURCES, files
 from training import clutter_models
 from training.clutter import Scenes, Sources, compose, load_sources
 from training.clutter_models import RECIPES
-from training.export import right_of
+from training.right import right_of
 
 NAMES = sorted(RECIPES)
 
