@@ -69,7 +69,8 @@ class FitOptions(TypedDict, total=False):
 Indices = tuple[int, ...]
 """A target of an output of several axes."""
 
-Given, Returned = ParamSpec("Given"), TypeVar("Returned")
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 
 
 def _taking_presets(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
@@ -81,7 +82,7 @@ def _taking_presets(function: Callable[Given, Returned]) -> Callable[Given, Retu
     @wraps(function)
     def called(*args: Given.args, **options: Given.kwargs) -> Returned:
         preset = options.pop("preset", None)
-        return function(*args, **with_preset(preset, options))  # type: ignore[arg-type]
+        return function(*args, **with_preset(preset, options))
 
     return called
 

@@ -23,8 +23,8 @@ from paper.pairs import CAMS, NETWORKS, OTHERS, by_logit, recognised
 from paper.pairs_maps import LAST, PIXELS, PLACES, at_places, last_of, map_of, pointing
 from paper.published import MIPIN
 from paper.results import Results, or_failed, part_of
-from paper.scenes import CALIBRATION_SEED, MODELS, VALIDATION_SEED, fit_options, network, scenes
-from training.files import write_json
+from paper.scenes import CALIBRATION_SEED, VALIDATION_SEED, fit_options, network, scenes
+from training.files import MODELS, write_json
 from training.keras import add_data
 
 NAME = "pairs-study"
