@@ -179,9 +179,11 @@ def run(options: argparse.Namespace, results: Results) -> None:
 def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
     """A network's rows, a method each, with its figures of all places; what is not there is None."""
     parts = results.parts(NAME, parts_of(name))
+    if not parts:
+        return []
+    given = next(iter(parts.values())).options
     rows = []
     for row in (*ROWS, *WITHOUT):
-        given = next(iter(parts.values())).options
         told: dict[str, Any] = {"network": name, "method": row, "scenes": given["recognised"]}
         places: dict[str, Any] = {}
         for part, (of, _) in parts_of(name).items():
