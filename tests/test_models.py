@@ -14,6 +14,7 @@ from training import clutter
 
 NAMES = ("mnist_cnn", "mnist_mlp", "rgb32_cnn")
 CLUTTER = ("clutter_resnet", "clutter_se", "clutter_vgg")
+PAIRS = ("pairs_resnet", "pairs_vgg")
 
 
 def test_all_three_are_there() -> None:
@@ -21,7 +22,7 @@ def test_all_three_are_there() -> None:
 
 
 def test_the_clutter_networks_are_there() -> None:
-    assert set(builtin_names()) >= set(CLUTTER)
+    assert set(builtin_names()) >= {*CLUTTER, *PAIRS}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,6 +88,31 @@ def test_card_and_files_of_a_clutter_network_agree(name: str) -> None:
     predicted = logits(net, x_test.astype(np.float32) / 255).argmax(axis=1)
     # 45 scenes at the accuracy on the card: more than 5 wrong have a probability below one in a hundred.
     assert np.sum(predicted != y_test) <= 5
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_card_and_files_of_a_network_of_two_objects_agree(name: str) -> None:
+    made = builtin(name)
+    net = mr.load(made.model)
+    card = made.card
+    assert hashlib.sha256(made.model.read_bytes()).hexdigest() == card["model_sha256"] == net.sha256
+    assert hashlib.sha256(made.calibration.read_bytes()).hexdigest() == card["calibration"]["sha256"]
+    assert made.model.stat().st_size <= 2_000_000
+    assert made.calibration.stat().st_size <= 300_000
+    assert card["class_names"] == clutter.CLASS_NAMES
+    # Its last map is fine enough to tell two objects of 20 to 28 pixels apart.
+    assert mr.attribute(net, np.zeros((1, 3, 64, 64), np.float32), 0, "grad-cam").value.shape == (1, 64, 8, 8)
+    with np.load(made.calibration, allow_pickle=False) as data:
+        x, y, box, x_test, y_test = (data[key] for key in ("x", "y", "box", "x_test", "y_test"))
+    assert y.shape == (len(x), 2)
+    assert box.shape == (len(x), 2, 4)
+    assert np.array_equal(np.bincount(y[:, 0]), np.full(15, card["calibration"]["count_per_class"]))
+    best = np.argsort(logits(net, x_test.astype(np.float32) / 255), axis=1)[:, -2:]
+    right = np.mean([[c in two for c in pair] for two, pair in zip(best.tolist(), y_test.tolist(), strict=True)])
+    # 30 objects: three standard deviations of a binomial around the accuracy on the card.
+    accuracy = card["accuracy"]["test"]
+    assert abs(right - accuracy) <= 3 * np.sqrt(accuracy * (1 - accuracy) / 30)
+    assert card["both_objects"] <= accuracy
 
 
 @pytest.mark.parametrize("name", CLUTTER)

@@ -132,10 +132,10 @@ def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
 
 def fit(options: Namespace) -> None:
     """Fit and save one inverse a class."""
-    asked = _targets(options.target)
+    asked, how = _targets(options.target), fit_options(options)
     # Of all classes there are the names only when the network is read.
     # Inverses that share a part lie in one file, unless the name asks for one each.
-    together = options.common is not None and "{target}" not in options.out and (asked is None or len(asked) > 1)
+    together = how["common"] is not None and "{target}" not in options.out and (asked is None or len(asked) > 1)
     paths = claim_files(
         options, [options.out] if together else _inverse_paths(options.out, [0, 1] if asked is None else asked)
     )
@@ -154,7 +154,7 @@ def fit(options: Namespace) -> None:
             data,
             asked,
             labels=labels,
-            **fit_options(options),
+            **how,
             backend=options.backend,
             batch_size=options.batch_size,
             memory=options.memory,
@@ -166,7 +166,7 @@ def fit(options: Namespace) -> None:
         print(line)
     # Not all of them: what a class has alone may be fitted only when it is asked for.
     first = next(iter(inverses.values()))
-    for line in told_of_end(net, first.plan.explained, options.at):
+    for line in told_of_end(net, first.plan.explained, how["at"]):
         print(line)
     out = options.out
     if isinstance(inverses, Family) and together:

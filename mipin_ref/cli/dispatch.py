@@ -18,7 +18,7 @@ from mipin_ref.cli.arguments import (
     target,
 )
 from mipin_ref.cli.evaluate.arguments import add_evaluate
-from mipin_ref.cli.fit_options import add_fit_options
+from mipin_ref.cli.fit_options import add_fit_options, add_preset
 from mipin_ref.cli.parser import USAGE_ERROR, Parser, ShowVersion, StoreOnce
 from mipin_ref.cli.streams import guarded_output, tell_error
 from mipin_ref.cli.warned import warned_in_a_line
@@ -137,6 +137,7 @@ def _parser() -> Parser:
         "-o", "--out", required=True, metavar="FILE", help="three.mipin; for several classes name-{target}.mipin"
     )
     fit.add_argument("--labels", metavar="FILE", help="labels of DATA, for --fit-on target_class")
+    add_preset(fit)
     add_fit_options(fit)
     fit.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     fit.add_argument("--memory", default="2GB", help="what the fit may hold (default 2GB), or each thread of a worker")
@@ -246,6 +247,7 @@ def _add_explain(commands: Any) -> None:
         metavar="[METHOD.]NAME=VALUE",
         help="of the method, as ridge=10 or smoothgrad.samples=50; may be given several times",
     )
+    add_preset(explain)
     explain.add_argument("-o", "--out", metavar="DIR", help="a folder (default MODEL's name with -explained)")
     explain.add_argument(
         "--at",

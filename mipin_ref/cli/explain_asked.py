@@ -33,8 +33,8 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
         if at is not None:
             raise InvalidData("--at and --option at say the same: give one of them")
         at = given.pop(AT)
-    if options.inverse is not None and (given or options.dtype is not None):
-        name = "option" if given else "dtype"
+    if options.inverse is not None and (given or options.dtype is not None or options.preset is not None):
+        name = "option" if given else "dtype" if options.dtype is not None else "preset"
         raise InvalidData(f"--{name} is for --method; an inverse was fitted with its own")
     _refuse_fitting(options, fitting)
     if fitting is PatternFitting and options.option:
@@ -57,6 +57,7 @@ def asked_of(options: Namespace, net: mr.Network | ForwardOnly) -> Asked:
         preprocess=options.preprocess or numbers,
         class_names=options.class_names,
         options=given,
+        preset=options.preset,
         dtype=options.dtype,
         backend=options.backend,
         progress=True,

@@ -36,6 +36,7 @@ class Asked:
     preprocess: Any = None
     class_names: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
     dtype: str | None = None
     memory: str | int = "2GB"
     backend: Any = "numpy"

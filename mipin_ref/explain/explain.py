@@ -36,6 +36,7 @@ def explain(
     given: Mapping[str, Any] | None = None,
     progress: bool = True,
     *,
+    preset: str | None = None,
     cache: bool = True,
     dtype: str | None = None,
     memory: str | int = "2GB",
@@ -58,7 +59,8 @@ def explain(
     class_names: a file (a JSON list or object by index, or a name a line), a list or mapping; by default the model's;
     input_shape, output, given: see `load`; progress: say on stderr what is chosen and guessed, and show a bar on a
     terminal; cache: keep what was fitted in the user's cache folder, by content, so that the next call takes it from
-    there; dtype: of a fit, "float32" by default, or of another method, "float64"; memory, backend: see `attribute`;
+    there; preset: options of MIP-IN's fit by one name, "localise", see `fit`;
+    dtype: of a fit, "float32" by default, or of another method, "float64"; memory, backend: see `attribute`;
     options: of the method, as ridge=10.
     Image files that cannot be read are left out and told (`left_out`). Raises InvalidData, CorruptFile and
     UnsupportedModel, each in a sentence. Warns where samples are too few for a layer.
@@ -92,6 +94,7 @@ def explain(
         preprocess=preprocess,
         class_names=class_names,
         options=options,
+        preset=preset,
         dtype=dtype,
         memory=memory,
         backend=backend,

@@ -27,7 +27,7 @@ from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.graph.rewrites.facing import facing
-from mipin_ref.inverse.options import METHOD_OPTIONS, Options
+from mipin_ref.inverse.options import METHOD_OPTIONS, Options, with_preset
 from mipin_ref.inverse.plan import plan_for
 from mipin_ref.layers import HostArray
 from mipin_ref.memory import memory_bytes
@@ -54,8 +54,9 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
     """
     instead = _instead(net, asked)
     if instead is not None:
-        asked = replace(asked, method=instead.method, at=None, options={}, dtype=None, calibration=None)
+        asked = replace(asked, method=instead.method, at=None, options={}, preset=None, dtype=None, calibration=None)
     method = method_named(asked.method)
+    asked = _with_preset(method, asked)
     if not method.forward_only:
         inverted(net, method.name)
     alone = instead.line if instead is not None else _run_alone(net, model, method)
@@ -177,6 +178,20 @@ def _instead(net: Net, asked: Asked) -> _Instead | None:
     method = fallback_method(net)
     line = f"explained by {method}, which needs the forward pass alone: nothing can be inverted, {reason}"
     return _Instead(method, line)
+
+
+def _with_preset(method: type[Method], asked: Asked) -> Asked:
+    """The same with the options of the preset among those given. Raises InvalidData where the method is fitted by none,
+    or where the inverse is fitted already.
+    """
+    if asked.preset is None:
+        return asked
+    if not method.takes_inverses():
+        raise InvalidData(f"a preset is of options of MIP-IN's fit, which method {method.name!r} has none of")
+    options = with_preset(asked.preset, asked.options)
+    if asked.inverse is not None:
+        raise InvalidData(f"the inverse that is given is fitted already: leave preset {asked.preset!r} out")
+    return replace(asked, options=options, preset=None)
 
 
 def _check_options(method: type[Method], asked: Asked, inverses: Inverses | None) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from mipin_ref.inverse.common.auto import fit_in_common_where_they_agree
 from mipin_ref.inverse.common.fitted import InCommon, fit_in_common
 from mipin_ref.inverse.family import Family, family_of
 from mipin_ref.inverse.inverse import Inverse, inverses_of
-from mipin_ref.inverse.options import FitOn, NormBack, Options
+from mipin_ref.inverse.options import FitOn, NormBack, Options, with_preset
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.reach import within_memory
@@ -45,6 +46,7 @@ from mipin_ref.reading import reason
 class FitOptions(TypedDict, total=False):
     """The keyword arguments of `fit`."""
 
+    preset: str | None
     labels: Any
     ridge: float
     conv_bias: bool
@@ -67,6 +69,23 @@ class FitOptions(TypedDict, total=False):
 Indices = tuple[int, ...]
 """A target of an output of several axes."""
 
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+
+def _taking_presets(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Let a function of options take the name of a preset, and see its options as if they were given.
+
+    Behind its own signature it could not tell an option that is given as the default is from one that is not given.
+    """
+
+    @wraps(function)
+    def called(*args: Given.args, **options: Given.kwargs) -> Returned:
+        preset = options.pop("preset", None)
+        return function(*args, **with_preset(preset, options))
+
+    return called
+
 
 @overload
 def fit(net: Network | Model, x: Any, target: int | tuple[int, ...], **options: Unpack[FitOptions]) -> Inverse: ...
@@ -82,11 +101,13 @@ def fit(
 def fit(
     net: Network | Model, x: Any, target: Sequence[int | tuple[int, ...]], **options: Unpack[FitOptions]
 ) -> Mapping[int | tuple[int, ...], Inverse]: ...
+@_taking_presets
 def fit(
     net: Network | Model,
     x: Any,
     target: int | tuple[int, ...] | Literal["all"] | Sequence[int] | Sequence[int | tuple[int, ...]],
     *,
+    preset: str | None = None,
     labels: Any = None,
     ridge: float = 1e-3,
     conv_bias: bool = False,
@@ -111,6 +132,7 @@ def fit(
     [N, *input_shape], N >= 2: an array, a .npy/.npz path, or anything with len() and slicing, read batch by batch;
     target: class index, a tuple of indices where the output has more axes, a list of several, or "all" (the result is
     then a dict by target);
+    preset: options by one name, "localise"; what is given besides holds in place of its own;
     labels: [N] integers or a path, used by fit_on="target_class" (predictions where absent, the class of the highest
     logit, which in a network of one output is always its one class 0); options: see `Options`;
     backend: "numpy", "cupy" or an array-API namespace; batch_size: samples a batch, by default what `memory` allows;
@@ -204,7 +226,7 @@ def fit(
         try:
             made = _fitted(task, [*indices], shared, directory, progress)
         except RoundedTooMuch as told:
-            warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 2)
+            warnings.warn(f"dtype='float32' is not enough and the fit is made in float64: {told}", PrecisionWarning, 3)
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         if isinstance(made, InCommon):
             family = family_of(net, indices, made)

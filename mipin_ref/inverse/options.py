@@ -6,7 +6,7 @@ command line, the identity of a checkpoint, saved inverses and golden manifests,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,6 +106,22 @@ DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Options)}
 
 METHOD_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.of_a_method)
 """Those of MIP-IN as a method among others."""
+
+PRESETS: dict[str, dict[str, Any]] = {"localise": {"ridge": 1000.0}}
+"""Options that go by one name, see the page of the method: `localise` is for maps that are to point at an object."""
+
+
+def with_preset(preset: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a preset, by name, None for none; those given besides hold in place of its own.
+
+    Raises InvalidData for a preset that there is not.
+    """
+    if preset is None:
+        return {**given}
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise InvalidData(f"there is no preset {shown(preset)} of options; there is {', '.join(map(repr, PRESETS))}")
+    return {**PRESETS[preset], **given}
+
 
 TYPES: dict[str, str] = {one.name: str(one.type) for one in fields(Options)}
 """As they are written above."""

@@ -1,13 +1,15 @@
-"""Two objects in one scene, each asked for in turn: where maps of newer networks point, MIP-IN's beside others.
+"""Two objects in one scene, each asked for in turn: where the maps of all methods point, with intervals.
 
-What scenes of one object cannot show, these do: whether a map is of the class that is asked for. Nothing is chosen on
-the scenes that are explained.
+What scenes of one object cannot show, these do: whether a map is of the class that is asked for. Object 1 is the one
+of the higher logit; explained are scenes whose two objects are the two that a network names first. Nothing is chosen on
+them: options of MIP-IN are chosen by `pairs-study`.
 """
 
 from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,72 +17,87 @@ from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.figure8 import own_share
-from paper.maps import signed_map
+from paper.maps import FEWER, batches
 from paper.page import Block, Figure, Table, heat, photo, three
-from paper.places import last_map
-from paper.published import GRAD_CAM, MIPIN
+from paper.pairs_maps import (
+    CLASSLESS,
+    LAST,
+    PIXELS,
+    PLACES,
+    WITHOUT,
+    at_places,
+    last_of,
+    map_of,
+    pointing,
+    without,
+)
+from paper.published import GRAD_CAM, METHODS, MIPIN
 from paper.results import Results, or_failed, part_of
 from paper.scenes import CALIBRATION_SEED, PAIRS_SEED, Boxed, fit_options, network, scenes
 from training.clutter import CLASS_NAMES
+from training.files import write_json
 from training.keras import add_data
+from training.right import right_of
 
 NAME = "pairs"
-TITLE = "Two objects, networks with gates and with norms"
-PAPER = "The paper has VGG19 and ResNet50, and shows two classes in one image in Figure 8; gates and norms it has not."
-HELP = "box accuracy and mass of maps of either of two objects, on networks with gates and with norms"
-NETWORKS = ("clutter_se", "clutter_convnext")
-LAST, PIXELS = "last map", "pixels"
+TITLE = "Two objects, each asked for in turn"
+PAPER = (
+    "The paper has VGG19 and ResNet50, and shows two classes in one image in Figure 8; gates, norms and attention it "
+    "has not."
+)
+HELP = "box accuracy and mass of the maps of either of two objects, all methods, four networks"
+NETWORKS = ("pairs_vgg", "pairs_resnet", "clutter_se", "pairs_vit")
+OTHERS = ("pairs_se", "clutter_resnet", "clutter_vgg")
+"""Networks whose weights do not come with the package, or that know too few of the objects of such scenes."""
+CAMS = (GRAD_CAM, "grad-cam++", "hires-cam", "layer-cam", "eigen-cam", "score-cam")
+TUNED = "mip-in, preset localise"
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     MIPIN: (MIPIN, {}),
-    "mip-in, ridge 1000": (MIPIN, {"ridge": 1000.0}),
-    "gradient": ("gradient", {}),
-    "lrp-epsilon": ("lrp-epsilon", {}),
-    GRAD_CAM: (GRAD_CAM, {}),
+    TUNED: (MIPIN, {"preset": "localise"}),
+    **{name: (name, {}) for name in METHODS if name not in (MIPIN, GRAD_CAM)},
+    **{name: (name, {}) for name in CAMS},
 }
 """Row -> method and options of its fit."""
-KIND = "contribution"
+MANY_PASSES = ("smoothgrad", "integrated-gradients", "score-cam")
+"""Methods that take ten times as long as the others, or more, and are measured where they are asked for."""
+DEFAULT = [row for row in (*ROWS, *WITHOUT) if row not in MANY_PASSES]
 SHOWN = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--networks", nargs="+", choices=[*NETWORKS, *OTHERS], default=list(NETWORKS))
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *WITHOUT], default=DEFAULT)
     parser.add_argument("--ends", nargs="+", choices=(LAST, PIXELS), default=[LAST, PIXELS])
-    parser.add_argument("--samples", type=int, default=250, help="scenes of two objects")
-    parser.add_argument("--calibration", type=int, default=300, help="scenes of one object to fit on")
+    parser.add_argument("--samples", type=int, default=2000, help="scenes of two objects that are explained")
+    parser.add_argument("--calibration", type=int, default=300, help="other scenes of two objects to fit on")
+    parser.add_argument("--all", action="store_true", help="scenes too whose objects the network does not name first")
+    parser.add_argument("--json", type=Path, help="the file that takes the rows of the table")
 
 
 def parts_of(name: str) -> dict[str, tuple[str, str]]:
-    """The parts of a network by name: row and end; Grad-CAM has the last map alone."""
+    """The parts of a network by name: row and end; class activation maps and the sum have the last map alone."""
     return {
         part_of(name, f"{row}, {end}"): (row, end)
         for end in (LAST, PIXELS)
-        for row in ROWS
-        if not (row == GRAD_CAM and end == PIXELS)
+        for row in (*ROWS, *WITHOUT)
+        if not (end == PIXELS and row in (*CAMS, CLASSLESS))
     }
 
 
-def mass(maps: NDArray[Any], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share [N] in the box of the positive values of a map; maps [N, H, W], boxes [N, 4]. NaN where there are none."""
-    inside = [np.maximum(one[y0:y1, x0:x1], 0).sum() for one, (x0, y0, x1, y1) in zip(maps, boxes, strict=True)]
-    total = np.maximum(maps, 0).sum(axis=(1, 2))
-    share: NDArray[np.float64] = np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
-    return share
+def by_logit(net: mr.Network, pairs: Boxed) -> Boxed:
+    """The same scenes, of each the object of the higher logit first."""
+    scores, _ = net.predict(pairs.x)
+    order = np.argsort(-np.take_along_axis(scores, pairs.y, axis=1), axis=1, kind="stable")
+    y, boxes = np.take_along_axis(pairs.y, order, axis=1), np.take_along_axis(pairs.boxes, order[:, :, None], axis=1)
+    return Boxed(pairs.x, y, boxes)
 
 
-def pointing(maps: list[Any], pairs: Boxed) -> dict[str, Any]:
-    """Box accuracy, mass in the box asked for, its share of both boxes; maps: of either turn, [N, H, W]."""
-    boxes = [pairs.boxes[:, turn] for turn in (0, 1)]
-    shares = [own_share(one, pairs.boxes, turn) for turn, one in enumerate(maps)]
-    masses = [mass(one, box) for one, box in zip(maps, boxes, strict=True)]
-    accuracy = [mr.metrics.box_accuracy(one, box).mean for one, box in zip(maps, boxes, strict=True)]
-    return {
-        "box": float(np.mean(accuracy)),
-        "mass": float(np.nanmean(masses)),
-        "own": float(np.nanmean(shares)),
-        "empty": int(np.isnan(masses).sum()),
-    }
+def recognised(net: mr.Network, pairs: Boxed) -> Boxed:
+    """Those scenes whose two objects are the two that the network names first."""
+    scores, _ = net.predict(pairs.x)
+    kept = right_of(scores, pairs.y).all(axis=1)
+    return Boxed(pairs.x[kept], pairs.y[kept], pairs.boxes[kept])
 
 
 class Subject:
@@ -88,31 +105,58 @@ class Subject:
 
     def __init__(self, name: str, options: argparse.Namespace, results: Results) -> None:
         self.net, self._results = network(name), results
-        self.pairs = scenes(options, "test", options.samples, PAIRS_SEED, pairs=True)
-        self._calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED)
-        self._at = {LAST: last_map(self.net), PIXELS: None}
+        self.composed = options.samples
+        composed = scenes(options, "test", options.samples, PAIRS_SEED, pairs=True)
+        ordered = by_logit(self.net, composed)
+        self.pairs = ordered if options.all else recognised(self.net, ordered)
+        self._calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED, pairs=True)
+        self.at = {LAST: last_of(name, self.net), PIXELS: None}
         self._panels: dict[tuple[str, str], mr.Panel] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return (self.pairs.x.shape[2], self.pairs.x.shape[3])
 
     def given(self, row: str, end: str) -> dict[str, Any]:
         """What the result of a row depends on."""
-        counts = {"samples": len(self.pairs.x), "calibration": len(self._calibration.x)}
-        return {"sha256": self.net.sha256, **counts, "fit": ROWS[row][1], "at": self._at[end] or ""}
+        method, fit = ROWS.get(row, (row, {}))
+        counts = {"samples": self.composed, "recognised": len(self.pairs.x), "calibration": len(self._calibration.x)}
+        how = {"fit": fit, "method": FEWER.get(method, {}), "at": self.at[end] or ""}
+        return {"sha256": self.net.sha256, **counts, **how}
 
-    def measured(self, row: str, end: str) -> dict[str, Any]:
-        """Where a row's maps of either object point, and the first of them."""
+    def maps(self, row: str, end: str, turn: int) -> NDArray[Any]:
+        """A row's maps of an object of every scene, at its own places."""
+        pairs, at = self.pairs, self.at[end]
+        y, boxes = pairs.y[:, turn], pairs.boxes[:, turn]
+        made: list[Any] = []
+        for rows in batches(len(y)):
+            if row in WITHOUT:
+                seen = mr.attribute(self.net, pairs.x[rows], y[rows], "gradient", at=self.at[LAST], dtype="float32")
+                made.append(without(row, end, seen.value, seen.channel_axis, boxes[rows], self.size))
+            else:
+                made.append(map_of(self._panel(row, end).explain(ROWS[row][0], pairs.x[rows], y[rows], at=at)))
+        return np.concatenate(made)
+
+    def _panel(self, row: str, end: str) -> mr.Panel:
         method, fit = ROWS[row]
         key = (row if fit else "", end)
         if key not in self._panels:
-            how: Any = {**fit_options(self._results), **fit, "at": self._at[end]}
-            self._panels[key] = mr.Panel(self.net, self._calibration.x, fit_options=how, dtype="float32", memory="1GB")
-        panel, pairs = self._panels[key], self.pairs
+            how: Any = {**fit_options(self._results), **fit, "at": self.at[end]}
+            self._panels[key] = mr.Panel(
+                self.net, self._calibration.x, fit_options=how, method_options=FEWER, dtype="float32", memory="1GB"
+            )
         if method == MIPIN:
-            panel.prepare(range(self.net.classes))
-        size = (pairs.x.shape[2], pairs.x.shape[3])
-        either = [panel.explain(method, pairs.x, pairs.y[:, turn], at=self._at[end]) for turn in (0, 1)]
-        maps = [signed_map(res, KIND, size) for res in either]
-        drawn = [[heat(maps[turn][i]) for turn in (0, 1)] for i in range(SHOWN)]
-        return {**pointing(maps, pairs), "pictures": drawn}
+            self._panels[key].prepare(range(self.net.classes))
+        return self._panels[key]
+
+    def measured(self, row: str, end: str) -> dict[str, Any]:
+        """Where a row's maps of either object point, by place, and the first of them."""
+        either = [at_places(self.maps(row, end, turn), end, self.size) for turn in (0, 1)]
+        told = {place: pointing([one[place] for one in either], self.pairs.boxes) for place in either[0]}
+        finest = [one[end] for one in either]
+        own = [own_share(one, self.pairs.boxes, turn) for turn, one in enumerate(finest)]
+        drawn = [[heat(one[i]) for one in finest] for i in range(SHOWN)]
+        return {"places": told, "own": float(np.nanmean(own)), "pictures": drawn}
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -121,48 +165,87 @@ def run(options: argparse.Namespace, results: Results) -> None:
         for part, (row, end) in parts_of(name).items():
             if row in options.rows and end in options.ends:
                 results.part(NAME, part, subject.given(row, end), or_failed(partial(subject.measured, row, end)))
-    pairs = scenes(options, "test", options.samples, PAIRS_SEED, pairs=True)
 
-    def drawn() -> dict[str, Any]:
-        return {
-            "pictures": [photo(one) for one in pairs.x[:SHOWN]],
-            "names": [[CLASS_NAMES[c] for c in pair] for pair in pairs.y[:SHOWN]],
-        }
+        def drawn(pairs: Boxed = subject.pairs) -> dict[str, Any]:
+            names = [[CLASS_NAMES[c] for c in pair] for pair in pairs.y[:SHOWN]]
+            return {"pictures": [photo(one) for one in pairs.x[:SHOWN]], "names": names}
 
-    results.part(NAME, "scenes", {"samples": options.samples, "seed": PAIRS_SEED}, drawn)
+        given = {"sha256": subject.net.sha256, "samples": options.samples, "seed": PAIRS_SEED}
+        results.part(NAME, part_of(name, "scenes"), given, drawn)
+    if options.json is not None:
+        write_json(options.json, {"rows": [row for name in options.networks for row in rows_of(results, name)]})
+
+
+def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
+    """A network's rows, a method each, with its figures of all places; what is not there is None."""
+    parts = results.parts(NAME, parts_of(name))
+    if not parts:
+        return []
+    given = next(iter(parts.values())).options
+    rows = []
+    for row in (*ROWS, *WITHOUT):
+        told: dict[str, Any] = {"network": name, "method": row, "scenes": given["recognised"]}
+        places: dict[str, Any] = {}
+        for part, (of, _) in parts_of(name).items():
+            if of == row and part in parts:
+                places |= parts[part].result.get("places", {})
+        if not places:
+            continue
+        for place in PLACES:
+            key = {"last map": "last", "pixels, 8×8": "coarse", "pixels": "pixels"}[place]
+            one = places.get(place)
+            for what in ("box", "mass"):
+                of_both = one[what] if one else [None] * 3
+                told |= {f"{key}_{what}{end}": value for end, value in zip(("", "_low", "_high"), of_both, strict=True)}
+                each = one["boxes" if what == "box" else "masses"] if one else [[None] * 3] * 2
+                told |= {f"{key}_{what}_{turn + 1}": value[0] for turn, value in enumerate(each)}
+        rows.append(told)
+    return sorted(rows, key=lambda one: -(one["last_mass"] or 0))
 
 
 def expected() -> list[str]:
-    return [*(part for name in NETWORKS for part in parts_of(name)), "scenes"]
+    wanted = [part for name in NETWORKS for part, (row, _) in parts_of(name).items() if row in DEFAULT]
+    return [*wanted, *(part_of(name, "scenes") for name in NETWORKS)]
 
 
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
-    shown = results.read(NAME, "scenes")
-    for name in NETWORKS:
+    for name in (*NETWORKS, *OTHERS):
         parts = results.parts(NAME, parts_of(name))
         if not parts:
             continue
-        measured = {part: one.result for part, one in parts.items() if "failed" not in one.result}
+        measured = {part: one.result for part, one in parts.items() if "places" in one.result}
+        shown = results.read(NAME, part_of(name, "scenes"))
         if shown and measured:
             told.append(pictured(name, shown.result, measured))
-        lines = [
-            [", ".join(parts_of(name)[part]), *(three(one[key]) for key in ("box", "mass", "own")), str(one["empty"])]
-            for part, one in sorted(measured.items(), key=lambda item: -(item[1]["box"]))
-        ]
-        lines += [
-            [", ".join(parts_of(name)[part]), "failed", one.result["failed"], "", ""]
-            for part, one in parts.items()
-            if "failed" in one.result
-        ]
+        lines = [line(one) for one in rows_of(results, name)]
+        failed = {
+            parts_of(name)[part][0]: one.result["failed"] for part, one in parts.items() if "failed" in one.result
+        }
+        lines += [[row, "failed", why, *[""] * 4] for row, why in failed.items()]
         options = next(iter(parts.values())).options
         caption = (
-            f"{name}: maps of A·X of either object in {options['samples']} scenes of two, fitted on "
-            f"{options['calibration']} scenes of one; box: box accuracy; mass: share in the box asked for of the "
-            "positive values; own: of those in either box (0.5 where the class does not matter)"
+            f"{name}: maps of A·X of either object in {options['recognised']} scenes of two, those of "
+            f"{options['samples']} whose objects the network names first, fitted on "
+            f"{options['calibration']} others; box: box accuracy; mass: share in the box asked for of the positive "
+            "values; of object 1 (the higher logit) / object 2, and the 95 % interval of both"
         )
-        told.append(Table(["method", "box", "mass", "own", "maps without any"], lines, caption))
+        told.append(
+            Table(["method", *(f"{place}: {what}" for place in PLACES for what in ("box", "mass"))], lines, caption)
+        )
     return told
+
+
+def line(row: dict[str, Any]) -> list[str]:
+    """A row of a table, as text."""
+    cells = [row["method"]]
+    for key in ("last", "coarse", "pixels"):
+        for what in ("box", "mass"):
+            one = f"{key}_{what}"
+            of_each = f"{three(row[f'{one}_1'])} / {three(row[f'{one}_2'])}"
+            within = f" ({three(row[f'{one}_low'])}–{three(row[f'{one}_high'])})"
+            cells.append("–" if row[one] is None else of_each + within)
+    return cells
 
 
 def pictured(name: str, scenes: dict[str, Any], measured: dict[str, dict[str, Any]]) -> Figure:

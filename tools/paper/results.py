@@ -68,7 +68,7 @@ class Results:
         return {name: part for name, part in read.items() if part is not None}
 
     def _path(self, experiment: str, name: str) -> Path:
-        return self.folder / (re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{experiment}--{name}") + ".json")
+        return self.folder / (re.sub(r"[^A-Za-z0-9_.+-]+", "_", f"{experiment}--{name}") + ".json")
 
 
 def part_of(network: str, name: str) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.keras import scaled
+from training.right import right_of
 
 OPSET = 17
 EVALUATION_BATCH = 500
@@ -57,12 +58,17 @@ def export(model: Any, input_shape: tuple[int, ...], *, fold: bool = True) -> by
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def accuracy(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> float:
-    """Measure the share of images x [n, C, H, W] that the exported file itself classifies as y [n]."""
+def right_objects(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which objects of images x [n, C, H, W] the exported file itself names, see `right_of`."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    right = 0
+    right = []
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = scaled(x[start : start + EVALUATION_BATCH])
         (probabilities,) = session.run(["probabilities"], {"input": batch})
-        right += int((probabilities.argmax(axis=1) == y[start : start + EVALUATION_BATCH]).sum())
-    return right / len(x)
+        right.append(right_of(probabilities, y[start : start + EVALUATION_BATCH]))
+    return np.concatenate(right)
+
+
+def accuracy(model: bytes, x: NDArray[np.uint8], y: NDArray[np.int64]) -> float:
+    """Measure the share of objects y [n] or [n, 2] of images x [n, C, H, W] that the exported file itself names."""
+    return float(right_objects(model, x, y).mean())

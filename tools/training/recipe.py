@@ -18,8 +18,11 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> 
 
 
 class Recipe(NamedTuple):
-    """One network: how it is built, whether its file has batch norms folded in, and what its card says."""
+    """One network: how it is built, whether its file has batch norms folded in, what its card says, and whether it is
+    trained on scenes of two objects.
+    """
 
     build: Callable[[], Any]
     fold: bool
     architecture: list[str]
+    pairs: bool = False

@@ -12,9 +12,8 @@ import pytest
 
 import mipin_ref as mr
 import reproduce_paper
-from paper import figure8, pairs, report, scenes
+from paper import figure8, report, scenes
 from paper.page import heat
-from paper.places import last_map
 from paper.results import Results
 from tests.tools.paper.reading import part_in
 from tests.tools.training.clutter_data import files
@@ -167,47 +166,3 @@ def test_figure8_explains_either_class(tmp_path: Path, monkeypatch: pytest.Monke
     assert result["alike"] == pytest.approx(np.mean(alike), abs=1e-3)
     page = Page(written(monkeypatch, tmp_path))
     assert len([tag for tag, _ in page.tags if tag == "img"]) == 12
-
-
-def test_pairs_count_what_lies_in_the_box_asked_for() -> None:
-    maps = np.zeros((2, 2, 8, 8))
-    maps[0, 0, :2, :2] = [[1, 2], [3, -9]]
-    maps[0, 0, 4:6, 4:6] = 1
-    maps[0, 0, 7, 7] = 10
-    maps[1, 0, 4:6, 4:6] = 2
-    maps[0, 1] = maps[1, 1] = -1
-    boxes = np.array([[[0, 0, 2, 2], [4, 4, 6, 6]]] * 2)
-    of = scenes.Boxed(np.zeros((2, 3, 8, 8), np.float32), np.zeros((2, 2), np.int64), boxes)
-    told = pairs.pointing(list(maps), of)
-    assert told["mass"] == pytest.approx((6 / 20 + 1) / 2)
-    assert told["own"] == pytest.approx((6 / 10 + 1) / 2)
-    assert told["empty"] == 2
-    # Of the four highest of the first map three are in its box, all of the second's are; flat maps have none.
-    assert told["box"] == pytest.approx(np.mean([3 / 4, 0, 4 / 4, 0]))
-
-
-@pytest.mark.slow
-def test_pairs_explain_either_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mnist, fashion = files(tmp_path)
-    given = ["--mnist", str(mnist), "--fashion", str(fashion), "--results", str(tmp_path / "out")]
-    few = ["--networks", "clutter_se", "--samples", "4", "--calibration", "20", "--ends", "last map"]
-    monkeypatch.setattr("sys.argv", ["reproduce_paper.py", "pairs", *given, *few])
-    reproduce_paper.main()
-    drawn = clutter.compose(clutter.load_sources(mnist, fashion, "test"), "test", 4, scenes.PAIRS_SEED, pairs=True)
-    net = scenes.network("clutter_se")
-    x, at = drawn.x.astype(np.float32) / np.float32(255), last_map(net)
-    masses = []
-    for i in range(4):
-        for c, (x0, y0, x1, y1) in zip(drawn.y[i], drawn.boxes[i], strict=True):
-            res = mr.attribute(net, x[i : i + 1], int(c), "gradient", at=at)
-            one = np.maximum(mr.saliency(res, positive=False, size=(64, 64))[0], 0)
-            masses += [one[y0:y1, x0:x1].sum() / one.sum()] if one.sum() > 0 else []
-    store = Results(tmp_path / "out")
-    assert part_in(store, "pairs", "clutter_se--gradient, last map").result["mass"] == pytest.approx(
-        np.mean(masses), abs=1e-3
-    )
-    assert part_in(store, "pairs", "clutter_se--mip-in, last map").result["box"] > 0
-    page = Page(written(monkeypatch, tmp_path))
-    assert "box accuracy; mass: share in the box asked for" in page.text
-    # Five rows of three scenes, each with the maps of two classes.
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 5 * 3 * 3

@@ -20,7 +20,8 @@ from mipin_ref.graph.forward import logits
 from tests.tools.training.clutter_data import SOURCES, files
 from training import clutter_models
 from training.clutter import Scenes, Sources, compose, load_sources
-from training.clutter_networks import RECIPES
+from training.clutter_models import RECIPES
+from training.right import right_of
 
 NAMES = sorted(RECIPES)
 
@@ -38,6 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         ("EVALUATION_SCENES", 30),
         ("CALIBRATION_PER_CLASS", 2),
         ("TEST_SAMPLE_PER_CLASS", 1),
+        ("PAIRS_PER_CLASS", 2),
     ):
         monkeypatch.setattr(clutter_models, name, value)
 
@@ -45,7 +47,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(name: str, rounds: int, checkpoint: Path | None) -> dict[str, NDArray[Any]]:
     torch.manual_seed(0)
     model = RECIPES[name].build()
-    clutter_models.fit(model, SOURCES, rounds, 0, checkpoint)
+    clutter_models.fit(model, SOURCES, rounds, 0, checkpoint, pairs=RECIPES[name].pairs)
     return {key: value.numpy() for key, value in model.state_dict().items()}
 
 
@@ -56,10 +58,10 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 ) -> None:
     whole, checkpoint = trained(name, 2, None), tmp_path / "checkpoint.npz"
 
-    def interrupted(sources: Sources, split: str, samples: int, seed: int) -> Scenes:
+    def interrupted(sources: Sources, split: str, samples: int, seed: int, *, pairs: bool) -> Scenes:
         if seed == clutter_models.FIRST_ROUND_SEED + 1:
             raise KeyboardInterrupt
-        return compose(sources, split, samples, seed)
+        return compose(sources, split, samples, seed, pairs=pairs)
 
     with monkeypatch.context() as patched:
         patched.setattr(clutter_models, "compose", interrupted)
@@ -107,13 +109,19 @@ def test_what_is_written_is_what_was_trained(name: str, tmp_path: Path) -> None:
     with np.load(folder / "calibration.npz", allow_pickle=False) as arrays:
         samples = dict(arrays)
 
-    test = compose(load_sources(mnist, fashion, "test"), "test", 30, 3)
+    test = compose(load_sources(mnist, fashion, "test"), "test", 30, 3, pairs=RECIPES[name].pairs)
     np.testing.assert_array_equal(samples["x_test"], test.x[:15])
     np.testing.assert_array_equal(samples["box_test"], test.boxes[:15])
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     x = test.x.astype(np.float32) / 255
     (probabilities,) = session.run(None, {"input": x})
-    assert card["accuracy"]["test"] == pytest.approx((probabilities.argmax(axis=1) == test.y).mean())
+    if RECIPES[name].pairs:
+        named = [set(np.argsort(one)[-2:].tolist()) for one in probabilities]
+        right = np.array([[c in best for c in y.tolist()] for best, y in zip(named, test.y, strict=True)])
+        assert card["both_objects"] == pytest.approx(right.all(axis=1).mean())
+    else:
+        right = probabilities.argmax(axis=1) == test.y
+    assert card["accuracy"]["test"] == pytest.approx(right.mean())
 
     model = RECIPES[name].build()
     with np.load(checkpoint, allow_pickle=False) as arrays:
@@ -124,6 +132,22 @@ def test_what_is_written_is_what_was_trained(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(mr.load(folder / "model.onnx"), x), expected, rtol=0, atol=1e-5 * scale)
     norms = [node for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == "BatchNormalization"]
     assert len(norms) == (13 if name == "clutter_resnet" else 0)
+
+
+def test_of_two_objects_either_may_be_named_first() -> None:
+    scores = np.array([[0.1, 0.5, 0.4, 0.0], [0.9, 0.05, 0.03, 0.02]])
+    assert right_of(scores, np.array([[2, 1], [0, 3]])).tolist() == [[True, True], [True, False]]
+    assert right_of(scores, np.array([1, 1])).tolist() == [True, False]
+
+
+def test_the_loss_of_two_objects_is_least_where_both_have_half() -> None:
+    y = torch.tensor([[0, 2]])
+    halves = torch.log(torch.tensor([[0.5, 1e-9, 0.5]]))
+    assert float(clutter_models.loss_of(halves, y)) == pytest.approx(np.log(2), rel=1e-6)
+    # By hand: -(log .2 + log .8) / 2, and one object alone as ever.
+    uneven = torch.log(torch.tensor([[0.2, 1e-9, 0.8]]))
+    assert float(clutter_models.loss_of(uneven, y)) == pytest.approx(-(np.log(0.2) + np.log(0.8)) / 2, rel=1e-6)
+    assert float(clutter_models.loss_of(uneven, y[:, 1])) == pytest.approx(-np.log(0.8), rel=1e-6)
 
 
 def test_missing_files_and_a_nameless_checkpoint_are_refused(
