@@ -78,7 +78,7 @@ def explain(log: Log, dtype: str) -> None:
     for seed, network in enumerate([residual(), *(random_graph(seeded(seed), ranks=(2,)) for seed in range(12))]):
         net = mr.load(to_onnx(network.ops, network.input_shape))
         x = sample_inputs(network.input_shape, 3, seed)
-        for method in (name for name, facts in METHODS.items() if facts.fitting is None):
+        for method in (name for name, facts in METHODS.items() if facts.fitting is None and facts.suits(net)):
             # Without a feature map Grad-CAM asks which tensor is meant.
             at = net.input if issubclass(METHODS[method], ActivationMap) and not feature_maps(net) else None
             mr.attribute(net, x, [0, 1, 2], method, at=at, backend=device, dtype=dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_pictures(method: str, tmp_path: Path) -> None:
     torch.manual_seed(10)
     net = in_a_file(tmp_path / "vit.onnx", vision(first=True), torch.randn(2, 3, 6, 9))
     x = np.random.default_rng(0).standard_normal((3, *net.input_shape)).astype(np.float32)
-    options = {"attention": "attn-lrp"} if method == "lrp-epsilon" else {}
+    options: dict[str, Any] = {"attention": "attn-lrp"} if method == "lrp-epsilon" else {}
     ex = mr.explain(tmp_path / "vit.onnx", x, method=method, target=1, progress=False, **options)
     res = mr.attribute(net, x, 1, method, at=ex.result.tensor, **options)
     assert ex.maps.shape == (3, 6, 9)

@@ -225,7 +225,11 @@ COVERING = {"score-cam", "rise", "occlusion", "kernel-shap"}
 """Methods that change the input: in front of the gap that is another question than behind it."""
 
 
-@pytest.mark.parametrize("name", sorted({*mr.methods()} - {"mip-in"} - COVERING))
+LOOKING_AT_ATTENTION = {"attention-rollout", "gradient-attention-rollout"}
+"""Methods of what this network has not."""
+
+
+@pytest.mark.parametrize("name", sorted({*mr.methods()} - {"mip-in"} - COVERING - LOOKING_AT_ATTENTION))
 def test_every_method_as_on_the_part_behind(name: str) -> None:
     """The gap is linear, so that paths and baselines of the input are those of the tensor behind it too."""
     model = above()

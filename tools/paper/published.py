@@ -30,9 +30,12 @@ WITHOUT_ROWS = (
     "rise",
     "occlusion",
     "kernel-shap",
+    "attention-rollout",
+    "gradient-attention-rollout",
 )
 """Methods of the package that these tables leave out: the paper measures none of them, the first four differ from
-Grad-CAM in how its one map is weighted, and the others take hundreds of forward passes a sample.
+Grad-CAM in how its one map is weighted, the last two look at attention, which its networks have not, and the others
+take hundreds of forward passes a sample.
 """
 
 TITLES = {MIPIN: "mip-in, pixels"}
