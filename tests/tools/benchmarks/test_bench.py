@@ -569,6 +569,15 @@ def test_unknown_architectures_are_told() -> None:
         bench.main(["architectures", "--networks", "vgg"])
 
 
+@pytest.mark.parametrize(
+    ("package", "network"), [("timm", "mobilevit_xxs"), ("transformers", "bert_tiny"), ("transformers", "t5_encoder")]
+)
+def test_a_package_that_is_missing_is_named(package: str, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit, match=rf"needs package {package}: pip install {package}, or name others with"):
+        bench.main(["architectures", "--networks", network])
+
+
 def test_a_network_that_fails_is_named_behind_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
