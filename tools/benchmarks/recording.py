@@ -43,8 +43,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def changed(inverse: mr.Inverse, x: Floats) -> dict[str, float]:
-    """How an inverse's signals of x differ between both recordings; masks: that there are, flips: that differ; least: the
-    lowest correlation of a sample's S or A.
+    """How an inverse's signals of x differ between both recordings.
+
+    masks: how many there are; flips: how many of them differ; least: the lowest correlation of a sample's S or A.
     """
     at, logits, n = inverse.plan.explained, inverse.plan.logits, len(x)
     way = inverse._way([at], ride=True)
