@@ -28,6 +28,8 @@ from mipin_ref.threads import BLAS_THREADS
 
 SESSIONS = 2
 """How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
+HIDDEN = -1e30
+"""What stands for -Inf in a mask of attention: beside any score its exponential is zero too."""
 
 _Key = tuple[tuple[str, ...], tuple[str, ...], int, bool]
 _kept: MutableMapping[LayerList, dict[_Key, _Open]] = WeakKeyDictionary()
@@ -140,7 +142,10 @@ class Recorder:
             started |= {name: value.reshape(len(x), *net.shapes[name]) for name, value in made.items()}
         for name in self._started:
             if name != net.input:
-                check_finite(started[name], f"activation {name!r}, samples {first}..{first + len(x) - 1},")
+                what = f"activation {name!r}, samples {first}..{first + len(x) - 1},"
+                if name not in net.carrying:
+                    started[name] = _bounded(started[name], what)
+                check_finite(started[name], what)
         alone = sources is not None or self._front is not None or bool(self._switches) or self._quick
         kept = None if alone else remembered_of(net)
         if kept is None:
@@ -263,6 +268,19 @@ def as_integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     if not np.array_equal(whole, x):
         raise InvalidData(f"the network reads integers ({dtype}), and the data hold other numbers")
     return whole
+
+
+def _bounded(mask: HostArray, what: str) -> HostArray:
+    """What no signal comes back to, with a very small number for -Inf, by which a mask lets nothing through: a softmax
+    makes the same of both, and what is added to the mask stays finite.
+
+    Raises InvalidData where a row is -Inf throughout: of that one a softmax makes NaN.
+    """
+    if mask.dtype.kind != "f" or not mask.size or not mask.min() == -np.inf:
+        return mask
+    if mask.ndim < 2 or bool(np.any(np.all(mask == -np.inf, axis=-1))):
+        raise InvalidData(f"{what} hide everything from some place: a sample is masked as a whole")
+    return np.where(mask == -np.inf, mask.dtype.type(HIDDEN), mask)
 
 
 def check_finite(a: HostArray, what: str) -> None:

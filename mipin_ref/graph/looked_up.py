@@ -1,0 +1,35 @@
+"""How large the integers may be that a file is tried with: it may look them up in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from onnx import ModelProto
+
+MOST = 8
+"""What integers stay under that the explained input holds, at most."""
+FLAGS = 2
+"""What those of another input stay under that looks nothing up: masks and types are 0 or 1."""
+
+
+def rows_looked_up(proto: ModelProto, data: str, beside: Collection[str]) -> dict[str, int]:
+    """What drawn integers of each input must stay under: the rows of the smallest table that its values may pick from.
+
+    data: the explained input; beside: the others of which each sample has values.
+    """
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    rows = {tensor.name: int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.dims}
+    below = {data: MOST} | dict.fromkeys(beside, FLAGS)
+    tables: dict[str, list[int]] = {name: [] for name in below}
+    for node in proto.graph.node:
+        if node.op_type == "Gather" and node.input[0] in rows:
+            waiting, seen = [node.input[1]], set[str]()
+            while waiting:
+                name = waiting.pop()
+                if name in tables:
+                    tables[name].append(rows[node.input[0]])
+                if name in makers and name not in seen:
+                    # What is made of a tensor's shape does not hold its values.
+                    waiting.extend(() if makers[name].op_type in ("Shape", "Size") else makers[name].input)
+                seen.add(name)
+    return {name: max(1, min(MOST, *some)) if (some := tables[name]) else most for name, most in below.items()}
