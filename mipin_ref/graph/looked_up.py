@@ -17,19 +17,29 @@ def rows_looked_up(proto: ModelProto, data: str, beside: Collection[str]) -> dic
 
     data: the explained input; beside: the others of which each sample has values.
     """
-    makers = {name: node for node in proto.graph.node for name in node.output}
-    rows = {tensor.name: int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.dims}
     below = {data: MOST} | dict.fromkeys(beside, FLAGS)
-    tables: dict[str, list[int]] = {name: [] for name in below}
-    for node in proto.graph.node:
-        if node.op_type == "Gather" and node.input[0] in rows:
-            waiting, seen = [node.input[1]], set[str]()
-            while waiting:
-                name = waiting.pop()
-                if name in tables:
-                    tables[name].append(rows[node.input[0]])
-                if name in makers and name not in seen:
-                    # What is made of a tensor's shape does not hold its values.
-                    waiting.extend(() if makers[name].op_type in ("Shape", "Size") else makers[name].input)
-                seen.add(name)
+    tables, _ = tables_of(proto, below)
     return {name: max(1, min(MOST, *some)) if (some := tables[name]) else most for name, most in below.items()}
+
+
+def tables_of(proto: ModelProto, inputs: Collection[str]) -> tuple[dict[str, list[int]], list[int]]:
+    """Rows of the tables that values of each input may pick from, and of those that no input picks from."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    rows = {tensor.name: int(tensor.dims[0]) for tensor in proto.graph.initializer if len(tensor.dims) > 1}
+    tables: dict[str, list[int]] = {name: [] for name in inputs}
+    others = []
+    for node in proto.graph.node:
+        if node.op_type != "Gather" or node.input[0] not in rows:
+            continue
+        waiting, seen = [node.input[1]], set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name in makers and name not in seen:
+                # What is made of a tensor's shape does not hold its values.
+                waiting.extend(() if makers[name].op_type in ("Shape", "Size") else makers[name].input)
+            seen.add(name)
+        for name in seen & tables.keys():
+            tables[name].append(rows[node.input[0]])
+        if not seen & tables.keys():
+            others.append(rows[node.input[0]])
+    return tables, others
