@@ -23,6 +23,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.feature_names import given_feature_names, names_for
+from mipin_ref.explain.said import stored_tokens
 from mipin_ref.explain.settle import settle
 from mipin_ref.explain.shown import (
     Maps,
@@ -119,7 +120,7 @@ def _written(
                 opened = ExplainedFolder(folder, told, kind=kind, feature_names=features, header=header)
                 made = stack.enter_context(opened)
             stored = results[: explainer.stored]
-            arrays = stored_arrays(explainer, stored, start)
+            arrays = stored_arrays(explainer, stored, start) | stored_tokens(explainer, x, start)
             if maps is not None:
                 arrays["map"] = joined_maps([maps.of(res) for res in stored])
             shown = shown_samples(explainer, x, results, drawn, start)

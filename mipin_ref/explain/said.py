@@ -39,3 +39,17 @@ def said_of(explainer: Explainer, x: HostArray, row: int, n: int) -> Said | None
             drawn &= value[n].ravel() != 0
     told = [names[one] if 0 <= one < len(names) else str(one) for one in ids]
     return Said(drawn, [token for token, shown in zip(told, drawn, strict=True) if shown], None)
+
+
+def stored_tokens(explainer: Explainer, x: HostArray, start: int) -> dict[str, HostArray]:
+    """What `attribution.npz` holds of samples from row `start` on beside scores: ids [n, T], and tokens [n, T], empty
+    where a place only fills up; nothing of what holds no ids.
+    """
+    rows = []
+    for n in range(len(x)):
+        said = said_of(explainer, x, start + n, n)
+        if said is None:
+            return {}
+        tokens = iter(said.tokens)
+        rows.append([next(tokens) if shown else "" for shown in said.drawn.tolist()])
+    return {"ids": np.asarray(x).reshape(len(x), -1), "tokens": np.array(rows, dtype=np.str_)}
