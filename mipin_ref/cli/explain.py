@@ -37,7 +37,7 @@ from mipin_ref.explain.shown import (
 )
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.progress import progress_bar
-from mipin_ref.report.explained import NAMES, ExplainedFolder
+from mipin_ref.report.explained import NAMES, ExplainedFolder, ShownSample
 from mipin_ref.report.explained.earlier import earlier_set
 
 LARGEST_MAP = 2048
@@ -76,7 +76,10 @@ def explain(options: Namespace) -> int:
     for line in told_of(options.images, explainer.data):
         print(line)
     maps = _maps(net, explainer.tensor, size, options)
-    paths = _written(explainer, folder, maps, options, names_for(net, explainer.tensor, features))
+    texts: list[ShownSample] = []
+    paths = _written(explainer, folder, maps, options, names_for(net, explainer.tensor, features), texts)
+    for sample in texts:
+        print_tokens(sample)
     code = tell_broken(explainer.failures, len(explainer.data))
     for path in paths if len(paths) <= LISTED else [*paths[:4], paths[-1]]:
         print(path)
@@ -102,9 +105,14 @@ def _comparing(explainer: Explainer, options: Namespace) -> str:
 
 
 def _written(
-    explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace, features: Sequence[str] | None
+    explainer: Explainer,
+    folder: Path,
+    maps: Maps | None,
+    options: Namespace,
+    features: Sequence[str] | None,
+    texts: list[ShownSample],
 ) -> list[Path]:
-    """The paths of what is written."""
+    """The paths of what is written. texts: takes the first of them."""
     header = header_of(explainer, None if maps is None else asdict(maps))
     told = told_of_run(explainer, Path(options.model).name)
     count, size = len(explainer.rows), _batch(explainer, maps)
@@ -125,8 +133,7 @@ def _written(
                 arrays["map"] = joined_maps([maps.of(res) for res in stored])
             shown = shown_samples(explainer, x, results, drawn, start)
             made.add(shown, arrays)
-            for sample in shown[: max(0, LISTED - start)] if kind == "tokens" else ():
-                print_tokens(sample)
+            texts += shown[: max(0, LISTED - start)] if kind == "tokens" else ()
             advance(len(x))
         assert made is not None
         return made.finish()

@@ -29,8 +29,8 @@ class Guarded(io.TextIOBase):
         return len(text)
 
     def write_coloured(self, parts: Sequence[tuple[str, tuple[int, int, int] | None]]) -> None:
-        """Pieces of text, each black on a ground of its own colour, or as it is; without colours where nobody sees them,
-        or the environment asks for none (NO_COLOR).
+        """Write pieces of text, each black on a ground of its own colour, or as it is; without colours where nobody
+        sees them, or the environment asks for none (NO_COLOR).
         """
         if not self.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             self.write("".join(text for text, _ in parts))

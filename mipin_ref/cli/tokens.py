@@ -42,7 +42,7 @@ def print_tokens(sample: ShownSample) -> None:
     order = np.argsort(-np.abs(first.map), kind="stable")[:NAMED]
     named = ", ".join(f"{tokens[i]} {first.map[i]:+.3g}" for i in order.tolist())
     shares = common_scale([first.map]).share(first.map)
-    parts = [(f"{sample.name}, {first.name} {first.score}:", None), (" ", None)]
+    parts: list[tuple[str, tuple[int, int, int] | None]] = [(f"{sample.name}, {first.name} {first.score}: ", None)]
     for number, (joint, token, share) in enumerate(zip(joints, tokens, shares.tolist(), strict=True)):
         parts += [(printable(joint) if number else "", None), (token, _ground(share))]
     parts.append((f"  ({named})\n", None))

@@ -80,8 +80,8 @@ def text_run(
     made = as_tokenizer(tokenizer)
     if ids.tables and len(made.names) > min(ids.tables):
         raise InvalidData(
-            f"the tokenizer has {len(made.names):,} tokens and the table of input {ids.name!r} {min(ids.tables):,} rows: "
-            "it belongs to another network"
+            f"the tokenizer has {len(made.names):,} tokens and the table of input {ids.name!r} {min(ids.tables):,} "
+            "rows: it belongs to another network"
         )
     if not _are_texts(images):
         return TextRun(images, calibration, None, input_shape, Texts(made.names))
@@ -97,14 +97,14 @@ def text_run(
     if short and "mask" not in roles.values():
         if made.pad is None:
             raise InvalidData(
-                "the texts have different numbers of tokens, the network reads no mask, and the tokenizer has no token to "
-                "fill up with: give texts of one length"
+                "the texts have different numbers of tokens, the network reads no mask, and the tokenizer has no token "
+                "to fill up with: give texts of one length"
             )
         lines.append(
             f"the network reads no mask: shorter texts are filled up to {length} tokens with {made.names[made.pad]!r}, "
             "which it reads as the others"
         )
-    sizes = {name: (length,) for name in (ids.name, *roles)}
+    sizes: dict[str, tuple[int, ...]] = dict.fromkeys((ids.name, *roles), (length,))
     return TextRun(
         _arrays(texts, length, ids, roles, made),
         _arrays(others, length, ids, roles, made) if others else calibration,
@@ -134,7 +134,9 @@ def _roles(free: Sequence[AskedInput]) -> tuple[AskedInput, dict[str, str]]:
     able = [one for one in free if one.ids and len(one.sizes) == 1]
     if not able:
         read = ", ".join(f"{one.name!r}" for one in free)
-        raise InvalidData(f"a tokenizer is for networks that read ids of tokens, and this one reads {read}, which are none")
+        raise InvalidData(
+            f"a tokenizer is for networks that read ids of tokens, and this one reads {read}, which are none"
+        )
     plain = [one for one in able if role_of(one.name) is None]
     ids = plain[0] if len(plain) == 1 else next((one for one in plain if "id" in one.name.lower()), None)
     if ids is None:
@@ -144,8 +146,8 @@ def _roles(free: Sequence[AskedInput]) -> tuple[AskedInput, dict[str, str]]:
     for name, role in roles.items():
         if role is None:
             raise InvalidData(
-                f"input {name!r} holds neither a mask, nor types or positions of tokens, by its name: bind it to a value, "
-                "option 'given'"
+                f"input {name!r} holds neither a mask, nor types or positions of tokens, by its name: bind it to a "
+                "value, option 'given'"
             )
     return ids, {name: role for name, role in roles.items() if role is not None}
 

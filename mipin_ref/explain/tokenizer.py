@@ -66,7 +66,8 @@ def as_tokenizer(given: Any) -> Tokenizer:
     if isinstance(given, Sequence) and not isinstance(given, bytes) and all(isinstance(one, str) for one in given):
         return Vocabulary(list(given))
     raise InvalidData(
-        f"a tokenizer is a file, tokenizers.Tokenizer, a list of tokens or a mapping of tokens to ids, not {shown(given)}"
+        "a tokenizer is a file, tokenizers.Tokenizer, a list of tokens or a mapping of tokens to ids, not "
+        f"{shown(given)}"
     )
 
 

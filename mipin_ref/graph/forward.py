@@ -279,7 +279,7 @@ def _bounded(mask: HostArray, what: str) -> HostArray:
 
     Raises InvalidData where a row is -Inf throughout: of that one a softmax makes NaN.
     """
-    if mask.dtype.kind != "f" or not mask.size or not mask.min() == -np.inf:
+    if mask.dtype.kind != "f" or not mask.size or mask.min() != -np.inf:
         return mask
     if mask.ndim < 2 or bool(np.any(np.all(mask == -np.inf, axis=-1))):
         raise InvalidData(f"{what} hide everything from some place: a sample is masked as a whole")

@@ -15,6 +15,8 @@ from captum.attr import IntegratedGradients
 
 import mipin_ref as mr
 from mipin_ref.cli import main
+from mipin_ref.explain.outdone import told_outdone
+from mipin_ref.layers import KINDS, Outdone
 from tests.backends import relative_error
 from tests.explain.reader import PLACES, WORDS, Reader, exported, tokenizer_file, vocabulary_files
 from tests.graph.sketch import Sketch
@@ -26,6 +28,7 @@ TOKENS = [
     ["[CLS]", "the", "film", "was", "very", "very", "bad", ".", "[SEP]"],
 ]
 IDS = [[2, 4, 5, 6, 8, 13, 3], [2, 7, 10, 11, 3], [2, 4, 5, 6, 12, 12, 9, 13, 3]]
+
 
 def sentences(count: int) -> list[str]:
     """Of three to nine words, so that with their ends none is longer than the network reads."""
@@ -213,7 +216,9 @@ def test_without_the_package_its_extra_is_named(folder: Path, monkeypatch: pytes
 
 def image_model(path: Path) -> Path:
     sketch = Sketch(1, 8, 8)
-    onnx.save(sketch.model(sketch.dense(sketch.node("Flatten", sketch.conv("x", 1, 2, pads=[1, 1, 1, 1])), 128, 3)), path)
+    onnx.save(
+        sketch.model(sketch.dense(sketch.node("Flatten", sketch.conv("x", 1, 2, pads=[1, 1, 1, 1])), 128, 3)), path
+    )
     return path
 
 
@@ -251,12 +256,18 @@ def bad_input(kind: str, folder: Path, place: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("another network's tokenizer", "has 44 tokens and the table of input 'input_ids' 14 rows: it belongs to another"),
+        (
+            "another network's tokenizer",
+            "has 44 tokens and the table of input 'input_ids' 14 rows: it belongs to another",
+        ),
         ("a text that is too long", "text 1 has 14 tokens, and the network's table of positions 12 rows: shorten it"),
         ("an empty text", "line 2: it is empty, and there is nothing to explain"),
         ("no text", "line 1: it is empty, and there is nothing to explain"),
         ("not UTF-8", "latin.txt: texts are in UTF-8, one a line, and byte 3 is not"),
-        ("an image model", "a tokenizer is for networks that read ids of tokens, and this one reads 'x', which are none"),
+        (
+            "an image model",
+            "a tokenizer is for networks that read ids of tokens, and this one reads 'x', which are none",
+        ),
         ("pieces of words", "line 1: the vocabulary holds pieces of words (##…)"),
         ("an unknown word", "line 1: the vocabulary has no token 'was', and none for unknown words"),
         ("a damaged tokenizer", "damaged.json: not a tokenizer.json that the package tokenizers reads"),
@@ -284,3 +295,28 @@ def test_a_sample_that_is_masked_as_a_whole_is_refused(tmp_path: Path) -> None:
     x = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
     with pytest.raises(mr.InvalidData, match="sample is masked as a whole"):
         net.predict(x)
+
+
+def test_where_another_method_stands_above_mip_in_it_is_said(folder: Path, tmp_path: Path) -> None:
+    asked: Any = {"calibration": sentences(100), "progress": False, "cache": False, "dtype": "float64"}
+    asked["tokenizer"] = folder / "tokenizer.json"
+    made = mr.explain(folder / "net.onnx", TEXTS[:1], 1, **asked)
+    (line,) = (one for one in made.told if "ranks known evidence lower" in one)
+    assert "through Attention" in line
+    assert "'lrp-epsilon'" in line
+    made.save(tmp_path / "out")
+    assert "ranks known evidence lower" in (tmp_path / "out" / "index.html").read_text()
+    # By the other method, and behind all attention, there is nothing to say.
+    plain: Any = {"tokenizer": folder / "tokenizer.json", "progress": False, "at": "auto"}
+    told = mr.explain(folder / "net.onnx", TEXTS[:1], 1, "lrp-epsilon", **plain).told
+    assert not any("ranks known evidence" in one for one in told)
+    net = made.explainer.net
+    assert isinstance(net, mr.Network)
+    (dense,) = (layer for layer in net.layers if layer.output == net.logits)
+    assert told_outdone(net, dense.inputs[0]) == []
+
+
+def test_methods_that_stand_above_mip_in_are_there() -> None:
+    named = {kind: kind.outdone_by for kind in KINDS if issubclass(kind, Outdone)}
+    assert {kind.__name__ for kind in named} == {"Attention", "LSTM", "GRU"}
+    assert set(named.values()) <= {*mr.methods()}

@@ -26,14 +26,14 @@ VOCABULARY = (START, UNKNOWN, *NEGATORS, *(word for words in EVIDENCE for word i
 TOKENS = 16
 """Of a sentence, START included."""
 NOISE = 0.1
-"""Share of distractors that are unknown words: what a word is replaced by when it is deleted is known to the network."""
+"""Share of distractors that are unknown words: so the network knows what a deleted word is replaced by."""
 
 ID = {word: number for number, word in enumerate(VOCABULARY)}
 
 
 class Sentences(NamedTuple):
-    """ids: [N, TOKENS]; classes: [N]; evidence: [N, TOKENS] whether a token speaks for the class; contrary: the same for
-    the other class; negated: what is behind a negator, and negators themselves.
+    """ids: [N, TOKENS]; classes: [N]; evidence: [N, TOKENS] whether a token speaks for the class; contrary: the same
+    for the other class; negated: what is behind a negator, and negators themselves.
     """
 
     ids: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Sentences(NamedTuple):
 
 
 def sentences(count: int, seed: int) -> Sentences:
-    """So many sentences, of all classes alike often."""
+    """Make so many sentences, of all classes alike often."""
     rng = np.random.default_rng(seed)
     made = Sentences(
         np.zeros((count, TOKENS), np.int64),
@@ -66,7 +66,7 @@ def _fill(rng: np.random.Generator, row: int, made: Sentences) -> None:
     parts.append([(rng.choice(NEGATORS), made.negated), (against[1], made.negated)])
     parts.append([(rng.choice(NEGATORS), made.negated), (_distractor(rng), made.negated)])
     parts += [[(_distractor(rng), None)] for _ in range(TOKENS - 1 - sum(map(len, parts)))]
-    rng.shuffle(parts)  # type: ignore[arg-type]
+    rng.shuffle(parts)
     words = [(START, None), *(one for part in parts for one in part)]
     for place, (word, flags) in enumerate(words):
         made.ids[row, place] = ID[str(word)]

@@ -53,7 +53,7 @@ class TokensKind(Kind):
 
 def coloured(sample: ShownSample, one: ShownClass, scale: Scale) -> str:
     """The tokens as marked text; pointing at one tells its contribution."""
-    parts = []
+    parts: list[str] = []
     tokens = sample.tokens or ()
     joints = [" "] * len(tokens) if sample.joints is None else sample.joints
     for joint, token, share, value in zip(joints, tokens, scale.share(one.map), one.map, strict=True):
