@@ -7,7 +7,6 @@ folder of networks does not have them yet. Nothing is chosen on the sentences th
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from mipin_ref.files import written_whole
 from paper.intervals import interval
+from training.files import write_json, write_whole
 from training.planted import ID, UNKNOWN, Sentences, sentences
 
 NAME = "text"
@@ -78,8 +77,7 @@ def network(folder: Path, name: str, seed: int) -> mr.Network:
         from training.planted_networks import exported, trained
 
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as file:
-            file.write(exported(trained(name, seed)))
+        write_whole(path, exported(trained(name, seed)))
     return mr.load(path)
 
 
@@ -193,5 +191,4 @@ def run(options: argparse.Namespace) -> None:
         )
         print(f"{one['network']:12} {one['method']:36} {'  '.join(figures)}")
     if options.json is not None:
-        with written_whole(options.json) as file:
-            file.write(json.dumps({"rows": rows}, indent=1).encode())
+        write_json(options.json, {"rows": rows})
