@@ -67,7 +67,7 @@ class Recurrent(nn.Module):  # type: ignore[misc]
 
 
 NETWORKS: dict[str, Any] = {"transformer": Transformer, "lstm": Recurrent}
-STEPS = {"transformer": 3500, "lstm": 3000}
+STEPS = {"transformer": 2000, "lstm": 3000}
 
 
 def trained(name: str, seed: int, data: Sentences | None = None, steps: int | None = None) -> Any:
