@@ -44,7 +44,7 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     channels = 2
     hands_on = False
     no_way_back = None
-    outdone_by = "input-x-gradient"
+    outdone_by = "integrated-gradients"
     fires = False
     keeps_zero = False
     gates: ClassVar[int]
