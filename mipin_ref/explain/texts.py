@@ -97,8 +97,8 @@ def text_run(
     if short and "mask" not in roles.values():
         if made.pad is None:
             raise InvalidData(
-                "the texts have different numbers of tokens, the network reads no mask, and the tokenizer has no token "
-                "to fill up with: give texts of one length"
+                f"some texts have fewer tokens than {length}, the network reads no mask, and the tokenizer has no "
+                "token to fill up with: give texts of that length"
             )
         lines.append(
             f"the network reads no mask: shorter texts are filled up to {length} tokens with {made.names[made.pad]!r}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -12,7 +13,7 @@ import onnxruntime
 from onnx import ModelProto
 
 from mipin_ref.beside import others_of
-from mipin_ref.errors import UnsupportedModel
+from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.limited import SECONDS, run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.prune import pruned
@@ -25,6 +26,9 @@ SESSIONS = 2
 
 SLOWEST = 1e7
 """Multiply-adds a second below which a run counts as one without an end: a hundredth of what slow processors do."""
+
+OUTSIDE = re.compile(r"idx=(-?[0-9]+) must be within the inclusive range \[-[0-9]+,([0-9]+)\]")
+"""How onnxruntime tells an index that a table does not have."""
 
 _Key = tuple[int, tuple[str, ...]]
 _open: WeakKeyDictionary[Stem, dict[_Key, onnxruntime.InferenceSession]] = WeakKeyDictionary()
@@ -75,6 +79,11 @@ class Front:
         try:
             made = run(self._session, self._asked, feed, seconds)
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.
+            if (outside := OUTSIDE.search(str(failure))) is not None and bound.whole:
+                raise InvalidData(
+                    f"the data hold id {outside[1]}, which is looked up in a table of {int(outside[2]) + 1:,} rows: "
+                    "they are ids of another network"
+                ) from failure
             raise UnsupportedModel(
                 f"onnxruntime cannot run the first nodes of the file on {len(x)} samples within {seconds:.0f} seconds: "
                 f"{runtime_reason(failure)}"

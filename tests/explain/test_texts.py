@@ -12,6 +12,7 @@ import onnx
 import pytest
 import torch
 from captum.attr import IntegratedGradients
+from onnx import TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
 from mipin_ref.cli import main
@@ -282,6 +283,39 @@ def test_bad_input_is_refused_in_a_sentence(
     assert error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "out").exists()
+
+
+def unmasked(path: Path) -> Path:
+    """A network that counts words of a table, of any number, and reads no mask."""
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("ReduceSum", ["rows", "axes"], ["sums"], keepdims=0),
+        helper.make_node("Gemm", ["sums", "one"], ["logits"]),
+    ]
+    table = np.random.default_rng(0).standard_normal((len(WORDS), 3)).astype(np.float32)
+    arrays = {"table": table, "axes": np.array([1], np.int64), "one": np.eye(3, dtype=np.float32)}
+    graph = helper.make_graph(
+        nodes,
+        "counting",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", "length"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_without_a_mask_the_filled_up_tokens_count_which_is_said(tmp_path: Path) -> None:
+    path = unmasked(tmp_path / "net.onnx")
+    made = mr.explain(path, ["good film", "bad"], 0, "gradient", "auto", tokenizer=WORDS[:10], progress=False)
+    assert [one for one in made.told if "reads no mask" in one] == [
+        "the network reads no mask: shorter texts are filled up to 2 tokens with '[PAD]', which it reads as the others"
+    ]
+    table = numpy_helper.to_array(onnx.load(path).graph.initializer[0])[:, 0]
+    # A sum of rows: the score of a token is its number in the table, that of [PAD] too.
+    np.testing.assert_allclose(made.maps, [table[[8, 5]], table[[9, 0]]], rtol=1e-6)
+    with pytest.raises(mr.InvalidData, match="the tokenizer has no token to fill up with"):
+        mr.explain(path, ["good film", "bad"], tokenizer={"good": 1, "film": 2, "bad": 3}, progress=False)
 
 
 def test_a_sample_that_is_masked_as_a_whole_is_refused(tmp_path: Path) -> None:

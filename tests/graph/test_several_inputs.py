@@ -115,7 +115,12 @@ def test_methods_take_a_dict(method: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("integrated-gradients", {"steps": 8}), ("occlusion", {"window": 3}), ("kernel-shap", {}), ("rise", {"samples": 50})],
+    [
+        ("integrated-gradients", {"steps": 8}),
+        ("occlusion", {"window": 3}),
+        ("kernel-shap", {}),
+        ("rise", {"samples": 50}),
+    ],
 )
 def test_methods_that_change_samples_leave_the_other_input(method: str, options: dict[str, Any]) -> None:
     """A changed sample is one of the network whose other input is bound to that sample's value."""

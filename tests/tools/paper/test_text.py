@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import mipin_ref as mr
 import reproduce_paper
 from paper import text
-from training.planted import EVIDENCE, ID, TOKENS, UNKNOWN, VOCABULARY, Sentences, sentences
+from training.planted import EVIDENCE, ID, TOKENS, UNKNOWN, VOCABULARY, sentences
 
 WEIGHT = 1.5
 
@@ -79,7 +79,7 @@ def test_a_network_that_did_not_learn_is_left_out(
 
 
 def test_ranks_and_deletions_by_hand() -> None:
-    data = Sentences(*(one[:1] for one in sentences(1, 0)))
+    data = sentences(1, 0)
     evidence = np.flatnonzero(data.evidence[0])
     noise = np.flatnonzero(~(data.evidence | data.negated)[0])[1:]
     scores = np.zeros((1, TOKENS))
