@@ -61,3 +61,12 @@ def test_colours_are_left_out_where_the_environment_asks_for_none(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert "\x1b" not in printed(Terminal(), monkeypatch)
+
+
+def test_what_is_written_in_colours_is_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    stream = Terminal()
+    Guarded(stream).write_coloured([("a\x1b[2J", None), ("b\x1b[2J", (1, 2, 3))])
+    assert "\x1b[2J" not in stream.getvalue()
+    assert stream.getvalue().count("\\x1b[2J") == 2
