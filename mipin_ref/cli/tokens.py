@@ -17,9 +17,9 @@ from mipin_ref.text import printable
 
 NAMED = 3
 """Tokens whose scores stand at the end of a line."""
-LEAST = 0.1
+LEAST = 0.2
 """Of the full colour: what counts less has none."""
-STEPS = {1: ((255, 235, 235), (255, 170, 170), (255, 90, 90)), -1: ((230, 235, 255), (165, 185, 255), (95, 130, 255))}
+STEPS = {1: ((255, 205, 205), (255, 150, 150), (255, 90, 90)), -1: ((205, 215, 255), (150, 175, 255), (95, 130, 255))}
 """Grounds for and against the class, the strongest last: as on the page, and legible under black."""
 
 

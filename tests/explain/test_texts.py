@@ -293,7 +293,7 @@ def unmasked(path: Path) -> Path:
         helper.make_node("Gemm", ["sums", "one"], ["logits"]),
     ]
     table = np.random.default_rng(0).standard_normal((len(WORDS), 3)).astype(np.float32)
-    arrays = {"table": table, "axes": np.array([1], np.int64), "one": np.eye(3, dtype=np.float32)}
+    arrays: dict[str, Any] = {"table": table, "axes": np.array([1], np.int64), "one": np.eye(3, dtype=np.float32)}
     graph = helper.make_graph(
         nodes,
         "counting",
