@@ -132,6 +132,7 @@ DOORS = {
     "cupyx": "backend",
     "dask": "inverse",
     "distributed": "inverse",
+    "tokenizers": "explain",
 }
 
 

@@ -3,6 +3,7 @@
 python tools/reproduce_paper.py table1 --mnist mnist.npz --fashion fashion.npz --results results
 python tools/reproduce_paper.py report --results results --out report.html
 python tools/reproduce_paper.py depth --model efficientnet_lite0.onnx --photographs folder     a table by itself
+python tools/reproduce_paper.py text --networks text                                           another
 
 A part that is there, made with the same options, is not made again; an interruption loses the part in progress alone.
 `report` with --mnist and --fashion (and --model-efficientnet and --photographs) first makes what is missing.
@@ -16,12 +17,14 @@ from pathlib import Path
 from types import ModuleType
 
 import mipin_ref as mr
-from paper import depth
+from paper import depth, text
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
 
 FIRST = ("study",)
 """Experiments that another one reads."""
+ALONE = (depth, text)
+"""Those that are a table by themselves."""
 
 
 def make_missing(options: argparse.Namespace, results: Results) -> None:
@@ -65,8 +68,10 @@ def main() -> None:
         experiment.add_arguments(command)
         command.add_argument("--results", type=Path, required=True, help="the folder that takes the results")
         command.set_defaults(run=experiment.run)
-    command = commands.add_parser(depth.NAME, help=depth.HELP, description=depth.__doc__)
-    depth.add_arguments(command)
+    for alone in ALONE:
+        command = commands.add_parser(alone.NAME, help=alone.HELP, description=alone.__doc__)
+        alone.add_arguments(command)
+        command.set_defaults(alone=alone.run)
     report = commands.add_parser("report", help="one self-contained page of the results")
     for name in ("--mnist", "--fashion", "--model-efficientnet", "--photographs"):
         report.add_argument(name, type=Path, help="where given, what is missing is made first")
@@ -74,8 +79,8 @@ def main() -> None:
     report.add_argument("--out", type=Path, required=True, help="the HTML file to write")
     options = parser.parse_args()
     try:
-        if options.command == depth.NAME:
-            depth.run(options)
+        if "alone" in options:
+            options.alone(options)
             return
         results = Results(options.results)
         if options.command == "report":

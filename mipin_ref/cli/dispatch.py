@@ -263,7 +263,13 @@ def _add_explain(commands: Any) -> None:
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
     explain.add_argument("--feature-names", metavar="FILE", help="of table rows: a name a line, or a JSON list")
-    explain.add_argument("--vocabulary", metavar="FILE", help="of token models: a token a line, or a JSON list")
+    tokens = explain.add_mutually_exclusive_group()
+    tokens.add_argument(
+        "--tokenizer", metavar="FILE", help="of networks that read ids: a tokenizer.json; IMAGES is a text a line"
+    )
+    tokens.add_argument(
+        "--vocabulary", metavar="FILE", help="the same of words: a token a line, a JSON list, or JSON {token: id}"
+    )
     explain.add_argument(
         "--no-cache", dest="cache", action="store_false", help="neither use nor keep what was fitted before"
     )

@@ -6,7 +6,7 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following, preproce
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.cli.pictures import image_size
+from mipin_ref.cli.tokens import print_tokens, text_run_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.feature_names import given_feature_names, names_for
-from mipin_ref.explain.inputs import read_lines
+from mipin_ref.explain.said import stored_tokens
 from mipin_ref.explain.settle import settle
 from mipin_ref.explain.shown import (
     Maps,
@@ -36,7 +37,7 @@ from mipin_ref.explain.shown import (
 )
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.progress import progress_bar
-from mipin_ref.report.explained import NAMES, ExplainedFolder
+from mipin_ref.report.explained import NAMES, ExplainedFolder, ShownSample
 from mipin_ref.report.explained.earlier import earlier_set
 
 LARGEST_MAP = 2048
@@ -56,9 +57,14 @@ def explain(options: Namespace) -> int:
     out = f"{Path(options.model).stem}-explained" if options.out is None else options.out
     folder = claim_folder(options, out, NAMES, pictures=True)
     earlier_set(folder)
-    net = open_model(options)
+    run = text_run_of(options)
+    net = open_model(options, run)
     size = _size(net, options)
     asked = asked_of(options, net)
+    if run is not None:
+        asked = replace(asked, images=run.images, calibration=run.calibration, texts=run.texts)
+    for line in () if run is None else run.lines:
+        print(line)
     features = None if options.feature_names is None else given_feature_names(net, options.feature_names, asked.at)
     explainer = settle(
         net,
@@ -70,7 +76,10 @@ def explain(options: Namespace) -> int:
     for line in told_of(options.images, explainer.data):
         print(line)
     maps = _maps(net, explainer.tensor, size, options)
-    paths = _written(explainer, folder, maps, options, names_for(net, explainer.tensor, features))
+    texts: list[ShownSample] = []
+    paths = _written(explainer, folder, maps, options, names_for(net, explainer.tensor, features), texts)
+    for sample in texts:
+        print_tokens(sample)
     code = tell_broken(explainer.failures, len(explainer.data))
     for path in paths if len(paths) <= LISTED else [*paths[:4], paths[-1]]:
         print(path)
@@ -78,7 +87,10 @@ def explain(options: Namespace) -> int:
         print(f"and {len(paths) - 5:,} pictures between the last two")
     for line in told_of_turned(options.images, explainer.data):
         print(line)
-    print(f"next: open {paths[0]} in a browser; other methods beside this one: {_comparing(explainer, options)}")
+    others = "other methods: the same with --method NAME"
+    if run is None:
+        others = f"other methods beside this one: {_comparing(explainer, options)}"
+    print(f"next: open {paths[0]} in a browser; {others}")
     return code
 
 
@@ -93,10 +105,14 @@ def _comparing(explainer: Explainer, options: Namespace) -> str:
 
 
 def _written(
-    explainer: Explainer, folder: Path, maps: Maps | None, options: Namespace, features: Sequence[str] | None
+    explainer: Explainer,
+    folder: Path,
+    maps: Maps | None,
+    options: Namespace,
+    features: Sequence[str] | None,
+    texts: list[ShownSample],
 ) -> list[Path]:
-    """The paths of what is written."""
-    vocabulary = None if options.vocabulary is None else read_lines(options.vocabulary)
+    """The paths of what is written. texts: takes the first of them."""
     header = header_of(explainer, None if maps is None else asdict(maps))
     told = told_of_run(explainer, Path(options.model).name)
     count, size = len(explainer.rows), _batch(explainer, maps)
@@ -112,10 +128,12 @@ def _written(
                 opened = ExplainedFolder(folder, told, kind=kind, feature_names=features, header=header)
                 made = stack.enter_context(opened)
             stored = results[: explainer.stored]
-            arrays = stored_arrays(explainer, stored, start)
+            arrays = stored_arrays(explainer, stored, start) | stored_tokens(explainer, x, start)
             if maps is not None:
                 arrays["map"] = joined_maps([maps.of(res) for res in stored])
-            made.add(shown_samples(explainer, x, results, drawn, start, vocabulary), arrays)
+            shown = shown_samples(explainer, x, results, drawn, start)
+            made.add(shown, arrays)
+            texts += shown[: max(0, LISTED - start)] if kind == "tokens" else ()
             advance(len(x))
         assert made is not None
         return made.finish()

@@ -12,6 +12,7 @@ import mipin_ref as mr
 from mipin_ref.cli.arguments import Bound
 from mipin_ref.data import open_array
 from mipin_ref.errors import InvalidData, UnsupportedModel
+from mipin_ref.explain.texts import TextRun
 from mipin_ref.graph.explained import AUTO, told_of
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.panel.fallback import open_any
@@ -23,13 +24,25 @@ OPEN_INPUT = re.compile(r"leaves ax[ie]s .* of input '([^']+)' \w+ \[([^\]]*)\] 
 def load_model(options: Namespace) -> mr.Network:
     """The network of MODEL, by `--output`, `--input-shape`, `--given` and `--input`. Raises as `mr.load` does."""
     with _flag_told():
-        return mr.load(options.model, **_opening(options))
+        return mr.load(options.model, **opening(options))
 
 
-def open_model(options: Namespace) -> mr.Network | ForwardOnly:
-    """The same, or the file for its forward pass alone where it has no inverse. Raises as `open_any` does."""
+def open_model(options: Namespace, run: TextRun | None = None) -> mr.Network | ForwardOnly:
+    """The same, or the file for its forward pass alone where it has no inverse; run: of texts that it is opened for.
+
+    Raises as `open_any` does.
+    """
+    told = opening(options)
+    if run is not None and run.input_shape is not None:
+        told["input_shape"] = run.input_shape
+    explained = told.pop("input")
+    if run is not None and run.input is not None:
+        explained = run.input
     with _flag_told():
-        return open_any(options.model, **_opening(options))
+        try:
+            return open_any(options.model, **told, input=explained)
+        except mr.MipinError as error:
+            raise error if run is None else run.told(error) from error
 
 
 @contextmanager
@@ -47,7 +60,8 @@ def _flag_told() -> Iterator[None]:
         raise UnsupportedModel(f"{error}, as --input-shape {name}:1x{example}", error.nodes) from error
 
 
-def _opening(options: Namespace) -> dict[str, Any]:
+def opening(options: Namespace) -> dict[str, Any]:
+    """What the options say of a model's inputs and outputs, as `mr.load` takes it."""
     sizes = _once("--input-shape", options.input_shape)
     given = {name: _value(name, told) for name, told in _once("--given", options.given).items()}
     named = {"input_shape": sizes or None, "given": given or None, "input": options.input}

@@ -24,6 +24,7 @@ INPUTS = (
     "class_names",
     "boxes",
     "feature_names",
+    "tokenizer",
     "vocabulary",
     "check",
 )

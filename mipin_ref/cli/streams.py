@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from mipin_ref.text import printable
@@ -27,6 +27,21 @@ class Guarded(io.TextIOBase):
     def write(self, text: str, /) -> int:
         self._attempt(lambda: self._stream.write(printable(text, keep="\n")))
         return len(text)
+
+    def write_coloured(self, parts: Sequence[tuple[str, tuple[int, int, int] | None]]) -> None:
+        """Write pieces of text, each black on a ground of its own colour, or as it is; without colours where nobody
+        sees them, or the environment asks for none (NO_COLOR).
+        """
+        if not self.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            self.write("".join(text for text, _ in parts))
+            return
+        made = ""
+        for text, ground in parts:
+            shown = printable(text, keep="\n")
+            if ground is not None:
+                shown = f"\x1b[30;48;2;{';'.join(map(str, ground))}m{shown}\x1b[0m"
+            made += shown
+        self._attempt(lambda: self._stream.write(made))
 
     def flush(self) -> None:
         self._attempt(self._stream.flush)

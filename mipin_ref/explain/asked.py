@@ -10,6 +10,7 @@ from mipin_ref.data import Samples
 from mipin_ref.explain.chosen import Chosen, Fitted
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.targets import PREDICTED
+from mipin_ref.explain.texts import Texts
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.layers import HostArray
 from mipin_ref.panel.mip_in import MipIn
@@ -23,7 +24,8 @@ class Asked:
     """What a user asks for, as `explain` has it; the others say how it is run.
 
     key, limit, exif: see `Inputs`; calibration_key, calibration_limit: the same of the calibration samples; fitted: how
-    the data were preprocessed that an option was fitted on; file: where that option was read.
+    the data were preprocessed that an option was fitted on; file: where that option was read; texts: what is known of
+    tokens.
     """
 
     images: Any
@@ -48,6 +50,7 @@ class Asked:
     calibration_limit: int | None = None
     fitted: Fitted | None = None
     file: str | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,12 @@ from mipin_ref.explain.asked import Asked
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explanation import Explanation, explanation_of
 from mipin_ref.explain.settle import settle
+from mipin_ref.explain.texts import open_for, text_run
+from mipin_ref.graph.asked_inputs import asked_inputs
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model
 from mipin_ref.graph.network import Network
 from mipin_ref.options import checked_flag
-from mipin_ref.panel.fallback import open_any
 
 
 def explain(
@@ -37,6 +38,7 @@ def explain(
     progress: bool = True,
     *,
     preset: str | None = None,
+    tokenizer: Any = None,
     cache: bool = True,
     dtype: str | None = None,
     memory: str | int = "2GB",
@@ -57,6 +59,10 @@ def explain(
     Preprocessing; by default that of the inverse, else what the model's metadata or a file beside it tell, else the
     preset under which the network is clearly surest, which is said as a guess (`told`);
     class_names: a file (a JSON list or object by index, or a name a line), a list or mapping; by default the model's;
+    tokenizer: of a network that reads ids of tokens, so that `images` and `calibration` may be texts: a file of one a
+    line, or a list; a tokenizer.json, a vocabulary (a token a line, a JSON list, a JSON object of ids), or a tokenizer
+    of the packages `tokenizers` and `transformers`; texts of different lengths are filled up to one, under a mask where
+    the network reads one; without it, ids are shown as they are;
     input_shape, output, given: see `load`; progress: say on stderr what is chosen and guessed, and show a bar on a
     terminal; cache: keep what was fitted in the user's cache folder, by content, so that the next call takes it from
     there; preset: options of MIP-IN's fit by one name, "localise", see `fit`;
@@ -74,7 +80,11 @@ def explain(
     """
     checked_flag("progress", progress)
     checked_flag("cache", cache)
-    net = open_any(model, output=output, input_shape=input_shape, given=given)
+    run = None
+    if tokenizer is not None:
+        run = text_run(asked_inputs(model), images, calibration, tokenizer, input_shape, given)
+        images, calibration, input_shape = run.images, run.calibration, run.input_shape
+    net = open_for(model, run, output=output, input_shape=input_shape, given=given)
     path = Path(model) if isinstance(model, str | PathLike) else None
     told: list[str] = []
 
@@ -99,7 +109,10 @@ def explain(
         memory=memory,
         backend=backend,
         progress=progress,
+        texts=None if run is None else run.texts,
     )
+    for line in () if run is None else run.lines:
+        tell(line)
     explainer = settle(net, path, asked, tell, Cache(cache_folder() if cache else None))
     for failure in explainer.failures:
         tell(f"left out: {failure}")

@@ -16,6 +16,7 @@ from mipin_ref.explain.fits import Inverses
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import Indices
+from mipin_ref.explain.texts import Texts
 from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.layers import HostArray
 
@@ -34,7 +35,7 @@ class Explainer:
     tensor: what is explained; shows_progress: whether `run` shows a bar itself; inverses: of MIP-IN;
     memory: what the network computed of them, the same for all of their classes;
     lines: what a person should know first, the guesses;
-    facts: what else there is to tell, (what, value).
+    facts: what else there is to tell, (what, value); texts: what is known of tokens.
     """
 
     net: Net
@@ -57,6 +58,7 @@ class Explainer:
     run: Run
     memory: Remembered
     shows_progress: bool
+    texts: Texts | None = None
 
     def explain(self, start: int, stop: int) -> tuple[HostArray, list[Attribution]]:
         """Samples `start` to `stop` of `rows`, and their attributions, one for each of the k classes."""

@@ -15,6 +15,7 @@ from mipin_ref.attribution import Attribution
 from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.feature_names import names_for
 from mipin_ref.explain.fits import Inverses
+from mipin_ref.explain.said import stored_tokens
 from mipin_ref.explain.shown import (
     header_of,
     joined_maps,
@@ -137,6 +138,7 @@ class Explanation:
                 maps = [one.maps[rows] for one in ranks]
                 stored = slice(explainer.stored)
                 arrays = stored_arrays(explainer, results[stored], start) | {"map": joined_maps(maps[stored])}
+                arrays |= stored_tokens(explainer, self.x[rows], start)
                 folder.add(shown_samples(explainer, self.x[rows], results, maps, start), arrays)
             return folder.finish()
 

@@ -34,7 +34,8 @@ class Inputs:
     which `given` holds several by name; shape: of the explained one; whole: whether it holds integers; key: array of
     an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the
     shape of one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where
-    none does; turned_grey: whether they are image files, of which the network sees one channel.
+    none does; turned_grey: whether they are image files, of which the network sees one channel; tokens: whether values
+    are ids that are looked up in a table.
     """
 
     given: Any
@@ -48,6 +49,7 @@ class Inputs:
     stored_sample: Shape
     channels: int | None
     turned_grey: bool = False
+    tokens: bool = False
 
     @classmethod
     def of(
@@ -55,7 +57,9 @@ class Inputs:
     ) -> Inputs:
         """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
         channels = net.channels if isinstance(net, Inputs) else _channels_of(net)
+        tokens = net.tokens if isinstance(net, Inputs) else net.whole or bool(getattr(net, "embeddings", ()))
         made = cls(given, net.inputs, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
+        made = replace(made, tokens=tokens)
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
@@ -117,7 +121,7 @@ class Inputs:
     @property
     def kind(self) -> Kind:
         """What a sample is to people: an image, a signal over time, a row of features, or a sequence of tokens."""
-        if self.whole:
+        if self.tokens:
             return "tokens"
         if self.picture is not None:
             return "image"

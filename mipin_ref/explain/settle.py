@@ -110,6 +110,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         run=way.run,
         memory=memory,
         shows_progress=method.many_passes and asked.progress,
+        texts=asked.texts,
     )
 
 

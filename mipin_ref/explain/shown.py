@@ -14,6 +14,7 @@ from mipin_ref.data import Preprocessing
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.inputs import Inputs, Kind
+from mipin_ref.explain.said import said_of
 from mipin_ref.layers import HostArray
 from mipin_ref.report.explained import ShownClass, ShownSample, Told
 from mipin_ref.report.picture import to_picture
@@ -134,9 +135,8 @@ def shown_samples(
     results: Sequence[Attribution],
     maps: Sequence[HostArray],
     start: int,
-    vocabulary: Sequence[str] | None = None,
 ) -> list[ShownSample]:
-    """The samples from row `start` on, with the maps [n, ...] of each class; vocabulary: tokens by their numbers."""
+    """The samples from row `start` on, with the maps [n, ...] of each class."""
     kind = shown_kind(explainer, maps[0])
     # A row of values may be the input's, or those of a tensor inside, which there may be as many of.
     own = kind == explainer.inputs.kind and (kind != "table" or results[0].tensor == explainer.net.input)
@@ -144,19 +144,21 @@ def shown_samples(
     samples = []
     for n in range(len(x)):
         row = start + n
+        said = said_of(explainer, x, row, n)
+        drawn = slice(None) if said is None or kind != "tokens" else said.drawn
         classes = [
             ShownClass(
                 explainer.names.of(int(explainer.targets[row, rank])),
                 explainer.target(row, rank),
                 explainer.score(row, rank),
                 float(res.output[n]),
-                maps[rank][n],
+                maps[rank][n][drawn],
                 _source(explainer, res, x, n) if own else None,
             )
             for rank, res in enumerate(results[:RANKS])
         ]
-        tokens = _tokens(explainer, x[n], vocabulary)
-        samples.append(ShownSample(explainer.files[row], values[n], classes, tokens, explainer.stored))
+        told = {} if said is None else {"tokens": said.tokens, "joints": said.joints}
+        samples.append(ShownSample(explainer.files[row], values[n], classes, count=explainer.stored, **told))
     return samples
 
 
@@ -174,14 +176,6 @@ def _source(explainer: Explainer, res: Attribution, x: HostArray, n: int) -> Hos
     return np.asarray(signal.reshape(-1))
 
 
-def _tokens(explainer: Explainer, x: HostArray, vocabulary: Sequence[str] | None) -> list[str] | None:
-    if explainer.inputs.kind != "tokens":
-        return None
-    numbers = [int(one) for one in x.ravel()]
-    known = vocabulary or ()
-    return [known[one] if 0 <= one < len(known) else str(one) for one in numbers]
-
-
 def stored_arrays(explainer: Explainer, results: Sequence[Attribution], start: int) -> dict[str, HostArray]:
     """What `attribution.npz` holds of samples from row `start` on: of one class each [n, ...], of several [n, k, ...].
 
@@ -196,6 +190,9 @@ def stored_arrays(explainer: Explainer, results: Sequence[Attribution], start: i
     targets = explainer.targets[start:stop, : len(results)]
     arrays["target"] = targets[:, 0] if targets.shape[1] == 1 else targets
     arrays["logits"] = explainer.scores[start:stop]
+    if results[0].value.ndim > 2 and explainer.inputs.kind == "tokens":
+        # A token's score is the sum of A ⊙ X over its features (method, section 10).
+        arrays["score"] = _joined([res.oriented.contribution.sum(axis=-1) for res in results])
     if explainer.shares is not None:
         shares = np.take_along_axis(explainer.shares[start:stop], targets, axis=1)
         arrays["probability"] = shares[:, 0] if targets.shape[1] == 1 else shares

@@ -21,6 +21,7 @@ from mipin_ref.explain.calibration import Made, calibration_from, few_samples
 from mipin_ref.explain.explainer import Run
 from mipin_ref.explain.fits import Fits, Inverses
 from mipin_ref.explain.inputs import Inputs
+from mipin_ref.explain.outdone import told_outdone
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import Indices, told_targets
 from mipin_ref.graph.explained import AUTO, explained, told_of
@@ -66,8 +67,12 @@ def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices
     part = faced(net, classes)[0]
     tensor = way.explained(part, None if named == AUTO else named)
     tell(f"explained at {tensor!r}" + (", the input" if tensor == net.input else ""))
+    outdone = told_outdone(part, tensor)
+    for line in outdone:
+        tell(line)
     dtype = next(iter(some.values())).options.dtype
-    return Way(tensor, _mip_in(net, asked, tensor, inverses), {"options": {}, "dtype": dtype}, inverses=inverses)
+    header: dict[str, Any] = {"options": {}, "dtype": dtype}
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, lines=outdone, inverses=inverses)
 
 
 def by_fit(
@@ -77,6 +82,9 @@ def by_fit(
     part = faced(net, np.unique(targets))[0]
     tensor = MipIn(MipIn.checked({"calibration": ()})).explained(part, named)
     tell(_told_tensor(part, tensor, asked.at))
+    outdone = told_outdone(part, tensor)
+    for line in outdone:
+        tell(line)
     made, data, rows = _calibration(read, asked, tell)
     tell(made.line)
     dtype = asked.dtype or "float32"
@@ -95,7 +103,8 @@ def by_fit(
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
     header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
-    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, few, inverses, targets)
+    lines = [*outdone, *few]
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, lines, inverses, targets)
 
 
 def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:

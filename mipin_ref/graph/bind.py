@@ -15,6 +15,7 @@ from mipin_ref.beside import others_of
 from mipin_ref.display import OneLine
 from mipin_ref.errors import InvalidData, UnsupportedModel, shown
 from mipin_ref.graph.limits import TENSOR
+from mipin_ref.graph.looked_up import rows_looked_up
 from mipin_ref.layers import HostArray, Shape
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
@@ -43,17 +44,13 @@ class Beside:
     dtype: np.dtype[Any]
 
 
-TABLES = {"Gather": (0,), "EmbedLayerNormalization": (2, 3, 4)}
-"""Inputs that hold rows which are looked up by ids."""
-
-
 @dataclass(frozen=True, eq=False)
 class Bound(OneLine):
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
     None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
-    those of which each sample has its own; said: whether the user said anything; below: what integers that the file is
-    tried with stay under, as it may look them up in a table; axis: of the samples in the explained input as the file
-    reads it; sized: whether the user said any size.
+    those of which each sample has its own; said: whether the user said anything; below: what integers of each input
+    that the file is tried with stay under, as it may look them up in a table; axis: of the samples in the explained
+    input as the file reads it; sized: whether the user said any size.
     """
 
     data: str
@@ -62,7 +59,7 @@ class Bound(OneLine):
     dtype: np.dtype[Any]
     given: Mapping[str, Given] = field(default_factory=dict)
     said: bool = False
-    below: int = 8
+    below: Mapping[str, int] = field(default_factory=dict)
     axis: int = 0
     sized: bool = False
     beside: Mapping[str, Beside] = field(default_factory=dict)
@@ -136,7 +133,8 @@ def bind(
     for name in bound:
         _drop_default(proto, name)
     said = bool(bound) or bool(beside) or data.name in sized
-    return Bound(data.name, shape, batch, dtype, bound, said, _rows(proto), axis, bool(sized), beside)
+    below = rows_looked_up(proto, data.name, beside)
+    return Bound(data.name, shape, batch, dtype, bound, said, below, axis, bool(sized), beside)
 
 
 def left_open(
@@ -196,13 +194,6 @@ def _batch_param(value: ValueInfoProto) -> str:
     """What the file calls the axis of the samples of an input; empty where it has no name."""
     dims = value.type.tensor_type.shape.dim
     return dims[batch_axis(value)].dim_param if dims else ""
-
-
-def _rows(proto: ModelProto, most: int = 8) -> int:
-    """The rows of the smallest table that the file looks something up in, at most so many."""
-    tables = {node.input[i] for node in proto.graph.node for i in TABLES.get(node.op_type, ()) if i < len(node.input)}
-    rows = [int(tensor.dims[0]) for tensor in proto.graph.initializer if tensor.name in tables and tensor.dims]
-    return max(1, min([most, *rows]))
 
 
 def _named(option: str, told: Mapping[str, Any] | None, inputs: Collection[str]) -> Mapping[str, Any]:

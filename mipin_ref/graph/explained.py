@@ -26,7 +26,11 @@ def explained(net: Network, at: str | None) -> str:
 
 
 def automatic(net: Network) -> str:
-    """The last feature map where the network has one, else the tensor furthest down that inverses reach."""
+    """The rows of the table that ids look up, else the last feature map where the network has one, else the tensor
+    furthest down that inverses reach.
+    """
+    if net.whole and len(net.embeddings) == 1 and net.embeddings[0] not in net.blocked:
+        return net.embeddings[0]
     return next((name for name in feature_maps(net) if name not in net.blocked), None) or deepest(net)
 
 
@@ -34,6 +38,8 @@ def told_of(net: Network, name: str) -> str:
     """A line on the tensor that "auto" chose, and what keeps inverses from going on where it is the last they reach."""
     if name == net.input:
         return f"explained at {name!r}, the input"
+    if net.embeddings == (name,):
+        return f"explained at {name!r}, the rows that {net.input!r} looks up in a table"
     if net.no_inverse and name == deepest(net):
         return f"explained at {name!r}: the nodes above it ({net.no_inverse}) have no inverse"
     return f"explained at {name!r}, the last map"

@@ -148,11 +148,14 @@ class Recorder:
         """
         net = self._net
         check_batch(net, x)
-        others = _others(net, x)
+        others, carried = _others(net, x), others_of(x)
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
             x = np.ascontiguousarray(x, net.dtype) if net.reads is None else as_integers(x, net.reads)
         check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
         started = {net.input: x}
+        if sources is None and self._front is None and net.stem is None and net.sources:
+            # The end of a network: what its layers start from was recorded, and goes along with the samples.
+            sources = carried
         if sources is not None:
             started |= {name: np.ascontiguousarray(value, net.dtype) for name, value in sources.items()}
         elif self._front is not None:

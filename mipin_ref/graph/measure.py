@@ -25,6 +25,7 @@ from mipin_ref.graph import measuring
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.limits import TENSOR
+from mipin_ref.graph.looked_up import FLAGS, MOST
 from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.layers import HostArray, Shape
 
@@ -125,12 +126,18 @@ class Measure:
 
 
 def plausible(bound: Bound, samples: int, seed: int) -> HostArray:
-    """Inputs [n, *shape] in a range that a network may be made for: normal numbers, or small integers."""
+    """Inputs [n, *shape] in a range that a network may be made for: normal numbers, or small integers.
+
+    The first integer of another input is no zero: a mask that hides a whole sample has no softmax.
+    """
     random = np.random.default_rng(seed)
-    x = _drawn(random, (samples, *bound.shape), bound.dtype, bound.below)
-    return joined(
-        x, {name: _drawn(random, (samples, *o.shape), o.dtype, bound.below) for name, o in bound.beside.items()}
-    )
+    x = _drawn(random, (samples, *bound.shape), bound.dtype, bound.below.get(bound.data, MOST))
+    others = {}
+    for name, one in bound.beside.items():
+        others[name] = _drawn(random, (samples, *one.shape), one.dtype, bound.below.get(name, FLAGS))
+        if one.dtype.kind != "f" and one.shape and bound.below.get(name, FLAGS) > 1:
+            others[name].reshape(samples, -1)[:, 0] = 1
+    return joined(x, others)
 
 
 def _drawn(random: np.random.Generator, shape: Shape, dtype: np.dtype[Any], below: int) -> HostArray:

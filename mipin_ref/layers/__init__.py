@@ -9,7 +9,7 @@ from mipin_ref.layers.dense import Dense
 from mipin_ref.layers.extremum import Extremum
 from mipin_ref.layers.gate import Gate
 from mipin_ref.layers.gather import Gather, Where
-from mipin_ref.layers.groups import Linear, Located, Shared, Stateful, Switched, Unweighted, stateful, switched
+from mipin_ref.layers.groups import Linear, Located, Outdone, Shared, Stateful, Switched, Unweighted, stateful, switched
 from mipin_ref.layers.join import Add, Concat
 from mipin_ref.layers.kind import HostArray, Layer, Recording, Shape, States, Switches, Wired, Writer, as_kind
 from mipin_ref.layers.max_pool import MaxPool
@@ -59,6 +59,7 @@ __all__ = [
     "MaxPool",
     "Negative",
     "Norm",
+    "Outdone",
     "Pad",
     "Recording",
     "Recurrent",

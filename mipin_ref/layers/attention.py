@@ -13,12 +13,12 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.layers.gate import copied, emit_copied
-from mipin_ref.layers.groups import FrozenOperand, Untrained
+from mipin_ref.layers.groups import FrozenOperand, Outdone, Untrained
 from mipin_ref.layers.kind import BackWriter, Flags, Shape, States, Writer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Attention(FrozenOperand, Untrained):
+class Attention(FrozenOperand, Outdone, Untrained):
     """inputs: content V [*around, keys, heads · features] and weights P [*around, heads, queries, keys]; of the axes
     around any may be one in either, so that it is broadcast. Output [*around, queries, heads · features]: of each head
     P V.
@@ -41,6 +41,7 @@ class Attention(FrozenOperand, Untrained):
     hands_on = False
     axes = None
     no_way_back = None
+    outdone_by = "lrp-epsilon"
     fires = False
     keeps_zero = False
     heads: int

@@ -209,6 +209,15 @@ class FrozenOperand(Stateful, group=True):
         return values
 
 
+class Outdone(Layer, group=True):
+    """A kind behind which, measured on networks whose evidence is known, another method points better than inverses do.
+
+    outdone_by: the name of the method (tools/paper/text.md).
+    """
+
+    outdone_by: ClassVar[str]
+
+
 class Switched(Stateful, group=True):
     """A kind that hands each value on from the place that won, which is recorded."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
+from mipin_ref.beside import like
 from mipin_ref.data import as_samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.graph.explained import AUTO
@@ -78,7 +79,7 @@ class CoveringMethod(Method):
 
     def attribute(self, net: Network | ForwardOnly, x: Any, target: Any, at: str | None, run: Run) -> Attribution:
         """See `Method.attribute`. Masks are the same for every sample, so that each is explained alike in any batch."""
-        data = as_samples(x, whole=net.whole)
+        data = as_samples(x, whole=net.whole, inputs=net.inputs)
         count = len(data)
         check_size("x", count * prod(net.input_shape))
         asked = checked_targets(net, target, count)
@@ -94,7 +95,7 @@ class CoveringMethod(Method):
         with progress_bar(run.progress) as begin:
             advance = begin(f"{self.name}, {masks.count:,} masks", count * masks.count)
             for number in range(count):
-                sample, c = np.asarray(data[number : number + 1]), int(asked[number])
+                sample, c = data[number : number + 1], int(asked[number])
                 score, nothing = cover.ends(sample, number)[:, c]
                 scores = np.empty(masks.count)
                 for start in range(0, masks.count, rows):
@@ -141,16 +142,16 @@ class _Cover:
     def __call__(self, sample: HostArray, kept: HostArray, first: int) -> HostArray:
         """The scores [m, classes] of one sample [1, *input_shape] under masks [m, *places]."""
         masks = kept if self._axis is None else np.expand_dims(kept, self._axis)
-        given = sample.astype(self._dtype)
+        given = np.asarray(sample, self._dtype)
         if self._net.whole:
             covered = np.where(masks.astype(np.bool_), given, self._baseline)
         else:
             covered = given * masks + self._baseline * (1 - masks)
-        return self._scores(covered, first)
+        return self._scores(like(covered, sample), first)
 
     def ends(self, sample: HostArray, first: int) -> HostArray:
         """The scores [2, classes] of the sample and of the baseline."""
-        return np.concatenate([self._scores(sample, first), self._scores(self._baseline, first)])
+        return np.concatenate([self._scores(sample, first), self._scores(like(self._baseline, sample), first)])
 
     def spread(self, relevance: HostArray) -> HostArray:
         """The relevance of places [*places], shared by the channels of each [*input_shape]."""
@@ -161,5 +162,5 @@ class _Cover:
         return np.broadcast_to(shared, self._net.input_shape)
 
     def _scores(self, x: HostArray, first: int) -> HostArray:
-        typed = x.astype(self._net.dtype if self._net.reads is None else self._dtype)
+        typed = like(np.asarray(x, self._net.dtype if self._net.reads is None else self._dtype), x)
         return np.asarray(self._scoring(typed, first), np.float64)

@@ -25,10 +25,10 @@ def open_any(
 ) -> Network | ForwardOnly:
     """The network where `load` reads one, else the file for its forward pass alone; what is open already as it is.
 
-    Arguments as of `load`; where `input` names the explained one of several, a file without an inverse is refused, as
-    methods by the forward pass alone change one input and carry no other. Raises InvalidData and CorruptFile as `load`
-    does, and UnsupportedModel where onnxruntime cannot run the file either, it asks for more than it may, or leaves
-    open what must be said.
+    Arguments as of `load`; where `input` names the explained one of several, a file without an inverse is refused:
+    opened for its forward pass alone it carries no other inputs. Raises InvalidData and CorruptFile as `load` does,
+    and UnsupportedModel where onnxruntime cannot run the file either, it asks for more than it may, or leaves open what
+    must be said.
     """
     if isinstance(model, Network | ForwardOnly):
         return model

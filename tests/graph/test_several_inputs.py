@@ -113,10 +113,30 @@ def test_methods_take_a_dict(method: str) -> None:
     assert result.attribution.shape == (5, 2, 6, 6)
 
 
-def test_a_method_that_changes_samples_says_so() -> None:
-    net, x = mr.load(network(), input="x"), samples(5)
-    with pytest.raises(mr.InvalidData, match="takes no network of several inputs"):
-        mr.attribute(net, x, 2, "integrated-gradients")
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("integrated-gradients", {"steps": 8}),
+        ("occlusion", {"window": 3}),
+        ("kernel-shap", {}),
+        ("rise", {"samples": 50}),
+    ],
+)
+def test_methods_that_change_samples_leave_the_other_input(method: str, options: dict[str, Any]) -> None:
+    """A changed sample is one of the network whose other input is bound to that sample's value."""
+    net, x = mr.load(network(), input="x"), samples(3)
+    result = mr.attribute(net, x, 2, method, **options)
+    alone = [
+        mr.attribute(one, x["x"][i : i + 1], 2, method, **options).attribution
+        for i, one in enumerate(one_at_a_time("added", x))
+    ]
+    np.testing.assert_allclose(result.attribution, np.concatenate(alone), atol=1e-5)
+
+
+def test_samples_that_carry_nothing_for_the_other_input_are_refused() -> None:
+    net, x = mr.load(network(), input="x"), samples(3)
+    with pytest.raises(mr.InvalidData, match="carry nothing for it"):
+        Recorder(net, [net.logits])(x["x"])
 
 
 def test_deletion_carries_the_other_input_along() -> None:

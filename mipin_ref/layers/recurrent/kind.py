@@ -12,7 +12,7 @@ import numpy as np
 
 from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.layers.functions import sigmoid
-from mipin_ref.layers.groups import KeepsAxes, Stateful
+from mipin_ref.layers.groups import KeepsAxes, Outdone, Stateful
 from mipin_ref.layers.kind import ELEMENT, BackWriter, Flags, HostArray, Recording, Shape, States
 from mipin_ref.layers.recurrent.emit_back import emit_gates, emit_through_time
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Recurrent(Stateful, KeepsAxes, group=True):
+class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     """inputs: what the candidate takes of the sequence, W x + b of a TokenDense [T, D·H], the sequence itself [T, C],
     of which the gates are made, and initial states [D, H] that are computed, in the order of `computed`.
 
@@ -44,6 +44,7 @@ class Recurrent(Stateful, KeepsAxes, group=True):
     channels = 2
     hands_on = False
     no_way_back = None
+    outdone_by = "integrated-gradients"
     fires = False
     keeps_zero = False
     gates: ClassVar[int]

@@ -53,10 +53,13 @@ class TokensKind(Kind):
 
 def coloured(sample: ShownSample, one: ShownClass, scale: Scale) -> str:
     """The tokens as marked text; pointing at one tells its contribution."""
-    parts = []
-    for token, share, value in zip(sample.tokens or (), scale.share(one.map), one.map, strict=True):
+    parts: list[str] = []
+    tokens = sample.tokens or ()
+    joints = [" "] * len(tokens) if sample.joints is None else sample.joints
+    for joint, token, share, value in zip(joints, tokens, scale.share(one.map), one.map, strict=True):
         colour = "255,0,0" if share > 0 else "0,64,255"
         ground = f"rgba({colour},{STRONGEST * abs(share):.3f})"
         shown = escape(printable(token, keep="\n\t"))
-        parts.append(f'<span style="background:{ground}" title="{value:+.3g}">{shown}</span>')
-    return f'<p class="tokens" dir="auto">{" ".join(parts)}</p>'
+        between = escape(printable(joint, keep="\n\t")) if parts else ""
+        parts.append(f'{between}<span style="background:{ground}" title="{value:+.3g}">{shown}</span>')
+    return f'<p class="tokens" dir="auto">{"".join(parts)}</p>'

@@ -35,7 +35,8 @@ class ShownSample:
     """name: of its file, say, of any script and not unique; value: as people see it: of images the part that the maps
     cover, [H, W, C] uint8; else the numbers, of signals [T] or [channels, T], of table rows [F], of tokens any;
     classes: the first is the one explained first; tokens: [T] as text, for the kind "tokens"; count: of so many of the
-    classes, those asked for, picture and names in the arrays are, None for all.
+    classes, those asked for, picture and names in the arrays are, None for all; joints: [T] what the text has in front
+    of each token, None for a space.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ShownSample:
     classes: Sequence[ShownClass]
     tokens: Sequence[str] | None = None
     count: int | None = None
+    joints: Sequence[str] | None = None
 
     @property
     def asked(self) -> ShownSample:
