@@ -31,6 +31,7 @@ PAPER = (
 )
 HELP = "APC and positive APC by training, options of the fit and what is counted, one thing at a time"
 NETWORKS = ("mnist_mlp", "rgb32_cnn")
+SPLITS = ("test", "calibration")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Floats = NDArray[np.floating[Any]]
@@ -227,18 +228,27 @@ def expected() -> list[str]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a network, variant and split, as numbers."""
+    """A row a network and variant, as numbers. test_, calibration_: of either split; q05 to q95: quantiles of changes
+    over samples; lowest, highest: positive APC of a class.
+    """
     told = []
     for name in NETWORKS:
         for title, part in results.parts(NAME, variants_of(name), name).items():
-            for split in ("test", "calibration"):
+            row: dict[str, Any] = {"network": name, "variant": title, "r2": list(part.result["r2"].values())[-1]}
+            row |= {key: part.options[key] for key in ("samples", "evaluated")}
+            for split in SPLITS:
                 one = dict(part.result[split])
-                quantiles = one.pop("quantiles")
-                del one["classes"]
+                quantiles, classes = one.pop("quantiles"), one.pop("classes")
                 one |= {f"q{round(100 * float(key)):02}": value for key, value in quantiles.items()}
-                r2 = list(part.result["r2"].values())[-1]
-                told.append({"network": name, "variant": title, "split": split, "r2": r2, **one})
+                by_class = [of["positive"] for of in classes.values()]
+                one |= {"lowest": min(by_class), "highest": max(by_class)}
+                row |= {f"{split}_{key}": value for key, value in one.items()}
+            told.append(row)
     return told
+
+
+def interval(row: Mapping[str, Any], key: str) -> str:
+    return f"{row[key]:.1%} ({row[key + '_low']:.1%} to {row[key + '_high']:.1%})"
 
 
 def blocks(results: Results) -> list[Block]:
@@ -250,18 +260,19 @@ def blocks(results: Results) -> list[Block]:
         lines = [
             [
                 row["variant"],
-                row["split"],
-                percent(row["accuracy"]),
-                f"{row['logit']:.1f}",
+                split,
+                percent(row[f"{split}_accuracy"]),
+                f"{row[f'{split}_logit']:.1f}",
                 f"{row['r2']:.2f}",
+                *(interval(row, f"{split}_{key}") for key in ("apc", "positive")),
                 *(
-                    f"{row[key]:.1%} ({row[key + '_low']:.1%} to {row[key + '_high']:.1%})"
-                    for key in ("apc", "positive")
+                    percent(row[f"{split}_{key}"])
+                    for key in ("q05", "q50", "q95", "positive_right", "positive_clipped")
                 ),
-                *(percent(row[key]) for key in ("q05", "q50", "q95", "positive_right", "positive_clipped")),
             ]
             for row in rows(results)
             if row["network"] == name
+            for split in SPLITS
         ]
         head = ["variant", "evaluated on", "accuracy", "logit", "R² at input", "APC", "positive APC", "5 %", "median"]
         head += ["95 %", "positive, right ones", "positive, S clipped"]
