@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.intervals import bootstrap
-from paper.page import Block, Table, percent
+from paper.page import Block, Table, fact, percent
 from paper.published import APC
 from paper.results import Results, part_of
 from paper.table1 import data_of
+from paper.variants import VARIANTS, Variant, variants_of
 from training.files import MODELS, write_whole
 from training.keras import add_data, scaled
-from training.paper_variants import Training, moments, recentred, trained
+from training.paper_variants import moments, recentred, trained
 from training.sets import Dataset
 
 NAME = "causes"
@@ -37,41 +37,6 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One thing that differs. training: None for the embedded network; fit: options; factor: of the number of images
-    fitted on; recentred: whether the embedded network is rewritten for inputs less their mean over their deviation.
-    """
-
-    training: Training | None = None
-    fit: dict[str, Any] = field(default_factory=dict)
-    factor: float = 1.0
-    recentred: bool = False
-
-
-CONV_BIAS = "conv_bias"
-VARIANTS = {
-    "as in Table 1": Variant(),
-    "fit_on target_class": Variant(fit={"fit_on": "target_class"}),
-    "a tenth of the images": Variant(factor=0.1),
-    "five times the images": Variant(factor=5.0),
-    "ridge 50": Variant(fit={"ridge": 50.0}),
-    "ridge 10000": Variant(fit={"ridge": 10_000.0}),
-    "input_mask": Variant(fit={"input_mask": True}),
-    "local False": Variant(fit={"local": False}),
-    CONV_BIAS: Variant(fit={"conv_bias": True}),
-    "inputs centred, same function": Variant(recentred=True),
-    "trained again": Variant(Training()),
-    "no dropout": Variant(Training(dropout=0.0)),
-    "dropout 0.5": Variant(Training(dropout=0.5)),
-    "weight decay 0.001": Variant(Training(weight_decay=1e-3)),
-    "a quarter of the epochs": Variant(Training(epochs=0.25)),
-    "normalised inputs": Variant(Training(normalised=True)),
-    "no dropout, fit_on target_class": Variant(Training(dropout=0.0), {"fit_on": "target_class"}),
-    "normalised inputs, conv_bias": Variant(Training(normalised=True), {"conv_bias": True}),
-}
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
@@ -81,15 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=50_000, help="that a network is trained on, where it is anew")
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--seed", type=int, default=0, help="of training, and of the composed images")
-
-
-def variants_of(name: str) -> dict[str, Variant]:
-    """The MLP has no convolution: an intercept, and so the mean of its inputs, is in its fits anyway."""
-    if name != "mnist_mlp":
-        return VARIANTS
-    return {
-        title: variant for title, variant in VARIANTS.items() if not (variant.fit.get(CONV_BIAS) or variant.recentred)
-    }
 
 
 class Prepared:
@@ -245,6 +201,16 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 row |= {f"{split}_{key}": value for key, value in one.items()}
             told.append(row)
     return told
+
+
+def values(results: Results) -> dict[str, float]:
+    """APC and positive APC by network, variant and split, for sentences."""
+    return {
+        fact(row["network"], row["variant"], split, key): row[f"{split}_{key}"]
+        for row in rows(results)
+        for split in SPLITS
+        for key in ("apc", "positive")
+    }
 
 
 def interval(row: Mapping[str, Any], key: str) -> str:

@@ -16,7 +16,7 @@ import mipin_ref as mr
 from paper.digits import digits, garments
 from paper.intervals import bootstrap
 from paper.maps import FEWER
-from paper.page import Block, Table
+from paper.page import Block, Table, fact
 from paper.published import METHODS, MIPIN
 from paper.results import Results, or_failed, part_of
 from paper.scenes import network
@@ -57,7 +57,7 @@ HEADS = {
     "estimate": "estimate ↑",
     "monotonicity": "monotonicity ↑",
     "selectivity": "selectivity ↓",
-    "redrawn": "redrawn ↓",
+    "redrawn": "redrawn → 0",
 }
 
 
@@ -198,6 +198,11 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 one |= dict(zip((key, f"{key}_low", f"{key}_high"), ends, strict=True))
             told.append({key: None if value != value else value for key, value in one.items()})
     return told
+
+
+def values(results: Results) -> dict[str, float | None]:
+    """The means by network, method and measure, for sentences."""
+    return {fact(row["network"], row["method"], key): row[key] for row in rows(results) for key in HEADS}
 
 
 def blocks(results: Results) -> list[Block]:

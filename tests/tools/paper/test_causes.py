@@ -67,7 +67,9 @@ def test_variants_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert plain["test"]["positive"] == pytest.approx(theirs.positive, rel=1e-5)
     assert len(list((out / "networks").iterdir())) == 1
 
-    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    told = json.loads((tmp_path / "rows.json").read_text())
+    rows = told["rows"]
+    assert told["values"]["mnist_mlp_as_in_Table_1_test_positive"] == plain["test"]["positive"]
     assert [row["variant"] for row in rows] == titles
     assert rows[0]["test_apc"] == plain["test"]["apc"]
     assert rows[0]["test_q50"] == plain["test"]["quantiles"]["0.5"]
