@@ -20,9 +20,11 @@ import torch
 import mipin_ref as mr
 from benchmarks.attribute import CLOCKS
 from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
+from measured.cells import Value
+from measured.units import seconds, times
 from mipin_ref.backend import get_backend
 from mipin_ref.methods.products import DERIVATIVES
 from mipin_ref.methods.sweep import Sweep
@@ -31,6 +33,8 @@ from mipin_ref.panel.registry import METHODS
 BACKWARD = "torch forward + backward"
 IN_NUMPY, RECORDED = "gradient, float32, in NumPy", "gradient, float32, its recorded forward pass"
 DTYPES = ("float32", "float64")
+KEYS = {BACKWARD: "torch", IN_NUMPY: "numpy", RECORDED: "recorded"}
+"""Contestant -> name of its seconds among the figures; a method's is its own with its dtype, as gradient_float32."""
 
 WITHOUT_PATTERNS = [name for name, method in METHODS.items() if method.fitting is None]
 """The methods that need nothing fitted beforehand."""
@@ -49,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser, 20)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     model = str(options.model or model_path(options.network))
     asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats", "clock")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
@@ -61,6 +65,12 @@ def run(options: argparse.Namespace) -> None:
     )
     rows = [[name, seconds(spent), times(spent / medians[BACKWARD])] for name, spent in medians.items()]
     print(markdown(["what", "time", f"this ÷ {BACKWARD}"], rows))
+    name = Path(model).stem if options.model else options.network
+    figures: dict[str, Value] = {"network": name, "batch": options.batch, "apart": measurement["apart"]}
+    for what, spent in medians.items():
+        key = KEYS.get(what, what.replace(", ", "_").replace("-", "_"))
+        figures |= {key: spent, f"{key}_ratio": spent / medians[BACKWARD]}
+    return {"rows": [figures]}
 
 
 def measure(

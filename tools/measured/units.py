@@ -1,0 +1,20 @@
+"""Figures with their units."""
+
+from __future__ import annotations
+
+
+def seconds(value: float) -> str:
+    """Three significant digits, in ms below a second."""
+    if value < 1:
+        return f"{value * 1e3:.3g} ms"
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def size(value: float) -> str:
+    """Bytes in GB, or MB below a tenth of one."""
+    return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e9:.3f} GB"
+
+
+def times(value: float) -> str:
+    """A ratio."""
+    return f"{value:.2f}×"
