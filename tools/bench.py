@@ -26,6 +26,7 @@ COMMANDS = {
     "rate": "share of the GEMM rate that accumulating reaches; several targets in one pass",
     "classes": "all classes that share an inverse from some tensor down against one class alone",
     "dtype": "float32 against float64: time, source signal, attribution",
+    "chain": "R² of every tensor of an embedded network",
     "memory": "peak memory against the number of samples",
     "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",

@@ -33,7 +33,7 @@ COLUMNS = {
     "layers": "{layers}",
     "load": "{load:.1f} s",
     "fit: last map / pixels": "{fit_last:.1f} s / {fit_input:.1f} s",
-    "peak": "{peak_last:size} / {peak_input:size}",
+    "peak": "{peak_last:GB.2} / {peak_input:GB.2}",
     "forward": "{forward:seconds}",
     "attribute, forwards": "{attribute_last:.1f} / {attribute_input:.1f}",
     "logit apart": "{apart:.0e}",

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> Told:
     asked = {name: getattr(options, name) for name in ("samples", "batch", "target", "repeats", "clock", "dtypes")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
     medians = measurement["medians"]
-    name = options.network if options.model is None else options.model.stem
+    name = name_of(options)
     print(
         f"{name}, class {options.target}, batch {options.batch}, one thread, medians of {options.repeats} "
         f"({options.clock} clock); {measurement['busy']:.2f} CPU seconds a second\n"
@@ -84,7 +84,13 @@ def run(options: argparse.Namespace) -> Told:
         f"{key}_forwards": medians[what] / medians[FORWARD] for what, key in KEYS.items() if what in medians
     }
     ratios["torch_ratio"] = medians[TWO] / medians[SINGLE] if SINGLE in medians else None
-    return {"rows": [{"network": name, "batch": options.batch, **figures, **ratios}]}
+    return {"rows": [{"network": name, "batch": options.batch, **figures, **ratios}], "values": {**figures, **ratios}}
+
+
+def name_of(options: argparse.Namespace) -> str:
+    """The network's name: that of its file, or of the folder where that tells nothing."""
+    file: Path = options.model or Path(options.network)
+    return file.parent.name if file.stem == "model" else file.stem
 
 
 def measure(

@@ -28,7 +28,7 @@ COLUMNS = {
     "wall": "{seconds:seconds}",
     "processor: user": "{user:seconds}",
     "system": "{system:seconds}",
-    "peak resident": "{peak:size}",
+    "peak resident": "{peak:GB.2}",
 }
 
 

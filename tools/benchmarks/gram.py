@@ -55,9 +55,9 @@ COLUMNS = {
     "channels, kernel, map of S": "{case}",
     "im2col + syrk": "{rival:seconds}{scaled}",
     "correlation": "{ours:seconds}",
-    "ratio": "{ratio:.1f}×",
+    "ratio": "{ratio:.3g}×",
     "apart": "{apart:.0e}",
-    "extra memory": "{mine:size} of {theirs:size}",
+    "extra memory": "{mine:MB.0} of {theirs:MB.0}",
 }
 CASES = (
     Case(64, 3, 24, 1, 0, 512),

@@ -38,4 +38,4 @@ def run(options: argparse.Namespace) -> Told:
             sheet.add(
                 network=network, samples=samples, wall=process.seconds, peak=process.peak, ratio=process.peak / first
             )
-    return {"rows": sheet.rows}
+    return {"rows": sheet.rows, "values": {f"{row['network']}_{row['samples']}": row["peak"] for row in sheet.rows}}

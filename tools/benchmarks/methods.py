@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import mipin_ref as mr
-from benchmarks.attribute import CLOCKS
+from benchmarks.attribute import CLOCKS, name_of
 from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
 from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, interleaved, threads
@@ -57,20 +57,19 @@ def run(options: argparse.Namespace) -> Told:
     model = str(options.model or model_path(options.network))
     asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats", "clock")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
-    medians = measurement["medians"]
+    name, medians = name_of(options), measurement["medians"]
     print(
-        f"{Path(model).stem if options.model else options.network}, class {options.target}, batch {options.batch}, "
+        f"{name}, class {options.target}, batch {options.batch}, "
         f"one thread, medians of {options.repeats} ({options.clock} clock); {measurement['busy']:.2f} CPU seconds a "
         f"second; gradients {measurement['apart']:.1e} of the largest apart\n"
     )
     rows = [[name, seconds(spent), times(spent / medians[BACKWARD])] for name, spent in medians.items()]
     print(markdown(["what", "time", f"this ÷ {BACKWARD}"], rows))
-    name = Path(model).stem if options.model else options.network
     figures: dict[str, Value] = {"network": name, "batch": options.batch, "apart": measurement["apart"]}
     for what, spent in medians.items():
         key = KEYS.get(what, what.replace(", ", "_").replace("-", "_"))
         figures |= {key: spent, f"{key}_ratio": spent / medians[BACKWARD]}
-    return {"rows": [figures]}
+    return {"rows": [figures], "values": {f"{name}_{key}": value for key, value in figures.items()}}
 
 
 def measure(

@@ -85,11 +85,16 @@ def run(options: argparse.Namespace) -> Told:
 
 
 def _values(rows: Rows) -> dict[str, Value]:
-    """The figures by inverse, counted from the top, and contestant, as first_float32_ratio."""
+    """The figures by inverse, counted from the top, and contestant. below: by what share the
+    error is less than the recipe's.
+    """
     names = dict(zip(dict.fromkeys(row["inverse"] for row in rows), ("first", "second", "all"), strict=True))
-    return {
-        f"{names[row['inverse']]}_{row['by']}_{key}": row[key] for row in rows for key in ("time", "ratio", "of_recipe")
-    }
+    told: dict[str, Value] = {}
+    for row in rows:
+        name, of_recipe = f"{names[row['inverse']]}_{row['by']}", row["of_recipe"]
+        told |= {f"{name}_time": row["time"], f"{name}_ratio": row["ratio"]}
+        told[f"{name}_below"] = 1 - of_recipe if isinstance(of_recipe, float) else None
+    return told
 
 
 def compare(given: Regression, recipe: Recipe, options: argparse.Namespace) -> dict[str, tuple[float, float, float]]:

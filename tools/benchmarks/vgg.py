@@ -100,10 +100,12 @@ def run(options: argparse.Namespace) -> Told:
         f"maps' pool; before the fit began: {size(spent['before'])}"
     )
     every, batches = products(**sides), options.samples / sides["batch"]
-    bare = sum(product.count * once for product, once in zip(every, timed.value, strict=True)) * batches
-    figures: dict[str, Value] = {"fit": spent["fit"], "of_products": spent["fit"] / bare, "peak": fitted.peak}
-    figures |= {"before": spent["before"], "batch": sides["batch"]}
-    figures["operations"] = sum(product.operations for product in every) * batches
+    figures: dict[str, Value] = {"fit": spent["fit"], "peak": fitted.peak, "before": spent["before"]}
+    figures["batch"] = sides["batch"]
+    for name, left_out in (("", ""), ("_without_forward", "forward")):
+        some = [(one, once) for one, once in zip(every, timed.value, strict=True) if one.part != left_out]
+        figures[f"operations{name}"] = batches * sum(one.operations for one, _ in some)
+        figures[f"fit_of_products{name}"] = spent["fit"] / (batches * sum(one.count * once for one, once in some))
     return {"values": figures}
 
 

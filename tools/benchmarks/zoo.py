@@ -32,7 +32,7 @@ COLUMNS = {
     "load": "{load:.0f} s",
     "fit": "{fit:.0f} s",
     "attribute": "{attribute:.0f} s",
-    "peak": "{peak:size}",
+    "peak": "{peak:GB.1}",
     "R² by depth": ", ".join(f"{{r2_{round(100 * depth)}:.2f}}" for depth in DEPTHS),
 }
 FAILED: dict[str, Value] = {

@@ -6,7 +6,7 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from measured.units import seconds, size, times
+from measured.units import PLAIN, scaled, seconds, size, times
 
 Value = str | int | float | bool | None
 Row = Mapping[str, Value]
@@ -41,6 +41,9 @@ class _Formatter(string.Formatter):
         return value, field_name
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        plain = PLAIN.fullmatch(format_spec)
+        if plain is not None:
+            return scaled(value, plain[1], int(plain[2]))
         return UNITS[format_spec](value) if format_spec in UNITS else format(value, format_spec)
 
 

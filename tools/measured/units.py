@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+SCALED = {"GB": 1e9, "MB": 1e6, "ms": 1e-3, "percent": 1e-2, "TFLOP": 1e12, "GFLOP/s": 1e9}
+"""Unit -> its size; behind it, after a point, how many decimals: GB.2."""
+PLAIN = re.compile(rf"({'|'.join(SCALED)})\.(\d)")
+
 
 def seconds(value: float) -> str:
     """Three significant digits, in ms below a second."""
@@ -13,6 +19,11 @@ def seconds(value: float) -> str:
 def size(value: float) -> str:
     """Bytes in GB, or MB below a tenth of one."""
     return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e9:.3f} GB"
+
+
+def scaled(value: float, unit: str, decimals: int) -> str:
+    """A number in a unit of SCALED."""
+    return f"{value / SCALED[unit]:,.{decimals}f} {'%' if unit == 'percent' else unit}"
 
 
 def times(value: float) -> str:

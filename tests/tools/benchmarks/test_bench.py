@@ -40,6 +40,7 @@ TINY = {
         *("--at", "/relu4/Relu_output_0", "--common", "/relu5/Relu_output_0"),
     ),
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
+    "chain": ("--samples", "30", "--network", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
     "fit": ("--samples", "20"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
@@ -232,6 +233,13 @@ def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert [float(c.removesuffix("×")) for c in column(table, "peak ÷ peak at 20")] == pytest.approx(
         [1, held[1] / held[0]], abs=0.015
     )
+
+
+def test_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    _, (table,) = run(capsys, "chain")
+    inverse = mr.fit(mr.load(data.model_path("mnist_mlp")), data.digits(None, 30), 3)
+    assert table[1:] == [[row.tensor, row.block, f"{row.r2:.2f}"] for row in inverse.report]
+    assert len(table) > 3
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ CONTENT: dict[str, Any] = {
         ("{time:seconds}", "167 ms"),
         ("{long:seconds}", "1.88 s"),
         ("{bytes:size} of {many:size}", "38.0 MB of 3.366 GB"),
+        ("{many:GB.1}, {bytes:MB.0}, {time:ms.2}", "3.4 GB, 38 MB, 167.00 ms"),
+        ("{time:percent.1}", "16.7 %"),
         ("{ratio:times}", "11.26×"),
         ("{count:comma}", "50,000"),
         ("{ratio:.1f} ± {time:.3f}", "11.3 ± 0.167"),
