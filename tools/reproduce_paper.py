@@ -19,6 +19,7 @@ import mipin_ref as mr
 from paper import depth
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
+from paper.told import told
 from training.files import write_json
 
 FIRST = ("study",)
@@ -88,7 +89,7 @@ def main() -> None:
         else:
             options.run(options, results)
             if getattr(options, "json", None) is not None:
-                write_json(options.json, {"rows": options.experiment.rows(results)})
+                write_json(options.json, told(options.experiment, results, options))
     except (mr.MipinError, ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
