@@ -204,12 +204,12 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
 
 def values(results: Results) -> dict[str, float]:
-    """APC and positive APC by network, variant and split, for sentences."""
+    """APC and positive APC with their intervals by network, variant and split, for sentences."""
     return {
         fact(row["network"], row["variant"], split, key): row[f"{split}_{key}"]
         for row in rows(results)
         for split in SPLITS
-        for key in ("apc", "positive")
+        for key in ("apc", "apc_low", "apc_high", "positive", "positive_low", "positive_high")
     }
 
 

@@ -25,7 +25,6 @@ VARIANTS = {
     "as in Table 1": Variant(),
     "fit_on target_class": Variant(fit={"fit_on": "target_class"}),
     "a tenth of the images": Variant(factor=0.1),
-    "five times the images": Variant(factor=5.0),
     "ridge 50": Variant(fit={"ridge": 50.0}),
     "ridge 10000": Variant(fit={"ridge": 10_000.0}),
     "input_mask": Variant(fit={"input_mask": True}),
@@ -38,8 +37,6 @@ VARIANTS = {
     "weight decay 0.001": Variant(Training(weight_decay=1e-3)),
     "a quarter of the epochs": Variant(Training(epochs=0.25)),
     "normalised inputs": Variant(Training(normalised=True)),
-    "no dropout, fit_on target_class": Variant(Training(dropout=0.0), {"fit_on": "target_class"}),
-    "normalised inputs, conv_bias": Variant(Training(normalised=True), {"conv_bias": True}),
 }
 
 
