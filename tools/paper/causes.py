@@ -67,15 +67,21 @@ def network_of(name: str, variant: Variant, data: Dataset, options: argparse.Nam
     """The network of a variant, trained once and kept beside the results."""
     embedded = MODELS / name / "model.onnx"
     if variant.recentred:
-        return mr.load(recentred(embedded.read_bytes(), *moments(data.x_train[: options.images])))
+        return mr.load(recentred(embedded.read_bytes(), *moments(data.x_train[: trained_images(variant, options)])))
     if variant.training is None:
         return mr.load(embedded)
     told = "-".join(str(of) for of in vars(variant.training).values())
-    path = folder / "networks" / f"{name}-{told}-{options.images}-{options.seed}.onnx"
+    images = trained_images(variant, options)
+    path = folder / "networks" / f"{name}-{told}-{images}-{options.seed}.onnx"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, trained(name, variant.training, data, options.images, options.seed))
+        write_whole(path, trained(name, variant.training, data, images, options.seed))
     return mr.load(path)
+
+
+def trained_images(variant: Variant, options: argparse.Namespace) -> int:
+    """How many images a network is trained on."""
+    return int(options.images * variant.trained_on)
 
 
 def changes(net: mr.Network, inverses: Mapping[int, mr.Inverse], x: Floats, y: NDArray[np.int64]) -> dict[str, Floats]:
@@ -168,12 +174,13 @@ def run(options: argparse.Namespace, results: Results) -> None:
             variant = VARIANTS[title]
             given = {key: getattr(options, key) for key in ("samples", "evaluated", "seed")}
             given |= {"fit": variant.fit, "factor": variant.factor, "recentred": variant.recentred}
-            given |= {} if variant.training is None else {"training": vars(variant.training), "images": options.images}
+            given |= {} if variant.training is None else {"training": vars(variant.training)}
+            given |= {} if variant.training is None else {"images": trained_images(variant, options)}
 
             def make(name: str = name, variant: Variant = variant) -> dict[str, Any]:
                 data = read(name)
                 normalised = variant.recentred or (variant.training is not None and variant.training.normalised)
-                moved = moments(data.x_train[: options.images], normalised)
+                moved = moments(data.x_train[: trained_images(variant, options)], normalised)
                 return measured(network_of(name, variant, data, options, results.folder), variant, data, moved, options)
 
             results.part(NAME, part_of(name, title), given, make)

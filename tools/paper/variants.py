@@ -10,13 +10,15 @@ from training.paper_variants import Training
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing that differs. training: None for the embedded network; fit: options; factor: of the number of images
-    fitted on; recentred: whether the embedded network is rewritten for inputs less their mean over their deviation.
+    """One thing that differs. training: None for the embedded network; fit: options; factor, trained_on: times the
+    images that are fitted on, and that a network is trained on where it is anew; recentred: whether the embedded one is
+    rewritten for inputs less their mean over their deviation.
     """
 
     training: Training | None = None
     fit: dict[str, Any] = field(default_factory=dict)
     factor: float = 1.0
+    trained_on: float = 1.0
     recentred: bool = False
 
 
@@ -37,6 +39,7 @@ VARIANTS = {
     "weight decay 0.001": Variant(Training(weight_decay=1e-3)),
     "a quarter of the epochs": Variant(Training(epochs=0.25)),
     "normalised inputs": Variant(Training(normalised=True)),
+    "five times the training images, a quarter of the epochs": Variant(Training(epochs=0.25), trained_on=5.0),
 }
 
 

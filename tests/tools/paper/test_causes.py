@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import mipin_ref as mr
 import reproduce_paper
 from paper import causes
 from paper.results import Results
+from paper.variants import Variant
 from tests.tools.paper.reading import part_in, rows_of
 from tests.tools.training.clutter_data import files
 from training.keras import read_split
@@ -41,6 +43,10 @@ def test_a_summary_is_equations_10_and_11() -> None:
     assert told["accuracy"] == 0.75
     assert told["quantiles"]["0.5"] == pytest.approx(np.median(change), rel=1e-12)
     assert told["classes"]["2"]["samples"] == 13
+
+
+def test_a_variant_may_train_on_more_images() -> None:
+    assert causes.trained_images(Variant(trained_on=5.0), argparse.Namespace(images=10)) == 50
 
 
 @pytest.mark.slow
