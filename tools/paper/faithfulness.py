@@ -186,7 +186,7 @@ def expected() -> list[str]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a network and method: of every measure the mean over images and its interval."""
+    """A row a network and method, the best by deletion first: of every measure the mean over images, its interval."""
     told = []
     for title in NETWORKS:
         for row, part in results.parts(NAME, ROWS, title).items():
@@ -197,7 +197,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 ends = bootstrap([np.nan if v is None else v for v in part.result.get(key, [None])])
                 one |= dict(zip((key, f"{key}_low", f"{key}_high"), ends, strict=True))
             told.append({key: None if value != value else value for key, value in one.items()})
-    return told
+    return sorted(told, key=lambda row: (NETWORKS.index(row["network"]), row["deletion"]))
 
 
 def values(results: Results) -> dict[str, float | None]:
@@ -218,7 +218,7 @@ def blocks(results: Results) -> list[Block]:
                     for key in HEADS
                 ),
             ]
-            for row in sorted(every, key=lambda row: row["deletion"])
+            for row in every
             if row["network"] == title
         ]
         if lines:
