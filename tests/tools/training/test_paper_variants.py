@@ -66,6 +66,7 @@ def test_a_training_without_changes_is_the_recipe() -> None:
     np.testing.assert_allclose(ours, logits_of(export(model, (1, 28, 28)), x), rtol=0, atol=784 * EPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "training", [Training(dropout=0.0), Training(weight_decay=0.1), Training(epochs=0.1), Training(normalised=True)]
 )
