@@ -3,7 +3,7 @@
 python tools/bench.py footprint --mnist mnist.npz     time and peak memory of `mipin fit` on 50,000 digits
 python tools/bench.py --help                          the other commands
 
-A command is a module of tools/benchmarks with `add_arguments(parser)` and `run(options)`.
+A command is a module of tools/benchmarks with `add_arguments(parser)` and `run(options)`, which gives its figures.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+
+from training.files import write_json
 
 COMMANDS = {
     "footprint": "time and peak memory of a fit on the command line",
@@ -23,6 +26,7 @@ COMMANDS = {
     "rate": "share of the GEMM rate that accumulating reaches; several targets in one pass",
     "classes": "all classes that share an inverse from some tensor down against one class alone",
     "dtype": "float32 against float64: time, source signal, attribution",
+    "chain": "R² of every tensor of an embedded network",
     "memory": "peak memory against the number of samples",
     "fit": "where a full-depth fit spends its time, in forwards of onnxruntime, beside counted products",
     "attribute": "applying an inverse against onnxruntime's forward and torch's backward",
@@ -51,10 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given[:1] == [name]:
             modules[name] = import_module(f"benchmarks.{name.replace('-', '_')}")
             modules[name].add_arguments(command)
+            command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args(given)
     # Its libraries make this process grow, so it is not imported for --help.
     print(import_module("benchmarks.environment").environment(), end="\n\n", flush=True)
-    modules[options.command].run(options)
+    told = modules[options.command].run(options)
+    if options.json is not None:
+        write_json(options.json, told)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 python tools/make_golden.py            builds the tiny networks and writes every case
 python tools/make_golden.py --check    makes every case anew from its model and samples, and compares; writes nothing
 python tools/make_golden.py NAME ...   only these
+python tools/make_golden.py --summary  how many there are, and how large their tolerances
 python tools/make_golden.py --elsewhere WORK   --check on the oldest and newest packages, threads and BLAS kernels
 """
 
@@ -11,10 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import mipin_ref as mr
-from golden.elsewhere import check_elsewhere
+from golden.elsewhere import check_elsewhere, together
 from golden.recipe import CASES, MODELS
+from golden.told import printed, summary
+from training.files import write_json
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,14 +38,29 @@ def main(argv: list[str] | None = None) -> int:
         metavar="NAME",
         help="kernels for --elsewhere (default Haswell, Sandybridge)",
     )
+    parser.add_argument("--summary", action="store_true", help="count cases and tell their tolerances")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where --summary and --elsewhere put figures, too")
     options = parser.parse_args(argv)
     unknown = set(options.names) - set(CASES)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     names = options.names or list(CASES)
     if options.elsewhere is not None:
-        return 0 if check_elsewhere(options.elsewhere, options.coretype or ["Haswell", "Sandybridge"], names) else 1
+        runs = check_elsewhere(options.elsewhere, options.coretype or ["Haswell", "Sandybridge"], names)
+        keep(options.json, {"rows": together(runs)})
+        return 1 if any(run.code for run in runs) else 0
+    if options.summary:
+        told = summary(MODELS)
+        print(f"{printed(told['rows'])}\n\n{told['values']['cases']} cases, {told['values']['bytes'] / 1e6:.1f} MB")
+        keep(options.json, told)
+        return 0
     return check(names) if options.check else write(names)
+
+
+def keep(path: Path | None, told: dict[str, Any]) -> None:
+    """Write figures where a file was named."""
+    if path is not None:
+        write_json(path, told)
 
 
 def write(names: list[str]) -> int:

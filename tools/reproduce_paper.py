@@ -20,6 +20,8 @@ import mipin_ref as mr
 from paper import depth, text
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
+from paper.told import told
+from training.files import write_json
 
 FIRST = ("study",)
 """Experiments that another one reads."""
@@ -67,7 +69,9 @@ def main() -> None:
         command = commands.add_parser(experiment.NAME, help=experiment.HELP, description=experiment.__doc__)
         experiment.add_arguments(command)
         command.add_argument("--results", type=Path, required=True, help="the folder that takes the results")
-        command.set_defaults(run=experiment.run)
+        if hasattr(experiment, "rows"):
+            command.add_argument("--json", type=Path, help="where the rows of the table go too, as numbers")
+        command.set_defaults(run=experiment.run, experiment=experiment)
     for alone in ALONE:
         command = commands.add_parser(alone.NAME, help=alone.HELP, description=alone.__doc__)
         alone.add_arguments(command)
@@ -89,6 +93,8 @@ def main() -> None:
                 print(line, flush=True)
         else:
             options.run(options, results)
+            if getattr(options, "json", None) is not None:
+                write_json(options.json, told(options.experiment, results, options))
     except (mr.MipinError, ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:

@@ -27,7 +27,8 @@ MARKERS = (SET_UP, TEST)
 COMMAND = re.compile(r"(mipin|python\d?|pip|pytest|node|\./\S+)\s+\S")
 """How a line begins that is a command."""
 FENCE = re.compile(r"(\s*)(```+|~~~+)(.*)")
-MARKER = re.compile(r"<!-- (.*) -->")
+MARKER = re.compile(r"<!-- (?!figures?: |end -->)(.*) -->")
+"""Comments of figures are none of a block's."""
 SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 

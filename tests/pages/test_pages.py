@@ -128,6 +128,11 @@ def test_a_block_that_would_not_be_run_is_refused(page: str) -> None:
         blocks(page)
 
 
+def test_comments_of_figures_mark_no_block() -> None:
+    text = "<!-- figures: a-table -->\n<!-- end -->\n```\nmipin demo\n```\n"
+    assert [block.marker for block in blocks(text)] == [None]
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_json_blocks_are_json(name: str) -> None:
     for block in blocks(TEXTS[name]):

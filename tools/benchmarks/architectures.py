@@ -21,15 +21,25 @@ import onnxruntime
 
 import mipin_ref as mr
 from benchmarks.data import add_repeats
-from benchmarks.tables import markdown
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import Process, in_child, interleaved, threads
+from measured.cells import Value
 
 EXPORTS = ("torchscript:13", "torchscript:17", "torchscript:20", "dynamo:18", "dynamo:20", "dynamo:23")
 ENDS = ("last", "input")
-HEAD = (
-    *("network", "exporter, opset", "layers", "load"),
-    *("fit: last map / pixels", "peak", "forward", "attribute, forwards", "logit apart"),
-)
+COLUMNS = {
+    "network": "{network}",
+    "exporter, opset": "{export}",
+    "layers": "{layers}",
+    "load": "{load:.1f} s",
+    "fit: last map / pixels": "{fit_last:.1f} s / {fit_input:.1f} s",
+    "peak": "{peak_last:GB.2} / {peak_input:GB.2}",
+    "forward": "{forward:seconds}",
+    "attribute, forwards": "{attribute_last:.1f} / {attribute_input:.1f}",
+    "logit apart": "{apart:.0e}",
+}
+OF_AN_END = tuple(f"{part}_{end}" for part in ("fit", "peak", "attribute") for end in ENDS)
+"""Figures that each end has of its own; None where it was not asked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser, 3)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     """A row an export, as it is done. Raises SystemExit that names those that failed, behind the rows of the others."""
     # torch is none of what a measured process needs.
     from benchmarks import seeded_text, seeded_torch
@@ -54,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     if unknown := [name for name in names if name not in known]:
         raise SystemExit(f"no such networks: {', '.join(unknown)}; there are {', '.join(known)}")
     print(f"{options.samples} random images, {options.dtype}, memory={options.memory}, one thread, processor seconds")
-    print(markdown(HEAD, []))
+    sheet = Sheet(COLUMNS)
     asked = {name: getattr(options, name) for name in ("samples", "dtype", "memory", "repeats")}
     failed: list[str] = []
     for name in names:
@@ -77,24 +87,24 @@ def run(options: argparse.Namespace) -> None:
                     cells = row({end: in_child(measured, end=end, **given) for end in options.ends})
                 except (SystemExit, RuntimeError):  # of what the process tells, and of an exporter
                     failed.append(f"{name} {export}")
-                    cells = ["failed", *[""] * (len(HEAD) - 3)]
-            print(f"| {' | '.join([name, f'{exporter} {opset}', *cells])} |", flush=True)
+                    cells = {**dict.fromkeys(("load", "forward", "apart", *OF_AN_END)), "layers": "failed"}
+            sheet.add(network=name, export=f"{exporter} {opset}", **cells)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+    return {"rows": sheet.rows}
 
 
-def row(processes: dict[str, Process]) -> list[str]:
-    """The cells behind a network and its export."""
+def row(processes: dict[str, Process]) -> dict[str, Value]:
+    """The figures behind a network and its export. attribute: in forward passes."""
     ends = [process.value for process in processes.values()]
-    return [
-        str(ends[0]["layers"]),
-        f"{min(one['load'] for one in ends):.1f} s",
-        " / ".join(f"{one['fit']:.1f} s" for one in ends),
-        " / ".join(f"{process.peak / 1e9:.2f} GB" for process in processes.values()),
-        f"{min(one['forward'] for one in ends) * 1e3:.0f} ms",
-        " / ".join(f"{one['attribute'] / one['forward']:.1f}" for one in ends),
-        f"{max(one['apart'] for one in ends):.0e}",
-    ]
+    figures: dict[str, Value] = {"layers": ends[0]["layers"], "apart": max(one["apart"] for one in ends)}
+    figures |= {name: min(one[name] for one in ends) for name in ("load", "forward")}
+    figures |= dict.fromkeys(OF_AN_END)
+    for end, process in processes.items():
+        one = process.value
+        figures[f"fit_{end}"], figures[f"peak_{end}"] = one["fit"], process.peak
+        figures[f"attribute_{end}"] = one["attribute"] / one["forward"]
+    return figures
 
 
 def measured(

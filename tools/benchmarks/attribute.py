@@ -22,9 +22,11 @@ import torch
 
 import mipin_ref as mr
 from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch, twinned
+from measured.cells import Value
+from measured.units import seconds, times
 from mipin_ref.backend import get_backend
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.errors import PrecisionWarning
@@ -33,7 +35,19 @@ from mipin_ref.graph.forward import Recorder
 FORWARD, BACKWARD = "onnxruntime forward", "torch forward + backward"
 TWO = "torch forward + backward of two signals"
 RECORDED, OPENED = "of it the recorded forward pass", "once: its session opened"
+SINGLE, DOUBLE, IN_NUMPY = "attribute, float32", "attribute, float64", "attribute, float32, in NumPy"
 DTYPES = ("float32", "float64")
+KEYS = {
+    FORWARD: "forward",
+    BACKWARD: "torch",
+    TWO: "torch_two",
+    SINGLE: "attribute",
+    DOUBLE: "double",
+    IN_NUMPY: "numpy",
+    RECORDED: "recorded",
+    OPENED: "opened",
+}
+"""Contestant -> name of its seconds among the figures."""
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -50,12 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser, 20)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     model = str(options.model or model_path(options.network))
     asked = {name: getattr(options, name) for name in ("samples", "batch", "target", "repeats", "clock", "dtypes")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
     medians = measurement["medians"]
-    name = options.network if options.model is None else options.model.stem
+    name = name_of(options)
     print(
         f"{name}, class {options.target}, batch {options.batch}, one thread, medians of {options.repeats} "
         f"({options.clock} clock); {measurement['busy']:.2f} CPU seconds a second\n"
@@ -68,6 +82,18 @@ def run(options: argparse.Namespace) -> None:
         for name, spent in medians.items()
     ]
     print(markdown(["what", "time", f"this ÷ {FORWARD}", f"{BACKWARD} ÷ this"], rows))
+    figures: dict[str, Value] = {KEYS[what]: spent for what, spent in medians.items()}
+    ratios: dict[str, Value] = {
+        f"{key}_forwards": medians[what] / medians[FORWARD] for what, key in KEYS.items() if what in medians
+    }
+    ratios["torch_ratio"] = medians[TWO] / medians[SINGLE] if SINGLE in medians else None
+    return {"rows": [{"network": name, "batch": options.batch, **figures, **ratios}], "values": {**figures, **ratios}}
+
+
+def name_of(options: argparse.Namespace) -> str:
+    """The network's name: that of its file, or of the folder where that tells nothing."""
+    file: Path = options.model or Path(options.network)
+    return file.parent.name if file.stem == "model" else file.stem
 
 
 def measure(
@@ -122,9 +148,7 @@ def contestants(
     runners |= {f"attribute, {dtype}": ours(inverse) for dtype, inverse in fitted.items()}
     if "float32" in fitted:
         twin, at = fitted["float32"], [fitted["float32"].plan.explained]
-        runners["attribute, float32, in NumPy"] = lambda: twin._descended(
-            samples_like(twin.calibration, x), at, None, ride=False
-        )
+        runners[IN_NUMPY] = lambda: twin._descended(samples_like(twin.calibration, x), at, None, ride=False)
         way = twin._way(at, ride=True)
         recorder = Recorder(net, [*way.values, *at, twin.plan.logits], way.switches, way.fired, keep=True, quick=True)
         runners[RECORDED] = lambda: recorder(x)

@@ -19,7 +19,8 @@ import numpy as np
 
 import mipin_ref as mr
 from benchmarks.data import Floats, model_path
-from benchmarks.tables import markdown
+from benchmarks.tables import Told, markdown
+from measured.cells import Value
 from paper.photographs import Photograph, calibration, mosaics, photographs, prepared
 
 NETWORK = "clutter_vgg"
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     net, x, new, images = _data(options)
     classes = net.classes if options.classes is None else options.classes
     asked = sorted({*range(classes), *options.compared})
@@ -64,11 +65,25 @@ def run(options: argparse.Namespace) -> None:
     maps = {target: correlation(one.value, own[target].value, new) for target, one in alone.items()}
     told = [[str(t), f"{found:.4f}", f"{own[t].processor:.2f} s"] for t, found in maps.items()]
     print(markdown(["class", "median correlation of maps", "processor, asked for"], told))
-    print(f"\nmedian of {len(maps)} classes: {np.median(list(maps.values())):.4f}; load {os.getloadavg()[0]:.1f}")
+    median = float(np.median(list(maps.values())))
+    print(f"\nmedian of {len(maps)} classes: {median:.4f}; load {os.getloadavg()[0]:.1f}")
+    figures: dict[str, Value] = {
+        "at": options.at or "the pixels",
+        "one": alone[first].processor,
+        "all": shared.processor,
+        "classes": len(asked),
+        "ratio": ratio,
+        "file_one": sizes[0],
+        "file_all": sizes[1],
+        "maps": median,
+        "lowest": min(maps.values()),
+        "asked_for": own[first].processor,
+    }
     if options.mosaics and images:
         fits = ({t: one.value for t, one in alone.items()}, {t: one.value for t, one in own.items()})
-        pointed = [pointing(inverses, images, options.mosaics) for inverses in fits]
-        print(f"grid pointing game, alone and shared: {pointed[0]:.4f}, {pointed[1]:.4f}")
+        figures["pointed_alone"], figures["pointed_shared"] = (pointing(one, images, options.mosaics) for one in fits)
+        print(f"grid pointing game, alone and shared: {figures['pointed_alone']:.4f}, {figures['pointed_shared']:.4f}")
+    return {"rows": [figures]}
 
 
 class Clocked:

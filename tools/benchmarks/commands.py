@@ -17,10 +17,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.data import add_repeats
-from benchmarks.tables import markdown, seconds, size
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import Process, in_child, measured
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+CLOCKED = ("seconds", "user", "system", "peak")
+"""Of a process."""
+COLUMNS = {
+    "what": "{what}",
+    "wall": "{seconds:seconds}",
+    "processor: user": "{user:seconds}",
+    "system": "{system:seconds}",
+    "peak resident": "{peak:GB.2}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser, 3)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     """Each contestant once a round, in turn: what else the machine does meets all of them alike."""
     with tempfile.TemporaryDirectory() as folder:
         contestants = _contestants(options, Path(folder))
@@ -46,20 +55,10 @@ def run(options: argparse.Namespace) -> None:
         f"{options.model.name}, {len(_photographs(options.images))} photographs; medians of {options.repeats}, load "
         f"{min(loads):.1f} to {max(loads):.1f} before each run\n"
     )
-    rows = [[name, *_cells(some)] for name, some in spent.items()]
-    print(markdown(["what", "wall", "processor: user", "system", "peak resident"], rows))
-
-
-def _cells(some: list[Process]) -> list[str]:
-    def median(of: Callable[[Process], float]) -> float:
-        return statistics.median(map(of, some))
-
-    return [
-        seconds(median(lambda one: one.seconds)),
-        seconds(median(lambda one: one.user)),
-        seconds(median(lambda one: one.system)),
-        size(median(lambda one: one.peak)),
-    ]
+    sheet = Sheet(COLUMNS)
+    for name, some in spent.items():
+        sheet.add(what=name, **{key: statistics.median(getattr(one, key) for one in some) for key in CLOCKED})
+    return {"rows": sheet.rows}
 
 
 def _contestants(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], Process]]:

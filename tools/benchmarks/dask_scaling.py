@@ -15,7 +15,8 @@ from distributed import Client, LocalCluster
 
 import mipin_ref as mr
 from benchmarks.data import NETWORKS, Floats, add_mnist, digits, model_path, unseen_digits
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Rows, Told, markdown
+from measured.units import seconds, times
 
 
 class Measured(NamedTuple):
@@ -35,21 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of one thread each (%(default)s)")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     x, net = digits(options.mnist, options.samples), mr.load(model_path(options.network))
     alone = mr.fit(net, x, options.target, memory=options.memory)
     fits = [measured(net, x, options.target, options.memory, workers) for workers in options.workers]
-    first, rows = fits[0], []
+    first, rows, figures = fits[0], [], Rows()
     for workers, one in zip(options.workers, fits, strict=True):
         gains = first.wall / one.wall, (first.client + first.worker) / (one.client + one.worker)
         apart = difference(one.inverse, first.inverse), difference(one.inverse, alone), *explained(one.inverse, alone)
         cells = [f"{workers} × 1", *map(seconds, one[1:]), *map(times, gains), *(f"{value:.1e}" for value in apart)]
         rows.append(cells)
+        names = ("wall_gain", "processor_gain", "weights", "weights_of_one_process", "source", "attribution")
+        figures.append({"workers": workers, "wall": one.wall, **dict(zip(names, (*gains, *apart), strict=True))})
     base = f"{options.workers[0]} × 1"
     print(f"{options.network}, {len(x):,} images, class {options.target}, memory={options.memory}\n")
     head = ["workers × threads", "wall", "CPU of the client", "CPU of the busiest worker"]
     head += [f"wall: {base} ÷ this", f"CPU: {base} ÷ this", f"ΔW from {base}", "ΔW from one process", "ΔS", "ΔA"]
     print(markdown(head, rows))
+    return {"rows": figures, "values": {f"{name}_{row['workers']}": v for row in figures for name, v in row.items()}}
 
 
 def measured(net: mr.Network, x: Floats, target: int, memory: str, workers: int) -> Measured:

@@ -16,10 +16,19 @@ from sklearn.linear_model import Ridge
 import mipin_ref as mr
 from benchmarks.data import add_mnist, add_repeats, add_threads, digits, model_path
 from benchmarks.signals import Floats, Regression, in_memory, regression, solve, steps
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import interleaved, threads
 
 RIVAL, OURS = "scikit-learn", "mipin_ref"
+COLUMNS = {
+    "inverse": "{inverse}",
+    "dtype": "{dtype}",
+    "by": "{by}",
+    "time": "{time:seconds}",
+    "scikit-learn ÷ this": "{ratio:times}",
+    "ΔW": "{weights:.1e}",
+    "Δb": "{intercept:.1e}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,32 +40,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=4096, help="rows that the engine takes at a time (%(default)s)")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     x = digits(options.mnist, options.samples)
     inverse = mr.fit(mr.load(model_path("mnist_mlp")), x[: options.fit_samples], options.target)
-    ridge, rows = inverse.options.ridge, []
+    ridge = inverse.options.ridge
     print(
         f"dense inverses of mnist_mlp, class {options.target}, {options.samples:,} rows, ridge {ridge:g}, "
         f"{options.threads} threads, medians of {options.repeats}; ΔW, Δb: largest difference from the engine's "
         "float64 solution over its largest entry\n"
     )
+    sheet = Sheet(COLUMNS)
     for step in steps(inverse, "Dense"):
         with regression(inverse, step, x) as given, threads(options.threads):
             exact = solve(in_memory(given, "float64"), "float64", ridge, batch=options.batch).weights
             for dtype in ("float64", "float32"):
                 compared = compare(in_memory(given, dtype), dtype, ridge, options)
                 for name, (spent, weights, intercept) in compared.items():
-                    rows.append(
-                        [
-                            f"{weights.shape[1]} → {weights.shape[0]}",
-                            *(dtype, name, seconds(spent), times(compared[RIVAL][0] / spent)),
-                            *(
-                                f"{distance(weights, exact.blocks[0]):.1e}",
-                                f"{distance(intercept, exact.intercept):.1e}",
-                            ),
-                        ]
+                    sheet.add(
+                        inverse=f"{weights.shape[1]} → {weights.shape[0]}",
+                        dtype=dtype,
+                        by=name,
+                        time=spent,
+                        ratio=compared[RIVAL][0] / spent,
+                        weights=distance(weights, exact.blocks[0]),
+                        intercept=distance(intercept, exact.intercept),
                     )
-    print(markdown(["inverse", "dtype", "by", "time", "scikit-learn ÷ this", "ΔW", "Δb"], rows))
+    ratios = {f"{row['inverse']}, {row['dtype']}": row["ratio"] for row in sheet.rows if row["by"] == OURS}
+    return {"rows": sheet.rows, "values": {key.replace(" → ", "_").replace(", ", "_"): v for key, v in ratios.items()}}
 
 
 def compare(

@@ -19,10 +19,19 @@ from benchmarks.data import (
     unseen_digits,
 )
 from benchmarks.dense import distance
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import interleaved, threads
+from measured.cells import Value
 
 DTYPES = ("float64", "float32")
+COLUMNS = {
+    "network": "{network}",
+    "dtype": "{dtype}",
+    "fit": "{time:seconds}",
+    "float64 ÷ this": "{ratio:times}",
+    "ΔS": "{source:.1e}",
+    "ΔA": "{attribution:.1e}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", default="2GB")
 
 
-def run(options: argparse.Namespace) -> None:
-    x, tested, rows = digits(options.mnist, options.samples), unseen_digits(), []
+def run(options: argparse.Namespace) -> Told:
+    x, tested = digits(options.mnist, options.samples), unseen_digits()
+    print(
+        f"class {options.target}, {options.samples:,} images, memory={options.memory}, {options.threads} threads, "
+        f"backend {options.backend}, medians of {options.repeats}; ΔS, ΔA: largest difference from float64 over "
+        f"the largest value, on {len(tested)} test digits\n"
+    )
+    sheet = Sheet(COLUMNS)
     for network in options.networks:
         net = mr.load(model_path(network))
 
@@ -48,21 +63,15 @@ def run(options: argparse.Namespace) -> None:
             runs = interleaved({dtype: partial(fit, dtype) for dtype in DTYPES}, options.repeats)
         wide, narrow = (runs[dtype].value.attribute(tested) for dtype in DTYPES)
         for dtype, res in zip(DTYPES, (wide, narrow), strict=True):
-            rows.append(
-                [
-                    *(
-                        network,
-                        dtype,
-                        seconds(runs[dtype].median),
-                        times(runs["float64"].median / runs[dtype].median),
-                    ),
-                    f"{distance(res.source.astype(np.float64), wide.source):.1e}",
-                    f"{distance(res.attribution.astype(np.float64), wide.attribution):.1e}",
-                ]
+            sheet.add(
+                network=network,
+                dtype=dtype,
+                time=runs[dtype].median,
+                ratio=runs["float64"].median / runs[dtype].median,
+                source=distance(res.source.astype(np.float64), wide.source),
+                attribution=distance(res.attribution.astype(np.float64), wide.attribution),
             )
-    print(
-        f"class {options.target}, {options.samples:,} images, memory={options.memory}, {options.threads} threads, "
-        f"backend {options.backend}, medians of {options.repeats}; ΔS, ΔA: largest difference from float64 over "
-        f"the largest value, on {len(tested)} test digits\n"
-    )
-    print(markdown(["network", "dtype", "fit", "float64 ÷ this", "ΔS", "ΔA"], rows))
+    narrow_rows = [row for row in sheet.rows if row["dtype"] == "float32"]
+    values: dict[str, Value] = {f"{row['network']}_ratio": row["ratio"] for row in narrow_rows}
+    values |= {key: max(float(row[key] or 0) for row in narrow_rows) for key in ("source", "attribution")}
+    return {"rows": sheet.rows, "values": values}

@@ -19,12 +19,24 @@ import onnxruntime
 
 import mipin_ref as mr
 from benchmarks.data import Floats, add_repeats, model_path
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import in_child
+from measured.cells import Value
 
 NETWORKS = ("mnist_mlp", "mnist_cnn", "clutter_vgg", "clutter_resnet", "clutter_se")
 LEAST_SECONDS, MOST_ROUNDS = 0.5, 200
 """Seconds that the slower one runs for in all, at least, but for so many rounds."""
+
+
+COLUMNS = {
+    "network": "{network}",
+    "batch": "{batch}",
+    "forward": "{forward:seconds}",
+    "explainer": "{explainer:seconds}",
+    "ratio": "{ratio:times}",
+    "file": "{file:size}",
+    "optimised": "r = {correlation:.5f}, {within:.1%}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +49,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser, 20)
 
 
-def run(options: argparse.Namespace) -> None:
-    rows = []
+def run(options: argparse.Namespace) -> Told:
+    """A row a network, with the figures of each batch beside one another."""
+    print(f"one thread, medians of {options.repeats} rounds or more, CPU time\n")
+    sheet, rows = Sheet(COLUMNS), []
     asked = {"samples": options.samples, "target": options.target, "repeats": options.repeats}
     for network in options.networks if options.model is None else [options.model]:
+        row: dict[str, Value] = {"network": Path(network).stem}
         for batch in options.batches:
             one = in_child(measure, network=network, batch=batch, inverse=options.inverse, **asked).value
             forward, explained = one["medians"]
-            ratio = [times(explained / forward), f"{one['bytes'] / 1e6:.1f} MB", one["agreement"]]
-            rows.append([Path(network).stem, str(batch), seconds(forward), seconds(explained), *ratio])
-    print(f"one thread, medians of {options.repeats} rounds or more, CPU time\n")
-    print(markdown(["network", "batch", "forward", "explainer", "ratio", "file", "optimised"], rows))
+            figures = {"forward": forward, "explainer": explained, "ratio": explained / forward}
+            about = {"file": one["bytes"], "correlation": one["correlation"], "within": one["within"]}
+            sheet.add(network=Path(network).stem, batch=batch, **figures, **about)
+            row |= {**{f"{name}_{batch}": value for name, value in figures.items()}, **about}
+        rows.append(row)
+    return {"rows": rows}
 
 
 def measure(network: str, batch: int, inverse: str | None, samples: int, target: int, repeats: int) -> dict[str, Any]:
-    """medians: CPU seconds of the forward pass and of the explainer; bytes: of its file; agreement: of its outputs."""
+    """medians: CPU seconds of the forward pass and of the explainer; bytes: of its file; correlation, within: of its
+    outputs with those of the package, the latter the share within 1e-4.
+    """
     model = Path(network) if network.endswith(".onnx") else model_path(network)
     net = mr.load(model)
     x = _samples(model, net, max(samples, batch))
@@ -61,8 +80,8 @@ def measure(network: str, batch: int, inverse: str | None, samples: int, target:
         made = mr.export(fitted or mr.load_inverse(str(inverse), net), path, check=x[:4])
         runners = [_runner(one, x[:batch]) for one in (model, path)]
     medians = _interleaved(runners, repeats)
-    near = f"r = {made.optimised.correlation:.5f}, {made.optimised.within:.1%}"
-    return {"medians": medians, "bytes": made.bytes, "agreement": near}
+    near = made.optimised
+    return {"medians": medians, "bytes": made.bytes, "correlation": near.correlation, "within": near.within}
 
 
 def _samples(model: Path, net: mr.Network, count: int) -> Floats:

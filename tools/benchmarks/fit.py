@@ -25,8 +25,10 @@ import onnxruntime
 
 import mipin_ref as mr
 from benchmarks.data import Floats, add_threads, model_path
-from benchmarks.tables import markdown, seconds
+from benchmarks.tables import Rows, Sheet, Told
 from benchmarks.timing import in_child, threads
+from measured.cells import Value
+from measured.units import seconds
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.inverse.passes import fitter
 from mipin_ref.inverse.passes import run as one_pass
@@ -114,21 +116,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
 
 
-def table(told: Mapping[str, Any], samples: int) -> str:
+COLUMNS = {
+    "part": "{part}",
+    "time": "{time:seconds}",
+    "fixed, forwards": "{fixed:.1f}",
+    "an image, forwards": "{each:.1f}",
+    "all, forwards an image": "{all:.1f}",
+}
+
+
+def parts_of(told: Mapping[str, Any], samples: int) -> Rows:
     """A row a part: seconds of the larger fit, fixed and per image in forwards, and all of it in forwards an image."""
     forward, whole, half = told["forward"], told["whole"], told["half"]
-    less, rows = samples // 2, []
+    less, rows = samples // 2, Rows()
     parts = [name for name in whole if whole[name] > 0]
     for name in [*parts, "all"]:
         big, small = (sum(one.values()) if name == "all" else one[name] for one in (whole, half))
         each = max(0.0, (big - small) / (samples - less))
         fixed = max(0.0, big - samples * each)
-        forwards = fixed / forward, each / forward, big / samples / forward
-        rows.append([name, seconds(big), *(f"{value:.1f}" for value in forwards)])
-    return markdown(["part", "time", "fixed, forwards", "an image, forwards", "all, forwards an image"], rows)
+        forwards = {"fixed": fixed / forward, "each": each / forward, "all": big / samples / forward}
+        rows.append({"part": name, "time": big, **forwards})
+    return rows
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     given = ("samples", "target", "dtype", "memory", "clock", "torchvision", "side")
     asked = {name: getattr(options, name) for name in given}
     images = None if options.images is None else str(options.images)
@@ -139,8 +150,19 @@ def run(options: argparse.Namespace) -> None:
         f"clock: {options.clock}; forward pass {seconds(told['forward'])} an image; fit made in {told['dtype']}; "
         f"{told['busy']:.2f} processor seconds a second\n"
     )
-    print(table(told, options.samples))
+    sheet = Sheet(COLUMNS)
+    for row in parts_of(told, options.samples):
+        sheet.add(**row)
     print("\nCounted products, forwards an image: " + ", ".join(f"{k} {v:.1f}" for k, v in told["bound"].items()))
+    bound: dict[str, Value] = {name.replace(" ", "_"): value for name, value in told["bound"].items()}
+    whole: dict[str, Value] = {
+        f"part_{row['part']}".replace(" ", "_").replace(":", ""): row["all"] for row in sheet.rows
+    }
+    return {"rows": sheet.rows, "values": {"forward_seconds": told["forward"], **bound, **whole, **_all(sheet.rows)}}
+
+
+def _all(rows: Rows) -> dict[str, Value]:
+    return {f"all_{key}": value for key, value in rows[-1].items() if key != "part"}
 
 
 def measured(

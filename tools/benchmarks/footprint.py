@@ -8,7 +8,18 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.data import model_path
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import Process, measured
+
+COLUMNS = {
+    "network": "{network}",
+    "classes": "{classes}",
+    "samples": "{samples:comma}",
+    "dtype": "{dtype}",
+    "memory=": "{memory}",
+    "wall": "{wall:seconds}",
+    "peak resident": "{peak:size}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,16 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     """One `mipin fit` a process: wall seconds and the kernel's count of its peak resident memory."""
-    print("| network | classes | samples | dtype | memory= | wall | peak resident |\n|---|---|---|---|---|---|---|")
+    sheet = Sheet(COLUMNS)
+    asked = {"classes": options.target, **{name: getattr(options, name) for name in ("samples", "dtype", "memory")}}
     for network in options.networks:
         process = fit(network, options.mnist, options.samples, options.target, options.memory, options.dtype)
-        print(
-            f"| {network} | {options.target} | {options.samples:,} | {options.dtype} | {options.memory} "
-            f"| {process.seconds:.0f} s | {process.peak / 1e9:.2f} GB |",
-            flush=True,
-        )
+        sheet.add(network=network, **asked, wall=process.seconds, peak=process.peak)
+    return {"rows": sheet.rows}
 
 
 def fit(network: str, data: Path, samples: int, target: str, memory: str, dtype: str) -> Process:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.tables import Sheet, Told
+from measured.cells import Value
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.solve.conv_gram import ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
@@ -38,6 +40,14 @@ SHAPES = (
     (512, 512, 3, 4, 1, 0),
 )
 FORMS = ("im2col", "correlation")
+COLUMNS = {
+    "outputs → inputs, kernel, map of S": "{shape}",
+    "im2col": "{im2col:seconds}",
+    "correlation": "{correlation:seconds}",
+    "chosen": "{chosen}",
+    "slower than the best by": "{loss:.0%}",
+}
+"""Seconds an image."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--most-images", type=int, default=256)
 
 
-def run(options: argparse.Namespace) -> None:
-    """One thread, float32: microseconds an image of both forms, Gram and cross term."""
+def run(options: argparse.Namespace) -> Told:
+    """One thread, float32: seconds an image of both forms, Gram and cross term."""
     backend = get_backend(options.backend, "float32")
-    print("| outputs → inputs, kernel, map of S | im2col | correlation | chosen | slower than the best by |")
-    print("|---|---|---|---|---|")
+    sheet = Sheet(COLUMNS)
     with threadpool_limits(limits=1):
         for shape in SHAPES:
-            print(row(shape, backend, options), flush=True)
+            sheet.add(**row(shape, backend, options))
+    return {"rows": sheet.rows}
 
 
-def row(shape: tuple[int, int, int, int, int, int], backend: Backend, options: argparse.Namespace) -> str:
+def row(shape: tuple[int, int, int, int, int, int], backend: Backend, options: argparse.Namespace) -> dict[str, Value]:
     outputs, inputs, kernel, where, stride, pad = shape
     size = (where - 1) * stride + kernel - 2 * pad
     window = Window((kernel,) * 2, (stride,) * 2, (pad,) * 2, (pad,) * 2, (1, 1))
@@ -70,10 +80,7 @@ def row(shape: tuple[int, int, int, int, int, int], backend: Backend, options: a
     chosen = problem.form
     loss = took[chosen] / min(took.values()) - 1
     geometry = f"{kernel}×{kernel}" + (f", stride {stride}" if stride > 1 else "") + (f", pad {pad}" if pad else "")
-    return (
-        f"| {outputs} → {inputs}, {geometry}, {where}×{where} | {took['im2col'] * 1e6:,.0f} µs "
-        f"| {took['correlation'] * 1e6:,.0f} µs | {chosen} | {loss:.0%} |"
-    )
+    return {"shape": f"{outputs} → {inputs}, {geometry}, {where}×{where}", **took, "chosen": chosen, "loss": loss}
 
 
 def measured(backend: Backend, problem: ConvProblem, form: Any, s: Any, x: Any) -> float:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ import mipin_ref as mr
 from benchmarks.data import add_backend, add_repeats, add_threads
 from benchmarks.networks import conv_chain
 from benchmarks.sweep import Point, Sweep
-from benchmarks.tables import markdown, seconds, size
+from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, threads
+from measured.cells import Value
+from measured.units import seconds, size
 
 AXES = ("samples", "channels", "depth")
 LEAST = 1e5
@@ -43,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     samples, channels, depth = options.base
     base = Point(samples, channels, depth, options.side)
     sweeps = [sweep(axis, base, sorted(getattr(options, axis)), options) for axis in AXES]
@@ -71,6 +74,12 @@ def run(options: argparse.Namespace) -> None:
 
     chart(sweeps, options.out)
     print(f"\n{options.out}")
+    values: dict[str, Value] = {}
+    for one in sweeps:
+        for what, costs in (("time", one.seconds), ("memory", one.memory)):
+            steep = {"": slope(one.values, costs), "_last": slope(one.values, costs, 2)}
+            values |= {f"{one.axis}_{what}{end}": None if isnan(value) else value for end, value in steep.items()}
+    return {"values": values}
 
 
 def slope(values: Sequence[float], costs: Sequence[float], last: int = 0) -> float:

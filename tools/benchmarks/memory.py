@@ -6,7 +6,14 @@ import argparse
 
 from benchmarks.data import add_networks, digits_path
 from benchmarks.footprint import fit
-from benchmarks.tables import markdown, seconds, size, times
+from benchmarks.tables import Sheet, Told
+
+COLUMNS = {
+    "network": "{network}",
+    "samples": "{samples:comma}",
+    "wall": "{wall:seconds}",
+    "peak resident": "{peak:size}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,15 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
 
 
-def run(options: argparse.Namespace) -> None:
-    rows = []
+def run(options: argparse.Namespace) -> Told:
+    """A row a network and number of samples. ratio: of the peak to that of the first number."""
+    print(f"`mipin fit`, class {options.target}, memory={options.memory}, {options.dtype}; one process each\n")
+    against = f"peak ÷ peak at {options.samples[0]:,}"
+    sheet = Sheet({**COLUMNS, against: "{ratio:times}"})
     for network in options.networks:
         path, first = digits_path(options.mnist, network), None
         for samples in options.samples:
             process = fit(network, path, samples, options.target, options.memory, options.dtype)
             first = first or process.peak
-            rows.append(
-                [network, f"{samples:,}", seconds(process.seconds), size(process.peak), times(process.peak / first)]
+            sheet.add(
+                network=network, samples=samples, wall=process.seconds, peak=process.peak, ratio=process.peak / first
             )
-    print(f"`mipin fit`, class {options.target}, memory={options.memory}, {options.dtype}; one process each\n")
-    print(markdown(["network", "samples", "wall", "peak resident", f"peak ÷ peak at {options.samples[0]:,}"], rows))
+    return {"rows": sheet.rows, "values": {f"{row['network']}_{row['samples']}": row["peak"] for row in sheet.rows}}

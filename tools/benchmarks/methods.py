@@ -18,11 +18,13 @@ import numpy as np
 import torch
 
 import mipin_ref as mr
-from benchmarks.attribute import CLOCKS
+from benchmarks.attribute import CLOCKS, name_of
 from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
+from measured.cells import Value
+from measured.units import seconds, times
 from mipin_ref.backend import get_backend
 from mipin_ref.methods.products import DERIVATIVES
 from mipin_ref.methods.sweep import Sweep
@@ -31,6 +33,8 @@ from mipin_ref.panel.registry import METHODS
 BACKWARD = "torch forward + backward"
 IN_NUMPY, RECORDED = "gradient, float32, in NumPy", "gradient, float32, its recorded forward pass"
 DTYPES = ("float32", "float64")
+KEYS = {BACKWARD: "torch", IN_NUMPY: "numpy", RECORDED: "recorded"}
+"""Contestant -> name of its seconds among the figures; a method's is its own with its dtype, as gradient_float32."""
 
 WITHOUT_PATTERNS = [name for name, method in METHODS.items() if method.fitting is None]
 """The methods that need nothing fitted beforehand."""
@@ -49,18 +53,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repeats(parser, 20)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     model = str(options.model or model_path(options.network))
     asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats", "clock")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
-    medians = measurement["medians"]
+    name, medians = name_of(options), measurement["medians"]
     print(
-        f"{Path(model).stem if options.model else options.network}, class {options.target}, batch {options.batch}, "
+        f"{name}, class {options.target}, batch {options.batch}, "
         f"one thread, medians of {options.repeats} ({options.clock} clock); {measurement['busy']:.2f} CPU seconds a "
         f"second; gradients {measurement['apart']:.1e} of the largest apart\n"
     )
     rows = [[name, seconds(spent), times(spent / medians[BACKWARD])] for name, spent in medians.items()]
     print(markdown(["what", "time", f"this ÷ {BACKWARD}"], rows))
+    figures: dict[str, Value] = {"network": name, "batch": options.batch, "apart": measurement["apart"]}
+    for what, spent in medians.items():
+        key = KEYS.get(what, what.replace(", ", "_").replace("-", "_"))
+        figures |= {key: spent, f"{key}_ratio": spent / medians[BACKWARD]}
+    return {"rows": [figures], "values": {f"{name}_{key}": value for key, value in figures.items()}}
 
 
 def measure(

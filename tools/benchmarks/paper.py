@@ -17,11 +17,21 @@ import mipin_ref as mr
 from benchmarks.data import add_backend, add_mnist, add_repeats, add_threads, digits, model_path
 from benchmarks.paper_recipe import Recipe, Trained, squared_error, train
 from benchmarks.signals import Regression, Solved, regression, solve, steps
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Rows, Sheet, Told
 from benchmarks.timing import interleaved, threads
+from measured.cells import Value
 
 RECIPE = "recipe"
 DTYPES = ("float32", "float64")
+COLUMNS = {
+    "inverse": "{inverse}",
+    "by": "{by}",
+    "time": "{time:seconds}",
+    "recipe ÷ this": "{ratio:times}",
+    "‖X - X̂‖² an image": "{error:.6g}",
+    "this ÷ recipe": "{of_recipe:.5f}",
+    "R²": "{r2:.4f}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="Adam's learning rate (%(default)s)")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     x = digits(options.mnist, options.samples)
     inverse = mr.fit(mr.load(model_path("mnist_cnn")), x[: options.fit_samples], options.target, dtype="float32")
     recipe = Recipe(
@@ -51,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
         f"conv inverses of mnist_cnn, class {options.target}, {options.samples:,} images, {options.threads} threads, "
         f"backend {options.backend}; recipe: {recipe}; batches of {options.batch} for the engine\n"
     )
-    rows: list[list[str]] = []
+    sheet = Sheet(COLUMNS)
     total = dict.fromkeys([RECIPE, *DTYPES], 0.0)
     for step in steps(inverse, "Conv"):
         with regression(inverse, step, x) as given, threads(options.threads):
@@ -59,15 +69,32 @@ def run(options: argparse.Namespace) -> None:
                 total[name] += spent
                 if name == RECIPE:
                     rival = spent, error
-                rows.append(
-                    [
-                        *(_geometry(given), name, seconds(spent), times(rival[0] / spent)),
-                        *(f"{error / given.samples:.6g}", f"{error / rival[1]:.5f}", f"{1 - error / spread:.4f}"),
-                    ]
+                sheet.add(
+                    inverse=_geometry(given),
+                    by=name,
+                    time=spent,
+                    ratio=rival[0] / spent,
+                    error=error / given.samples,
+                    of_recipe=error / rival[1],
+                    r2=1 - error / spread,
                 )
-    rows += [["all", name, seconds(spent), times(total[RECIPE] / spent), "", "", ""] for name, spent in total.items()]
-    head = ["inverse", "by", "time", "recipe ÷ this", "‖X - X̂‖² an image", "this ÷ recipe", "R²"]
-    print(markdown(head, rows))
+    for name, spent in total.items():
+        ratio = total[RECIPE] / spent
+        sheet.add(inverse="all", by=name, time=spent, ratio=ratio, error=None, of_recipe=None, r2=None)
+    return {"rows": sheet.rows, "values": _values(sheet.rows)}
+
+
+def _values(rows: Rows) -> dict[str, Value]:
+    """The figures by inverse, counted from the top, and contestant. below: by what share the
+    error is less than the recipe's.
+    """
+    names = dict(zip(dict.fromkeys(row["inverse"] for row in rows), ("first", "second", "all"), strict=True))
+    told: dict[str, Value] = {}
+    for row in rows:
+        name, of_recipe = f"{names[row['inverse']]}_{row['by']}", row["of_recipe"]
+        told |= {f"{name}_time": row["time"], f"{name}_ratio": row["ratio"]}
+        told[f"{name}_below"] = 1 - of_recipe if isinstance(of_recipe, float) else None
+    return told
 
 
 def compare(given: Regression, recipe: Recipe, options: argparse.Namespace) -> dict[str, tuple[float, float, float]]:

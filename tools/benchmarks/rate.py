@@ -19,8 +19,10 @@ import numpy as np
 
 import mipin_ref as mr
 from benchmarks.data import Floats, add_backend, add_mnist, add_repeats, add_threads, digits, model_path
-from benchmarks.tables import markdown, seconds, times
+from benchmarks.tables import Told, markdown
 from benchmarks.timing import finish, interleaved, threads
+from measured.cells import Value
+from measured.units import seconds, times
 from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.solve.channel_sums import ChannelSums
@@ -91,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gemm", type=int, default=4096, help="side of the square product (%(default)s)")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     net, x = mr.load(model_path("mnist_mlp")), digits(options.mnist, options.samples)
     targets = list(range(options.classes))
     print(
@@ -99,6 +101,7 @@ def run(options: argparse.Namespace) -> None:
         f"threads, backend {options.backend}, medians of {options.repeats}\n"
     )
     shares, passes = [], []
+    values: dict[str, Value] = {}
     for dtype in ("float64", "float32"):
         backend = get_backend(options.backend, dtype)
         with threads(options.threads):
@@ -116,9 +119,12 @@ def run(options: argparse.Namespace) -> None:
             )
         together, alone = runs[TOGETHER].median, runs[ALONE].median
         passes.append([dtype, seconds(together), seconds(alone), times(alone / together)])
+        # `one` is of all tensors together now.
+        values |= {f"{dtype}_share": reached / rate, f"{dtype}_gemm": rate, f"{dtype}_gain": alone / together}
     head = ["dtype", "sums of tensor", "in updates", "GFLOP", "GFLOP/s", "GEMM GFLOP/s", "share"]
     print(markdown(head, shares), end="\n\n")
     print(markdown(["dtype", TOGETHER, ALONE, f"{ALONE} ÷ {TOGETHER}"], passes))
+    return {"values": values}
 
 
 def contestants(

@@ -1,25 +1,35 @@
-"""Tables in Markdown, and figures with their units."""
+"""Tables in Markdown, of cells or of rows of numbers, and what a measurement tells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from measured.cells import Value, filled, heading, line
+
+Rows = list[dict[str, Value]]
+
+
+class Told(TypedDict, total=False):
+    """The figures of a run: rows of a table, by name; and single values."""
+
+    rows: Rows
+    values: dict[str, Value]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """A table of cells."""
+    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
 
 
-def seconds(value: float) -> str:
-    """Three significant digits, in ms below a second."""
-    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+class Sheet:
+    """A table of numbers that is printed row by row, and kept."""
 
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        """columns: heading -> template over a row's numbers."""
+        self.columns, self.rows = dict(columns), Rows()
+        print("\n".join(heading(columns)), flush=True)
 
-def size(value: float) -> str:
-    """Bytes in GB, or MB below a tenth of one."""
-    return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e9:.3f} GB"
-
-
-def times(value: float) -> str:
-    """A ratio."""
-    return f"{value:.2f}×"
+    def add(self, **row: Value) -> None:
+        self.rows.append(row)
+        print(filled(self.columns, row), flush=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mipin_ref as mr
 from benchmarks.data import model_path
-from benchmarks.tables import markdown
+from benchmarks.tables import Sheet, Told
 from mipin_ref.data import Preprocessing
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.calibration import calibration_from
@@ -28,6 +28,16 @@ SHOWN = 12
 """Photographs that the page begins with, and that the file is compared on."""
 
 
+COLUMNS = {
+    "classes": "{classes:comma}",
+    "fit, processor": "{fit:seconds}",
+    "export": "{export:seconds}",
+    "file": "{file:size}",
+    "page": "{page:size}",
+    "largest error": "{error:.1e}",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help=f"ONNX file of a classifier of photographs (default: {NETWORK})")
     parser.add_argument("--images", type=Path, help="a folder of photographs (default: the network's calibration set)")
@@ -36,15 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-names", type=Path, help="a JSON list or object by index, or a name a line")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder) / "thousand.onnx"
         page = options.html or Path(folder) / "thousand.html"
         made, seconds, count = _made(options, out, page)
-        sizes = [f"{size / 1e6:.1f} MB" for size in (made.bytes, page.stat().st_size)]
-        row = [f"{count:,}", *(f"{one:.1f} s" for one in seconds), *sizes, f"{made.exact.error:.1e}"]
-        print(markdown(["classes", "fit, processor", "export", "file", "page", "largest error"], [row]))
+        sheet = Sheet(COLUMNS)
+        sizes = {"file": made.bytes, "page": page.stat().st_size}
+        sheet.add(classes=count, fit=seconds[0], export=seconds[1], **sizes, error=made.exact.error)
         print(f"\n{made.exact}")
+    return {"rows": sheet.rows}
 
 
 def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported, tuple[float, float], int]:

@@ -17,10 +17,21 @@ from threadpoolctl import ThreadpoolController
 import mipin_ref as mr
 from benchmarks.data import add_mnist, add_networks, add_repeats, digits, model_path
 from benchmarks.environment import cpus
-from benchmarks.tables import markdown, seconds, size, times
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import Process, in_child, sessions
+from measured.cells import Value
 
 OWNERS = ("numpy", "scipy")
+COLUMNS = {
+    "network": "{network}",
+    "NumPy": "{numpy}",
+    "SciPy": "{scipy}",
+    "onnxruntime": "{runtime}",
+    "fit": "{time:seconds}",
+    "{against} ÷ this": "{gain:times}",
+    "CPU": "{busy:.2f}",
+    "peak resident": "{peak:size}",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=sorted({1, cpus()}), help="of threads (%(default)s)")
 
 
-def run(options: argparse.Namespace) -> None:
-    rows = []
+def run(options: argparse.Namespace) -> Told:
+    """A row a network and setting. gain: of the time of the first setting to this one's."""
+    print(
+        f"class {options.target}, {options.samples:,} images, {options.dtype}, memory={options.memory}, medians of "
+        f"{options.repeats}; CPU: seconds of all threads a second of the fit\n"
+    )
+    against = "/".join([str(options.counts[0])] * 3)
+    sheet = Sheet({key.format(against=against): template for key, template in COLUMNS.items()})
+    values: dict[str, Value] = {}
     for network in options.networks:
         asked = {name: getattr(options, name) for name in ("samples", "target", "dtype", "memory")}
         asked |= {"network": network, "mnist": None if options.mnist is None else str(options.mnist)}
@@ -50,19 +68,12 @@ def run(options: argparse.Namespace) -> None:
         for setting, runs in processes.items():
             busy = statistics.median(run.value["busy"] for run in runs)
             peak = max(run.peak for run in runs)
-            rows.append(
-                [
-                    *(network, *map(str, setting), seconds(spent[setting]), times(first / spent[setting])),
-                    *(f"{busy:.2f}", size(peak)),
-                ]
-            )
-    print(
-        f"class {options.target}, {options.samples:,} images, {options.dtype}, memory={options.memory}, medians of "
-        f"{options.repeats}; CPU: seconds of all threads a second of the fit\n"
-    )
-    against = "/".join([str(options.counts[0])] * 3)
-    head = ["network", "NumPy", "SciPy", "onnxruntime", "fit", f"{against} ÷ this", "CPU", "peak resident"]
-    print(markdown(head, rows))
+            numpy, scipy, runtime = setting
+            owners = {"numpy": numpy, "scipy": scipy, "runtime": runtime}
+            gain = first / spent[setting]
+            sheet.add(network=network, **owners, time=spent[setting], gain=gain, busy=busy, peak=peak)
+            values[f"{network}_{numpy}_{scipy}_{runtime}"] = gain
+    return {"rows": sheet.rows, "values": values}
 
 
 def fit(

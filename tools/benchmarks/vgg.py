@@ -22,8 +22,10 @@ import numpy as np
 import mipin_ref as mr
 from benchmarks.data import add_backend, add_repeats, add_threads
 from benchmarks.networks import FEATURES, FeatureMaps, classifier
-from benchmarks.tables import markdown, seconds, size, times
+from benchmarks.tables import Told, markdown
 from benchmarks.timing import finish, in_child, interleaved, peak_so_far, threads
+from measured.cells import Value
+from measured.units import seconds, size, times
 from mipin_ref.backend import get_backend
 
 
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     settings = {"count": options.threads, "backend": options.backend, "dtype": options.dtype}
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "classifier.onnx")
@@ -97,6 +99,14 @@ def run(options: argparse.Namespace) -> None:
         f"{seconds(spent['load'])}; peak resident of its process: {size(fitted.peak)}, {size(spent['pool'])} of it the "
         f"maps' pool; before the fit began: {size(spent['before'])}"
     )
+    every, batches = products(**sides), options.samples / sides["batch"]
+    figures: dict[str, Value] = {"fit": spent["fit"], "peak": fitted.peak, "before": spent["before"]}
+    figures["batch"] = sides["batch"]
+    for name, left_out in (("", ""), ("_without_forward", "forward")):
+        some = [(one, once) for one, once in zip(every, timed.value, strict=True) if one.part != left_out]
+        figures[f"operations{name}"] = batches * sum(one.operations for one, _ in some)
+        figures[f"fit_of_products{name}"] = spent["fit"] / (batches * sum(one.count * once for one, once in some))
+    return {"values": figures}
 
 
 def tables(every: Sequence[Product], once: Sequence[float], batches: float, fit: float) -> str:

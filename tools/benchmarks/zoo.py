@@ -16,16 +16,30 @@ import onnxruntime
 
 import mipin_ref as mr
 from benchmarks.seeded_zoo import names, seeded
-from benchmarks.tables import markdown
+from benchmarks.tables import Sheet, Told
 from benchmarks.timing import Process, in_child
+from measured.cells import Value
 from paper.places import last_map
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the way from the logits to the explained tensor R² is told."""
-HEAD = (
-    *("network", "layers", "explained", "fitted (joint)", "unknowns"),
-    *("load", "fit", "attribute", "peak", "R² by depth"),
-)
+COLUMNS = {
+    "network": "{network}",
+    "layers": "{layers}",
+    "explained": "{tensor}",
+    "fitted (joint)": "{fitted} ({joint})",
+    "unknowns": "{unknowns:comma}",
+    "load": "{load:.0f} s",
+    "fit": "{fit:.0f} s",
+    "attribute": "{attribute:.0f} s",
+    "peak": "{peak:GB.1}",
+    "R² by depth": ", ".join(f"{{r2_{round(100 * depth)}:.2f}}" for depth in DEPTHS),
+}
+FAILED: dict[str, Value] = {
+    **dict.fromkeys(("tensor", "fitted", "joint", "unknowns", "load", "fit", "attribute", "peak")),
+    **{f"r2_{round(100 * depth)}": None for depth in DEPTHS},
+    "layers": "failed",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", default="4GB")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> Told:
     """A row a network, as it is done. Raises SystemExit that names those that failed, behind the rows of the others."""
     print(f"{options.samples} random images, {options.dtype}, memory={options.memory}")
-    print(markdown(HEAD, []))
+    sheet = Sheet(COLUMNS)
     asked = {name: getattr(options, name) for name in ("samples", "at", "dtype", "memory")}
     failed: list[str] = []
     for name in options.networks:
@@ -47,24 +61,18 @@ def run(options: argparse.Namespace) -> None:
             cells = row(in_child(measured, name=name, **asked))
         except SystemExit:
             failed.append(name)
-            cells = ["failed", *[""] * (len(HEAD) - 2)]
-        print(f"| {' | '.join([name, *cells])} |", flush=True)
+            cells = FAILED
+        sheet.add(network=name, **cells)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+    return {"rows": sheet.rows}
 
 
-def row(process: Process) -> list[str]:
-    """The cells behind a network's name."""
-    one = process.value
-    return [
-        str(one["layers"]),
-        one["tensor"],
-        f"{one['fitted']} ({one['joint']})",
-        f"{one['unknowns']:,}",
-        *(f"{one[part]:.0f} s" for part in ("load", "fit", "attribute")),
-        f"{process.peak / 1e9:.1f} GB",
-        ", ".join(f"{value:.2f}" for value in one["r2"]),
-    ]
+def row(process: Process) -> dict[str, Value]:
+    """The figures behind a network's name."""
+    one = dict(process.value)
+    r2 = zip(DEPTHS, one.pop("r2"), strict=True)
+    return {**one, "peak": process.peak, **{f"r2_{round(100 * depth)}": value for depth, value in r2}}
 
 
 def measured(name: str, samples: int, at: str, dtype: Any, memory: str) -> dict[str, Any]:

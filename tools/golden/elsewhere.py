@@ -8,12 +8,15 @@ OPENBLAS_CORETYPE unset and set. `tools/make_golden.py --elsewhere WORK` does it
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
 import venv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIED = ("numpy", "scipy", "onnx", "onnxruntime")
@@ -27,19 +30,65 @@ print(", ".join(f"{name} {version(name)}" for name in %r) + "; kernels " + ", ".
 """
 
 
-def check_elsewhere(work: Path, coretypes: Sequence[str], names: Sequence[str]) -> bool:
-    """Check the cases, all where none is named, in every environment, print a table, and tell whether all come out.
+LAST = re.compile(r"(\d+) cases, (\d+) of them off; the largest error is (\S+) of its tolerance")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One check. packages: with their versions; kernels: OpenBLAS's; code: its exit code; off: of so many cases; worst:
+    the largest error as a part of its tolerance.
+    """
+
+    packages: str
+    kernels: str
+    chosen: bool
+    threads: int
+    code: int
+    cases: int
+    off: int
+    worst: float
+
+
+def check_elsewhere(work: Path, coretypes: Sequence[str], names: Sequence[str]) -> list[Checked]:
+    """Check the cases, all where none is named, in every environment, and print a table.
 
     work: the folder of the environments, of which those there are used again; coretypes: values of OPENBLAS_CORETYPE.
     """
-    right = True
+    made = []
     for name, pins in (("oldest", oldest(ROOT / "pyproject.toml")), ("newest", [])):
         python = environment(work / name, pins)
         for threads, coretype in runs(coretypes):
             code, told = check(python, threads, coretype, names)
-            right = right and code == 0
+            made.append(checked(told, code, threads, coretype))
             print(f"| {name} | {told[0]} | {threads} | {coretype or 'unset'} | {told[1]} |", flush=True)
-    return right
+    return made
+
+
+def checked(told: tuple[str, str], code: int, threads: int, coretype: str | None) -> Checked:
+    """What a check told, in numbers."""
+    packages, _, kernels = told[0].partition("; kernels ")
+    found = LAST.fullmatch(told[1])
+    cases, off, worst = (int(found[1]), int(found[2]), float(found[3])) if found else (0, 0, float("inf"))
+    return Checked(packages, kernels, coretype is None, threads, code, cases, off, worst)
+
+
+def together(runs: Sequence[Checked]) -> list[dict[str, Any]]:
+    """A row an environment: the kernels and threads that were tried, the most cases off, the largest error."""
+    rows = []
+    for packages in dict.fromkeys(run.packages for run in runs):
+        some = [run for run in runs if run.packages == packages]
+        kernels = {run.kernels: "" for run in some} | {run.kernels: " (default)" for run in some if run.chosen}
+        rows.append(
+            {
+                "packages": packages,
+                "kernels": ", ".join(name + note for name, note in kernels.items()),
+                "threads": ", ".join(str(count) for count in sorted({run.threads for run in some})),
+                "off": max(run.off for run in some),
+                "cases": max(run.cases for run in some),
+                "worst": max(run.worst for run in some),
+            }
+        )
+    return rows
 
 
 def oldest(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -50,11 +51,15 @@ def expected() -> list[str]:
     return list(NETWORKS)
 
 
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a network."""
+    parts = results.parts(NAME, NETWORKS)
+    given = {name: {key: part.options[key] for key in ("samples", "seed")} for name, part in parts.items()}
+    return [{"network": name, **part.result, **given[name]} for name, part in parts.items()]
+
+
 def blocks(results: Results) -> list[Block]:
-    rows = []
-    for name in NETWORKS:
-        part = results.read(NAME, name)
-        if part:
-            options = part.options
-            rows.append([name, percent(part.result["accuracy"]), f"{options['samples']:,}", str(options["seed"])])
-    return [Table(["network", "accuracy", "test scenes", "seed"], rows)] if rows else []
+    lines = [
+        [row["network"], percent(row["accuracy"]), f"{row['samples']:,}", str(row["seed"])] for row in rows(results)
+    ]
+    return [Table(["network", "accuracy", "test scenes", "seed"], lines)] if lines else []

@@ -217,6 +217,25 @@ def margins(scores: Mapping[str, float]) -> list[tuple[str, str, float]]:
     return told
 
 
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a network and method that was measured, by falling accuracy. with_sign: on the validation scenes."""
+    told = []
+    for number, name in enumerate(NETWORKS):
+        parts = {row: part.result for row, part in results.parts(NAME, ROWS, name).items()}
+        signed_scores = ranked_with_sign(parts)
+        for row, one in sorted(tested_rows(parts).items(), key=lambda item: -item[1]["test"]):
+            paper = None if row == MIPIN else BOX_ACCURACY.get(method_of(row), (None, None))[number]
+            about = {"kind": one["kind"], "at": one["at"], "variant": one.get("variant")}
+            scores = {"box": one["test"], "with_sign": signed_scores.get(row), "paper": paper}
+            told.append({"network": name, "method": TITLES.get(row, row), **scores, **about})
+    return told
+
+
+def tested_rows(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """What was explained on the test scenes, without what failed."""
+    return {row: one for row, one in parts.items() if one.get("test") is not None}
+
+
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
     for number, name in enumerate(NETWORKS):

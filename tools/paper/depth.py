@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.depth_table import KINDS, Explained, Place, Row, as_markdown, explained, table
+from paper.depth_table import KINDS, Explained, Place, Row, as_markdown, explained, figures, table
 from paper.photographs import (
     GRID,
     Floats,
@@ -180,6 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON, rewritten after every class")
+    parser.add_argument("--json", type=Path, help="where the rows of the table go too, as numbers")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -188,3 +189,5 @@ def run(options: argparse.Namespace) -> None:
     rows = played(of, options)
     print(head(of.study))
     print(as_markdown(rows))
+    if options.json is not None:
+        write_json(options.json, {"rows": [figures(row) for row in rows]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,17 @@ def table(net: mr.Network, by_class: dict[int, Explained]) -> list[Row]:
             )
         )
     return rows
+
+
+def figures(row: Row) -> dict[str, Any]:
+    """A row as plain numbers."""
+    of_kinds = {
+        f"{what}_{kind}": by_kind[kind]
+        for what, by_kind in (("mean", row.means), ("error", row.errors), ("empty", row.empty))
+        for kind in KINDS
+    }
+    shape = "×".join(map(str, row.shape[-2:] if row.resized else row.shape))
+    return {"tensor": row.tensor, "shape": shape, "resized": row.resized, "r2": row.r2, **of_kinds}
 
 
 def as_markdown(rows: Sequence[Row]) -> str:

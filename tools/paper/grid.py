@@ -101,6 +101,17 @@ def expected() -> list[str]:
     return list(ROWS)
 
 
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a method that was measured, by falling mean: of each kind of map mean, standard error and empty maps."""
+    told = []
+    for row, part in results.parts(NAME, ROWS).items():
+        one = part.result
+        if "failed" not in one:
+            figures = {f"{what}_{kind}": one[what][kind] for what in ("mean", "error", "empty") for kind in KINDS}
+            told.append({"method": row, **figures})
+    return sorted(told, key=lambda row: -max(row[f"mean_{kind}"] for kind in KINDS))
+
+
 def blocks(results: Results) -> list[Block]:
     parts = results.parts(NAME, ROWS)
     if not parts:

@@ -1,29 +1,26 @@
-"""How far a mean over scenes may be from that over all scenes of their kind: an interval by bootstrap."""
+"""Intervals of means by bootstrap over samples."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
-
-DRAWS = 2000
-PERCENTILES = (2.5, 97.5)
+import numpy.typing as npt
 
 
-def interval(values: NDArray[np.floating[Any]], *, draws: int = DRAWS, seed: int = 0) -> list[float]:
-    """The mean of values [n], NaN left out, and the ends of its 95 % interval: the percentiles of the means of as many
-    values drawn with replacement (Efron 1979).
+def bootstrap(
+    values: npt.ArrayLike, seed: int = 0, level: float = 0.95, draws: int = 2000
+) -> tuple[float, float, float]:
+    """Mean of values [N], and the ends of its percentile interval (Efron and Tibshirani 1993, section 13.3).
 
-    Deterministic in seed, so that two methods on the same scenes are drawn alike. Raises ValueError where there is no
-    value.
+    Samples are drawn with replacement; NaN, which stands for a sample without a value, is left out first. All three
+    are NaN where nothing is left.
     """
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    if not len(known):
-        raise ValueError("there is no value to take the mean of")
-    rng = np.random.default_rng(seed)
+    kept = np.asarray(values, np.float64)
+    kept = kept[~np.isnan(kept)]
+    if not len(kept):
+        return float("nan"), float("nan"), float("nan")
+    rng = np.random.Generator(np.random.PCG64(seed))
     # How often each value is drawn is all that a mean asks for, and takes less memory than the draws.
-    counts = rng.multinomial(len(known), np.full(len(known), 1 / len(known)), size=draws)
-    low, high = np.percentile(counts @ known / len(known), PERCENTILES)
-    return [float(known.mean()), float(low), float(high)]
+    counts = rng.multinomial(len(kept), np.full(len(kept), 1 / len(kept)), size=draws)
+    means = counts @ kept / len(kept)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(kept.mean()), float(low), float(high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,3 +75,8 @@ def signed(value: float) -> str:
 
 def listed(names: Sequence[str]) -> str:
     return ", ".join(names) if names else "none"
+
+
+def fact(*parts: str) -> str:
+    """A name for a number that stands in a sentence, of what it is of."""
+    return re.sub(r"\W+", "_", "_".join(parts))

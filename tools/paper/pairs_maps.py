@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mipin_ref as mr
-from paper.intervals import interval
+from paper.intervals import bootstrap
 from paper.places import last_map
 
 Maps = NDArray[np.floating[Any]]
@@ -89,10 +89,10 @@ def pointing(maps: list[Maps], boxes: NDArray[np.int64]) -> dict[str, Any]:
     share = np.stack([mass(one, boxes[:, turn]) for turn, one in enumerate(maps)], axis=1)
     empty, share = int(np.isnan(share).sum()), np.nan_to_num(share, nan=0.0)
     return {
-        "box": interval(boxed.mean(axis=1)),
-        "mass": interval(share.mean(axis=1)),
-        "boxes": [interval(boxed[:, turn]) for turn in (0, 1)],
-        "masses": [interval(share[:, turn]) for turn in (0, 1)],
+        "box": bootstrap(boxed.mean(axis=1)),
+        "mass": bootstrap(share.mean(axis=1)),
+        "boxes": [bootstrap(boxed[:, turn]) for turn in (0, 1)],
+        "masses": [bootstrap(share[:, turn]) for turn in (0, 1)],
         "empty": empty,
     }
 

@@ -12,7 +12,9 @@ import jinja2
 
 from paper import (
     accuracy,
+    causes,
     clutter_boxes,
+    faithfulness,
     figure3,
     figure4,
     figure5,
@@ -33,6 +35,7 @@ from training.files import write_whole
 
 EXPERIMENTS: tuple[ModuleType, ...] = (
     table1,
+    causes,
     figure3,
     figure4,
     figure5,
@@ -46,6 +49,7 @@ EXPERIMENTS: tuple[ModuleType, ...] = (
     sensitivity,
     grid,
     sanity,
+    faithfulness,
 )
 """In the order of the report. Each has NAME, TITLE, PAPER, HELP, add_arguments, run, expected and blocks."""
 

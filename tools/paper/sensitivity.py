@@ -27,6 +27,8 @@ PAPER = (
 )
 HELP = "class sensitivity of all methods on mnist_cnn"
 KINDS = ("attribution", "contribution", "positive part")
+KEYS = {kind: kind.replace(" ", "_") for kind in KINDS}
+"""Kind of map -> its name among figures."""
 """A, A·X, and the positive part of A: where a class with a negative logit has a map that is all zero, as in the paper's
 Deep Taylor, instead of the other's with its sign turned."""
 PAIR = (3, 8)
@@ -90,6 +92,36 @@ def order(ours: dict[str, float]) -> tuple[float, int]:
     if len(names) < 3:
         return float("nan"), len(names)
     return float(spearmanr([ours[n] for n in names], [SENSITIVITY[n] for n in names]).statistic), len(names)
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a method that was measured, by falling distance of A: means and standard errors of each kind of map."""
+    told = []
+    for name, part in results.parts(NAME, METHODS).items():
+        one = part.result
+        if "mean" not in one:
+            continue
+        # One weight a channel, the same at every location.
+        kinds = [kind for kind in KINDS if name != GRAD_CAM or kind == "contribution"]
+        figures = {
+            f"{what}_{key}": one[what].get(kind) if kind in kinds else None
+            for what in ("mean", "error")
+            for kind, key in KEYS.items()
+        }
+        zero = one["zero"]["attribution"]
+        images, paper = part.options["samples"], SENSITIVITY.get(name)
+        told.append({"method": name, **figures, "zero": zero, "images": images, "paper": paper})
+    return sorted(told, key=lambda row: -(row["mean_attribution"] or 0))
+
+
+def values(results: Results) -> dict[str, Any]:
+    """Spearman's rank correlation with the paper's means, by kind of map."""
+    measured = {name: part.result for name, part in results.parts(NAME, METHODS).items() if "mean" in part.result}
+    told: dict[str, Any] = {}
+    for kind in KINDS:
+        value, count = order({name: one["mean"][kind] for name, one in measured.items() if kind in one["mean"]})
+        told |= {f"order_{KEYS[kind]}": value if count > 2 else None, f"methods_{KEYS[kind]}": count}
+    return told
 
 
 def blocks(results: Results) -> list[Block]:

@@ -127,17 +127,31 @@ def expected() -> list[str]:
     return [choice_of(network, *choice) for network in APC for choice in choices_of(network)]
 
 
-def blocks(results: Results) -> list[Block]:
-    rows = []
-    for name, published in APC.items():
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a network, choice and split. apc, positive_apc, median: ours; paper_apc, paper_positive: the paper's."""
+    told = []
+    for name, (apc, positive) in APC.items():
         choices = {choice_of(name, *choice): choice for choice in choices_of(name)}
         for part_name, part in results.parts(NAME, choices).items():
             fit_on, conv_bias = choices[part_name]
-            samples = f"{part.options['samples']:,}"
+            of = {"network": name, "fit_on": fit_on, "conv_bias": conv_bias}
+            given = {"samples": part.options["samples"], "r2": part.result["r2_at_input"]}
             for split in ("test", "calibration"):
-                figures = [percent(part.result[split][key]) for key in ("apc", "positive_apc", "median")]
-                rows.append(
-                    [name, fit_on, str(conv_bias), split, *figures, " / ".join(map(percent, published)), samples]
-                )
+                figures = {key: part.result[split][key] for key in ("apc", "positive_apc", "median", "left_out")}
+                told.append({**of, "split": split, **figures, "paper_apc": apc, "paper_positive": positive, **given})
+    return told
+
+
+def blocks(results: Results) -> list[Block]:
+    figures = ("apc", "positive_apc", "median")
+    lines = [
+        [
+            *(str(row[key]) for key in ("network", "fit_on", "conv_bias", "split")),
+            *(percent(row[key]) for key in figures),
+            f"{percent(row['paper_apc'])} / {percent(row['paper_positive'])}",
+            f"{row['samples']:,}",
+        ]
+        for row in rows(results)
+    ]
     head = ["network", "fit_on", "conv_bias", "evaluated on", "APC", "positive APC", "median", "paper", "fitted on"]
-    return [Table(head, rows)] if rows else []
+    return [Table(head, lines)] if lines else []

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.intervals import interval
+from paper.intervals import bootstrap
 from training.files import write_json, write_whole
 from training.planted import ID, UNKNOWN, Sentences, sentences
 
@@ -178,7 +178,7 @@ def rows_of(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         whole = Measured(*(np.concatenate(one) for one in zip(*parts, strict=True)))
         told: dict[str, Any] = {"network": name, "method": row}
         for key, values in whole._asdict().items():
-            told[key], told[f"{key}_low"], told[f"{key}_high"] = interval(values)
+            told[key], told[f"{key}_low"], told[f"{key}_high"] = bootstrap(values)
         rows.append(told)
     return sorted(rows, key=lambda one: -one["hits"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,29 @@ BATCH = 128
 LEARNING_RATE = 1e-3
 
 
-def fit(model: Any, data: Dataset, epochs: int, seed: int) -> None:
-    """Train model in place on the first 50,000 images: cross-entropy, Adam, cosine decay to zero."""
+def in_unit(stored: torch.Tensor) -> torch.Tensor:
+    """Bytes as floats in 0..1."""
+    return stored.float() / 255
+
+
+def fit(
+    model: Any,
+    data: Dataset,
+    epochs: int,
+    seed: int,
+    *,
+    images: int = FIT_COUNT,
+    weight_decay: float = 0.0,
+    prepared: Callable[[torch.Tensor], torch.Tensor] = in_unit,
+) -> None:
+    """Train model in place on the first images: cross-entropy, Adam, cosine decay to zero.
+
+    weight_decay: the L2 term of Adam; prepared: bytes [N, C, H, W] as what the model takes.
+    """
     order = torch.Generator().manual_seed(seed)
-    x = torch.from_numpy(data.x_train[:FIT_COUNT])
-    y = torch.from_numpy(data.y_train[:FIT_COUNT])
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    x = torch.from_numpy(data.x_train[:images])
+    y = torch.from_numpy(data.y_train[:images])
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, weight_decay=weight_decay)
     steps = epochs * -(-len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     loss_function = nn.CrossEntropyLoss()
@@ -49,7 +67,7 @@ def fit(model: Any, data: Dataset, epochs: int, seed: int) -> None:
         started, total = time.perf_counter(), 0.0
         for batch in torch.randperm(len(x), generator=order).split(BATCH):
             optimizer.zero_grad()
-            loss = loss_function(model(x[batch].float() / 255), y[batch])
+            loss = loss_function(model(prepared(x[batch])), y[batch])
             loss.backward()
             optimizer.step()
             schedule.step()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,6 +21,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import bench
 import mipin_ref as mr
 from benchmarks import architectures, commands, data, environment, growth, networks, rate, signals, timing, vgg
+from measured.cells import cell
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
@@ -37,6 +41,7 @@ TINY = {
         *("--at", "/relu4/Relu_output_0", "--common", "/relu5/Relu_output_0"),
     ),
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
+    "chain": ("--samples", "30", "--network", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
     "fit": ("--samples", "20"),
     "attribute": ("--samples", "10", "--batch", "4", "--repeats", "1"),
@@ -73,9 +78,26 @@ def tables(printed: str) -> list[Table]:
 
 
 def run(capsys: pytest.CaptureFixture[str], command: str, *arguments: str) -> tuple[str, list[Table]]:
-    bench.main([command, *TINY[command], *arguments])
+    """What a command prints, and its tables. What it tells as JSON must say the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "told.json")
+        bench.main([command, *TINY[command], *arguments, "--json", str(told)])
+        figures = json.loads(told.read_text(encoding="utf-8"))
     printed = capsys.readouterr().out
+    agree_with_told(command, tables(printed), figures)
     return printed, tables(printed)
+
+
+def agree_with_told(command: str, printed: list[Table], figures: dict[str, Any]) -> None:
+    """The rows of numbers, by the templates of the module, are the table; each value is a number that a cell has."""
+    assert figures.keys() <= {"rows", "values"}
+    rows, values = figures.get("rows", []), figures.get("values", {})
+    assert rows or values
+    for row in (*rows, values):
+        assert all(value is None or isinstance(value, str | int | float) for value in row.values())
+    columns = getattr(sys.modules[f"benchmarks.{command.replace('-', '_')}"], "COLUMNS", None)
+    if columns is not None and command not in ("explainer", "threads", "memory"):
+        assert printed[0][1:] == [[cell(one, row) for one in columns.values()] for row in rows]
 
 
 def column(table: Table, name: str) -> list[str]:
@@ -212,6 +234,13 @@ def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert [float(c.removesuffix("×")) for c in column(table, "peak ÷ peak at 20")] == pytest.approx(
         [1, held[1] / held[0]], abs=0.015
     )
+
+
+def test_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    _, (table,) = run(capsys, "chain")
+    inverse = mr.fit(mr.load(data.model_path("mnist_mlp")), data.digits(None, 30), 3)
+    assert table[1:] == [[row.tensor, row.block, f"{row.r2:.2f}"] for row in inverse.report]
+    assert len(table) > 3
 
 
 @pytest.mark.slow

@@ -46,4 +46,27 @@ def test_the_table_has_a_row_a_run_and_tells_whether_all_come_out(
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows] == ["| oldest", "| newest"]
     assert all(row[2:4] == ["1", "Haswell"] and "0 of them off" in row[4] for row in rows)
-    assert not elsewhere.check_elsewhere(tmp_path, ["Haswell"], ["other"])
+    failed = elsewhere.check_elsewhere(tmp_path, ["Haswell"], ["other"])
+    assert [(run.code, run.cases) for run in failed] == [(2, 0)] * 2
+
+
+def test_runs_are_put_together_by_their_packages() -> None:
+    def run(packages: str, kernels: str, threads: int, coretype: str | None, last: str) -> elsewhere.Checked:
+        return elsewhere.checked((f"{packages}; kernels {kernels}", last), 0, threads, coretype)
+
+    fine, off = (
+        f"56 cases, {count} of them off; the largest error is {worst} of its tolerance"
+        for count, worst in ((0, "0.21"), (1, "8.3e+04"))
+    )
+    runs = [run("numpy 2.0", "Haswell", 1, "Haswell", fine), run("numpy 2.0", "Zen", 2, None, off)]
+    runs.append(run("numpy 2.4", "Zen", 1, None, fine))
+    together = elsewhere.together(runs)
+    assert together[0] == {
+        "packages": "numpy 2.0",
+        "kernels": "Haswell, Zen (default)",
+        "threads": "1, 2",
+        "off": 1,
+        "cases": 56,
+        "worst": 8.3e4,
+    }
+    assert (together[1]["kernels"], together[1]["worst"]) == ("Zen (default)", 0.21)

@@ -1,0 +1,128 @@
+"""Measuring tables anew: each command is run, what it tells goes into the table's file, and what failed is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import figures
+from measured.arithmetic import digest
+from measured.measure import measure
+from measured.pages import tables_in
+
+TOLD = """
+import json, pathlib, sys
+*words, option, told = sys.argv[1:]
+assert option == "--json"
+pathlib.Path("ran.txt").open("a").write(" ".join(words) + "\\n")
+if "fail" in words:
+    raise SystemExit("nothing to measure")
+number = pathlib.Path("data.txt").read_text() if "data" in words else "1"
+if "silent" not in words:
+    pathlib.Path(told).write_text(json.dumps({"rows": [{"n": int(number), "what": words[0]}], "values": {words[0]: 2}}))
+"""
+
+
+def run(*words: str) -> dict[str, Any]:
+    return {"command": f"python tools/tool.py {' '.join(words)}", "commit": "old", "date": "old", "rows": [{"n": 0}]}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A tree with an engine, a tool and three tables, of which the second fails."""
+    root = tmp_path / "tree"
+    (root / "tools/measured/tables").mkdir(parents=True)
+    (root / "models_onnx").mkdir()
+    for room in ("layers", "solve"):
+        (root / "mipin_ref" / room).mkdir(parents=True)
+    (root / "mipin_ref/layers/dense.py").write_text('"""A layer."""\n\n\ndef product(w, s):\n    return w @ s\n')
+    (root / "tools/tool.py").write_text(TOLD)
+    tables = {"a": [run("one"), run("two", "data")], "b": [run("first"), run("fail")], "c": [run("three")]}
+    for name, runs in tables.items():
+        content = {"machine": None, "columns": {"n": "{n}"}, "runs": runs}
+        (root / f"tools/measured/tables/{name}.json").write_text(json.dumps(content))
+    (root / "data.txt").write_text("7")
+    return root
+
+
+def ran(work: Path) -> list[str]:
+    path = work / "ran.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
+
+
+def test_every_run_of_every_table_but_those_that_fail(root: Path, tmp_path: Path) -> None:
+    told = measure(root, [], work=tmp_path / "work", data=[root / "data.txt"])
+    assert [line for line in told if "b" in line.split(":")[0]] == told
+    assert "python tools/tool.py fail" in told[0]
+    assert "nothing to measure" in told[0]
+    a, b, c = tables_in(root).values()
+    assert [one.rows for one in a.runs] == [[{"n": 1, "what": "one"}], [{"n": 7, "what": "two"}]]
+    assert [one.values for one in a.runs] == [{"one": 2}, {"two": 2}]
+    assert {one.commit for one in (*a.runs, *c.runs)} == {"unknown"}  # The tree is no repository.
+    assert b.runs[0].rows == [{"n": 1, "what": "first"}]
+    assert b.runs[1].rows == [{"n": 0}]
+    assert all(len(one.date) == 10 and one.arithmetic == digest(root) for one in (*a.runs, *c.runs))
+
+
+def test_what_is_measured_is_not_measured_again_until_the_arithmetic_changes(root: Path, tmp_path: Path) -> None:
+    work, data = tmp_path / "work", [root / "data.txt"]
+    measure(root, [], work=work, data=data)
+    assert ran(work) == ["one", "two data", "first", "fail", "three"]
+    measure(root, [], work=work, data=data)
+    assert ran(work) == ["fail"]
+    measure(root, ["c"], work=work, data=data, again=True)
+    assert ran(work) == ["three"]
+    (root / "mipin_ref/layers/dense.py").write_text('"""The same layer."""\n\n\ndef product(w, s):\n    return s @ w\n')
+    measure(root, ["a", "c"], work=work, data=data)
+    assert ran(work) == ["one", "two data", "three"]
+
+
+def test_a_command_that_tells_nothing_is_a_failure(root: Path, tmp_path: Path) -> None:
+    path = root / "tools/measured/tables/c.json"
+    path.write_text(json.dumps({"machine": None, "columns": {"n": "{n}"}, "runs": [run("one", "silent")]}))
+    (told,) = measure(root, ["c"], work=tmp_path / "work", data=[])
+    assert "wrote no figures" in told
+    path.write_text(json.dumps({"machine": None, "columns": {"m": "{m}"}, "runs": [run("one")]}))
+    (told,) = measure(root, ["c"], work=tmp_path / "work", data=[])
+    assert "template" in told
+    assert tables_in(root)["c"].runs[0].rows == [{"n": 0}]
+
+
+def test_data_that_are_not_there_and_tables_that_nobody_knows(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (told,) = measure(root, ["a"], work=tmp_path / "work", data=[])
+    assert "data.txt" in told
+    monkeypatch.setattr(figures, "ROOT", root)
+    with pytest.raises(SystemExit):
+        figures.main(["measure", "d"])
+    assert "no table of figures d" in capsys.readouterr().err
+    assert figures.main(["measure", "c", "--work", str(tmp_path / "work")]) == 0
+    assert figures.main(["measure", "b", "--work", str(tmp_path / "work")]) == 1
+    assert "nothing to measure" in capsys.readouterr().out
+
+
+def test_words_and_layout_of_the_code_are_no_arithmetic(root: Path) -> None:
+    before = digest(root)
+    path = root / "mipin_ref/layers/dense.py"
+    path.write_text('"""Another word."""\n\n\ndef product(w, s):\n    """Multiply."""\n    return w @ s  # as is\n')
+    assert digest(root) == before
+    (root / "mipin_ref/solve/ridge.py").write_text("LAMBDA = 1e-3\n")
+    assert digest(root) != before
+
+
+def test_the_check_names_tables_of_older_arithmetic_and_lets_them_be(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = "".join(f"<!-- figures: {name} -->\n<!-- end -->\n" for name in "abc")
+    (root / "README.md").write_text(f"# A page\n{blocks}", encoding="utf-8")
+    monkeypatch.setattr(figures, "ROOT", root)
+    measure(root, [], work=tmp_path / "work", data=[root / "data.txt"])
+    assert figures.main(["write"]) == 0
+    assert figures.main(["--check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "measured before the last change of arithmetic: b"

@@ -1,0 +1,72 @@
+"""Figures on pages: measured by the commands of their tables, and written from what these told.
+
+python tools/figures.py measure                  every table that was not measured on this arithmetic: hours
+python tools/figures.py measure benchmarks-gram  one table
+python tools/figures.py write                    the pages from the tables
+python tools/figures.py --check                  do the pages say what the tables hold?
+
+A table is a file of tools/measured/tables. What is measured is kept run by run, so that an interruption loses one run
+alone; a run that fails is told at the end and the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from measured.arithmetic import digest
+from measured.cells import FiguresError
+from measured.measure import measure
+from measured.pages import differences, tables_in, write_pages
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def check() -> int:
+    """Print what differs, and which tables are of older arithmetic. Gives the exit code."""
+    found, now = differences(ROOT), digest(ROOT)
+    for line in found:
+        print(line)
+    tables = tables_in(ROOT)
+    print(f"{len(tables)} tables of figures, {len(found)} differences")
+    older = [name for name, table in tables.items() if any(run.arithmetic != now for run in table.runs)]
+    if older:
+        print(f"measured before the last change of arithmetic: {', '.join(older)}")
+    return 1 if found else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="figures.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare the pages with the tables; exit code 1 if they differ"
+    )
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("write", help="write the figures into the pages")
+    measuring = commands.add_parser("measure", help="run the commands of tables, and keep what they tell")
+    measuring.add_argument("names", nargs="*", metavar="NAME", help="tables; all where none is named")
+    measuring.add_argument("--data", type=Path, nargs="*", default=[], help="files and folders that commands name")
+    measuring.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder where they run")
+    measuring.add_argument("--again", action="store_true", help="also what was measured on this arithmetic")
+    options = parser.parse_args(arguments)
+    if not options.check and options.command is None:
+        parser.error("say measure, write or --check")
+    try:
+        if options.command == "measure":
+            unknown = [name for name in options.names if name not in tables_in(ROOT)]
+            if unknown:
+                parser.error(f"there is no table of figures {', '.join(unknown)}")
+            failed = measure(ROOT, options.names, work=options.work, data=options.data, again=options.again)
+            print("\n".join(failed) or "all measured")
+            return 1 if failed else 0
+        if options.command == "write":
+            print("\n".join(path.relative_to(ROOT).as_posix() for path in write_pages(ROOT)) or "nothing to write")
+        return check() if options.check else 0
+    except FiguresError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

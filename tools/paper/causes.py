@@ -1,0 +1,269 @@
+"""What the average percentage change of Table 1 depends on: one thing at a time, training, fit and what is counted."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mipin_ref as mr
+from paper.intervals import bootstrap
+from paper.page import Block, Table, fact, percent
+from paper.published import APC
+from paper.results import Results, part_of
+from paper.table1 import data_of
+from paper.variants import VARIANTS, Variant, variants_of
+from training.files import MODELS, write_whole
+from training.keras import add_data, scaled
+from training.paper_variants import moments, recentred, trained
+from training.sets import Dataset
+
+NAME = "causes"
+TITLE = "What Table 1 depends on"
+PAPER = (
+    "Dropout in training, at no stated rate; 50,000 calibration images, ridge 0.001 in dense layers; nothing is said "
+    "of weight decay, of how inputs are scaled, or of the images that the changes are means of."
+)
+HELP = "APC and positive APC by training, options of the fit and what is counted, one thing at a time"
+NETWORKS = ("mnist_mlp", "rgb32_cnn")
+SPLITS = ("test", "calibration")
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Floats = NDArray[np.floating[Any]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--samples", type=int, default=10_000, help="calibration images")
+    parser.add_argument("--evaluated", type=int, default=5_000, help="images of either split that changes are means of")
+    parser.add_argument("--images", type=int, default=50_000, help="that a network is trained on, where it is anew")
+    parser.add_argument("--memory", default="2GB")
+    parser.add_argument("--seed", type=int, default=0, help="of training, and of the composed images")
+
+
+class Prepared:
+    """Bytes [N, C, H, W] as a network takes them, batch by batch."""
+
+    def __init__(self, stored: NDArray[np.uint8], mean: Floats, deviation: Floats) -> None:
+        self._stored, self._mean, self._deviation = stored, mean[:, None, None], deviation[:, None, None]
+        self.shape, self.dtype = stored.shape, np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        values = (scaled(self._stored[index]) - self._mean) / self._deviation
+        return values.astype(np.float32, copy=False)
+
+
+def network_of(name: str, variant: Variant, data: Dataset, options: argparse.Namespace, folder: Path) -> mr.Network:
+    """The network of a variant, trained once and kept beside the results."""
+    embedded = MODELS / name / "model.onnx"
+    if variant.recentred:
+        return mr.load(recentred(embedded.read_bytes(), *moments(data.x_train[: trained_images(variant, options)])))
+    if variant.training is None:
+        return mr.load(embedded)
+    told = "-".join(str(of) for of in vars(variant.training).values())
+    images = trained_images(variant, options)
+    path = folder / "networks" / f"{name}-{told}-{images}-{options.seed}.onnx"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, trained(name, variant.training, data, images, options.seed))
+    return mr.load(path)
+
+
+def trained_images(variant: Variant, options: argparse.Namespace) -> int:
+    """How many images a network is trained on."""
+    return int(options.images * variant.trained_on)
+
+
+def changes(net: mr.Network, inverses: Mapping[int, mr.Inverse], x: Floats, y: NDArray[np.int64]) -> dict[str, Floats]:
+    """Four numbers a sample of x [N, ...], for its label y [N]: the logit Φ(X); the change (Φ(X) - Φ(S)) / |Φ(X)|;
+    the same with S clipped to the range of x; whether X is classified right.
+    """
+    told = {key: np.full(len(x), np.nan) for key in ("logit", "change", "clipped", "right")}
+    score = net.scoring()
+    for c, inv in inverses.items():
+        for rows in np.array_split(np.flatnonzero(y == c), max(1, int(np.sum(y == c)) // 250)):
+            if not len(rows):
+                continue
+            signal = inv.attribute(x[rows]).source
+            before, after, clipped = (
+                score(of.astype(net.dtype), 0) for of in (x[rows], signal, np.clip(signal, x.min(), x.max()))
+            )
+            told["logit"][rows] = before[:, c]
+            told["right"][rows] = before.argmax(axis=1) == c
+            size = np.abs(before[:, c].astype(np.float64))
+            told["change"][rows] = (before[:, c].astype(np.float64) - after[:, c]) / size
+            told["clipped"][rows] = (before[:, c].astype(np.float64) - clipped[:, c]) / size
+    return told
+
+
+def summary(told: Mapping[str, Floats], y: NDArray[np.int64]) -> dict[str, Any]:
+    """APC (paper, Eq. 10) and positive APC (Eq. 11) with their intervals, by class, and quantiles over samples."""
+    change, right = told["change"], told["right"] == 1
+    means = {
+        "apc": (np.abs(change), y),
+        "positive": (np.maximum(change, 0), y),
+        "apc_clipped": (np.abs(told["clipped"]), y),
+        "positive_clipped": (np.maximum(told["clipped"], 0), y),
+        "apc_right": (np.abs(change[right]), y[right]),
+        "positive_right": (np.maximum(change[right], 0), y[right]),
+    }
+    result: dict[str, Any] = {"accuracy": float(right.mean()), "logit": float(np.median(told["logit"]))}
+    for key, (values, of) in means.items():
+        mean, low, high = bootstrap(weighted(values, of))
+        result |= {key: mean, f"{key}_low": low, f"{key}_high": high}
+    result["quantiles"] = dict(zip(map(str, QUANTILES), np.quantile(change, QUANTILES).tolist(), strict=True))
+    result["classes"] = {
+        str(c): {
+            "samples": int(np.sum(y == c)),
+            "logit": float(np.median(told["logit"][y == c])),
+            "apc": float(np.abs(change[y == c]).mean()),
+            "positive": float(np.maximum(change[y == c], 0).mean()),
+        }
+        for c in np.unique(y).tolist()
+    }
+    return result
+
+
+def weighted(values: Floats, y: NDArray[np.int64]) -> Floats:
+    """Values [N] times what makes their mean that over classes of means over samples."""
+    classes, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    weights: Floats = values * (len(y) / (len(classes) * counts))[index]
+    return weights
+
+
+def measured(
+    net: mr.Network, variant: Variant, data: Dataset, moved: tuple[Floats, Floats], options: argparse.Namespace
+) -> dict[str, Any]:
+    count = int(options.samples * variant.factor)
+    inverses = mr.fit(
+        net,
+        Prepared(data.x_train[:count], *moved),
+        list(range(net.classes)),
+        labels=data.y_train[:count],
+        memory=options.memory,
+        **variant.fit,
+    )
+    result: dict[str, Any] = {
+        "r2": {
+            tensor: float(np.mean([inv.report[tensor].r2 for inv in inverses.values()]))
+            for tensor in (one.tensor for one in next(iter(inverses.values())).report)
+        }
+    }
+    for split, x, y in (("test", data.x_test, data.y_test), ("calibration", data.x_train[:count], data.y_train)):
+        rows = slice(0, min(options.evaluated, len(x)))
+        result[split] = summary(changes(net, inverses, Prepared(x, *moved)[rows], y[rows]), y[rows])
+    return result
+
+
+def run(options: argparse.Namespace, results: Results) -> None:
+    read = cache(lambda name: data_of(name, options))
+    for name in options.networks:
+        for title in options.variants:
+            if title not in variants_of(name):
+                continue
+            variant = VARIANTS[title]
+            given = {key: getattr(options, key) for key in ("samples", "evaluated", "seed")}
+            given |= {"fit": variant.fit, "factor": variant.factor, "recentred": variant.recentred}
+            given |= {} if variant.training is None else {"training": vars(variant.training)}
+            given |= {} if variant.training is None else {"images": trained_images(variant, options)}
+
+            def make(name: str = name, variant: Variant = variant) -> dict[str, Any]:
+                data = read(name)
+                normalised = variant.recentred or (variant.training is not None and variant.training.normalised)
+                moved = moments(data.x_train[: trained_images(variant, options)], normalised)
+                return measured(network_of(name, variant, data, options, results.folder), variant, data, moved, options)
+
+            results.part(NAME, part_of(name, title), given, make)
+
+
+def expected() -> list[str]:
+    return [part_of(name, title) for name in NETWORKS for title in variants_of(name)]
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a network and variant, as numbers. test_, calibration_: of either split; q05 to q95: quantiles of changes
+    over samples; lowest, highest: positive APC of a class.
+    """
+    told = []
+    for name in NETWORKS:
+        for title, part in results.parts(NAME, variants_of(name), name).items():
+            row: dict[str, Any] = {"network": name, "variant": title, "r2": list(part.result["r2"].values())[-1]}
+            row |= {key: part.options[key] for key in ("samples", "evaluated")}
+            for split in SPLITS:
+                one = dict(part.result[split])
+                quantiles, classes = one.pop("quantiles"), one.pop("classes")
+                one |= {f"q{round(100 * float(key)):02}": value for key, value in quantiles.items()}
+                by_class = [of["positive"] for of in classes.values()]
+                one |= {"lowest": min(by_class), "highest": max(by_class)}
+                row |= {f"{split}_{key}": value for key, value in one.items()}
+            told.append(row)
+    return told
+
+
+def values(results: Results) -> dict[str, float]:
+    """APC and positive APC with their intervals by network, variant and split, for sentences."""
+    return {
+        fact(row["network"], row["variant"], split, key): row[f"{split}_{key}"]
+        for row in rows(results)
+        for split in SPLITS
+        for key in ("apc", "apc_low", "apc_high", "positive", "positive_low", "positive_high")
+    }
+
+
+def interval(row: Mapping[str, Any], key: str) -> str:
+    return f"{row[key]:.1%} ({row[key + '_low']:.1%} to {row[key + '_high']:.1%})"
+
+
+def blocks(results: Results) -> list[Block]:
+    told: list[Block] = []
+    for name in NETWORKS:
+        parts = results.parts(NAME, variants_of(name), name)
+        if not parts:
+            continue
+        lines = [
+            [
+                row["variant"],
+                split,
+                percent(row[f"{split}_accuracy"]),
+                f"{row[f'{split}_logit']:.1f}",
+                f"{row['r2']:.2f}",
+                *(interval(row, f"{split}_{key}") for key in ("apc", "positive")),
+                *(
+                    percent(row[f"{split}_{key}"])
+                    for key in ("q05", "q50", "q95", "positive_right", "positive_clipped")
+                ),
+            ]
+            for row in rows(results)
+            if row["network"] == name
+            for split in SPLITS
+        ]
+        head = ["variant", "evaluated on", "accuracy", "logit", "R² at input", "APC", "positive APC", "5 %", "median"]
+        head += ["95 %", "positive, right ones", "positive, S clipped"]
+        options = next(iter(parts.values())).options
+        published = " / ".join(map(percent, APC[name]))
+        told.append(
+            Table(
+                head,
+                lines,
+                f"{name}, {options['samples']:,} calibration images, {options['evaluated']:,} evaluated; the paper's "
+                f"{published}; intervals of 95 % by bootstrap; quantiles of (Φ(X) - Φ(S)) / |Φ(X)| over samples",
+            )
+        )
+        by_class = parts[next(iter(parts))].result["test"]["classes"]
+        lines = [
+            [c, str(one["samples"]), f"{one['logit']:.1f}", percent(one["apc"]), percent(one["positive"])]
+            for c, one in by_class.items()
+        ]
+        caption = f"{name}, {next(iter(parts))}, test images, by class"
+        told.append(Table(["class", "samples", "logit", "APC", "positive APC"], lines, caption))
+    return told
