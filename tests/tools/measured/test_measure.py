@@ -109,6 +109,21 @@ def test_data_that_are_not_there_and_tables_that_nobody_knows(
     assert "nothing to measure" in capsys.readouterr().out
 
 
+def test_an_interruption_keeps_what_was_measured(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "tools/tool.py").write_text(
+        f"{TOLD}\nif 'two' in words:\n    os.kill(os.getppid(), 2)\n    time.sleep(9)\n"
+    )
+    path = root / "tools/tool.py"
+    path.write_text(f"import os, time\n{path.read_text()}")
+    monkeypatch.setattr(figures, "ROOT", root)
+    command = ["measure", "a", "--work", str(tmp_path / "work"), "--data", str(root / "data.txt")]
+    assert figures.main(command) == 130
+    assert "what was measured is kept" in capsys.readouterr().err
+    assert [one.rows for one in tables_in(root)["a"].runs] == [[{"n": 1, "what": "one"}], [{"n": 0}]]
+
+
 def test_the_commit_is_that_of_the_code_that_is_measured(root: Path, tmp_path: Path) -> None:
     def git(*words: str) -> str:
         command = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b", *words]
