@@ -112,11 +112,8 @@ def test_data_that_are_not_there_and_tables_that_nobody_knows(
 def test_an_interruption_keeps_what_was_measured(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (root / "tools/tool.py").write_text(
-        f"{TOLD}\nif 'two' in words:\n    os.kill(os.getppid(), 2)\n    time.sleep(9)\n"
-    )
-    path = root / "tools/tool.py"
-    path.write_text(f"import os, time\n{path.read_text()}")
+    interrupting = "if 'two' in words:\n    os.kill(os.getppid(), 2)\n    time.sleep(9)\n"
+    (root / "tools/tool.py").write_text(f"import os, time\n{TOLD}\n{interrupting}")
     monkeypatch.setattr(figures, "ROOT", root)
     command = ["measure", "a", "--work", str(tmp_path / "work"), "--data", str(root / "data.txt")]
     assert figures.main(command) == 130
