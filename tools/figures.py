@@ -12,6 +12,7 @@ alone; a run that fails is told at the end and the others go on.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check() if options.check else 0
     except FiguresError as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; what was measured is kept", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ python tools/train.py paper --mnist mnist.npz --fashion fashion.npz          the
 python tools/train.py clutter --mnist mnist.npz --fashion fashion.npz        four networks on boxed clutter
 python tools/train.py rgb32-scenes --fashion fashion.npz --out rgb32.npz     the scenes alone
 python tools/train.py clutter-scenes --mnist mnist.npz --fashion fashion.npz --out clutter.npz
+python tools/train.py cards                                                  what was reached
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ COMMANDS = {
     "clutter": ("training.clutter_models", "train and export four networks on boxed clutter"),
     "rgb32-scenes": ("training.rgb32", "compose small colour scenes of garments, with boxes, both splits"),
     "clutter-scenes": ("training.clutter", "compose boxed clutter, one split"),
+    "cards": ("training.cards", "tell the accuracies of the embedded networks, by their cards"),
 }
 """Command -> its module, and what it does."""
 

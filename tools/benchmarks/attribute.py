@@ -21,7 +21,7 @@ import onnxruntime
 import torch
 
 import mipin_ref as mr
-from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
+from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path, name_of
 from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch, twinned
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> Told:
     asked = {name: getattr(options, name) for name in ("samples", "batch", "target", "repeats", "clock", "dtypes")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
     medians = measurement["medians"]
-    name = name_of(options)
+    name = name_of(options.model or Path(options.network))
     print(
         f"{name}, class {options.target}, batch {options.batch}, one thread, medians of {options.repeats} "
         f"({options.clock} clock); {measurement['busy']:.2f} CPU seconds a second\n"
@@ -88,12 +88,6 @@ def run(options: argparse.Namespace) -> Told:
     }
     ratios["torch_ratio"] = medians[TWO] / medians[SINGLE] if SINGLE in medians else None
     return {"rows": [{"network": name, "batch": options.batch, **figures, **ratios}], "values": {**figures, **ratios}}
-
-
-def name_of(options: argparse.Namespace) -> str:
-    """The network's name: that of its file, or of the folder where that tells nothing."""
-    file: Path = options.model or Path(options.network)
-    return file.parent.name if file.stem == "model" else file.stem
 
 
 def measure(

@@ -42,6 +42,11 @@ def model_path(network: str) -> Path:
     return MODELS / network / "model.onnx"
 
 
+def name_of(model: Path) -> str:
+    """A network's name: that of its file, or of the folder where that tells nothing."""
+    return model.parent.name if model.stem == "model" else model.stem
+
+
 def digits_path(mnist: Path | str | None, network: str = NETWORKS[0]) -> Path:
     """The file that `digits` reads."""
     return MODELS / network / "calibration.npz" if mnist is None else Path(mnist)

@@ -60,15 +60,16 @@ def run(options: argparse.Namespace) -> Told:
             one = in_child(measure, network=network, batch=batch, inverse=options.inverse, **asked).value
             forward, explained = one["medians"]
             figures = {"forward": forward, "explainer": explained, "ratio": explained / forward}
-            about = {"file": one["bytes"], "correlation": one["correlation"], "within": one["within"]}
+            about = {key: one[key] for key in ("file", "error", "correlation", "within")}
             sheet.add(network=Path(network).stem, batch=batch, **figures, **about)
             row |= {**{f"{name}_{batch}": value for name, value in figures.items()}, **about}
         rows.append(row)
-    return {"rows": rows}
+    return {"rows": rows, "values": {f"{row['network']}_{key}": value for row in rows for key, value in row.items()}}
 
 
 def measure(network: str, batch: int, inverse: str | None, samples: int, target: int, repeats: int) -> dict[str, Any]:
-    """medians: CPU seconds of the forward pass and of the explainer; bytes: of its file; correlation, within: of its
+    """medians: CPU seconds of the forward pass and of the explainer; file: its bytes; error: of its outputs without
+    optimisations; correlation, within: of its
     outputs with those of the package, the latter the share within 1e-4.
     """
     model = Path(network) if network.endswith(".onnx") else model_path(network)
@@ -80,8 +81,8 @@ def measure(network: str, batch: int, inverse: str | None, samples: int, target:
         made = mr.export(fitted or mr.load_inverse(str(inverse), net), path, check=x[:4])
         runners = [_runner(one, x[:batch]) for one in (model, path)]
     medians = _interleaved(runners, repeats)
-    near = made.optimised
-    return {"medians": medians, "bytes": made.bytes, "correlation": near.correlation, "within": near.within}
+    near = {"correlation": made.optimised.correlation, "within": made.optimised.within}
+    return {"medians": medians, "file": made.bytes, "error": made.exact.error, **near}
 
 
 def _samples(model: Path, net: mr.Network, count: int) -> Floats:

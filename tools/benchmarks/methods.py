@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 import mipin_ref as mr
-from benchmarks.attribute import CLOCKS, name_of
-from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path
+from benchmarks.attribute import CLOCKS
+from benchmarks.data import NETWORKS, Floats, add_repeats, digits, model_path, name_of
 from benchmarks.tables import Told, markdown
 from benchmarks.timing import in_child, interleaved, threads
 from benchmarks.torch_twin import as_torch
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> Told:
     model = str(options.model or model_path(options.network))
     asked = {name: getattr(options, name) for name in ("batch", "target", "methods", "dtypes", "repeats", "clock")}
     measurement = in_child(measure, model=model, embedded=options.model is None, **asked).value
-    name, medians = name_of(options), measurement["medians"]
+    name, medians = name_of(options.model or Path(options.network)), measurement["medians"]
     print(
         f"{name}, class {options.target}, batch {options.batch}, "
         f"one thread, medians of {options.repeats} ({options.clock} clock); {measurement['busy']:.2f} CPU seconds a "

@@ -1,7 +1,7 @@
-"""All classes of a classifier at its last map in one explainer, with its page: time, size, agreement.
+"""All classes of a classifier in one explainer, with its page: time, size, agreement.
 
-The inverses are fitted on crops, flips and mosaics of photographs, as `mipin explain` makes them, and stored in half
-precision.
+The inverses are fitted on images, and where these are few on crops, flips and mosaics of them, as `mipin explain` makes
+them, and stored in half precision.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import mipin_ref as mr
-from benchmarks.data import model_path
+from benchmarks.data import model_path, name_of
 from benchmarks.tables import Sheet, Told
+from measured.cells import Value
 from mipin_ref.data import Preprocessing
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.calibration import calibration_from
@@ -29,7 +30,11 @@ SHOWN = 12
 
 
 COLUMNS = {
+    "network": "{network}",
     "classes": "{classes:comma}",
+    "at": "{at}",
+    "common": "{common}",
+    "samples": "{samples}",
     "fit, processor": "{fit:seconds}",
     "export": "{export:seconds}",
     "file": "{file:size}",
@@ -43,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, help="a folder of photographs (default: the network's calibration set)")
     parser.add_argument("-o", "--out", type=Path, help="where the explainer, .onnx, is kept")
     parser.add_argument("--html", type=Path, help="where its page is kept")
+    parser.add_argument("--at", help="explain this tensor, or input (default: the last map)")
+    parser.add_argument("--common", help="from this tensor down one inverse serves all classes")
+    parser.add_argument("--ridge", type=float, default=1e-3)
     parser.add_argument("--class-names", type=Path, help="a JSON list or object by index, or a name a line")
 
 
@@ -50,15 +58,16 @@ def run(options: argparse.Namespace) -> Told:
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder) / "thousand.onnx"
         page = options.html or Path(folder) / "thousand.html"
-        made, seconds, count = _made(options, out, page)
+        made, about = _made(options, out, page)
         sheet = Sheet(COLUMNS)
         sizes = {"file": made.bytes, "page": page.stat().st_size}
-        sheet.add(classes=count, fit=seconds[0], export=seconds[1], **sizes, error=made.exact.error)
+        sheet.add(common=options.common, **about, **sizes, error=made.exact.error)
         print(f"\n{made.exact}")
     return {"rows": sheet.rows}
 
 
-def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported, tuple[float, float], int]:
+def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported, dict[str, Value]]:
+    """The explainer, and of what it is. fit, export: seconds of the processor."""
     model = options.model or model_path(NETWORK)
     net = mr.load(model)
     inputs = Inputs.of(net, options.images or model_path(NETWORK).with_name("calibration.npz"))
@@ -68,10 +77,14 @@ def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported,
     data = inputs.open(known)
     samples = calibration_from(inputs, known, range(len(data)))
     print(f"{chosen.line}\n{samples.line}")
+    x, at = samples.build(), None if options.at == "input" else options.at or next(iter(feature_maps(net)))
     start = time.process_time()
-    inverses = mr.fit(net, samples.build(), "all", at=next(iter(feature_maps(net))), dtype="float32", progress=True)
+    given = {"ridge": options.ridge, "common": options.common, "dtype": "float32"}
+    inverses = mr.fit(net, x, "all", at=at, progress=True, **given)
     fitted = time.process_time()
     check = data[: min(len(data), SHOWN)]
     names = None if options.class_names is None else str(options.class_names)
     made = mr.export(inverses, out, preprocess=known, half=True, check=check, class_names=names, html=page)
-    return made, (fitted - start, time.process_time() - fitted), len(inverses)
+    about: dict[str, Value] = {"fit": fitted - start, "export": time.process_time() - fitted}
+    about |= {"classes": len(inverses), "at": at or "the pixels", "samples": len(x)}
+    return made, {"network": name_of(model), **about}

@@ -59,11 +59,21 @@ def prepare(root: Path, work: Path, data: Iterable[Path]) -> None:
 
 
 def commit_of(root: Path) -> str:
-    """The commit that is checked out, "unknown" where the tree is no repository."""
-    command = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    there = (root / ".git").exists() and done.returncode == 0
-    return done.stdout.strip() if there else "unknown"
+    """The commit that is checked out, "unknown" where the tree is no repository.
+
+    Raises FiguresError where the package differs from it: no figure of such code could be measured again.
+    """
+    if not (root / ".git").exists():
+        return "unknown"
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = [name for name in git("status", "--porcelain", "--", "mipin_ref").splitlines() if name.endswith(".py")]
+    if changed:
+        raise FiguresError(f"code that is to be measured is not committed: {', '.join(changed)}")
+    return git("rev-parse", "--short", "HEAD")
 
 
 def _measured(root: Path, work: Path, run: Run) -> Run:

@@ -1,7 +1,8 @@
 """The pages' blocks of figures, and what stands in them by their tables.
 
 A table stands between `<!-- figures: NAME -->` and `<!-- end -->`, each a line of its own; a single number in a
-sentence between `<!-- figure: NAME FACT -->` and `<!-- end -->` in one line.
+sentence between `<!-- figure: NAME FACT -->` and `<!-- end -->` in one line, which begins with something else: Markdown
+takes a line that begins with a comment out of its paragraph.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ FOLDERS = ("mipin_ref", "models_onnx", "tools")
 
 BLOCK = re.compile(r"^<!-- figures: ([a-z0-9-]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 FACT = re.compile(r"<!-- figure: ([a-z0-9-]+) (\w+) -->(.*?)<!-- end -->")
+FIRST = re.compile(r"^ *<!-- figure: ", re.MULTILINE)
 MARK = re.compile(r"<!-- (?:figures?: [^>]*|end) -->")
 
 
@@ -53,6 +55,8 @@ def filled(text: str, tables: Mapping[str, Table]) -> str:
     inside = next((found for pattern in (BLOCK, FACT) for found in pattern.finditer(text) if _opens(found)), None)
     if left is not None or inside is not None:
         raise FiguresError(f"{left[0] if left else inside and inside[0]} is not a whole block of figures")
+    if FIRST.search(text):
+        raise FiguresError("a line that begins with a figure is no part of its paragraph: put a word before it")
     return FACT.sub(fact, BLOCK.sub(block, text))
 
 

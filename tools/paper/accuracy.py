@@ -58,6 +58,11 @@ def rows(results: Results) -> list[dict[str, Any]]:
     return [{"network": name, **part.result, **given[name]} for name, part in parts.items()]
 
 
+def values(results: Results) -> dict[str, Any]:
+    """Accuracy by network."""
+    return {row["network"]: row["accuracy"] for row in rows(results)}
+
+
 def blocks(results: Results) -> list[Block]:
     lines = [
         [row["network"], percent(row["accuracy"]), f"{row['samples']:,}", str(row["seed"])] for row in rows(results)

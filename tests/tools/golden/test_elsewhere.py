@@ -18,7 +18,8 @@ def test_the_oldest_packages_are_the_lower_bounds(tmp_path: Path) -> None:
     path.write_text(f"[project]\ndependencies = {bounds}")
     pins = elsewhere.oldest(path)
     assert pins == ["numpy==2.0.*", "scipy==1.13.*", "onnx==1.21.*", "onnxruntime==1.20.*"]
-    assert len(elsewhere.oldest(elsewhere.ROOT / "pyproject.toml")) == 4
+    constraints = (elsewhere.ROOT / "tools/oldest.txt").read_text(encoding="utf-8").splitlines()
+    assert elsewhere.oldest(elsewhere.ROOT / "pyproject.toml") == [line for line in constraints if line[0] != "#"]
 
 
 def test_threads_and_kernels_are_varied() -> None:

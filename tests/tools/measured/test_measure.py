@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import figures
 from measured.arithmetic import digest
-from measured.measure import measure
+from measured.cells import FiguresError
+from measured.measure import commit_of, measure
 from measured.pages import tables_in
 
 TOLD = """
@@ -105,6 +107,35 @@ def test_data_that_are_not_there_and_tables_that_nobody_knows(
     assert figures.main(["measure", "c", "--work", str(tmp_path / "work")]) == 0
     assert figures.main(["measure", "b", "--work", str(tmp_path / "work")]) == 1
     assert "nothing to measure" in capsys.readouterr().out
+
+
+def test_an_interruption_keeps_what_was_measured(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupting = "if 'two' in words:\n    os.kill(os.getppid(), 2)\n    time.sleep(9)\n"
+    (root / "tools/tool.py").write_text(f"import os, time\n{TOLD}\n{interrupting}")
+    monkeypatch.setattr(figures, "ROOT", root)
+    command = ["measure", "a", "--work", str(tmp_path / "work"), "--data", str(root / "data.txt")]
+    assert figures.main(command) == 130
+    assert "what was measured is kept" in capsys.readouterr().err
+    assert [one.rows for one in tables_in(root)["a"].runs] == [[{"n": 1, "what": "one"}], [{"n": 0}]]
+
+
+def test_the_commit_is_that_of_the_code_that_is_measured(root: Path, tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    assert measure(root, ["c"], work=tmp_path / "work", data=[]) == []
+    assert tables_in(root)["c"].runs[0].commit == git("rev-parse", "--short", "HEAD")
+    # Its own table has changed, which is no code.
+    assert commit_of(root) == git("rev-parse", "--short", "HEAD")
+    (root / "mipin_ref/layers/dense.py").write_text("def product(w, s):\n    return s @ w\n")
+    with pytest.raises(FiguresError, match=r"not committed: .*dense\.py"):
+        measure(root, ["c"], work=tmp_path / "work", data=[])
 
 
 def test_words_and_layout_of_the_code_are_no_arithmetic(root: Path) -> None:

@@ -69,6 +69,8 @@ def test_each_changed_digit_is_found_and_mended(place: int) -> None:
         "<!-- figure: a-table best -->0.7\n",
         "<!-- figure: a-table best -->0.7\n<!-- end -->\n",
         "0.7<!-- end -->\n",
+        # Markdown takes a line that begins with a comment out of its paragraph.
+        "The best is\n<!-- figure: a-table best -->0.72<!-- end -->.\n",
     ],
 )
 def test_a_block_that_is_none_is_an_error(text: str) -> None:

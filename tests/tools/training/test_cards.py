@@ -1,43 +1,25 @@
-"""The cards of the embedded networks: their commands are understood, and name the tools that are there."""
+"""The accuracies of the cards, as they are told."""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from mipin_ref.data import builtin, builtin_names
-from training.sets import DATA_CARDS
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.mark.slow
-def test_every_command_of_a_card_is_understood(tmp_path: Path) -> None:
-    listed = tmp_path / "commands.json"
-    commands = [builtin(name).card["command"] for name in builtin_names()]
-    listed.write_text(json.dumps(commands))
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "pages" / "parser.py"), str(listed)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert dict(zip(commands, json.loads(done.stdout), strict=True)) == dict.fromkeys(commands)
+import train
+from measured.pages import tables_in
+from tests.pages.page import ROOT
 
 
-@pytest.mark.parametrize("name", builtin_names())
-def test_the_tools_that_a_card_names_are_there(name: str) -> None:
-    card = builtin(name).card
-    told = card["command"] + card["dataset"].get("description", "")
-    assert all((ROOT / path).is_file() for path in re.findall(r"tools/[\w/]+\.py", told))
-
-
-def test_a_card_describes_its_data_as_training_does() -> None:
-    card = builtin("rgb32_cnn").card["dataset"]
-    assert card == {key: DATA_CARDS["rgb32"][key] for key in card}
+def test_each_network_with_a_card_is_told_and_so_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.main(["cards", "--json", str(tmp_path / "told.json")])
+    assert "| mnist_mlp | 98.4% | 98.4% |" in capsys.readouterr().out.splitlines()
+    told = json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))
+    cards = {path.parent.name: json.loads(path.read_text("utf-8")) for path in ROOT.glob("models_onnx/*/card.json")}
+    assert told["values"] == {name: card["accuracy"]["test"] for name, card in cards.items()}
+    (run,) = tables_in(ROOT)["models-accuracy"].runs
+    # `python tools/figures.py measure models-accuracy --again` takes in what is new.
+    assert (run.rows, run.values) == (told["rows"], told["values"])
