@@ -46,7 +46,13 @@ class Problem:
         if not step.dense:
             return Sums(self, self._located(backend))
         made = make_accumulator(
-            backend, self._features, step.channels, own=own, intercept=step.intercept, rows=self.samples
+            backend,
+            self._features,
+            step.channels,
+            own=own,
+            intercept=step.intercept,
+            rows=self.samples,
+            locations=step.locations,
         )
         return Sums(self, made)
 
@@ -57,7 +63,8 @@ class Problem:
         if not self.step.dense or self.step.own or keeps_rows(self._features, self.samples):
             return None
         sums = ChannelSums(self.backend, self.step.channels, 1)
-        sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))
+        first = self.step.channels_first(self.backend, x)
+        sums.update(self.backend.xp.reshape(first, (x.shape[0], 1, -1, self.step.locations)))
         return sums
 
     def coalesced(self, samples: int) -> int:
@@ -77,7 +84,8 @@ class Problem:
             return 8 * self.step.channels * parts * (parts + 1)
         if not self.step.dense:
             return self._conv.bytes_of(self._conv.form) if self._phased is None else self._phased.bytes
-        return accumulator_bytes(self._features, parts * self.step.channels, self.samples)
+        width, located = parts * self.step.channels, self.step.locations > 1 and parts > 1
+        return accumulator_bytes(self._features, width, self.samples, normal=located)
 
     @property
     def _features(self) -> int:
@@ -142,7 +150,8 @@ class Sums:
         y = xp.concat([x, *own], axis=1) if own else x
         apart = step.rows is not None and not step.dense and self.problem.apart
         y = self._kept(y) if apart else y
-        shared = [step.channels_first(backend, signals[branch.layer.output]) for branch in step.shared]
+        above = [signals[branch.layer.output] for branch in step.shared]
+        shared = above if step.dense else [step.channels_first(backend, signal) for signal in above]
         if isinstance(self.held, OwnGram):
             self.held.update(y)
         elif isinstance(self.held, ConvGram | PhasedGram):
