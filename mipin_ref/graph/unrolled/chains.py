@@ -8,8 +8,9 @@ from itertools import pairwise
 
 from onnx import GraphProto
 
-from mipin_ref.graph.unrolled.cells import Step, last_cells, steps_of
+from mipin_ref.graph.unrolled.cells import Step, steps_of
 from mipin_ref.graph.unrolled.nodes import Nodes
+from mipin_ref.graph.unrolled.partial import first_steps, last_cells
 from mipin_ref.graph.unrolled.places import Place, place_of
 
 
@@ -88,6 +89,12 @@ def _placed(graph: GraphProto) -> list[Placed]:
         # Where rows are as wide as states, the step before was read in two ways, of which one goes on.
         agreeing = [pair for pair in last if pair[0].goes_on(pair[1])]
         placed += [Placed(step, place_of(nodes, step.x)) for step, _ in agreeing or last]
+    hidden = {one.step.states[0] for one in placed}
+    firsts = [
+        (step, one.step) for one in placed if one.step.before[0] not in hidden for step in first_steps(nodes, one.step)
+    ]
+    agreeing = [pair for pair in firsts if pair[1].goes_on(pair[0])]
+    placed += [Placed(step, place_of(nodes, step.x)) for step, _ in agreeing or firsts]
     return placed
 
 

@@ -28,6 +28,14 @@ class Nodes:
             self._values[name] = self._value(name)
         return self._values[name]
 
+    def row(self, name: str) -> HostArray | None:
+        """Constant numbers [K], [1, K], or [N, K] of N times the same row, as [K]; None of any other tensor."""
+        value = self.constant(name)
+        if value is None or value.ndim not in (1, 2) or not value.size or value.dtype.kind != "f":
+            return None
+        rows = value.reshape(-1, value.shape[-1])
+        return rows[0] if np.all(rows == rows[0]) else None
+
     def whole(self, name: str) -> tuple[int, ...] | None:
         """The integers of a constant, in a row; None where it is none, or holds other numbers."""
         value = self.constant(name)
