@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onnx import GraphProto
+from onnx import ModelProto
 
 from mipin_ref.graph.unrolled.cells import Step, steps_of
 from mipin_ref.graph.unrolled.nodes import Nodes
@@ -34,14 +34,14 @@ class Placed:
 Chain = list[tuple[Step, Place]]
 
 
-def chain_of(graph: GraphProto, left: set[str]) -> Chain | None:
+def chain_of(proto: ModelProto, left: set[str]) -> Chain | None:
     """The first chain that is one operator; None where there is none.
 
     All steps along one sequence that hand on their states are one operator, or none of them is: where one of them has
     other weights, or where steps along another sequence come in between, they stay as they are. left: hidden states of
     steps that stay; those that are found to stay are added.
     """
-    placed = _placed(graph)
+    placed = _placed(proto)
     before = {one: _before(one, placed) for one in placed}
     gone_on = {*before.values()}
     for end in placed:
@@ -72,15 +72,15 @@ def _first(linked: Sequence[Placed], left: set[str]) -> Chain | None:
     return None
 
 
-def _placed(graph: GraphProto) -> list[Placed]:
+def _placed(proto: ModelProto) -> list[Placed]:
     """All that may be steps, and those of which nothing reads the hidden state, in the order of the file."""
-    nodes, placed = Nodes(graph), list[Placed]()
+    nodes, placed = Nodes(proto), list[Placed]()
     by_cell: dict[str, list[Step]] = {}
-    for node in graph.node:
+    for node in proto.graph.node:
         for step in steps_of(nodes, node.output[0]) if node.op_type in ("Mul", "Add") else ():
             placed.append(Placed(step, place_of(nodes, step.x)))
             by_cell.setdefault(step.states[-1], []).append(step)
-    for node in graph.node:
+    for node in proto.graph.node:
         name = node.output[0]
         if node.op_type != "Add" or name in by_cell:
             continue

@@ -78,10 +78,33 @@ def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
         if given is None or given.size != weight.shape[1]:
             return None
         bias = beta * given.reshape(-1)
+    joined = nodes.made(node.input[0], "Concat")
+    if joined is not None and told_of(joined, "axis") in LAST:
+        return _joined(nodes, joined, weight, bias)
     if nodes.constant(node.input[0]) is None:
         return Sums({str(node.input[0]): (weight, bias)}, np.zeros((), weight.dtype))
     state = nodes.row(node.input[0])
     return None if state is None or len(state) != len(weight) else Sums({}, state @ weight + bias)
+
+
+def _joined(nodes: Nodes, node: NodeProto, weight: HostArray, bias: HostArray) -> Sums | None:
+    """The product of tensors side by side: the sum of products with a part of the matrix each."""
+    widths = [nodes.width(name) for name in node.input]
+    if widths.count(None) == 1:
+        rest = len(weight) - sum(width or 0 for width in widths)
+        widths = [rest if width is None else width for width in widths]
+    known = [width for width in widths if width is not None]
+    if len(known) < len(widths) or sum(known) != len(weight) or min(known) < 1 or len({*node.input}) < len(known):
+        return None
+    parts = dict(zip(node.input, np.split(weight, np.cumsum(known)[:-1]), strict=True))
+    states = {name: nodes.row(name) for name in parts}
+    for name, state in states.items():
+        bias = bias if state is None else state @ parts[name] + bias
+    zero = np.zeros_like(bias)
+    free = [name for name in parts if nodes.constant(name) is None]
+    if len(free) == 1:
+        return Sums({free[0]: (parts[free[0]], bias)}, np.zeros((), weight.dtype))
+    return Sums({name: (parts[name], zero) for name in free}, bias)
 
 
 def _split(nodes: Nodes, node: NodeProto, name: str, width: int) -> tuple[int, int] | None:
