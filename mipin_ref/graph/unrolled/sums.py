@@ -14,6 +14,9 @@ from mipin_ref.layers import HostArray
 LAST = (1, -1)
 """The axis of features of rows."""
 
+DEEPEST = 8
+"""How many sums and parts lie one in another at most: a cell has five, a file may add a tensor to itself without end."""
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -34,27 +37,26 @@ class Sums:
         return Sums(parts, self.rest if not self.rest.ndim else self.rest[start:stop])
 
 
-def sums(nodes: Nodes, name: str) -> Sums | None:
-    """How a tensor is summed of others; None where it is made in another way."""
+def sums(nodes: Nodes, name: str, levels: int = DEEPEST) -> Sums | None:
+    """How a tensor is summed of others; None where it is made in another way, or in more levels."""
     constant = nodes.row(name)
     if constant is not None:
         return Sums({}, constant)
     node = nodes.made(name, "Add", "Split", "Slice", "Gemm", "MatMul")
-    if node is None:
+    if node is None or levels < 1:
         return None
     if node.op_type == "Add":
-        return _added(nodes, node)
+        return _added(*(sums(nodes, one, levels - 1) for one in node.input))
     if node.op_type in ("Gemm", "MatMul"):
         return _product(nodes, node)
-    whole = sums(nodes, node.input[0])
+    whole = sums(nodes, node.input[0], levels - 1)
     if whole is None:
         return None
     bounds = _split(nodes, node, name, whole.width) if node.op_type == "Split" else _slice(nodes, node, whole.width)
     return None if bounds is None else whole.columns(*bounds)
 
 
-def _added(nodes: Nodes, node: NodeProto) -> Sums | None:
-    a, b = (sums(nodes, name) for name in node.input)
+def _added(a: Sums | None, b: Sums | None) -> Sums | None:
     if a is None or b is None or a.width != b.width or a.parts.keys() & b.parts.keys():
         return None
     both = {**a.parts, **b.parts}

@@ -9,6 +9,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
+from mipin_ref.graph.unrolled import rolled_up
 from tests.graph.sketch import Array, Sketch
 from tests.graph.test_refusals import refusal
 from tests.inverse.test_recurrent import assert_agrees
@@ -207,6 +208,21 @@ def test_a_gate_that_something_else_reads_keeps_its_step(kind: str, read: str) -
     net = mr.load(unrolled(kind, read=read))
     assert kind not in {layer.kind for layer in net.layers}
     assert_agrees(net, samples(), "numpy", {})
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_gate_of_a_thousand_sums_is_no_cell(twice: bool) -> None:
+    """A tensor added to itself again and again has more ways through it than can be gone."""
+    sketch = Sketch(FEATURES)
+    summed = first = sketch.dense("x", FEATURES, SIZE)
+    for _ in range(1000):
+        summed = sketch.node("Add", summed, summed if twice else first)
+    gate, new = sketch.node("Sigmoid", summed), sketch.node("Tanh", summed)
+    product = sketch.node("Mul", gate, new)
+    cell = sketch.node("Add", product, sketch.node("Mul", gate, first))
+    last = sketch.node("Mul", gate, sketch.node("Tanh", cell))
+    given = sketch.model(sketch.dense(last, SIZE, 3))
+    assert rolled_up(given) is given
 
 
 @pytest.mark.parametrize("op", ["Scan", "Loop"])

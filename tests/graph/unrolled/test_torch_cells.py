@@ -121,9 +121,8 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 NEW = (
-    "lstm of two layers",
-    "lstm backwards without bias",
     "lstm, the last hidden state alone",
+    "lstm backwards without bias",
     "lstm of two layers, the last cell alone",
     "gru",
     "gru from a state of its own",
