@@ -15,7 +15,7 @@ LAST = (1, -1)
 """The axis of features of rows."""
 
 DEEPEST = 8
-"""How many sums and parts lie one in another at most: a cell has five, a file may add a tensor to itself without end."""
+"""How many sums and parts lie one in another at most: a cell has five; a file may add a tensor to itself at will."""
 
 
 @dataclass(frozen=True)
