@@ -76,7 +76,14 @@ def one_by_one(
 ) -> tuple[dict[int, mr.Inverse], OneByOne]:
     """A fit whose passes go over shards; keep: bytes that a shard may keep of signals and of recordings."""
     chosen = Options(dtype=backend.dtype, **options)
-    plan = make_plan(net, at=chosen.at, local=chosen.local, input_mask=None, conv_bias=chosen.conv_bias)
+    plan = make_plan(
+        net,
+        at=chosen.at,
+        local=chosen.local,
+        input_mask=None,
+        conv_bias=chosen.conv_bias,
+        share_locations=chosen.share_locations,
+    )
     task = FitTask(net, plan, chosen, backend, as_samples(x), labels, memory, batch_size)
     passes = OneByOne(Job.of(task, len(edges)), x, edges, keep)
     fitted = Fitter(task, passes).run(targets, lambda text, total: lambda count: None)
