@@ -46,9 +46,9 @@ PAPER = (
     "has not."
 )
 HELP = "box accuracy and mass of the maps of either of two objects, all methods, four networks"
-NETWORKS = ("pairs_vgg", "pairs_resnet", "clutter_se", "pairs_vit")
-OTHERS = ("pairs_se", "clutter_resnet", "clutter_vgg")
-"""Networks whose weights do not come with the package, or that know too few of the objects of such scenes."""
+NETWORKS = ("pairs_vgg", "pairs_resnet", "pairs_se", "pairs_vit")
+OTHERS = ("clutter_se", "clutter_resnet", "clutter_vgg")
+"""Networks trained on scenes of one object, which know fewer of the objects of such scenes."""
 CAMS = (GRAD_CAM, "grad-cam++", "hires-cam", "layer-cam", "eigen-cam", "score-cam")
 TUNED = "mip-in, preset localise"
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
