@@ -8,6 +8,8 @@ held out and of the others are kept apart until a ridge is picked, then added.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.options import HELD_OUT, Ridge
 from mipin_ref.inverse.passes.problem import Sums
+from mipin_ref.solve.joint import Solution
 
 FOLD = 5
 """One sample of so many is held out."""
@@ -23,8 +26,10 @@ FOLD = 5
 RIDGES = tuple(10.0**power for power in range(-3, 7))
 """What is picked from, absolute, on sums."""
 
-EQUAL = {"float64": 1e-9, "float32": 1e-6}
-"""Errors count as equal where they differ by so little of what there is to reconstruct: their rounding, by dtype."""
+EQUAL = {"float64": 1e-12, "float32": 1e-7}
+"""Errors count as equal where they differ by so little of the sum of squares that is to be reconstructed, some times
+the rounding of their sums, by dtype.
+"""
 
 
 def held_out(start: int, stop: int) -> npt.NDArray[np.bool_]:
@@ -62,13 +67,18 @@ def picked(sums: Sums, ridge: Ridge) -> tuple[float, Sums]:
         return ridge, sums
     fitted, out = sums.sides
     held: tuple[Any, Any] = fitted.held, out.held
-    errors, room = [], 0.0
+    solutions: Sequence[Solution] = ()
+    errors = []
     for one in RIDGES:
         _, solutions = fitted.solve(one)
         errors.append(out.error(solutions))
-        room = sum(s.spread for s in solutions) / solutions[0].rows * held[1].rows
-    least = min(errors)
-    most = least + EQUAL[sums.problem.backend.dtype] * (max(least, 0.0) + room)
+    most = min(errors) + EQUAL[sums.problem.backend.dtype] * out.error([_of_nothing(one) for one in solutions])
     chosen = next(one for one, error in zip(RIDGES, errors, strict=True) if error <= most)
     held[0].merge(held[1])
     return chosen, fitted
+
+
+def _of_nothing(solution: Solution) -> Solution:
+    """The solution that reconstructs nothing, whose error is all that there is."""
+    none = None if solution.intercept is None else 0.0 * solution.intercept
+    return replace(solution, weights=0.0 * solution.weights, own=0.0 * solution.own, intercept=none)
