@@ -32,7 +32,7 @@ from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance, progress_bar
 from mipin_ref.reading import path_of
 
-LATER = ("norm", "common")
+LATER = ("norm", "common", "share_locations")
 """Options that came after the first cases: a manifest tells them where they are not the default.
 
 A case is of one target, whose fit it writes out; what is fitted on signals of other targets has none, so that `common`
@@ -58,6 +58,7 @@ def make(
     local: bool = True,
     fit_on: Literal["all", "target_class"] = "all",
     norm: Literal["affine", "sigma"] = "affine",
+    share_locations: bool = False,
     progress: bool = False,
 ) -> Case:
     """Write the golden values of one target of a model into a folder, and return them.
@@ -100,6 +101,7 @@ def make(
         local=local,
         fit_on=fit_on,
         norm=norm,
+        share_locations=share_locations,
         progress=progress,
     )
     part, place = facing(net, index)

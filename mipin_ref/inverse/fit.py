@@ -57,6 +57,7 @@ class FitOptions(TypedDict, total=False):
     fit_on: FitOn
     norm: NormBack
     common: str | None
+    share_locations: bool
     backend: str | Backend | ModuleType
     dtype: str
     batch_size: int | None
@@ -118,6 +119,7 @@ def fit(
     fit_on: FitOn = "all",
     norm: NormBack = "affine",
     common: str | None = None,
+    share_locations: bool = False,
     backend: str | Backend | ModuleType = "numpy",
     dtype: str = "float64",
     batch_size: int | None = None,
@@ -190,6 +192,7 @@ def fit(
         fit_on=fit_on,
         norm=norm,
         common=common,
+        share_locations=share_locations,
         dtype=device.dtype,
     )
     net = as_network(net)

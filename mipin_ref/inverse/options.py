@@ -78,6 +78,8 @@ _TENSOR = Option(
 
 _COMMON = Option(lambda _, value: value, "from this tensor down fit one inverse for all classes, or 'auto'")
 
+_SHARE = Option(checked_flag, "one weight per channel and output where a Dense reads a flattened map")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -86,8 +88,10 @@ class Options:
     tensor, None for the input; input_mask: mask it too, None for "if it is an inner tensor"; local: forward ReLU masks
     (Eq. 9) while fitting and applying; fit_on: which calibration samples count; norm: whether the inverse of a
     normalisation starts from S ("affine") or from what it divided by times S ("sigma"; method, section 10); common: the
-    tensor from which down one inverse serves all targets (method, section 4), None for none; dtype: of signals and
-    products.
+    tensor from which down one inverse serves all targets (method, section 4), None for none; share_locations: one
+    weight per channel and output where a Dense reads a flattened map, in place of one per element (method, section 2);
+    rows of that fit, which λ is set against, are samples × locations. Of a Dense that reads features, and where none
+    reads a flattened map, it changes nothing; dtype: of signals and products.
     """
 
     ridge: Ridge = field(default=1e-3, metadata=_as(_RIDGE))
@@ -98,6 +102,7 @@ class Options:
     fit_on: FitOn = field(default="all", metadata=_as(_one_of("which samples count", "all", "target_class")))
     norm: NormBack = field(default="affine", metadata=_as(_NORM))
     common: str | None = field(default=None, metadata=_as(_COMMON))
+    share_locations: bool = field(default=False, metadata=_as(_SHARE))
     dtype: Dtype = field(default="float64", metadata=_as(_one_of("of signals and products", "float64", "float32")))
 
     def __post_init__(self) -> None:

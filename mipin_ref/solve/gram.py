@@ -16,7 +16,8 @@ from mipin_ref.solve.rounding import of_rows
 class Accumulator(Protocol):
     """Sums for min Σ‖x - zᵀW - v·own - b‖² + λ‖W‖² + λ‖own‖² over rows z [f], x [d], v [r, d].
 
-    `update` takes y = [x, v_1, .., v_r] of width (1 + r)·d.
+    `update` takes y = [x, v_1, .., v_r] of width (1 + r)·d. With several locations z is the same at all of a sample's,
+    y is [n, (1 + r)·d, locations], and a row is a sample at a location.
     """
 
     @property
@@ -34,11 +35,14 @@ class Accumulator(Protocol):
 
 
 def make_accumulator(
-    backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool, rows: int
+    backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool, rows: int, locations: int = 1
 ) -> Accumulator:
-    """Normal equations, or for fewer rows than features the rows themselves (dual form)."""
-    kind = Rows if keeps_rows(features, rows) else Gram
-    return kind(backend, features, outputs, own=own, intercept=intercept)
+    """Normal equations, or for fewer rows than features the rows themselves (dual form). rows: those that differ in z.
+
+    Own regressors differ between locations, so that with several of these there are more rows than are kept.
+    """
+    kind = Rows if keeps_rows(features, rows) and not (own and locations > 1) else Gram
+    return kind(backend, features, outputs, own=own, intercept=intercept, locations=locations)
 
 
 def keeps_rows(features: int, rows: int) -> bool:
@@ -46,9 +50,11 @@ def keeps_rows(features: int, rows: int) -> bool:
     return rows < features
 
 
-def accumulator_bytes(features: int, width: int, rows: int) -> int:
-    """What make_accumulator's choice holds at its largest, one batch's products included; width: of y."""
-    if keeps_rows(features, rows):
+def accumulator_bytes(features: int, width: int, rows: int, *, normal: bool = False) -> int:
+    """What make_accumulator's choice holds at its largest, one batch's products included; width: of y; normal: whether
+    it is the normal equations however few the rows.
+    """
+    if keeps_rows(features, rows) and not normal:
         return 8 * rows * (2 * (features + width) + rows)
     # Products of the regressors are added whole, those with the wider side some columns at a time.
     return 8 * features * (2 * features + width)
@@ -60,6 +66,9 @@ class Gram:
     With an intercept the regressors are shifted by the first batch's mean and get a one appended, so that the same two
     products also hold the sums, and what centring takes off in the end is small. y, the wider side, is shifted only
     where its mean is far from zero. Parts with other shifts are moved to this one's when merged.
+
+    With several locations, at which z is the same, products are of z and the sums of y over them: Z'Z and the sums of z
+    count as often as there are locations, which is multiplied in the end.
     """
 
     def __init__(
@@ -71,9 +80,10 @@ class Gram:
         own: int = 0,
         intercept: bool,
         exact: bool = False,
+        locations: int = 1,
     ) -> None:
         """exact: see Moments."""
-        self._backend = backend
+        self._backend, self._locations = backend, locations
         self._intercept, self._exact = intercept, exact
         self._features, self._parts = features, 1 + own
         wide, width = backend.xp.float64, features + int(intercept)
@@ -95,11 +105,13 @@ class Gram:
         xp, n = self._backend.xp, z.shape[0]
         if n == 0:
             return
+        if not counted:
+            self._channels.update(xp.reshape(y, (n, self._parts, -1, self._locations)))
+        if self._locations > 1:
+            y = xp.sum(y, axis=2, dtype=y.dtype)
         if self._intercept and not self._started:
             self._choose_shifts(z, y)
         self._started = True
-        if not counted:
-            self._channels.update(xp.reshape(y, (n, self._parts, -1, 1)))
         if self._intercept:
             shifted = xp.empty((n, self._features + 1), dtype=z.dtype, device=self._backend.device)
             shifted[:, :-1] = z
@@ -124,7 +136,7 @@ class Gram:
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""
-        if not isinstance(other, Gram) or other._intercept != self._intercept or other._zy.shape != self._zy.shape:
+        if not isinstance(other, Gram) or other._problem != self._problem:
             raise InvalidData("only sums of the same problem can be merged")
         if not other.rows:
             return
@@ -145,6 +157,10 @@ class Gram:
         self._zy += zy
         self._channels.merge(other._channels)
 
+    @property
+    def _problem(self) -> tuple[object, ...]:
+        return self._intercept, self._locations, self._zy.shape
+
     def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
         """W, own weights and b (paper, Eq. 6 where there is an intercept). λ = ridge, absolute, on sums.
 
@@ -160,8 +176,9 @@ class Gram:
         xp, wide, f = self._backend.xp, self._backend.xp.float64, self._features
         zz, zy, total = self._zz[:f, :f], self._zy[:f, :], self._backend.zeros((f,), wide)
         zz = xp.tril(zz) + xp.tril(zz, k=-1).T
+        zz = zz if self._locations == 1 else zz * self._locations
         if self._intercept:
-            total = self._zz[f, :f]
+            total = self._zz[f, :f] * self._locations
             zz = zz - total[:, None] * (total / self.rows)[None, :]
         mean_z = xp.astype(self._shift_z, wide) + total / self.rows
         if columns is not None:
@@ -171,47 +188,82 @@ class Gram:
         yy = self._channels.products(centred=self._intercept)[:, :, channels]
         means, moments = self._channels.means, [zz, zy, yy, mean_z, self._channels.means[:, channels]]
         if self._intercept:
-            centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape)
+            centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape) / self._locations
             moments += [total, centre[:, channels]]
         return replace(Moments(self.rows, *(a[None, ...] for a in moments)), exact=self._exact)
 
 
 class Rows:
-    """The dual form, for fewer rows than features: keeps the rows, then solves (Z Zᵀ + λI) α = X, W = Zᵀ α."""
+    """The dual form, for fewer rows than features: keeps the rows, then solves (Z Zᵀ + λI) α = X, W = Zᵀ α.
 
-    def __init__(self, backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool) -> None:
-        self._backend = backend
+    With several locations, at which z is the same, it keeps the means of x over them: what they leave of x adds to the
+    squared error alone, and L locations count each error of a mean, but not λ, L times: so λ / L.
+    """
+
+    def __init__(
+        self, backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool, locations: int = 1
+    ) -> None:
+        if own and locations > 1:
+            raise InvalidData("own regressors differ between locations, of which the dual form keeps the means")
+        self._backend, self._locations = backend, locations
+        self._within = backend.zeros((outputs,), backend.xp.float64)
         self._intercept = intercept
         self._widths = (features, outputs)
         self._parts = 1 + own
         self._z: list[Array] = []
         self._y: list[Array] = []
-        self.rows = 0
+        self._samples = 0
+
+    @property
+    def rows(self) -> int:
+        return self._samples * self._locations
 
     def update(self, z: Array, y: Array) -> None:
         """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype."""
         xp = self._backend.xp
         if z.shape[0]:
+            y = xp.astype(y, xp.float64, copy=True)
+            if self._locations > 1:
+                mean = xp.mean(y, axis=2)
+                self._within += xp.sum((y - mean[:, :, None]) ** 2, axis=(0, 2))
+                y = mean
             self._z.append(xp.astype(z, xp.float64, copy=True))
-            self._y.append(xp.astype(y, xp.float64, copy=True))
-            self.rows += z.shape[0]
+            self._y.append(y)
+            self._samples += z.shape[0]
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""
-        same = isinstance(other, Rows) and (other._intercept, other._parts) == (self._intercept, self._parts)
-        if not same or not isinstance(other, Rows) or other._widths != self._widths:
+        if not isinstance(other, Rows) or other._problem != self._problem:
             raise InvalidData("only rows of the same problem can be merged")
         self._z.extend(other._z)
         self._y.extend(other._y)
-        self.rows += other.rows
+        self._samples += other._samples
+        self._within += other._within
+
+    @property
+    def _problem(self) -> tuple[object, ...]:
+        return self._intercept, self._parts, self._widths, self._locations
 
     def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
         """W, own weights and b; for λ = 0 the minimum-norm solution. columns, channels: see Gram.solve."""
+        if self._locations == 1:
+            return self._solved(ridge, columns, channels)
+        of_means, within = self._solved(ridge / self._locations, columns, channels), self._within[channels]
+        rest = float(self._backend.xp.sum(within))
+        return replace(
+            of_means,
+            rows=self.rows,
+            squared_error=self._locations * of_means.squared_error + rest,
+            spread=self._locations * of_means.spread + rest,
+        )
+
+    def _solved(self, ridge: float, columns: Array | None, channels: slice) -> Solution:
+        """The same of the means over locations."""
         xp, parts = self._backend.xp, self._parts
         z, y = xp.concat(self._z), xp.concat(self._y)
         if columns is not None:
             z = xp.take(z, columns, axis=1)
-        y = xp.reshape(y, (self.rows, parts, -1))[:, :, channels]
+        y = xp.reshape(y, (self._samples, parts, -1))[:, :, channels]
         mean_z, mean_y, second = xp.mean(z, axis=0), xp.mean(y, axis=0), xp.sum(z * z, axis=0)
         spread = xp.sum((y[:, 0, :] - mean_y[0, :]) ** 2)
         if self._intercept:
@@ -221,7 +273,7 @@ class Rows:
             weights, mix, factor = self._minimum_norm(z, y)
             condition, rank, amplification = factor.condition, factor.rank, float("inf")
         else:
-            flat = xp.reshape(y, (self.rows, -1))
+            flat = xp.reshape(y, (self._samples, -1))
             factor = factorise(self._backend, z @ z.T, ridge)
             dual = factor.solve(flat)
             solved = z.T @ dual
@@ -234,7 +286,7 @@ class Rows:
             weights = mixed(self._backend, xp.reshape(solved, (1, -1, *y.shape[1:])), mix)[0, ...]
             about = xp.sum(y[:, 0, :] ** 2, axis=0)
             amplification = of_rows(
-                self._backend, second[None, :], weights[None, ...], about[None, :], self.rows, ridge
+                self._backend, second[None, :], weights[None, ...], about[None, :], self._samples, ridge
             )
         if parts == 1 and left is not None:
             residual = left[:, 0, :]
@@ -245,7 +297,7 @@ class Rows:
             weights[None, ...],
             -mix[:, 1:, :],
             None if intercept is None else intercept[None, ...],
-            self.rows,
+            self._samples,
             "dual-cholesky" if factor.solver == "cholesky" else "dual-eigh",
             condition,
             rank,
@@ -260,11 +312,11 @@ class Rows:
         z, y = xp.concat(self._z), xp.concat(self._y)
         if columns is not None:
             z = xp.take(z, columns, axis=1)
-        y = xp.reshape(y, (self.rows, self._parts, -1))[:, :, channels]
+        y = xp.reshape(y, (self._samples, self._parts, -1))[:, :, channels]
         left = y[:, 0, :] - z @ fitted.weights[0, ...] - xp.sum(y[:, 1:, :] * fitted.own, axis=1)
         if fitted.intercept is not None:
             left = left - fitted.intercept
-        return float(xp.sum(left * left))
+        return self._locations * float(xp.sum(left * left)) + float(xp.sum(self._within[channels]))
 
     def _minimum_norm(self, z: Array, y: Array) -> tuple[Array, Array, Factor]:
         """λ = 0: the norm counts all weights of a channel, so each channel's system is solved whole."""

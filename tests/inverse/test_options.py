@@ -36,6 +36,7 @@ OTHERS: dict[str, Any] = {
     "fit_on": "target_class",
     "norm": "sigma",
     "common": "relu",
+    "share_locations": True,
     "dtype": "float32",
 }
 """A value of each that is not its default."""
@@ -51,6 +52,7 @@ SPELT: dict[str, list[str]] = {
     "fit_on": ["--fit-on", "target_class"],
     "norm": ["--norm", "sigma"],
     "common": ["--common", "relu"],
+    "share_locations": ["--share-locations"],
     "dtype": ["--dtype", "float32"],
 }
 
@@ -135,4 +137,4 @@ def test_golden_cases_tell_every_option() -> None:
 
 
 def test_options_of_mip_in_as_a_method_are_those_that_no_method_has_besides() -> None:
-    assert METHOD_OPTIONS == ("ridge", "conv_bias", "input_mask", "local", "norm", "common")
+    assert METHOD_OPTIONS == ("ridge", "conv_bias", "input_mask", "local", "norm", "common", "share_locations")

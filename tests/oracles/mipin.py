@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -169,15 +170,18 @@ def fit_tensor(
     ridge: float | str,
     conv_bias: bool,
     alive: Flags,
+    together: Sequence[Sequence[int]] | None = None,
 ) -> Fit:
     """X_T ≈ Σ_k G_k(S_k) + b in one least-squares problem a channel (section 2).
 
     source: the masked signals S of the tensors above, by name; alive: [*shape], the elements that lead to the target:
-    locations without any are no rows; ridge: "held-out" for the one that samples held out pick.
+    locations without any are no rows; ridge: "held-out" for the one that samples held out pick; together: channels [of
+    a flat tensor, its elements] whose rows are fitted in one problem, each group with one set of weights, which all of
+    them then have; None for each alone.
     """
     if isinstance(ridge, str):
         assert ridge == "held-out"
-        ridge = ridge_of(name, consumers, samples, source, conv_bias, alive)
+        ridge = ridge_of(name, consumers, samples, source, conv_bias, alive, together)
     kinds = {type(consumer.op) for consumer in consumers}
     if Dense in kinds and kinds & {Conv, ConvTranspose}:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
@@ -189,14 +193,18 @@ def fit_tensor(
     columns: list[list[Array]] = [[] for _ in consumers]
     offsets = np.zeros(channels)
     rows = np.tile(living_locations(alive, axis).reshape(-1), len(x))
+    solved: dict[int, list[Array]] = {}
+    for members in together or [[m] for m in range(channels)]:
+        designs = {m: designs_of(consumers, samples, source, m, axis) for m in members}
+        design = np.concatenate([np.concatenate(designs[m], axis=1)[rows] for m in members])
+        wanted = np.concatenate([x[:, m].reshape(-1)[rows] for m in members])
+        weights, offset = ridge_fit(design, wanted, ridge, intercept)
+        widths = np.cumsum([part.shape[1] for part in designs[members[0]]])[:-1]
+        for m in members:
+            solved[m], offsets[m] = np.split(weights, widths), offset
     for m in range(channels):
-        designs = designs_of(consumers, samples, source, m, axis)
-        design, wanted = np.concatenate(designs, axis=1)[rows], x[:, m].reshape(-1)[rows]
-        weights, offsets[m] = ridge_fit(design, wanted, ridge, intercept)
-        begin = 0
-        for k, design in enumerate(designs):
-            columns[k].append(weights[begin : begin + design.shape[1]])
-            begin += design.shape[1]
+        for k, part in enumerate(solved[m]):
+            columns[k].append(part)
     blocks = []
     for consumer, parts in zip(consumers, columns, strict=True):
         op = consumer.op
@@ -225,6 +233,7 @@ def ridge_of(
     source: Mapping[str, Array],
     conv_bias: bool,
     alive: Flags,
+    together: Sequence[Sequence[int]] | None,
 ) -> float:
     """The ridge that the samples held out pick: fitted on the others, reconstructed on these, the errors squared."""
     everything = np.arange(len(samples.values[name]))
@@ -236,7 +245,7 @@ def ridge_of(
     lives = without_dead(np.ones(wanted.shape), alive, samples.axes.get(name, 1)) != 0
 
     def error(ridge: float) -> float:
-        fit = fit_tensor(name, consumers, kept, kept_source, ridge, conv_bias, alive)
+        fit = fit_tensor(name, consumers, kept, kept_source, ridge, conv_bias, alive, together)
         wrong = wanted - reconstruct(name, consumers, left, left_source, fit, False)
         return float(np.sum(wrong[lives] ** 2))
 
@@ -328,6 +337,7 @@ def mipin(
     input_mask: bool | None = None,
     local: bool = True,
     norm: str = "affine",
+    together: Mapping[str, Sequence[Sequence[int]]] = MappingProxyType({}),
     fit_rows: npt.ArrayLike | None = None,
     x_apply: npt.ArrayLike | None = None,
     forward: Callable[[Array], Mapping[str, Array]] | None = None,
@@ -338,6 +348,7 @@ def mipin(
 
     x: [N, *input] calibration samples; target: index c of the output tensor; fit_rows: boolean [N] or integer
     selection of the samples the fits use (default all); at: the explanation input (default: the network input).
+    together: by tensor that a Dense reads flat, the elements of each channel, where they share weights.
     forward: input [N, ...] -> the values of every tensor by name, in place of the explicit loops, for x and x_apply;
     values, values_apply: such values already computed, for x and for x_apply. Values of other engines are cast to
     float64; switches are always found here, as the first maximum of the MaxPool's input values.
@@ -397,7 +408,9 @@ def mipin(
         consumers = consumers_of([op for op in kept if op.output in between], name)
         fit: Fit | None = None
         if len(consumers) > 1 or has_parameters(consumers[0].op):
-            fit = weights[name] = fit_tensor(name, consumers, fitting, fit_source, ridge, conv_bias, flags[name])
+            fit = weights[name] = fit_tensor(
+                name, consumers, fitting, fit_source, ridge, conv_bias, flags[name], together.get(name)
+            )
         fit_source[name] = mask(name, reconstruct(name, consumers, fitting, fit_source, fit, False), fitting)
         prediction[name] = reconstruct(name, consumers, applied, source, fit, False)
         attribution_prediction[name] = reconstruct(name, consumers, applied, attribution, fit, True)

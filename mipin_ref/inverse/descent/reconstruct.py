@@ -31,7 +31,7 @@ def reconstruct(
     for branch, block in zip(step.branches, weights.blocks, strict=True):
         layer = branch.layer
         if isinstance(layer, Shared):
-            part = layer.adjoint(backend, signals[layer.output], block)
+            part = step.spread(backend, layer.adjoint(backend, signals[layer.output], block))
         else:
             part = pull_back(backend, branch, signals, taps) * step.per_channel(backend, block)
         signal = part if signal is None else signal + part

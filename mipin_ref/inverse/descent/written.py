@@ -83,6 +83,9 @@ class Written:
             self._through(layer, branch.slot, signals, f"{prefix}.{i}", blocks) for i, layer in enumerate(branch.layers)
         ]
         made = pulled[0] if len(pulled) == 1 else document.append("Sum", pulled, document.fresh(f"{prefix}/together"))
+        if step.channel_of is not None and isinstance(branch.layer, Shared):
+            places = document.constant(f"channels of {step.tensor}", step.channel_of)
+            return document.append("Gather", [made, places], document.fresh(f"{prefix}/spread"), axis=1)
         if not step.fitted or isinstance(branch.layer, Shared):
             return made
         shares = self._choose(f"{prefix}/weights", _each(lambda block: _placed(step, block), blocks))
@@ -135,6 +138,8 @@ def _placed(step: Step, values: HostArray) -> HostArray:
     """One value a channel [C] as it broadcasts to [1, *shape]."""
     if not step.shape:
         return values.reshape(1)
+    if step.channel_of is not None:
+        return values[None, step.channel_of]
     shape = [1] * (len(step.shape) + 1)
     shape[step.axis] = len(values)
     return values.reshape(shape)

@@ -51,7 +51,13 @@ class Problem:
         if not step.dense:
             return self._located(backend)
         return make_accumulator(
-            backend, self._features, step.channels, own=own, intercept=step.intercept, rows=self.samples
+            backend,
+            self._features,
+            step.channels,
+            own=own,
+            intercept=step.intercept,
+            rows=self.samples,
+            locations=step.locations,
         )
 
     def count(self, x: Array) -> ChannelSums | None:
@@ -61,7 +67,8 @@ class Problem:
         if not self.step.dense or self.step.own or keeps_rows(self._features, self.samples):
             return None
         sums = ChannelSums(self.backend, self.step.channels, 1)
-        sums.update(self.backend.xp.reshape(x, (x.shape[0], 1, -1, 1)))
+        first = self.step.channels_first(self.backend, x)
+        sums.update(self.backend.xp.reshape(first, (x.shape[0], 1, -1, self.step.locations)))
         return sums
 
     def coalesced(self, samples: int) -> int:
@@ -81,7 +88,7 @@ class Problem:
     @property
     def _keeps_rows(self) -> bool:
         if self.step.dense:
-            return keeps_rows(self._features, self.samples)
+            return keeps_rows(self._features, self.samples) and not self._own_at_locations
         return bool(self.step.shared) and self._phased is None and self._conv.form == "rows"
 
     @property
@@ -91,7 +98,12 @@ class Problem:
             return 8 * self.step.channels * parts * (parts + 1)
         if not self.step.dense:
             return self._conv.bytes_of(self._conv.form) if self._phased is None else self._phased.bytes
-        return accumulator_bytes(self._features, parts * self.step.channels, self.samples)
+        width = parts * self.step.channels
+        return accumulator_bytes(self._features, width, self.samples, normal=self._own_at_locations)
+
+    @property
+    def _own_at_locations(self) -> bool:
+        return self.step.locations > 1 and bool(self.step.own)
 
     @property
     def _features(self) -> int:
@@ -167,7 +179,8 @@ class Sums:
         y = xp.concat([x, *own], axis=1) if own else x
         apart = step.rows is not None and not step.dense and self.problem.apart
         y = self._kept(y) if apart else y
-        shared = [step.channels_first(backend, signals[branch.layer.output]) for branch in step.shared]
+        above = [signals[branch.layer.output] for branch in step.shared]
+        shared = above if step.dense else [step.channels_first(backend, signal) for signal in above]
         if isinstance(self.held, OwnGram):
             self.held.update(y)
         elif isinstance(self.held, ConvGram | PhasedGram):

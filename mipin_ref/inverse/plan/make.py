@@ -15,6 +15,7 @@ from mipin_ref.graph.rewrites.divisors import restoring
 from mipin_ref.inverse.options import HELD_OUT, Options
 from mipin_ref.inverse.plan.common import with_common
 from mipin_ref.inverse.plan.living import living, locations
+from mipin_ref.inverse.plan.sharing import flattened_map
 from mipin_ref.inverse.plan.steps import Branch, Plan, Step
 from mipin_ref.layers import Layer
 from mipin_ref.layers.kind import disjoint
@@ -27,6 +28,7 @@ def make_plan(
     local: bool,
     input_mask: bool | None,
     conv_bias: bool = False,
+    share_locations: bool = False,
     target: int | None = None,
 ) -> Plan:
     """The steps from the logits to tensor `at`, by default the network's input.
@@ -34,6 +36,8 @@ def make_plan(
     A tensor is masked at every step (method of the paper, Eq. 9) except where the mask could change nothing: behind a
     layer that gives zero for zero, a masked output has already silenced what is zero at the input. A tensor that is
     the input reshaped or transposed counts as the input. Layers that do not lead from `at` to the logits take no part.
+    share_locations: whether a Dense that reads a flattened map gets one weight per channel and output (`flattened_map`
+    says what is one).
     target: an index into the logits, to which locations that do not lead are dead, and tensors without others take no
     part; None for all of them.
     Raises InvalidData where `at` is no tensor between input and logits or the target does not depend on it,
@@ -70,6 +74,8 @@ def make_plan(
         alive = flags[name]
         axis = _axis(net, name) if others or first.parametric or not np.all(alive) else 1
         step = Step(name, net.shapes[name], branches, intercept, masks, name in positive, axis, locations(alive, axis))
+        if share_locations and step.dense:
+            step = replace(step, channel_of=flattened_map(net, name, is_input))
         steps.append(step)
         if wanted:
             masked.add(name)
@@ -94,6 +100,7 @@ def plan_for(net: Network, options: Options, target: int | None) -> Plan:
         local=options.local,
         input_mask=options.input_mask,
         conv_bias=options.conv_bias,
+        share_locations=options.share_locations,
         target=target,
     )
     plan = replace(plan, held_out=options.ridge == HELD_OUT)

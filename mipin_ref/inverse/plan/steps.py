@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.display import OneLine
+from mipin_ref.inverse.plan.sharing import Channels
 from mipin_ref.layers import HostArray, Layer, Located, Shape, Shared, as_kind
 from mipin_ref.layers.kind import Flags
 
@@ -50,7 +51,9 @@ class Branch(OneLine):
 class Step(OneLine):
     """The signal of `tensor` from those of its branches; `intercept`: the fit has one; `mask`: by what fired;
     `axis`: that of the channels, counted with the batch; `alive`: the locations [*shape], with one channel, from which
-    a path leads to the target, None for all; the others have no signal and are no rows of the fit.
+    a path leads to the target, None for all; the others have no signal and are no rows of the fit; channel_of: of a map
+    that a Dense reads flat, the channel of each element [features], which then share weights (option
+    `share_locations`), None where each element is a channel of its own.
     """
 
     tensor: str
@@ -61,6 +64,7 @@ class Step(OneLine):
     positive: bool = False
     axis: int = 1
     alive: Flags | None = None
+    channel_of: Channels | None = None
 
     @cached_property
     def rows(self) -> tuple[int, ...] | None:
@@ -78,21 +82,41 @@ class Step(OneLine):
     @property
     def channels(self) -> int:
         """How many there are; a sample that is one number, without an axis, is one channel."""
+        if self.channel_of is not None:
+            return int(self.channel_of.max()) + 1
         return self.shape[self.axis - 1] if self.shape else 1
+
+    @property
+    def locations(self) -> int:
+        """How many elements of a flattened map share their weights; 1 where none do."""
+        return 1 if self.channel_of is None else len(self.channel_of) // self.channels
 
     def in_front(self, shape: Shape) -> Shape:
         """A per-sample shape that has the channels where the tensor has them, with them first."""
+        if self.channel_of is not None:
+            return (self.channels, self.locations)
         return (shape[self.axis - 1], *shape[: self.axis - 1], *shape[self.axis :]) if shape else shape
 
     def channels_first(self, backend: Backend, x: Array) -> Array:
-        """The same of an array [n, *shape]."""
+        """The same of an array [n, *shape]; of a flattened map whose locations share weights [n, C, locations]."""
+        if self.channel_of is not None:
+            order = backend.put(np.argsort(self.channel_of, kind="stable"))
+            return backend.xp.reshape(backend.xp.take(x, order, axis=1), (x.shape[0], *self.in_front(self.shape)))
         if self.axis == 1:
             return x
         return backend.xp.permute_dims(x, (0, self.axis, *(i for i in range(1, x.ndim) if i != self.axis)))
 
     def per_channel(self, backend: Backend, values: Array) -> Array:
         """One value a channel [C], as it broadcasts to the tensor."""
+        if self.channel_of is not None:
+            return backend.xp.take(values, backend.put(self.channel_of), axis=0)
         return backend.xp.reshape(values, (-1,) + (1,) * (len(self.shape) - self.axis))
+
+    def spread(self, backend: Backend, values: Array) -> Array:
+        """What a Dense gives for each channel [n, C], at all elements of the channel [n, *shape]."""
+        if self.channel_of is None:
+            return values
+        return backend.xp.take(values, backend.put(self.channel_of), axis=1)
 
     @property
     def fitted(self) -> bool:
@@ -172,7 +196,9 @@ class Plan(OneLine):
 
 def block_shapes(step: Step, *, column: bool) -> list[tuple[int, ...]]:
     """The shape of each of a step's blocks of weights; column: the target's output is the only regressor."""
-    return [
+    shapes = [
         branch.layer.block_shape(column=column) if isinstance(branch.layer, Shared) else (step.channels,)
         for branch in step.branches
     ]
+    # Where locations share weights, all that are shared are a Dense's [in, out].
+    return shapes if step.channel_of is None else [(step.channels, *shape[1:]) for shape in shapes]
