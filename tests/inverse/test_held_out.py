@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.cli import main
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.inverse.passes import budget, fitter
 from mipin_ref.inverse.passes.held_out import held_out, picked
@@ -254,3 +256,28 @@ def test_other_words_are_refused() -> None:
     net, x = branching_network(), samples(60)
     with pytest.raises(mr.InvalidData, match="ridge must be a number >= 0, not 'best', or 'held-out'"):
         mr.fit(net, x, 1, ridge="best")  # type: ignore[call-overload]
+
+
+def test_the_command_line_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = living_chain(3)
+    _, x, _ = opened(network, 30, 3)
+    onnx.save(to_onnx(network.ops, network.input_shape), tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", x)
+    given = ["fit", str(tmp_path / "net.onnx"), str(tmp_path / "x.npy"), "--target", "1"]
+    assert main([*given, "--ridge", "held-out", "-o", str(tmp_path / "one.mipin")]) == 0
+    assert " ridge" in capsys.readouterr().out
+    net = mr.load(tmp_path / "net.onnx")
+    assert mr.load_inverse(tmp_path / "one.mipin", net).report == mr.fit(net, x, 1, **HELD).report
+    assert main([*given, "--ridge", "best", "-o", str(tmp_path / "two.mipin")]) == 2
+    assert "ridge must be a number >= 0, not 'best', or 'held-out'" in capsys.readouterr().err
+
+
+def test_a_method_takes_it() -> None:
+    net, x = branching_network(), samples(60)
+    found = mr.attribute(net, x[:3], target=1, method="mip-in", calibration=x, ridge="held-out")
+    assert np.array_equal(found.source, mr.fit(net, x, 1, **HELD).attribute(x[:3]).source)
+
+
+def test_golden_cases_refuse_it(tmp_path: Path) -> None:
+    with pytest.raises(mr.InvalidData, match="a golden case states one λ for all tensors"):
+        mr.golden.make("net.onnx", samples(10), 1, tmp_path / "case", ridge="held-out")
