@@ -22,7 +22,7 @@ from mipin_ref.graph.rewrites.facing import faced, facing
 from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.options import Options, with_preset
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.method import Method, Run
 from mipin_ref.options import check_size
@@ -66,12 +66,13 @@ class InverseFitting(Fitting):
 
 @dataclass(frozen=True, eq=False)
 class MipInOptions(Options):
-    """inverse: an Inverse of the network, or several by class; calibration: samples to fit one on, in its place; the
-    others: of that fit, see `fit`.
+    """inverse: an Inverse of the network, or several by class; calibration: samples to fit one on, in its place;
+    preset: options of that fit by one name, which the others go before; the others: of that fit, see `fit`.
     """
 
     inverse: Any = None
     calibration: Any = None
+    preset: str | None = None
     labels: Any = None
     checkpoint: str | PathLike[str] | None = None
     client: Any = None
@@ -116,8 +117,10 @@ class MipIn(Method):
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> Any:
-        """See `Method.checked`. Raises InvalidData too for options of a fit beside an inverse that is given."""
-        options = super().checked(given)
+        """See `Method.checked`; those of a preset stand in place of its name. Raises InvalidData too for options of a
+        fit beside an inverse that is given, and for a preset that there is not.
+        """
+        options = super().checked(with_preset(given.get("preset"), {**given, "preset": None}))
         if options.inverse is not None and (other := [name for name in given if name not in OF_THE_METHOD]):
             raise InvalidData(f"option {other[0]!r} is one of the fit, and the inverse that is given is fitted already")
         return options

@@ -19,15 +19,26 @@ from mipin_ref.methods.weights import weights_of
 from mipin_ref.panel.registry import METHODS as EVERY
 from tests.backends import NAMES, backend, relative_error
 from tests.methods.recorded import Case, residual
-from tests.networks import random_graph, seeded, to_onnx
+from tests.networks import Network, random_graph, seeded, to_onnx
+from tests.networks.attention import encoder
+from tests.networks.norms import SHAPE
 
 CASE = Case.of(residual(), 3, samples=7)
+ATTENDING = Case.of(Network(tuple(encoder()), SHAPE), 3, samples=7)
 METHODS = [name for name, method in EVERY.items() if method.fitting is None]
 """Those that need nothing fitted beforehand, which test_patterns.py and panel/test_mip_in.py are for."""
 
 
-def attributed(method: str, x: Any = CASE.x, target: Any = CASE.targets, **options: Any) -> mr.Attribution:
-    return mr.attribute(CASE.net, x, target, method, **options)
+def case_of(method: str) -> Case:
+    """A network that has what the method looks at."""
+    return CASE if EVERY[method].suits(CASE.net) else ATTENDING
+
+
+def attributed(method: str, x: Any = None, target: Any = None, **options: Any) -> mr.Attribution:
+    case = case_of(method)
+    return mr.attribute(
+        case.net, case.x if x is None else x, case.targets if target is None else target, method, **options
+    )
 
 
 def test_the_names() -> None:
@@ -46,13 +57,14 @@ def test_one_by_one_in_batches_and_together(method: str) -> None:
         found = attributed(method, batch_size=size)
         assert relative_error(found.attribution, whole.attribution) < 1e-5
         np.testing.assert_allclose(found.output, whole.output, rtol=1e-5)
-    alone = attributed(method, CASE.x[4:5], int(CASE.targets[4]))
+    case = case_of(method)
+    alone = attributed(method, case.x[4:5], int(case.targets[4]))
     assert relative_error(alone.attribution, whole[4:5].attribution) < 1e-5
-    assert alone.target == CASE.targets[4]
+    assert alone.target == case.targets[4]
     assert isinstance(alone.target, int)
     part = whole[2:4]
     assert isinstance(part.target, np.ndarray)
-    assert part.target.tolist() == CASE.targets[2:4].tolist()
+    assert part.target.tolist() == case.targets[2:4].tolist()
     assert len(part.attribution) == len(part.value) == len(part.output) == 2
     assert (part.delta is None) == (whole.delta is None)
 

@@ -14,6 +14,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.data import Preprocessing
+from mipin_ref.inverse.options import PRESETS
 from mipin_ref.panel import mip_in
 from mipin_ref.panel.mip_in import MipIn
 from tests.networks import to_onnx
@@ -186,3 +187,17 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
         mr.attribute(**given)
     assert message in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_a_preset_is_its_options_and_those_given_besides_hold() -> None:
+    def attribution(**options: Any) -> Any:
+        return mr.attribute(NET, Y, 1, "mip-in", calibration=X, **options).attribution
+
+    of_the_preset = attribution(preset="localise")
+    np.testing.assert_array_equal(of_the_preset, attribution(**PRESETS["localise"]))
+    assert not np.array_equal(of_the_preset, attribution())
+    np.testing.assert_array_equal(attribution(preset="localise", ridge=1e-3), attribution())
+    with pytest.raises(mr.InvalidData, match=r"no preset 'localize'.*'localise'"):
+        attribution(preset="localize")
+    with pytest.raises(mr.InvalidData, match="'preset' is one of the fit"):
+        mr.attribute(NET, Y, 1, "mip-in", inverse=mr.fit(NET, X, 1), preset="localise")

@@ -20,6 +20,11 @@ FUSIONS: Mapping[str, Callable[[Writer], None]] = {
     "EmbedLayerNormalization": embed_layer_normalization,
 }
 """What is written out, by operator of the domain."""
+REFUSED: Mapping[str, str] = {
+    "GroupQueryAttention": "it appends keys and values to those of earlier runs, as models do that write text: export "
+    "attention as nodes or as MultiHeadAttention",
+}
+"""Why others are not."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ def spelled_out(proto: ModelProto) -> SpelledOut:
             continue
         writer = Writer(node, around)
         try:
+            if node.op_type in REFUSED:
+                raise Unwritten(REFUSED[node.op_type])
             FUSIONS[node.op_type](writer)
         except Unwritten as reason:
             reasons[node.output[0]] = str(reason)
@@ -99,7 +106,7 @@ class _Ranks:
 
 
 def _is_fused(node: NodeProto) -> bool:
-    return node.domain == FOREIGN and node.op_type in FUSIONS
+    return node.domain == FOREIGN and node.op_type in (*FUSIONS, *REFUSED)
 
 
 def _named(values: Iterable[ValueInfoProto]) -> list[str]:

@@ -48,20 +48,51 @@ def steps_of(nodes: Nodes, name: str) -> list[Step]:
     return [*_lstm(nodes, name), *_gru(nodes, name)]
 
 
+def last_cells(nodes: Nodes, name: str, earlier: Step) -> list[Step]:
+    """The steps behind another one that a tensor may be the cell of, where nothing reads the hidden state.
+
+    A file holds no output gate of such a step: it has that of the step before. No tensor has the name of its hidden
+    state.
+    """
+    told, size = [], earlier.recurrence.shape[1]
+    output, of_past = slice(size, 2 * size), slice(5 * size, 6 * size)
+    for (new, forget, candidate), before, inner in _kept(nodes, name) if earlier.op == "LSTM" else ():
+        names = () if candidate is None else tuple(one for one in candidate.parts if one != earlier.states[0])
+        if before == earlier.states[1] and len(names) == 1:
+            parts = {
+                names[0]: (earlier.weight[output].T, earlier.bias[output]),
+                earlier.states[0]: (earlier.recurrence[output].T, earlier.bias[of_past]),
+            }
+            made = _known([new, Sums(parts, np.zeros((), earlier.bias.dtype)), forget, candidate])
+            for row, past in _apart(made, 4):
+                stacked = _stacked(made, row, past)
+                told.append(Step("LSTM", row, (past, before), (f"{name}:hidden", name), *stacked, inner))
+    return told
+
+
 def _lstm(nodes: Nodes, hidden: str) -> list[Step]:
-    """h = σ(o) · tanh(c), c = σ(f) · c' + σ(i) · tanh(g)."""
-    last = _pair(nodes, hidden, "Mul", "Sigmoid", "Tanh")
-    added, told = None if last is None else nodes.made(last[1], "Add"), []
+    """h = σ(o) · tanh(c)."""
+    last, told = _pair(nodes, hidden, "Mul", "Sigmoid", "Tanh"), list[Step]()
+    if last is None:
+        return told
+    output, cell = last
+    for (new, forget, candidate), before, inner in _kept(nodes, cell):
+        made = _known([new, sums(nodes, output), forget, candidate])
+        for row, past in _apart(made, 4):
+            told.append(Step("LSTM", row, (past, before), (hidden, cell), *_stacked(made, row, past), inner))
+    return told
+
+
+def _kept(nodes: Nodes, cell: str) -> list[tuple[tuple[Sums | None, ...], str, tuple[str, ...]]]:
+    """c = σ(f) · c' + σ(i) · tanh(g): the sums i, f and g, c', and what is inner."""
+    added, told = nodes.made(cell, "Add"), list[tuple[tuple[Sums | None, ...], str, tuple[str, ...]]]()
     for one, other in _orders(added):
         new, kept = _pair(nodes, one, "Mul", "Sigmoid", "Tanh"), nodes.made(other, "Mul")
         for gate, before in _orders(kept):
             forget = nodes.made(gate, "Sigmoid")
-            if last is None or new is None or forget is None:
-                continue
-            made = _known(sums(nodes, part) for part in (new[0], last[0], forget.input[0], new[1]))
-            for row, past in _apart(made, 4):
-                stacked = _stacked(made, row, past)
-                told.append(Step("LSTM", row, (past, before), (hidden, last[1]), *stacked, (one, other, gate)))
+            if new is not None and forget is not None:
+                made = tuple(sums(nodes, part) for part in (new[0], forget.input[0], new[1]))
+                told.append((made, before, (one, other, gate)))
     return told
 
 

@@ -12,15 +12,13 @@ from mipin_ref.graph.fusions.writer import Surroundings, Writer
 from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.prune import pruned
-from mipin_ref.graph.unrolled.cells import Step, steps_of
-from mipin_ref.graph.unrolled.nodes import Nodes, read_of
-from mipin_ref.graph.unrolled.places import Place, place_of
+from mipin_ref.graph.unrolled.cells import Step
+from mipin_ref.graph.unrolled.chains import Chain, chain_of
+from mipin_ref.graph.unrolled.nodes import read_of
 from mipin_ref.layers import HostArray
 
 FIRST = 7
 """The opset from which on both operators are as they are written here."""
-
-Chain = list[tuple[Step, Place]]
 
 
 def rolled_up(proto: ModelProto) -> ModelProto:
@@ -32,7 +30,7 @@ def rolled_up(proto: ModelProto) -> ModelProto:
     if not {"Sigmoid", "Tanh", "Mul"} <= operators or standard_opset(proto) < FIRST:
         return proto
     left: set[str] = set()
-    while (chain := _chain(proto, left)) is not None:
+    while (chain := chain_of(proto.graph, left)) is not None:
         made = _with_operator(proto, chain)
         # What the steps hold inside may be read elsewhere: then they stay.
         kept = {name for node in made.graph.node for name in node.output}
@@ -42,42 +40,6 @@ def rolled_up(proto: ModelProto) -> ModelProto:
         else:
             proto = made
     return proto
-
-
-def _chain(proto: ModelProto, left: set[str]) -> Chain | None:
-    """The longest run of steps that ends first, of two at least; left: hidden states of ends that are passed over."""
-    nodes, candidates = Nodes(proto.graph), dict[str, list[tuple[Step, Place]]]()
-    for node in proto.graph.node:
-        name = node.output[0]
-        for step in steps_of(nodes, name) if node.op_type in ("Mul", "Add") else ():
-            place = place_of(nodes, step.x)
-            if place is not None:
-                candidates.setdefault(name, []).append((step, place))
-    before = {
-        (step.states[0], number): next(
-            (one for one in candidates.get(step.before[0], ()) if _follows(found, one)), None
-        )
-        for name, several in candidates.items()
-        for number, found in enumerate(several)
-        for step in (found[0],)
-    }
-    gone_on = {id(one[0]) for one in before.values() if one is not None}
-    for name, several in candidates.items():
-        for number, found in enumerate(several):
-            if id(found[0]) in gone_on or name in left:
-                continue
-            chain, key = [found], (name, number)
-            while (previous := before[key]) is not None:
-                chain.append(previous)
-                key = (previous[0].states[0], candidates[previous[0].states[0]].index(previous))
-            if len(chain) > 1:
-                return chain[::-1]
-    return None
-
-
-def _follows(later: tuple[Step, Place], earlier: tuple[Step, Place]) -> bool:
-    (step, place), (other, there) = later, earlier
-    return (place.sequence, place.axis) == (there.sequence, there.axis) and step.goes_on(other)
 
 
 def _with_operator(proto: ModelProto, chain: Chain) -> ModelProto:

@@ -210,3 +210,12 @@ def test_what_multi_head_attention_may_not_have() -> None:
     packed = np.zeros((1, TOKENS, HEADS, 3, 4), np.float32)
     assert "packed into one tensor" in refused("MultiHeadAttention", [packed, "", "", None], num_heads=HEADS)
     assert "earlier runs" in refused("MultiHeadAttention", [None, None, None], outputs=3, num_heads=HEADS)
+
+
+def test_attention_of_groups_of_queries_is_refused_with_its_reason() -> None:
+    cache = [np.zeros((1, 1, 0, WIDTH // HEADS), np.float32)] * 2
+    counts = [np.full(1, TOKENS - 1, np.int32), np.array(TOKENS, np.int32)]
+    keys = [weights(1, TOKENS, WIDTH // HEADS, seed=seed) for seed in (1, 2)]
+    told = refused("GroupQueryAttention", [None, *keys, *cache, *counts], num_heads=HEADS, kv_num_heads=1)
+    assert "appends keys and values to those of earlier runs" in told
+    assert "MultiHeadAttention" in told

@@ -78,8 +78,12 @@ def nothing(sketch: Sketch) -> str:
     return sketch.node("ConstantOfShape", sketch.node("Concat", batch, sketch.ints(SIZE), axis=0), value=zero)
 
 
-def unrolled(kind: str, how: str = "gather", other: int | None = None, read: str = "") -> ModelProto:
-    """other: a step of other weights; read: a gate that the head reads too."""
+def unrolled(
+    kind: str, how: str = "gather", other: int | None = None, read: str = "", ends: str = "hidden"
+) -> ModelProto:
+    """other: a step of other weights; read: a gate that the head reads too; ends: the last state that the head reads,
+    hidden or cell.
+    """
     sketch, blocks = Sketch(STEPS, FEATURES), 4 if kind == "LSTM" else 3
     h = c = nothing(sketch)
     for step in range(STEPS):
@@ -91,7 +95,8 @@ def unrolled(kind: str, how: str = "gather", other: int | None = None, read: str
     if read:
         inner = next(node.output[0] for node in sketch.nodes if node.op_type == read)
         h = sketch.node("Add", h, inner)
-    return sketch.model(sketch.node("MatMul", h, sketch.const(drawn(1, seed=9)[1])))
+    last = c if ends == "cell" else h
+    return sketch.model(sketch.node("MatMul", last, sketch.const(drawn(1, seed=9)[1])))
 
 
 def operator(kind: str) -> ModelProto:
@@ -123,13 +128,46 @@ def test_cells_of_keras_are_the_operator(kind: str, how: str) -> None:
     assert_agrees(nets[0], x, "numpy", {})
 
 
+@pytest.mark.parametrize("other", [0, 2, STEPS - 1])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_other_weights_at_one_step_are_gates(kind: str) -> None:
-    """Of four steps two follow each other with the same weights; what is of no cell goes by the rules of gates."""
-    net = mr.load(unrolled(kind, other=2))
-    assert [layer.kind for layer in net.layers].count(kind) == 1
-    assert "Gate" in {layer.kind for layer in net.layers}
+def test_other_weights_at_one_step_leave_all_to_the_gates(kind: str, other: int) -> None:
+    net = mr.load(unrolled(kind, other=other))
+    assert {kind, "Gate"} & {layer.kind for layer in net.layers} == {"Gate"}
     assert_agrees(net, samples(), "numpy", {})
+
+
+def test_other_weights_at_a_step_of_which_the_cell_alone_is_read_leave_all_to_the_gates() -> None:
+    net = mr.load(unrolled("LSTM", other=STEPS - 1, ends="cell"))
+    assert "LSTM" not in {layer.kind for layer in net.layers}
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_one_cell_after_another_is_two_operators(kind: str) -> None:
+    """A second cell begins at the state that the first ends with, along the sequence of rows between two layers."""
+    sketch, blocks = Sketch(STEPS, FEATURES), 4 if kind == "LSTM" else 3
+    turned = sketch.node("Relu", "x")
+    h = c = nothing(sketch)
+    for seed, sequence in enumerate(("x", turned)):
+        for step in range(STEPS):
+            x = sketch.node("Gather", sequence, sketch.const(np.array(step)), axis=1)
+            told = drawn(blocks, seed=seed)
+            h, c = lstm_step(sketch, x, (h, c), told) if kind == "LSTM" else (gru_step(sketch, x, h, told), c)
+    net = mr.load(sketch.model(sketch.node("MatMul", h, sketch.const(drawn(1, seed=9)[1]))))
+    assert [layer.kind for layer in net.layers].count(kind) == 2
+    assert "Gate" not in {layer.kind for layer in net.layers}
+    assert_agrees(net, samples(), "numpy", {})
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_sequence_that_is_left_and_read_on_stays_with_the_gates(kind: str) -> None:
+    sketch = Sketch(STEPS, FEATURES)
+    turned = sketch.node("Relu", "x")
+    h = c = nothing(sketch)
+    for sequence, step in (("x", 0), ("x", 1), (turned, 0), ("x", 2), ("x", 3)):
+        x = sketch.node("Gather", sequence, sketch.const(np.array(step)), axis=1)
+        h, c = lstm_step(sketch, x, (h, c), drawn(4)) if kind == "LSTM" else (gru_step(sketch, x, h, drawn(3)), c)
+    net = mr.load(sketch.model(sketch.node("MatMul", h, sketch.const(drawn(1, seed=9)[1]))))
+    assert kind not in {layer.kind for layer in net.layers}
 
 
 @pytest.mark.parametrize(("kind", "read"), [("LSTM", "Sigmoid"), ("GRU", "Tanh")])

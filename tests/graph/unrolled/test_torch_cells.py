@@ -48,8 +48,10 @@ class Cells(nn.Module):  # type: ignore[misc]
                 value.data = getattr(self.layer, f"{name}_l{i}").data
 
     def forward(self, x: Any) -> Any:
+        if self.unrolled and self.read in ("hidden", "cell"):
+            return self.end(self.steps(x)[1][self.read == "cell"])
         if self.unrolled:
-            every, cell = self.steps(x)
+            every, (_, cell) = self.steps(x)
         else:
             every, cell = self.whole(x)
         if self.read == "mean":
@@ -76,7 +78,7 @@ class Cells(nn.Module):  # type: ignore[misc]
                 states[i] = cell(row, states[i]) if self.kind == "LSTM" else (cell(row, states[i][0]),) * 2
                 row = states[i][0]
             every.append(row)
-        return torch.stack(every, 1), states[-1][1]
+        return torch.stack(every, 1), states[-1]
 
 
 def exported(model: Any, *, dynamo: bool) -> bytes:
@@ -103,7 +105,13 @@ CASES: dict[str, dict[str, Any]] = {
     "lstm of two layers": {"kind": "LSTM", "deep": 2, "read": "mean"},
     "lstm from a state of its own": {"kind": "LSTM", "initial": True},
     "lstm backwards without bias": {"kind": "LSTM", "backwards": True, "bias": False},
+    "lstm, the last hidden state alone": {"kind": "LSTM", "read": "hidden"},
+    "lstm, the last cell alone": {"kind": "LSTM", "read": "cell"},
+    "lstm of two layers, the last hidden state alone": {"kind": "LSTM", "read": "hidden", "deep": 2},
+    "lstm of two layers, the last cell alone": {"kind": "LSTM", "read": "cell", "deep": 2},
     "gru": {"kind": "GRU"},
+    "gru, the last hidden state alone": {"kind": "GRU", "read": "hidden"},
+    "gru of two layers, the last hidden state alone": {"kind": "GRU", "read": "hidden", "deep": 2},
     "gru as wide as its rows": {"kind": "GRU", "size": FEATURES},
     "gru of two layers, every step": {"kind": "GRU", "deep": 2, "read": "mean"},
     "gru from a state of its own": {"kind": "GRU", "initial": True},
@@ -111,7 +119,15 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-NEW = ("lstm of two layers", "lstm backwards without bias", "gru", "gru from a state of its own")
+NEW = (
+    "lstm of two layers",
+    "lstm backwards without bias",
+    "lstm, the last hidden state alone",
+    "lstm of two layers, the last cell alone",
+    "gru",
+    "gru from a state of its own",
+    "gru, the last hidden state alone",
+)
 """Of these the export by torch's new exporter too, which takes long."""
 BOTH = [pytest.param(name, False, id=f"{name}, torchscript") for name in CASES]
 BOTH += [pytest.param(name, True, id=f"{name}, dynamo", marks=pytest.mark.slow) for name in NEW]
