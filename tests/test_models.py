@@ -14,7 +14,7 @@ from training import clutter
 
 NAMES = ("mnist_cnn", "mnist_mlp", "rgb32_cnn")
 CLUTTER = ("clutter_resnet", "clutter_se", "clutter_vgg")
-PAIRS = ("pairs_resnet", "pairs_vgg", "pairs_vit")
+PAIRS = ("pairs_resnet", "pairs_se", "pairs_vgg", "pairs_vit")
 
 
 def test_all_three_are_there() -> None:

@@ -107,6 +107,14 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
 
 
+def ridge(text: str) -> float | str:
+    """A number, or a word: whether it is the one that there is, is for the fit to say."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def numbers(text: str) -> float | tuple[float, ...]:
     values = tuple(number(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection
 from typing import Any
 
-from mipin_ref.cli.arguments import number
+from mipin_ref.cli.arguments import ridge
 from mipin_ref.inverse.options import DEFAULTS, OPTIONS, PRESETS, TYPES, with_preset
 
 OFFERED = "fit_options_offered"
@@ -34,7 +34,7 @@ def add_preset(parser: argparse.ArgumentParser) -> None:
 def _add(parser: argparse.ArgumentParser, name: str, kind: str) -> None:
     option, default, flag = OPTIONS[name], DEFAULTS[name], f"--{name.replace('_', '-')}"
     absent = argparse.SUPPRESS
-    stated = f"{option.told} (default {default:g})" if kind == "float" else option.told
+    stated = f"{option.told} (default {default:g})" if kind == "Ridge" else option.told
     if option.choices:
         parser.add_argument(flag, choices=option.choices, default=absent, help=f"{option.told} (default {default})")
     elif kind == "bool" and option.off is not None:
@@ -43,8 +43,8 @@ def _add(parser: argparse.ArgumentParser, name: str, kind: str) -> None:
         parser.add_argument(flag, action="store_true", default=absent, help=stated)
     elif kind == "bool | None":
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=absent, help=stated)
-    elif kind == "float":
-        parser.add_argument(flag, type=number, default=absent, help=stated)
+    elif kind == "Ridge":
+        parser.add_argument(flag, type=ridge, metavar="L", default=absent, help=stated)
     elif kind == "str | None":
         parser.add_argument(flag, metavar="TENSOR", default=absent, help=stated)
     else:

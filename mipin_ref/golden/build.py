@@ -12,7 +12,7 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.data import as_samples
-from mipin_ref.errors import MipinError
+from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.files import check_folder
 from mipin_ref.golden.case import ARRAYS, KIND, MANIFEST, SOURCE, Case, read_case, write_case
 from mipin_ref.golden.describe import describe_layers, describe_steps
@@ -26,7 +26,7 @@ from mipin_ref.graph.load import load
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import DEFAULTS
+from mipin_ref.inverse.options import DEFAULTS, HELD_OUT, Ridge
 from mipin_ref.inverse.plan import network_for
 from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance, progress_bar
@@ -51,7 +51,7 @@ def make(
     *,
     labels: Any = None,
     output: str | None = None,
-    ridge: float = 1e-3,
+    ridge: Ridge = 1e-3,
     conv_bias: bool = False,
     at: str | None = None,
     input_mask: bool | None = None,
@@ -79,6 +79,8 @@ def make(
     >>> len(made.tensors) == len(case.tensors)
     True
     """
+    if ridge == HELD_OUT:
+        raise InvalidData(f"a golden case states one λ for all tensors: give option 'ridge' a number, not {HELD_OUT!r}")
     path_of(model, "the model of a case")
     folder = path_of(folder, "a case")
     check_folder(folder, (MANIFEST, ARRAYS))
@@ -135,7 +137,7 @@ def golden_values(material: Material, inverse: Inverse, rows: HostArray) -> Gold
     for step in plan.fitted:
         weights, row = inverse.weights[step.tensor], inverse.report[step.tensor]
         inverted[step.tensor] = Inverted(weights.blocks, weights.intercept, row.condition, row.rank)
-    golden = Golden(material, s, a, inverted, rows, inverse.options.ridge, {})
+    golden = Golden(material, s, a, inverted, rows, float(inverse.options.ridge), {})
     return replace(golden, named={name: value for stage in STAGES for name, value in stage.compared(golden)})
 
 

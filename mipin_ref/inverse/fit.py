@@ -30,9 +30,10 @@ from mipin_ref.inverse.common.auto import fit_in_common_where_they_agree
 from mipin_ref.inverse.common.fitted import InCommon, fit_in_common
 from mipin_ref.inverse.family import Family, family_of
 from mipin_ref.inverse.inverse import Inverse, inverses_of
-from mipin_ref.inverse.options import FitOn, NormBack, Options, with_preset
+from mipin_ref.inverse.options import HELD_OUT, FitOn, NormBack, Options, Ridge, with_preset
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitter, RoundedTooMuch
+from mipin_ref.inverse.passes.held_out import check_samples
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import living, network_for, plan_for
@@ -48,7 +49,7 @@ class FitOptions(TypedDict, total=False):
 
     preset: str | None
     labels: Any
-    ridge: float
+    ridge: Ridge
     conv_bias: bool
     at: str | None
     input_mask: bool | None
@@ -110,7 +111,7 @@ def fit(
     *,
     preset: str | None = None,
     labels: Any = None,
-    ridge: float = 1e-3,
+    ridge: Ridge = 1e-3,
     conv_bias: bool = False,
     at: str | None = None,
     input_mask: bool | None = None,
@@ -211,6 +212,8 @@ def fit(
     shared = None if client is None else ClusterData(client, x, preprocessing)
     data = as_samples(x, preprocessing, whole=net.whole, inputs=net.inputs) if shared is None else shared.samples
     _check_data(net, data)
+    if options.ridge == HELD_OUT:
+        check_samples(np.ones(len(data), bool), "any class")
     known = checked_labels(labels, len(data), net)
     directory = checked_directory(checkpoint)
     if isinstance(at, str) and at == AUTO:

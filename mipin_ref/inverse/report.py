@@ -17,7 +17,8 @@ class TensorReport(OneLine):
     groups alike); unknowns: weights and intercepts; r2: 1 - Σ(X - X̂)² / Σ(X - mean)² before the mask, mean per
     feature (Dense) or channel (Conv); condition: of the worst group's system; rank: of the least determined group;
     solver: of every group; seconds: the tensor's pass and solve, shared by all targets of the fit. They alone are not
-    the same when the same is fitted again: two reports are equal whatever they are.
+    the same when the same is fitted again: two reports are equal whatever they are. ridge: λ where it was picked on
+    samples held out, None where the option states it.
     """
 
     tensor: str
@@ -30,10 +31,15 @@ class TensorReport(OneLine):
     rank: int
     solver: str
     seconds: float = field(compare=False)
+    ridge: float | None = None
 
     def as_row(self) -> dict[str, Any]:
         """What is the same when the same is fitted again, as a plain dictionary, for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "seconds"}
+        return {name: value for name, value in self.told().items() if name != "seconds"}
+
+    def told(self) -> dict[str, Any]:
+        """All that there is to tell."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Report(OneLine, InNotebook):
 
     def as_rows(self) -> list[dict[str, Any]]:
         """Plain dictionaries, for JSON."""
-        return [asdict(row) for row in self.tensors]
+        return [row.told() for row in self.tensors]
 
     @property
     def seconds(self) -> list[float]:
@@ -91,7 +97,7 @@ class Report(OneLine, InNotebook):
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Heading and rows of the table that it prints as."""
-        names = [f.name for f in fields(TensorReport)]
+        names = [f.name for f in fields(TensorReport) if any(f.name in row.told() for row in self.tensors)]
         return names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors]
 
     def __str__(self) -> str:
@@ -117,7 +123,13 @@ def timed_rows(rows: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> t
 
 
 def tensor_report(
-    tensor: str, block: str, samples: int, unknowns: int, solutions: Sequence[Solution], seconds: float
+    tensor: str,
+    block: str,
+    samples: int,
+    unknowns: int,
+    solutions: Sequence[Solution],
+    seconds: float,
+    ridge: float | None = None,
 ) -> TensorReport:
     error, spread = sum(s.squared_error for s in solutions), sum(s.spread for s in solutions)
     return TensorReport(
@@ -131,4 +143,5 @@ def tensor_report(
         rank=min(s.rank for s in solutions),
         solver="+".join(sorted({s.solver for s in solutions})),
         seconds=seconds,
+        ridge=ridge,
     )

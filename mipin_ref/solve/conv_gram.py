@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,10 @@ class Im2colGram:
     def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
         """Weights [1, Σ taps·o, m], the windows one after another, taps outermost."""
         return self._sums.solve(ridge, columns, channels)
+
+    def error(self, fitted: Solution, columns: Array | None = None, channels: slice = slice(None)) -> float:
+        """Σ(x - x̂)² over these samples of what other sums of the same problem gave."""
+        return self._sums.error(fitted, columns, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,17 +194,27 @@ class ConvGram:
 
     def solve(self, ridge: float) -> ConvSolution:
         """The kernels of all parts in the forward weights' shapes."""
-        p, solutions = self._problem, []
-        if p.groups == 1 and len(p.classes) > 1:
-            (sums,) = self._groups
-            assert isinstance(sums, Im2colGram)
-            for start, stop in p.classes:
-                columns = self._backend.put(self._columns(start))
-                solutions.append((start, stop, sums.solve(ridge, columns, slice(start, stop))))
-        else:
+        return self._assembled([(start, stop, sums.solve(ridge, *some)) for start, stop, sums, some in self._systems()])
+
+    def error(self, fitted: Sequence[Solution]) -> float:
+        """Σ(x - x̂)² over these samples of the `solutions` that other sums of the same problem gave."""
+        systems = self._systems()
+        return sum(float(sums.error(one, *some)) for (_, _, sums, some), one in zip(systems, fitted, strict=True))
+
+    @property
+    def systems(self) -> int:
+        """How many solutions there are."""
+        p = self._problem
+        return len(p.classes) if p.groups == 1 else len(self._groups)
+
+    def _systems(self) -> list[tuple[int, int, Any, tuple[Any, ...]]]:
+        """What is solved by itself: a range of channels, its sums, and what of them takes part if that is not all."""
+        p = self._problem
+        if p.groups > 1 or len(p.classes) == 1:
             each = p.inputs // len(self._groups)
-            solutions = [(g * each, (g + 1) * each, sums.solve(ridge)) for g, sums in enumerate(self._groups)]
-        return self._assembled(solutions)
+            return [(g * each, (g + 1) * each, sums, ()) for g, sums in enumerate(self._groups)]
+        (sums,) = self._groups
+        return [(*span, sums, (self._backend.put(self._columns(span[0])), slice(*span))) for span in p.classes]
 
     def _columns(self, channel: int) -> np.ndarray:
         """Which regressors of all parts connect to a channel, where every part has groups of its own."""

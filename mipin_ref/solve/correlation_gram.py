@@ -74,6 +74,13 @@ class CorrelationGram:
 
     def solve(self, ridge: float) -> Solution:
         """Weights [1, Σ taps·o, m], the windows one after another, taps outermost, own weights and the intercept."""
+        return self._moments().solve(self._backend, ridge)
+
+    def error(self, fitted: Solution) -> float:
+        """Σ(x - x̂)² over these samples of what other sums of the same problem gave."""
+        return self._moments().error(self._backend, fitted)
+
+    def _moments(self) -> Moments:
         xp, channels = self._backend.xp, self._channels
         zz, zy, means = self._regressors.gram(), self._regressors.cross(), channels.means
         zy = xp.reshape(zy, (zy.shape[0], self._parts, -1))
@@ -94,4 +101,4 @@ class CorrelationGram:
             zz *= alive[None, :]
             zy *= alive[:, None, None]
             moments = replace(moments, second=second[None, :], noisy=noisy[None, :])
-        return moments.solve(self._backend, ridge)
+        return moments

@@ -29,6 +29,10 @@ class Accumulator(Protocol):
 
     def solve(self, ridge: float, columns: Array | None = None, channels: slice = ...) -> Solution: ...
 
+    def error(self, fitted: Solution, columns: Array | None = None, channels: slice = ...) -> float:
+        """Σ(x - x̂)² over these rows of what `solve` of other sums of the same problem gave."""
+        ...
+
 
 def make_accumulator(
     backend: Backend, features: int, outputs: int, *, own: int = 0, intercept: bool, rows: int, locations: int = 1
@@ -162,6 +166,13 @@ class Gram:
 
         columns: which regressors [k] take part, all where None; channels: for which of the d outputs.
         """
+        return self._moments(columns, channels).solve(self._backend, ridge)
+
+    def error(self, fitted: Solution, columns: Array | None = None, channels: slice = slice(None)) -> float:
+        """Σ(x - x̂)² over these rows of what other sums of the same problem gave."""
+        return self._moments(columns, channels).error(self._backend, fitted)
+
+    def _moments(self, columns: Array | None, channels: slice) -> Moments:
         xp, wide, f = self._backend.xp, self._backend.xp.float64, self._features
         zz, zy, total = self._zz[:f, :f], self._zy[:f, :], self._backend.zeros((f,), wide)
         zz = xp.tril(zz) + xp.tril(zz, k=-1).T
@@ -179,8 +190,7 @@ class Gram:
         if self._intercept:
             centre = means - xp.reshape(xp.astype(self._shift_y, wide), means.shape) / self._locations
             moments += [total, centre[:, channels]]
-        made = Moments(self.rows, *(a[None, ...] for a in moments))
-        return replace(made, exact=self._exact).solve(self._backend, ridge)
+        return replace(Moments(self.rows, *(a[None, ...] for a in moments)), exact=self._exact)
 
 
 class Rows:
@@ -295,6 +305,18 @@ class Rows:
             float(spread),
             amplification,
         )
+
+    def error(self, fitted: Solution, columns: Array | None = None, channels: slice = slice(None)) -> float:
+        """Σ(x - x̂)² over these rows of what other rows of the same problem gave."""
+        xp = self._backend.xp
+        z, y = xp.concat(self._z), xp.concat(self._y)
+        if columns is not None:
+            z = xp.take(z, columns, axis=1)
+        y = xp.reshape(y, (self._samples, self._parts, -1))[:, :, channels]
+        left = y[:, 0, :] - z @ fitted.weights[0, ...] - xp.sum(y[:, 1:, :] * fitted.own, axis=1)
+        if fitted.intercept is not None:
+            left = left - fitted.intercept
+        return self._locations * float(xp.sum(left * left)) + float(xp.sum(self._within[channels]))
 
     def _minimum_norm(self, z: Array, y: Array) -> tuple[Array, Array, Factor]:
         """λ = 0: the norm counts all weights of a channel, so each channel's system is solved whole."""

@@ -105,6 +105,22 @@ class Moments:
         rank = factor.rank + min(ranks, default=0)
         return self._solution(backend, shared, mix, factor.solver, max(conditions), rank, error, amplification)
 
+    def error(self, backend: Backend, fitted: Solution) -> float:
+        """Σ(x - x̂)² over these rows of what was fitted on others: on centred sums, and of what the means are apart."""
+        xp = backend.xp
+        mix = xp.concat([xp.ones_like(self.mean_y[:, :1, :]), -fitted.own], axis=1)
+        groups, f, parts, d = self.zy.shape
+        step, total = max(1, BLOCK_BYTES // (8 * groups * parts * max(f, 1))), 0.0
+        for start in range(0, d, step):
+            some = slice(start, min(start + step, d))
+            given = fitted.weights[..., some], mix[..., some], self._cross(some), self.yy[..., some]
+            total += self._squared_error(backend, *given)
+        if fitted.intercept is not None:
+            shared = xp.matrix_transpose(fitted.weights) @ self.mean_z[:, :, None]
+            apart = xp.sum(mix * self.mean_y, axis=1) - shared[:, :, 0] - fitted.intercept
+            total += self.rows * float(xp.sum(apart * apart))
+        return total
+
     def _cross(self, channels: slice) -> Array:
         """zy of some channels, centred."""
         zy = self.zy[..., channels]

@@ -29,10 +29,17 @@ class OwnGram:
 
     def solve(self, ridge: float) -> Solution:
         """Own weights [1, r, channels] and the intercept [1, channels]; the shared weights are empty."""
+        return self._moments().solve(self._backend, ridge)
+
+    def error(self, fitted: Solution) -> float:
+        """Σ(x - x̂)² over these samples of what other sums of the same problem gave."""
+        return self._moments().error(self._backend, fitted)
+
+    def _moments(self) -> Moments:
         channels = self._channels
         means, wide = channels.means, self._backend.xp.float64
         none = self._backend.zeros((1, 0), wide)
-        sums = Moments(
+        return Moments(
             self.rows,
             self._backend.zeros((1, 0, 0), wide),
             self._backend.zeros((1, 0, *means.shape), wide),
@@ -41,4 +48,3 @@ class OwnGram:
             means[None, ...],
             *((none, means[None, ...]) if self._intercept else ()),
         )
-        return sums.solve(self._backend, ridge)

@@ -23,6 +23,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.conv_gram import CHUNK_BYTES, LEAST_SAMPLES, ConvGram, ConvSolution
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
+from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.taps import Axis, axes_of
 from mipin_ref.window import Window
 
@@ -215,6 +216,13 @@ class PhasedGram:
         self._unreached = self._unreached + other._unreached
         for mine, theirs in zip(self._sums, other._sums, strict=True):
             mine.merge(theirs)
+
+    def error(self, fitted: Sequence[Solution]) -> float:
+        """Σ(x - x̂)² over these samples of the `solutions` that other sums of the same problem gave."""
+        left, total = iter(fitted), float(self._unreached)
+        for sums in self._sums:
+            total += sums.error([next(left) for _ in range(sums.systems)])
+        return total
 
     def solve(self, ridge: float) -> ConvSolution:
         """The kernels of all parts in the forward weights' shapes.

@@ -108,6 +108,13 @@ class StackedGram:
 
     def solve(self, ridge: float) -> Solution:
         """Weights [groups, taps·o, m], taps outermost, own weights and intercepts alike."""
+        return self._moments().solve(self._backend, ridge)
+
+    def error(self, fitted: Solution) -> float:
+        """Σ(x - x̂)² over these samples of what other sums of the same problem gave."""
+        return self._moments().error(self._backend, fitted)
+
+    def _moments(self) -> Moments:
         xp, groups, channels = self._backend.xp, self._groups, self._channels
         means = channels.means
         yy = channels.products(centred=self._intercept)
@@ -119,6 +126,6 @@ class StackedGram:
             zz, zy = self._lines.shared, self._lines.crossed
         zy = xp.reshape(zy, (*zy.shape[:2], parts, d))
         if not self._intercept:
-            return Moments(self.rows, zz, zy, yy, mean_z, mean_y).solve(self._backend, ridge)
+            return Moments(self.rows, zz, zy, yy, mean_z, mean_y)
         zz = zz - self._z[:, :, None] * mean_z[:, None, :]
-        return Moments(self.rows, zz, zy, yy, mean_z, mean_y, self._z, mean_y).solve(self._backend, ridge)
+        return Moments(self.rows, zz, zy, yy, mean_z, mean_y, self._z, mean_y)

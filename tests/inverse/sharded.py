@@ -20,7 +20,7 @@ from mipin_ref.inverse.passes.shards import Job, Kept, Partial, Shard, accumulat
 from mipin_ref.inverse.passes.spec import PassSpec
 from mipin_ref.inverse.passes.target import TargetState
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.inverse.plan import make_plan
+from mipin_ref.inverse.plan import plan_for
 from mipin_ref.progress import Advance
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Concat, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
@@ -76,14 +76,7 @@ def one_by_one(
 ) -> tuple[dict[int, mr.Inverse], OneByOne]:
     """A fit whose passes go over shards; keep: bytes that a shard may keep of signals and of recordings."""
     chosen = Options(dtype=backend.dtype, **options)
-    plan = make_plan(
-        net,
-        at=chosen.at,
-        local=chosen.local,
-        input_mask=None,
-        conv_bias=chosen.conv_bias,
-        share_locations=chosen.share_locations,
-    )
+    plan = plan_for(net, chosen, None)
     task = FitTask(net, plan, chosen, backend, as_samples(x), labels, memory, batch_size)
     passes = OneByOne(Job.of(task, len(edges)), x, edges, keep)
     fitted = Fitter(task, passes).run(targets, lambda text, total: lambda count: None)

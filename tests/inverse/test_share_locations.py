@@ -238,3 +238,16 @@ def test_the_command_line_takes_it(x_of_a_file: np.ndarray) -> None:
     assert main(fit) == 0
     again = mr.load_inverse("one.mipin", mr.load("net.onnx")).attribute(x_of_a_file)
     np.testing.assert_array_equal(again.attribution, expected.attribution)
+
+
+@pytest.mark.parametrize("count", [40, 8])
+@pytest.mark.parametrize("made", ["plain", "two_dense", "skipped"])
+def test_ridges_picked_on_samples_held_out(made: str, count: int) -> None:
+    """All errors of a location count, also what the means over locations leave: it is the same for every ridge."""
+    one = NETWORKS[made]()
+    x = samples(one, count)
+    inverse, expected = both(one, x, ridge="held-out")
+    assert {row.tensor: row.ridge for row in inverse.report} == {
+        row.tensor: expected.weights[row.tensor].ridge for row in inverse.report
+    }
+    assert_agrees(inverse, expected, x)

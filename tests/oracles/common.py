@@ -37,7 +37,7 @@ def in_common(
     targets: Sequence[int],
     common: str,
     *,
-    ridge: float = 1e-3,
+    ridge: float | str = 1e-3,
     conv_bias: bool = False,
     at: str | None = None,
     input_mask: bool | None = None,

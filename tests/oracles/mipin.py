@@ -30,6 +30,7 @@ from tests.oracles.dead import Flags, alive, living_locations, without_dead
 from tests.oracles.design import block_design, has_intercept, has_parameters, is_state, pull_back, read_back, ridge_fit
 from tests.oracles.forward import all_switches
 from tests.oracles.forward import forward as explicit_forward
+from tests.oracles.held_out import is_held_out, pick
 from tests.oracles.parts import without_parts
 from tests.oracles.spec import (
     POSITIVE,
@@ -72,10 +73,13 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The fitted inverse of one tensor. intercept: [C] (2-D tensors: [features]), None where the rule gives none."""
+    """The fitted inverse of one tensor. intercept: [C] (2-D tensors: [features]), None where the rule gives none;
+    ridge: that it was fitted with.
+    """
 
     blocks: tuple[Block, ...]
     intercept: Array | None
+    ridge: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +102,22 @@ class OracleResult:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The values and switches of one batch of samples. axes: of the channels, counted with the batch, by tensor."""
+    """The values and switches of one batch of samples. axes: of the channels, counted with the batch, by tensor;
+    places: of the samples in the data, as they come where None.
+    """
 
     values: Mapping[str, Array]
     switches: Mapping[str, Integers]
     axes: Mapping[str, int]
+    places: Integers | None = None
+
+    def some(self, rows: Integers) -> Samples:
+        """The samples `rows`."""
+        return Samples(
+            {name: value[rows] for name, value in self.values.items()},
+            {name: switch[rows] for name, switch in self.switches.items()},
+            self.axes,
+        )
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -152,7 +167,7 @@ def fit_tensor(
     consumers: Sequence[Consumer],
     samples: Samples,
     source: Mapping[str, Array],
-    ridge: float,
+    ridge: float | str,
     conv_bias: bool,
     alive: Flags,
     together: Sequence[Sequence[int]] | None = None,
@@ -160,9 +175,13 @@ def fit_tensor(
     """X_T ≈ Σ_k G_k(S_k) + b in one least-squares problem a channel (section 2).
 
     source: the masked signals S of the tensors above, by name; alive: [*shape], the elements that lead to the target:
-    locations without any are no rows; together: channels [of a flat tensor, its elements] whose rows are fitted in one
-    problem, each group with one set of weights, which all of them then have; None for each alone.
+    locations without any are no rows; ridge: "held-out" for the one that samples held out pick; together: channels [of
+    a flat tensor, its elements] whose rows are fitted in one problem, each group with one set of weights, which all of
+    them then have; None for each alone.
     """
+    if isinstance(ridge, str):
+        assert ridge == "held-out"
+        ridge = ridge_of(name, consumers, samples, source, conv_bias, alive, together)
     kinds = {type(consumer.op) for consumer in consumers}
     if Dense in kinds and kinds & {Conv, ConvTranspose}:
         raise ValueError(f"tensor {name!r} has a Dense and a Conv consumer")
@@ -204,7 +223,33 @@ def fit_tensor(
         else:
             weight = np.concatenate(parts)
         blocks.append(Block(op.output, consumer.slot, weight))
-    return Fit(tuple(blocks), offsets if intercept else None)
+    return Fit(tuple(blocks), offsets if intercept else None, ridge)
+
+
+def ridge_of(
+    name: str,
+    consumers: Sequence[Consumer],
+    samples: Samples,
+    source: Mapping[str, Array],
+    conv_bias: bool,
+    alive: Flags,
+    together: Sequence[Sequence[int]] | None,
+) -> float:
+    """The ridge that the samples held out pick: fitted on the others, reconstructed on these, the errors squared."""
+    everything = np.arange(len(samples.values[name]))
+    places = everything if samples.places is None else samples.places
+    out = np.array([is_held_out(int(place)) for place in places])
+    kept, kept_source = samples.some(everything[~out]), {n: s[~out] for n, s in source.items()}
+    left, left_source = samples.some(everything[out]), {n: s[out] for n, s in source.items()}
+    wanted = left.values[name]
+    lives = without_dead(np.ones(wanted.shape), alive, samples.axes.get(name, 1)) != 0
+
+    def error(ridge: float) -> float:
+        fit = fit_tensor(name, consumers, kept, kept_source, ridge, conv_bias, alive, together)
+        wrong = wanted - reconstruct(name, consumers, left, left_source, fit, False)
+        return float(np.sum(wrong[lives] ** 2))
+
+    return pick(error, float(np.sum(wanted[lives] ** 2)))
 
 
 def designs_of(
@@ -286,7 +331,7 @@ def mipin(
     x: npt.ArrayLike,
     target: int,
     *,
-    ridge: float = 1e-3,
+    ridge: float | str = 1e-3,
     conv_bias: bool = False,
     at: str | None = None,
     input_mask: bool | None = None,
@@ -327,11 +372,7 @@ def mipin(
     rows = everything if fit_rows is None else everything[np.asarray(fit_rows)]
     if rows.size == 0:
         raise ValueError("no sample to fit on")
-    fitting = Samples(
-        {name: value[rows] for name, value in whole.values.items()},
-        {name: switch[rows] for name, switch in whole.switches.items()},
-        axes,
-    )
+    fitting = replace(whole.some(rows), places=rows)
     if x_apply is None and values_apply is None:
         applied = whole
     else:

@@ -69,6 +69,25 @@ def test_merged_parts_are_rows_written_out(
     assert made.spread == pytest.approx(float(np.sum(about**2)), abs=TOLERANCE * largest)
 
 
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("rows", [6, 12])
+def test_the_error_of_what_was_fitted_on_other_samples(rows: int, intercept: bool) -> None:
+    """Of every location, also where means over them are all that is kept."""
+    device, z, y = backend("numpy"), *drawn(12, 0, 1.0)
+    fitted, out = (
+        make_accumulator(
+            device, FEATURES, OUTPUTS, intercept=intercept, rows=4 if rows == 6 else 12, locations=LOCATIONS
+        )
+        for _ in range(2)
+    )
+    fitted.update(z[:rows], y[:rows])
+    out.update(z[rows - 3 :], y[rows - 3 :])
+    made = fitted.solve(2.0)
+    guess = z[rows - 3 :] @ made.weights[0] + (0 if made.intercept is None else made.intercept[0])
+    left = y[rows - 3 :] - guess[:, :, None]
+    assert out.error(made) == pytest.approx(float(np.sum(left**2)), rel=TOLERANCE)
+
+
 def test_other_problems_are_not_merged() -> None:
     device = backend("numpy")
     one, other = (Gram(device, 3, 2, intercept=True, locations=count) for count in (1, 4))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ from paper.published import GRAD_CAM, METHODS, MIPIN
 from paper.results import Results, or_failed, part_of
 from paper.scenes import CALIBRATION_SEED, PAIRS_SEED, Boxed, fit_options, network, scenes
 from training.clutter import CLASS_NAMES
-from training.files import write_json
 from training.keras import add_data
 from training.right import right_of
 
@@ -46,9 +44,9 @@ PAPER = (
     "has not."
 )
 HELP = "box accuracy and mass of the maps of either of two objects, all methods, four networks"
-NETWORKS = ("pairs_vgg", "pairs_resnet", "clutter_se", "pairs_vit")
-OTHERS = ("pairs_se", "clutter_resnet", "clutter_vgg")
-"""Networks whose weights do not come with the package, or that know too few of the objects of such scenes."""
+NETWORKS = ("pairs_vgg", "pairs_resnet", "pairs_se", "pairs_vit")
+OTHERS = ("clutter_se", "clutter_resnet", "clutter_vgg")
+"""Networks trained on scenes of one object, which know fewer of the objects of such scenes."""
 CAMS = (GRAD_CAM, "grad-cam++", "hires-cam", "layer-cam", "eigen-cam", "score-cam")
 TUNED = "mip-in, preset localise"
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -72,7 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=2000, help="scenes of two objects that are explained")
     parser.add_argument("--calibration", type=int, default=300, help="other scenes of two objects to fit on")
     parser.add_argument("--all", action="store_true", help="scenes too whose objects the network does not name first")
-    parser.add_argument("--json", type=Path, help="the file that takes the rows of the table")
 
 
 def parts_of(name: str) -> dict[str, tuple[str, str]]:
@@ -172,8 +169,11 @@ def run(options: argparse.Namespace, results: Results) -> None:
 
         given = {"sha256": subject.net.sha256, "samples": options.samples, "seed": PAIRS_SEED}
         results.part(NAME, part_of(name, "scenes"), given, drawn)
-    if options.json is not None:
-        write_json(options.json, {"rows": [row for name in options.networks for row in rows_of(results, name)]})
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a network and method that was measured."""
+    return [row for name in (*NETWORKS, *OTHERS) for row in rows_of(results, name)]
 
 
 def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
     if not parts:
         return []
     given = next(iter(parts.values())).options
-    rows = []
+    made = []
     for row in (*ROWS, *WITHOUT):
         told: dict[str, Any] = {"network": name, "method": row, "scenes": given["recognised"]}
         places: dict[str, Any] = {}
@@ -199,8 +199,8 @@ def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
                 told |= {f"{key}_{what}{end}": value for end, value in zip(("", "_low", "_high"), of_both, strict=True)}
                 each = one["boxes" if what == "box" else "masses"] if one else [[None] * 3] * 2
                 told |= {f"{key}_{what}_{turn + 1}": value[0] for turn, value in enumerate(each)}
-        rows.append(told)
-    return sorted(rows, key=lambda one: -(one["last_mass"] or 0))
+        made.append(told)
+    return sorted(made, key=lambda one: -(one["last_mass"] or 0))
 
 
 def expected() -> list[str]:

@@ -24,7 +24,7 @@ from paper.pairs_maps import LAST, PIXELS, PLACES, at_places, last_of, map_of, p
 from paper.published import MIPIN
 from paper.results import Results, or_failed, part_of
 from paper.scenes import CALIBRATION_SEED, VALIDATION_SEED, fit_options, network, scenes
-from training.files import MODELS, write_json
+from training.files import MODELS
 from training.keras import add_data
 
 NAME = "pairs-study"
@@ -58,6 +58,10 @@ VARIANTS = {
     "local False": Variant({"local": False}),
     "norm sigma": Variant({"norm": "sigma"}),
     "norm sigma, ridge 10": Variant({"norm": "sigma", "ridge": 10.0}),
+    "ridge held-out": Variant({"ridge": "held-out"}),
+    "share_locations": Variant({"share_locations": True}),
+    "share_locations, ridge 1000": Variant({"share_locations": True, "ridge": 1000.0}),
+    "share_locations, ridge held-out": Variant({"share_locations": True, "ridge": "held-out"}),
     "a third of the scenes": Variant(factor=1 / 3),
     "three times the scenes": Variant(factor=3),
     "ten times the scenes": Variant(factor=10),
@@ -79,7 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=int, default=300, help="scenes that the inverses are fitted on")
     parser.add_argument("--validation", type=int, default=300, help="scenes of two objects that are explained")
     parser.add_argument("--all", action="store_true", help="scenes too whose objects the network does not name first")
-    parser.add_argument("--json", type=Path, help="the file that takes the rows of the table")
 
 
 def residual_matrix(logits: NDArray[np.floating[Any]], ridge: float) -> NDArray[np.float64]:
@@ -160,24 +163,27 @@ def run(options: argparse.Namespace, results: Results) -> None:
                 return measured(name, title, end, options, results)
 
             results.part(NAME, part, given, or_failed(make))
-    if options.json is not None:
-        write_json(options.json, {"rows": rows_of(results, options.networks)})
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """See `rows_of`: of all networks."""
+    return rows_of(results, [*NETWORKS, *OTHERS])
 
 
 def rows_of(results: Results, networks: list[str]) -> list[dict[str, Any]]:
     """A row a variant and place, with box and mass of every network; what is not there is None."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    measured: dict[tuple[str, str], dict[str, Any]] = {}
     for name in networks:
         for part, one in results.parts(NAME, parts_of(name)).items():
             for place, told in one.result.get("places", {}).items():
-                row = rows.setdefault((parts_of(name)[part][0], place), {})
+                row = measured.setdefault((parts_of(name)[part][0], place), {})
                 row |= {f"{name}_{what}{end}": told[what][i] for what in ("box", "mass") for i, end in enumerate(ENDS)}
     keys = [f"{name}_{what}{end}" for name in networks for what in ("box", "mass") for end in ENDS]
     titles = [(title, place) for place in PLACES for title in (*BESIDE, *VARIANTS)]
     return [
-        {"variant": title, "place": place, **dict.fromkeys(keys), **rows[title, place]}
+        {"variant": title, "place": place, **dict.fromkeys(keys), **measured[title, place]}
         for title, place in titles
-        if (title, place) in rows
+        if (title, place) in measured
     ]
 
 
@@ -190,14 +196,14 @@ def expected() -> list[str]:
 
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
-    rows = rows_of(results, [*NETWORKS, *OTHERS])
-    names = [name for name in (*NETWORKS, *OTHERS) if any(row[f"{name}_box"] is not None for row in rows)]
+    measured = rows(results)
+    names = [name for name in (*NETWORKS, *OTHERS) if any(row[f"{name}_box"] is not None for row in measured)]
     if not names:
         return []
     for place in PLACES:
         lines = [
             [row["variant"], *(three(row[f"{name}_{what}"]) for name in names for what in ("box", "mass"))]
-            for row in rows
+            for row in measured
             if row["place"] == place
         ]
         if lines:

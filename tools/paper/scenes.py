@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,13 @@ def _sources(mnist: Path, fashion: Path, split: str) -> Sources:
 
 def scenes(options: argparse.Namespace, split: str, samples: int, seed: int, *, pairs: bool = False) -> Boxed:
     """Scenes of one split, from the files --mnist and --fashion."""
-    composed = compose(_sources(options.mnist, options.fashion, split), split, samples, seed, pairs=pairs)
+    return _composed(options.mnist, options.fashion, split, samples, seed, pairs)
+
+
+@lru_cache(maxsize=4)
+def _composed(mnist: Path, fashion: Path, split: str, samples: int, seed: int, pairs: bool) -> Boxed:
+    """Scenes that several parts of an experiment see; composing them takes longer than to explain them."""
+    composed = compose(_sources(mnist, fashion, split), split, samples, seed, pairs=pairs)
     return Boxed(scaled(composed.x), composed.y, composed.boxes)
 
 

@@ -27,17 +27,13 @@ from training.keras import add_data
 from training.pairs_networks import RECIPES as PAIRS
 from training.recipe import CLASSES, Recipe
 from training.right import right_of
+from training.schedule import BATCH, LEARNING_RATE, PASSES, ROUND_SCENES, SHIFT, WARM_STEPS, Schedule
 
 RECIPES: dict[str, Recipe] = {**SINGLE, **PAIRS}
 
-ROUND_SCENES = 6400
-PASSES = 3
-BATCH = 64
-LEARNING_RATE = 2e-3
-WARM_STEPS = 200
 WEIGHT_DECAY = 1e-4
 # Seeds of scenes on the training split; on the test split the seed is the run's own.
-CALIBRATION_SEED, VALIDATION_SEED, FIRST_ROUND_SEED = 1, 2, 1000
+CALIBRATION_SEED, VALIDATION_SEED = 1, 2
 CALIBRATION_PER_CLASS = 12
 TEST_SAMPLE_PER_CLASS = 3
 # Of scenes with two objects fewer lie beside a model: the tools that explain it compose their own.
@@ -58,15 +54,15 @@ TWO = (
 State = dict[str, NDArray[Any]]
 
 
-def varied(x: Any, generator: Any) -> Any:
-    """Scenes x [n, 3, H, W] uint8 as float32 in 0..1, channels in a random order: all orders are equally likely."""
+def varied(x: Any, generator: Any, shift: int = 0) -> Any:
+    """Scenes x [n, 3, H, W] uint8 as float32 in 0..1, channels in a random order: all orders are equally likely. With a
+    shift rolled by up to so many pixels down or up and to either side.
+    """
     x = x[:, torch.randperm(3, generator=generator)]
+    if shift:
+        down, right = torch.randint(-shift, shift + 1, (2,), generator=generator).tolist()
+        x = x.roll((down, right), (2, 3))
     return (x.float() / 255).contiguous(memory_format=torch.channels_last)
-
-
-def learning_rate(step: int, steps: int) -> float:
-    """A linear rise over the first steps under a cosine decay to zero."""
-    return float(LEARNING_RATE * min(1.0, (step + 1) / WARM_STEPS) * (1 + np.cos(np.pi * step / steps)) / 2)
 
 
 def state(model: Any, optimizer: Any, finished: int) -> State:
@@ -97,9 +93,11 @@ def loss_of(logits: Any, y: Any) -> Any:
     return (nn.functional.cross_entropy(logits, y[:, 0]) + nn.functional.cross_entropy(logits, y[:, 1])) / 2
 
 
-def fit(model: Any, sources: Sources, rounds: int, seed: int, checkpoint: Path | None, *, pairs: bool = False) -> None:
-    """Train model in place, every round on scenes of its own, of two objects with pairs; a checkpoint that is there is
-    gone on from.
+def fit(
+    model: Any, sources: Sources, schedule: Schedule, seed: int, checkpoint: Path | None, *, pairs: bool = False
+) -> None:
+    """Train model in place on scenes of two objects with pairs, of one without; a checkpoint that is there is gone on
+    from.
     """
     model.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -107,20 +105,21 @@ def fit(model: Any, sources: Sources, rounds: int, seed: int, checkpoint: Path |
     if checkpoint is not None and checkpoint.is_file():
         with np.load(checkpoint, allow_pickle=False) as arrays:
             finished = restore(model, optimizer, dict(arrays))
-    steps, step = rounds * PASSES * (ROUND_SCENES // BATCH), finished * PASSES * (ROUND_SCENES // BATCH)
-    for number in range(finished, rounds):
-        started = time.perf_counter()
-        scenes = compose(sources, "train", ROUND_SCENES, FIRST_ROUND_SEED * (seed + 1) + number, pairs=pairs)
+    step = finished * PASSES * (ROUND_SCENES // BATCH)
+    for number in range(finished, schedule.total):
+        started, further = time.perf_counter(), number >= schedule.rounds
+        scenes = compose(sources, "train", ROUND_SCENES, schedule.scenes_of(number, seed), pairs=pairs)
         x, y = torch.from_numpy(scenes.x), torch.from_numpy(scenes.y)
         composed = time.perf_counter() - started
-        generator = torch.Generator().manual_seed(FIRST_ROUND_SEED * (seed + 1) + number)
+        generator = torch.Generator().manual_seed(schedule.seed_of(number, seed))
         for _ in range(PASSES):
             total, right = 0.0, 0.0
             for batch in torch.randperm(ROUND_SCENES, generator=generator).split(BATCH):
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(step, steps)
+                    group["lr"] = schedule.rate(step)
                 optimizer.zero_grad()
-                logits = model(varied(x[batch], generator))
+                with torch.autocast("cpu", torch.bfloat16, enabled=further):
+                    logits = model(varied(x[batch], generator, SHIFT * further)).float()
                 loss = loss_of(logits, y[batch])
                 loss.backward()
                 optimizer.step()
@@ -129,7 +128,7 @@ def fit(model: Any, sources: Sources, rounds: int, seed: int, checkpoint: Path |
                 right += float(right_of(logits.detach().numpy(), y[batch].numpy()).mean()) * len(batch)
             print(f"  loss {total / ROUND_SCENES:.4f}, accuracy {right / ROUND_SCENES:.4f}", flush=True)
         seconds = time.perf_counter() - started
-        print(f"  round {number + 1}/{rounds}: {seconds:.0f} s, {composed:.0f} s of them composing", flush=True)
+        print(f"  round {number + 1}/{schedule.total}: {seconds:.0f} s, {composed:.0f} s of them composing", flush=True)
         if checkpoint is not None:
             write_whole(checkpoint, packed(state(model, optimizer, number + 1)))
 
@@ -153,11 +152,12 @@ def train_one(name: str, options: argparse.Namespace) -> None:
     """Train, export and document one network under out/name."""
     recipe = RECIPES[name]
     sources, test_sources = (load_sources(options.mnist, options.fashion, split) for split in ("train", "test"))
-    print(f"{name}: {options.rounds} rounds", flush=True)
+    schedule = Schedule(options.rounds, options.more, options.different)
+    print(f"{name}: {schedule.total} rounds", flush=True)
     torch.manual_seed(options.seed)
     model = recipe.build()
     pairs = recipe.pairs
-    fit(model, sources, options.rounds, options.seed, options.checkpoint, pairs=pairs)
+    fit(model, sources, schedule, options.seed, options.checkpoint, pairs=pairs)
     content = export(model, (3, 64, 64), fold=recipe.fold)
     kept, tested = (PAIRS_PER_CLASS, TEST_PAIRS_PER_CLASS) if pairs else (CALIBRATION_PER_CLASS, TEST_SAMPLE_PER_CLASS)
     calibration = compose(sources, "train", CLASSES * kept, CALIBRATION_SEED, pairs=pairs)
@@ -166,7 +166,6 @@ def train_one(name: str, options: argparse.Namespace) -> None:
     measured = {"validation": accuracy(content, validation.x, validation.y), "test": accuracy(content, test.x, test.y)}
     both = {"both_objects": float(right_objects(content, test.x, test.y).all(axis=1).mean())} if pairs else {}
     file = samples(calibration, test, CLASSES * tested)
-    first_seed = FIRST_ROUND_SEED * (options.seed + 1)
     shown, flag = (TWO, " --pairs") if pairs else (ONE, "")
     card = {
         "name": name,
@@ -180,12 +179,10 @@ def train_one(name: str, options: argparse.Namespace) -> None:
         "preprocessing": {"scale": 255},
         "preprocessing_meaning": "input = float32 pixel / 255",
         "class_names": CLASS_NAMES,
-        "training_images": f"{options.rounds} rounds of {ROUND_SCENES} scenes, --split train{flag}, --seed "
-        f"{first_seed} to {first_seed + options.rounds - 1}, {PASSES} passes over each, channels of every batch in a "
-        "random order",
+        "training_images": schedule.told(options.seed, f"--split train{flag}"),
         "seed": options.seed,
         "optimizer": f"AdamW, weight decay {WEIGHT_DECAY:g}, learning rate {LEARNING_RATE:g} after {WARM_STEPS} steps "
-        f"of rise, with cosine decay to 0 over all steps, batch {BATCH}, cross-entropy"
+        f"of rise, with cosine decay to 0 over {schedule.decay()}, batch {BATCH}, cross-entropy"
         + (", the mean over the two objects" if pairs else ""),
         "accuracy": measured,
         **both,
@@ -208,7 +205,7 @@ def train_one(name: str, options: argparse.Namespace) -> None:
             "sha256": hashlib.sha256(file).hexdigest(),
         },
         "command": f"python tools/train.py clutter --mnist mnist.npz --fashion fashion.npz --only {name} "
-        f"--rounds {options.rounds} --seed {options.seed} --threads {options.threads}",
+        f"{schedule.flags()} --seed {options.seed} --threads {options.threads}",
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
     write_folder(options.out / name, content, file, card, f"{len(content)} bytes of model, {len(file)} of samples")
@@ -220,6 +217,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("models_onnx"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--more", type=int, default=0, help="rounds after these, under a second cosine, in bfloat16")
+    parser.add_argument("--different", type=int, help="rounds with scenes of their own; later ones see these again")
     parser.add_argument("--checkpoint", type=Path, help="of one network: written after every round, gone on from")
     parser.add_argument("--threads", type=int, default=1)
 

@@ -13,8 +13,8 @@ from mipin_ref.cli.arguments import (
     add_preprocessing,
     integers,
     names,
-    number,
     positive,
+    ridge,
 )
 from mipin_ref.cli.evaluate.measure import MEASURES, measure_of
 from mipin_ref.cli.parser import Parser
@@ -70,7 +70,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="of a method, as smoothgrad.samples=100; may be given several times",
     )
     add_calibration(parser, "mip-in and the pattern methods")
-    parser.add_argument("--ridge", type=number, default=1e-3, help="of mip-in: λ, absolute, on sums (default 1e-3)")
+    parser.add_argument(
+        "--ridge",
+        type=ridge,
+        default=1e-3,
+        metavar="L",
+        help="of mip-in: λ, absolute, on sums, or held-out (default 1e-3)",
+    )
     parser.add_argument("--conv-bias", action="store_true", help="of mip-in: an intercept in convolutional inverses")
     parser.add_argument(
         "--fit-on", choices=("all", "target_class"), default="all", help="of mip-in: classes as predicted"

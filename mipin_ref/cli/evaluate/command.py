@@ -19,6 +19,7 @@ from mipin_ref.cli.outputs import claim_file
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.inverse.options import ridge_text
 from mipin_ref.panel.registry import fit_is_asked
 from mipin_ref.store import packages
 from mipin_ref.text import one_line
@@ -86,8 +87,8 @@ def _told(study: Study) -> list[str]:
     if study.calibrated is not None:
         lines += told_of(options.calibration, study.calibrated)
         lines += [
-            f"{name} fitted on {len(study.calibrated)} samples of {options.calibration}: ridge {options.ridge:g}, "
-            f"conv_bias {options.conv_bias}, fit_on {options.fit_on}"
+            f"{name} fitted on {len(study.calibrated)} samples of {options.calibration}: "
+            f"ridge {ridge_text(options.ridge)}, conv_bias {options.conv_bias}, fit_on {options.fit_on}"
             for name in fit_is_asked(study.panel.names)
         ]
     return lines

@@ -19,7 +19,7 @@ from mipin_ref.export.page.render import Example, page_of
 from mipin_ref.export.page.told import Grid, PageInput, Told
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.graph.layer_list import image_size
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.options import Options, ridge_text
 
 EXAMPLES = 12
 """Pictures that a page offers to begin with, at most."""
@@ -130,7 +130,7 @@ def _said(options: Options) -> list[str]:
     """The ridge, and what else is not as it is by default."""
     values, plain = asdict(options), {one.name: one.default for one in fields(Options)}
     others = (f"{name} {value}" for name, value in values.items() if name != "ridge" and value != plain[name])
-    return [f"ridge {options.ridge:g}", *others]
+    return [f"ridge {ridge_text(options.ridge)}", *others]
 
 
 def _png(picture: npt.NDArray[np.uint8]) -> bytes:

@@ -27,12 +27,12 @@ from mipin_ref.golden.stages.stage import (
 )
 from mipin_ref.golden.values import Golden, Named
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.options import DEFAULTS
 from mipin_ref.inverse.passes.problem import Problem
 from mipin_ref.inverse.plan import Step
 from mipin_ref.layers import HostArray, Shared
 
-DEFAULT_RIDGE = Options.ridge
+DEFAULT_RIDGE = float(DEFAULTS["ridge"])
 
 
 class Solve(Stage):

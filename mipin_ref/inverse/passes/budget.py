@@ -85,4 +85,7 @@ def _sample_bytes(net: Network, plan: Plan, waves: Sequence[Sequence[Step]], ite
     values = max(sum(prod(step.shape) for step in wave) for wave in waves)
     # A byte of mask for each value.
     held = record_bytes(net, recorded, pools.values()) + sum(prod(net.shapes[name]) for name in recorded)
+    # What is held out is taken apart from the rest.
+    apart = values + max(sum(prod(net.shapes[name]) for step in wave for name in step.reads) for wave in waves)
+    values += apart if plan.held_out else 0
     return held + itemsize * values + sample_bytes(plan.steps, [], itemsize)

@@ -16,6 +16,7 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
 from mipin_ref.inverse.passes.budget import Budget, Demand, make_budget
 from mipin_ref.inverse.passes.checkpoint import Checkpoint, Finished
+from mipin_ref.inverse.passes.held_out import check_samples, picked
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.runner import LocalRunner, Runner
 from mipin_ref.inverse.passes.schedule import SUMS_SHARE, Known, Stored, kept_behind, schedule, waves
@@ -188,15 +189,15 @@ class Fitter:
         for target, one in state.items():
             self._check_target(target, one, runner)
             for step in steps:
-                weights, solutions = sums[target].pop(step.tensor).solve(task.options.ridge)
+                ridge, whole = picked(sums[target].pop(step.tensor), task.options.ridge)
+                weights, solutions = whole.solve(ridge)
                 amplification = max(s.amplification for s in solutions)
                 if task.options.dtype == "float32" and too_far(amplification):
                     raise RoundedTooMuch(step.tensor, amplification)
                 one.weights[step.tensor] = weights
                 seconds = (time.perf_counter() - began) / (len(state) * len(steps))
-                one.report.append(
-                    tensor_report(step.tensor, block_name(step), one.samples, weights.unknowns, solutions, seconds)
-                )
+                given = step.tensor, block_name(step), one.samples, weights.unknowns, solutions, seconds
+                one.report.append(tensor_report(*given, ridge if task.plan.held_out else None))
             one.on_device = {name: weights for name, weights in one.on_device.items() if name in spec.weights}
         if spec.looks and self._recorded is None:
             self._seen = self._seen_by(runner)
@@ -246,6 +247,8 @@ class Fitter:
                 f"fitting on the target class alone leaves {one.samples} calibration samples of class {target}; "
                 "2 are needed"
             )
+        if self._task.plan.held_out and one.rows is not None:
+            check_samples(one.rows, "all classes" if target == ALL_CLASSES else f"class {target}")
         if self._varied is not None and target not in self._varied:
             return
         if varies(one.low, one.high, self._task.net.dtype):

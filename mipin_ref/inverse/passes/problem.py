@@ -13,6 +13,7 @@ from mipin_ref.backend import Array, Backend
 from mipin_ref.inverse.descent.pull_back import pull_back
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.plan import Step
+from mipin_ref.solve.apart import Apart
 from mipin_ref.solve.channel_sums import ChannelSums
 from mipin_ref.solve.conv_gram import LEAST_SAMPLES, ConvGram
 from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
@@ -30,22 +31,26 @@ ALONE = Window((1,), (1,), (0,), (0,), (1,))
 class Problem:
     """The least-squares problem of a fitted step, for `samples` samples.
 
-    column: only the target's output is a regressor.
+    column: only the target's output is a regressor; held_out: sums of samples that are held out are kept by themselves.
     """
 
     backend: Backend
     step: Step
     column: bool
     samples: int
+    held_out: bool = False
 
     def sums(self) -> Sums:
         """Empty sums."""
+        return Sums(self, Apart(self._empty(), self._empty()) if self.held_out else self._empty())
+
+    def _empty(self) -> Held:
         step, backend, own = self.step, self.backend, len(self.step.own)
         if not step.shared:
-            return Sums(self, OwnGram(backend, step.channels, own=own, intercept=step.intercept))
+            return OwnGram(backend, step.channels, own=own, intercept=step.intercept)
         if not step.dense:
-            return Sums(self, self._located(backend))
-        made = make_accumulator(
+            return self._located(backend)
+        return make_accumulator(
             backend,
             self._features,
             step.channels,
@@ -54,7 +59,6 @@ class Problem:
             rows=self.samples,
             locations=step.locations,
         )
-        return Sums(self, made)
 
     def count(self, x: Array) -> ChannelSums | None:
         """The sums of each feature of x [n, *shape] alone, which are the same for every target; None where they are not
@@ -78,14 +82,28 @@ class Problem:
 
     @property
     def bytes(self) -> int:
-        """What those sums hold at their largest."""
+        """What those sums hold at their largest: of two sides twice as much, but for rows, which are on one of them."""
+        return self._bytes * (1 + (self.held_out and not self._keeps_rows))
+
+    @property
+    def _keeps_rows(self) -> bool:
+        if self.step.dense:
+            return keeps_rows(self._features, self.samples) and not self._own_at_locations
+        return bool(self.step.shared) and self._phased is None and self._conv.form == "rows"
+
+    @property
+    def _bytes(self) -> int:
         parts = 1 + len(self.step.own)
         if not self.step.shared:
             return 8 * self.step.channels * parts * (parts + 1)
         if not self.step.dense:
             return self._conv.bytes_of(self._conv.form) if self._phased is None else self._phased.bytes
-        width, located = parts * self.step.channels, self.step.locations > 1 and parts > 1
-        return accumulator_bytes(self._features, width, self.samples, normal=located)
+        width = parts * self.step.channels
+        return accumulator_bytes(self._features, width, self.samples, normal=self._own_at_locations)
+
+    @property
+    def _own_at_locations(self) -> bool:
+        return self.step.locations > 1 and bool(self.step.own)
 
     @property
     def _features(self) -> int:
@@ -125,12 +143,23 @@ class Problem:
         return all(part.window.pointwise for layer in self.step.located for part in layer.parts)
 
 
+Held = OwnGram | ConvGram | PhasedGram | Accumulator
+"""The sums of a problem in one of their forms."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """The sums of a problem, filled batch by batch."""
+    """The sums of a problem, filled batch by batch; where samples are held out its sides are."""
 
     problem: Problem
-    held: OwnGram | ConvGram | PhasedGram | Accumulator
+    held: Held | Apart
+
+    @property
+    def sides(self) -> tuple[Sums, ...]:
+        """The sums of the samples that are fitted first and of those held out; themselves where none are."""
+        if not isinstance(self.held, Apart):
+            return (self,)
+        return Sums(self.problem, self.held.fitted), Sums(self.problem, self.held.out)
 
     def count(self, channels: ChannelSums) -> None:
         """Add what Problem.count gives for samples that `update` adds as counted."""
@@ -163,6 +192,7 @@ class Sums:
             if isinstance(self.held, Gram):
                 self.held.update(z, y, counted=counted)
             else:
+                assert not isinstance(self.held, Apart)
                 self.held.update(z, y)
 
     def _kept(self, a: Array) -> Array:
@@ -170,8 +200,17 @@ class Sums:
         xp, rows = self.problem.backend.xp, np.asarray(self.problem.step.rows, np.int64)
         return xp.take(xp.reshape(a, (*a.shape[:2], -1)), self.problem.backend.put(rows), axis=2)
 
+    def error(self, fitted: Sequence[Solution]) -> float:
+        """Σ(x - x̂)² over these samples, of what is known of the fit by other sums of the same problem."""
+        assert not isinstance(self.held, Apart)
+        if isinstance(self.held, ConvGram | PhasedGram):
+            return self.held.error(fitted)
+        (solution,) = fitted
+        return self.held.error(solution)
+
     def solve(self, ridge: float) -> tuple[Weights, Sequence[Solution]]:
         """The weights in the layers' own shapes, and what is known of the fit."""
+        assert not isinstance(self.held, Apart)
         get, step = self.problem.backend.get, self.problem.step
         if isinstance(self.held, ConvGram | PhasedGram):
             joint = self.held.solve(ridge)

@@ -24,7 +24,10 @@ def within_memory(
     """
     ends = cuts(net)
     while True:
-        sums = {step.tensor: Problem(backend, step, plan.is_column(step), samples).bytes for step in plan.fitted}
+        sums = {
+            step.tensor: Problem(backend, step, plan.is_column(step), samples, plan.held_out).bytes
+            for step in plan.fitted
+        }
         large = next((name for name, size in sums.items() if size > LARGEST_SHARE * memory), None)
         above = [name for name in ends if large in ends[: ends.index(name)]] if large in ends else []
         if large is None or not above:

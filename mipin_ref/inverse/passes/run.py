@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.backend import Array, Backend
+from mipin_ref.backend import Backend
 from mipin_ref.inverse.descent.batch import Recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
-from mipin_ref.inverse.passes.coalesced import Coalesced, Values
+from mipin_ref.inverse.passes.adding import Adding
 from mipin_ref.inverse.passes.prefetch import batches
 from mipin_ref.inverse.passes.problem import Sums
 from mipin_ref.inverse.passes.recordings import Recordings
@@ -20,7 +20,6 @@ from mipin_ref.inverse.passes.target import TargetState
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.layers import HostArray, Shape
 from mipin_ref.progress import Advance
-from mipin_ref.solve.channel_sums import ChannelSums
 
 Added = dict[int, dict[str, Sums]]
 """What a pass has added up: by target and tensor."""
@@ -49,30 +48,31 @@ def run_pass(
     signals: RowStore,
     recordings: Recordings,
     advance: Advance,
+    *,
+    first: int = 0,
 ) -> Added:
-    """The sums of the data of `recordings`, batch by batch; what is kept goes into `signals`, the rest into `state`."""
+    """The sums of the data of `recordings`, batch by batch; what is kept goes into `signals`, the rest into `state`.
+
+    first: position of the first sample among those of the whole fit.
+    """
     fitted, path, problems = spec.fitted_steps(plan), spec.path_steps(plan), spec.problems(backend, plan)
-    values = {step.tensor: Values(backend) for step in fitted}
-    sums = {
-        t: {name: Coalesced(one.sums(), one.coalesced(spec.coalesced), values[name]) for name, one in own.items()}
-        for t, own in problems.items()
-    }
+    sums = {t: {name: one.sums() for name, one in own.items()} for t, own in problems.items()}
+    adding = Adding(backend, spec, plan, problems, sums, first)
     tensors, pools = spec.needs(plan, state)
     wanted = {name for step in fitted for name in step.reads} | set(spec.store)
     chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
     read = dict.fromkeys(state, 0)
     made = recordings.passes(tensors, pools, spec.later, spec.batch_size, look=spec.looks)
-    for first, stop, record in batches(backend, made):
+    for start, stop, record in batches(backend, made):
         batch = to_device(backend, path, record)
-        whole: dict[str, Array] = {}
-        counted: dict[str, ChannelSums | None] = {}
+        adding.begin(start, stop, record)
         for target, known in state.items():
-            mask = _rows(plan, target, known, first, stop, record)
+            mask = _rows(plan, target, known, start, stop, record)
             chosen[target].append(mask)
             rows = np.flatnonzero(mask)
             if not len(rows):
                 continue
-            here = batch if len(rows) == stop - first else batch.take(backend, rows)
+            here = batch if len(rows) == stop - start else batch.take(backend, rows)
             begin, end = read[target], read[target] + len(rows)
             read[target] = end
             here_signals = {n: backend.put(signals.read((target, n), begin, end)) for n in spec.start}
@@ -81,31 +81,14 @@ def run_pass(
                 _note_logit(known, logits, target)
                 here_signals.setdefault(plan.logits, seed(backend, plan, logits, target))
             reached = descend(backend, path, known.on_device, here, here_signals, affine=len(rows), keep=wanted)
-            for step in fitted:
-                x, problem = _values(backend, record, step.tensor, rows, whole), problems[target][step.tensor]
-                if len(rows) < stop - first:
-                    channels = problem.count(x)
-                else:
-                    if step.tensor not in counted:
-                        counted[step.tensor] = problem.count(x)
-                    channels = counted[step.tensor]
-                sums[target][step.tensor].update(reached, here.taps, x, channels)
+            adding.add(target, rows, reached, here)
             for name in spec.store:
                 signals.append((target, name), backend.get(reached[name]))
-        advance(stop - first)
+        advance(stop - start)
     for target, known in state.items():
         known.rows = np.concatenate(chosen[target])
-    return {t: {name: one.finished() for name, one in own.items()} for t, own in sums.items()}
-
-
-def _values(backend: Backend, record: Recorded, tensor: str, rows: HostArray, whole: dict[str, Array]) -> Array:
-    """The true values of a tensor on the device; a whole batch goes there once for all targets."""
-    values = record.values[tensor]
-    if len(rows) < len(values):
-        return backend.put(values[rows])
-    if tensor not in whole:
-        whole[tensor] = backend.put(values)
-    return whole[tensor]
+    adding.finish()
+    return sums
 
 
 def _rows(

@@ -73,7 +73,7 @@ def waves(plan: Plan, backend: Backend, memory: int, known: Known) -> list[Wave]
 
     def size(steps: Sequence[Step]) -> int:
         """What the sums of these steps hold for the target that needs most."""
-        return max(sum(Problem(backend, s, plan.is_column(s), n).bytes for s in steps) for n in counts)
+        return max(sum(Problem(backend, s, plan.is_column(s), n, plan.held_out).bytes for s in steps) for n in counts)
 
     made, remaining, targets = (
         [],

@@ -166,7 +166,7 @@ def accumulate(
     state = {t: TargetState(dict(weights[t]), rows.get(t)) for t in spec.samples}
     with BLAS_THREADS.alone():
         recordings = Recordings(job.net, shard.samples, recorded, first=shard.start, recorder=_recorder)
-        sums = run_pass(job.backend, job.plan, spec, state, signals, recordings, lambda count: None)
+        sums = run_pass(job.backend, job.plan, spec, state, signals, recordings, lambda count: None, first=shard.start)
     signals.drop(spec.unwanted)
     recordings.drop(but=spec.recorded)
     counts = np.zeros(job.shards, np.int64)

@@ -70,7 +70,9 @@ class PassSpec:
         """The least-squares problems that it adds up, by target and tensor."""
         steps = self.fitted_steps(plan)
         return {
-            target: {step.tensor: Problem(backend, step, plan.is_column(step), samples) for step in steps}
+            target: {
+                step.tensor: Problem(backend, step, plan.is_column(step), samples, plan.held_out) for step in steps
+            }
             for target, samples in self.samples.items()
         }
 

@@ -12,7 +12,7 @@ from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.explained import explained as explained_tensor
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.divisors import restoring
-from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.options import HELD_OUT, Options
 from mipin_ref.inverse.plan.common import with_common
 from mipin_ref.inverse.plan.living import living, locations
 from mipin_ref.inverse.plan.sharing import flattened_map
@@ -103,6 +103,7 @@ def plan_for(net: Network, options: Options, target: int | None) -> Plan:
         share_locations=options.share_locations,
         target=target,
     )
+    plan = replace(plan, held_out=options.ridge == HELD_OUT)
     return plan if options.common in (None, AUTO) else with_common(plan, net.tensor(options.common))
 
 

@@ -161,7 +161,8 @@ class Step(OneLine):
 class Plan(OneLine):
     """steps: from the logits down to `explained`; column: the logits' one non-zero entry reaches a Dense directly;
     asked: the tensor as the option `at` names it, None for the input; common: the tensor from which down one inverse
-    serves all targets, None for none; given: tensors whose signals come from outside the steps, as the logits' do.
+    serves all targets, None for none; given: tensors whose signals come from outside the steps, as the logits' do;
+    held_out: each fit picks its ridge on samples that are held out.
     """
 
     steps: tuple[Step, ...]
@@ -171,6 +172,7 @@ class Plan(OneLine):
     asked: str | None = None
     common: str | None = None
     given: frozenset[str] = frozenset()
+    held_out: bool = False
 
     @property
     def fitted(self) -> tuple[Step, ...]:

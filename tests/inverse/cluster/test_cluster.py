@@ -117,8 +117,9 @@ def test_other_data_give_the_same_bits(
         {"fit_on": "target_class"},
         {"fit_on": "target_class", "labels": np.arange(300) % 3, "conv_bias": True},
         {"at": "sum", "ridge": 100.0, "local": False},
+        {"ridge": "held-out", "conv_bias": True},
     ],
-    ids=["predictions", "labels", "inner"],
+    ids=["predictions", "labels", "inner", "held out"],
 )
 def test_options(options: dict[str, Any], client: Client) -> None:
     chosen = {**FIT, **options}
