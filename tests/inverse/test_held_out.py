@@ -276,8 +276,3 @@ def test_a_method_takes_it() -> None:
     net, x = branching_network(), samples(60)
     found = mr.attribute(net, x[:3], target=1, method="mip-in", calibration=x, ridge="held-out")
     assert np.array_equal(found.source, mr.fit(net, x, 1, **HELD).attribute(x[:3]).source)
-
-
-def test_golden_cases_refuse_it(tmp_path: Path) -> None:
-    with pytest.raises(mr.InvalidData, match="a golden case states one λ for all tensors"):
-        mr.golden.make("net.onnx", samples(10), 1, tmp_path / "case", ridge="held-out")
