@@ -43,7 +43,7 @@ def held_out(start: int, stop: int) -> npt.NDArray[np.bool_]:
 
 
 def check_samples(rows: npt.NDArray[np.bool_], of: str = "") -> None:
-    """Raises InvalidData where too few samples count for some to be held out. rows: which count [N]; of: what, in words.
+    """Raises InvalidData where too few samples count for some to be held out. rows: which count [N]; of: whose, told.
 
     Of few samples of a class by chance none may be among those that are held out.
     """
