@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ RNG = np.random.default_rng(8)
 WEIGHT = RNG.standard_normal((FEATURES, OUTPUTS)).astype(np.float32) / 6
 LAST = WEIGHT.reshape(CHANNELS, SIZE, SIZE, OUTPUTS).transpose(1, 2, 0, 3).reshape(FEATURES, OUTPUTS)
 """The same weights where the channels are the last axis of the map."""
-CONSTANTS = {
+CONSTANTS: dict[str, np.ndarray] = {
     "kernel": RNG.standard_normal((CHANNELS, 2, 3, 3)).astype(np.float32) / 3,
     "weight": WEIGHT,
     "weight.T": np.ascontiguousarray(WEIGHT.T),
@@ -36,7 +37,7 @@ CONSTANTS = {
     "rows": np.array([0, CHANNELS, SIZE * SIZE]),
     "axis": np.array([1]),
 }
-Node = tuple[str, list[str], str, dict[str, object]]
+Node = tuple[str, list[str], str, dict[str, Any]]
 
 GEMM: Node = ("Gemm", ["flat", "weight.T", "bias"], "dense", {"transB": 1})
 TURN: Node = ("Transpose", ["map"], "turned", {"perm": [0, 2, 3, 1]})
