@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Protocol
 
 from mipin_ref.backend import Array, Backend
@@ -222,14 +223,22 @@ class Rows:
         """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype."""
         xp = self._backend.xp
         if z.shape[0]:
-            y = xp.astype(y, xp.float64, copy=True)
-            if self._locations > 1:
-                mean = xp.mean(y, axis=2)
-                self._within += xp.sum((y - mean[:, :, None]) ** 2, axis=(0, 2))
-                y = mean
             self._z.append(xp.astype(z, xp.float64, copy=True))
-            self._y.append(y)
+            self._y.append(xp.astype(y, xp.float64, copy=True) if self._locations == 1 else self._means(y))
             self._samples += z.shape[0]
+
+    def _means(self, y: Array) -> Array:
+        """The means of y [n, d, locations] over locations [n, d], once what they leave is summed.
+
+        So few samples at a time that what is made of them in float64 is small.
+        """
+        xp, made = self._backend.xp, []
+        step = max(1, self._backend.block_bytes // (64 * prod(y.shape[1:])))
+        for start in range(0, y.shape[0], step):
+            some = xp.astype(y[start : min(start + step, y.shape[0]), ...], xp.float64)
+            made.append(xp.mean(some, axis=2))
+            self._within += xp.sum((some - made[-1][:, :, None]) ** 2, axis=(0, 2))
+        return xp.concat(made)
 
     def merge(self, other: Accumulator) -> None:
         """Add all rows of another accumulator of the same problem."""

@@ -230,10 +230,10 @@ def test_explain_takes_it(x_of_a_file: np.ndarray) -> None:
 @pytest.mark.slow
 def test_the_command_line_takes_it(x_of_a_file: np.ndarray) -> None:
     words = ["explain", "net.onnx", "x.npy", "--target", "1", "--at", "map", "--calibration", "x.npy", "-o", "out"]
-    assert main([*words, "--option", "share_locations=true"]) == 0
+    assert main([*words, "--limit", "5", "--option", "share_locations=true"]) == 0
     expected = mr.fit("net.onnx", x_of_a_file, 1, at="map", share_locations=True).attribute(x_of_a_file)
     with np.load("out/attribution.npz") as written:
-        assert relative_error(written["attribution"], expected.attribution) < 1e-3
+        assert relative_error(written["attribution"], expected.attribution[:5]) < 1e-3
     fit = ["fit", "net.onnx", "x.npy", "--target", "1", "--at", "map", "-o", "one.mipin", "--share-locations"]
     assert main(fit) == 0
     again = mr.load_inverse("one.mipin", mr.load("net.onnx")).attribute(x_of_a_file)
