@@ -342,15 +342,15 @@ def test_where_another_method_stands_above_mip_in_it_is_said(folder: Path, tmp_p
     asked: Any = {"calibration": sentences(100), "progress": False, "cache": False, "dtype": "float64"}
     asked["tokenizer"] = folder / "tokenizer.json"
     made = mr.explain(folder / "net.onnx", TEXTS[:1], 1, **asked)
-    (line,) = (one for one in made.told if "ranks known evidence lower" in one)
+    (line,) = (one for one in made.told if "ranked known evidence lower" in one)
     assert "through Attention" in line
     assert "'lrp-epsilon'" in line
     made.save(tmp_path / "out")
-    assert "ranks known evidence lower" in (tmp_path / "out" / "index.html").read_text()
+    assert "ranked known evidence lower" in (tmp_path / "out" / "index.html").read_text()
     # By the other method, and behind all attention, there is nothing to say.
     plain: Any = {"tokenizer": folder / "tokenizer.json", "progress": False, "at": "auto"}
     told = mr.explain(folder / "net.onnx", TEXTS[:1], 1, "lrp-epsilon", **plain).told
-    assert not any("ranks known evidence" in one for one in told)
+    assert not any("ranked known evidence" in one for one in told)
     net = made.explainer.net
     assert isinstance(net, mr.Network)
     (dense,) = (layer for layer in net.layers if layer.output == net.logits)
