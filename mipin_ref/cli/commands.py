@@ -115,6 +115,8 @@ def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:
     inputs = Inputs.of(net, options.images, key=options.key, limit=options.limit)
     if not inputs.pixels:
         raise InvalidData(f"{options.images}: holds no bytes, which presets are for: numbers are taken as they are")
+    if net.whole:
+        raise InvalidData(f"input {net.input!r} reads pixels as integers, as they are: there is no preset to choose")
     with progress_bar(True) as begin:
         made = guess_of(net, inputs, Cache(None), begin, every=True)
     if made is None:

@@ -224,7 +224,7 @@ def _add_explain(commands: Any) -> None:
     told = "a page, pictures and arrays of what a model sees in images"
     explain = _command(commands, "explain", help=told)
     add_model(explain)
-    explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, or arrays as for fit")
+    explain.add_argument("images", metavar="IMAGES", help="a folder or file of images, arrays as for fit, or texts")
     explain.add_argument(
         "--target",
         type=explained,

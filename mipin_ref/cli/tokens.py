@@ -9,7 +9,7 @@ import numpy as np
 
 from mipin_ref.cli.model import opening
 from mipin_ref.cli.streams import Guarded
-from mipin_ref.explain.texts import TextRun, text_run
+from mipin_ref.explain.texts import TextRun, check_no_texts, text_run
 from mipin_ref.graph.asked_inputs import asked_inputs
 from mipin_ref.report.explained import ShownSample
 from mipin_ref.report.explained.scale import common_scale
@@ -27,6 +27,7 @@ def text_run_of(options: Namespace) -> TextRun | None:
     """The texts, or ids, and their tokenizer; None where none is given. Raises InvalidData as `text_run` does."""
     tokenizer = options.tokenizer if options.tokenizer is not None else options.vocabulary
     if tokenizer is None:
+        check_no_texts(options.images)
         return None
     told = opening(options)
     return text_run(

@@ -64,9 +64,10 @@ def calibration_from(inputs: Inputs, preprocessing: Preprocessing | None, rows: 
 
     rows: the samples that can be read. Of fewer than SAMPLES images crops, flips and mosaics are made up to that many,
     by a seeded generator; samples that are no images, and those of several inputs, are taken as they are: what another
-    input is of a crop, nobody knows.
+    input is of a crop, nobody knows. So are integers of more than a byte, which stay integers in no crop.
     """
-    if inputs.kind != "image" or len(rows) >= SAMPLES or len(inputs.inputs) > 1:
+    resized = not inputs.whole or inputs.pixels
+    if inputs.kind != "image" or len(rows) >= SAMPLES or len(inputs.inputs) > 1 or not resized:
         image = inputs.kind == "image"
         chosen = _drawn(rows, MOST if image else len(rows), seed)
         of = "" if len(chosen) == len(rows) else f" of {len(rows):,}"

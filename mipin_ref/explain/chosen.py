@@ -66,6 +66,8 @@ def choose(
         return Chosen(None, "")
     if not inputs.stored and asked is None:
         return Chosen(None, "")
+    if inputs.whole and inputs.kind == "image":
+        return _whole(inputs, asked)
     if fitted is not None:
         _check_asked(asked, fitted, whole)
         exif = "" if inputs.exif or not fitted.preprocessing.exif else ", but for EXIF"
@@ -81,6 +83,16 @@ def choose(
         line = f"preprocessing not known, and without a probability it cannot be guessed: {_named(PRESETS['unit'])}"
         return replace(_as(inputs, PRESETS["unit"], ""), line=line)
     return replace(_as(inputs, made.preprocessing, ""), line=made.line(), guessed=made)
+
+
+def _whole(inputs: Inputs, asked: Preprocessing | None) -> Chosen:
+    """Pixels as they are, for a network that reads integers. Raises InvalidData where something else is asked for."""
+    if asked is not None and asked.changes_values and not asked.does_as(PRESETS["raw"]):
+        raise InvalidData(
+            f"preprocessing {_named(asked)} is asked for, and the network reads pixels as integers: leave it out, or "
+            "ask for 'raw'"
+        )
+    return _as(inputs, PRESETS["raw"], "as the network reads integers")
 
 
 def _check_asked(asked: Preprocessing | None, fitted: Fitted, whole: bool) -> None:

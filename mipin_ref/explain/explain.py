@@ -13,7 +13,7 @@ from mipin_ref.explain.asked import Asked
 from mipin_ref.explain.cache import Cache, cache_folder
 from mipin_ref.explain.explanation import Explanation, explanation_of
 from mipin_ref.explain.settle import settle
-from mipin_ref.explain.texts import open_for, text_run
+from mipin_ref.explain.texts import check_no_texts, open_for, text_run
 from mipin_ref.graph.asked_inputs import asked_inputs
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.load import Model
@@ -81,7 +81,9 @@ def explain(
     checked_flag("progress", progress)
     checked_flag("cache", cache)
     run = None
-    if tokenizer is not None:
+    if tokenizer is None:
+        check_no_texts(images)
+    else:
         run = text_run(asked_inputs(model), images, calibration, tokenizer, input_shape, given)
         images, calibration, input_shape = run.images, run.calibration, run.input_shape
     net = open_for(model, run, output=output, input_shape=input_shape, given=given)

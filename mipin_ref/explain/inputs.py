@@ -18,8 +18,10 @@ from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.readers import AS_STORED, open_images
 from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.explain.predict import Net
+from mipin_ref.graph.network import Network
 from mipin_ref.layers import Shape
 from mipin_ref.options import check_size
+from mipin_ref.panel.fallback import holds_whole_pixels
 from mipin_ref.reading import parse_json, read_bytes, regular_file
 from mipin_ref.text import printable
 
@@ -57,13 +59,13 @@ class Inputs:
     ) -> Inputs:
         """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
         channels = net.channels if isinstance(net, Inputs) else _channels_of(net)
-        tokens = net.tokens if isinstance(net, Inputs) else net.whole or bool(getattr(net, "embeddings", ()))
+        tokens = net.tokens if isinstance(net, Inputs) else _reads_tokens(net)
         made = cls(given, net.inputs, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
         made = replace(made, tokens=tokens)
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
-        pixels, geometry = holds_pixels(probe) and not net.whole, image_geometry(net.input_shape)
+        pixels, geometry = holds_pixels(probe) and not tokens, image_geometry(net.input_shape)
         grey = geometry is not None and geometry[0] == 1 and files_of(probe) is not None
         return replace(made, pixels=pixels, stored_sample=stored, turned_grey=grey)
 
@@ -116,7 +118,7 @@ class Inputs:
         geometry = image_geometry(self.shape) if self.channels is None else None
         if geometry is None and len(self.shape) == 1 and len(self.stored_sample) > 1:
             geometry = image_geometry(self.stored_sample)
-        return None if geometry is None or self.whole else geometry[1:]
+        return None if geometry is None or self.tokens else geometry[1:]
 
     @property
     def kind(self) -> Kind:
@@ -147,6 +149,13 @@ class Inputs:
         if isinstance(self.given, str | os.PathLike):
             return str(self.given)
         return f"{len(self.given)} files" if _are_files(self.given) else "the array given"
+
+
+def _reads_tokens(net: Net) -> bool:
+    """Whether values are ids: rows of a table are looked up by them, or they are integers and no picture's."""
+    if isinstance(net, Network) and net.embeddings:
+        return True
+    return net.whole and not holds_whole_pixels(net)
 
 
 def _channels_of(net: Net) -> int | None:

@@ -15,7 +15,7 @@ def told_outdone(net: Network, tensor: str) -> list[str]:
         if isinstance(layer, Outdone) and layer.output in net.carrying:
             kinds.setdefault(layer.outdone_by, {})[layer.kind] = None
     return [
-        f"through {' and '.join(some)} mip-in at its default ridge ranks known evidence lower than {method} does "
+        f"through {' and '.join(some)} mip-in, at its default ridge, ranked known evidence lower than {method} did "
         f"(tools/paper/text.md): see what method {method!r} says too"
         for method, some in kinds.items()
     ]

@@ -22,6 +22,8 @@ TEXT_BYTES = 32 << 20
 """Of a file of texts, at most."""
 ARRAYS = (".npy", ".npz")
 """What files of ids end with."""
+WRITTEN = (".txt", ".text")
+"""What files of texts end with, mostly."""
 ROLES = {"mask": ("mask",), "types": ("type", "segment"), "positions": ("position",)}
 """What an input is named by that is not the ids."""
 
@@ -75,6 +77,8 @@ def text_run(
     Raises InvalidData, each in a sentence, for a network that reads no ids, a tokenizer of another network, a text
     that is empty or longer than what the network reads, and inputs that cannot be made of a text.
     """
+    if isinstance(images, str | os.PathLike) and Path(images).is_dir():
+        raise InvalidData(f"{images}: with a tokenizer a file of texts is explained, one a line, and this is a folder")
     free = [one for one in asked.named.values() if one.name not in (given or ())]
     ids, roles = _roles(free)
     made = as_tokenizer(tokenizer)
@@ -114,6 +118,13 @@ def text_run(
         lines,
         asked.places,
     )
+
+
+def check_no_texts(images: Any) -> None:
+    """Raises InvalidData for a file of texts, by its name, where nothing says which ids they are."""
+    named = isinstance(images, str | os.PathLike) and Path(images).suffix.lower() in WRITTEN
+    if named and not Path(images).is_dir():
+        raise InvalidData(f"{images}: texts are explained with their network's tokenizer, option 'tokenizer'")
 
 
 def open_for(model: Any, run: TextRun | None, **options: Any) -> Net:

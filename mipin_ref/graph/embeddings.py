@@ -20,6 +20,13 @@ def embeddings(proto: ModelProto, data: str, sources: Iterable[str]) -> tuple[st
     return tuple(name for name in sources if name in makers and _looks_up(makers[name], data, makers, tables))
 
 
+def looked_up(proto: ModelProto, data: str) -> bool:
+    """Whether any Gather takes rows of a table by the ids `data`."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    tables = {one.name for one in proto.graph.initializer}
+    return any(_looks_up(node, data, makers, tables) for node in proto.graph.node)
+
+
 def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
     """Which input holds an id that is no row of the table that it is looked up in, in words; None where none does."""
     makers = {name: node for node in proto.graph.node for name in node.output}

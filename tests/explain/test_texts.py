@@ -251,6 +251,11 @@ def bad_input(kind: str, folder: Path, place: Path) -> list[str]:
     elif kind == "a damaged tokenizer":
         tokenizer = place / "damaged.json"
         tokenizer.write_text('{"model": {"type": "Nothing"}}')
+    elif kind == "a folder":
+        texts = place / "folder"
+        texts.mkdir()
+    elif kind == "no tokenizer":
+        return ["explain", str(model), str(texts), "-o", str(place / "out")]
     return ["explain", str(model), str(texts), "--tokenizer", str(tokenizer), "-o", str(place / "out")]
 
 
@@ -271,6 +276,8 @@ def bad_input(kind: str, folder: Path, place: Path) -> list[str]:
         ),
         ("pieces of words", "line 1: the vocabulary holds pieces of words (##…)"),
         ("an unknown word", "line 1: the vocabulary has no token 'was', and none for unknown words"),
+        ("a folder", "folder: with a tokenizer a file of texts is explained, one a line, and this is a folder"),
+        ("no tokenizer", "texts.txt: texts are explained with their network's tokenizer, option 'tokenizer'"),
         ("a damaged tokenizer", "damaged.json: not a tokenizer.json that the package tokenizers reads"),
     ],
 )
@@ -335,15 +342,15 @@ def test_where_another_method_stands_above_mip_in_it_is_said(folder: Path, tmp_p
     asked: Any = {"calibration": sentences(100), "progress": False, "cache": False, "dtype": "float64"}
     asked["tokenizer"] = folder / "tokenizer.json"
     made = mr.explain(folder / "net.onnx", TEXTS[:1], 1, **asked)
-    (line,) = (one for one in made.told if "ranks known evidence lower" in one)
+    (line,) = (one for one in made.told if "ranked known evidence lower" in one)
     assert "through Attention" in line
     assert "'lrp-epsilon'" in line
     made.save(tmp_path / "out")
-    assert "ranks known evidence lower" in (tmp_path / "out" / "index.html").read_text()
+    assert "ranked known evidence lower" in (tmp_path / "out" / "index.html").read_text()
     # By the other method, and behind all attention, there is nothing to say.
     plain: Any = {"tokenizer": folder / "tokenizer.json", "progress": False, "at": "auto"}
     told = mr.explain(folder / "net.onnx", TEXTS[:1], 1, "lrp-epsilon", **plain).told
-    assert not any("ranks known evidence" in one for one in told)
+    assert not any("ranked known evidence" in one for one in told)
     net = made.explainer.net
     assert isinstance(net, mr.Network)
     (dense,) = (layer for layer in net.layers if layer.output == net.logits)
@@ -354,3 +361,8 @@ def test_methods_that_stand_above_mip_in_are_there() -> None:
     named = {kind: kind.outdone_by for kind in KINDS if issubclass(kind, Outdone)}
     assert {kind.__name__ for kind in named} == {"Attention", "LSTM", "GRU"}
     assert set(named.values()) <= {*mr.methods()}
+
+
+def test_a_file_of_texts_without_a_tokenizer_is_told_of_it(folder: Path) -> None:
+    with pytest.raises(mr.InvalidData, match="explained with their network's tokenizer, option 'tokenizer'"):
+        mr.explain(folder / "net.onnx", folder / "texts.txt", progress=False)
