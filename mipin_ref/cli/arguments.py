@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
+from mipin_ref.inverse.options import HELD_OUT
+
 Target = int | tuple[int, ...]
 """A class, or indices into an output of several axes."""
 
@@ -108,11 +110,13 @@ def number(text: str) -> float:
 
 
 def ridge(text: str) -> float | str:
-    """A number, or a word: whether it is the one that there is, is for the fit to say."""
+    """A number, or the word for one that is picked for every tensor."""
+    if text == HELD_OUT:
+        return text
     try:
         return float(text)
     except ValueError:
-        return text
+        raise argparse.ArgumentTypeError(f"must be a number or {HELD_OUT}, not {text!r}") from None
 
 
 def numbers(text: str) -> float | tuple[float, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mipin_ref import store
 from mipin_ref.data import as_samples
-from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.errors import MipinError
 from mipin_ref.files import check_folder
 from mipin_ref.golden.case import ARRAYS, KIND, MANIFEST, SOURCE, Case, read_case, write_case
 from mipin_ref.golden.describe import describe_layers, describe_steps
@@ -26,7 +26,7 @@ from mipin_ref.graph.load import load
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.fit import checked_labels, fit
 from mipin_ref.inverse.inverse import Inverse
-from mipin_ref.inverse.options import DEFAULTS, HELD_OUT, Ridge
+from mipin_ref.inverse.options import DEFAULTS, Ridge
 from mipin_ref.inverse.plan import network_for
 from mipin_ref.layers import HostArray
 from mipin_ref.progress import Advance, progress_bar
@@ -79,8 +79,6 @@ def make(
     >>> len(made.tensors) == len(case.tensors)
     True
     """
-    if ridge == HELD_OUT:
-        raise InvalidData(f"a golden case states one λ for all tensors: give option 'ridge' a number, not {HELD_OUT!r}")
     path_of(model, "the model of a case")
     folder = path_of(folder, "a case")
     check_folder(folder, (MANIFEST, ARRAYS))
@@ -133,18 +131,19 @@ def golden_values(material: Material, inverse: Inverse, rows: HostArray) -> Gold
     results = inverse.attribute(x, at=[step.tensor for step in plan.steps], batch_size=len(x))
     s = {plan.logits: material.placed_seed()} | {name: res.source for name, res in results.items()}
     a = {plan.logits: s[plan.logits]} | {name: res.attribution for name, res in results.items()}
-    inverted = {}
+    inverted, ridges = {}, {}
     for step in plan.fitted:
         weights, row = inverse.weights[step.tensor], inverse.report[step.tensor]
+        ridges[step.tensor] = float(inverse.options.ridge) if row.ridge is None else row.ridge
         inverted[step.tensor] = Inverted(weights.blocks, weights.intercept, row.condition, row.rank)
-    golden = Golden(material, s, a, inverted, rows, float(inverse.options.ridge), {})
+    golden = Golden(material, s, a, inverted, rows, ridges, {})
     return replace(golden, named={name: value for stage in STAGES for name, value in stage.compared(golden)})
 
 
 def _agree(golden: Golden, advance: Advance) -> None:
     """The weights of the engine reconstruct what those of the fit written out do. advance: is told of each fit."""
     for step in golden.material.plan.fitted:
-        twin = golden.material.invert(step, golden.s, golden.rows, golden.ridge)
+        twin = golden.material.invert(step, golden.s, golden.rows, golden.ridges[step.tensor])
         mine = golden.named[f"solve/prediction/{step.tensor}"]
         theirs = golden.material.predict(step, golden.s, twin, affine=True)
         rounding = 1e4 * float(np.finfo(np.float64).eps) * max(1.0, min(twin.condition, 1e8))

@@ -94,5 +94,7 @@ def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, s
                 "rank": row.rank,
                 "solver": row.solver,
             }
+            if row.ridge is not None:
+                record["ridge"] = row.ridge
         records.append(record)
     return records

@@ -45,14 +45,19 @@ def reread(case: Case, net: Network) -> Golden:
     tensors = [plan.logits, *(step.tensor for step in plan.steps)]
     s, a = ({name: arrays[names[f"propagate/{kind}/{name}"]] for name in tensors} for kind in "SA")
     chosen = rows.astype(np.bool_)
+    steps = {record["tensor"]: record for record in case.manifest["steps"]}
+    ridges = {step.tensor: steps[step.tensor].get("ridge", options["ridge"]) for step in plan.fitted}
+    for tensor, ridge in ridges.items():
+        if isinstance(ridge, str):
+            raise CorruptFile(f"the case in {str(case.folder)!r} does not say which ridge was picked for {tensor!r}")
     inverted = {}
     for step in plan.fitted:
         stored = [names.get(f"solve/weight/{step.tensor}/{i}") for i in range(len(step.branches))]
         blocks = [arrays[name] for name in stored if name is not None]
         if len(blocks) < len(stored):
-            inverted[step.tensor] = material.invert(step, s, chosen, options["ridge"])
+            inverted[step.tensor] = material.invert(step, s, chosen, ridges[step.tensor])
             continue
         intercept = arrays[names[f"solve/intercept/{step.tensor}"]] if step.intercept else None
         inverted[step.tensor] = Inverted(tuple(blocks), intercept, 1.0, 0)
     named = {name: arrays[array] for name, array in names.items()}
-    return Golden(material, s, a, inverted, chosen, options["ridge"], named)
+    return Golden(material, s, a, inverted, chosen, ridges, named)

@@ -16,8 +16,8 @@ Named = Mapping[str, HostArray]
 class Golden:
     """The golden values of one case.
 
-    s, a: by tensor; inverted: by fitted tensor; rows: [n] bool, the samples that the fit uses; named: what the stages
-    compare, by its name in a candidate.
+    s, a: by tensor; inverted: by fitted tensor; rows: [n] bool, the samples that the fit uses; ridges: λ by fitted
+    tensor; named: what the stages compare, by its name in a candidate.
     """
 
     material: Material
@@ -25,5 +25,5 @@ class Golden:
     a: Named
     inverted: Mapping[str, Inverted]
     rows: HostArray
-    ridge: float
+    ridges: Mapping[str, float]
     named: Named

@@ -175,7 +175,7 @@ def test_a_case_read_again_is_the_one_that_was_made(name: str) -> None:
     case = read(name)
     golden = reread(case, mr.load(case.model, output=case.manifest["model"]["output"]))
     for step in golden.material.plan.fitted:
-        twin = golden.material.invert(step, golden.s, golden.rows, golden.ridge)
+        twin = golden.material.invert(step, golden.s, golden.rows, golden.ridges[step.tensor])
         for number, block in enumerate(twin.blocks):
             tensor = next(t for t in case.tensors if t.name == f"solve/weight/{step.tensor}/{number}")
             bound = tensor.tolerance["float64"]

@@ -12,8 +12,11 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.graph.forward import Recorder
+from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes import budget, fitter
 from mipin_ref.inverse.passes.held_out import held_out, picked
+from mipin_ref.inverse.passes.problem import Problem
+from mipin_ref.inverse.plan import plan_for
 from tests.backends import backend, on_every_backend
 from tests.inverse.sharded import branching_network, difference, one_by_one, same_bits, samples
 from tests.inverse.test_against_oracle import living_chain
@@ -268,8 +271,10 @@ def test_the_command_line_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture
     assert " ridge" in capsys.readouterr().out
     net = mr.load(tmp_path / "net.onnx")
     assert mr.load_inverse(tmp_path / "one.mipin", net).report == mr.fit(net, x, 1, **HELD).report
-    assert main([*given, "--ridge", "best", "-o", str(tmp_path / "two.mipin")]) == 2
-    assert "ridge must be a number >= 0, not 'best', or 'held-out'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main([*given, "--ridge", "best", "-o", str(tmp_path / "two.mipin")])
+    assert stopped.value.code == 2
+    assert "--ridge: must be a number or held-out, not 'best'" in capsys.readouterr().err
 
 
 def test_a_method_takes_it() -> None:
@@ -278,6 +283,22 @@ def test_a_method_takes_it() -> None:
     assert np.array_equal(found.source, mr.fit(net, x, 1, **HELD).attribute(x[:3]).source)
 
 
-def test_golden_cases_refuse_it(tmp_path: Path) -> None:
-    with pytest.raises(mr.InvalidData, match="a golden case states one λ for all tensors"):
-        mr.golden.make("net.onnx", samples(10), 1, tmp_path / "case", ridge="held-out")
+def test_sums_held_out_that_are_not_finite_are_refused() -> None:
+    """Only the samples held out are too large: what is fitted is finite, and no error is the least."""
+    problem = Problem(backend("numpy"), plan_for(branching_network(), Options(), 1).step_of["flat"], False, 8, True)
+    sums = problem.sums()
+    with np.errstate(all="ignore"):
+        for side, scale in zip(sums.sides, (1.0, 1e200), strict=True):
+            x = scale * np.random.default_rng(0).standard_normal((8, 6))
+            side.update({"hidden": x[:, :5]}, {}, x)
+        with pytest.raises(mr.InvalidData, match="the sums of the samples held out are not finite"):
+            picked(sums, "held-out")
+
+
+def test_auto_finds_where_classes_agree(tmp_path: Path) -> None:
+    net, x = branching_network(), samples(60)
+    family = mr.fit(net, x, "all", common="auto", **HELD)
+    assert all(row.ridge in RIDGES for inv in family.values() for row in inv.report)
+    assert any(inv.report.common for inv in family.values())
+    family.save(tmp_path / "all.mipin")  # type: ignore[attr-defined]
+    assert mr.load_inverse(tmp_path / "all.mipin", net)[1].report == family[1].report

@@ -47,7 +47,8 @@ class End(Stage):
         for step in plan.steps:
             weights = None
             if step.fitted:
-                weights = material.invert(step, s, golden.rows, golden.ridge, rounding, rounding.rows)
+                ridge = golden.ridges[step.tensor]
+                weights = material.invert(step, s, golden.rows, ridge, rounding, rounding.rows)
             material.descend(step, weights, s, a)
         yield from _explained(material, s, a)
 

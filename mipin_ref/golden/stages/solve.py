@@ -72,7 +72,8 @@ class Solve(Stage):
             x = material.values[step.tensor].astype(np.float64)
             noisy = replace(material, values={**material.values, step.tensor: rounding(x)})
             above = {name: rounding(golden.s[name]) for name in step.reads}
-            inverted = noisy.invert(step, above, golden.rows, golden.ridge, rounding, rounding.rows)
+            ridge = golden.ridges[step.tensor]
+            inverted = noisy.invert(step, above, golden.rows, ridge, rounding, rounding.rows)
             yield from _solved(material, step, inverted, golden.s, golden.a)
 
     def remade(self, golden: Golden, fresh: Material, inverse: Inverse) -> Pairs:
@@ -142,18 +143,19 @@ def _fitted(golden: Golden, step: Step) -> Inverted:
     above = {name: signal[rows] for name, signal in material.read(step, golden.s).items()}
     taps = {name: chosen[rows] for name, chosen in material.taps.items()}
     sums.update(above, taps, material.values[step.tensor][rows].astype(np.float64))
-    weights, _ = sums.solve(golden.ridge)
+    weights, _ = sums.solve(golden.ridges[step.tensor])
     return Inverted(weights.blocks, weights.intercept, 1.0, 0)
 
 
 def _fit_causes(deviation: Deviation, golden: Golden) -> Explained:
     """The fit written out, with one mistake."""
     step = golden.material.plan.step_of[deviation.tensor]
+    stated = golden.ridges[step.tensor]
 
     def by(
         mistake: Mistake,
         *,
-        ridge: float = golden.ridge,
+        ridge: float = stated,
         rows: HostArray = golden.rows,
         regression: Regression | None = None,
     ) -> Callable[[], HostArray]:
@@ -179,13 +181,13 @@ def _fit_causes(deviation: Deviation, golden: Golden) -> Explained:
         yield "the intercept is penalised", by("penalised intercept")
     else:
         yield "there is an intercept, where this fit has none", by("intercept")
-    yield "λ on means over all rows instead of sums", by("none", ridge=golden.ridge * samples * locations)
-    yield "λ on means over samples instead of sums", by("none", ridge=golden.ridge * samples)
+    yield "λ on means over all rows instead of sums", by("none", ridge=stated * samples * locations)
+    yield "λ on means over samples instead of sums", by("none", ridge=stated * samples)
     yield "λ = 0", by("none", ridge=0.0)
     yield f"λ is the default {DEFAULT_RIDGE:g}, not the case's", by("none", ridge=DEFAULT_RIDGE)
-    yield "λ is twice as large", by("none", ridge=2 * golden.ridge)
-    yield "λ is half as large", by("none", ridge=golden.ridge / 2)
-    yield "λ is squared", by("none", ridge=golden.ridge**2)
+    yield "λ is twice as large", by("none", ridge=2 * stated)
+    yield "λ is half as large", by("none", ridge=stated / 2)
+    yield "λ is squared", by("none", ridge=stated**2)
     if not golden.rows.all():
         yield (
             "the fit takes all samples, not only those of the target class",

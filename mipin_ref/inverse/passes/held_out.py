@@ -60,7 +60,7 @@ def check_samples(rows: npt.NDArray[np.bool_], target: str) -> None:
 def picked(sums: Sums, ridge: Ridge) -> tuple[float, Sums]:
     """The ridge of a tensor and the sums of all its samples; `sums` are of no use afterwards.
 
-    Of ridges whose errors are equal the smallest.
+    Of ridges whose errors are equal the smallest. Raises InvalidData where sums are not finite.
     """
     if ridge != HELD_OUT:
         assert not isinstance(ridge, str)
@@ -73,6 +73,8 @@ def picked(sums: Sums, ridge: Ridge) -> tuple[float, Sums]:
         _, solutions = fitted.solve(one)
         errors.append(out.error(solutions))
     most = min(errors) + EQUAL[sums.problem.backend.dtype] * out.error([_of_nothing(one) for one in solutions])
+    if not np.isfinite(most):
+        raise InvalidData("the sums of the samples held out are not finite: the data are too large for float64 sums")
     chosen = next(one for one, error in zip(RIDGES, errors, strict=True) if error <= most)
     held[0].merge(held[1])
     return chosen, fitted

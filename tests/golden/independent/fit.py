@@ -27,6 +27,9 @@ class Weights:
 
 
 class Fit(Pull):
+    picked: float | None = None
+    """λ of the step at hand, where the options do not state one for all."""
+
     def regressor(self, step: Step, branch: dict[str, Any], signals: Signals) -> Tensor:
         """The signal above a Dense [n, out]; y_c alone [n, 1] where the Dense makes the logits."""
         s = signals[self.case.layers[branch["layers"][0]]["output"]]
@@ -60,6 +63,7 @@ class Fit(Pull):
 
     def solve_step(self, step: Step, x: Tensor, signals: Signals, switches: Signals, rows: Tensor) -> Weights:
         """The joint fit of all branches: channels with equal regressors share one problem."""
+        self.picked = step.get("ridge")
         layers = [self.case.layers[branch["layers"][0]] for branch in step["branches"]]
         channels = step["shape"][self.axis(step) - 1]
         keys = [tuple(self.problem(layer, m, channels) for layer in layers) for m in range(channels)]
@@ -150,7 +154,8 @@ class Fit(Pull):
         """Minimise Σ (target - regressors · W - b)² + λ Σ W²; without intercept b is 0."""
         middle = regressors.mean(dim=0) if intercept else torch.zeros_like(regressors[0])
         level = target.mean(dim=0) if intercept else torch.zeros_like(target[0])
-        weights = self.penalised(regressors - middle, target - level, self.case.options["ridge"])
+        stated = self.case.options["ridge"] if self.picked is None else self.picked
+        weights = self.penalised(regressors - middle, target - level, stated)
         return weights, level - middle @ weights
 
     def penalised(self, regressors: Tensor, target: Tensor, ridge: float) -> Tensor:
