@@ -83,6 +83,8 @@ def describe_steps(net: Network, plan: Plan, report: Report, stored: dict[str, s
             record["positive"] = True
         if step.axis != 1:
             record["axis"] = step.axis
+        if step.channel_of is not None:
+            record["channel_of"] = [int(channel) for channel in step.channel_of]
         if step.rows is not None:
             record["alive"] = list(step.rows)
         if step.fitted:

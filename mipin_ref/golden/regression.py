@@ -77,9 +77,11 @@ class Regression:
             for branch in step.branches:
                 if branch.shared:
                     layer, signal = as_kind(branch.layer, Shared), signals[branch.layer.output]
-                    signal = step.channels_first(get_backend(), signal)
+                    signal = signal if step.dense else step.channels_first(get_backend(), signal)
                     size = step.in_front(step.shape)[1:]
-                    parts.append(regressors_of(layer).columns(layer, self._group(layer, channels[0]), signal, size))
+                    part = regressors_of(layer).columns(layer, self._group(layer, channels[0]), signal, size)
+                    # A Dense has the same regressors at all locations that share weights.
+                    parts.append(np.repeat(part, step.locations, axis=1) if step.locations > 1 else part)
                 else:
                     pulled = own[step.own.index(branch)]
                     parts.append(pulled[:, channels[0]].reshape(n, -1, 1))
@@ -149,6 +151,8 @@ class Regression:
             predicted[:, list(group.channels)] = (group.columns @ weights).transpose(0, 2, 1)
         if affine and inverted.intercept is not None:
             predicted += inverted.intercept[:, None]
+        if step.channel_of is not None:
+            return predicted.reshape(n, -1)[:, np.argsort(np.argsort(step.channel_of, kind="stable"))]
         shaped = predicted.reshape(n, *step.in_front(step.shape))
         return shaped if step.axis == 1 else np.moveaxis(shaped, 1, step.axis)
 

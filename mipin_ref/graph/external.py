@@ -35,6 +35,9 @@ def read_external(tensors: Sequence[TensorProto], folder: Path, what: str, diges
         for tensor in tensors:
             # onnx opens no link, and nothing outside the folder.
             external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            # Before onnx 1.23 the tensor would still be said to lie beside the model, and be read again from there.
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
             digest.update(tensor.raw_data)
     except (checker.ValidationError, ValueError, OSError, RuntimeError, MemoryError) as error:
         raise CorruptFile(f"external data of {what} cannot be read: {first_line(error)}") from error

@@ -125,6 +125,8 @@ class Recorder:
         besides = (frozenset[str]() if memory is None else memory.along) - {*self._wanted}
         along = [one.output for one in needed if one.output in besides]
         self._made = [*self._fetched, *along]
+        alike = {switches_of(t): t for t in self._switches} | {fired_of(one): one[0] for one in flagged}
+        self._shapes = {name: net.shapes[alike.get(name, name)] for name in self._made}
         self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
         self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
@@ -197,7 +199,7 @@ class Recorder:
         wanted = {value.name for value in self._session.runtime.get_inputs()}
         given = {name: value for name, value in started.items() if name in wanted}
         try:
-            made = run_together(self._session.runtime, self._made, given, self._size, self._counted, self._threads)
+            made = run_together(self._session.runtime, self._shapes, given, self._size, self._counted, self._threads)
         except Exception as failure:  # as in `session`
             raise UnsupportedModel(
                 f"onnxruntime cannot run the network on {len(next(iter(started.values())))} samples: "

@@ -11,7 +11,7 @@ from math import ceil, prod
 import numpy as np
 from onnxruntime import InferenceSession
 
-from mipin_ref.layers import HostArray, Layer
+from mipin_ref.layers import HostArray, Layer, Shape
 
 ELEMENTS = {
     "tensor(float)": np.float32,
@@ -38,22 +38,23 @@ def samples_a_run(layers: Sequence[Layer], itemsize: int) -> int:
 
 def run_together(
     runtime: InferenceSession,
-    names: Sequence[str],
+    shapes: Mapping[str, Shape],
     given: Mapping[str, HostArray],
     size: int,
     counted: Mapping[str, int],
     threads: int,
 ) -> list[HostArray]:
-    """The outputs [n, ...] of inputs [n, ...], `size` samples a run, `threads` runs at a time.
+    """The outputs [n, *shapes] of inputs [n, ...], `size` samples a run, `threads` runs at a time.
 
     Every run writes where its samples' results stay: what onnxruntime allots itself is taken of the system anew in each
-    run, and copied from there. counted: outputs whose values are places counted over all of a run's samples, with how
-    many a sample has. Each sample's results are those of one run of all, as none depends on the others. Raises as
-    onnxruntime does.
+    run, and copied from there. shapes: of a sample of each output, as the network has them: of windows that begin in
+    the padding onnx infers others, and the session then tells none. counted: outputs whose values are places counted
+    over all of a run's samples, with how many a sample has. Each sample's results are those of one run of all, as none
+    depends on the others. Raises as onnxruntime does.
     """
     count = len(next(iter(given.values())))
     told = {value.name: value for value in runtime.get_outputs()}
-    made = [np.empty((count, *told[name].shape[1:]), ELEMENTS[told[name].type]) for name in names]
+    made: list[HostArray] = [np.empty((count, *shape), ELEMENTS[told[name].type]) for name, shape in shapes.items()]
     inputs = {name: np.ascontiguousarray(value) for name, value in given.items()}
 
     def run(start: int) -> None:
@@ -61,11 +62,11 @@ def run_together(
         for name, whole in inputs.items():
             part = whole[rows]
             bound.bind_input(name, "cpu", 0, part.dtype.type, part.shape, part.ctypes.data)
-        for name, whole in zip(names, made, strict=True):
+        for name, whole in zip(shapes, made, strict=True):
             part = whole[rows]
             bound.bind_output(name, "cpu", 0, part.dtype.type, part.shape, part.ctypes.data)
         runtime.run_with_iobinding(bound)
-        for name, whole in zip(names, made, strict=True):
+        for name, whole in zip(shapes, made, strict=True):
             if start and name in counted:
                 whole[rows] += start * counted[name]
 

@@ -213,7 +213,7 @@ def fit(
     data = as_samples(x, preprocessing, whole=net.whole, inputs=net.inputs) if shared is None else shared.samples
     _check_data(net, data)
     if options.ridge == HELD_OUT:
-        check_samples(np.ones(len(data), bool), "any class")
+        check_samples(np.ones(len(data), bool))
     known = checked_labels(labels, len(data), net)
     directory = checked_directory(checkpoint)
     if isinstance(at, str) and at == AUTO:

@@ -25,7 +25,7 @@ SCHEMA = json.loads((FOLDER / "manifest.schema.json").read_text(encoding="utf-8"
 CASES = (
     *("golden_cnn", "golden_wide_dense", "golden_target_class", "golden_ill_conditioned"),
     *("golden_tokens", "golden_last", "golden_extremum", "golden_frontier", "golden_pixel", "golden_squeeze"),
-    "golden_sigma",
+    *("golden_sigma", "golden_share_locations"),
 )
 
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=STAGE_NAMES)

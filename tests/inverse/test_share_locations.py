@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.cli import main
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.inverse.plan import plan_for
 from tests.backends import EPS, on_every_backend, relative_error
 from tests.backends import backend as backend_of
+from tests.export.running import assert_exact, outputs
+from tests.export.running import expected as told_by
+from tests.inverse.sharded import one_by_one
 from tests.networks.flattened import NETWORKS, Flattened, plain, skipped
 from tests.oracles.export import to_onnx
 from tests.oracles.mipin import OracleResult, mipin
@@ -150,6 +155,89 @@ def test_single_precision_comes_back_by_a_session_too(made: str) -> None:
     result = mr.fit(inverse.net, x, 1, share_locations=True, ridge=1.0, dtype="float32").attribute(x)
     assert relative_error(result.source, expected.source["x"]) < 1e-3
     assert relative_error(result.attribution, expected.attribution["x"]) < 1e-3
+
+
+@pytest.mark.parametrize("made", ["channels_last", "two_dense", "skipped", "last_layer"])
+def test_an_explainer_tells_the_same(made: str, tmp_path: Path) -> None:
+    """Of two targets, whose weights stand side by side in the file."""
+    one = NETWORKS[made]()
+    net, x = mr.load(to_onnx(one.ops, one.shape)), samples(one)
+    inverses = mr.fit(net, x, [0, 2], ridge=1.0, share_locations=True)
+    path = tmp_path / "explainer.onnx"
+    mr.export(inverses[2], path, check=x)
+    assert_exact(outputs(path, {"x": x}), told_by(inverses[2], x))
+    mr.export(inverses, tmp_path / "both.onnx", check=x)
+
+
+@pytest.mark.parametrize("count", [24, 6])
+@pytest.mark.parametrize("made", ["channels_last", "skipped"])
+def test_shards_are_summed_to_the_same(made: str, count: int) -> None:
+    one = NETWORKS[made]()
+    net, x = mr.load(to_onnx(one.ops, one.shape)), samples(one, count)
+    edges = [(0, 2), (2, count // 2), (count // 2, count)]
+    options: dict[str, Any] = {"ridge": 0.1, "share_locations": True}
+    parts, _ = one_by_one(net, x, [1], backend_of("numpy"), edges, **options)
+    whole = mr.fit(net, x, 1, **options).attribute(x)
+    assert relative_error(parts[1].attribute(x).source, whole.source) < TOLERANCE
+    assert relative_error(parts[1].attribute(x).attribution, whole.attribution) < TOLERANCE
+
+
+def test_a_checkpoint_is_of_the_option(tmp_path: Path) -> None:
+    """A fit with it finds nothing of one without, and itself bit for bit."""
+    one = NETWORKS["channels_last"]()
+    net, x = mr.load(to_onnx(one.ops, one.shape)), samples(one)
+    without = mr.fit(net, x, 1, checkpoint=tmp_path)
+    first = mr.fit(net, x, 1, checkpoint=tmp_path, share_locations=True)
+    assert len([*tmp_path.iterdir()]) == 2
+    again = mr.fit(net, x, 1, checkpoint=tmp_path, share_locations=True)
+    np.testing.assert_array_equal(first.attribute(x).attribution, again.attribute(x).attribution)
+    assert first.weights["flat"].blocks[0].shape != without.weights["flat"].blocks[0].shape
+
+
+def test_several_targets_and_a_common_part_share_alike() -> None:
+    """Of x the sums of each channel alone are taken once for all targets."""
+    one = NETWORKS["channels_last"]()
+    net, x = mr.load(to_onnx(one.ops, one.shape)), samples(one)
+    family = mr.fit(net, x, "all", share_locations=True)
+    for target in range(3):
+        alone = mr.fit(net, x, target, share_locations=True).attribute(x)
+        assert relative_error(family[target].attribute(x).source, alone.source) < TOLERANCE
+    common = mr.fit(net, x, "all", share_locations=True, common="flat")
+    assert common[1].weights["flat"].blocks[0].shape == (4, 7)
+
+
+@pytest.fixture
+def x_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Samples in a folder with the network: ten for each regressor of its Dense, as `explain` asks for."""
+    one = NETWORKS["channels_last"]()
+    monkeypatch.chdir(tmp_path)
+    onnx.save(to_onnx(one.ops, one.shape), "net.onnx")
+    x = samples(one, 80)
+    np.save("x.npy", x)
+    return x
+
+
+@pytest.mark.slow
+def test_explain_takes_it(x_of_a_file: np.ndarray) -> None:
+    x = x_of_a_file
+    quiet: dict[str, Any] = {"target": 1, "at": "map", "calibration": x, "cache": False, "progress": False}
+    made = mr.explain("net.onnx", x, share_locations=True, **quiet).result
+    expected, other = (mr.fit("net.onnx", x, 1, at="map", share_locations=shared) for shared in (True, False))
+    assert relative_error(made.attribution, expected.attribute(x).attribution) < 1e-3
+    assert relative_error(made.attribution, other.attribute(x).attribution) > 0.05
+
+
+@pytest.mark.slow
+def test_the_command_line_takes_it(x_of_a_file: np.ndarray) -> None:
+    words = ["explain", "net.onnx", "x.npy", "--target", "1", "--at", "map", "--calibration", "x.npy", "-o", "out"]
+    assert main([*words, "--option", "share_locations=true"]) == 0
+    expected = mr.fit("net.onnx", x_of_a_file, 1, at="map", share_locations=True).attribute(x_of_a_file)
+    with np.load("out/attribution.npz") as written:
+        assert relative_error(written["attribution"], expected.attribution) < 1e-3
+    fit = ["fit", "net.onnx", "x.npy", "--target", "1", "--at", "map", "-o", "one.mipin", "--share-locations"]
+    assert main(fit) == 0
+    again = mr.load_inverse("one.mipin", mr.load("net.onnx")).attribute(x_of_a_file)
+    np.testing.assert_array_equal(again.attribution, expected.attribution)
 
 
 @pytest.mark.parametrize("count", [40, 8])

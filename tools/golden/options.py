@@ -64,3 +64,23 @@ def golden_target_class() -> CaseRecipe:
 def golden_target_prediction() -> CaseRecipe:
     """The same without labels: the samples whose largest logit is the target's."""
     return recipe(_two_convs(31), 24, target=2, fit_on="target_class")
+
+
+@case
+def golden_share_locations() -> CaseRecipe:
+    """Where Dense layers read a flattened map, with the channels last and a skip connection beside one, a weight a
+    channel.
+    """
+    s = Sketch(37, 2, 4, 4)
+    s.conv("conv1", 2, 3, 2, 2)
+    s.relu("relu1")
+    s.node("Transpose", "turned", perm=[0, 2, 3, 1])
+    flat = s.flatten()
+    s.dense("dense1", 27, 27)
+    s.node("Tanh", "tanh")
+    s.join("Add", "sum", s.last, flat)
+    s.relu("relu2")
+    s.dense("dense2", 27, 5)
+    s.relu("relu3")
+    s.dense("logits", 5, 3)
+    return recipe(s, 12, ridge=0.1, share_locations=True)

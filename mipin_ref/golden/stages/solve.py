@@ -113,6 +113,13 @@ def slipped(material: Material, step: Step) -> Iterator[tuple[str, Regression]]:
     regression = material.regression(step)
     if step.axis != 1:
         yield f"the channels lie on axis {step.axis}, not on axis 1", replace(regression, step=replace(step, axis=1))
+    if step.channel_of is not None:
+        turned = np.arange(len(step.channel_of)) % step.channels
+        other = turned if np.any(turned != step.channel_of) else np.sort(turned)
+        yield (
+            "elements are of channels in another order of axes",
+            replace(regression, step=replace(step, channel_of=other)),
+        )
     if step.rows is not None:
         yield (
             "locations that lead to no target are rows of the fit",

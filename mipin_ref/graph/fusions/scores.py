@@ -11,7 +11,10 @@ from mipin_ref.graph.fusions.writer import Unwritten, Writer
 HEADS = (0, 2, 1, 3)
 """[N, T, heads, d] <-> [N, heads, T, d]."""
 FILTER = -1e4
-"""What onnxruntime adds to the scores of a masked token where nothing else is said."""
+"""What onnxruntime adds to the scores of a masked token where nothing else is said.
+
+To those of a later token it adds the lowest number there is: a token whose whole past is masked reads that past.
+"""
 
 
 def parted(writer: Writer, name: str, heads: int, role: str) -> str:
@@ -50,7 +53,8 @@ def attend(
     if causal:
         rows = writer.over("Unsqueeze", _places(writer, query, "rows"), (1,), "rows beside")
         later = writer.node("Less", rows, _places(writer, key, "columns"), role="later")
-        scores = _added(writer, scores, later, filtered, dtype, "causal")
+        lowest = writer.number("lowest", float(np.finfo(dtype).min), dtype)
+        scores = _added(writer, scores, later, lowest, dtype, "causal")
     if bias:
         scores = writer.node("Add", scores, bias, role="biased")
     weights = writer.node("Softmax", scores, role="weights", axis=-1)

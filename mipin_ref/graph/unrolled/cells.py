@@ -16,9 +16,10 @@ from mipin_ref.layers import HostArray
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """x, before: the row [N, D] that it reads, and the states [N, H] before it; states: those that it makes, hidden
-    first, then an LSTM's cell; weight [B · H, D], recurrence [B · H, H], bias [2 · B · H]: as the operator has them;
-    inner: tensors of the step that nothing else reads; reset_behind: of a GRU, see the operator's linear_before_reset.
+    """x, before: the row [N, D] that it reads, and the states [N, H] before it, none where they are zeros that the file
+    does not read as such; states: those that it makes, hidden first, then an LSTM's cell; weight [B · H, D], recurrence
+    [B · H, H], bias [2 · B · H]: as the operator has them; inner: tensors of the step that nothing else reads;
+    reset_behind: of a GRU, see the operator's linear_before_reset.
     """
 
     op: str
@@ -48,47 +49,25 @@ def steps_of(nodes: Nodes, name: str) -> list[Step]:
     return [*_lstm(nodes, name), *_gru(nodes, name)]
 
 
-def last_cells(nodes: Nodes, name: str, earlier: Step) -> list[Step]:
-    """The steps behind another one that a tensor may be the cell of, where nothing reads the hidden state.
-
-    A file holds no output gate of such a step: it has that of the step before. No tensor has the name of its hidden
-    state.
-    """
-    told, size = [], earlier.recurrence.shape[1]
-    output, of_past = slice(size, 2 * size), slice(5 * size, 6 * size)
-    for (new, forget, candidate), before, inner in _kept(nodes, name) if earlier.op == "LSTM" else ():
-        names = () if candidate is None else tuple(one for one in candidate.parts if one != earlier.states[0])
-        if before == earlier.states[1] and len(names) == 1:
-            parts = {
-                names[0]: (earlier.weight[output].T, earlier.bias[output]),
-                earlier.states[0]: (earlier.recurrence[output].T, earlier.bias[of_past]),
-            }
-            made = _known([new, Sums(parts, np.zeros((), earlier.bias.dtype)), forget, candidate])
-            for row, past in _apart(made, 4):
-                stacked = _stacked(made, row, past)
-                told.append(Step("LSTM", row, (past, before), (f"{name}:hidden", name), *stacked, inner))
-    return told
-
-
 def _lstm(nodes: Nodes, hidden: str) -> list[Step]:
     """h = σ(o) · tanh(c)."""
-    last, told = _pair(nodes, hidden, "Mul", "Sigmoid", "Tanh"), list[Step]()
+    last, told = pair_of(nodes, hidden, "Mul", "Sigmoid", "Tanh"), list[Step]()
     if last is None:
         return told
     output, cell = last
-    for (new, forget, candidate), before, inner in _kept(nodes, cell):
-        made = _known([new, sums(nodes, output), forget, candidate])
-        for row, past in _apart(made, 4):
-            told.append(Step("LSTM", row, (past, before), (hidden, cell), *_stacked(made, row, past), inner))
+    for (new, forget, candidate), before, inner in kept_cell(nodes, cell):
+        made = known([new, sums(nodes, output), forget, candidate])
+        for row, past in apart(made, 4):
+            told.append(Step("LSTM", row, (past, before), (hidden, cell), *stacked(made, row, past), inner))
     return told
 
 
-def _kept(nodes: Nodes, cell: str) -> list[tuple[tuple[Sums | None, ...], str, tuple[str, ...]]]:
+def kept_cell(nodes: Nodes, cell: str) -> list[tuple[tuple[Sums | None, ...], str, tuple[str, ...]]]:
     """c = σ(f) · c' + σ(i) · tanh(g): the sums i, f and g, c', and what is inner."""
     added, told = nodes.made(cell, "Add"), list[tuple[tuple[Sums | None, ...], str, tuple[str, ...]]]()
-    for one, other in _orders(added):
-        new, kept = _pair(nodes, one, "Mul", "Sigmoid", "Tanh"), nodes.made(other, "Mul")
-        for gate, before in _orders(kept):
+    for one, other in orders(added):
+        new, kept = pair_of(nodes, one, "Mul", "Sigmoid", "Tanh"), nodes.made(other, "Mul")
+        for gate, before in orders(kept):
             forget = nodes.made(gate, "Sigmoid")
             if new is not None and forget is not None:
                 made = tuple(sums(nodes, part) for part in (new[0], forget.input[0], new[1]))
@@ -99,31 +78,31 @@ def _kept(nodes: Nodes, cell: str) -> list[tuple[tuple[Sums | None, ...], str, t
 def _gru(nodes: Nodes, hidden: str) -> list[Step]:
     """h = (1 - σ(z)) · n + σ(z) · h' in either spelling, n = tanh(W x + r · (R h')) or tanh(W x + R (r · h'))."""
     told = []
-    for update, candidate, before, inner in _mixed(nodes, hidden):
+    for update, candidate, before, inner in mixed(nodes, hidden):
         tanh, gate = nodes.made(candidate, "Tanh"), nodes.made(update, "Sigmoid")
         if tanh is None or gate is None:
             continue
         for part, reset, behind in _candidates(nodes, tanh.input[0], before):
-            made = _known([sums(nodes, gate.input[0]), sums(nodes, reset), part])
-            for row, past in _apart(made, 3):
+            made = known([sums(nodes, gate.input[0]), sums(nodes, reset), part])
+            for row, past in apart(made, 3):
                 if past == before:
                     names = (candidate, update, *inner)
-                    stacked = _stacked(made, row, past)
-                    told.append(Step("GRU", row, (before,), (hidden,), *stacked, names, behind))
+                    blocks = stacked(made, row, past)
+                    told.append(Step("GRU", row, (before,), (hidden,), *blocks, names, behind))
     return told
 
 
-def _mixed(nodes: Nodes, hidden: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
+def mixed(nodes: Nodes, hidden: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
     """Update gate, candidate and state before of n + z · (h' - n), or of z · h' + (1 - z) · n; and what is inner."""
     added, told = nodes.made(hidden, "Add"), list[tuple[str, str, str, tuple[str, ...]]]()
-    for one, other in _orders(added):
+    for one, other in orders(added):
         product = nodes.made(one, "Mul")
-        for a, b in _orders(product):
+        for a, b in orders(product):
             difference = nodes.made(a, "Sub")
             if difference is not None and difference.input[1] == other:
                 told.append((b, other, str(difference.input[0]), (one, a)))
             rest = nodes.made(other, "Mul")
-            for c, candidate in _orders(rest):
+            for c, candidate in orders(rest):
                 left = nodes.made(c, "Sub")
                 ones = None if left is None else nodes.constant(left.input[0])
                 if left is not None and left.input[1] == a and ones is not None and np.all(ones == 1):
@@ -137,14 +116,14 @@ def _candidates(nodes: Nodes, name: str, before: str) -> list[tuple[Sums, str, b
     """
     told = []
     whole = sums(nodes, name)
-    for part, reset in _resets(nodes, () if whole is None else tuple(whole.parts), before):
+    for part, reset in resets(nodes, () if whole is None else tuple(whole.parts), before):
         if whole is not None:
             parts = {before if one == part else one: value for one, value in whole.parts.items()}
             told.append((Sums(parts, whole.rest), reset, False))
     added = nodes.made(name, "Add")
-    for one, other in _orders(added):
+    for one, other in orders(added):
         product, row = nodes.made(one, "Mul"), sums(nodes, other)
-        for gate, past in _orders(product):
+        for gate, past in orders(product):
             reset_gate, of_past = nodes.made(gate, "Sigmoid"), sums(nodes, past)
             if reset_gate is None or row is None or of_past is None or row.parts.keys() & of_past.parts.keys():
                 continue
@@ -153,29 +132,29 @@ def _candidates(nodes: Nodes, name: str, before: str) -> list[tuple[Sums, str, b
     return told
 
 
-def _resets(nodes: Nodes, names: tuple[str, ...], before: str) -> list[tuple[str, str]]:
+def resets(nodes: Nodes, names: tuple[str, ...], before: str) -> list[tuple[str, str]]:
     """Those of some tensors that are the state before times a sigmoid, and what that is the sigmoid of."""
     told = []
     for name in names:
         product = nodes.made(name, "Mul")
-        for gate, past in _orders(product):
+        for gate, past in orders(product):
             sigmoid = nodes.made(gate, "Sigmoid")
             if sigmoid is not None and past == before:
                 told.append((name, str(sigmoid.input[0])))
     return told
 
 
-def _pair(nodes: Nodes, name: str, op: str, first: str, second: str) -> tuple[str, str] | None:
+def pair_of(nodes: Nodes, name: str, op: str, first: str, second: str) -> tuple[str, str] | None:
     """What two functions are taken of, where a tensor is their product."""
     product = nodes.made(name, op)
-    for one, other in _orders(product):
+    for one, other in orders(product):
         a, b = nodes.made(one, first), nodes.made(other, second)
         if a is not None and b is not None:
             return str(a.input[0]), str(b.input[0])
     return None
 
 
-def _orders(node: NodeProto | None) -> list[tuple[str, str]]:
+def orders(node: NodeProto | None) -> list[tuple[str, str]]:
     """Two operands in both orders."""
     if node is None or len(node.input) != 2:
         return []
@@ -183,11 +162,11 @@ def _orders(node: NodeProto | None) -> list[tuple[str, str]]:
     return [(a, b), (b, a)]
 
 
-def _known(made: Iterable[Sums | None]) -> list[Sums]:
+def known(made: Iterable[Sums | None]) -> list[Sums]:
     return [part for part in made if part is not None]
 
 
-def _apart(made: Sequence[Sums], count: int) -> list[tuple[str, str]]:
+def apart(made: Sequence[Sums], count: int) -> list[tuple[str, str]]:
     """The row that a step reads and the state before, of which all its `count` sums are; none where they are not.
 
     The matrix of the state is square; where both are, either may be the state.
@@ -200,7 +179,7 @@ def _apart(made: Sequence[Sums], count: int) -> list[tuple[str, str]]:
     return [(row, past) for row, past in permutations(names) if made[0].parts[past][0].shape[0] == width]
 
 
-def _stacked(made: Sequence[Sums], x: str, past: str) -> tuple[HostArray, HostArray, HostArray]:
+def stacked(made: Sequence[Sums], x: str, past: str) -> tuple[HostArray, HostArray, HostArray]:
     """Weights, recurrence and bias of the operator, blocks in the order that they are given in."""
     weight = np.concatenate([part.parts[x][0].T for part in made])
     recurrence = np.concatenate([part.parts[past][0].T for part in made])

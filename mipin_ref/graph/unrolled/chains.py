@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onnx import GraphProto
+from onnx import ModelProto
 
-from mipin_ref.graph.unrolled.cells import Step, last_cells, steps_of
+from mipin_ref.graph.unrolled.cells import Step, steps_of
 from mipin_ref.graph.unrolled.nodes import Nodes
+from mipin_ref.graph.unrolled.partial import first_steps, last_cells
 from mipin_ref.graph.unrolled.places import Place, place_of
 
 
@@ -33,14 +34,14 @@ class Placed:
 Chain = list[tuple[Step, Place]]
 
 
-def chain_of(graph: GraphProto, left: set[str]) -> Chain | None:
+def chain_of(proto: ModelProto, left: set[str]) -> Chain | None:
     """The first chain that is one operator; None where there is none.
 
     All steps along one sequence that hand on their states are one operator, or none of them is: where one of them has
     other weights, or where steps along another sequence come in between, they stay as they are. left: hidden states of
     steps that stay; those that are found to stay are added.
     """
-    placed = _placed(graph)
+    placed = _placed(proto)
     before = {one: _before(one, placed) for one in placed}
     gone_on = {*before.values()}
     for end in placed:
@@ -71,15 +72,15 @@ def _first(linked: Sequence[Placed], left: set[str]) -> Chain | None:
     return None
 
 
-def _placed(graph: GraphProto) -> list[Placed]:
+def _placed(proto: ModelProto) -> list[Placed]:
     """All that may be steps, and those of which nothing reads the hidden state, in the order of the file."""
-    nodes, placed = Nodes(graph), list[Placed]()
+    nodes, placed = Nodes(proto), list[Placed]()
     by_cell: dict[str, list[Step]] = {}
-    for node in graph.node:
+    for node in proto.graph.node:
         for step in steps_of(nodes, node.output[0]) if node.op_type in ("Mul", "Add") else ():
             placed.append(Placed(step, place_of(nodes, step.x)))
             by_cell.setdefault(step.states[-1], []).append(step)
-    for node in graph.node:
+    for node in proto.graph.node:
         name = node.output[0]
         if node.op_type != "Add" or name in by_cell:
             continue
@@ -88,6 +89,12 @@ def _placed(graph: GraphProto) -> list[Placed]:
         # Where rows are as wide as states, the step before was read in two ways, of which one goes on.
         agreeing = [pair for pair in last if pair[0].goes_on(pair[1])]
         placed += [Placed(step, place_of(nodes, step.x)) for step, _ in agreeing or last]
+    hidden = {one.step.states[0] for one in placed}
+    firsts = [
+        (step, one.step) for one in placed if one.step.before[0] not in hidden for step in first_steps(nodes, one.step)
+    ]
+    agreeing = [pair for pair in firsts if pair[1].goes_on(pair[0])]
+    placed += [Placed(step, place_of(nodes, step.x)) for step, _ in agreeing or firsts]
     return placed
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.layers import HostArray
 
@@ -15,7 +17,8 @@ from mipin_ref.layers import HostArray
 class Nodes:
     """makers: the node of the standard domain that makes a tensor."""
 
-    def __init__(self, graph: GraphProto) -> None:
+    def __init__(self, proto: ModelProto) -> None:
+        graph, self._proto = proto.graph, proto
         self.makers: dict[str, NodeProto] = {
             name: node for node in graph.node if node.domain in STANDARD for name in node.output if name
         }
@@ -27,6 +30,23 @@ class Nodes:
         if name not in self._values:
             self._values[name] = self._value(name)
         return self._values[name]
+
+    def row(self, name: str) -> HostArray | None:
+        """Constant numbers [K], [1, K], or [N, K] of N times the same row, as [K]; None of any other tensor."""
+        value = self.constant(name)
+        if value is None or value.ndim not in (1, 2) or not value.size or value.dtype.kind != "f":
+            return None
+        rows = value.reshape(-1, value.shape[-1])
+        return rows[0] if np.all(rows == rows[0]) else None
+
+    def width(self, name: str) -> int | None:
+        """The length of a tensor's last axis; None where onnx does not infer it."""
+        constant = self.row(name)
+        return constant.size if constant is not None else (self._lengths.get(name) or (None,))[-1]
+
+    @cached_property
+    def _lengths(self) -> dict[str, tuple[int | None, ...]]:
+        return lengths(self._proto)
 
     def whole(self, name: str) -> tuple[int, ...] | None:
         """The integers of a constant, in a row; None where it is none, or holds other numbers."""

@@ -30,7 +30,7 @@ def rolled_up(proto: ModelProto) -> ModelProto:
     if not {"Sigmoid", "Tanh", "Mul"} <= operators or standard_opset(proto) < FIRST:
         return proto
     left: set[str] = set()
-    while (chain := chain_of(proto.graph, left)) is not None:
+    while (chain := chain_of(proto, left)) is not None:
         made = _with_operator(proto, chain)
         # What the steps hold inside may be read elsewhere: then they stay.
         kept = {name for node in made.graph.node for name in node.output}

@@ -14,63 +14,63 @@ from mipin_ref.layers import HostArray
 LAST = (1, -1)
 """The axis of features of rows."""
 
+DEEPEST = 8
+"""How many sums and parts lie one in another at most: a cell has five; a file may add a tensor to itself at will."""
+
 
 @dataclass(frozen=True)
 class Sums:
-    """Σ x W + b [N, H]. parts: W [D, H] and b [H], by the tensor x [N, D]; rest: what is added to several, [H] or 0."""
+    """Σ x W + b [N, H]. parts: W [D, H] and b [H], by the tensor x [N, D]; rest: what is added to several, [H] or 0.
+
+    A constant has no parts: what is made of a state that the file holds.
+    """
 
     parts: Mapping[str, tuple[HostArray, HostArray]]
     rest: HostArray
 
     @property
     def width(self) -> int:
-        weight, _ = next(iter(self.parts.values()))
-        return int(weight.shape[1])
+        return int(next((weight.shape[1] for weight, _ in self.parts.values()), self.rest.size))
 
     def columns(self, start: int, stop: int) -> Sums:
         parts = {name: (weight[:, start:stop], bias[start:stop]) for name, (weight, bias) in self.parts.items()}
         return Sums(parts, self.rest if not self.rest.ndim else self.rest[start:stop])
 
 
-def sums(nodes: Nodes, name: str) -> Sums | None:
-    """How a tensor is summed of others; None where it is made in another way."""
+def sums(nodes: Nodes, name: str, levels: int = DEEPEST) -> Sums | None:
+    """How a tensor is summed of others; None where it is made in another way, or in more levels."""
+    constant = nodes.row(name)
+    if constant is not None:
+        return Sums({}, constant)
     node = nodes.made(name, "Add", "Split", "Slice", "Gemm", "MatMul")
-    if node is None:
+    if node is None or levels < 1:
         return None
     if node.op_type == "Add":
-        return _added(nodes, node)
+        return _added(*(sums(nodes, one, levels - 1) for one in node.input))
     if node.op_type in ("Gemm", "MatMul"):
         return _product(nodes, node)
-    whole = sums(nodes, node.input[0])
+    whole = sums(nodes, node.input[0], levels - 1)
     if whole is None:
         return None
     bounds = _split(nodes, node, name, whole.width) if node.op_type == "Split" else _slice(nodes, node, whole.width)
     return None if bounds is None else whole.columns(*bounds)
 
 
-def _added(nodes: Nodes, node: NodeProto) -> Sums | None:
-    values = [nodes.constant(name) for name in node.input]
-    known = [place for place, value in enumerate(values) if value is not None]
-    if len(known) > 1:
-        return None
-    if known:
-        bias, one = values[known[0]], sums(nodes, node.input[1 - known[0]])
-        if bias is None or one is None or bias.size != one.width or bias.shape[-1] != one.width:
-            return None
-        flat = bias.reshape(-1)
-        if len(one.parts) > 1:
-            return Sums(one.parts, one.rest + flat)
-        ((name, (weight, before)),) = one.parts.items()
-        return Sums({name: (weight, before + flat)}, one.rest)
-    a, b = (sums(nodes, name) for name in node.input)
+def _added(a: Sums | None, b: Sums | None) -> Sums | None:
     if a is None or b is None or a.width != b.width or a.parts.keys() & b.parts.keys():
         return None
-    return Sums({**a.parts, **b.parts}, np.asarray(a.rest + b.rest))
+    both = {**a.parts, **b.parts}
+    if len(both) == 1 and len(a.parts) != len(b.parts):
+        # A constant that is added to one product is its bias.
+        ((name, (weight, bias)),) = both.items()
+        one, constant = (a, b) if a.parts else (b, a)
+        return Sums({name: (weight, bias + constant.rest)}, one.rest)
+    return Sums(both, np.asarray(a.rest + b.rest))
 
 
 def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
     weight = nodes.constant(node.input[1])
-    if weight is None or weight.ndim != 2 or nodes.constant(node.input[0]) is not None or told_of(node, "transA", 0):
+    if weight is None or weight.ndim != 2 or told_of(node, "transA", 0):
         return None
     alpha, beta = (weight.dtype.type(told_of(node, name, 1.0)) for name in ("alpha", "beta"))
     weight = alpha * (weight.T if told_of(node, "transB", 0) else weight)
@@ -80,7 +80,33 @@ def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
         if given is None or given.size != weight.shape[1]:
             return None
         bias = beta * given.reshape(-1)
-    return Sums({str(node.input[0]): (weight, bias)}, np.zeros((), weight.dtype))
+    joined = nodes.made(node.input[0], "Concat")
+    if joined is not None and told_of(joined, "axis") in LAST:
+        return _joined(nodes, joined, weight, bias)
+    if nodes.constant(node.input[0]) is None:
+        return Sums({str(node.input[0]): (weight, bias)}, np.zeros((), weight.dtype))
+    state = nodes.row(node.input[0])
+    return None if state is None or len(state) != len(weight) else Sums({}, state @ weight + bias)
+
+
+def _joined(nodes: Nodes, node: NodeProto, weight: HostArray, bias: HostArray) -> Sums | None:
+    """The product of tensors side by side: the sum of products with a part of the matrix each."""
+    widths = [nodes.width(name) for name in node.input]
+    if widths.count(None) == 1:
+        rest = len(weight) - sum(width or 0 for width in widths)
+        widths = [rest if width is None else width for width in widths]
+    known = [width for width in widths if width is not None]
+    if len(known) < len(widths) or sum(known) != len(weight) or min(known) < 1 or len({*node.input}) < len(known):
+        return None
+    parts = dict(zip(node.input, np.split(weight, np.cumsum(known)[:-1]), strict=True))
+    states = {name: nodes.row(name) for name in parts}
+    for name, state in states.items():
+        bias = bias if state is None else state @ parts[name] + bias
+    zero = np.zeros_like(bias)
+    free = [name for name in parts if nodes.constant(name) is None]
+    if len(free) == 1:
+        return Sums({free[0]: (parts[free[0]], bias)}, np.zeros((), weight.dtype))
+    return Sums({name: (parts[name], zero) for name in free}, bias)
 
 
 def _split(nodes: Nodes, node: NodeProto, name: str, width: int) -> tuple[int, int] | None:

@@ -248,7 +248,7 @@ class Fitter:
                 "2 are needed"
             )
         if self._task.plan.held_out and one.rows is not None:
-            check_samples(one.rows, "all classes" if target == ALL_CLASSES else f"class {target}")
+            check_samples(one.rows, "" if target == ALL_CLASSES else f" that count for class {target}")
         if self._varied is not None and target not in self._varied:
             return
         if varies(one.low, one.high, self._task.net.dtype):

@@ -8,7 +8,6 @@ held out and of the others are kept apart until a ridge is picked, then added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,8 +42,8 @@ def held_out(start: int, stop: int) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-def check_samples(rows: npt.NDArray[np.bool_], target: str) -> None:
-    """Raises InvalidData where too few samples count for some to be held out. rows: which count [N]; target: in words.
+def check_samples(rows: npt.NDArray[np.bool_], of: str = "") -> None:
+    """Raises InvalidData where too few samples count for some to be held out. rows: which count [N]; of: whose, told.
 
     Of few samples of a class by chance none may be among those that are held out.
     """
@@ -52,8 +51,8 @@ def check_samples(rows: npt.NDArray[np.bool_], target: str) -> None:
     count, left = int(rows.sum()), int(out.sum())
     if count < FOLD or not left or count - left < 2:
         raise InvalidData(
-            f"option 'ridge' {HELD_OUT!r} holds out {left} of the {count} calibration samples that count for {target}, "
-            f"and needs {FOLD} or more with both sides filled; give more samples, or a number"
+            f"option 'ridge' {HELD_OUT!r} holds out {left} of the {count} calibration samples{of}; "
+            f"it needs {FOLD} or more, some of them held out: give more samples, or a number"
         )
 
 
@@ -67,12 +66,14 @@ def picked(sums: Sums, ridge: Ridge) -> tuple[float, Sums]:
         return ridge, sums
     fitted, out = sums.sides
     held: tuple[Any, Any] = fitted.held, out.held
-    solutions: Sequence[Solution] = ()
-    errors = []
+    errors, room = [], 0.0
     for one in RIDGES:
         _, solutions = fitted.solve(one)
         errors.append(out.error(solutions))
-    most = min(errors) + EQUAL[sums.problem.backend.dtype] * out.error([_of_nothing(one) for one in solutions])
+        room = room or out.error([_of_nothing(solution) for solution in solutions])
+        # Weights may be as large as the sums: those of one ridge at a time.
+        del solutions
+    most = min(errors) + EQUAL[sums.problem.backend.dtype] * room
     if not np.isfinite(most):
         raise InvalidData("the sums of the samples held out are not finite: the data are too large for float64 sums")
     chosen = next(one for one, error in zip(RIDGES, errors, strict=True) if error <= most)

@@ -91,6 +91,13 @@ class Step(OneLine):
         """How many elements of a flattened map share their weights; 1 where none do."""
         return 1 if self.channel_of is None else len(self.channel_of) // self.channels
 
+    @cached_property
+    def _order(self) -> Channels | None:
+        """The elements of a flattened map, channel after channel; None where they lie so."""
+        if self.channel_of is None or np.all(self.channel_of[1:] >= self.channel_of[:-1]):
+            return None
+        return np.argsort(self.channel_of, kind="stable")
+
     def in_front(self, shape: Shape) -> Shape:
         """A per-sample shape that has the channels where the tensor has them, with them first."""
         if self.channel_of is not None:
@@ -100,8 +107,8 @@ class Step(OneLine):
     def channels_first(self, backend: Backend, x: Array) -> Array:
         """The same of an array [n, *shape]; of a flattened map whose locations share weights [n, C, locations]."""
         if self.channel_of is not None:
-            order = backend.put(np.argsort(self.channel_of, kind="stable"))
-            return backend.xp.reshape(backend.xp.take(x, order, axis=1), (x.shape[0], *self.in_front(self.shape)))
+            together = x if self._order is None else backend.xp.take(x, backend.put(self._order), axis=1)
+            return backend.xp.reshape(together, (x.shape[0], *self.in_front(self.shape)))
         if self.axis == 1:
             return x
         return backend.xp.permute_dims(x, (0, self.axis, *(i for i in range(1, x.ndim) if i != self.axis)))

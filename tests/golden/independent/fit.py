@@ -42,7 +42,8 @@ class Fit(Pull):
         for branch, block in zip(step["branches"], weights.blocks, strict=True):
             layer = self.case.layers[branch["layers"][0]]
             if layer["kind"] == "Dense":
-                total = total + self.regressor(step, branch, signals) @ block.T
+                part = self.regressor(step, branch, signals) @ block.T
+                total = total + (part[:, step["channel_of"]] if "channel_of" in step else part)
             elif layer["kind"] == "Conv":
                 total = total + self.adjoint(layer, block, signals[layer["output"]])
             elif layer["kind"] == "ConvTranspose":
@@ -59,13 +60,23 @@ class Fit(Pull):
         return int(step.get("axis", 1))
 
     def per_channel(self, vector: Tensor, step: Step) -> Tensor:
+        if "channel_of" in step:
+            return vector[step["channel_of"]]
         return vector.reshape(-1, *[1] * (len(step["shape"]) - self.axis(step)))
+
+    def channels_last(self, step: Step, values: Tensor) -> Tensor:
+        """[n, *shape] with the channels behind the locations; of a flattened map whose elements share weights too."""
+        if "channel_of" not in step:
+            return values.movedim(self.axis(step), -1)
+        channel_of = torch.tensor(step["channel_of"])
+        return torch.stack([values[:, channel_of == m] for m in range(int(channel_of.max()) + 1)], dim=-1)
 
     def solve_step(self, step: Step, x: Tensor, signals: Signals, switches: Signals, rows: Tensor) -> Weights:
         """The joint fit of all branches: channels with equal regressors share one problem."""
         self.picked = step.get("ridge")
         layers = [self.case.layers[branch["layers"][0]] for branch in step["branches"]]
-        channels = step["shape"][self.axis(step) - 1]
+        shared = "channel_of" in step
+        channels = max(step["channel_of"]) + 1 if shared else step["shape"][self.axis(step) - 1]
         keys = [tuple(self.problem(layer, m, channels) for layer in layers) for m in range(channels)]
         all_blocks, intercepts = [], []
         for key, members in groupby(range(channels), key=lambda m: keys[m]):
@@ -73,7 +84,7 @@ class Fit(Pull):
                 self.living_rows(step, self.columns(step, branch, number, signals, switches)[rows])
                 for branch, number in zip(step["branches"], key, strict=True)
             ]
-            target = self.living_rows(step, x[rows].movedim(self.axis(step), -1)[..., list(members)])
+            target = self.living_rows(step, self.channels_last(step, x[rows])[..., list(members)])
             blocks, intercept = self.fit_blocks(columns, target, step["intercept"])
             all_blocks.append(blocks)
             intercepts.append(intercept)
@@ -105,6 +116,9 @@ class Fit(Pull):
     def columns(self, step: Step, branch: dict[str, Any], number: int, signals: Signals, switches: Signals) -> Tensor:
         """Regressors [n, *map, k] of a branch."""
         layer = self.case.layers[branch["layers"][0]]
+        if layer["kind"] == "Dense" and "channel_of" in step:
+            locations = len(step["channel_of"]) // (max(step["channel_of"]) + 1)
+            return self.regressor(step, branch, signals)[:, None].expand(-1, locations, -1)
         if layer["kind"] == "Dense":
             return self.regressor(step, branch, signals)
         if layer["kind"] == "Conv":
@@ -113,7 +127,7 @@ class Fit(Pull):
             return self.transposed_columns(layer, number, signals[layer["output"]])
         if layer["kind"] == "TokenDense":
             return signals[layer["output"]].movedim(layer["axis"], -1)
-        return self.branch_signal(branch, signals, switches).movedim(self.axis(step), -1)[..., number, None]
+        return self.channels_last(step, self.branch_signal(branch, signals, switches))[..., number, None]
 
     def conv_columns(self, layer: Layer, group: int, s: Tensor) -> Tensor:
         """[n, *map, o · taps]: output o of the group, seen from each input location through tap u."""

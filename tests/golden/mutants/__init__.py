@@ -9,6 +9,7 @@ from tests.golden.mutants.forward import FORWARD
 from tests.golden.mutants.gates import GATES
 from tests.golden.mutants.geometry import GEOMETRY
 from tests.golden.mutants.joint import JOINT
+from tests.golden.mutants.locations import LOCATIONS
 from tests.golden.mutants.mutant import Caught, Mutant, caught
 from tests.golden.mutants.passes import PASSES
 from tests.golden.mutants.recurrent import RECURRENT
@@ -27,6 +28,7 @@ MUTANTS: dict[str, Mutant] = {
     **DEAD,
     **RECURRENT,
     **ATTENTION,
+    **LOCATIONS,
 }
 
 __all__ = ["MUTANTS", "Caught", "Mutant", "caught"]

@@ -71,6 +71,17 @@ def test_masks_of_attention(form: str, causal: bool) -> None:
     assert_same(Twins(fused, same, samples(), mask, added))
 
 
+@pytest.mark.parametrize("form", ["raw", "each"])
+def test_a_token_whose_whole_past_is_masked_reads_that_past(form: str) -> None:
+    """What is later stays shut: onnxruntime adds its lowest number there, and -1e4 where a mask shuts."""
+    mask, open_ = masks(form)
+    mask[::2, ..., 0], open_[::2, ..., 0] = 0, False
+    fused, parts, biases = fused_attention(mask, None, (WIDTH, WIDTH, WIDTH), unidirectional=1)
+    added = np.where(CAUSAL, np.where(open_, 0, -1e4), np.finfo(np.float32).min).astype(np.float32)[:, None]
+    same = plain(parts, biases, 1 / np.sqrt(WIDTH // HEADS), added, HEADS)
+    assert_same(Twins(fused, same, samples(), mask, added))
+
+
 def test_a_mask_that_says_where_samples_end_and_start() -> None:
     """[2 · N], as the file makes it of a pair a sample: the ends of all, then the starts."""
     mask, open_ = masks("bounds")

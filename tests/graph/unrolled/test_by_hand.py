@@ -9,6 +9,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
+from mipin_ref.graph.unrolled import rolled_up
 from tests.graph.sketch import Array, Sketch
 from tests.graph.test_refusals import refusal
 from tests.inverse.test_recurrent import assert_agrees
@@ -28,6 +29,8 @@ def drawn(blocks: int, seed: int = 0) -> tuple[Array, Array, Array]:
 
 def row(sketch: Sketch, step: int, how: str) -> str:
     match how:
+        case "joined":
+            return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1, out=f"joined {step}")
         case "gather":
             return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1)
         case "slice":
@@ -41,10 +44,18 @@ def row(sketch: Sketch, step: int, how: str) -> str:
 
 def gates(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array], count: int) -> list[str]:
     """All gates of one step: two products, their sum, a bias, and a Split."""
-    w, u, b = (sketch.const(value) for value in told)
-    summed = sketch.node("Add", sketch.node("MatMul", x, w), sketch.node("MatMul", h, u))
-    name = sketch.node("Split", sketch.node("Add", summed, b), sketch.ints(*[SIZE] * count), outputs=count, axis=1)
+    summed = sketch.node("Add", products(sketch, x, h, told), sketch.const(told[2]))
+    name = sketch.node("Split", summed, sketch.ints(*[SIZE] * count), outputs=count, axis=1)
     return [name, *(f"{name}_{i}" for i in range(1, count))]
+
+
+def products(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array]) -> str:
+    """x W + h U, where tensors of some names ask for it as one product, or with none of a state that is zeros."""
+    w, u, _ = told
+    if "joined" in x:
+        return sketch.node("MatMul", sketch.node("Concat", x, h, axis=1), sketch.const(np.concatenate([w, u])))
+    of_row = sketch.node("MatMul", x, sketch.const(w))
+    return of_row if h == "folded" else sketch.node("Add", of_row, sketch.node("MatMul", h, sketch.const(u)))
 
 
 def lstm_step(sketch: Sketch, x: str, states: tuple[str, str], told: Any) -> tuple[str, str]:
@@ -64,28 +75,32 @@ def gru_step(sketch: Sketch, x: str, h: str, told: Any) -> str:
         for one in gates(sketch, x, h, (w[:, : 2 * SIZE], u[:, : 2 * SIZE], b[: 2 * SIZE]), 2)
     )
     reset = sketch.node("Mul", r, h)
-    summed = sketch.node("Add", sketch.node("MatMul", x, sketch.const(w[:, 2 * SIZE :])), sketch.const(b[2 * SIZE :]))
-    past = sketch.node("MatMul", reset, sketch.const(u[:, 2 * SIZE :]))
-    new = sketch.node("Tanh", sketch.node("Add", summed, past))
+    summed = products(sketch, x, reset, (w[:, 2 * SIZE :], u[:, 2 * SIZE :], b))
+    new = sketch.node("Tanh", sketch.node("Add", summed, sketch.const(b[2 * SIZE :])))
     rest = sketch.node("Sub", sketch.const(1.0), z)
     return sketch.node("Add", sketch.node("Mul", z, h), sketch.node("Mul", rest, new))
 
 
-def nothing(sketch: Sketch) -> str:
-    """A state of zeros for each sample."""
+def nothing(sketch: Sketch, start: str = "each") -> str:
+    """A state of zeros for each sample; or one that the file holds: "folded", of zeros of which it holds no product,
+    "zeros" or "ones".
+    """
+    if start != "each":
+        return sketch.const(np.full((1, SIZE), float(start == "ones")), start)
     batch = sketch.node("Gather", sketch.node("Shape", "x"), sketch.ints(0))
     zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0])
     return sketch.node("ConstantOfShape", sketch.node("Concat", batch, sketch.ints(SIZE), axis=0), value=zero)
 
 
 def unrolled(
-    kind: str, how: str = "gather", other: int | None = None, read: str = "", ends: str = "hidden"
+    kind: str, how: str = "gather", other: int | None = None, read: str = "", ends: str = "hidden", start: str = "each"
 ) -> ModelProto:
     """other: a step of other weights; read: a gate that the head reads too; ends: the last state that the head reads,
-    hidden or cell.
+    hidden or cell; start: the state that it begins with.
     """
-    sketch, blocks = Sketch(STEPS, FEATURES), 4 if kind == "LSTM" else 3
-    h = c = nothing(sketch)
+    # A state of one sample stands beside rows only in a file of that batch size.
+    sketch, blocks = Sketch(STEPS, FEATURES, batch="N" if start == "each" else 1), 4 if kind == "LSTM" else 3
+    h = c = nothing(sketch, start)
     for step in range(STEPS):
         told, x = drawn(blocks, seed=int(step == other)), row(sketch, step, how)
         if kind == "LSTM":
@@ -116,16 +131,34 @@ def samples() -> Array:
     return given
 
 
-@pytest.mark.parametrize("how", ["gather", "slice", "split"])
+@pytest.mark.parametrize(
+    ("how", "start"),
+    [
+        ("gather", "each"),
+        ("slice", "each"),
+        ("split", "each"),
+        ("joined", "each"),
+        ("joined", "zeros"),
+        ("gather", "zeros"),
+        ("gather", "folded"),
+    ],
+)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_cells_of_keras_are_the_operator(kind: str, how: str) -> None:
-    x, nets = samples(), [mr.load(unrolled(kind, how)), mr.load(operator(kind))]
+def test_cells_of_keras_are_the_operator(kind: str, how: str, start: str) -> None:
+    x, nets = samples(), [mr.load(unrolled(kind, how, start=start)), mr.load(operator(kind))]
     assert [layer.kind for layer in nets[0].layers].count(kind) == 1
     one, other = (mr.fit(net, x, 1).attribute(x) for net in nets)
     for key in ("output", "source", "attribution"):
         mine, theirs = getattr(one, key), getattr(other, key)
         assert np.max(np.abs(mine - theirs)) <= TOLERANCE * np.max(np.abs(theirs)), key
     assert_agrees(nets[0], x, "numpy", {})
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_state_of_other_numbers_in_the_file_leaves_all_to_the_gates(kind: str) -> None:
+    net = mr.load(unrolled(kind, start="ones"))
+    assert kind not in {layer.kind for layer in net.layers}
+    assert_agrees(net, samples(), "numpy", {})
 
 
 @pytest.mark.parametrize("other", [0, 2, STEPS - 1])
@@ -175,6 +208,21 @@ def test_a_gate_that_something_else_reads_keeps_its_step(kind: str, read: str) -
     net = mr.load(unrolled(kind, read=read))
     assert kind not in {layer.kind for layer in net.layers}
     assert_agrees(net, samples(), "numpy", {})
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_gate_of_a_thousand_sums_is_no_cell(twice: bool) -> None:
+    """A tensor added to itself again and again has more ways through it than can be gone."""
+    sketch = Sketch(FEATURES)
+    summed = first = sketch.dense("x", FEATURES, SIZE)
+    for _ in range(1000):
+        summed = sketch.node("Add", summed, summed if twice else first)
+    gate, new = sketch.node("Sigmoid", summed), sketch.node("Tanh", summed)
+    product = sketch.node("Mul", gate, new)
+    cell = sketch.node("Add", product, sketch.node("Mul", gate, first))
+    last = sketch.node("Mul", gate, sketch.node("Tanh", cell))
+    given = sketch.model(sketch.dense(last, SIZE, 3))
+    assert rolled_up(given) is given
 
 
 @pytest.mark.parametrize("op", ["Scan", "Loop"])
