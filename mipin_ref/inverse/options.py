@@ -121,7 +121,7 @@ DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Options)}
 METHOD_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.of_a_method)
 """Those of MIP-IN as a method among others."""
 
-PRESETS: dict[str, dict[str, Any]] = {"localise": {"ridge": 10.0}}
+PRESETS: dict[str, dict[str, Any]] = {"localise": {"ridge": 10.0, "share_locations": True}}
 """Options that go by one name, see the page of the method: `localise` is for maps that are to point at an object."""
 
 

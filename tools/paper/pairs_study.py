@@ -60,6 +60,7 @@ VARIANTS = {
     "norm sigma, ridge 10": Variant({"norm": "sigma", "ridge": 10.0}),
     "ridge held-out": Variant({"ridge": "held-out"}),
     "share_locations": Variant({"share_locations": True}),
+    "share_locations, ridge 10": Variant({"share_locations": True, "ridge": 10.0}),
     "share_locations, ridge 1000": Variant({"share_locations": True, "ridge": 1000.0}),
     "share_locations, ridge held-out": Variant({"share_locations": True, "ridge": "held-out"}),
     "a third of the scenes": Variant(factor=1 / 3),
