@@ -253,7 +253,7 @@ def test_images_of_every_kind(here: Path, capsys: pytest.CaptureFixture[str]) ->
     ("name", "message"),
     [
         ("i clip.mp4", "unknown format"),
-        ("j notes.txt", "unknown format"),
+        ("j notes.txt", "texts are explained with their network's tokenizer"),
         ("h broken.png", "not a readable PNG or JPEG image"),
         ("g 16 bit.png", "more than 8 bits per pixel"),
         ("empty", "holds no PNG or JPEG image and no CIFAR-10 batch\n"),
