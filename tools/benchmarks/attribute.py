@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> Told:
     ratios: dict[str, Value] = {
         f"{key}_forwards": medians[what] / medians[FORWARD] for what, key in KEYS.items() if what in medians
     }
-    ratios["torch_ratio"] = medians[TWO] / medians[SINGLE] if SINGLE in medians else None
+    ratios["torch_ratio"] = medians[TWO] / medians[SINGLE] if TWO in medians and SINGLE in medians else None
     return {"rows": [{"network": name, "batch": options.batch, **figures, **ratios}], "values": {**figures, **ratios}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,12 @@ def test_an_interruption_keeps_what_was_measured(
     (root / "tools/tool.py").write_text(f"import os, time\n{TOLD}\n{interrupting}")
     monkeypatch.setattr(figures, "ROOT", root)
     command = ["measure", "a", "--work", str(tmp_path / "work"), "--data", str(root / "data.txt")]
-    assert figures.main(command) == 130
+    # A process that was started in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert figures.main(command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "what was measured is kept" in capsys.readouterr().err
     assert [one.rows for one in tables_in(root)["a"].runs] == [[{"n": 1, "what": "one"}], [{"n": 0}]]
 
