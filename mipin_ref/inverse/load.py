@@ -9,6 +9,7 @@ from typing import Any, overload
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Calibration
 from mipin_ref.errors import CorruptFile, InvalidData
+from mipin_ref.graph.load import Model, as_network
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.descent.weights_file import read_weights
@@ -23,15 +24,19 @@ from mipin_ref.store import INVERSES, holds, read
 
 @overload
 def load_inverse(
-    path: str | Path, net: Network, *, target: int | tuple[int, ...], backend: str | Backend | ModuleType = "numpy"
+    path: str | Path,
+    net: Network | Model,
+    *,
+    target: int | tuple[int, ...],
+    backend: str | Backend | ModuleType = "numpy",
 ) -> Inverse: ...
 @overload
 def load_inverse(
-    path: str | Path, net: Network, *, target: None = None, backend: str | Backend | ModuleType = "numpy"
+    path: str | Path, net: Network | Model, *, target: None = None, backend: str | Backend | ModuleType = "numpy"
 ) -> Any: ...
 def load_inverse(
     path: str | Path,
-    net: Network,
+    net: Network | Model,
     *,
     target: int | tuple[int, ...] | None = None,
     backend: str | Backend | ModuleType = "numpy",
@@ -39,8 +44,9 @@ def load_inverse(
     """Read an inverse that `Inverse.save` wrote; of a file of several, which `Family.save` wrote, all by target, each
     read when it is asked for.
 
-    target: refuse an inverse of another class; of several the one of this class. Raises InvalidData where there is no
-    such file, CorruptFile where it is truncated, no inverse, of another version, another network or another class.
+    net: also a path, bytes or a ModelProto; target: refuse an inverse of another class; of several the one of this
+    class. Raises InvalidData where there is no such file, CorruptFile where it is truncated, no inverse, of another
+    version, another network or another class.
 
     >>> import mipin_ref as mr
     >>> digits = mr.data.builtin("mnist_cnn")
@@ -51,6 +57,7 @@ def load_inverse(
     Inverse(target 3, '/dense2/Gemm_output_0' down to '/pool1/MaxPool_output_0', 2 tensors fitted on 50 samples)
     """
     path = regular_file(path, "a saved inverse")
+    net = as_network(net)
     if holds(path, INVERSES):
         family = load_family(path, net, backend)
         if target is None:

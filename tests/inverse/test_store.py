@@ -39,6 +39,17 @@ def test_round_trip(saved: tuple[mr.Network, mr.Inverse, Path], name: str) -> No
     assert (again.target, again.options, again.report, again.samples) == (1, inv.options, inv.report, 20)
 
 
+def test_the_network_may_be_a_file(tmp_path: Path) -> None:
+    model = Path(__file__).parents[2] / "models_onnx" / "golden_cnn" / "model.onnx"
+    x = np.random.default_rng(0).random((20, *mr.load(model).input_shape), dtype=np.float32)
+    inv = mr.fit(model, x, 1)
+    inv.save(tmp_path / "one.mipin")
+    again = mr.load_inverse(tmp_path / "one.mipin", model)
+    assert np.array_equal(again.attribute(x).source, inv.attribute(x).source)
+    with pytest.raises(mr.MipinError, match=r"nowhere\.onnx"):
+        mr.load_inverse(tmp_path / "one.mipin", "nowhere.onnx")
+
+
 def test_strided_weights_survive(tmp_path: Path) -> None:
     """safetensors writes buffers as they lie: a Fortran-ordered kernel must not come back scrambled."""
     net = small()
