@@ -14,6 +14,7 @@ from mipin_ref.backend import Array
 from mipin_ref.layers import GRU, LSTM, Attention, Gate, Layer, Scores, SoftmaxWeights, as_kind
 from mipin_ref.layers.gate import copied
 from mipin_ref.methods.layer_context import LayerContext, Read
+from mipin_ref.methods.products import Mixed, Multiplied
 from mipin_ref.methods.relevance import stabilised
 from mipin_ref.methods.rules import NOTHING, Rule
 
@@ -22,55 +23,34 @@ CONSTANT: Set[type[Layer]] = frozenset({LSTM, GRU})
 
 
 @dataclass(frozen=True)
-class HalvesOfAttention:
-    """R / (2 P V) handed to P and to V in proportion to the products that they are factors of (Proposition 3.3).
+class Halves:
+    """R / (2 z) handed to the two factors of z = P V or Q Kᵀ in proportion to the products that they are factors of
+    (Proposition 3.3): each times the derivative by it.
 
-    share: of the relevance that each of the two takes, 1 / 2, or 1 where the other one is constant.
+    derivative: the rule of the true one; share: of the relevance that each of the two takes, 1 / 2, or 1 where the
+    other one is constant.
     """
 
+    derivative: Rule
     stabiliser: float
     share: float
 
     def reads(self, layer: Layer) -> frozenset[Read]:
-        return frozenset({"inputs", "output"})
+        return self.derivative.reads(layer) | {"output"}
 
     def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
         assert context.inputs is not None
         assert context.output is not None
-        layer, device = as_kind(context.layer, Attention), context.backend
-        content, weights = (x[: signal.shape[0], ...] for x in context.inputs)
-        whole = context.output[: signal.shape[0], ...] / self.share
-        each = signal / stabilised(device, whole, self.stabiliser)
-        if slot == 1:
-            return weights * layer.products(device, content, each)
-        return content * copied(device, layer.back(device, each, weights), layer.in_shape, mean=False)
-
-
-@dataclass(frozen=True)
-class HalvesOfScores:
-    """R / (2 Q Kᵀ) handed to Q and to K likewise (Proposition 3.3). share: as of HalvesOfAttention."""
-
-    stabiliser: float
-    share: float
-
-    def reads(self, layer: Layer) -> frozenset[Read]:
-        return frozenset({"inputs", "output"})
-
-    def back(self, context: LayerContext, signal: Array, slot: int) -> Array:
-        assert context.inputs is not None
-        assert context.output is not None
-        device, xp = context.backend, context.backend.xp
-        left, right = (x[: signal.shape[0], ...] for x in context.inputs)
-        whole = context.output[: signal.shape[0], ...] / self.share
-        each = signal / stabilised(device, whole, self.stabiliser)
-        handed = xp.matrix_transpose(left) @ each if slot else each @ xp.matrix_transpose(right)
-        return (left, right)[slot] * copied(device, handed, context.layer.in_shapes[slot], mean=False)
+        count = signal.shape[0]
+        whole = context.output[:count, ...] / self.share
+        each = signal / stabilised(context.backend, whole, self.stabiliser)
+        return context.inputs[slot][:count, ...] * self.derivative.back(context, each, slot)
 
 
 @dataclass(frozen=True)
 class HalvesOfGate:
     """R / 2 to either factor of a product (Proposition 3.2); all of it to a numerator, and none to what it is divided
-    by (Proposition 3.4). share: as of HalvesOfAttention.
+    by (Proposition 3.4). share: as of Halves.
     """
 
     share: float
@@ -102,8 +82,8 @@ def attn_lrp(stabiliser: float, *, both: bool) -> Mapping[type[Layer], Rule]:
     """The rules by which products share relevance; both: whether both factors depend on the input."""
     share = 0.5 if both else 1.0
     return {
-        Attention: HalvesOfAttention(stabiliser, share),
-        Scores: HalvesOfScores(stabiliser, share),
+        Attention: Halves(Mixed(), stabiliser, share),
+        Scores: Halves(Multiplied(), stabiliser, share),
         Gate: HalvesOfGate(share),
         SoftmaxWeights: TaylorOfSoftmax(),
     }
