@@ -32,11 +32,7 @@ def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
     makers = {name: node for node in proto.graph.node for name in node.output}
     rows = {one.name: int(one.dims[0]) for one in proto.graph.initializer if one.dims}
     for node in proto.graph.node:
-        if (
-            node.op_type != "Gather"
-            or node.input[0] not in rows
-            or any(a.name == "axis" and a.i for a in node.attribute)
-        ):
+        if not _takes_rows(node) or node.input[0] not in rows:
             continue
         name, count = str(node.input[1]), rows[node.input[0]]
         while name in makers and makers[name].op_type in THROUGH - {"Clip"}:
@@ -50,8 +46,12 @@ def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
     return None
 
 
+def _takes_rows(node: NodeProto) -> bool:
+    return node.op_type == "Gather" and not any(one.name == "axis" and one.i for one in node.attribute)
+
+
 def _looks_up(node: NodeProto, data: str, makers: dict[str, NodeProto], tables: set[str]) -> bool:
-    if node.op_type != "Gather" or any(one.name == "axis" and one.i for one in node.attribute):
+    if not _takes_rows(node):
         return False
     table = makers.get(node.input[0])
     if node.input[0] not in tables and (table is None or table.op_type not in ("Constant", "Identity")):

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from onnx import ModelProto
 
+from mipin_ref.graph.made_of import made_of
+
 MOST = 8
 """What integers stay under that the explained input holds, at most."""
 FLAGS = 2
@@ -38,13 +40,7 @@ def tables_of(proto: ModelProto, inputs: Collection[str]) -> tuple[dict[str, lis
         if table < len(node.input) and node.input[table] in rows
     ]
     for table, ids in pairs:
-        waiting, seen = [ids], set[str]()
-        while waiting:
-            name = waiting.pop()
-            if name in makers and name not in seen:
-                # What is made of a tensor's shape does not hold its values.
-                waiting.extend(() if makers[name].op_type in ("Shape", "Size") else makers[name].input)
-            seen.add(name)
+        seen = made_of(ids, makers)
         for name in seen & tables.keys():
             tables[name].append(rows[table])
         if not seen & tables.keys():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
+from mipin_ref.graph.made_of import made_of
 from mipin_ref.graph.network import Network
 
 
@@ -14,13 +15,7 @@ def unmoved(net: Network) -> frozenset[str]:
         proto = ModelProto.FromString(net.stem.model)
         makers = {name: node for node in proto.graph.node for name in node.output}
         for source in net.sources.keys() - net.given:
-            waiting, seen = [net.stem.names.get(source, source)], set[str]()
-            while waiting:
-                name = waiting.pop()
-                if name not in seen and name in makers and makers[name].op_type not in ("Shape", "Size"):
-                    waiting.extend(makers[name].input)
-                seen.add(name)
-            if net.input not in seen:
+            if net.input not in made_of(net.stem.names.get(source, source), makers):
                 found.add(source)
     for layer in net.layers:
         if found.issuperset(layer.inputs):
