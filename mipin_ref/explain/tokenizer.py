@@ -78,11 +78,12 @@ class Vocabulary(Tokenizer):
         self.names = names
         self._ids = {name: number for number, name in reversed(list(enumerate(names)))}
         self.pad = next((self._ids[name] for name in PADS if name in self._ids), None)
+        self._in_pieces = any(name.startswith(PIECE) for name in names)
         self._unknown = next((self._ids[name] for name in UNKNOWNS if name in self._ids), None)
 
     def encode(self, text: str) -> Encoded:
         words = text.split()
-        if any(name.startswith(PIECE) for name in self.names):
+        if self._in_pieces:
             raise InvalidData(
                 f"the vocabulary holds pieces of words ({PIECE}…), which need the rest of their tokenizer: give its "
                 "tokenizer.json"
