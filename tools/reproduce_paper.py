@@ -4,6 +4,7 @@ python tools/reproduce_paper.py table1 --mnist mnist.npz --fashion fashion.npz -
 python tools/reproduce_paper.py report --results results --out report.html
 python tools/reproduce_paper.py depth --model efficientnet_lite0.onnx --photographs folder     a table by itself
 python tools/reproduce_paper.py text --networks text                                           another
+python tools/reproduce_paper.py rows --mnist mnist.npz --networks text                         another
 
 A part that is there, made with the same options, is not made again; an interruption loses the part in progress alone.
 `report` with --mnist and --fashion (and --model-efficientnet and --photographs) first makes what is missing.
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mipin_ref as mr
-from paper import depth, text
+from paper import depth, mnist_rows, text
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
 from paper.told import told
@@ -25,7 +26,7 @@ from training.files import write_json
 
 FIRST = ("study",)
 """Experiments that another one reads."""
-ALONE = (depth, text)
+ALONE = (depth, text, mnist_rows)
 """Those that are a table by themselves."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.planted import CLASS_NAMES, ID, TOKENS, UNKNOWN, VOCABULARY, Sentences, sentences
+from training.schedule import learning_rate
 
 WIDTH, HEADS, BLOCKS, HIDDEN = 32, 4, 2, 48
-BATCH, RATE, WARM = 128, 2e-3, 100
-"""Of training: sentences a step, the highest rate, and the steps in which the rate rises to it."""
+BATCH = 128
+"""Sentences a step of training."""
 SPREAD = 0.3
 """Standard deviation of a transformer's first embeddings. With torch's, 1, it is late to look at the word before, which
 negators ask for, and with some seeds does not.
@@ -85,7 +85,7 @@ STEPS = {"transformer": 2500, "lstm": 3000, "gru": 3000}
 
 
 def trained(name: str, seed: int, data: Sentences | None = None, steps: int | None = None) -> Any:
-    """The network of that name, trained with a seed: AdamW, whose rate rises for WARM steps and falls by half a cosine.
+    """The network of that name, trained with a seed: AdamW, whose rate rises and falls as `learning_rate` has it.
 
     data: sentences to train on, None for 20,000.
     """
@@ -93,25 +93,19 @@ def trained(name: str, seed: int, data: Sentences | None = None, steps: int | No
     data = sentences(20_000, 1000 + seed) if data is None else data
     model = NETWORKS[name]()
     count = STEPS[name] if steps is None else steps
-    optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_of(step, count))
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
     ids, classes = torch.from_numpy(data.ids), torch.from_numpy(data.classes)
     rng = torch.Generator().manual_seed(seed)
-    for _ in range(count):
+    for step in range(count):
         rows = torch.randint(0, len(ids), (BATCH,), generator=rng)
         dropped = torch.rand(BATCH, TOKENS, generator=rng) < DROPPED
         dropped[:, 0] = False
         loss = nn.functional.cross_entropy(model(ids[rows].masked_fill(dropped, ID[UNKNOWN])), classes[rows])
+        optimiser.param_groups[0]["lr"] = learning_rate(step, count)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
     return model.eval()
-
-
-def rate_of(step: int, count: int) -> float:
-    """The share of RATE at a step of `count`, the first of which is 0."""
-    return min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / count)))
 
 
 def accuracy(model: Any, data: Sentences) -> float:
@@ -121,21 +115,22 @@ def accuracy(model: Any, data: Sentences) -> float:
     return float((chosen == data.classes).mean())
 
 
-def exported(model: Any) -> bytes:
-    """The network as one ONNX file, its batch free."""
+def exported(model: Any, example: Any = None, name: str = "ids") -> bytes:
+    """The network as one ONNX file, its batch free. example: an input, None for ids; name: of the input."""
+    example = torch.zeros(2, TOKENS, dtype=torch.int64) if example is None else example
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The exporter warns that a batch other than one may not suit an LSTM's initial state, which is zero here.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
-            (torch.zeros(2, TOKENS, dtype=torch.int64),),
+            (example,),
             buffer,
             dynamo=False,
             opset_version=OPSET,
-            input_names=["ids"],
+            input_names=[name],
             output_names=["logits"],
-            dynamic_axes={"ids": {0: "N"}, "logits": {0: "N"}},
+            dynamic_axes={name: {0: "N"}, "logits": {0: "N"}},
         )
     proto = onnx.load_model_from_string(buffer.getvalue())
     for holder in (proto, proto.graph, *proto.graph.node, *proto.graph.initializer):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from training.planted import EVIDENCE, NEGATORS, START, TOKENS, VOCABULARY, Sentences, sentences
-from training.planted_networks import NETWORKS, WARM, exported, rate_of, trained
+from training.planted_networks import NETWORKS, exported, trained
 
 
 def words(data: Sentences, row: int) -> list[str]:
@@ -58,15 +58,3 @@ def test_a_network_is_what_its_file_computes_and_training_repeats_itself(name: s
     (logits,) = onnxruntime.InferenceSession(exported(first)).run(None, {"ids": data.ids})
     # Two engines in single precision.
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_the_rate_rises_for_a_while_and_falls_by_half_a_cosine() -> None:
-    count = 20 * WARM
-    shares = [rate_of(step, count) for step in range(count)]
-    assert shares[0] == pytest.approx(1 / WARM)
-    assert max(shares) == shares[WARM - 1]
-    # Half way, where the cosine is zero, and where it ends.
-    assert shares[count // 2] == pytest.approx(0.5)
-    assert 0 <= shares[-1] < 1e-4
-    assert np.all(np.diff(shares[:WARM]) > 0)
-    assert np.all(np.diff(shares[WARM:]) < 0)
