@@ -17,7 +17,9 @@ from paper.page import Table
 from paper.results import Results
 from paper.told import told
 
-SPLIT = {"apc": 0.1, "positive_apc": 0.05, "median": 0.07, "left_out": 0}
+SPLIT: dict[str, Any] = {"apc": 0.1, "apc_low": 0.05, "apc_high": 0.15, "positive": 0.05, "positive_low": 0.04}
+SPLIT |= {"positive_high": 0.06, "median": 0.07, "left_out": 0, "accuracy": 0.9}
+SPLIT |= {"classes": {"0": {"samples": 12}, "1": {"samples": 13}}}
 
 
 def asked(*networks: str) -> argparse.Namespace:
@@ -33,10 +35,15 @@ def test_table1_tells_the_networks_that_were_asked_for(tmp_path: Path) -> None:
         ("mnist_cnn", "test", 0.1, True),
         ("mnist_cnn", "calibration", 0.2, True),
     ]
+    assert rows[0]["counted"] == 25
+    values = told(table1, store, asked("mnist_cnn"))["values"]
+    assert values["mnist_cnn_target_class_conv_bias_calibration_apc"] == 0.2
+    assert values["mnist_mlp_all_test_positive_high"] == 0.06
+    assert values["mnist_cnn_samples"] == 50
     assert (rows[0]["paper_apc"], rows[0]["paper_positive"], rows[0]["samples"]) == (0.165, 0.023, 50)
     (table,) = table1.blocks(store)
     assert isinstance(table, Table)
-    assert [row[4] for row in table.rows] == ["10.0%", "20.0%"] * 2
+    assert [row[4] for row in table.rows] == ["10.0% (5.0% to 15.0%)", "20.0% (5.0% to 15.0%)"] * 2
 
 
 def test_accuracy(tmp_path: Path) -> None:
