@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 import mipin_ref as mr
 from paper.digits import digits, garments
@@ -18,6 +17,7 @@ from paper.intervals import bootstrap
 from paper.maps import FEWER
 from paper.page import Block, Table, fact
 from paper.published import METHODS, MIPIN
+from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results, or_failed, part_of
 from paper.scenes import network
 from training.keras import add_data
@@ -111,16 +111,6 @@ def quantus_scores(net: mr.Network, x: Floats, y: NDArray[np.int64], maps: Float
     return told
 
 
-def redrawn_scores(redrawn: Floats, maps: Floats) -> Floats:
-    """Rank correlation [N] of each map with that of the network whose weights are drawn anew; NaN where one is flat."""
-    return np.array(
-        [
-            np.nan if np.ptp(one) == 0 or np.ptp(other) == 0 else spearmanr(one, other, axis=None).statistic
-            for one, other in zip(maps, redrawn, strict=True)
-        ]
-    )
-
-
 def measured(
     nets: tuple[mr.Network, mr.Network],
     panels: tuple[dict[str, mr.Panel], dict[str, mr.Panel]],
@@ -137,21 +127,8 @@ def measured(
     }
     told |= quantus_scores(nets[0], x, y, maps)
     if row != RANDOM:
-        told["redrawn"] = redrawn_scores(maps_of(panels[1], row, x, y), maps)
+        told["redrawn"] = rank_correlations(maps_of(panels[1], row, x, y), maps)
     return {key: values.tolist() for key, values in told.items()}
-
-
-def redrawn(net: mr.Network) -> mr.Network:
-    """The network with the weights of its logits drawn anew: what all maps should forget."""
-    drawn: list[mr.Network] = []
-
-    def explain(one: mr.Network, x: Any, target: int) -> mr.Attribution:
-        drawn.append(one)
-        return mr.attribute(one, x, target, "gradient")
-
-    grey = np.full((1, *net.input_shape), 0.5, net.dtype)
-    mr.metrics.randomization(net, explain, grey, 0, ssim=False, tensors=[net.logits])
-    return drawn[-1]
 
 
 def data_of(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
@@ -163,7 +140,8 @@ def data_of(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any, Any]
 def run(options: argparse.Namespace, results: Results) -> None:
     for title in options.networks:
         calibration, labels, x, y = data_of(title, options)
-        nets = (network(title), redrawn(network(title)))
+        net = network(title)
+        nets = (net, redrawn(net, [net.logits])[net.logits])
         panels = tuple({"": panel(net, calibration), ENDING: panel(net, calibration, labels)} for net in nets)
         given = {"sha256": nets[0].sha256}
         given |= {key: getattr(options, key) for key in ("samples", "calibration", "steps")}

@@ -12,6 +12,7 @@ import mipin_ref as mr
 import reproduce_paper
 from paper import faithfulness
 from paper.page import Table
+from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results
 from tests.tools.training.clutter_data import files
 
@@ -42,12 +43,12 @@ def test_estimate_is_a_loop_over_pixels_that_go_black() -> None:
 def test_redrawn_is_a_rank_correlation_and_nothing_where_a_map_is_flat() -> None:
     maps = np.stack([np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3), np.ones((3, 3))])
     others = np.stack([np.exp(maps[0]), -maps[1], maps[0]])
-    np.testing.assert_allclose(faithfulness.redrawn_scores(others, maps), [1, -1, np.nan], atol=1e-12)
+    np.testing.assert_allclose(rank_correlations(others, maps), [1, -1, np.nan], atol=1e-12)
 
 
 def test_a_redrawn_network_differs_in_its_last_layer_alone() -> None:
     net = mr.load("models_onnx/mnist_mlp/model.onnx")
-    other = faithfulness.redrawn(net)
+    other = redrawn(net, [net.logits])[net.logits]
     with np.load("models_onnx/mnist_mlp/calibration.npz") as data:
         x = data["x_test"][:4].astype(np.float32) / 255
     hidden, last = (

@@ -59,7 +59,7 @@ def test_sensitivity_ranks_what_was_measured(tmp_path: Path) -> None:
 
     def result(mean: float) -> dict[str, Any]:
         means = {"attribution": mean, "contribution": 2 * mean}
-        return {"mean": means, "error": {"attribution": 0.1, "contribution": 0.2}, "zero": {"attribution": 1}}
+        return {"mean": means, "low": {"attribution": 0.1, "contribution": 0.2}, "high": {}, "zero": {"attribution": 1}}
 
     for method, mean in (("gradient", 3.0), ("deconvnet", 4.0), ("smoothgrad", 5.0), ("grad-cam", 9.0)):
         store.part("sensitivity", method, {"samples": 20}, lambda mean=mean: result(mean))  # type: ignore[misc]
@@ -69,6 +69,8 @@ def test_sensitivity_ranks_what_was_measured(tmp_path: Path) -> None:
     last = made["rows"][-1]
     assert (last["mean_attribution"], last["mean_contribution"], last["mean_positive_part"]) == (None, 18.0, None)
     assert made["rows"][0]["paper"] == 6.45
+    assert (made["values"]["gradient_mean_attribution"], made["values"]["gradient_high_attribution"]) == (3.0, None)
+    assert made["values"]["images"] == 20
     # Of three methods that the paper has too ours rank 3, 4, 5 and the paper's 7.18, 6.42, 6.45.
     assert made["values"]["methods_positive_part"] == 0
     assert made["values"]["order_positive_part"] is None
