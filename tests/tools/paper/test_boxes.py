@@ -16,6 +16,7 @@ import reproduce_paper
 from paper import clutter_boxes as boxes
 from paper import maps as paper_maps
 from paper import published, scenes, study
+from paper.clutter_subject import BY_STUDY
 from paper.places import last_map
 from paper.results import Results
 from tests.tools.paper.reading import rows_of
@@ -211,8 +212,8 @@ def test_what_margins_are_of() -> None:
 
 def test_a_row_by_the_study_needs_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = ("--calibration", "15", "--validation", "15", "--samples", "15")
-    out = command(monkeypatch, tmp_path, "clutter", *few, "--rows", boxes.BY_STUDY)
-    assert "run `study` first" in read(out, "clutter", f"{NETWORK}--{boxes.BY_STUDY}").result["failed"]
+    out = command(monkeypatch, tmp_path, "clutter", *few, "--rows", BY_STUDY)
+    assert "run `study` first" in read(out, "clutter", f"{NETWORK}--{BY_STUDY}").result["failed"]
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ SPLIT: dict[str, Any] = {"apc": 0.1, "apc_low": 0.05, "apc_high": 0.15, "positiv
 SPLIT |= {"positive_high": 0.06, "median": 0.07, "left_out": 0, "accuracy": 0.9}
 SPLIT |= {"classes": {"0": {"samples": 12}, "1": {"samples": 13}}}
 
+FEW = {"calibration": 5, "validation": 6, "samples": 7}
+
 
 def asked(*networks: str) -> argparse.Namespace:
     return argparse.Namespace(networks=list(networks)) if networks else argparse.Namespace()
@@ -90,12 +92,29 @@ def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
     store = Results(tmp_path)
     for network, method, score in (("vgg", "gradient", 0.5), ("vgg", "deconvnet", 0.6), ("resnet", "gradient", 0.7)):
         scores = {"contribution": 0.2, "attribution": 0.3}
-        part = {"test": score, "kind": "|A·X|", "at": "the pixels", "validation": scores}
-        store.part("clutter", f"clutter_{network}--{method}", {}, lambda part=part: part)  # type: ignore[misc]
+        part = {"test": score, "kind": "|A·X|", "at": "", "validation": scores, "scores": [score, score, None]}
+        store.part("clutter", f"clutter_{network}--{method}", FEW, lambda part=part: part)  # type: ignore[misc]
     store.part("clutter", "clutter_vgg--deeplift", {}, lambda: {"failed": "no rule", "at": "the pixels"})
     rows = told(clutter_boxes, store, asked("clutter_vgg"))["rows"]
     assert [(row["method"], row["box"]) for row in rows] == [("deconvnet", 0.6), ("gradient", 0.5)]
     assert [row["paper"] for row in rows] == [0.226, 0.345]
+    assert [(row["low"], row["high"], row["where"]) for row in rows] == [(0.6, 0.6, "pixels"), (0.5, 0.5, "pixels")]
+
+
+def test_a_margin_is_of_the_same_scenes(tmp_path: Path) -> None:
+    """Two rows that differ by as much on every scene have a margin without an interval, however much scenes differ."""
+    store, scores = Results(tmp_path), np.random.default_rng(0).random(50).tolist()
+    rows = {"mip-in": scores, "gradient": [one + 0.125 for one in scores], "deconvnet": [0.0] * 50}
+    for method, of in rows.items():
+        made = {"test": float(np.mean(of)), "kind": "|A·X|", "at": "", "validation": {}, "scores": of}
+        store.part("clutter", f"clutter_vgg--{method}", FEW, lambda made=made: made)  # type: ignore[misc]
+    values = told(clutter_boxes, store, asked("clutter_vgg"))["values"]
+    margin = [values[f"clutter_vgg_mip_in_pixels_margin{end}"] for end in ("", "_low", "_high")]
+    assert margin == pytest.approx([-0.125] * 3, abs=1e-12)
+    assert values["clutter_vgg_rival"] == "gradient"
+    assert values["clutter_vgg_rival_box"] == pytest.approx(np.mean(scores) + 0.125, abs=1e-12)
+    assert values["clutter_vgg_samples"] == 7
+    assert values["clutter_vgg_mip_in_pixels_low"] < np.mean(scores) < values["clutter_vgg_mip_in_pixels_high"]
 
 
 def test_a_row_by_depth() -> None:
