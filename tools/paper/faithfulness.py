@@ -19,14 +19,15 @@ from paper.page import Block, Table, fact
 from paper.published import METHODS, MIPIN
 from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results, or_failed, part_of
-from paper.scenes import network
+from paper.scenes import CALIBRATION_SEED, TEST_SEED, network, scenes
+from paper.scenes import NETWORKS as CLUTTER
 from training.keras import add_data
 
 NAME = "faithfulness"
 TITLE = "Faithfulness of all methods"
 PAPER = "The paper measures faithfulness by the source signal alone (Table 1); it has no table of the methods' maps."
 HELP = "deletion, insertion, Quantus's faithfulness metrics and randomised weights, all methods on the same images"
-NETWORKS = ("mnist_mlp", "mnist_cnn", "rgb32_cnn")
+NETWORKS = ("mnist_mlp", "mnist_cnn", "rgb32_cnn", *CLUTTER)
 CHOSEN = ("mnist_mlp", "mnist_cnn")
 """Those measured where none is named."""
 RANDOM, ENDING = "random", ", own class"
@@ -42,8 +43,8 @@ QUANTUS: dict[str, tuple[str, dict[str, Any]]] = {
     "monotonicity": ("MonotonicityCorrelation", {"steps": 28, "nr_samples": 5}),
     "selectivity": ("Selectivity", {"patch_size": 7}),
 }
-"""By our name: the class of Quantus and its options; a share is of the pixels, steps are how many a curve has. Of
-Selectivity a score is the mean of its curve, the logit as patches go."""
+"""By our name: the class of Quantus and its options; a share is of the values of an image, steps are how many a curve
+has, or as many less as divide them. Of Selectivity a score is the mean of its curve, the logit as patches go."""
 QUIET = {
     "disable_warnings": True,
     "display_progressbar": False,
@@ -94,21 +95,26 @@ def quantus_scores(net: mr.Network, x: Floats, y: NDArray[np.int64], maps: Float
         warnings.simplefilter("ignore")
         import quantus
 
-        pixels = int(np.prod(maps.shape[1:]))
+        count = int(np.prod(x.shape[1:]))
         told: Values = {}
         model = mr.metrics.quantus_model(net)
         for key, (name, options) in QUANTUS.items():
             given: dict[str, Any] = {**QUIET, **options}
             if "subset_size" in given:
-                given["subset_size"] = int(given["subset_size"] * pixels)
+                given["subset_size"] = int(given["subset_size"] * count)
             if "steps" in given:
-                given["features_in_step"] = pixels // given.pop("steps")
+                given["features_in_step"] = count // steps_of(count, given.pop("steps"))
             np.random.seed(0)  # noqa: NPY002 - Quantus draws from it
             with contextlib.redirect_stdout(io.StringIO()):
                 metric = getattr(quantus, name)(**given)
                 scores = metric(model=model, x_batch=x, y_batch=y, a_batch=maps[:, None], softmax=False, device="cpu")
             told[key] = np.asarray(scores, np.float64).reshape(len(x), -1).mean(axis=1)
     return told
+
+
+def steps_of(count: int, most: int) -> int:
+    """The largest number of steps, up to most, that divides count values into equal ones, as Quantus asks."""
+    return next(steps for steps in range(most, 0, -1) if count % steps == 0)
 
 
 def measured(
@@ -133,6 +139,15 @@ def measured(
 
 def data_of(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
     """Calibration images and their labels, images to explain and their labels."""
+    if name in CLUTTER:
+        fitted, shown = (
+            scenes(options, split, samples, seed)
+            for split, samples, seed in (
+                ("train", options.calibration, CALIBRATION_SEED),
+                ("test", options.samples, TEST_SEED),
+            )
+        )
+        return fitted.x, fitted.y, shown.x, shown.y
     read, path = (garments, options.fashion) if name == "rgb32_cnn" else (digits, options.mnist)
     return (*read(path, "train", options.calibration), *read(path, "test", options.samples))
 

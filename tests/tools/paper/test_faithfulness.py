@@ -40,6 +40,29 @@ def test_estimate_is_a_loop_over_pixels_that_go_black() -> None:
     assert {key: one.shape for key, one in told.items()} == dict.fromkeys(faithfulness.QUANTUS, (2,))
 
 
+def test_values_of_colours_go_black_one_by_one_in_equal_steps() -> None:
+    """24 steps of 128 values of three colours, 28 rows of a digit."""
+    assert (faithfulness.steps_of(784, 28), faithfulness.steps_of(3072, 28), faithfulness.steps_of(12288, 28)) == (
+        28,
+        24,
+        24,
+    )
+    net = mr.load("models_onnx/rgb32_cnn/model.onnx")
+    with np.load("models_onnx/rgb32_cnn/calibration.npz") as data:
+        x, y = data["x_test"][:1].astype(np.float32) / 255, data["y_test"][:1].astype(int)
+    maps = np.random.default_rng(0).standard_normal((1, 32, 32))
+    told = faithfulness.quantus_scores(net, x, y, maps)
+    every = np.broadcast_to(maps[:, None], x.shape).ravel()
+    sums, drops, before = [], [], net.predict(x)[1][0, y[0]]
+    for step in np.argsort(-every).reshape(24, 128):
+        changed = x.copy().reshape(-1)
+        changed[step] = x.min()
+        sums.append(every[step].sum())
+        drops.append(before - net.predict(changed.reshape(x.shape))[1][0, y[0]])
+    # Which of three equal values goes first is the sort's choice, so that steps differ at their ends.
+    assert told["estimate"][0] == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=0.05)
+
+
 def test_redrawn_is_a_rank_correlation_and_nothing_where_a_map_is_flat() -> None:
     maps = np.stack([np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3), np.ones((3, 3))])
     others = np.stack([np.exp(maps[0]), -maps[1], maps[0]])
