@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from paper.clutter_subject import BY_STUDY, CHOSEN, Subject
+from paper.clutter_subject import BY_STUDY, CHOSEN, TUNED, Subject
 from paper.intervals import bootstrap
 from paper.maps import FEWER, Floats
 from paper.page import Block, Table, fact, signed, three
@@ -36,6 +36,7 @@ ROWS = [
     *METHODS,
     MIPIN + LAST,
     *(name + CHOSEN for name in INNER),
+    TUNED,
     BY_STUDY,
 ]
 """A method's name alone means the pixels, but for Grad-CAM, whose own place is the last feature map."""

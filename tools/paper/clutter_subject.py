@@ -27,6 +27,7 @@ from paper.study import NAME as STUDY
 from paper.study import VARIANTS, best_rows, calibration_of, fitted
 
 CHOSEN, BY_STUDY = ", tensor chosen", "mip-in, as the study chose"
+TUNED = "mip-in, preset localise" + CHOSEN
 Explain = Callable[[Any, Any], mr.Attribution]
 
 
@@ -70,42 +71,48 @@ class Subject:
     def __init__(self, name: str, options: argparse.Namespace, results: Results) -> None:
         self.name, self.net = name, network(name)
         self._options, self._results = options, results
-        calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED)
-        fit = fit_options(results)
-        self.panel = mr.Panel(
-            self.net, calibration.x, fit_options=fit, method_options=FEWER, dtype="float32", memory="1GB"
-        )
+        self._calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED)
+        self.panel = self._fitted_by({})
         self.validation = scenes(options, "train", options.validation, VALIDATION_SEED)
         self.test = scenes(options, "test", options.samples, options.seed)
+
+    def _fitted_by(self, options: Any) -> mr.Panel:
+        """All methods, MIP-IN fitted with these options; nothing is fitted yet."""
+        fit: Any = {**fit_options(self._results), **options}
+        return mr.Panel(
+            self.net, self._calibration.x, fit_options=fit, method_options=FEWER, dtype="float32", memory="1GB"
+        )
 
     def row(self, row: str) -> dict[str, Any]:
         """Scores of validation scenes by kind, the kind chosen, and the score of the test scenes with it."""
         try:
             if row == BY_STUDY:
                 return self._by_study()
+            if row == TUNED:
+                return self._by_tensor(MIPIN, self._fitted_by({"preset": "localise"}))
             if row.endswith(CHOSEN):
-                return self._by_tensor(row.removesuffix(CHOSEN))
+                return self._by_tensor(row.removesuffix(CHOSEN), self.panel)
             name = method_of(row)
             at = last_map(self.net) if row.endswith(LAST) else None
-            self._prepare(name)
+            self._prepare(self.panel, name)
             return self._measured(lambda x, y: self.panel.explain(name, x, y, at=at), at)
         except (mr.MipinError, ValueError) as error:
             return {"failed": str(error)}
 
-    def _prepare(self, name: str) -> None:
+    def _prepare(self, panel: mr.Panel, name: str) -> None:
         if name == MIPIN:
-            self.panel.prepare(range(self.net.classes))
+            panel.prepare(range(self.net.classes))
 
     def _measured(self, explain: Explain, at: str | None) -> dict[str, Any]:
         scores = scored(explain, self.validation)
         kind = best(scores)
         return {"validation": scores, "kind": kind, "at": at or "", **tested_on(self.test, explain, kind)}
 
-    def _by_tensor(self, name: str) -> dict[str, Any]:
-        self._prepare(name)
+    def _by_tensor(self, name: str, panel: mr.Panel) -> dict[str, Any]:
+        self._prepare(panel, name)
 
         def at(tensor: str) -> Explain:
-            return lambda x, y: self.panel.explain(name, x, y, at=tensor)
+            return lambda x, y: panel.explain(name, x, y, at=tensor)
 
         scores = {
             (tensor, kind): score
