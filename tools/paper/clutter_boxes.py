@@ -128,7 +128,7 @@ def place(one: Mapping[str, Any]) -> str:
 
 def values(results: Results) -> dict[str, Any]:
     """For sentences, by network: box accuracy of every row with its ends; of MIP-IN's rows also the margin over the
-    best other row and its ends, scenes drawn for both at once; that other row; how many scenes.
+    best other row and its ends, scenes drawn for both at once; that other row; chance; how many scenes.
     """
     told: dict[str, Any] = {}
     for row in rows(results):
@@ -142,7 +142,7 @@ def values(results: Results) -> dict[str, Any]:
         rival = max(others, key=lambda row: measured[row]["test"])
         ends = bootstrap(scores_of(measured[rival]))
         told |= {fact(name, "rival", key): value for key, value in zip(("box", "low", "high"), ends, strict=True)}
-        told |= {fact(name, "rival"): rival}
+        told |= {fact(name, "rival"): rival, fact(name, "chance"): measured[rival]["chance"]}
         told |= {fact(name, key): parts[rival].options[key] for key in ("calibration", "validation", "samples")}
         for mine in (row for row in measured if row.startswith(MIPIN)):
             ends = bootstrap(scores_of(measured[mine]) - scores_of(measured[rival]))

@@ -52,9 +52,9 @@ def tested_on(test: Boxed, explain: Explain, kind: str) -> dict[str, Any]:
 
 
 def scene_scores(maps: Floats, test: Boxed) -> dict[str, Any]:
-    """Box accuracy of maps [N, H, W]: the mean, and of every scene, NaN where its box is too large."""
+    """Box accuracy of maps [N, H, W]: the mean, of every scene, NaN where its box is too large, and that by chance."""
     told = mr.metrics.box_accuracy(maps, test.boxes)
-    return {"test": told.mean, "scores": told.scores.tolist()}
+    return {"test": told.mean, "scores": told.scores.tolist(), "chance": told.chance}
 
 
 def best(scores: Mapping[Key, float | None]) -> Key:

@@ -92,7 +92,14 @@ def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
     store = Results(tmp_path)
     for network, method, score in (("vgg", "gradient", 0.5), ("vgg", "deconvnet", 0.6), ("resnet", "gradient", 0.7)):
         scores = {"contribution": 0.2, "attribution": 0.3}
-        part = {"test": score, "kind": "|A·X|", "at": "", "validation": scores, "scores": [score, score, None]}
+        part = {
+            "test": score,
+            "kind": "|A·X|",
+            "at": "",
+            "validation": scores,
+            "scores": [score, score, None],
+            "chance": 0.14,
+        }
         store.part("clutter", f"clutter_{network}--{method}", FEW, lambda part=part: part)  # type: ignore[misc]
     store.part("clutter", "clutter_vgg--deeplift", {}, lambda: {"failed": "no rule", "at": "the pixels"})
     rows = told(clutter_boxes, store, asked("clutter_vgg"))["rows"]
@@ -106,14 +113,14 @@ def test_a_margin_is_of_the_same_scenes(tmp_path: Path) -> None:
     store, scores = Results(tmp_path), np.random.default_rng(0).random(50).tolist()
     rows = {"mip-in": scores, "gradient": [one + 0.125 for one in scores], "deconvnet": [0.0] * 50}
     for method, of in rows.items():
-        made = {"test": float(np.mean(of)), "kind": "|A·X|", "at": "", "validation": {}, "scores": of}
+        made = {"test": float(np.mean(of)), "kind": "|A·X|", "at": "", "validation": {}, "scores": of, "chance": 0.14}
         store.part("clutter", f"clutter_vgg--{method}", FEW, lambda made=made: made)  # type: ignore[misc]
     values = told(clutter_boxes, store, asked("clutter_vgg"))["values"]
     margin = [values[f"clutter_vgg_mip_in_pixels_margin{end}"] for end in ("", "_low", "_high")]
     assert margin == pytest.approx([-0.125] * 3, abs=1e-12)
     assert values["clutter_vgg_rival"] == "gradient"
     assert values["clutter_vgg_rival_box"] == pytest.approx(np.mean(scores) + 0.125, abs=1e-12)
-    assert values["clutter_vgg_samples"] == 7
+    assert (values["clutter_vgg_samples"], values["clutter_vgg_chance"]) == (7, 0.14)
     assert values["clutter_vgg_mip_in_pixels_low"] < np.mean(scores) < values["clutter_vgg_mip_in_pixels_high"]
 
 
