@@ -36,7 +36,7 @@ def test_a_summary_is_equations_10_and_11() -> None:
 
 
 def test_a_sample_without_a_logit_is_left_out_as_the_package_leaves_it() -> None:
-    """Of a linear network whose logit of class 1 is zero for one sample."""
+    """And without one all figures are those of the package."""
     net = mr.load("models_onnx/mnist_mlp/model.onnx")
     with np.load("models_onnx/mnist_mlp/calibration.npz") as data:
         x, y = (data["x"][:200].astype(np.float32) / 255), data["y"][:200].astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 
 import mipin_ref as mr
 import reproduce_paper
-from paper import faithfulness
+from paper import faithfulness, scenes
 from paper.page import Table
 from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results
 from tests.tools.training.clutter_data import files
+from training import clutter
 
 pytestmark = pytest.mark.slow
 """Quantus takes seconds to import."""
@@ -61,6 +63,16 @@ def test_values_of_colours_go_black_one_by_one_in_equal_steps() -> None:
         drops.append(before - net.predict(changed.reshape(x.shape))[1][0, y[0]])
     # Which of three equal values goes first is the sort's choice, so that steps differ at their ends.
     assert told["estimate"][0] == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=0.05)
+
+
+def test_clutter_is_fitted_and_explained_on_scenes_of_two_splits(tmp_path: Path) -> None:
+    mnist, fashion = files(tmp_path)
+    options = argparse.Namespace(mnist=mnist, fashion=fashion, calibration=3, samples=2)
+    given = faithfulness.data_of("clutter_vgg", options)
+    for number, split, count, seed in ((0, "train", 3, scenes.CALIBRATION_SEED), (2, "test", 2, scenes.TEST_SEED)):
+        composed = clutter.compose(clutter.load_sources(mnist, fashion, split), split, count, seed)
+        np.testing.assert_array_equal(given[number], composed.x.astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(given[number + 1], composed.y)
 
 
 def test_redrawn_is_a_rank_correlation_and_nothing_where_a_map_is_flat() -> None:
