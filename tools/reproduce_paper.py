@@ -6,7 +6,8 @@ python tools/reproduce_paper.py depth --model efficientnet_lite0.onnx --photogra
 python tools/reproduce_paper.py text --networks text                                           another
 python tools/reproduce_paper.py rows --mnist mnist.npz --networks text                         another
 
-A part that is there, made with the same options, is not made again; an interruption loses the part in progress alone.
+A part that is there, made with the same options and engine, is not made again; an interruption loses the part in
+progress alone.
 `report` with --mnist and --fashion (and --model-efficientnet and --photographs) first makes what is missing.
 """
 

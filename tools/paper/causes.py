@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.intervals import bootstrap
+from paper.changes import changes, summary
 from paper.page import Block, Table, fact, percent
 from paper.published import APC
 from paper.results import Results, part_of
@@ -32,7 +32,6 @@ PAPER = (
 HELP = "APC and positive APC by training, options of the fit and what is counted, one thing at a time"
 NETWORKS = ("mnist_mlp", "rgb32_cnn")
 SPLITS = ("test", "calibration")
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Floats = NDArray[np.floating[Any]]
 
@@ -82,63 +81,6 @@ def network_of(name: str, variant: Variant, data: Dataset, options: argparse.Nam
 def trained_images(variant: Variant, options: argparse.Namespace) -> int:
     """How many images a network is trained on."""
     return int(options.images * variant.trained_on)
-
-
-def changes(net: mr.Network, inverses: Mapping[int, mr.Inverse], x: Floats, y: NDArray[np.int64]) -> dict[str, Floats]:
-    """Four numbers a sample of x [N, ...], for its label y [N]: the logit Φ(X); the change (Φ(X) - Φ(S)) / |Φ(X)|;
-    the same with S clipped to the range of x; whether X is classified right.
-    """
-    told = {key: np.full(len(x), np.nan) for key in ("logit", "change", "clipped", "right")}
-    score = net.scoring()
-    for c, inv in inverses.items():
-        for rows in np.array_split(np.flatnonzero(y == c), max(1, int(np.sum(y == c)) // 250)):
-            if not len(rows):
-                continue
-            signal = inv.attribute(x[rows]).source
-            before, after, clipped = (
-                score(of.astype(net.dtype), 0) for of in (x[rows], signal, np.clip(signal, x.min(), x.max()))
-            )
-            told["logit"][rows] = before[:, c]
-            told["right"][rows] = before.argmax(axis=1) == c
-            size = np.abs(before[:, c].astype(np.float64))
-            told["change"][rows] = (before[:, c].astype(np.float64) - after[:, c]) / size
-            told["clipped"][rows] = (before[:, c].astype(np.float64) - clipped[:, c]) / size
-    return told
-
-
-def summary(told: Mapping[str, Floats], y: NDArray[np.int64]) -> dict[str, Any]:
-    """APC (paper, Eq. 10) and positive APC (Eq. 11) with their intervals, by class, and quantiles over samples."""
-    change, right = told["change"], told["right"] == 1
-    means = {
-        "apc": (np.abs(change), y),
-        "positive": (np.maximum(change, 0), y),
-        "apc_clipped": (np.abs(told["clipped"]), y),
-        "positive_clipped": (np.maximum(told["clipped"], 0), y),
-        "apc_right": (np.abs(change[right]), y[right]),
-        "positive_right": (np.maximum(change[right], 0), y[right]),
-    }
-    result: dict[str, Any] = {"accuracy": float(right.mean()), "logit": float(np.median(told["logit"]))}
-    for key, (values, of) in means.items():
-        mean, low, high = bootstrap(weighted(values, of))
-        result |= {key: mean, f"{key}_low": low, f"{key}_high": high}
-    result["quantiles"] = dict(zip(map(str, QUANTILES), np.quantile(change, QUANTILES).tolist(), strict=True))
-    result["classes"] = {
-        str(c): {
-            "samples": int(np.sum(y == c)),
-            "logit": float(np.median(told["logit"][y == c])),
-            "apc": float(np.abs(change[y == c]).mean()),
-            "positive": float(np.maximum(change[y == c], 0).mean()),
-        }
-        for c in np.unique(y).tolist()
-    }
-    return result
-
-
-def weighted(values: Floats, y: NDArray[np.int64]) -> Floats:
-    """Values [N] times what makes their mean that over classes of means over samples."""
-    classes, index, counts = np.unique(y, return_inverse=True, return_counts=True)
-    weights: Floats = values * (len(y) / (len(classes) * counts))[index]
-    return weights
 
 
 def measured(

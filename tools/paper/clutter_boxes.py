@@ -7,33 +7,21 @@ the study), is chosen on validation scenes of training images; the test scenes a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-import mipin_ref as mr
-from paper.maps import FEWER, KINDS, Key, accuracies, batches, signed_map
-from paper.page import Block, Table, signed, three
-from paper.places import last_map
+from paper.clutter_subject import BY_STUDY, CHOSEN, TUNED, Subject
+from paper.intervals import bootstrap
+from paper.maps import FEWER, Floats
+from paper.page import Block, Table, fact, signed, three
 from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, MIPIN, TITLES
 from paper.results import Results, part_of
 from paper.rows import LAST, method_of
-from paper.scenes import (
-    CALIBRATION_SEED,
-    NETWORKS,
-    TEST_SEED,
-    VALIDATION_SEED,
-    Boxed,
-    add_scenes,
-    fit_options,
-    network,
-    places,
-    scenes,
-)
-from paper.study import NAME as STUDY
-from paper.study import VARIANTS, best_rows, calibration_of, fitted
+from paper.scenes import NETWORKS, TEST_SEED, add_scenes
+from paper.study import best_rows
 
 NAME = "clutter"
 TITLE = "Table 2, on a stand-in: box accuracy on boxed clutter"
@@ -42,19 +30,18 @@ PAPER = (
     "by 0.13 and 0.121 over the best baseline; there it explains the last feature map, 7×7, resized to the image."
 )
 HELP = "box accuracy of all methods on the clutter networks (the stand-in for Table 2)"
-CHOSEN, BY_STUDY = ", tensor chosen", "mip-in, as the study chose"
 INNER = (MIPIN, GRAD_CAM, "input-x-gradient", "guided-backprop", "excitation-backprop")
 """Methods that are also read at the tensor where they are best."""
 ROWS = [
     *METHODS,
     MIPIN + LAST,
     *(name + CHOSEN for name in INNER),
+    TUNED,
     BY_STUDY,
 ]
 """A method's name alone means the pixels, but for Grad-CAM, whose own place is the last feature map."""
 PAPER_MARGINS = (0.13, 0.121)
 SIGNED = ("contribution", "attribution")
-Explain = Callable[[Any, Any], mr.Attribution]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,111 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", type=int, default=300, help="scenes to choose the kind of map on")
     parser.add_argument("--samples", type=int, default=2000, help="test scenes")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the test scenes")
-
-
-def scored(explain: Explain, of: Boxed, kinds: tuple[str, ...] = KINDS) -> dict[str, float | None]:
-    """Box accuracy of the true class's maps by kind; None where a kind is flat on every scene."""
-    size = (of.x.shape[2], of.x.shape[3])
-    maps = {kind: np.empty((len(of.x), *size), np.float32) for kind in kinds}
-    for rows in batches(len(of.x)):
-        res = explain(of.x[rows], of.y[rows])
-        for kind in kinds:
-            maps[kind][rows] = signed_map(res, kind, size)
-    return accuracies(maps, of.boxes)
-
-
-def best(scores: Mapping[Key, float | None]) -> Key:
-    """The kind, or whatever else is scored, that scores highest. Raises ValueError where nothing does."""
-    known = {key: value for key, value in scores.items() if value is not None}
-    if not known:
-        raise ValueError("every map is flat, so that nothing is ranked")
-    return max(known, key=lambda key: known[key])
-
-
-class Subject:
-    """One network with its scenes and methods; nothing is composed or fitted before it is needed."""
-
-    def __init__(self, name: str, options: argparse.Namespace, results: Results) -> None:
-        self.name, self.net = name, network(name)
-        self._options, self._results = options, results
-        calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED)
-        fit = fit_options(results)
-        self.panel = mr.Panel(
-            self.net, calibration.x, fit_options=fit, method_options=FEWER, dtype="float32", memory="1GB"
-        )
-        self.validation = scenes(options, "train", options.validation, VALIDATION_SEED)
-        self.test = scenes(options, "test", options.samples, options.seed)
-
-    def row(self, row: str) -> dict[str, Any]:
-        """Scores of validation scenes by kind, the kind chosen, and the score of the test scenes with it."""
-        try:
-            if row == BY_STUDY:
-                return self._by_study()
-            if row.endswith(CHOSEN):
-                return self._by_tensor(row.removesuffix(CHOSEN))
-            name = method_of(row)
-            at = last_map(self.net) if row.endswith(LAST) else None
-            self._prepare(name)
-            return self._measured(lambda x, y: self.panel.explain(name, x, y, at=at), at)
-        except (mr.MipinError, ValueError) as error:
-            return {"failed": str(error)}
-
-    def _prepare(self, name: str) -> None:
-        if name == MIPIN:
-            self.panel.prepare(range(self.net.classes))
-
-    def _measured(self, explain: Explain, at: str | None) -> dict[str, Any]:
-        scores = scored(explain, self.validation)
-        kind = best(scores)
-        (test,) = scored(explain, self.test, (kind,)).values()
-        return {"validation": scores, "kind": kind, "at": at or "", "test": test}
-
-    def _by_tensor(self, name: str) -> dict[str, Any]:
-        self._prepare(name)
-
-        def at(tensor: str) -> Explain:
-            return lambda x, y: self.panel.explain(name, x, y, at=tensor)
-
-        scores = {
-            (tensor, kind): score
-            for tensor in places(self.net)
-            for kind, score in scored(at(tensor), self.validation).items()
-        }
-        tensor, kind = best(scores)
-        (test,) = scored(at(tensor), self.test, (kind,)).values()
-        by_tensor = {tensor: {k: scores[tensor, k] for k in KINDS} for tensor, _ in scores}
-        return {"validation": {kind: scores[tensor, kind]}, "kind": kind, "at": tensor, "test": test, "all": by_tensor}
-
-    def _by_study(self) -> dict[str, Any]:
-        chosen = next(best_rows(self._results, self.name), None)
-        if chosen is None:
-            raise ValueError("the study has no result yet: run `study` first")
-        _, title, tensor, kind = chosen
-        variant = VARIANTS[title]
-        classes = sorted(set(self.test.y.tolist()))
-        # The study's own fit, whatever number of scenes the other rows are fitted on.
-        part = self._results.read(STUDY, part_of(self.name, title))
-        assert part is not None
-        count = part.options["calibration"]
-        at = None if tensor == self.net.input else tensor
-        calibration = calibration_of(self._options, variant, count)
-        inverses = fitted(self.net, calibration, variant, classes, self._results, at)
-        size = (self.test.x.shape[2], self.test.x.shape[3])
-        maps = np.empty((len(self.test.x), *size), np.float32)
-        for c in classes:
-            rows = np.flatnonzero(self.test.y == c)
-            for cut in batches(len(rows)):
-                res = inverses[c].attribute(self.test.x[rows[cut]], at=tensor)
-                maps[rows[cut]] = signed_map(res, kind, size)
-        test = mr.metrics.box_accuracy(maps, self.test.boxes).mean
-        return {
-            "validation": {kind: chosen[0]},
-            "kind": kind,
-            "at": tensor,
-            "test": test,
-            "variant": title,
-            "scenes": count,
-        }
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -218,16 +100,54 @@ def margins(scores: Mapping[str, float]) -> list[tuple[str, str, float]]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a network and method that was measured, by falling accuracy. with_sign: on the validation scenes."""
+    """A row a network and method that was measured, by falling accuracy. low, high: the ends of its interval of 95 % by
+    bootstrap over scenes; with_sign: on the validation scenes.
+    """
     told = []
     for number, name in enumerate(NETWORKS):
         parts = {row: part.result for row, part in results.parts(NAME, ROWS, name).items()}
         signed_scores = ranked_with_sign(parts)
         for row, one in sorted(tested_rows(parts).items(), key=lambda item: -item[1]["test"]):
             paper = None if row == MIPIN else BOX_ACCURACY.get(method_of(row), (None, None))[number]
-            about = {"kind": one["kind"], "at": one["at"], "variant": one.get("variant")}
-            scores = {"box": one["test"], "with_sign": signed_scores.get(row), "paper": paper}
+            about = {"kind": one["kind"], "at": one["at"], "variant": one.get("variant"), "where": place(one)}
+            _, low, high = bootstrap(scores_of(one))
+            scores = {"box": one["test"], "low": low, "high": high, "with_sign": signed_scores.get(row), "paper": paper}
             told.append({"network": name, "method": TITLES.get(row, row), **scores, **about})
+    return told
+
+
+def scores_of(one: Mapping[str, Any]) -> Floats:
+    """The score of every test scene [N], NaN where its box is too large."""
+    return np.array([np.nan if score is None else score for score in one["scores"]])
+
+
+def place(one: Mapping[str, Any]) -> str:
+    """Where the maps of a row were read, and how the inverses were fitted where that was chosen."""
+    return (one["at"] or "pixels") + (f" ({one['variant']})" if "variant" in one else "")
+
+
+def values(results: Results) -> dict[str, Any]:
+    """For sentences, by network: box accuracy of every row with its ends; of MIP-IN's rows also the margin over the
+    best other row and its ends, scenes drawn for both at once; that other row; chance; how many scenes.
+    """
+    told: dict[str, Any] = {}
+    for row in rows(results):
+        told |= {fact(row["network"], row["method"], key): row[key] for key in ("box", "low", "high", "where")}
+    for name in NETWORKS:
+        parts = results.parts(NAME, ROWS, name)
+        measured = tested_rows({row: part.result for row, part in parts.items()})
+        others = [row for row in measured if not row.startswith(MIPIN)]
+        if not others:
+            continue
+        rival = max(others, key=lambda row: measured[row]["test"])
+        ends = bootstrap(scores_of(measured[rival]))
+        told |= {fact(name, "rival", key): value for key, value in zip(("box", "low", "high"), ends, strict=True)}
+        told |= {fact(name, "rival"): rival, fact(name, "chance"): measured[rival]["chance"]}
+        told |= {fact(name, key): parts[rival].options[key] for key in ("calibration", "validation", "samples")}
+        for mine in (row for row in measured if row.startswith(MIPIN)):
+            ends = bootstrap(scores_of(measured[mine]) - scores_of(measured[rival]))
+            keys = ("margin", "margin_low", "margin_high")
+            told |= {fact(name, TITLES.get(mine, mine), key): value for key, value in zip(keys, ends, strict=True)}
     return told
 
 
@@ -252,14 +172,15 @@ def blocks(results: Results) -> list[Block]:
             if "failed" in one:
                 cells.append([TITLES.get(row, row), "failed", "", one["failed"], "", "", three(paper)])
                 continue
-            where = one["at"] + (f" ({one['variant']})" if "variant" in one else "")
             scores = validated(one)
             signed_scores = [three(scores.get(kind)) for kind in SIGNED]
-            cells.append([TITLES.get(row, row), three(one["test"]), one["kind"], where, *signed_scores, three(paper)])
+            cells.append(
+                [TITLES.get(row, row), three(one["test"]), one["kind"], place(one), *signed_scores, three(paper)]
+            )
         chance = f"{part.options['samples']:,} test scenes (seed {part.options['seed']}), "
         told.append(
             Table(
-                ["method", "box accuracy", "kind of map", "at, where not the pixels", "A·X", "A", "paper"],
+                ["method", "box accuracy", "kind of map", "at", "A·X", "A", "paper"],
                 cells,
                 f"{name}: {chance}fitted on {part.options['calibration']:,}; kind of map chosen on "
                 f"{part.options['validation']:,} validation scenes; "

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 import mipin_ref as mr
 from paper.digits import digits, garments
@@ -18,15 +17,17 @@ from paper.intervals import bootstrap
 from paper.maps import FEWER
 from paper.page import Block, Table, fact
 from paper.published import METHODS, MIPIN
+from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results, or_failed, part_of
-from paper.scenes import network
+from paper.scenes import CALIBRATION_SEED, TEST_SEED, network, scenes
+from paper.scenes import NETWORKS as CLUTTER
 from training.keras import add_data
 
 NAME = "faithfulness"
 TITLE = "Faithfulness of all methods"
 PAPER = "The paper measures faithfulness by the source signal alone (Table 1); it has no table of the methods' maps."
 HELP = "deletion, insertion, Quantus's faithfulness metrics and randomised weights, all methods on the same images"
-NETWORKS = ("mnist_mlp", "mnist_cnn", "rgb32_cnn")
+NETWORKS = ("mnist_mlp", "mnist_cnn", "rgb32_cnn", *CLUTTER)
 CHOSEN = ("mnist_mlp", "mnist_cnn")
 """Those measured where none is named."""
 RANDOM, ENDING = "random", ", own class"
@@ -42,8 +43,8 @@ QUANTUS: dict[str, tuple[str, dict[str, Any]]] = {
     "monotonicity": ("MonotonicityCorrelation", {"steps": 28, "nr_samples": 5}),
     "selectivity": ("Selectivity", {"patch_size": 7}),
 }
-"""By our name: the class of Quantus and its options; a share is of the pixels, steps are how many a curve has. Of
-Selectivity a score is the mean of its curve, the logit as patches go."""
+"""By our name: the class of Quantus and its options; a share is of the values of an image, steps are how many a curve
+has, or as many less as divide them. Of Selectivity a score is the mean of its curve, the logit as patches go."""
 QUIET = {
     "disable_warnings": True,
     "display_progressbar": False,
@@ -94,15 +95,15 @@ def quantus_scores(net: mr.Network, x: Floats, y: NDArray[np.int64], maps: Float
         warnings.simplefilter("ignore")
         import quantus
 
-        pixels = int(np.prod(maps.shape[1:]))
+        count = int(np.prod(x.shape[1:]))
         told: Values = {}
         model = mr.metrics.quantus_model(net)
         for key, (name, options) in QUANTUS.items():
             given: dict[str, Any] = {**QUIET, **options}
             if "subset_size" in given:
-                given["subset_size"] = int(given["subset_size"] * pixels)
+                given["subset_size"] = int(given["subset_size"] * count)
             if "steps" in given:
-                given["features_in_step"] = pixels // given.pop("steps")
+                given["features_in_step"] = count // steps_of(count, given.pop("steps"))
             np.random.seed(0)  # noqa: NPY002 - Quantus draws from it
             with contextlib.redirect_stdout(io.StringIO()):
                 metric = getattr(quantus, name)(**given)
@@ -111,14 +112,9 @@ def quantus_scores(net: mr.Network, x: Floats, y: NDArray[np.int64], maps: Float
     return told
 
 
-def redrawn_scores(redrawn: Floats, maps: Floats) -> Floats:
-    """Rank correlation [N] of each map with that of the network whose weights are drawn anew; NaN where one is flat."""
-    return np.array(
-        [
-            np.nan if np.ptp(one) == 0 or np.ptp(other) == 0 else spearmanr(one, other, axis=None).statistic
-            for one, other in zip(maps, redrawn, strict=True)
-        ]
-    )
+def steps_of(count: int, most: int) -> int:
+    """The largest number of steps, up to most, that divides count values into equal ones, as Quantus asks."""
+    return next(steps for steps in range(most, 0, -1) if count % steps == 0)
 
 
 def measured(
@@ -137,25 +133,21 @@ def measured(
     }
     told |= quantus_scores(nets[0], x, y, maps)
     if row != RANDOM:
-        told["redrawn"] = redrawn_scores(maps_of(panels[1], row, x, y), maps)
+        told["redrawn"] = rank_correlations(maps_of(panels[1], row, x, y), maps)
     return {key: values.tolist() for key, values in told.items()}
-
-
-def redrawn(net: mr.Network) -> mr.Network:
-    """The network with the weights of its logits drawn anew: what all maps should forget."""
-    drawn: list[mr.Network] = []
-
-    def explain(one: mr.Network, x: Any, target: int) -> mr.Attribution:
-        drawn.append(one)
-        return mr.attribute(one, x, target, "gradient")
-
-    grey = np.full((1, *net.input_shape), 0.5, net.dtype)
-    mr.metrics.randomization(net, explain, grey, 0, ssim=False, tensors=[net.logits])
-    return drawn[-1]
 
 
 def data_of(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
     """Calibration images and their labels, images to explain and their labels."""
+    if name in CLUTTER:
+        fitted, shown = (
+            scenes(options, split, samples, seed)
+            for split, samples, seed in (
+                ("train", options.calibration, CALIBRATION_SEED),
+                ("test", options.samples, TEST_SEED),
+            )
+        )
+        return fitted.x, fitted.y, shown.x, shown.y
     read, path = (garments, options.fashion) if name == "rgb32_cnn" else (digits, options.mnist)
     return (*read(path, "train", options.calibration), *read(path, "test", options.samples))
 
@@ -163,7 +155,8 @@ def data_of(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any, Any]
 def run(options: argparse.Namespace, results: Results) -> None:
     for title in options.networks:
         calibration, labels, x, y = data_of(title, options)
-        nets = (network(title), redrawn(network(title)))
+        net = network(title)
+        nets = (net, redrawn(net, [net.logits])[net.logits])
         panels = tuple({"": panel(net, calibration), ENDING: panel(net, calibration, labels)} for net in nets)
         given = {"sha256": nets[0].sha256}
         given |= {key: getattr(options, key) for key in ("samples", "calibration", "steps")}

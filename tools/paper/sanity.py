@@ -10,9 +10,11 @@ import numpy as np
 
 import mipin_ref as mr
 from paper.digits import digits
+from paper.intervals import bootstrap
 from paper.maps import FEWER, correlations
-from paper.page import Block, Table, two
+from paper.page import Block, Table, fact, two
 from paper.published import METHODS, MIPIN
+from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results, or_failed, part_of
 from paper.scenes import CALIBRATION_SEED, TEST_SEED, network, scenes
 from training.keras import add_data
@@ -25,6 +27,8 @@ PAPER = (
 )
 HELP = "correlation of the maps of two classes, and of maps as layers are redrawn from the top"
 NETWORKS = ("mnist_cnn", "clutter_vgg")
+FIGURES = ("mean", "low", "high")
+"""The ends are those of an interval of 95 % by bootstrap over samples."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +68,13 @@ def explainer(name: str, calibration: Any, classes: Iterable[int]) -> Callable[[
 def checked(net: mr.Network, name: str, data: tuple[Any, Any, Any], layers: int) -> dict[str, Any]:
     """label: the correlation of the maps of the true class and of the next one; weights: by tensor, Spearman's rank
     correlation with the original map, signed and of absolute values, when all layers from the top to there are redrawn.
+    Each is a mean over samples with the ends of its interval.
     """
     calibration, x, y = data
     other = (y + 1) % net.classes
     explain = explainer(name, calibration, np.union1d(y, other).tolist())
 
-    def maps(of: Any) -> Any:
+    def maps(net: mr.Network, of: Any) -> Any:
         parts = {c: explain(net, x[of == c], c) for c in np.unique(of).tolist()}
         first = mr.saliency(next(iter(parts.values())), positive=False)
         joined = np.empty((len(x), *first.shape[1:]))
@@ -77,13 +82,20 @@ def checked(net: mr.Network, name: str, data: tuple[Any, Any, Any], layers: int)
             joined[of == c] = mr.saliency(res, positive=False)
         return joined
 
-    alike = correlations(maps(y), maps(other))
+    # Both before any network is redrawn: the methods of one network alone are kept.
+    original, wrong = maps(net, y), maps(net, other)
     weighted = [layer.output for layer in reversed(net.layers) if layer.kind in ("Dense", "Conv")][:layers]
-    randomized = mr.metrics.randomization(net, explain, x, y, tensors=weighted, ssim=False)
-    return {
-        "label": float(np.mean(alike)) if alike else None,
-        "weights": {step.tensor: {"signed": step.signed, "absolute": step.absolute} for step in randomized.steps},
-    }
+    weights = {}
+    for tensor, drawn in redrawn(net, weighted).items():
+        anew = maps(drawn, y)
+        pairs = {"signed": (original, anew), "absolute": (np.abs(original), np.abs(anew))}
+        weights[tensor] = {key: ends(rank_correlations(*pair)) for key, pair in pairs.items()}
+    return {"label": ends(correlations(original, wrong)), "weights": weights}
+
+
+def ends(values: Any) -> dict[str, float]:
+    """The mean over samples and the ends of its interval, by name."""
+    return dict(zip(FIGURES, bootstrap(values), strict=True))
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -106,27 +118,69 @@ def expected() -> list[str]:
     return [part_of(title, name) for title in NETWORKS for name in METHODS]
 
 
+def rows(results: Results) -> list[dict[str, Any]]:
+    """A row a network and method, the least alike maps of two classes first. label: of these; signed_1, absolute_1:
+    with the layer of the logits redrawn, _2 and so on: down to the next ones; _last: to the lowest. Each with its ends.
+    """
+    told = []
+    for title in NETWORKS:
+        for name, part in results.parts(NAME, METHODS, title).items():
+            if "failed" in part.result:
+                continue
+            row: dict[str, Any] = {"network": title, "method": name, "samples": part.options["samples"]}
+            row |= named("label", part.result["label"])
+            steps = list(part.result["weights"].values())
+            for number, step in [*enumerate(steps, 1), ("last", steps[-1])]:
+                for key, one in step.items():
+                    row |= named(f"{key}_{number}", one)
+            told.append(row)
+    # Maps that are flat have no correlation.
+    return sorted(told, key=lambda row: (NETWORKS.index(row["network"]), 2 if row["label"] is None else row["label"]))
+
+
+def named(key: str, one: dict[str, float | None]) -> dict[str, float | None]:
+    """A mean by its name, its ends by that and theirs."""
+    return {key if end == "mean" else f"{key}_{end}": value for end, value in one.items()}
+
+
+def values(results: Results) -> dict[str, float | None]:
+    """All that rows hold, by network, method and name, for sentences."""
+    return {
+        fact(row["network"], row["method"], key): value
+        for row in rows(results)
+        for key, value in row.items()
+        if key not in ("network", "method")
+    }
+
+
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
+    every = rows(results)
     for title in NETWORKS:
         parts = results.parts(NAME, METHODS, title)
-        known = {name: part.result for name, part in parts.items() if "label" in part.result}
+        known = [row for row in every if row["network"] == title]
         if known:
-            options = next(iter(parts.values())).options
-            tensors = list(next(iter(known.values()))["weights"])
+            options = parts[known[0]["method"]].options
+            tensors = list(parts[known[0]["method"]].result["weights"])
             head = ["method", "other class", *(f"redrawn to {tensor}" for tensor in tensors)]
-            rows = []
-            for name in sorted(known, key=lambda name: 2 if known[name]["label"] is None else known[name]["label"]):
-                one = known[name]
-                steps = [f"{two(step['signed'])} ({two(step['absolute'])})" for step in one["weights"].values()]
-                rows.append([name, two(one["label"]), *steps])
+            lines = [
+                [
+                    row["method"],
+                    two(row["label"]),
+                    *(
+                        f"{two(row[f'signed_{number}'])} ({two(row[f'absolute_{number}'])})"
+                        for number in range(1, 1 + len(tensors))
+                    ),
+                ]
+                for row in known
+            ]
             caption = (
                 f"{title}, {options['samples']} test samples: correlation (Pearson) of the maps A·X of the true "
                 "class and the next one; rank correlation (Spearman) with the original map, and of absolute values in "
                 "brackets, as layers are redrawn from the logits down; fitted anew on "
                 f"{options['calibration']} samples each time"
             )
-            told.append(Table(head, rows, caption))
+            told.append(Table(head, lines, caption))
         failed = {name: part.result["failed"] for name, part in parts.items() if "failed" in part.result}
         told += [f"{title}, {name} fails: {reason}" for name, reason in failed.items()]
     return told

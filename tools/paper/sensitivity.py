@@ -11,8 +11,9 @@ from scipy.stats import spearmanr
 
 import mipin_ref as mr
 from paper.digits import digits
+from paper.intervals import bootstrap
 from paper.maps import FEWER, batches
-from paper.page import Block, Table, two
+from paper.page import Block, Table, fact, two
 from paper.published import GRAD_CAM, METHODS, SENSITIVITY
 from paper.results import Results, or_failed
 from paper.scenes import network
@@ -32,6 +33,8 @@ KEYS = {kind: kind.replace(" ", "_") for kind in KINDS}
 """A, A·X, and the positive part of A: where a class with a negative logit has a map that is all zero, as in the paper's
 Deep Taylor, instead of the other's with its sign turned."""
 PAIR = (3, 8)
+FIGURES = ("mean", "low", "high")
+"""The ends are those of an interval of 95 % by bootstrap over images."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple[int, int]) -> dict[str, Any]:
-    """For each kind of map the mean distance between the maps of the two classes, signed as they are."""
+    """For each kind of map the mean distance between the maps of the two classes, signed as they are, and its ends."""
     apart: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in KINDS}
     zero = dict.fromkeys(KINDS, 0)
     for rows in batches(len(x)):
@@ -55,11 +58,11 @@ def distances(panel: mr.Panel, name: str, x: NDArray[np.float32], classes: tuple
             apart[kind].append(one.distances)
             zero[kind] += one.zero
     joined = {kind: np.concatenate(parts) for kind, parts in apart.items()}
-    return {
-        "mean": {kind: float(values.mean()) for kind, values in joined.items()},
-        "error": {kind: float(values.std() / np.sqrt(len(values))) for kind, values in joined.items()},
-        "zero": zero,
-    }
+    told: dict[str, Any] = {key: {} for key in FIGURES}
+    for kind, values in joined.items():
+        for key, value in zip(FIGURES, bootstrap(values), strict=True):
+            told[key][kind] = value
+    return {**told, "zero": zero}
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -95,7 +98,7 @@ def order(ours: dict[str, float]) -> tuple[float, int]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a method that was measured, by falling distance of A: means and standard errors of each kind of map."""
+    """A row a method that was measured, by falling distance of A: means of each kind of map and their ends."""
     told = []
     for name, part in results.parts(NAME, METHODS).items():
         one = part.result
@@ -105,7 +108,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
         kinds = [kind for kind in KINDS if name != GRAD_CAM or kind == "contribution"]
         figures = {
             f"{what}_{key}": one[what].get(kind) if kind in kinds else None
-            for what in ("mean", "error")
+            for what in FIGURES
             for kind, key in KEYS.items()
         }
         zero = one["zero"]["attribution"]
@@ -115,12 +118,15 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
 
 def values(results: Results) -> dict[str, Any]:
-    """Spearman's rank correlation with the paper's means, by kind of map."""
+    """Spearman's rank correlation with the paper's means, by kind of map; the means by method, for sentences."""
     measured = {name: part.result for name, part in results.parts(NAME, METHODS).items() if "mean" in part.result}
     told: dict[str, Any] = {}
     for kind in KINDS:
         value, count = order({name: one["mean"][kind] for name, one in measured.items() if kind in one["mean"]})
         told |= {f"order_{KEYS[kind]}": value if count > 2 else None, f"methods_{KEYS[kind]}": count}
+    for row in rows(results):
+        told |= {fact(row["method"], key): value for key, value in row.items() if key.startswith(FIGURES)}
+        told["images"] = row["images"]
     return told
 
 
@@ -138,7 +144,10 @@ def blocks(results: Results) -> list[Block]:
             continue
         one = measured[name]
         means = [
-            f"{one['mean'][kind]:.2f} ± {one['error'][kind]:.2f}" if kind in one["mean"] else "–" for kind in KINDS
+            f"{one['mean'][kind]:.2f} ({one['low'][kind]:.2f} to {one['high'][kind]:.2f})"
+            if kind in one["mean"]
+            else "–"
+            for kind in KINDS
         ]
         if name == GRAD_CAM:
             # One weight a channel, the same at every location.
@@ -157,7 +166,7 @@ def blocks(results: Results) -> list[Block]:
             ["method", "A", "A·X", "A, positive part", "zero maps of A", "images", "paper"],
             rows,
             f"mnist_cnn, test images, classes {options['classes'][0]} and "
-            f"{options['classes'][1]}, fitted on {options['calibration']:,}; ± standard error",
+            f"{options['classes'][1]}, fitted on {options['calibration']:,}; intervals of 95 % by bootstrap",
         ),
         f"Rank correlation (Spearman) with the paper's order: {'; '.join(told)}. "
         f"Ours by A: {' > '.join(here)}. The paper's: {' > '.join(paper)}.",

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.page import Block, Table, percent
+from paper.changes import changes, summary
+from paper.page import Block, Table, fact, percent
 from paper.published import APC
 from paper.results import Results
 from paper.scenes import network
+from paper.variants import CONV_BIAS
 from training.keras import add_data, scaled
 from training.sets import Dataset, load_mnist, load_rgb32
 
@@ -27,6 +29,8 @@ PAPER = (
 )
 HELP = "APC and positive APC of the three networks"
 
+SPLITS = ("test", "calibration")
+MEANS = ("apc", "apc_low", "apc_high", "positive", "positive_low", "positive_high")
 FitOn = Literal["all", "target_class"]
 CHOICES: list[tuple[FitOn, bool]] = [("all", False), ("all", True), ("target_class", False), ("target_class", True)]
 """fit_on and conv_bias of every row."""
@@ -50,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--networks", nargs="+", choices=sorted(APC), default=list(APC))
     parser.add_argument("--samples", type=int, default=50_000, help="calibration images, the paper's 50,000 by default")
+    parser.add_argument(
+        "--evaluated", type=int, default=10_000, help="images of either split that changes are means of"
+    )
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--seed", type=int, default=0, help="of the composed images, as in training")
@@ -66,13 +73,16 @@ def choices_of(name: str) -> list[tuple[FitOn, bool]]:
 
 
 def choice_of(name: str, fit_on: str, conv_bias: bool) -> str:
-    return f"{name}--{fit_on}{'--conv_bias' if conv_bias else ''}"
+    return f"{name}--{fit_on}{f'--{CONV_BIAS}' if conv_bias else ''}"
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
     for name in options.networks:
         net, images = network(name), cache(partial(data_of, name, options))
-        given = {**{key: getattr(options, key) for key in ("samples", "dtype", "seed")}, "sha256": net.sha256}
+        given = {
+            **{key: getattr(options, key) for key in ("samples", "evaluated", "dtype", "seed")},
+            "sha256": net.sha256,
+        }
         for fit_on, conv_bias in choices_of(name):
 
             def make(
@@ -89,8 +99,8 @@ def run(options: argparse.Namespace, results: Results) -> None:
 def measured(
     net: mr.Network, data: Dataset, fit_on: FitOn, conv_bias: bool, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """The figures on the test images and on as many of the calibration images; seconds: the fit of all classes; r2: of
-    the last inverse, mean over classes.
+    """The figures on test images and on as many of the calibration images; seconds: the fit of all classes; r2: of the
+    last inverse, mean over classes.
     """
     x, y = Scaled(data.x_train[: options.samples]), data.y_train[: options.samples]
     began = time.perf_counter()
@@ -107,19 +117,10 @@ def measured(
     )
     seconds = time.perf_counter() - began
     r2 = float(np.mean([inv.report.tensors[-1].r2 for inv in inverses.values()]))
-    seen = slice(0, len(data.x_test))
     told: dict[str, Any] = {"seconds": seconds, "r2_at_input": r2}
-    for name, of, labels_of in (
-        ("test", data.x_test, data.y_test),
-        ("calibration", data.x_train[seen], data.y_train[seen]),
-    ):
-        changes = mr.metrics.apc(net, {c: inv.attribute(Scaled(of[labels_of == c])) for c, inv in inverses.items()})
-        told[name] = {
-            "apc": changes.apc,
-            "positive_apc": changes.positive,
-            "median": changes.median,
-            "left_out": changes.left_out,
-        }
+    some = slice(0, options.evaluated)
+    for split, of, labels in (("test", Scaled(data.x_test), data.y_test), ("calibration", x, y)):
+        told[split] = summary(changes(net, inverses, of[some], labels[some]), labels[some])
     return told
 
 
@@ -128,30 +129,45 @@ def expected() -> list[str]:
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a network, choice and split. apc, positive_apc, median: ours; paper_apc, paper_positive: the paper's."""
+    """A row a network, choice and split. apc, positive, each with its ends, and median: ours; paper_apc,
+    paper_positive: the paper's; counted: how many samples ours are means of.
+    """
     told = []
     for name, (apc, positive) in APC.items():
         choices = {choice_of(name, *choice): choice for choice in choices_of(name)}
         for part_name, part in results.parts(NAME, choices).items():
             fit_on, conv_bias = choices[part_name]
-            of = {"network": name, "fit_on": fit_on, "conv_bias": conv_bias}
+            of = {"network": name, "fit_on": fit_on, CONV_BIAS: conv_bias}
             given = {"samples": part.options["samples"], "r2": part.result["r2_at_input"]}
-            for split in ("test", "calibration"):
-                figures = {key: part.result[split][key] for key in ("apc", "positive_apc", "median", "left_out")}
+            for split in SPLITS:
+                one = part.result[split]
+                figures = {key: one[key] for key in (*MEANS, "median", "left_out", "accuracy")}
+                figures["counted"] = sum(each["samples"] for each in one["classes"].values())
                 told.append({**of, "split": split, **figures, "paper_apc": apc, "paper_positive": positive, **given})
     return told
 
 
+def values(results: Results) -> dict[str, float]:
+    """APC, positive APC and their ends by network, choice and split, and how many were fitted on, for sentences."""
+    told: dict[str, float] = {}
+    for row in rows(results):
+        bias = [CONV_BIAS] if row[CONV_BIAS] else []
+        about = (row["network"], row["fit_on"], *bias, row["split"])
+        told |= {fact(*about, key): row[key] for key in MEANS}
+        told[fact(row["network"], "samples")] = row["samples"]
+    return told
+
+
 def blocks(results: Results) -> list[Block]:
-    figures = ("apc", "positive_apc", "median")
     lines = [
         [
-            *(str(row[key]) for key in ("network", "fit_on", "conv_bias", "split")),
-            *(percent(row[key]) for key in figures),
+            *(str(row[key]) for key in ("network", "fit_on", CONV_BIAS, "split")),
+            *(f"{row[key]:.1%} ({row[key + '_low']:.1%} to {row[key + '_high']:.1%})" for key in ("apc", "positive")),
+            percent(row["median"]),
             f"{percent(row['paper_apc'])} / {percent(row['paper_positive'])}",
             f"{row['samples']:,}",
         ]
         for row in rows(results)
     ]
-    head = ["network", "fit_on", "conv_bias", "evaluated on", "APC", "positive APC", "median", "paper", "fitted on"]
-    return [Table(head, lines)] if lines else []
+    head = ["network", "fit_on", CONV_BIAS, "evaluated on", "APC", "positive APC", "median", "paper", "fitted on"]
+    return [Table(head, lines, "intervals of 95 % by bootstrap over images")] if lines else []

@@ -29,6 +29,7 @@ VARIANTS = {
     "a tenth of the images": Variant(factor=0.1),
     "ridge 50": Variant(fit={"ridge": 50.0}),
     "ridge 10000": Variant(fit={"ridge": 10_000.0}),
+    "ridge held-out": Variant(fit={"ridge": "held-out"}),
     "input_mask": Variant(fit={"input_mask": True}),
     "local False": Variant(fit={"local": False}),
     CONV_BIAS: Variant(fit={"conv_bias": True}),

@@ -16,6 +16,7 @@ import reproduce_paper
 from paper import clutter_boxes as boxes
 from paper import maps as paper_maps
 from paper import published, scenes, study
+from paper.clutter_subject import BY_STUDY, TUNED
 from paper.places import last_map
 from paper.results import Results
 from tests.tools.paper.reading import rows_of
@@ -58,7 +59,7 @@ def read(out: Path, experiment: str, part: str) -> Any:
 
 
 FEW = ("--calibration", "30", "--validation", "8")
-ROWS = ["gradient", "grad-cam", "guided-backprop, tensor chosen", "mip-in, as the study chose"]
+ROWS = ["gradient", "grad-cam", "guided-backprop, tensor chosen", TUNED, "mip-in, as the study chose"]
 CLUTTER = ("--samples", "10", *FEW, "--rows", *ROWS)
 
 
@@ -149,6 +150,25 @@ def test_the_tensor_chosen_scores_highest(made: Made) -> None:
 
 
 @pytest.mark.slow
+def test_the_preset_is_fitted_with_its_options(made: Made) -> None:
+    """And read at the tensor and by the kind of map that were best on the validation scenes."""
+    net, test, result = made.net, made.test, made.row(TUNED)
+    at = result["at"] or net.input
+    classes = np.unique(test.y).tolist()
+    fits = mr.fit(net, floats(made.fit), classes, dtype="float32", at=at, preset="localise")
+    maps = np.empty((10, 64, 64))
+    for c in classes:
+        mine = np.flatnonzero(test.y == c)
+        maps[mine] = paper_maps.signed_map(fits[c].attribute(floats(test)[mine]), result["kind"], (64, 64))
+    scores = [by_hand(maps[i : i + 1], test.boxes[i : i + 1]) for i in range(10)]
+    # Boxes that cover a third of the image or more are left out.
+    assert [one for one in result["scores"] if one is not None] == pytest.approx(
+        [one for one, kept in zip(scores, result["scores"], strict=True) if kept is not None], abs=2e-3
+    )
+    assert result["test"] == pytest.approx(np.nanmean(np.array(result["scores"], float)))
+
+
+@pytest.mark.slow
 def test_the_test_scenes_are_explained_by_the_fit_that_the_study_chose(made: Made) -> None:
     """The best of all rows of the study."""
     net, test, result = made.net, made.test, made.row("mip-in, as the study chose")
@@ -211,8 +231,8 @@ def test_what_margins_are_of() -> None:
 
 def test_a_row_by_the_study_needs_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = ("--calibration", "15", "--validation", "15", "--samples", "15")
-    out = command(monkeypatch, tmp_path, "clutter", *few, "--rows", boxes.BY_STUDY)
-    assert "run `study` first" in read(out, "clutter", f"{NETWORK}--{boxes.BY_STUDY}").result["failed"]
+    out = command(monkeypatch, tmp_path, "clutter", *few, "--rows", BY_STUDY)
+    assert "run `study` first" in read(out, "clutter", f"{NETWORK}--{BY_STUDY}").result["failed"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What Table 1 depends on: means over classes, changes of every sample, and variants from end to end."""
+"""What Table 1 depends on: variants from end to end."""
 
 from __future__ import annotations
 
@@ -17,32 +17,6 @@ from paper.variants import Variant
 from tests.tools.paper.reading import part_in, rows_of
 from tests.tools.training.clutter_data import files
 from training.keras import read_split
-
-
-def test_weights_make_the_mean_that_over_classes() -> None:
-    rng = np.random.default_rng(0)
-    values, y = rng.random(50), np.repeat([1, 4, 7], [5, 15, 30])
-    by_class = [values[y == c].mean() for c in (1, 4, 7)]
-    assert causes.weighted(values, y).mean() == pytest.approx(np.mean(by_class), rel=1e-12)
-
-
-def test_a_summary_is_equations_10_and_11() -> None:
-    rng = np.random.default_rng(1)
-    before, after, y = rng.uniform(1, 9, 40), rng.uniform(1, 9, 40), np.arange(40) % 3
-    change = (before - after) / np.abs(before)
-    right = np.where(np.arange(40) < 30, 1.0, 0.0)
-    told = causes.summary({"logit": before, "change": change, "clipped": change / 2, "right": right}, y)
-    apc = np.mean([np.mean([abs(b - a) / b for b, a in zip(before[y == c], after[y == c])]) for c in range(3)])  # noqa: B905
-    positive = np.mean([np.mean(np.maximum(change[y == c], 0)) for c in range(3)])
-    assert told["apc"] == pytest.approx(apc, rel=1e-12)
-    assert told["positive"] == pytest.approx(positive, rel=1e-12)
-    assert told["positive_clipped"] == pytest.approx(positive / 2, rel=1e-12)
-    of_right = np.mean([np.mean(np.abs(change[:30][y[:30] == c])) for c in range(3)])
-    assert told["apc_right"] == pytest.approx(of_right, rel=1e-12)
-    assert told["apc_low"] < told["apc"] < told["apc_high"]
-    assert told["accuracy"] == 0.75
-    assert told["quantiles"]["0.5"] == pytest.approx(np.median(change), rel=1e-12)
-    assert told["classes"]["2"]["samples"] == 13
 
 
 def test_a_variant_may_train_on_more_images() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 import mipin_ref as mr
 import reproduce_paper
-from paper import faithfulness
+from paper import faithfulness, scenes
 from paper.page import Table
+from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results
 from tests.tools.training.clutter_data import files
+from training import clutter
 
 pytestmark = pytest.mark.slow
 """Quantus takes seconds to import."""
@@ -39,15 +42,48 @@ def test_estimate_is_a_loop_over_pixels_that_go_black() -> None:
     assert {key: one.shape for key, one in told.items()} == dict.fromkeys(faithfulness.QUANTUS, (2,))
 
 
+def test_values_of_colours_go_black_one_by_one_in_equal_steps() -> None:
+    """24 steps of 128 values of three colours, 28 rows of a digit."""
+    assert (faithfulness.steps_of(784, 28), faithfulness.steps_of(3072, 28), faithfulness.steps_of(12288, 28)) == (
+        28,
+        24,
+        24,
+    )
+    net = mr.load("models_onnx/rgb32_cnn/model.onnx")
+    with np.load("models_onnx/rgb32_cnn/calibration.npz") as data:
+        x, y = data["x_test"][:1].astype(np.float32) / 255, data["y_test"][:1].astype(int)
+    maps = np.random.default_rng(0).standard_normal((1, 32, 32))
+    told = faithfulness.quantus_scores(net, x, y, maps)
+    every = np.broadcast_to(maps[:, None], x.shape).ravel()
+    sums, drops, before = [], [], net.predict(x)[1][0, y[0]]
+    for step in np.argsort(-every).reshape(24, 128):
+        changed = x.copy().reshape(-1)
+        changed[step] = x.min()
+        sums.append(every[step].sum())
+        drops.append(before - net.predict(changed.reshape(x.shape))[1][0, y[0]])
+    # Which of three equal values goes first is the sort's choice, so that steps differ at their ends.
+    assert told["estimate"][0] == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=0.05)
+
+
+def test_clutter_is_fitted_and_explained_on_scenes_of_two_splits(tmp_path: Path) -> None:
+    mnist, fashion = files(tmp_path)
+    options = argparse.Namespace(mnist=mnist, fashion=fashion, calibration=3, samples=2)
+    given = faithfulness.data_of("clutter_vgg", options)
+    for number, split, count, seed in ((0, "train", 3, scenes.CALIBRATION_SEED), (2, "test", 2, scenes.TEST_SEED)):
+        composed = clutter.compose(clutter.load_sources(mnist, fashion, split), split, count, seed)
+        np.testing.assert_array_equal(given[number], composed.x.astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(given[number + 1], composed.y)
+
+
 def test_redrawn_is_a_rank_correlation_and_nothing_where_a_map_is_flat() -> None:
     maps = np.stack([np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3), np.ones((3, 3))])
     others = np.stack([np.exp(maps[0]), -maps[1], maps[0]])
-    np.testing.assert_allclose(faithfulness.redrawn_scores(others, maps), [1, -1, np.nan], atol=1e-12)
+    np.testing.assert_allclose(rank_correlations(others, maps), [1, -1, np.nan], atol=1e-12)
 
 
 def test_a_redrawn_network_differs_in_its_last_layer_alone() -> None:
     net = mr.load("models_onnx/mnist_mlp/model.onnx")
-    other = faithfulness.redrawn(net)
+    other = redrawn(net, [net.logits])[net.logits]
     with np.load("models_onnx/mnist_mlp/calibration.npz") as data:
         x = data["x_test"][:4].astype(np.float32) / 255
     hidden, last = (

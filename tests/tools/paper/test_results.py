@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from measured.arithmetic import digest
 from paper import results
 from tests.tools.paper.reading import part_in
 
@@ -31,6 +32,22 @@ def test_a_part_is_made_once_and_again_for_other_options(tmp_path: Path) -> None
     assert counted(store, {"n": 2, "pair": (3, 8)}, calls) == {"call": 2}
     assert len(calls) == 2
     assert part_in(store, "one", "a part").options == {"n": 2, "pair": [3, 8]}
+
+
+def test_a_part_of_another_arithmetic_is_made_again(tmp_path: Path) -> None:
+    """Or of one that is not known: figures of the same options are no figures of the same engine."""
+    store, calls = results.Results(tmp_path), list[int]()
+    counted(store, {}, calls)
+    path = tmp_path / "one--a_part.json"
+    content = json.loads(path.read_text())
+    assert content["arithmetic"] == digest(Path(mr.__file__).parents[1])
+    for older in ({**content, "arithmetic": "0" * 16}, {k: v for k, v in content.items() if k != "arithmetic"}):
+        path.write_text(json.dumps(older))
+        assert part_in(store, "one", "a part").result == content["result"], "a report still shows it"
+        calls.clear()
+        counted(store, {}, calls)
+        counted(store, {}, calls)
+        assert calls == [0]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

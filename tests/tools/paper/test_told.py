@@ -17,7 +17,11 @@ from paper.page import Table
 from paper.results import Results
 from paper.told import told
 
-SPLIT = {"apc": 0.1, "positive_apc": 0.05, "median": 0.07, "left_out": 0}
+SPLIT: dict[str, Any] = {"apc": 0.1, "apc_low": 0.05, "apc_high": 0.15, "positive": 0.05, "positive_low": 0.04}
+SPLIT |= {"positive_high": 0.06, "median": 0.07, "left_out": 0, "accuracy": 0.9}
+SPLIT |= {"classes": {"0": {"samples": 12}, "1": {"samples": 13}}}
+
+FEW = {"calibration": 5, "validation": 6, "samples": 7}
 
 
 def asked(*networks: str) -> argparse.Namespace:
@@ -33,10 +37,15 @@ def test_table1_tells_the_networks_that_were_asked_for(tmp_path: Path) -> None:
         ("mnist_cnn", "test", 0.1, True),
         ("mnist_cnn", "calibration", 0.2, True),
     ]
+    assert rows[0]["counted"] == 25
+    values = told(table1, store, asked("mnist_cnn"))["values"]
+    assert values["mnist_cnn_target_class_conv_bias_calibration_apc"] == 0.2
+    assert values["mnist_mlp_all_test_positive_high"] == 0.06
+    assert values["mnist_cnn_samples"] == 50
     assert (rows[0]["paper_apc"], rows[0]["paper_positive"], rows[0]["samples"]) == (0.165, 0.023, 50)
     (table,) = table1.blocks(store)
     assert isinstance(table, Table)
-    assert [row[4] for row in table.rows] == ["10.0%", "20.0%"] * 2
+    assert [row[4] for row in table.rows] == ["10.0% (5.0% to 15.0%)", "20.0% (5.0% to 15.0%)"] * 2
 
 
 def test_accuracy(tmp_path: Path) -> None:
@@ -52,7 +61,7 @@ def test_sensitivity_ranks_what_was_measured(tmp_path: Path) -> None:
 
     def result(mean: float) -> dict[str, Any]:
         means = {"attribution": mean, "contribution": 2 * mean}
-        return {"mean": means, "error": {"attribution": 0.1, "contribution": 0.2}, "zero": {"attribution": 1}}
+        return {"mean": means, "low": {"attribution": 0.1, "contribution": 0.2}, "high": {}, "zero": {"attribution": 1}}
 
     for method, mean in (("gradient", 3.0), ("deconvnet", 4.0), ("smoothgrad", 5.0), ("grad-cam", 9.0)):
         store.part("sensitivity", method, {"samples": 20}, lambda mean=mean: result(mean))  # type: ignore[misc]
@@ -62,6 +71,8 @@ def test_sensitivity_ranks_what_was_measured(tmp_path: Path) -> None:
     last = made["rows"][-1]
     assert (last["mean_attribution"], last["mean_contribution"], last["mean_positive_part"]) == (None, 18.0, None)
     assert made["rows"][0]["paper"] == 6.45
+    assert (made["values"]["gradient_mean_attribution"], made["values"]["gradient_high_attribution"]) == (3.0, None)
+    assert made["values"]["images"] == 20
     # Of three methods that the paper has too ours rank 3, 4, 5 and the paper's 7.18, 6.42, 6.45.
     assert made["values"]["methods_positive_part"] == 0
     assert made["values"]["order_positive_part"] is None
@@ -81,12 +92,36 @@ def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
     store = Results(tmp_path)
     for network, method, score in (("vgg", "gradient", 0.5), ("vgg", "deconvnet", 0.6), ("resnet", "gradient", 0.7)):
         scores = {"contribution": 0.2, "attribution": 0.3}
-        part = {"test": score, "kind": "|A·X|", "at": "the pixels", "validation": scores}
-        store.part("clutter", f"clutter_{network}--{method}", {}, lambda part=part: part)  # type: ignore[misc]
+        part = {
+            "test": score,
+            "kind": "|A·X|",
+            "at": "",
+            "validation": scores,
+            "scores": [score, score, None],
+            "chance": 0.14,
+        }
+        store.part("clutter", f"clutter_{network}--{method}", FEW, lambda part=part: part)  # type: ignore[misc]
     store.part("clutter", "clutter_vgg--deeplift", {}, lambda: {"failed": "no rule", "at": "the pixels"})
     rows = told(clutter_boxes, store, asked("clutter_vgg"))["rows"]
     assert [(row["method"], row["box"]) for row in rows] == [("deconvnet", 0.6), ("gradient", 0.5)]
     assert [row["paper"] for row in rows] == [0.226, 0.345]
+    assert [(row["low"], row["high"], row["where"]) for row in rows] == [(0.6, 0.6, "pixels"), (0.5, 0.5, "pixels")]
+
+
+def test_a_margin_is_of_the_same_scenes(tmp_path: Path) -> None:
+    """Two rows that differ by as much on every scene have a margin without an interval, however much scenes differ."""
+    store, scores = Results(tmp_path), np.random.default_rng(0).random(50).tolist()
+    rows = {"mip-in": scores, "gradient": [one + 0.125 for one in scores], "deconvnet": [0.0] * 50}
+    for method, of in rows.items():
+        made = {"test": float(np.mean(of)), "kind": "|A·X|", "at": "", "validation": {}, "scores": of, "chance": 0.14}
+        store.part("clutter", f"clutter_vgg--{method}", FEW, lambda made=made: made)  # type: ignore[misc]
+    values = told(clutter_boxes, store, asked("clutter_vgg"))["values"]
+    margin = [values[f"clutter_vgg_mip_in_pixels_margin{end}"] for end in ("", "_low", "_high")]
+    assert margin == pytest.approx([-0.125] * 3, abs=1e-12)
+    assert values["clutter_vgg_rival"] == "gradient"
+    assert values["clutter_vgg_rival_box"] == pytest.approx(np.mean(scores) + 0.125, abs=1e-12)
+    assert (values["clutter_vgg_samples"], values["clutter_vgg_chance"]) == (7, 0.14)
+    assert values["clutter_vgg_mip_in_pixels_low"] < np.mean(scores) < values["clutter_vgg_mip_in_pixels_high"]
 
 
 def test_a_row_by_depth() -> None:
