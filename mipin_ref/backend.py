@@ -107,13 +107,13 @@ class Backend:
     def cholesky(self, a: Array) -> Callable[[Array], Array]:
         """Factorise a [k, k], symmetric, float64; the result solves a x = b for b [k, d].
 
-        Raises NotPositiveDefinite.
+        The lower triangle of a, with the diagonal, may be overwritten. Raises NotPositiveDefinite.
         """
         xp = self.xp
         if self._is_numpy:
             try:
                 # Its transpose, which is the same matrix, is in the order that LAPACK takes.
-                factor = scipy.linalg.cho_factor(a.T, lower=False, check_finite=False)
+                factor = scipy.linalg.cho_factor(a.T, lower=False, overwrite_a=True, check_finite=False)
             except np.linalg.LinAlgError as error:
                 raise NotPositiveDefinite from error
             return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
@@ -167,8 +167,8 @@ class Backend:
         """How many items `each` works on."""
         return BLAS_THREADS.count if self._is_numpy else 1
 
-    def add_to_diagonal(self, a: Array, value: float) -> Array:
-        """a [k, k] with value added to its diagonal, in place where arrays can be."""
+    def add_to_diagonal(self, a: Array, value: float | Array) -> Array:
+        """a [k, k] with value, one or [k], added to its diagonal, in place where arrays can be."""
         k = a.shape[0]
         if self._is_numpy:
             np.einsum("ii->i", a)[...] += value

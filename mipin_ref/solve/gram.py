@@ -285,7 +285,8 @@ class Rows:
             flat = xp.reshape(y, (self._samples, -1))
             factor = factorise(self._backend, z @ z.T, ridge)
             dual = factor.solve(flat)
-            solved = z.T @ dual
+            # In memory a channel's weights lie side by side: so a Dense stores them.
+            solved = xp.matrix_transpose(xp.matrix_transpose(dual) @ z)
             # What (ZZ' + λI) α = y leaves of y is λα; without the directions of noise it solves another system.
             rest = ridge * dual if factor.solver == "cholesky" else flat - z @ solved
             left = xp.reshape(rest, y.shape)

@@ -10,7 +10,8 @@ import pytest
 from mipin_ref.solve.conv_gram import ConvGram, ConvSolution
 from mipin_ref.solve.gram import Gram, Rows
 from mipin_ref.solve.own_gram import OwnGram
-from mipin_ref.solve.phases import PhasedGram, phased
+from mipin_ref.solve.phased_problem import phased
+from mipin_ref.solve.phases import PhasedGram
 from tests.backends import backend, on_every_backend
 from tests.solve.test_conv_gram import FORMS, SAME, TOGETHER, Parts, design, problem_of, random_sample
 from tests.solve.test_phases import KINDS

@@ -14,7 +14,8 @@ from mipin_ref.errors import InvalidData
 from mipin_ref.solve import phases
 from mipin_ref.solve.conv_gram import ConvSolution
 from mipin_ref.solve.conv_problem import ConvProblem
-from mipin_ref.solve.phases import PhasedGram, phased
+from mipin_ref.solve.phased_problem import phased
+from mipin_ref.solve.phases import PhasedGram
 from mipin_ref.window import Window
 from tests.backends import PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 from tests.solve.test_conv_gram import (
@@ -42,11 +43,13 @@ def by_phases(name: str, problem: ConvProblem, signals: Any, y: np.ndarray, ridg
 
 @on_drawn_backend
 @settings(deadline=None, max_examples=150, derandomize=True)
-@given(geometry=geometries(), pick=PICKS, shards=st.integers(1, 3), seed=st.integers(0, 100))
-def test_phases_equal_explicit_loops(geometry: Any, names: tuple[str, ...], pick: int, shards: int, seed: int) -> None:
+@given(geometry=geometries(), pick=PICKS, shards=st.integers(1, 3), seed=st.integers(0, 100), intercept=st.booleans())
+def test_phases_equal_explicit_loops(
+    geometry: Any, names: tuple[str, ...], pick: int, shards: int, seed: int, intercept: bool
+) -> None:
     window, size, groups, (o, m) = geometry
     parts: Parts = [(window, o, groups)]
-    problem = problem_of(parts, size, m, 0, 6, False)
+    problem = problem_of(parts, size, m, 0, 6, intercept)
     assume(phased(problem) is not None)
     signals, y = random_sample(parts, size, m, 0, 6, seed)
     found = by_phases(picked(names, pick), problem, signals, y, 0.1, shards)
@@ -74,10 +77,14 @@ KINDS: dict[str, tuple[Parts, tuple[int, int]]] = {
 
 
 @on_every_backend
+@pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_with_and_without_a_ridge(name: str, kind: str) -> None:
+def test_the_same_with_and_without_a_ridge(name: str, kind: str, intercept: bool) -> None:
     parts, size = KINDS[kind]
-    problem = problem_of(parts, size, 4, 0, 9, False)
+    problem = problem_of(parts, size, 4, 0, 9, intercept)
+    if intercept and kind == "groups that disagree":
+        assert phased(problem) is None
+        return
     signals, y = random_sample(parts, size, 4, 0, 9, 1)
     for ridge in (0.1, 0.0):
         found = by_phases(name, problem, signals, y, ridge, 2)
@@ -96,14 +103,16 @@ def test_what_is_known_of_the_fit_is_that_of_all_rows(window: Window, regressors
     assert {one.rows for one in found.solutions} == {9 * 48}
 
 
-def test_patches_have_one_gram_of_their_outputs() -> None:
+@pytest.mark.parametrize("intercept", [False, True])
+def test_patches_have_one_gram_of_their_outputs(intercept: bool) -> None:
     """As of a vision transformer's: 192 outputs of 16×16 pixels, of which all taps together would have 49152."""
     window = Window((16, 16), (16, 16), (0, 0), (0, 0), (1, 1))
-    split = phased(problem_of([(window, 192, 1)], (224, 224), 3, 0, 1000, False))
+    split = phased(problem_of([(window, 192, 1)], (224, 224), 3, 0, 1000, intercept))
     assert split is not None
     (one,) = split.alike
-    assert (one.problem.features, one.problem.inputs, one.problem.size) == (192, 3 * 16 * 16, (14, 14))
-    assert split.bytes < 8 * 192 * (2 * 192 + 768) + 1
+    inputs = 3 * 16 * 16 + intercept  # and a constant
+    assert (one.problem.features, one.problem.inputs, one.problem.size) == (192, inputs, (14, 14))
+    assert split.bytes < 8 * 192 * (2 * 192 + inputs) + 1
 
 
 def test_a_padding_tells_the_phases_apart_that_it_cuts() -> None:
@@ -115,10 +124,20 @@ def test_a_padding_tells_the_phases_apart_that_it_cuts() -> None:
     assert sorted(taps for one in split.alike for ((taps,),) in one.taps) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("own_or_intercept", [(1, False), (0, True)])
-def test_what_phases_share_is_not_split(own_or_intercept: tuple[int, bool]) -> None:
-    own, intercept = own_or_intercept
-    assert phased(problem_of([(PATCHES, 3, 1)], (12, 6), 2, own, 10, intercept)) is None
+def test_what_phases_share_is_not_split() -> None:
+    assert phased(problem_of([(PATCHES, 3, 1)], (12, 6), 2, 1, 10, False)) is None
+
+
+@on_every_backend
+@pytest.mark.parametrize("ridge", [0.1, 0.0])
+def test_an_intercept_that_regressors_add_up_to_is_of_least_norm(name: str, ridge: float) -> None:
+    """Of signals whose sum is one at every location the constant is a regressor already."""
+    parts, size = [(PATCHES, 3, 1)], (12, 6)
+    problem = problem_of(parts, size, 2, 0, 9, True)
+    signals, y = random_sample(parts, size, 2, 0, 9, 1)
+    signals[0][:, 2] = 1 - signals[0][:, 0] - signals[0][:, 1]
+    found = by_phases(name, problem, signals, y + 5, ridge, 2)
+    assert_equals_explicit_design(found, parts, problem, signals, y + 5, ridge)
 
 
 def test_what_has_one_phase_is_not_split() -> None:
@@ -131,6 +150,14 @@ def test_sums_of_other_problems_are_not_merged() -> None:
     assert second is not None
     with pytest.raises(InvalidData, match="same problem"):
         PhasedGram(backend("numpy"), first).merge(PhasedGram(backend("numpy"), second))
+
+
+def test_phases_that_share_an_intercept_are_not_held_out() -> None:
+    """There the whole input is one problem."""
+    split = phased(problem_of([(PATCHES, 3, 1)], (12, 6), 2, 0, 7, True))
+    assert split is not None
+    with pytest.raises(InvalidData, match="share an intercept"):
+        PhasedGram(backend("numpy"), split).error([])
 
 
 @on_every_backend

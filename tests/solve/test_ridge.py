@@ -155,6 +155,49 @@ def test_condition_is_that_of_the_system_solved(name: str) -> None:
 
 
 @on_every_backend
+@pytest.mark.parametrize("ridge", [1e-3, 1.0])
+def test_the_condition_of_a_large_system_is_told_from_below(name: str, ridge: float) -> None:
+    """Eigenvalues that crowd at both ends, where the power method is slow."""
+    device, rng = backend(name), np.random.default_rng(0)
+    values = np.geomspace(1e-3, 1e3, 400) + 1e-3
+    basis = np.linalg.qr(rng.standard_normal((400, 400)))[0]
+    found = factorise(device, device.put(basis @ np.diag(values) @ basis.T), ridge)
+    condition = (values.max() + ridge) / (values.min() + ridge)
+    # A Ritz value is no larger than the largest eigenvalue, and ends when a step changes it by a hundredth.
+    assert 0.9 * condition < found.condition < condition * (1 + 1e3 * EPS * condition)
+    assert found.solver == "cholesky"
+
+
+@on_every_backend
+def test_a_large_system_of_one_eigenvalue(name: str) -> None:
+    """There the first direction is one of its eigenvectors, and no second one is left."""
+    device = backend(name)
+    found = factorise(device, device.put(3.0 * np.eye(300)), 1.0)
+    assert found.condition == pytest.approx(1.0, rel=1e3 * EPS)
+
+
+@on_every_backend
+def test_a_large_singular_system_is_solved_by_what_stands_out(name: str) -> None:
+    """The factorisation, which gets far before it fails, leaves no trace in the system that is solved instead."""
+    device, rng = backend(name), np.random.default_rng(0)
+    z = rng.standard_normal((299, 300))
+    right = z.T @ rng.standard_normal((299, 2))
+    found = factorise(device, device.put(z.T @ z), 0.0)
+    assert (found.solver, found.rank) == ("eigh", 299)
+    expected = np.linalg.pinv(z) @ np.linalg.pinv(z).T @ right
+    # The smallest eigenvalue that is kept is a fifty-thousandth of the largest.
+    assert relative_error(device.get(found.solve(device.put(right))), expected) < 1e-6
+
+
+@pytest.mark.parametrize("kind", [Gram, Rows])
+def test_the_weights_of_a_channel_lie_side_by_side(kind: Any) -> None:
+    """So a Dense stores them: to turn those of a hundred million in memory takes longer than to fit them."""
+    z, x = problem(20, 7, 5)
+    weights = backend("numpy").get(fitted(kind, "numpy", z, x, []).solve(0.1).weights)[0]
+    assert weights.T.flags.c_contiguous
+
+
+@on_every_backend
 def test_infinite_sums_are_refused(name: str) -> None:
     device = backend(name)
     with pytest.raises(InvalidData, match="not finite"):

@@ -20,7 +20,8 @@ from mipin_ref.solve.conv_problem import ConvPart, ConvProblem
 from mipin_ref.solve.gram import Accumulator, Gram, accumulator_bytes, keeps_rows, make_accumulator
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.own_gram import OwnGram
-from mipin_ref.solve.phases import PhasedGram, PhasedProblem, phased
+from mipin_ref.solve.phased_problem import PhasedProblem, phased
+from mipin_ref.solve.phases import PhasedGram
 from mipin_ref.window import Window
 
 ALONE = Window((1,), (1,), (0,), (0,), (1,))
@@ -126,7 +127,8 @@ class Problem:
 
     @cached_property
     def _phased(self) -> PhasedProblem | None:
-        return phased(self._conv)
+        # How far an intercept that phases share is off on other rows, their sums apart do not tell.
+        return None if self.held_out and self._conv.intercept else phased(self._conv)
 
     @property
     def _correlates(self) -> bool:

@@ -228,8 +228,11 @@ def _together(
     plan: Plan, remaining: Sequence[Step], memory: int, size: Callable[[Sequence[Step]], int]
 ) -> tuple[Step, ...]:
     """The steps that can be fitted now, as many as the memory for sums takes for one target."""
-    unsolved = {step.tensor for step in remaining}
-    ready = [step for step in remaining if not any(above.tensor in unsolved for above in plan.path(step.reads)[0])]
+    unsolved, waiting = {step.tensor for step in remaining}, set[str]()
+    for step in plan.steps:  # each behind all that it reads
+        if step.tensor not in plan.given and (step.tensor in unsolved or not waiting.isdisjoint(step.reads)):
+            waiting.add(step.tensor)
+    ready = [step for step in remaining if waiting.isdisjoint(step.reads)]
     first = size(ready[:1])
     if first > LARGEST_SHARE * memory:
         raise InvalidData(
