@@ -25,10 +25,11 @@ from mipin_ref.explain.ways import by_fit, by_inverses, by_method
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.network import Network
 from mipin_ref.graph.remembered import Remembered, remembering
 from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.options import METHOD_OPTIONS, Options, with_preset
-from mipin_ref.inverse.plan import plan_for
+from mipin_ref.inverse.plan import Plan, plan_for
 from mipin_ref.layers import HostArray
 from mipin_ref.memory import memory_bytes
 from mipin_ref.methods.method import Method
@@ -172,13 +173,27 @@ def _instead(net: Net, asked: Asked) -> _Instead | None:
     else:
         try:
             part, index = facing(net, 0)
-            plan_for(part, Options(at=AUTO), index)
-            return None
+            plan = plan_for(part, Options(at=AUTO), index)
+            if not _of_scores(part, plan):
+                return None
+            reason = (
+                f"as tensor {plan.explained!r}, the furthest down that inverses reach, holds no more than a score of "
+                "each class"
+            )
         except MipinError as error:
             reason = str(error)
     method = fallback_method(net)
     line = f"explained by {method}, which needs the forward pass alone: nothing can be inverted, {reason}"
     return _Instead(method, line)
+
+
+def _of_scores(net: Network, plan: Plan) -> bool:
+    """Whether a plan ends at scores behind nodes without an inverse: no layer that joins entries, a Dense or a Conv,
+    makes the classes of it. What each score comes from is then in front of it.
+    """
+    if plan.explained == net.input or prod(net.shapes[plan.explained]) > prod(net.shapes[net.logits]):
+        return False
+    return not any(branch.shared for step in plan.steps for branch in step.branches)
 
 
 def _with_preset(method: type[Method], asked: Asked) -> Asked:

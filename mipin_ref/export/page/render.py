@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mipin_ref.errors import InvalidData
+from mipin_ref.export.page.packed import WORD, as_text, compressed
 from mipin_ref.export.page.runtime import CODE, WASM
 from mipin_ref.export.page.told import Told
 from mipin_ref.report.template import environment, shared
@@ -22,9 +22,7 @@ SCRIPTS = ("resample", "pixels", "runtime", "pictures", "pad", "bars", "giving",
 MARK = "<!-- packed -->"
 """Where in the page the packed files stand."""
 LARGEST = 350 * 10**6
-"""Bytes of an explainer in a page: in base64 they are one text, and browsers have none above 512 MiB."""
-LEVEL = 6
-"""Of compression: of weights the highest saves two in a thousand, in five times the time."""
+"""Bytes of an explainer in a page: they are one text there, and browsers have none above 512 MiB."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,12 @@ def page_of(model: bytes, told: Told, examples: Sequence[Example] = ()) -> str:
             "to the logits"
         )
     script = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
-    packed = {
-        "runtime": CODE.base64(),
-        "wasm": WASM.base64(),
-        "explainer": b64encode(gzip.compress(model, LEVEL, mtime=0)).decode(),
-    }
-    weight = sum(map(len, packed.values())) / 1e6
+    packed = [
+        element("runtime", CODE.gzipped()),
+        element("wasm", WASM.gzipped()),
+        element("explainer", compressed(model), f' data-size="{len(model)}" data-word="{WORD}"'),
+    ]
+    weight = sum(len(one.encode()) for one in packed) / 1e6
     page = (
         environment(TEMPLATES)
         .get_template("page.html")
@@ -68,7 +66,13 @@ def page_of(model: bytes, told: Told, examples: Sequence[Example] = ()) -> str:
             examples=examples,
         )
     )
-    elements = (f'<script type="application/octet-stream" id="{name}">{text}</script>' for name, text in packed.items())
     # Nothing that was shown can hold the mark: it was escaped.
     before, after = printable(page, keep="\n\t").split(MARK)
-    return "".join((before, "\n".join(elements), after))
+    return "".join((before, "\n".join(packed), after))
+
+
+def element(name: str, data: bytes, more: str = "") -> str:
+    """An element that holds gzipped bytes."""
+    return (
+        f'<script type="application/octet-stream" id="{name}" data-packed="{len(data)}"{more}>{as_text(data)}</script>'
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,8 @@ class Packed:
     name: str
     digest: str
 
-    def base64(self) -> str:
-        """The gzipped file, as a page holds it. Raises CorruptFile where it is missing or not what it was."""
+    def gzipped(self) -> bytes:
+        """The file as it lies there. Raises CorruptFile where it is missing or not what it was."""
         path = FOLDER / self.name
         try:
             packed = path.read_bytes()
@@ -34,7 +33,7 @@ class Packed:
             ) from error
         if digest != self.digest:
             raise CorruptFile(f"{path}: is not the runtime of pages that belongs here; install mipin_ref anew")
-        return b64encode(packed).decode()
+        return packed
 
 
 CODE = Packed("ort.wasm.bundle.min.mjs.gz", "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90")

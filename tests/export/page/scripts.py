@@ -33,7 +33,9 @@ def called(function: str, picture: Bytes, *rest: Any) -> tuple[bytes, tuple[int,
         pytest.fail("Node.js (20 or later) is needed to run the script of pages.")
     height, width, channels = picture.shape
     stored = {"height": height, "width": width, "channels": channels, "data": b64encode(picture.tobytes()).decode()}
-    script = "".join((TEMPLATES / f"{name}.js").read_text("utf-8") for name in ("resample", "pixels", "pictures"))
+    script = "".join(
+        (TEMPLATES / f"{name}.js").read_text("utf-8") for name in ("resample", "pixels", "runtime", "pictures")
+    )
     given = json.dumps({"picture": stored, "rest": rest, "call": function})
     run = subprocess.run([node, "-e", script + DRIVER], input=given, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import json
 import re
-from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from mipin_ref.export.page.render import TEMPLATES
 from mipin_ref.export.page.runtime import CODE, FOLDER, WASM, Packed
 from tests.export.golden import fitted
 from tests.export.page.explainers import HOSTILE
+from tests.export.page.packed import unpacked_text
 
 UNIT = mr.data.PRESETS["unit"]
 
@@ -43,11 +43,16 @@ def told(**changes: object) -> Told:
 
 def test_the_page_holds_the_explainer_and_the_runtime() -> None:
     page = page_of(b"a model", told(), [Example(b"\x89PNG...", "seven")])
-    held = dict(re.findall(r'<script type="application/octet-stream" id="(\w+)">([^<]*)</script>', page))
-    assert set(held) == {"explainer", "runtime", "wasm"}
-    assert gzip.decompress(b64decode(held["explainer"])) == b"a model"
+    pattern = r'<script type="application/octet-stream" id="(\w+)" data-packed="(\d+)"([^>]*)>([^<]*)</script>'
+    found = re.findall(pattern, page)
+    told_of = {name: dict(re.findall(r'data-(\w+)="(\d+)"', more)) for name, _, more, _ in found}
+    held = {name: gzip.decompress(unpacked_text(text, int(size))) for name, size, _, text in found}
+    assert told_of == {"runtime": {}, "wasm": {}, "explainer": {"size": "7", "word": "4"}}
+    whole, word = held["explainer"], 4
+    words = len(whole) // word
+    assert b"".join(whole[at::words] for at in range(words))[:7] == b"a model"
     for name, packed in (("runtime", CODE), ("wasm", WASM)):
-        assert hashlib.sha256(gzip.decompress(b64decode(held[name]))).hexdigest() == packed.digest
+        assert hashlib.sha256(held[name]).hexdigest() == packed.digest
     assert 'alt="Example 1, seven"' in page
     assert "default-src 'none'" in page
     assert all(address.startswith("data:") for address in re.findall(r'(?:src|href)="([^"]*)"', page))
@@ -139,13 +144,13 @@ def test_nothing_is_written_where_the_page_cannot_be_made(tmp_path: Path, monkey
 def test_a_runtime_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_module, "FOLDER", tmp_path)
     with pytest.raises(mr.CorruptFile, match="cannot be read"):
-        CODE.base64()
+        CODE.gzipped()
     (tmp_path / CODE.name).write_bytes(b"no gzip")
     with pytest.raises(mr.CorruptFile, match="cannot be read"):
-        CODE.base64()
+        CODE.gzipped()
     (tmp_path / CODE.name).write_bytes(gzip.compress(b"another"))
     with pytest.raises(mr.CorruptFile, match="is not the runtime of pages that belongs here"):
-        CODE.base64()
+        CODE.gzipped()
 
 
 def test_the_runtime_is_told_beside_it() -> None:

@@ -14,7 +14,7 @@ import pytest
 from selenium import webdriver
 
 import mipin_ref as mr
-from mipin_ref.export.page.render import TEMPLATES
+from mipin_ref.export.page.render import TEMPLATES, element
 from mipin_ref.export.page.runtime import CODE, WASM
 from tests.chromium import assert_silent, opened, running
 from tests.export.golden import fitted
@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SMALL = [name for name in NAMES if not name.startswith("mnist") and name not in LOOSE]
 PARTS = 4
 HARNESS = """<!DOCTYPE html><meta charset="utf-8"><title>runtime</title>
-<script type="application/octet-stream" id="runtime">{code}</script>
-<script type="application/octet-stream" id="wasm">{wasm}</script>
+{code}
+{wasm}
 <script>{script}
 const started = startRuntime();
 const bytes = text => Uint8Array.from(atob(text), one => one.charCodeAt(0));
@@ -58,7 +58,9 @@ def harness(chromium: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory
     """A page with the runtime alone."""
     page = tmp_path_factory.mktemp("harness") / "runtime.html"
     script = (TEMPLATES / "runtime.js").read_text("utf-8")
-    page.write_text(HARNESS.format(code=CODE.base64(), wasm=WASM.base64(), script=script))
+    page.write_text(
+        HARNESS.format(code=element("runtime", CODE.gzipped()), wasm=element("wasm", WASM.gzipped()), script=script)
+    )
     return page.as_uri()
 
 

@@ -11,15 +11,45 @@ function whatIsMissing() {
   return `This browser has no ${lacking[0][0]}, which the page needs; Chromium 80, Firefox 113, Safari 16.4 and newer have it.`;
 }
 
-// The bytes of an element that holds gzip in base64.
+// The bytes of a text that holds seven of their bits in a character, or fourteen in one above ASCII (packed.py).
+function bytesOf(text, size) {
+  const unkept = [0x00, 0x0d, 0x3c];
+  const bytes = new Uint8Array(size);
+  let [held, bits, at] = [0, 0, 0];
+  const take = (seven) => {
+    held = ((held << 7) | seven) & 0x7fff;
+    bits += 7;
+    if (bits < 8) return;
+    bits -= 8;
+    bytes[at++] = held >> bits;
+  };
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 128) take(unkept[(code >> 7) - 1]);
+    take(code & 127);
+  }
+  return bytes;
+}
+
+// The bytes of a file of which the first bytes of all words lie together, then the second, and so on.
+function inWords(apart, word) {
+  const bytes = new Uint8Array(apart.length);
+  const words = apart.length / word;
+  for (let place = 0; place < word; place++) {
+    for (let from = place * words, to = place; to < bytes.length; from++, to += word) bytes[to] = apart[from];
+  }
+  return bytes;
+}
+
+// The bytes of an element that holds gzip.
 async function unpacked(id) {
   const element = document.getElementById(id);
-  const text = atob(element.textContent.trim());
+  const { packed, size, word } = element.dataset;
+  const bytes = bytesOf(element.textContent, Number(packed));
   element.remove();
-  const packed = new Uint8Array(text.length);
-  for (let at = 0; at < text.length; at++) packed[at] = text.charCodeAt(at);
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const whole = new Uint8Array(await new Response(stream).arrayBuffer());
+  return (word ? inWords(whole, Number(word)) : whole).subarray(0, size ? Number(size) : whole.length);
 }
 
 // onnxruntime-web on one thread, from memory: it asks for no file.
