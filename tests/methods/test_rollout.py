@@ -48,7 +48,7 @@ def expected(module: Any, logits: Any, method: str) -> np.ndarray:
 
 def of_class_token(whole: np.ndarray, method: str) -> np.ndarray:
     """The first row of R, of which Chefer, Gur and Wolf set the token's own entry aside, which starts as 1."""
-    row = whole[0].copy()
+    row: np.ndarray = whole[0].copy()
     row[0] *= method == "attention-rollout"
     return row
 
