@@ -30,10 +30,13 @@ ROLES = {"mask": ("mask",), "types": ("type", "segment"), "positions": ("positio
 
 @dataclass(frozen=True)
 class Texts:
-    """What is known of tokens. names: by id; encoded: the texts, None where ids were given."""
+    """What is known of tokens. names: by id; encoded: the texts, None where ids were given; pad: the id that fills up
+    shorter texts, None where there is none.
+    """
 
     names: Sequence[str]
     encoded: Sequence[Encoded] | None = None
+    pad: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ def text_run(
             "rows: it belongs to another network"
         )
     if not _are_texts(images):
-        return TextRun(images, calibration, None, input_shape, Texts(made.names))
+        return TextRun(images, calibration, None, input_shape, Texts(made.names, None, made.pad))
     texts = _encoded(images, made)
     others = _encoded(calibration, made) if _are_texts(calibration) else []
     told = (input_shape or {}).get(ids.name, ids.sizes)
@@ -114,7 +117,7 @@ def text_run(
         _arrays(others, length, ids, roles, made) if others else calibration,
         ids.name if roles else None,
         sizes | {name: tuple(size) for name, size in (input_shape or {}).items()},
-        Texts(made.names, texts),
+        Texts(made.names, texts, made.pad),
         lines,
         asked.places,
     )
