@@ -223,7 +223,7 @@ def read_images(options: Namespace, net: Net, inputs: Inputs, run: TextRun | Non
     with progress_bar(True) as begin:
         chosen = choose(net, inputs, asked_preprocessing(options), None, Path(options.model), Cache(None), begin)
     data = inputs.open(chosen.preprocessing)
-    plain = told_of_ids(inputs, run) if inputs.tokens else Preprocessing(shape=net.input_shape).describe()
+    plain = told_of_ids(inputs.shape, run) if inputs.tokens else Preprocessing(shape=net.input_shape).describe()
     print(f"{options.images}: {chosen.line or plain}", flush=True)
     for line in told_of(options.images, data):
         print(line, flush=True)

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from mipin_ref.cli.model import opening
 from mipin_ref.cli.streams import Guarded
-from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.said import Said, check_masks, said_in
 from mipin_ref.explain.texts import TextRun, Texts, check_no_texts, text_run
 from mipin_ref.graph.asked_inputs import asked_inputs
@@ -64,9 +63,9 @@ class Tokens:
         return np.stack([one.drawn for one in self.said]).reshape(len(self.said), *grid)
 
 
-def told_of_ids(inputs: Inputs, run: TextRun | None) -> str:
+def told_of_ids(shape: Shape, run: TextRun | None) -> str:
     """A line on ids that a network reads, in place of one on how pixels are preprocessed."""
-    length = prod(inputs.shape)
+    length = prod(shape)
     if run is not None and (encoded := run.texts.encoded) is not None:
         count = len(encoded)
         return f"{count:,} text{'s' if count > 1 else ''} of up to {length} tokens"

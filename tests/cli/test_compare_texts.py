@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_a_line_a_method_for_each_class_of_a_text(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "texts.txt: 3 texts of up to 9 tokens" in printed
     table = {words[0]: words[1:] for words in map(str.split, printed.splitlines()) if len(words) == 6}
-    assert WHITE <= {*table}
+    assert {*table} >= WHITE
     assert not {"grad-cam", "smoothgrad", "score-cam"} & {*table, *re.findall(r"(\S+) fails", printed)}
     document = Path("report.html").read_text()
     methods = [name for name in table if name != "method"]
@@ -133,6 +134,27 @@ def test_a_line_a_method_for_each_class_of_a_text(capsys: pytest.CaptureFixture[
     following = printed.splitlines()[-1]
     assert "mipin evaluate deletion net.onnx texts.txt --tokenizer tokenizer.json" in following
     assert "--at" not in following
+
+
+def test_evaluate_measures_the_same_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    """All tokens of a text, as many steps as the longest has, and what fills up shorter texts not counted."""
+    asked = ["--tokenizer", "tokenizer.json", "--methods", "gradient,attention-rollout"]
+    assert main(["evaluate", "deletion", "net.onnx", "texts.txt", *asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["settings"]["fill"] == {"deletion": 0.0, "insertion": 0.0}
+    for row, ids in enumerate(IDS):
+        with torch.no_grad():
+            whole = torch.tensor([ids])
+            target = int(reader()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
+        for name in ("gradient", "attention-rollout"):
+            scores = expected(row, target)[name]
+            for kind in ("deletion", "insertion"):
+                wanted = curve(row, target, scores, insert=kind == "insertion")
+                assert told["methods"][name][kind]["auc"][row] == pytest.approx(wanted, rel=1e-4), (name, kind)
+    assert main(["evaluate", "sensitivity", "net.onnx", "texts.txt", *asked]) == 0
+    printed = capsys.readouterr().out
+    assert "texts.txt: 3 texts of up to 9 tokens" in printed
+    assert "mipin compare net.onnx texts.txt --tokenizer tokenizer.json" in printed
 
 
 def test_what_covers_tokens_stands_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:
