@@ -125,6 +125,8 @@ def _compare(options: Namespace, out: Path, net: Net, run: TextRun | None) -> in
     with written_whole(out) as file:
         file.write(page.encode("utf-8"))
     print(format_table(*shown.metrics))
+    for note in (note for one in compared for note in one.notes):
+        print(f"no value: {note}")
     for name, reason in failures:
         print(f"{name} fails: {reason}")
     if factor > 1:

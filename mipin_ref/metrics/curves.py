@@ -83,7 +83,8 @@ def deletion(
 
     x: [N, *input_shape]; maps: [N, H, W], the input's shape without its channels; target: a class, or [N] classes.
     fill: what replaces a pixel, in the scale of x: a number, a value for each channel, or "blur" for x itself behind a
-    Gaussian of 5 pixels cut off at 11×11, its edges mirrored. 0 means a grey or black pixel only where x is scaled so.
+    Gaussian of 5 pixels cut off at 11×11, its edges mirrored, rounded where the network reads integers. 0 means a
+    grey or black pixel only where x is scaled so.
     steps: into which the pixels are divided evenly, fewer where there are not so many pixels; pixels of equal score go
     in pixel order, row by row from the top. output: the target's "probability" as `Network.probabilities` gives it, by
     the head of the file, or its "logit"; of a file that is run as it is, its output, or what stands in front of the one
@@ -166,7 +167,7 @@ def _curve(
     flat = np.array([np.ptp(one[own]) == 0 for one, own in zip(scores, taken, strict=True)])
     if flat.all():
         raise InvalidData(f"{kind}: every map has the same score at all its pixels, so that nothing is ranked")
-    filler = _Fill(kind, fill, x, axis)
+    filler = _Fill(kind, fill, x, axis, net.whole)
     pixels = taken.sum(axis=1)
     steps = min(steps, int(pixels.max()))
     counts = np.arange(steps + 1) * pixels[:, None] // steps
@@ -235,8 +236,10 @@ def _taken(kind: str, among: npt.ArrayLike | None, x: npt.NDArray[Any], axis: in
 class _Fill:
     """What stands for the missing pixels of each sample."""
 
-    def __init__(self, kind: str, fill: float | npt.ArrayLike, x: npt.NDArray[Any], axis: int | None) -> None:
-        self._x, self._axis = x, axis
+    def __init__(
+        self, kind: str, fill: float | npt.ArrayLike, x: npt.NDArray[Any], axis: int | None, whole: bool
+    ) -> None:
+        self._x, self._axis, self._whole = x, axis, whole
         self._values: npt.NDArray[Any] | None = None
         if isinstance(fill, str):
             if fill != "blur" or len(_spatial(x.shape[1:], axis)) < 2:
@@ -268,7 +271,7 @@ class _Fill:
         one = self._x[number]
         axes = [a for a in range(one.ndim) if self._axis is None or a != self._axis - 1]
         blurred: npt.NDArray[Any] = gaussian_filter(one, BLUR, axes=axes, radius=BLUR)
-        return blurred
+        return np.rint(blurred) if self._whole else blurred
 
     def __str__(self) -> str:
         return self._told

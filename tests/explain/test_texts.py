@@ -209,12 +209,15 @@ def test_a_mask_that_hides_a_whole_text_is_refused(folder: Path, tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_fit_is_made_on_may_be_texts_too(folder: Path, tmp_path: Path) -> None:
+def test_what_a_fit_is_made_on_may_be_texts_too(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = tmp_path / "more.txt"
     more.write_text("\n".join(sentences(100)))
     asked = ["--tokenizer", str(folder / "tokenizer.json"), "--calibration", str(more), "--no-cache", "--target", "1"]
     asked += ["--dtype", "float64", "-o", str(tmp_path / "out")]
     assert explain(folder, str(folder / "texts.txt"), *asked) == 0
+    assert f"calibration: 100 texts of {more}" in capsys.readouterr().out
     how: Any = {"tokenizer": folder / "tokenizer.json", "progress": False, "cache": False, "dtype": "float64"}
     made = mr.explain(folder / "net.onnx", TEXTS, 1, calibration=sentences(100), **how)
     with np.load(tmp_path / "out" / "attribution.npz", allow_pickle=False) as stored:

@@ -13,6 +13,8 @@ from scipy.special import softmax
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
+from tests.explain.photographs import SIDE
+from tests.explain.test_whole_pixels import of_integers
 from tests.graph.sketch import Sketch
 from tests.inverse.test_bad_input import X, small
 from tests.networks import to_onnx
@@ -149,6 +151,18 @@ def test_pixels_that_do_not_go_stay_as_they_are(steps: int) -> None:
         area = sum((b - a) * (u + v) / 2 for a, b, u, v in zip(shares, shares[1:], left, left[1:], strict=False))
         assert gone.auc[n] == pytest.approx(area, rel=1e-12)
     np.testing.assert_allclose(gone.fractions, np.array(taken[0]) / 5)
+
+
+def test_an_image_of_integers_comes_back_to_a_blurred_one_of_integers() -> None:
+    net = mr.load(of_integers("uint8", False))
+    assert " uint8 -> " in repr(net)
+    draw = np.random.default_rng(3)
+    image, maps = draw.integers(0, 256, (1, 3, SIDE, SIDE), dtype=np.uint8), draw.standard_normal((1, SIDE, SIDE))
+    found = mr.metrics.insertion(net, image, maps, 1, steps=3)
+    filled = np.rint(blurred(image[0].astype(np.float64)))
+    assert np.ptp(filled) > 0
+    scores = logits(net, np.stack([filled, image[0]]).astype(np.uint8))
+    np.testing.assert_allclose(found.scores[0, [0, -1]], softmax(scores, axis=1)[:, 1], rtol=1e-5)
 
 
 def test_the_batch_size_does_not_matter() -> None:
