@@ -44,6 +44,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tokens(parser: argparse.ArgumentParser, data: str) -> None:
+    """What cuts texts into the ids that a network reads; data: what the samples are called."""
+    tokens = parser.add_mutually_exclusive_group()
+    tokens.add_argument(
+        "--tokenizer", metavar="FILE", help=f"of networks that read ids: a tokenizer.json; {data} is a text a line"
+    )
+    tokens.add_argument(
+        "--vocabulary", metavar="FILE", help="the same of words: a token a line, a JSON list, or JSON {token: id}"
+    )
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
 

@@ -23,19 +23,22 @@ from mipin_ref.cli.compare_input import (
     stored_inputs,
     tensor_of,
 )
-from mipin_ref.cli.compared import Compared, Seen, metrics_notes, metrics_table, run_panel
+from mipin_ref.cli.compare_texts import as_tokens, text_rows
+from mipin_ref.cli.compared import Compared, Seen, as_pictures, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.files import labels_of
-from mipin_ref.cli.following import OF_CALIBRATION, following, preprocessing_flags
+from mipin_ref.cli.following import OF_CALIBRATION, OF_TOKENS, following, preprocessing_flags
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.cli.places import Places
+from mipin_ref.cli.tokens import text_run_of
 from mipin_ref.data import Samples
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import ClassNames, class_names_of
 from mipin_ref.explain.feature_names import feature_names_of
 from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.explain.targets import highest, is_classifier
+from mipin_ref.explain.texts import TextRun
 from mipin_ref.files import written_whole
 from mipin_ref.graph.explained import told_of
 from mipin_ref.graph.remembered import Remembered, remembering
@@ -45,6 +48,7 @@ from mipin_ref.report.compare_page import Comparison, Row, ShownClass, cell_of, 
 from mipin_ref.report.picture import channels_last, to_picture
 from mipin_ref.report.signed_png import png_bytes
 from mipin_ref.report.template import RANKS
+from mipin_ref.report.texts_page import texts_page
 from mipin_ref.table import format_table
 
 MAP_PIXELS = 6_000_000
@@ -59,26 +63,29 @@ def compare(options: Namespace) -> int:
     """Write the page, print its metrics and the methods that fail. Returns 1 where images could not be read."""
     out = claim_file(options, options.out)
     check_options(options)
-    net = open_model(options)
+    run = text_run_of(options, options.images)
+    net = open_model(options, run)
     # The same images again and again: for every method, for each of their classes, for both metrics.
     with remembering(net, Remembered(memory_bytes(options.memory))):
-        return _compare(options, out, net)
+        return _compare(options, out, net, run)
 
 
-def _compare(options: Namespace, out: Path, net: Net) -> int:
+def _compare(options: Namespace, out: Path, net: Net, run: TextRun | None) -> int:
     names = class_names_of(net, options.class_names, Path(options.model))
-    inputs = stored_inputs(options, net)
+    inputs = stored_inputs(options, net, run)
     places = Places.of(net, inputs.kind, inputs.picture)
     tensor, alone = tensor_of(options, net, places)
     if isinstance(net, mr.Network) and alone is None:
         print(told_of(net, tensor), flush=True)
-    images = read_images(options, net, inputs)
+    images = read_images(options, net, inputs, run)
+    for line in () if run is None else run.lines:
+        print(line)
     told: str | None = None
     fitted_on = 0
 
     def calibration() -> Samples:
         nonlocal told, fitted_on
-        samples, told = open_calibration(options, net, images)
+        samples, told = open_calibration(options, net, images, run)
         fitted_on = len(samples)
         return samples
 
@@ -90,22 +97,23 @@ def _compare(options: Namespace, out: Path, net: Net) -> int:
     began = perf_counter()
     scores, shares = predicted(net, x, BATCH)
     forward = (perf_counter() - began) / len(x)
-    seen = Seen(net, x, highest(scores, len(RANKS)), places)
+    seen = Seen(net, x, highest(scores, len(RANKS)), places, images.tokens)
     factor = 1 if places.flat else whole_factor(len(panel.names) * seen.targets.size, places.size)
     # Of the input each method explains its own default: grad-cam has no meaning there.
     at = None if tensor == net.input else tensor
     if cost := told_of_cost(panel, seen, fitted_on, forward, at):
         print(cost, flush=True)
-    compared = run_panel(panel, seen, factor, at)
+    compared = run_panel(panel, seen, as_pictures(factor) if seen.tokens is None else as_tokens, at)
     failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
     if not compared:
         raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
+    rows = _rows(seen, compared, scores, shares, names, labels, images)
     shown = Comparison(
         model=_model_name(options.model),
         facts=_facts(options, net, images, told, tensor, alone),
         methods=[one.name for one in compared],
         failures=failures,
-        rows=_rows(seen, compared, scores, shares, names, labels, images),
+        rows=rows,
         factor=factor,
         metrics=metrics_table(compared),
         notes=[*metrics_notes(compared, seen), *left_out_line(options, alone)],
@@ -113,9 +121,12 @@ def _compare(options: Namespace, out: Path, net: Net) -> int:
         part=places.part,
         names=feature_names_of(net) or (),
     )
+    page = compare_page(shown) if seen.tokens is None else texts_page(shown, text_rows(seen, compared, rows))
     with written_whole(out) as file:
-        file.write(compare_page(shown).encode("utf-8"))
+        file.write(page.encode("utf-8"))
     print(format_table(*shown.metrics))
+    for note in (note for one in compared for note in one.notes):
+        print(f"no value: {note}")
     for name, reason in failures:
         print(f"{name} fails: {reason}")
     if factor > 1:
@@ -133,11 +144,12 @@ def _measuring(options: Namespace, seen: Seen, images: Shown, panel: mr.Panel, t
         return ""
     more = [*preprocessing_flags(images.preprocessing), "--limit", str(images.first), "--steps", str(seen.steps)]
     more += ["--score", seen.output] if seen.output == "logit" else []
-    more += ["--at", tensor] if tensor != seen.net.input else []
+    # Of ids every method explains the rows that they look up unless it is told otherwise.
+    more += ["--at", tensor] if tensor != seen.net.input and seen.tokens is None else []
     if options.calibration is None and panel.fitted:
         more += ["--calibration", options.images, "--calibration-limit", str(images.first)]
         more += [] if options.key is None else ["--calibration-key", options.key]
-    keep = ("key", "labels", "label_key", "methods", "backend", "dtype", "memory", *OF_CALIBRATION)
+    keep = ("key", *OF_TOKENS, "labels", "label_key", "methods", "backend", "dtype", "memory", *OF_CALIBRATION)
     return f"; measured: {following('evaluate deletion', options, options.images, keep=keep, more=more)}"
 
 
@@ -184,7 +196,11 @@ def _percent(share: float) -> str:
 
 
 def _pictures(seen: Seen) -> list[bytes]:
-    """What people see of each sample, as a PNG file: of what is no image a line of grey, one place beside another."""
+    """What people see of each sample, as a PNG file: of what is no image a line of grey, one place beside another; of
+    texts nothing.
+    """
+    if seen.tokens is not None:
+        return [b""] * len(seen.x)
     if not seen.places.flat:
         x = seen.x
         if seen.places.size != seen.places.grid:

@@ -16,6 +16,7 @@ from mipin_ref.cli.files import asked_preprocessing, tell_broken, told_of, told_
 from mipin_ref.cli.method_options import checked_fit_options, method_options
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.cli.places import Places
+from mipin_ref.cli.tokens import Tokens, told_of_ids
 from mipin_ref.data import Preprocessing, Samples, names_of, read_readable
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache
@@ -24,7 +25,8 @@ from mipin_ref.explain.chosen import choose
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.settle import INPUT
-from mipin_ref.graph.explained import AUTO, explained
+from mipin_ref.explain.texts import TextRun
+from mipin_ref.graph.explained import AUTO, automatic, explained
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.inverse.fit import FitOptions
 from mipin_ref.inverse.options import Options
@@ -49,6 +51,8 @@ def tensor_of(options: Namespace, net: Net, places: Places) -> tuple[str, str | 
     named = net.input if at == INPUT and INPUT not in net.shapes else at
     if isinstance(net, ForwardOnly):
         return (net.input if named == AUTO else net.tensor(named)), net.reason
+    if places.kind == "tokens":
+        return _of_tokens(net, named, places)
     if places.flat:
         if named != AUTO and net.tensor(named) != net.input:
             raise InvalidData(
@@ -63,6 +67,25 @@ def tensor_of(options: Namespace, net: Net, places: Places) -> tuple[str, str | 
         raise InvalidData(
             f"compare shows maps of images, and tensor {tensor!r} of shape {list(net.shapes[tensor])} is none; name "
             "another with --at"
+        )
+    return tensor, None
+
+
+def _of_tokens(net: mr.Network, named: str, places: Places) -> tuple[str, str | None]:
+    """The same of ids: by default the rows that they look up in a table, else as far down as inverses exist, where
+    that is a tensor of the same tokens.
+    """
+    one = net.embeddings[0] if len(net.embeddings) == 1 else None
+    tensor = (automatic(net) if one is None or one in net.blocked else one) if named == AUTO else net.tensor(named)
+    if tensor == net.input or (named == AUTO and not places.fit(net, tensor)):
+        return net.input, _blocked(net, net.input) if net.input in net.blocked else None
+    if tensor in net.blocked:
+        raise net.unreached(tensor)
+    if not places.fit(net, tensor):
+        other = "" if one is None else f", as {one!r} is"
+        raise InvalidData(
+            f"compare shows the tokens of texts, and tensor {tensor!r} of shape {list(net.shapes[tensor])} is not of "
+            f"the {places.size[1]} tokens of a sample: name one that is with --at{other}"
         )
     return tensor, None
 
@@ -141,7 +164,7 @@ def _method_options(options: Namespace) -> tuple[dict[str, Any], dict[str, Any]]
     return fit_options, by_method
 
 
-def open_calibration(options: Namespace, net: Net, images: Shown) -> tuple[Samples, str]:
+def open_calibration(options: Namespace, net: Net, images: Shown, run: TextRun | None) -> tuple[Samples, str]:
     """The samples that methods are fitted on, and a line on them: those of `--calibration`, preprocessed as the images
     are; by default crops, flips and mosaics of the images.
     """
@@ -151,7 +174,7 @@ def open_calibration(options: Namespace, net: Net, images: Shown) -> tuple[Sampl
         return made.build(), made.line.removeprefix("calibration: ")
     given = Inputs.of(
         net,
-        options.calibration,
+        options.calibration if run is None else run.calibration,
         key=options.calibration_key,
         limit=options.calibration_limit,
         exif=options.exif,
@@ -169,7 +192,8 @@ class Shown:
     x: [n, *input_shape]; positions: [n] of them in the data; count: how many there are in the data; first: of how many
     of them those that can be read are shown; names: [n] of their files, None of arrays; code: 1 where image files were
     left out that could not be read; inputs: the data as they are stored; preprocessing: what was done to them, None of
-    arrays that are as the network reads them; line: which and why, where that is not said by an option.
+    arrays that are as the network reads them; line: which and why, where that is not said by an option;
+    tokens: those of ids, None of anything else.
     """
 
     x: HostArray
@@ -181,14 +205,15 @@ class Shown:
     inputs: Inputs
     preprocessing: Preprocessing | None
     line: str
+    tokens: Tokens | None
 
 
-def stored_inputs(options: Namespace, net: Net) -> Inputs:
-    """The images as they are stored."""
-    return Inputs.of(net, options.images, key=options.key, exif=options.exif)
+def stored_inputs(options: Namespace, net: Net, run: TextRun | None) -> Inputs:
+    """The images as they are stored; run: of texts, None where there are none."""
+    return Inputs.of(net, options.images if run is None else run.images, key=options.key, exif=options.exif)
 
 
-def read_images(options: Namespace, net: Net, inputs: Inputs) -> Shown:
+def read_images(options: Namespace, net: Net, inputs: Inputs, run: TextRun | None) -> Shown:
     """The images to show, among the first `--limit`, and a line on what was done to them: what is asked for, what the
     model or a file beside it tells, or a guess, as in `explain`.
 
@@ -198,7 +223,8 @@ def read_images(options: Namespace, net: Net, inputs: Inputs) -> Shown:
     with progress_bar(True) as begin:
         chosen = choose(net, inputs, asked_preprocessing(options), None, Path(options.model), Cache(None), begin)
     data = inputs.open(chosen.preprocessing)
-    print(f"{options.images}: {chosen.line or Preprocessing(shape=net.input_shape).describe()}", flush=True)
+    plain = told_of_ids(inputs.shape, run) if inputs.tokens else Preprocessing(shape=net.input_shape).describe()
+    print(f"{options.images}: {chosen.line or plain}", flush=True)
     for line in told_of(options.images, data):
         print(line, flush=True)
     read = read_readable(data, 0, limit)
@@ -220,4 +246,5 @@ def read_images(options: Namespace, net: Net, inputs: Inputs) -> Shown:
         inputs=inputs,
         preprocessing=chosen.preprocessing,
         line=chosen.line,
+        tokens=Tokens.of(read.x, read.positions, run) if inputs.tokens else None,
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import mipin_ref as mr
 from mipin_ref.cli.places import Places
+from mipin_ref.cli.tokens import Tokens
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import told_targets
@@ -31,14 +32,29 @@ LARGE = 64
 """Pixels of a side above which an image is large."""
 
 
+Keep = Callable[[HostArray], Iterable[Any]]
+
+
+def as_pictures(factor: int) -> Keep:
+    """Keeps maps as small pictures; factor: input pixels along a side of a pixel of these."""
+
+    def keep(maps: HostArray) -> Iterable[SignedPng]:
+        return (signed_png(one, contrast_scale([one])) for one in (maps if factor == 1 else block_means(maps, factor)))
+
+    return keep
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """x: [N, *input_shape]; targets: [N, R] classes to explain, those of the R highest logits; places: those rated."""
+    """x: [N, *input_shape]; targets: [N, R] classes to explain, those of the R highest logits; places: those rated;
+    tokens: of ids those that they stand for, None of anything else.
+    """
 
     net: Net
     x: HostArray
     targets: npt.NDArray[np.int64]
     places: Places
+    tokens: Tokens | None = None
 
     @property
     def ranks(self) -> int:
@@ -51,8 +67,18 @@ class Seen:
 
     @property
     def start(self) -> float | Literal["blur"]:
-        """What insertion begins with: of an image the blurred one, of anything else zeros."""
-        return "blur" if self.places.pictured else 0.0
+        """What insertion begins with: of an image the blurred one, of anything else what deletion ends with."""
+        return "blur" if self.places.pictured else self.fill
+
+    @property
+    def fill(self) -> float:
+        """What stands for what is deleted, in the scale of the network's input."""
+        return 0.0 if self.tokens is None else float(self.tokens.fill)
+
+    @property
+    def among(self) -> Any:
+        """Which places go and come, None for all: of texts those that do not only fill them up."""
+        return None if self.tokens is None else self.tokens.among(self.places.grid)
 
     @property
     def output(self) -> Literal["logit", "probability"]:
@@ -62,12 +88,13 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """maps: [N][R]; deletion, insertion: mean AUC for the predicted class; sensitivity: of the predicted class against
-    the second; each None where it has no meaning, of which `notes` tells; fit, seconds: what the fit and all maps took.
+    """maps: [N][R] as the page keeps them; deletion, insertion: mean AUC for the predicted class; sensitivity: of that
+    against the second; each None where it has no meaning, of which `notes` tells; fit, seconds: what the fit and all
+    maps took.
     """
 
     name: str
-    maps: Sequence[Sequence[SignedPng]]
+    maps: Sequence[Sequence[Any]]
     deletion: float | None
     insertion: float | None
     sensitivity: float | None
@@ -76,18 +103,18 @@ class Compared:
     notes: Sequence[str]
 
 
-def run_panel(panel: mr.Panel, seen: Seen, factor: int, at: str | None) -> list[Compared]:
+def run_panel(panel: mr.Panel, seen: Seen, keep: Keep, at: str | None) -> list[Compared]:
     """The methods that work, in the panel's order; `panel.failures` tells of the others.
 
-    factor: input pixels along a side of a pixel of the maps kept; at: the tensor that all explain, None for each its
-    own default.
+    keep: what the page keeps of maps [n, H, W], one of each; at: the tensor that all explain, None for each its own
+    default.
     """
     fits = _fitted(panel, seen)
     compared = []
     with progress_bar(True) as begin:
         advance = begin("maps and metrics, by method", len(panel.names))
         for name in panel.names:
-            one = None if name in panel.failures else _compared(panel, name, seen, factor, at, fits.get(name))
+            one = None if name in panel.failures else _compared(panel, name, seen, keep, at, fits.get(name))
             if one is not None:
                 compared.append(one)
             advance(1)
@@ -113,10 +140,8 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     return taken
 
 
-def _compared(
-    panel: mr.Panel, name: str, seen: Seen, factor: int, at: str | None, fit: float | None
-) -> Compared | None:
-    kept: list[list[SignedPng]] = [[] for _ in seen.x]
+def _compared(panel: mr.Panel, name: str, seen: Seen, keep: Keep, at: str | None, fit: float | None) -> Compared | None:
+    kept: list[list[Any]] = [[] for _ in seen.x]
     highest: list[list[HostArray]] = [[] for _ in range(min(2, seen.ranks))]
     start, besides = perf_counter(), 0.0
     for first in range(0, len(seen.x), ROWS):
@@ -126,15 +151,15 @@ def _compared(
             if maps is None:
                 return None
             before = perf_counter()
-            for number, one in enumerate(maps if factor == 1 else block_means(maps, factor), first):
-                kept[number].append(signed_png(one, contrast_scale([one])))
+            for number, one in enumerate(keep(maps), first):
+                kept[number].append(one)
             if rank < len(highest):
                 highest[rank].append(maps)
             besides += perf_counter() - before
     seconds = perf_counter() - start - besides
     of_class = [np.concatenate(some) for some in highest]
     told: list[str] = []
-    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, of_class[0], 0.0))
+    deletion = _measured(name, told, lambda: _area(mr.metrics.deletion, seen, of_class[0], seen.fill))
     insertion = _measured(name, told, lambda: _area(mr.metrics.insertion, seen, of_class[0], seen.start))
     sensitivity = None
     if len(of_class) > 1:
@@ -144,6 +169,7 @@ def _compared(
 
 def _maps(panel: mr.Panel, name: str, seen: Seen, rows: slice, rank: int, at: str | None) -> HostArray | None:
     """[n, H, W] of some images, for their classes of one rank; None where the method fails."""
+    at = tensor_for(name, seen, at)
     res = panel.attempt(name, seen.x[rows], told_targets(seen.net, seen.targets[rows, rank]), at=at)
     if res is None:
         return None
@@ -154,12 +180,18 @@ def _maps(panel: mr.Panel, name: str, seen: Seen, rows: slice, rank: int, at: st
         return None
 
 
+def tensor_for(name: str, seen: Seen, at: str | None) -> str | None:
+    """The tensor that a method explains of those that all do: one that covers tokens covers them in the input."""
+    return None if seen.tokens is not None and METHODS[name].forward_only else at
+
+
 def _area(
     curve: Callable[..., mr.metrics.PixelCurve], seen: Seen, maps: HostArray, fill: float | Literal["blur"]
 ) -> float:
     rated = seen.places.as_grid(maps)
     targets = told_targets(seen.net, seen.targets[:, 0])
-    return curve(seen.net, seen.x, rated, targets, fill=fill, steps=seen.steps, output=seen.output).mean
+    told = {"fill": fill, "steps": seen.steps, "output": seen.output, "among": seen.among}
+    return curve(seen.net, seen.x, rated, targets, **told).mean
 
 
 def _measured(name: str, told: list[str], measure: Callable[[], float]) -> float | None:
@@ -198,9 +230,12 @@ def metrics_notes(compared: Sequence[Compared], seen: Seen) -> list[str]:
     """What the columns are, and why a value is missing."""
     told = "" if seen.net.probability is None else f" ({seen.net.probability})"
     back = "a blurred image" if seen.start == "blur" else "a sample of zeros"
+    gone = "0 in the scale of the network's input"
+    if seen.tokens is not None:
+        gone, back = seen.tokens.filler, "a text of these alone, under the mask of its own"
     notes = [
         f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as "
-        f"{seen.places.part}s go, replaced by 0 in the scale of the network's input, or come back to {back}, in the "
+        f"{seen.places.part}s go, replaced by {gone}, or come back to {back}, in the "
         "order of the map "
         f"in {seen.steps} steps; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mipin_ref as mr
-from mipin_ref.cli.compared import Seen
+from mipin_ref.cli.compared import Seen, tensor_for
 from mipin_ref.errors import MipinError
 from mipin_ref.panel.registry import METHODS
 
@@ -24,7 +24,7 @@ def told_of_cost(panel: mr.Panel, seen: Seen, samples: int, seconds: float, at: 
     parts = {"fits": 0 if at is None else samples * len(kinds)}
     for name in panel.names:
         try:
-            parts[name] = images * (panel.passes(name, at=at) - 1)
+            parts[name] = images * (panel.passes(name, at=tensor_for(name, seen, at)) - 1)
         except MipinError:
             parts[name] = 0  # which says why when its turn comes
     # All curves begin and end at the same pictures: the image, without any pixel, blurred.

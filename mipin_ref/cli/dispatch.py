@@ -12,6 +12,7 @@ from mipin_ref.cli.arguments import (
     add_model,
     add_output,
     add_preprocessing,
+    add_tokens,
     explained,
     names,
     positive,
@@ -178,7 +179,7 @@ def _parser() -> Parser:
         "compare", examples=EXAMPLES["compare"], help="a web page of the maps of several methods side by side"
     )
     add_model(compare)
-    compare.add_argument("images", metavar="IMAGES", help="data as for fit")
+    compare.add_argument("images", metavar="IMAGES", help="data as for fit, or texts")
     compare.add_argument("-o", "--out", required=True, metavar="FILE", help="report.html")
     add_calibration(compare, "MIP-IN and the pattern methods")
     compare.add_argument(
@@ -194,6 +195,7 @@ def _parser() -> Parser:
         metavar="METHOD.NAME=VALUE",
         help="as smoothgrad.samples=100 or mip-in.ridge=10; may be given several times",
     )
+    add_tokens(compare, "IMAGES")
     compare.add_argument("--labels", metavar="FILE", help="true classes of IMAGES")
     compare.add_argument("--label-key", metavar="NAME", help="their array in an .npz (default y, else y_train)")
     compare.add_argument("--class-names", metavar="FILE", help="JSON list, JSON {index: name}, or a name a line")
@@ -263,13 +265,7 @@ def _add_explain(commands: Any) -> None:
     explain.add_argument("--backend", choices=("numpy", "cupy"), default="numpy")
     explain.add_argument("--patterns", metavar="FILE", help="what patterns wrote, for patternnet, pattern-attribution")
     explain.add_argument("--feature-names", metavar="FILE", help="of table rows: a name a line, or a JSON list")
-    tokens = explain.add_mutually_exclusive_group()
-    tokens.add_argument(
-        "--tokenizer", metavar="FILE", help="of networks that read ids: a tokenizer.json; IMAGES is a text a line"
-    )
-    tokens.add_argument(
-        "--vocabulary", metavar="FILE", help="the same of words: a token a line, a JSON list, or JSON {token: id}"
-    )
+    add_tokens(explain, "IMAGES")
     explain.add_argument(
         "--no-cache", dest="cache", action="store_false", help="neither use nor keep what was fitted before"
     )

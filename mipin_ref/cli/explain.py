@@ -14,7 +14,7 @@ import mipin_ref as mr
 from mipin_ref.cli.compare_input import MOST
 from mipin_ref.cli.explain_asked import asked_of
 from mipin_ref.cli.files import tell_broken, told_of, told_of_turned
-from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following, preprocessing_flags
+from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, OF_TOKENS, following, preprocessing_flags
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.outputs import claim_folder
 from mipin_ref.cli.pictures import image_size
@@ -57,7 +57,7 @@ def explain(options: Namespace) -> int:
     out = f"{Path(options.model).stem}-explained" if options.out is None else options.out
     folder = claim_folder(options, out, NAMES, pictures=True)
     earlier_set(folder)
-    run = text_run_of(options)
+    run = text_run_of(options, options.images)
     net = open_model(options, run)
     size = _size(net, options)
     asked = asked_of(options, net)
@@ -87,10 +87,7 @@ def explain(options: Namespace) -> int:
         print(f"and {len(paths) - 5:,} pictures between the last two")
     for line in told_of_turned(options.images, explainer.data):
         print(line)
-    others = "other methods: the same with --method NAME"
-    if run is None:
-        others = f"other methods beside this one: {_comparing(explainer, options)}"
-    print(f"next: open {paths[0]} in a browser; {others}")
+    print(f"next: open {paths[0]} in a browser; other methods beside this one: {_comparing(explainer, options)}")
     return code
 
 
@@ -98,7 +95,7 @@ def _comparing(explainer: Explainer, options: Namespace) -> str:
     """The command that shows the same samples under other methods."""
     fitted = options.inverse is not None or options.patterns is not None
     known = preprocessing_flags(explainer.data.source.preprocessing) if fitted else []
-    keep = [*(("key",) if fitted else OF_DATA), "class_names"]
+    keep = [*(("key",) if fitted else OF_DATA), *OF_TOKENS, "class_names"]
     keep += [] if fitted else OF_CALIBRATION
     keep += [] if (options.limit or 0) > MOST else ["limit"]
     return following("compare", options, options.images, keep=keep, more=[*known, "-o", "report.html"])

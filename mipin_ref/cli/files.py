@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from mipin_ref.data import (
     turned_of,
 )
 from mipin_ref.errors import InvalidData
+from mipin_ref.explain.texts import TextRun
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.text import one_line
 
@@ -50,8 +52,12 @@ def open_samples(options: Namespace, path: str, net: mr.Network | ForwardOnly) -
     return data
 
 
-def opened(net: mr.Network | ForwardOnly, path: str, key: str | None, preprocessing: Preprocessing) -> Samples:
-    """The data of a path. Raises InvalidData for a key where the network reads several inputs, by their names."""
+def opened(net: mr.Network | ForwardOnly, path: Any, key: str | None, preprocessing: Preprocessing) -> Samples:
+    """The data of a path, or ids that texts were made. Raises InvalidData for a key where the network reads several
+    inputs, by their names.
+    """
+    if not isinstance(path, str):
+        return as_samples(path, None, whole=net.whole, inputs=net.inputs)
     if len(net.inputs) == 1:
         return open_data(path, key=key, preprocessing=preprocessing)
     if key is not None:
@@ -85,8 +91,10 @@ def tell_broken(failures: Sequence[str], images: int) -> int:
     return SOME_BROKEN
 
 
-def open_calibration(options: Namespace, net: mr.Network | ForwardOnly) -> Samples | None:
+def open_calibration(options: Namespace, net: mr.Network | ForwardOnly, run: TextRun | None = None) -> Samples | None:
     """`--calibration-limit` samples of `--calibration`, preprocessed as all others; None where it is not given.
+
+    run: of texts, None where there are none.
 
     Raises InvalidData where only the options that go with it are given.
     """
@@ -95,7 +103,7 @@ def open_calibration(options: Namespace, net: mr.Network | ForwardOnly) -> Sampl
         if key is not None or limit is not None:
             raise InvalidData("--calibration-key and --calibration-limit go with --calibration")
         return None
-    data = opened(net, options.calibration, key, preprocessing_of(options, net))
+    data = opened(net, options.calibration if run is None else run.calibration, key, preprocessing_of(options, net))
     return data if limit is None else first(data, limit)
 
 

@@ -16,6 +16,7 @@ OF_MODEL = ("output", "input_shape", "given", "input")
 OF_PIXELS = ("preprocess", "scale", "mean", "std", "exif")
 OF_DATA = ("key", *OF_PIXELS)
 """Options that say how data are read."""
+OF_TOKENS = ("tokenizer", "vocabulary")
 OF_CALIBRATION = ("calibration", "calibration_key", "calibration_limit")
 DEFAULTS = {"backend": "numpy", "dtype": "float64", "memory": "2GB"}
 """Values of options that need not be said."""

@@ -84,6 +84,11 @@ class Places:
         maps = values.reshape(len(values), *self.size)
         return np.maximum(maps, 0) if positive else np.array(maps)
 
+    def fit(self, net: Net, tensor: str) -> bool:
+        """Whether a tensor has one value, or as many channels, of each of these places."""
+        channels = net.channel_axis(tensor)
+        return prod(length for axis, length in enumerate(net.shapes[tensor], 1) if axis != channels) == prod(self.size)
+
     def as_grid(self, maps: HostArray) -> HostArray:
         """Maps [n, H, W] as metrics of pixels take them [n, *grid]."""
         return maps.reshape(len(maps), *self.grid)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from mipin_ref.cli.model import opening
 from mipin_ref.cli.streams import Guarded
-from mipin_ref.explain.texts import TextRun, check_no_texts, text_run
+from mipin_ref.explain.said import Said, check_masks, said_in
+from mipin_ref.explain.texts import TextRun, Texts, check_no_texts, text_run
 from mipin_ref.graph.asked_inputs import asked_inputs
+from mipin_ref.layers import HostArray, Shape
 from mipin_ref.report.explained import ShownSample
 from mipin_ref.report.explained.scale import common_scale
 from mipin_ref.text import printable
@@ -23,16 +29,61 @@ STEPS = {1: ((255, 205, 205), (255, 150, 150), (255, 90, 90)), -1: ((205, 215, 2
 """Grounds for and against the class, the strongest last: as on the page, and legible under black."""
 
 
-def text_run_of(options: Namespace) -> TextRun | None:
-    """The texts, or ids, and their tokenizer; None where none is given. Raises InvalidData as `text_run` does."""
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The tokens of samples of ids. said: [N] of each; texts: what is known of them, None without a tokenizer."""
+
+    said: Sequence[Said]
+    texts: Texts | None
+
+    @classmethod
+    def of(cls, x: HostArray, positions: Sequence[int], run: TextRun | None) -> Tokens:
+        """Those of samples x [N, ...]; positions: [N] of them in the data.
+
+        Raises InvalidData for a sample whose mask hides all of its tokens.
+        """
+        check_masks(x)
+        texts = None if run is None else run.texts
+        made = [said_in(texts, x, n, position) for n, position in enumerate(positions)]
+        return cls(made, texts)
+
+    @property
+    def fill(self) -> int:
+        """The id that takes the place of a token: what fills up shorter texts, else 0."""
+        return 0 if self.texts is None or self.texts.pad is None else self.texts.pad
+
+    @property
+    def filler(self) -> str:
+        """What that is, in words."""
+        named = self.texts is not None and self.fill < len(self.texts.names)
+        return f"{self.texts.names[self.fill]} (id {self.fill})" if self.texts and named else f"id {self.fill}"
+
+    def among(self, grid: Shape) -> npt.NDArray[np.bool_]:
+        """Which places of samples hold tokens [N, *grid]."""
+        return np.stack([one.drawn for one in self.said]).reshape(len(self.said), *grid)
+
+
+def told_of_ids(shape: Shape, run: TextRun | None) -> str:
+    """A line on ids that a network reads, in place of one on how pixels are preprocessed."""
+    length = prod(shape)
+    if run is not None and (encoded := run.texts.encoded) is not None:
+        count = len(encoded)
+        return f"{count:,} text{'s' if count > 1 else ''} of up to {length} tokens"
+    return f"ids as they are stored, {length} a text"
+
+
+def text_run_of(options: Namespace, data: str) -> TextRun | None:
+    """The texts, or ids, of a path, and their tokenizer; None where none is given.
+
+    Raises InvalidData as `text_run` does.
+    """
     tokenizer = options.tokenizer if options.tokenizer is not None else options.vocabulary
     if tokenizer is None:
-        check_no_texts(options.images)
+        check_no_texts(data)
         return None
     told = opening(options)
-    return text_run(
-        asked_inputs(options.model), options.images, options.calibration, tokenizer, told["input_shape"], told["given"]
-    )
+    asked = asked_inputs(options.model)
+    return text_run(asked, data, options.calibration, tokenizer, told["input_shape"], told["given"])
 
 
 def print_tokens(sample: ShownSample) -> None:

@@ -59,7 +59,7 @@ class Inputs:
     ) -> Inputs:
         """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
         channels = net.channels if isinstance(net, Inputs) else _channels_of(net)
-        tokens = net.tokens if isinstance(net, Inputs) else _reads_tokens(net)
+        tokens = net.tokens if isinstance(net, Inputs) else reads_tokens(net)
         made = cls(given, net.inputs, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
         made = replace(made, tokens=tokens)
         probe = made.open(Preprocessing(1.0))
@@ -151,7 +151,7 @@ class Inputs:
         return f"{len(self.given)} files" if _are_files(self.given) else "the array given"
 
 
-def _reads_tokens(net: Net) -> bool:
+def reads_tokens(net: Net) -> bool:
     """Whether values are ids: rows of a table are looked up by them, or they are integers and no picture's."""
     if isinstance(net, Network) and net.embeddings:
         return True

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.beside import others_of
+from mipin_ref.errors import InvalidData
 from mipin_ref.explain.explainer import Explainer
-from mipin_ref.explain.texts import role_of
+from mipin_ref.explain.texts import Texts, role_of
 from mipin_ref.layers import HostArray
 
 
@@ -25,12 +26,27 @@ class Said:
 
 def said_of(explainer: Explainer, x: HostArray, row: int, n: int) -> Said | None:
     """The tokens of sample n of a batch, which is `row` of all; None of what holds no ids."""
-    if explainer.inputs.kind != "tokens":
-        return None
+    return said_in(explainer.texts, x, n, explainer.rows[row]) if explainer.inputs.kind == "tokens" else None
+
+
+def check_masks(x: HostArray, first: int = 0) -> None:
+    """Raises InvalidData where a mask hides all tokens of one of the samples x of ids; first: the number of the first
+    of them.
+    """
+    for name, value in others_of(x).items():
+        hidden = (value.reshape(len(x), -1) == 0).all(axis=1)
+        if role_of(name) == "mask" and hidden.any():
+            raise InvalidData(
+                f"text {first + int(hidden.argmax())}: its mask {name!r} hides all of its tokens, and there is nothing "
+                "to explain"
+            )
+
+
+def said_in(texts: Texts | None, x: HostArray, n: int, number: int) -> Said:
+    """The tokens of sample n of a batch of ids, which is `number` of all that are stored."""
     ids = [int(one) for one in x[n].ravel()]
-    texts = explainer.texts
     if texts is not None and texts.encoded is not None:
-        one = texts.encoded[explainer.rows[row]]
+        one = texts.encoded[number]
         return Said(np.arange(len(ids)) < len(one.ids), one.tokens, one.joints)
     names = () if texts is None else texts.names
     drawn = np.ones(len(ids), np.bool_)

@@ -20,6 +20,7 @@ from mipin_ref.explain.explainer import Explainer
 from mipin_ref.explain.fits import Inverses, fitted_as, given_inverses
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.predict import Net, predicted
+from mipin_ref.explain.said import check_masks
 from mipin_ref.explain.targets import PREDICTED, Indices, check_classifier, check_target, wanted_classes
 from mipin_ref.explain.ways import by_fit, by_inverses, by_method
 from mipin_ref.graph.explained import AUTO
@@ -150,6 +151,9 @@ def _read(
         data = inputs.open(chosen.preprocessing)
         if chosen.line:
             tell(chosen.line)
+        if inputs.tokens and len(inputs.inputs) > 1:
+            for start in range(0, len(data), BATCH):
+                check_masks(data[start : start + BATCH], start)
         with remembering(net, memory):
             rows, failures, scores, shares = _predicted(net, data, begin)
     return Read(inputs, chosen, data, rows, failures, scores, shares)

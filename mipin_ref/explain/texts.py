@@ -30,10 +30,15 @@ ROLES = {"mask": ("mask",), "types": ("type", "segment"), "positions": ("positio
 
 @dataclass(frozen=True)
 class Texts:
-    """What is known of tokens. names: by id; encoded: the texts, None where ids were given."""
+    """What is known of tokens. names: by id; encoded: the texts, None where ids were given; pad: the id that fills up
+    shorter texts, None where there is none; calibration: what the texts are called that a fit is made on, "" where
+    there are none.
+    """
 
     names: Sequence[str]
     encoded: Sequence[Encoded] | None = None
+    pad: int | None = None
+    calibration: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,7 @@ def text_run(
             "rows: it belongs to another network"
         )
     if not _are_texts(images):
-        return TextRun(images, calibration, None, input_shape, Texts(made.names))
+        return TextRun(images, calibration, None, input_shape, Texts(made.names, None, made.pad))
     texts = _encoded(images, made)
     others = _encoded(calibration, made) if _are_texts(calibration) else []
     told = (input_shape or {}).get(ids.name, ids.sizes)
@@ -114,7 +119,7 @@ def text_run(
         _arrays(others, length, ids, roles, made) if others else calibration,
         ids.name if roles else None,
         sizes | {name: tuple(size) for name, size in (input_shape or {}).items()},
-        Texts(made.names, texts),
+        Texts(made.names, texts, made.pad, _called(calibration) if others else ""),
         lines,
         asked.places,
     )
@@ -168,6 +173,10 @@ def _are_texts(given: Any) -> bool:
         return Path(given).suffix.lower() not in ARRAYS and not Path(given).is_dir()
     several = isinstance(given, Sequence) and len(given) > 0
     return several and all(isinstance(one, str) for one in given)
+
+
+def _called(given: Any) -> str:
+    return str(given) if isinstance(given, str | os.PathLike) else "the texts given"
 
 
 def _encoded(given: Any, tokenizer: Tokenizer) -> list[Encoded]:

@@ -191,6 +191,8 @@ def _calibration(read: Read, asked: Asked, tell: Tell) -> tuple[Made, Samples, S
     given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif)
     samples = given.open(preprocessing if given.stored and not given.prepared else None)
     line = f"calibration: {len(samples):,} samples of {given.described()}"
+    if asked.texts is not None and asked.texts.calibration:
+        line = f"calibration: {len(samples):,} texts of {asked.texts.calibration}"
     if left_out := left_out_of(samples):
         tell(f"{given.described()}: {left_out}")
     return Made(lambda: samples, len(samples), line, "given", samples.source.preprocessing), samples, None

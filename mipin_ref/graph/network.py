@@ -234,6 +234,11 @@ class Network(LayerList, Targeted):
         return _counted(Counter(problem.operator for problem in self.hidden.get(self.input, ())))
 
     @property
+    def integers(self) -> np.dtype[np.generic] | None:
+        """The integers that the file reads, None where it reads floats."""
+        return self.stem.bound.dtype if self.stem is not None and self.whole else None
+
+    @property
     def parameters(self) -> int:
         """How many numbers were trained."""
         return sum(layer.parameters for layer in self.layers)
@@ -244,7 +249,7 @@ class Network(LayerList, Targeted):
     def __repr__(self) -> str:
         count = len(self.layers)
         return printable(
-            f"Network({shown(self.input, LONGEST)} [N, {dims(self.input_shape)}] {self.dtype} -> "
+            f"Network({shown(self.input, LONGEST)} [N, {dims(self.input_shape)}] {self.integers or self.dtype} -> "
             f"{shown(self.logits, LONGEST)} [N, {dims(self.shapes[self.logits])}], "
             f"{count} layer{'s' if count != 1 else ''}, {self.parameters:,} parameters, head {self.head})"
         )

@@ -6,7 +6,7 @@ from math import prod
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.graph.feature_maps import last_feature_map
+from mipin_ref.graph.feature_maps import feature_maps, last_feature_map
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.tokens import grid_of, token_axis
 from mipin_ref.methods.backward import BackwardMethod
@@ -19,6 +19,10 @@ class ActivationMap(BackwardMethod):
     By default the last feature map is explained, the first that `feature_maps` proposes. Of tokens that lie in a
     picture it is that picture: a class token takes no part in weights, and is left out of the map.
     """
+
+    @classmethod
+    def suits(cls, net: Network) -> bool:
+        return bool(feature_maps(net))
 
     def default_at(self, net: Network) -> str:
         """The last feature map. Raises InvalidData where the network has none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +23,12 @@ from mipin_ref.methods.token_chain import Chain, Link, attention_of, chain_of, s
 
 
 class Rollout(BackwardMethod):
-    """A method that multiplies what layers of attention mix tokens by: square matrices [n, T, T], one a layer."""
+    """A method that multiplies what layers of attention mix tokens by: square matrices [n, T, T], one a layer.
+
+    own_aside: whether a class token's own score is set to 0.
+    """
+
+    own_aside: ClassVar[bool] = False
 
     @classmethod
     def suits(cls, net: Network) -> bool:
@@ -52,7 +58,10 @@ class Rollout(BackwardMethod):
         score = backend.put(_read(chain, targets).astype(backend.dtype))[:, None, :]
         for link in reversed(chain.links):
             score = score @ self.mixed(sweep, record, link)
-        made = shared_out(backend.get(score)[:, 0], chain.lies_at(at, self.name))
+        scores = np.array(backend.get(score)[:, 0])
+        if self.own_aside and chain.class_token is not None:
+            scores[:, chain.class_token] = 0
+        made = shared_out(scores, chain.lies_at(at, self.name))
         return BatchResult(record.besides[at], made, record.output(targets))
 
 
@@ -83,11 +92,14 @@ class GradientAttentionRollout(Rollout):
     """R ← R + Ā R from the first layer to the last, R starting as the identity, Ā the mean over heads of
     relu(∂y_c / ∂P ⊙ P) (Chefer, Gur and Wolf, Generic Attention-Model Explainability, 2021, Eq. 5 and 6); R ← Ā R of a
     layer that its tokens do not go round.
+
+    A class token's own entry is set aside, as by the authors' code: it starts as 1, beside which all others are small.
     """
 
     name = "gradient-attention-rollout"
     multiplier = False
     follows_logit = False
+    own_aside = True
 
     def sweep(self, net: Network, backend: Backend, at: str) -> Sweep:
         chain = chain_of(net, self.name)

@@ -32,6 +32,10 @@ class ScoreCAM(ActivationMap):
     even = True
     many_passes = True
 
+    @classmethod
+    def suits(cls, net: Network) -> bool:
+        return super().suits(net) and not net.whole
+
     def passes(self, net: Network, at: str) -> int:
         axis = net.channel_axis(at)
         return 1 if axis is None else 1 + net.shapes[at][axis - 1]

@@ -44,6 +44,10 @@ class SmoothGrad(BackwardMethod):
     follows_logit = False
     Options = SmoothGradOptions
 
+    @classmethod
+    def suits(cls, net: Network) -> bool:
+        return not net.whole
+
     def passes(self, net: Network, at: str) -> int:
         options: SmoothGradOptions = self.options
         return 1 + options.samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from weakref import WeakKeyDictionary
 
@@ -40,12 +41,24 @@ class Chain:
     tokens: int
     _lying: dict[str, Numbers] = field(default_factory=dict)
 
+    @cached_property
+    def class_token(self) -> int | None:
+        """The one token behind the last attention that all targets read, where it goes round some attention on its
+        way; None where several are read.
+        """
+        read = np.flatnonzero(self._read(np.ones(self.net.shapes[self.net.logits], np.bool_)))
+        alone = len(read) == 1 and self.tokens > 1 and any(link.residual for link in self.links)
+        return int(read[0]) if alone else None
+
     def read(self, index: int) -> Flags:
         """The tokens behind the last attention that a target reads [T]; index: into the logits."""
         seed = np.zeros(self.net.shapes[self.net.logits], np.bool_)
         seed.reshape(-1)[index] = True
+        return self._read(seed)
+
+    def _read(self, logits: Flags) -> Flags:
         last = self.links[-1].layer
-        return _rows(last, traced(self.net, self.net.logits, seed, floor=last.output))
+        return _rows(last, traced(self.net, self.net.logits, logits, floor=last.output))
 
     def lies_at(self, name: str, method: str) -> Numbers:
         """The token that each element of a tensor belongs to [*shape], NONE where it is of none.

@@ -75,6 +75,7 @@ def deletion(
     steps: int = 100,
     output: str = "probability",
     batch_size: int = 64,
+    among: npt.ArrayLike | None = None,
 ) -> PixelCurve:
     """The target's score as the pixels that a map scores highest are replaced first (Petsiuk, Das, Saenko, RISE, BMVC
     2018; pixel flipping in Samek et al., Evaluating the Visualization of What a Deep Neural Network Has Learned,
@@ -82,11 +83,13 @@ def deletion(
 
     x: [N, *input_shape]; maps: [N, H, W], the input's shape without its channels; target: a class, or [N] classes.
     fill: what replaces a pixel, in the scale of x: a number, a value for each channel, or "blur" for x itself behind a
-    Gaussian of 5 pixels cut off at 11×11, its edges mirrored. 0 means a grey or black pixel only where x is scaled so.
+    Gaussian of 5 pixels cut off at 11×11, its edges mirrored, rounded where the network reads integers. 0 means a
+    grey or black pixel only where x is scaled so.
     steps: into which the pixels are divided evenly, fewer where there are not so many pixels; pixels of equal score go
     in pixel order, row by row from the top. output: the target's "probability" as `Network.probabilities` gives it, by
     the head of the file, or its "logit"; of a file that is run as it is, its output, or what stands in front of the one
-    Softmax or Sigmoid that it ends in. batch_size: altered images that are held and run at once.
+    Softmax or Sigmoid that it ends in. batch_size: altered images that are held and run at once. among: flags [N, H, W]
+    of the pixels that go or come at all, where others stay as they are, such as places that only fill up a text.
     Raises InvalidData for NaN or Inf, shapes that do not fit, a target out of range, an option's value, and where all
     maps are equal everywhere, so that nothing is ranked.
 
@@ -99,7 +102,7 @@ def deletion(
     >>> curve.fractions.tolist(), len(curve.auc)
     ([0.0, 0.25, 0.5, 0.75, 1.0], 2)
     """
-    return _curve("deletion", net, x, maps, target, fill, steps, output, batch_size)
+    return _curve("deletion", net, x, maps, target, fill, steps, output, batch_size, among)
 
 
 def insertion(
@@ -112,6 +115,7 @@ def insertion(
     steps: int = 100,
     output: str = "probability",
     batch_size: int = 64,
+    among: npt.ArrayLike | None = None,
 ) -> PixelCurve:
     """The target's score as an image that is all `fill` gets its pixels back, those first that a map scores highest
     (Petsiuk, Das, Saenko, RISE, BMVC 2018). A higher area under the curve is better.
@@ -127,7 +131,7 @@ def insertion(
     >>> bool(curve.curve[-1] > curve.curve[0])
     True
     """
-    return _curve("insertion", net, x, maps, target, fill, steps, output, batch_size)
+    return _curve("insertion", net, x, maps, target, fill, steps, output, batch_size, among)
 
 
 def _curve(
@@ -140,6 +144,7 @@ def _curve(
     steps: int,
     output: str,
     batch_size: int,
+    among: npt.ArrayLike | None,
 ) -> PixelCurve:
     x = with_others(net, x)
     check_batch(net, x)
@@ -158,30 +163,33 @@ def _curve(
     of = "the logit" if output == "logit" or net.probability is None else f"probability: {net.probability}"
     axis = net.channel_axis(net.input)
     scores = _fitting(kind, maps, x, axis)
-    flat = (scores == scores[:, :1]).all(axis=1)
+    taken = _taken(kind, among, x, axis)
+    flat = np.array([np.ptp(one[own]) == 0 for one, own in zip(scores, taken, strict=True)])
     if flat.all():
         raise InvalidData(f"{kind}: every map has the same score at all its pixels, so that nothing is ranked")
-    filler = _Fill(kind, fill, x, axis)
-    pixels = scores.shape[1]
-    steps = min(steps, pixels)
-    counts = np.unique(np.arange(steps + 1) * pixels // steps)
+    filler = _Fill(kind, fill, x, axis, net.whole)
+    pixels = taken.sum(axis=1)
+    steps = min(steps, int(pixels.max()))
+    counts = np.arange(steps + 1) * pixels[:, None] // steps
     judge = net.probable() if output == "probability" else net.scoring()
-    outputs = np.empty((len(x), len(counts)))
+    outputs = np.empty(counts.shape)
     for number, one in enumerate(scores):
-        rank = np.empty(pixels, np.int64)
-        rank[np.argsort(-one, kind="stable")] = np.arange(pixels)
+        own = np.flatnonzero(taken[number])
+        # What does not go keeps a rank that no count reaches.
+        rank = np.full(len(one), len(one), np.int64)
+        rank[own[np.argsort(-one[own], kind="stable")]] = np.arange(len(own))
         there, absent = x[number], filler(number)
-        before, after = (there, absent) if kind == "deletion" else (absent, there)
         grid = _spatial(x.shape[1:], axis)
-        for first, done in _batches(counts, batch_size):
-            changed = (rank < done[:, None]).reshape(-1, *grid)
+        for first, done in _batches(counts[number], batch_size):
+            gone = rank < done[:, None]
+            changed = (gone if kind == "deletion" else taken[number] & ~gone).reshape(-1, *grid)
             if axis is not None:
                 changed = np.expand_dims(changed, axis)
             alike = {name: np.repeat(one[number : number + 1], len(done), 0) for name, one in others.items()}
-            values = judge(joined(np.where(changed, after, before), alike), 0)
+            values = judge(joined(np.where(changed, absent, there), alike), 0)
             outputs[number, first : first + len(done)] = values[:, targets[number]]
-    fractions = counts / pixels
-    auc = np.trapezoid(outputs, fractions, axis=1)
+    shares = counts / pixels[:, None]
+    auc, fractions = np.trapezoid(outputs, shares, axis=1), shares[pixels.argmax()]
     return PixelCurve(
         kind, output, of, str(filler), fractions, outputs, auc, outputs.mean(axis=0), float(auc.mean()), int(flat.sum())
     )
@@ -209,11 +217,29 @@ def _fitting(kind: str, maps: npt.ArrayLike, x: npt.NDArray[Any], axis: int | No
     return fitting.reshape(len(x), prod(grid))
 
 
+def _taken(kind: str, among: npt.ArrayLike | None, x: npt.NDArray[Any], axis: int | None) -> npt.NDArray[np.bool_]:
+    """Which pixels go or come [N, pixels]."""
+    grid = _spatial(x.shape[1:], axis)
+    if among is None:
+        return np.ones((len(x), prod(grid)), np.bool_)
+    flags = as_array(kind, among, "among must be flags")
+    if flags.dtype != np.bool_ or flags.shape != (len(x), *grid):
+        raise InvalidData(
+            f"{kind}: among must be flags {[len(x), *grid]}, not {flags.dtype} of shape {list(flags.shape)}"
+        )
+    taken: npt.NDArray[np.bool_] = flags.reshape(len(x), -1)
+    if not taken.any(axis=1).all():
+        raise InvalidData(f"{kind}: sample {int(np.argmin(taken.any(axis=1)))} has no pixel that may go")
+    return taken
+
+
 class _Fill:
     """What stands for the missing pixels of each sample."""
 
-    def __init__(self, kind: str, fill: float | npt.ArrayLike, x: npt.NDArray[Any], axis: int | None) -> None:
-        self._x, self._axis = x, axis
+    def __init__(
+        self, kind: str, fill: float | npt.ArrayLike, x: npt.NDArray[Any], axis: int | None, whole: bool
+    ) -> None:
+        self._x, self._axis, self._whole = x, axis, whole
         self._values: npt.NDArray[Any] | None = None
         if isinstance(fill, str):
             if fill != "blur" or len(_spatial(x.shape[1:], axis)) < 2:
@@ -245,7 +271,7 @@ class _Fill:
         one = self._x[number]
         axes = [a for a in range(one.ndim) if self._axis is None or a != self._axis - 1]
         blurred: npt.NDArray[Any] = gaussian_filter(one, BLUR, axes=axes, radius=BLUR)
-        return blurred
+        return np.rint(blurred) if self._whole else blurred
 
     def __str__(self) -> str:
         return self._told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +20,18 @@ RANKS = ("predicted", "2nd", "3rd", "4th", "5th")
 """The classes that a page shows of an image, by their place."""
 
 
-def render_page(name: str, **values: Any) -> str:
+def render_page(name: str, *, beside: Sequence[str] = (), **values: Any) -> str:
     """The page made of the templates NAME.html, NAME.css and NAME.js, and of what all pages share.
 
-    values: what the template shows; texts are plain and may hold anything.
+    beside: pages whose scripts it runs in place of one of its own, with their styles; values: what the template shows;
+    texts are plain and may hold anything.
     """
-    script = shared("base", "js") + shared(name, "js")
+    script = "".join(shared(one, "js") for one in ("base", *(beside or (name,))))
     page = (
         environment(TEMPLATES)
         .get_template(f"{name}.html")
         .render(
-            style=shared("base", "css") + shared(name, "css"),
+            style="".join(shared(one, "css") for one in ("base", *beside, name)),
             script=script,
             # Only this script runs in the page, whatever a class is called, and nothing is fetched.
             script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -9,7 +9,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.cli import cost
-from mipin_ref.cli.compared import Seen, run_panel
+from mipin_ref.cli.compared import Seen, as_pictures, run_panel
 from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.places import Places
 from mipin_ref.graph.remembered import SHARE, Remembered, remembering
@@ -52,7 +52,7 @@ def test_all_classes_of_an_image_share_its_passes(net: mr.Network, count: int, m
     panel.ready("patternnet", [0])
     memory = Remembered(SHARE << 24)
     with remembering(net, memory):
-        compared = run_panel(panel, shown, 1, None)
+        compared = run_panel(panel, shown, as_pictures(1), None)
     assert [one.name for one in compared] == names
     assert len({one.deletion for one in compared}) > 4
     # Maps that order pixels alike share their curves too.

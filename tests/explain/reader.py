@@ -32,13 +32,22 @@ class Reader(nn.Module):  # type: ignore[misc]
 
     def behind(self, words: Any, mask: Any, types: Any) -> Any:
         """The logits [N, classes] of rows of the table [N, T, WIDTH]."""
+        return self.mixed(words, mask, types)[0]
+
+    def told(self, input_ids: Any, mask: Any, types: Any) -> tuple[Any, list[Any]]:
+        """The logits, and the weights [N, heads, T, T] that each block mixes tokens by."""
+        return self.mixed(self.words(input_ids), mask, types)
+
+    def mixed(self, words: Any, mask: Any, types: Any) -> tuple[Any, list[Any]]:
+        kept = []
         x = self.norm(words + self.places(self.order[:, : words.shape[1]]) + self.types(types))
         hidden = torch.where(mask[:, None, None, :] > 0, 0.0, -torch.inf if self.infinite else -1e9)
         for layer in self.layers:
             q, k, v = (one(x).unflatten(-1, (2, WIDTH // 2)).transpose(1, 2) for one in layer[:3])
-            mixed = ((q @ k.transpose(-2, -1) / 2 + hidden).softmax(-1) @ v).transpose(1, 2).flatten(2)
-            x = x + layer[3](mixed)
-        return self.end(torch.tanh(x[:, 0]))
+            weights = (q @ k.transpose(-2, -1) / 2 + hidden).softmax(-1)
+            kept.append(weights)
+            x = x + layer[3]((weights @ v).transpose(1, 2).flatten(2))
+        return self.end(torch.tanh(x[:, 0])), kept
 
 
 def exported(model: Any, path: Path, *, dynamo: bool) -> Path:

@@ -197,12 +197,27 @@ def test_ids_get_names_and_what_the_mask_hides_is_not_drawn(folder: Path, tmp_pa
     assert ["[CLS]", "the", "film", "was", "good", "13", "[SEP]"] in shown
 
 
-def test_what_a_fit_is_made_on_may_be_texts_too(folder: Path, tmp_path: Path) -> None:
+def test_a_mask_that_hides_a_whole_text_is_refused(folder: Path, tmp_path: Path) -> None:
+    ids = np.full((40, 9), 4)
+    mask = np.ones_like(ids)
+    mask[37] = 0
+    np.savez(tmp_path / "ids.npz", input_ids=ids, attention_mask=mask, token_type_ids=0 * ids)
+    sizes = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (9,))
+    net = mr.load(folder / "net.onnx", input="input_ids", input_shape=sizes)
+    with pytest.raises(mr.InvalidData, match="text 37: its mask 'attention_mask' hides all of its tokens") as caught:
+        mr.explain(net, tmp_path / "ids.npz", method="gradient", progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_fit_is_made_on_may_be_texts_too(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = tmp_path / "more.txt"
     more.write_text("\n".join(sentences(100)))
     asked = ["--tokenizer", str(folder / "tokenizer.json"), "--calibration", str(more), "--no-cache", "--target", "1"]
     asked += ["--dtype", "float64", "-o", str(tmp_path / "out")]
     assert explain(folder, str(folder / "texts.txt"), *asked) == 0
+    assert f"calibration: 100 texts of {more}" in capsys.readouterr().out
     how: Any = {"tokenizer": folder / "tokenizer.json", "progress": False, "cache": False, "dtype": "float64"}
     made = mr.explain(folder / "net.onnx", TEXTS, 1, calibration=sentences(100), **how)
     with np.load(tmp_path / "out" / "attribution.npz", allow_pickle=False) as stored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 import mipin_ref as mr
 from tests.backends import NAMES, backend, relative_error
+from tests.explain.reader import Reader
+from tests.explain.reader import exported as exported_reader
 from tests.inverse.test_exported_models import exported
 from tests.inverse.test_exported_models import made as model_of
 from tests.methods.test_norms import TARGETS, case
@@ -39,8 +42,15 @@ def expected(module: Any, logits: Any, method: str) -> np.ndarray:
             whole = rollout(each, residual)
         else:
             whole = gradient_rollout(each, [np.asarray(one[n], np.float64) for one in slopes], residual)
-        made.append(whole.mean(axis=0) if module.first is None else whole[0])
+        made.append(whole.mean(axis=0) if module.first is None else of_class_token(whole, method))
     return np.array(made)
+
+
+def of_class_token(whole: np.ndarray, method: str) -> np.ndarray:
+    """The first row of R, of which Chefer, Gur and Wolf set the token's own entry aside, which starts as 1."""
+    row: np.ndarray = whole[0].copy()
+    row[0] *= method == "attention-rollout"
+    return row
 
 
 def scores(res: mr.Attribution) -> np.ndarray:
@@ -99,6 +109,39 @@ def test_text_is_told_by_its_words(method: str) -> None:
     np.testing.assert_allclose(scores(res), wanted, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", ROLLOUTS)
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_class_token_among_the_words(dynamo: bool, method: str, tmp_path: Path) -> None:
+    """A row of the table like the words', as of BERT, under a mask: its own entry of R is set aside by the second."""
+    torch.manual_seed(3)
+    module = Reader().eval()
+    net = mr.load(
+        exported_reader(module, tmp_path / "net.onnx", dynamo=dynamo),
+        input="input_ids",
+        input_shape=dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (6,)),
+    )
+    ids, mask = torch.tensor([[2, 4, 5, 8, 3, 0], [2, 7, 10, 11, 9, 3]]), torch.ones(2, 6, dtype=torch.int64)
+    mask[0, 5] = 0
+    types = torch.zeros_like(mask)
+    given = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "token_type_ids": types.numpy()}
+    targets = torch.tensor([1, 2])
+    logits, told = module.told(ids, mask, types)
+    slopes = torch.autograd.grad(logits[torch.arange(2), targets].sum(), told)
+    wanted = []
+    for n in range(2):
+        each = [np.asarray(one[n].detach(), np.float64) for one in told]
+        steep = [np.asarray(one[n], np.float64) for one in slopes]
+        attention = method == "attention-rollout"
+        whole = rollout(each, [True, True]) if attention else gradient_rollout(each, steep, [True, True])
+        wanted.append(of_class_token(whole, method))
+    found = scores(mr.attribute(net, given, targets.numpy(), method))
+    # Two engines in single precision; next to the identity's 1 the words' scores were nothing.
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6 * np.max(wanted))
+    assert (found[:, 0] > 0).all() == attention
+    assert (found[:, 1:5] > 0).any(axis=1).all()
+    assert found[0, 5] == 0, "what the mask hides"
+
+
 RESIDUAL = {
     "vision_transformer": [True, True],
     "encoder": [True],
@@ -123,7 +166,8 @@ def test_weights_as_they_are_recorded(made: str, name: str) -> None:
                 whole = rollout(each, RESIDUAL[made])
             else:
                 whole = gradient_rollout(each, [slopes[one][n] for one in told], RESIDUAL[made])
-            wanted.append(whole[0] if made in ("vision_transformer", "deep") else whole.mean(axis=0))
+            read = of_class_token(whole, method) if any(RESIDUAL[made]) else whole[0]
+            wanted.append(read if made in ("vision_transformer", "deep") else whole.mean(axis=0))
         res = mr.attribute(net, x, TARGETS, method, backend=backend(name))
         assert relative_error(scores(res), np.array(wanted)) < 1e-12, method
 

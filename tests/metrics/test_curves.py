@@ -13,6 +13,8 @@ from scipy.special import softmax
 
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder, logits
+from tests.explain.photographs import SIDE
+from tests.explain.test_whole_pixels import of_integers
 from tests.graph.sketch import Sketch
 from tests.inverse.test_bad_input import X, small
 from tests.networks import to_onnx
@@ -131,6 +133,38 @@ def test_vectors_of_features() -> None:
     assert curve.mean == pytest.approx((4 + 2 + 0) / 3)
 
 
+@pytest.mark.parametrize("steps", [3, 5, 100])
+def test_pixels_that_do_not_go_stay_as_they_are(steps: int) -> None:
+    """A network that sums its features, samples of five and of two that go: sums over those that are left."""
+    net = mr.load(to_onnx([Dense(("input",), "scores", np.ones((6, 2)) * [1.0, -1.0])], (6,)))
+    x = np.array([[1, 2, 4, 8, 16, 32], [1, 2, 4, 8, 16, 32]], np.float32)
+    among = np.array([[True] * 5 + [False], [False, True, False, True, False, False]])
+    gone = mr.metrics.deletion(net, x, x, 0, steps=steps, output="logit", among=among)
+    back = mr.metrics.insertion(net, x, x, 0, fill=0, steps=steps, output="logit", among=among)
+    taken = {3: ([0, 1, 3, 5], [0, 0, 1, 2]), 5: ([0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 2])}[min(steps, 5)]
+    for n, (order, rest) in enumerate([([16, 8, 4, 2, 1], 32), ([8, 2], 1 + 4 + 16 + 32)]):
+        left = [rest + sum(order[count:]) for count in taken[n]]
+        come = [rest + sum(order[:count]) for count in taken[n]]
+        np.testing.assert_array_equal(gone.scores[n], left)
+        np.testing.assert_array_equal(back.scores[n], come)
+        shares = np.array(taken[n]) / len(order)
+        area = sum((b - a) * (u + v) / 2 for a, b, u, v in zip(shares, shares[1:], left, left[1:], strict=False))
+        assert gone.auc[n] == pytest.approx(area, rel=1e-12)
+    np.testing.assert_allclose(gone.fractions, np.array(taken[0]) / 5)
+
+
+def test_an_image_of_integers_comes_back_to_a_blurred_one_of_integers() -> None:
+    net = mr.load(of_integers("uint8", False))
+    assert " uint8 -> " in repr(net)
+    draw = np.random.default_rng(3)
+    image, maps = draw.integers(0, 256, (1, 3, SIDE, SIDE), dtype=np.uint8), draw.standard_normal((1, SIDE, SIDE))
+    found = mr.metrics.insertion(net, image, maps, 1, steps=3)
+    filled = np.rint(blurred(image[0].astype(np.float64)))
+    assert np.ptp(filled) > 0
+    scores = logits(net, np.stack([filled, image[0]]).astype(np.uint8))
+    np.testing.assert_allclose(found.scores[0, [0, -1]], softmax(scores, axis=1)[:, 1], rtol=1e-5)
+
+
 def test_the_batch_size_does_not_matter() -> None:
     net = small()
     maps = np.random.default_rng(0).standard_normal((20, 6, 6))
@@ -210,6 +244,9 @@ def spoilt(values: Array, value: float) -> Array:
         ({"batch_size": 0}, "batch_size must be"),
         ({"batch_size": True}, "batch_size must be"),
         ({"output": "logits"}, "output must be 'probability' or 'logit', not 'logits'"),
+        ({"among": MAPS}, r"among must be flags \[4, 5, 6\], not float64 of shape \[4, 5, 6\]"),
+        ({"among": MAPS[:3] > 0}, r"among must be flags \[4, 5, 6\], not bool of shape \[3, 5, 6\]"),
+        ({"among": np.arange(4)[:, None, None] + 0 * MAPS > 0}, "sample 0 has no pixel that may go"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(kind: str, changed: dict[str, Any], message: str) -> None:

@@ -11,6 +11,7 @@ from mipin_ref.cli.arguments import (
     add_calibration,
     add_model,
     add_preprocessing,
+    add_tokens,
     integers,
     names,
     positive,
@@ -56,7 +57,10 @@ def add_evaluate(commands: Any, examples: Sequence[str]) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, or a folder of images")
+    parser.add_argument(
+        "data", metavar="DATA", help=".npy, .npz, IDX (.gz), CIFAR-10 binary, a folder of images, or texts"
+    )
+    add_tokens(parser, "DATA")
     parser.add_argument("--labels", metavar="FILE", help="classes of DATA (default: as the network predicts)")
     parser.add_argument("--label-key", metavar="NAME", help="array of an .npz (default y, else y_train)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples of DATA")

@@ -14,8 +14,9 @@ from mipin_ref.cli.asked import told_of_left_out, told_of_without
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, make_study
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
-from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, following
+from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, OF_TOKENS, following
 from mipin_ref.cli.outputs import claim_file
+from mipin_ref.cli.tokens import told_of_ids
 from mipin_ref.errors import InvalidData
 from mipin_ref.files import written_whole
 from mipin_ref.graph.forward_only import ForwardOnly
@@ -52,7 +53,7 @@ def evaluate(options: Namespace) -> None:
             document = _document(study, measure, rows, complete)
             print(json.dumps(document, indent=1) if options.json else _page(study, measure, rows), flush=True)
         if rows and not options.json:
-            keep = (*OF_DATA, *OF_CALIBRATION, "methods")
+            keep = (*OF_DATA, *OF_TOKENS, *OF_CALIBRATION, "methods")
             shown = following("compare", options, options.data, keep=keep, more=["-o", "report.html"])
             where = "" if out is None else f"{out}\n"
             print(f"{where}next: the maps beside each other: {shown}")
@@ -82,7 +83,10 @@ def _page(study: Study, measure: Measure, rows: dict[str, Row]) -> str:
 def _told(study: Study) -> list[str]:
     """What the numbers of every metric depend on."""
     options = study.options
-    lines = [f"{options.data}: {preprocessing_of(options, study.net).describe()}"]
+    plain = preprocessing_of(options, study.net).describe()
+    if study.tokens is not None:
+        plain = told_of_ids(study.net.input_shape, study.run)
+    lines = [f"{options.data}: {plain}"]
     lines += [*told_of(options.data, study.data), *told_of_turned(options.data, study.data)]
     if study.calibrated is not None:
         lines += told_of(options.calibration, study.calibrated)

@@ -47,8 +47,13 @@ class DeletionMeasure(Measure):
         options, self._study, self._size = study.options, study, study.places.size
         study.held(len(study.rows), self._size, study.net.input_shape)
         fills = {kind: getattr(options, f"{kind}_fill") for kind in CURVES}
-        # Of what is no image there is nothing to blur.
-        self._fills = {kind: 0.0 if study.places.flat and fill == BLURRED else fill for kind, fill in fills.items()}
+        # Of what is no image there is nothing to blur; of texts a token is replaced by what fills up shorter ones.
+        usual = {kind: default_of(curve, "fill") for kind, curve in CURVES.items()}
+        plain = 0.0 if study.tokens is None else float(study.tokens.fill)
+        self._fills = {
+            kind: plain if study.places.flat and fill in (BLURRED, usual[kind]) else fill
+            for kind, fill in fills.items()
+        }
         self._x = study.data[study.rows]
         self.settings: Mapping[str, Any] = {
             "samples": len(study.rows),
@@ -62,7 +67,7 @@ class DeletionMeasure(Measure):
         self.title = (
             f"deletion and insertion of {len(study.rows)} samples in {options.steps} steps: mean area under the "
             f"{options.score}{_of(study, options.score)} of the class as {study.named}; "
-            f"deletion fill {_told(self._fills['deletion'])}, insertion fill {_told(self._fills['insertion'])}; "
+            f"deletion fill {self._told('deletion')}, insertion fill {self._told('insertion')}; "
             f"{study.described(False)} at {self._size[0]}×{self._size[1]}; "
             "deletion better lower, insertion higher"
         )
@@ -72,6 +77,9 @@ class DeletionMeasure(Measure):
             self._curve(kind, self._x[:1], ramp, study.targets[:1], steps=1)
 
     def _curve(self, kind: str, x: Any, maps: Any, targets: Any, steps: int) -> PixelCurve:
+        tokens = self._study.tokens
+        # What only fills up a text is none of its tokens.
+        among = None if tokens is None else tokens.among(self._study.places.grid)[: len(x)]
         return CURVES[kind](
             self._study.net,
             x,
@@ -80,7 +88,15 @@ class DeletionMeasure(Measure):
             fill=self._fills[kind],
             steps=steps,
             output=self._study.options.score,
+            among=among,
         )
+
+    def _told(self, kind: str) -> str:
+        """What a curve fills with, in words."""
+        fill, tokens = self._fills[kind], self._study.tokens
+        if tokens is not None and fill == tokens.fill:
+            return tokens.filler
+        return ", ".join(f"{value:g}" for value in fill) if isinstance(fill, tuple) else str(fill)
 
     def row(self, name: str) -> Row | None:
         study = self._study
@@ -115,7 +131,3 @@ def _as_row(curve: PixelCurve) -> Row:
 def _of(study: Study, score: str) -> str:
     """What the probability is, where it is one."""
     return f" ({study.net.probability})" if score == "probability" and study.net.probability is not None else ""
-
-
-def _told(fill: Any) -> str:
-    return ", ".join(f"{value:g}" for value in fill) if isinstance(fill, tuple) else str(fill)

@@ -22,9 +22,12 @@ from mipin_ref.cli.method_options import method_options
 from mipin_ref.cli.model import open_model
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.cli.places import Places
+from mipin_ref.cli.tokens import Tokens, text_run_of
 from mipin_ref.data import Samples, first
 from mipin_ref.errors import InvalidData, MipinError
+from mipin_ref.explain.inputs import reads_tokens
 from mipin_ref.explain.predict import Net, predicted
+from mipin_ref.explain.texts import TextRun
 from mipin_ref.graph.explained import explained
 from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward_only import ForwardOnly
@@ -49,7 +52,7 @@ class Study:
     """options: of the command; data: all samples; labels: [len(data)], or None; at: the tensor that MIP-IN explains
     and is fitted down to, None for the input; calibrated: what methods are fitted on; method_options: those given, by
     method; left_out: methods that run only where they are named; without: those left out of a file of which there is
-    but the forward pass.
+    but the forward pass; run: of texts, None where there are none.
     """
 
     options: Namespace
@@ -62,6 +65,13 @@ class Study:
     method_options: dict[str, dict[str, Any]]
     left_out: Sequence[str] = ()
     without: Sequence[str] = ()
+    run: TextRun | None = None
+
+    @cached_property
+    def tokens(self) -> Tokens | None:
+        """Of ids what they stand for, of the samples at `rows`; None of anything else."""
+        ids = self.places.kind == "tokens"
+        return Tokens.of(self.data[self.rows], self.rows.tolist(), self.run) if ids else None
 
     @cached_property
     def logits(self) -> Array:
@@ -97,7 +107,7 @@ class Study:
     @cached_property
     def places(self) -> Places:
         """What maps are of: the pixels of an image, or the features, steps or tokens of anything else."""
-        return Places.of(self.net)
+        return Places.of(self.net, "tokens" if reads_tokens(self.net) else None)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -231,21 +241,23 @@ def make_study(options: Namespace, takes: Callable[[type[Method]], bool], *, nee
     # What no method can do without is told at once, and not as every method's failure.
     get_backend(options.backend, options.dtype)
     memory_bytes(options.memory)
-    net = open_model(options)
+    run = text_run_of(options, options.data)
+    net = open_model(options, run)
     check_measurable(options.metric, net, needs_layers=needs_layers)
     at = _tensor(net, getattr(options, "at", None))
-    data = opened(net, options.data, options.key, preprocessing_of(options, net))
+    given_data = options.data if run is None else run.images
+    data = opened(net, given_data, options.key, preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
     for c in options.classes or ():
         net.check_target(c)
     Options(options.ridge, options.conv_bias, at, fit_on=options.fit_on, dtype=options.dtype)
-    calibration, given = open_calibration(options, net), method_options(options.option, options.methods)
+    calibration, given = open_calibration(options, net, run), method_options(options.option, options.methods)
     alone = net.reason if isinstance(net, ForwardOnly) else None
     layers = net if isinstance(net, mr.Network) else None
     asked = methods_asked(options.methods, given, takes, alone=alone, net=layers)
     panel = _panel(options, net, calibration, at, given, asked.names, True)
     labels = labels_of(options, net, len(data))
-    return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out, asked.without)
+    return Study(options, net, panel, data, labels, at, calibration, given, asked.left_out, asked.without, run)
 
 
 def _panel(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.report.explained.kind import Drawn, Kind, Marks
 from mipin_ref.report.explained.scale import Scale, common_scale
-from mipin_ref.report.explained.told import ShownClass, ShownSample, Told
+from mipin_ref.report.explained.told import Array, ShownClass, ShownSample, Told
 from mipin_ref.text import printable
 
 STRONGEST = 0.5
@@ -52,11 +53,15 @@ class TokensKind(Kind):
 
 
 def coloured(sample: ShownSample, one: ShownClass, scale: Scale) -> str:
-    """The tokens as marked text; pointing at one tells its contribution."""
+    """The tokens of a sample as marked text."""
+    return marked(sample.tokens or (), sample.joints, one.map, scale)
+
+
+def marked(tokens: Sequence[str], joints: Sequence[str] | None, values: Array, scale: Scale) -> str:
+    """Tokens as marked text; pointing at one tells its contribution. joints: see ShownSample."""
     parts: list[str] = []
-    tokens = sample.tokens or ()
-    joints = [" "] * len(tokens) if sample.joints is None else sample.joints
-    for joint, token, share, value in zip(joints, tokens, scale.share(one.map), one.map, strict=True):
+    between_all = [" "] * len(tokens) if joints is None else joints
+    for joint, token, share, value in zip(between_all, tokens, scale.share(values), values, strict=True):
         colour = "255,0,0" if share > 0 else "0,64,255"
         ground = f"rgba({colour},{STRONGEST * abs(share):.3f})"
         shown = escape(printable(token, keep="\n\t"))
