@@ -109,7 +109,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
         signed_scores = ranked_with_sign(parts)
         for row, one in sorted(tested_rows(parts).items(), key=lambda item: -item[1]["test"]):
             paper = None if row == MIPIN else BOX_ACCURACY.get(method_of(row), (None, None))[number]
-            about = {"kind": one["kind"], "at": one["at"], "variant": one.get("variant"), "where": place(one)}
+            about = {"kind": one["kind"], "at": one["at"], "variant": one.get("variant"), "where": place(row, one)}
             _, low, high = bootstrap(scores_of(one))
             scores = {"box": one["test"], "low": low, "high": high, "with_sign": signed_scores.get(row), "paper": paper}
             told.append({"network": name, "method": TITLES.get(row, row), **scores, **about})
@@ -121,9 +121,10 @@ def scores_of(one: Mapping[str, Any]) -> Floats:
     return np.array([np.nan if score is None else score for score in one["scores"]])
 
 
-def place(one: Mapping[str, Any]) -> str:
+def place(row: str, one: Mapping[str, Any]) -> str:
     """Where the maps of a row were read, and how the inverses were fitted where that was chosen."""
-    return (one["at"] or "pixels") + (f" ({one['variant']})" if "variant" in one else "")
+    own = "last map" if row == GRAD_CAM else "pixels"
+    return (one["at"] or own) + (f" ({one['variant']})" if "variant" in one else "")
 
 
 def values(results: Results) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def blocks(results: Results) -> list[Block]:
             scores = validated(one)
             signed_scores = [three(scores.get(kind)) for kind in SIGNED]
             cells.append(
-                [TITLES.get(row, row), three(one["test"]), one["kind"], place(one), *signed_scores, three(paper)]
+                [TITLES.get(row, row), three(one["test"]), one["kind"], place(row, one), *signed_scores, three(paper)]
             )
         chance = f"{part.options['samples']:,} test scenes (seed {part.options['seed']}), "
         told.append(

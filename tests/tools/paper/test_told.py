@@ -90,7 +90,7 @@ def test_pointing(tmp_path: Path) -> None:
 
 def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
     store = Results(tmp_path)
-    for network, method, score in (("vgg", "gradient", 0.5), ("vgg", "deconvnet", 0.6), ("resnet", "gradient", 0.7)):
+    for network, method, score in (("vgg", "gradient", 0.5), ("vgg", "deconvnet", 0.6), ("resnet", "grad-cam", 0.7)):
         scores = {"contribution": 0.2, "attribution": 0.3}
         part = {
             "test": score,
@@ -106,6 +106,8 @@ def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
     assert [(row["method"], row["box"]) for row in rows] == [("deconvnet", 0.6), ("gradient", 0.5)]
     assert [row["paper"] for row in rows] == [0.226, 0.345]
     assert [(row["low"], row["high"], row["where"]) for row in rows] == [(0.6, 0.6, "pixels"), (0.5, 0.5, "pixels")]
+    (row,) = told(clutter_boxes, store, asked("clutter_resnet"))["rows"]
+    assert (row["where"], row["paper"]) == ("last map", 0.512), "Grad-CAM's own place"
 
 
 def test_a_margin_is_of_the_same_scenes(tmp_path: Path) -> None:
