@@ -13,12 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
 import reproduce_paper
+from measured.table import read
+from mipin_ref.layers import GRU, LSTM, Attention
 from paper import text
 from paper.token_ranks import deleted, drops, measured, ranked
 from paper.token_ways import ABOUT, BY_DELETION, MIP_IN, RANDOM, Inverses, ridge_by_deletion
 from training.planted import EVIDENCE, ID, TOKENS, UNKNOWN, VOCABULARY, sentences
 
 WEIGHT = 1.5
+TABLE = Path(__file__).parents[3] / "tools/measured/tables/paper-text.json"
 TEN = MIP_IN["mip-in, ridge 10"]
 
 
@@ -207,3 +210,25 @@ def test_the_preset_localise_is_a_ridge_of_ten_on_tokens(tmp_path: Path) -> None
     net, data = mr.load(tmp_path / "net.onnx"), sentences(20, 2)
     localise, ten = (mr.fit(net, data.ids, 1, **given).attribute(data.ids) for given in ({"preset": "localise"}, TEN))
     np.testing.assert_array_equal(localise.attribution, ten.attribution)
+
+
+def measured_rows() -> dict[tuple[str, str], dict[str, Any]]:
+    (run,) = read(TABLE).runs
+    return {(str(row["network"]), str(row["method"])): row for row in run.rows}
+
+
+def test_methods_that_explain_names_stand_above_mip_in_in_the_table() -> None:
+    """Behind each kind of layer, beyond both intervals: what `explain` says of it is so."""
+    rows = measured_rows()
+    for kind, network in ((Attention, "transformer"), (LSTM, "lstm"), (GRU, "gru")):
+        other, own = rows[network, kind.outdone_by], rows[network, "mip-in"]
+        for figure in ("hits", "rank"):
+            assert other[f"{figure}_low"] > own[f"{figure}_high"]
+
+
+def test_the_ridge_by_deletion_ranks_above_the_others_that_need_no_evidence() -> None:
+    """What the page recommends."""
+    rows = measured_rows()
+    for network in text.NETWORKS:
+        ranks = [rows[network, name]["rank"] for name in ("mip-in", "mip-in, ridge held-out", BY_DELETION)]
+        assert ranks[2] > max(ranks[:2])
