@@ -25,6 +25,8 @@ from measured.cells import cell
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
+from paper import photographs
+from tests.tools.paper.pointing_data import SIDE, recognisable
 
 TOOLS = Path(__file__).parents[3] / "tools"
 MODELS = Path(__file__).parents[3] / "models_onnx"
@@ -224,6 +226,32 @@ def test_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert column(maps, "class") == ["3"]
     assert 0.5 < float(column(maps, "median correlation of maps")[0]) <= 1
     assert "from /relu5/Relu_output_0 down one inverse for all targets" in printed
+
+
+def test_classes_point_alone_and_shared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = recognisable(tmp_path)
+    given = ("--model", str(model), "--photographs", str(tmp_path), "--samples", "40", "--classes", "2")
+    told = tmp_path / "told.json"
+    more = ("--compared", "3", "5", "--common", "pool", "--at", "stem relu", "--mosaics", "2", "--dtype", "float64")
+    bench.main(["classes", *given, *more, "--json", str(told)])
+    (row,) = json.loads(told.read_text(encoding="utf-8"))["rows"]
+    assert (row["mosaics"], row["tensor"], row["agreement"]) == (4, "pool", None)
+    images = photographs.photographs(tmp_path)
+    x, _ = photographs.calibration(images, 40, 0, SIDE)
+    asked, labels = photographs.mosaics(images, 4, 0, SIDE, targets=[3, 5])
+    shared = mr.fit(model, x, [0, 1, 3, 5], common="pool", at="stem relu")
+    scores = []
+    for of in ({c: mr.fit(model, x, c, at="stem relu") for c in (3, 5)}, shared):
+        maps = [mr.saliency(of[(3, 5)[i % 2]].attribute(asked[i : i + 1]))[0] for i in range(4)]
+        cells = [labels[i].tolist().index((3, 5)[i % 2]) for i in range(4)]
+        halves = [one.reshape(2, 12, 2, 12).sum(axis=(1, 3)).ravel() for one in maps]
+        scores.append([half[cell] / half.sum() for half, cell in zip(halves, cells, strict=True)])
+    assert row["pointed_alone"] == pytest.approx(np.mean(scores[0]), rel=1e-6)
+    assert row["pointed_shared"] == pytest.approx(np.mean(scores[1]), rel=1e-6)
+    assert row["pointed_apart"] == pytest.approx(np.abs(np.subtract(scores[0], scores[1])).max(), rel=1e-4)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="photographs of classes"):
+        bench.main(["classes", *given, "--compared", "0", "--common", "pool", "--at", "stem relu", "--mosaics", "2"])
 
 
 def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
