@@ -107,6 +107,27 @@ def figures(row: Row) -> dict[str, Any]:
     return {"tensor": row.tensor, "shape": shape, "resized": row.resized, "r2": row.r2, **of_kinds}
 
 
+def values(rows: Sequence[Row]) -> dict[str, Any]:
+    """Mean scores of A·X: at the last map, at the lowest tensor, where they are highest and lowest, and of how many
+    tensors they are no more than .05 below the last map's.
+    """
+    kind = KINDS[0]
+    own = [row for row in rows if not row.resized]
+    highest, lowest = (pick(own, key=lambda row: row.means[kind]) for pick in (max, min))
+    return {
+        "tensors": len(own),
+        "last": own[0].means[kind],
+        "last_error": own[0].errors[kind],
+        "end": own[-1].means[kind],
+        "end_error": own[-1].errors[kind],
+        "highest": highest.means[kind],
+        "highest_tensor": highest.tensor,
+        "lowest": lowest.means[kind],
+        "lowest_tensor": lowest.tensor,
+        "kept": sum(row.means[kind] >= own[0].means[kind] - 0.05 for row in own),
+    }
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
     lines = ["| tensor | shape | R² | GPG contribution | GPG attribution |", "|---|---|---|---|---|"]
     for row in rows:

@@ -83,14 +83,6 @@ def recognised_by(model: Path, net: mr.Network, images: Sequence[Photograph]) ->
     return recognised(images, logits, net.input_shape[-1])
 
 
-def recognised_classes(right: Sequence[Photograph], count: int) -> list[int]:
-    """The first classes of photographs that the network gets right. Raises ValueError where they are fewer."""
-    classes = list(dict.fromkeys(one.label for one in right))[:count]
-    if len(classes) < count:
-        raise ValueError(f"the network recognises photographs of {len(classes)} classes, not of {count}")
-    return classes
-
-
 def square_side(net: mr.Network, model: Path) -> int:
     """The side S of a network's input [3, S, S]. Raises ValueError, which names the model's file, for another one."""
     shape = net.input_shape
