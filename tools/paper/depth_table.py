@@ -96,6 +96,11 @@ def table(net: mr.Network, by_class: dict[int, Explained]) -> list[Row]:
     return rows
 
 
+def named(row: Row) -> str:
+    """A row's tensor, and whether its maps were resized."""
+    return row.tensor + (", resized to the input" if row.resized else "")
+
+
 def figures(row: Row) -> dict[str, Any]:
     """A row as plain numbers."""
     of_kinds = {
@@ -104,7 +109,7 @@ def figures(row: Row) -> dict[str, Any]:
         for kind in KINDS
     }
     shape = "×".join(map(str, row.shape[-2:] if row.resized else row.shape))
-    return {"tensor": row.tensor, "shape": shape, "resized": row.resized, "r2": row.r2, **of_kinds}
+    return {"tensor": named(row), "shape": shape, "resized": row.resized, "r2": row.r2, **of_kinds}
 
 
 def values(rows: Sequence[Row]) -> dict[str, Any]:
@@ -131,12 +136,11 @@ def values(rows: Sequence[Row]) -> dict[str, Any]:
 def as_markdown(rows: Sequence[Row]) -> str:
     lines = ["| tensor | shape | R² | GPG contribution | GPG attribution |", "|---|---|---|---|---|"]
     for row in rows:
-        name = row.tensor + (", resized to the input" if row.resized else "")
         shape = "×".join(map(str, row.shape[-2:] if row.resized else row.shape))
         r2 = "" if row.r2 is None or row.resized else f"{row.r2:.3f}"
         cells = [
             f"{row.means[kind]:.3f} ± {row.errors[kind]:.3f}" + (f" ({row.empty[kind]} empty)" * (row.empty[kind] > 0))
             for kind in KINDS
         ]
-        lines.append(f"| {name} | {shape} | {r2} | {' | '.join(cells)} |")
+        lines.append(f"| {named(row)} | {shape} | {r2} | {' | '.join(cells)} |")
     return "\n".join(lines)

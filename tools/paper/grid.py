@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ends", nargs="+", choices=(LAST, PIXELS), default=[LAST, PIXELS])
     parser.add_argument("--classes", type=int, help="how many of a half, by file name; all recognised ones by default")
     parser.add_argument("--mosaics", type=int, default=4, help="for each class")
-    parser.add_argument("--calibration", type=int, default=40, help="crops of the other half to fit on")
+    parser.add_argument("--calibration", type=int, default=32, help="crops of the other half to fit on")
     parser.add_argument("--calibration-mosaics", type=float, default=0.0, help="the fraction of them in mosaics")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float32")
