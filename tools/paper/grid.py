@@ -21,7 +21,7 @@ from paper.page import Block, Table, three
 from paper.pairs import CAMS, MANY_PASSES, TUNED
 from paper.pairs import ROWS as OF_METHODS
 from paper.pairs_maps import CENTRE, CLASSLESS, LAST, PIXELS, gaussian, summed
-from paper.photographs import GRID, photographs, recognised_by, square_side
+from paper.photographs import GRID, calibration, photographs, recognised_by, square_side
 from paper.places import last_map
 from paper.published import MIPIN
 from paper.results import Results, or_failed
@@ -35,12 +35,16 @@ PAPER = (
 HELP = "grid pointing game of all methods on a network of colour photographs"
 KINDS = ("contribution", "attribution")
 FEWEST: dict[str, dict[str, Any]] = {"smoothgrad": {"samples": 8}, "integrated-gradients": {"steps": 8}}
+SEEN = f"{TUNED}, fitted on all photographs"
+"""What it is worth to have seen the photographs that are explained: crops of both halves, as many."""
+OF_ROWS: dict[str, tuple[str, dict[str, Any]]] = {**OF_METHODS, SEEN: OF_METHODS[TUNED]}
+"""Row -> method and options of its fit."""
 WITHOUT = (CLASSLESS, CENTRE)
 """Rows without an attribution method: the sum over channels of the last map's magnitudes, which is the same for every
 class, and a Gaussian about the centre of a mosaic."""
-MAPS = {LAST: (*OF_METHODS, CLASSLESS), PIXELS: tuple(row for row in (*OF_METHODS, CENTRE) if row not in CAMS)}
+MAPS = {LAST: (*OF_ROWS, CLASSLESS), PIXELS: tuple(row for row in (*OF_ROWS, CENTRE) if row not in CAMS)}
 """End of the way back -> rows that have a map there."""
-ROWS = (*OF_METHODS, *WITHOUT)
+ROWS = (*OF_ROWS, *WITHOUT)
 MANY = {(row, LAST) for row in MANY_PASSES}
 """Parts that take ten times as long as the others, or more, and are measured where their row alone is asked for."""
 BATCH = 12
@@ -92,6 +96,7 @@ class Subject:
             seed=options.seed,
             side=side,
         )
+        self._of_all, _ = calibration(images, options.calibration, options.seed, side, options.calibration_mosaics)
         self.at = {LAST: last_map(self.net), PIXELS: None}
         self.dtype, self.memory = options.dtype, options.memory
         names = ("mosaics", "calibration", "calibration_mosaics", "seed", "dtype")
@@ -106,7 +111,7 @@ class Subject:
 
     def given(self, row: str, end: str) -> dict[str, Any]:
         """What the result of a part depends on."""
-        method, fit = OF_METHODS.get(row, (row, {}))
+        method, fit = OF_ROWS.get(row, (row, {}))
         return {**self.study, "fit": fit, "method": FEWEST.get(method, {}), "at": self.at[end] or ""}
 
     def measured(self, row: str, end: str) -> dict[str, Any]:
@@ -131,18 +136,18 @@ class Subject:
         if row == CLASSLESS:
             seen = mr.attribute(self.net, x, y, "gradient", at=at, dtype=self.dtype)
             return {KINDS[0]: summed(np.abs(seen.value), seen.channel_axis)}
-        res = self._panel(row, end, number).explain(OF_METHODS[row][0], x, y, at=at)
+        res = self._panel(row, end, number).explain(OF_ROWS[row][0], x, y, at=at)
         return {kind: signed_map(res, kind) for kind in KINDS}
 
     def _panel(self, row: str, end: str, number: int) -> mr.Panel:
-        method, fit = OF_METHODS[row]
+        method, fit = OF_ROWS[row]
         half: Half = self.halves[number]
         key = (row if fit else "", end, number)
         if key not in self._panels:
             how: Any = {**fit, "at": self.at[end]}
             self._panels[key] = mr.Panel(
                 self.net,
-                half.fitted_on,
+                self._of_all if row == SEEN else half.fitted_on,
                 fit_options=how,
                 method_options=FEWEST,
                 dtype=self.dtype,
@@ -201,7 +206,7 @@ def values(results: Results) -> dict[str, Any]:
             for row, one in found.items()
             if one is not None and "scores" in one.result
         }
-        others = {row: of for row, of in scores.items() if OF_METHODS[row][0] != MIPIN}
+        others = {row: of for row, of in scores.items() if OF_ROWS[row][0] != MIPIN}
         best = max(others, key=lambda row: float(others[row].mean()), default=None)
         told[f"{key}_best"] = best
         for row, name in ((MIPIN, "default"), (TUNED, "localise")):

@@ -36,7 +36,8 @@ def command(monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> Any
 
 def test_scores_are_those_of_the_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "BATCH", 2)
-    rows = ["mip-in", "mip-in, preset localise", "gradient", "grad-cam", "patternnet", "class-less sum"]
+    seen = "mip-in, preset localise, fitted on all photographs"
+    rows = ["mip-in", "mip-in, preset localise", seen, "gradient", "grad-cam", "patternnet", "class-less sum"]
     few = ("--classes", "3", "--mosaics", "1", "--calibration", "24", "--dtype", "float64")
     results = command(
         monkeypatch, tmp_path, *few, "--rows", *rows, "centre Gaussian", "--json", str(tmp_path / "rows.json")
@@ -46,13 +47,14 @@ def test_scores_are_those_of_the_maps(tmp_path: Path, monkeypatch: pytest.Monkey
     right = {one.name for one in photographs.recognised(images, logits_of(tmp_path / "model.onnx"), SIDE)}
     made = {}
     for end, at in (("last map", "features"), ("pixels", "input")):
-        for row, ridge in (("mip-in", 1e-3), ("mip-in, preset localise", 10.0), ("gradient", None)):
+        for row, ridge in (("mip-in", 1e-3), ("mip-in, preset localise", 10.0), (seen, 10.0), ("gradient", None)):
             for kind in ("contribution", "attribution"):
                 scores = []
                 for own, other in ((images[0::2], images[1::2]), (images[1::2], images[0::2])):
                     shown = [one for one in own if one.name in right]
                     x, labels = photographs.mosaics(shown, 3, 0, SIDE, targets=[one.label for one in shown[:3]])
-                    fitted_on, _ = photographs.calibration(other, 24, 0, SIDE, 0.0)
+                    of = images if row == seen else other
+                    fitted_on, _ = photographs.calibration(of, 24, 0, SIDE, 0.0)
                     for i in range(3):
                         c = shown[i].label
                         if ridge is None:
