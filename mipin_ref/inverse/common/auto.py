@@ -80,8 +80,8 @@ def _check_room(task: FitTask, targets: Sequence[int], found: Mapping[str, float
             raise
         best = max(found, key=found.__getitem__)
         raise InvalidData(
-            f"{error}, or as option 'common' tensor {best!r}, which serves two probes to {found[best]:.4f}; 'auto' asks "
-            f"for {AGREEMENT}, which none of {len(found)} tried reaches"
+            f"{error}, or as option 'common' tensor {best!r}, which serves two probes to {found[best]:.4f}; 'auto' "
+            f"asks for {AGREEMENT}, which none of {len(found)} tried reaches"
         ) from error
 
 

@@ -89,7 +89,7 @@ def test_where_none_agrees_the_best_is_named_if_all_take_too_much(monkeypatch: p
     """A thousand classes alone weigh more than the memory; the tensor at the top serves none of them well."""
     net, x = convolutions(3, classes=1000)
     monkeypatch.setattr(auto, "TRIES", 1)
-    with pytest.raises(mr.InvalidData, match="all 1,000 classes take .* which none of 1 tried reaches") as caught:
+    with pytest.raises(mr.InvalidData, match=r"all 1,000 classes take .* which none of 1 tried reaches") as caught:
         mr.fit(net, x, "all", common="auto", ridge=300.0, memory="64MB")
     counts = np.bincount(net.predict(x)[1].argmax(axis=1))
     probes = tuple(np.sort(np.argsort(-counts, kind="stable")[:2]).tolist())
