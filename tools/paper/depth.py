@@ -3,7 +3,7 @@
 python tools/reproduce_paper.py depth --model efficientnet_lite0.onnx --photographs folder --out table.json
 
 The folder holds files named `…_<label>.jpg`. Inverses are fitted on random crops, and mosaics of such, of every second
-photograph, and explain, each its own share, mosaics of those others that the network recognises.
+photograph, or with --seen of all, and explain, each its own share, mosaics of those others that the network recognises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import mipin_ref as mr
 from paper.depth_table import KINDS, Explained, Place, Row, as_markdown, explained, figures, table, values
 from paper.halves import Half, halves
-from paper.photographs import GRID, Floats, photographs, recognised_by, square_side
+from paper.photographs import GRID, Floats, calibration, photographs, recognised_by, square_side
 from paper.places import chosen_tensors, deepest
 from training.files import write_json
 
@@ -67,7 +67,8 @@ def head(study: dict[str, Any]) -> str:
         f"{study['model']}: {study['recognised']} of {study['photographs']} photographs recognised; "
         f"{study['mosaics']} mosaics {GRID}×{GRID} of one half of them explained for "
         f"{len(study['classes'])} classes ({classes}); "
-        f"fitted on {study['calibration']} images of the other, {study['calibration_mosaics']:.0%} of them mosaics; "
+        f"fitted on {study['calibration']} images of {'all' if study['seen'] else 'the other half'}, "
+        f"{study['calibration_mosaics']:.0%} of them mosaics; "
         f"ridge {study['ridge']:g}, fit_on {study['fit_on']}, conv_bias {study['conv_bias']}, dtype {study['dtype']}, "
         f"seed {study['seed']}; by chance {1 / GRID**2:g}; ± standard error over mosaics"
     )
@@ -75,13 +76,14 @@ def head(study: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is fitted on and explained: mosaics of one half of the photographs, crops of the other; study: the options
-    and counts to be reported.
+    """What is fitted on and explained: mosaics of one half of the photographs, and images [M, 3, S, S] of the other or
+    of all; study: the options and counts to be reported.
     """
 
     net: mr.Network
     classes: list[int]
     half: Half
+    fitted_on: Floats
     study: dict[str, Any]
 
 
@@ -104,7 +106,9 @@ def experiment(options: argparse.Namespace) -> Experiment:
         side=side,
     )
     classes = list(dict.fromkeys(half.y.tolist()))
-    names = ("calibration", "calibration_mosaics", "ridge", "fit_on", "conv_bias", "dtype", "seed")
+    how = (options.calibration, options.seed, side, options.calibration_mosaics)
+    fitted_on = calibration(images, *how)[0] if options.seen else half.fitted_on
+    names = ("seen", "calibration", "calibration_mosaics", "ridge", "fit_on", "conv_bias", "dtype", "seed")
     study = {
         "model": options.model.name,
         "photographs": len(images),
@@ -113,13 +117,13 @@ def experiment(options: argparse.Namespace) -> Experiment:
         "mosaics": len(half.x),
         **{name: getattr(options, name) for name in names},
     }
-    return Experiment(net, classes, half, study)
+    return Experiment(net, classes, half, fitted_on, study)
 
 
 def played(of: Experiment, options: argparse.Namespace) -> list[Row]:
     """Fit and explain class by class, and make the rows of the table."""
     by_class: dict[int, Explained] = {}
-    for c, inv in inverses(of.net, of.half.fitted_on, of.classes, options):
+    for c, inv in inverses(of.net, of.fitted_on, of.classes, options):
         own = of.half.y == c
         tensors = chosen_tensors(of.net, options.tensors, [row.tensor for row in inv.report])
         began = time.perf_counter()
@@ -154,8 +158,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photographs", type=Path, required=True, help="a folder of files named *_<label>.jpg")
     parser.add_argument("--classes", type=positive, default=8, help="how many of a half, by file name")
     parser.add_argument("--mosaics", type=positive, default=5, help="for each class")
-    parser.add_argument("--calibration", type=positive, default=48, help="images of the other half to fit on")
-    parser.add_argument("--calibration-mosaics", type=fraction, default=0.5, help="the fraction of them in mosaics")
+    parser.add_argument("--calibration", type=positive, default=48, help="images to fit on")
+    parser.add_argument("--seen", action="store_true", help="fit on images of all photographs, those explained too")
+    parser.add_argument("--calibration-mosaics", type=fraction, default=0.0, help="the fraction of them in mosaics")
     parser.add_argument("--ridge", type=float, default=1e-3)
     parser.add_argument("--fit-on", choices=("all", "target_class"), default="all", help="the class as predicted")
     parser.add_argument("--conv-bias", action="store_true")

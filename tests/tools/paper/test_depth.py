@@ -48,7 +48,8 @@ def test_the_table_holds_the_score_of_every_tensor(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table.json"
-    command(monkeypatch, files, *SMALL, "--batch", "3", "--out", str(out), "--json", str(tmp_path / "told.json"))
+    told_to = ("--out", str(out), "--json", str(tmp_path / "told.json"))
+    command(monkeypatch, files, *SMALL, "--calibration-mosaics", "0.5", "--batch", "3", *told_to)
     study, told = json.loads(out.read_text()), json.loads((tmp_path / "told.json").read_text())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.json", "told.json"]
     assert [row["mean_contribution"] for row in told["rows"]] == [row["means"]["contribution"] for row in study["rows"]]
@@ -96,6 +97,30 @@ def test_all_classes_in_one_fit_give_the_same_table(
     for one, other in zip(together["rows"], alone["rows"], strict=True):
         assert one["tensor"] == other["tensor"]
         assert one["means"] == pytest.approx(other["means"], rel=1e-9)
+
+
+def test_what_is_fitted_on_all_photographs_is_another_table(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = files
+    rows = {}
+    for name, options in (("apart", ()), ("seen", ("--seen",))):
+        command(monkeypatch, files, *SMALL, *options, "--tensors", "last", "--out", str(tmp_path / name))
+        study = json.loads((tmp_path / name).read_text())
+        rows[name] = study["rows"][1]["means"]["contribution"]
+        images = photographs.photographs(folder)
+        right = photographs.recognised(images, logits_of(model), SIDE)
+        shown = [one for one in right if one.name in {one.name for one in images[::2]}]
+        x, _ = photographs.calibration(images if options else images[1::2], 24, 0, SIDE, 0.0)
+        asked, labels = photographs.mosaics(shown, 9, 0, SIDE, targets=study["classes"])
+        inverses = mr.fit(mr.load(model), x, study["classes"], at="features", ridge=0.1)
+        scores = []
+        for i, mosaic in enumerate(asked):
+            target = study["classes"][i % 3]
+            (one,) = mr.saliency(inverses[target].attribute(mosaic[None]))
+            scores.append(score_by_hand(one, labels[i].tolist().index(target)))
+        assert rows[name] == pytest.approx(np.mean(scores), rel=1e-9)
+    assert rows["apart"] != rows["seen"]
 
 
 def test_tensors_by_name_come_from_the_top_down(
