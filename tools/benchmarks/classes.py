@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Told:
-    net, x, new, images = _data(options)
+    net, x, new, images = samples_of(options)
     classes = net.classes if options.classes is None else options.classes
     asked = sorted({*range(classes), *options.compared})
     given: dict[str, Any] = {"at": options.at, "memory": options.memory, "dtype": options.dtype}
@@ -137,7 +137,7 @@ def _size(inverse: Any, path: Path) -> int:
     return path.stat().st_size
 
 
-def _data(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats, list[Photograph]]:
+def samples_of(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats, list[Photograph]]:
     """The network, samples to fit on, others, and the photographs that these are, if they are any."""
     if options.model is None:
         net = mr.load(model_path(NETWORK))

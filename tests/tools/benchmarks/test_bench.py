@@ -42,6 +42,7 @@ TINY = {
         *("--samples", "40", "--classes", "2", "--compared", "3", "--dtype", "float64"),
         *("--at", "/relu4/Relu_output_0", "--common", "/relu5/Relu_output_0"),
     ),
+    "common": ("--samples", "40", "--tensors", "2", "--dtype", "float64", "--at", "/relu4/Relu_output_0"),
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
     "chain": ("--samples", "30", "--network", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
@@ -252,6 +253,19 @@ def test_classes_point_alone_and_shared(tmp_path: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     with pytest.raises(SystemExit, match="photographs of classes"):
         bench.main(["classes", *given, "--compared", "0", "--common", "pool", "--at", "stem relu", "--mosaics", "2"])
+
+
+def test_common_is_what_auto_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = recognisable(tmp_path)
+    given = ("--model", str(model), "--photographs", str(tmp_path), "--at", "stem relu", "--tensors", "3")
+    printed, (table,) = run(capsys, "common", *given)
+    agreements = [float(one) for one in column(table, "agreement")]
+    tensors = column(table, "in common from")
+    assert column(table, "own tensors") == ["0", "1", "2"][: len(tensors)]
+    assert len(tensors) > 1
+    expected = next((tensor for tensor, one in zip(tensors, agreements, strict=True) if one >= 0.999), "no tensor")
+    assert f"auto: {expected}, in " in printed
+    assert all(-1 <= float(one) <= 1 for one in column(table, "maps of other samples"))
 
 
 def test_memory(capsys: pytest.CaptureFixture[str]) -> None:
