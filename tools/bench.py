@@ -38,7 +38,7 @@ COMMANDS = {
     "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",
-    "architectures": "architectures of torchvision, timm and transformers through both exporters, explained at two ends",
+    "architectures": "networks of torchvision, timm and transformers, as both exporters write them, read and explained",
     "threads": "fits under every number of BLAS and onnxruntime threads",
     "dask-scaling": "a fit on a Dask cluster: two workers of one thread against one",
 }

@@ -9,13 +9,15 @@ beside it. Times are of the processor, all threads together.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mipin_ref as mr
-from benchmarks.classes import NETWORK, clocked, correlation, samples_of
+from benchmarks.classes import NETWORK, clocked, samples_of
 from benchmarks.data import Floats
 from benchmarks.tables import Sheet, Told
 
@@ -27,6 +29,8 @@ COLUMNS = {
     "maps of other samples": "{maps:.4f}",
 }
 TRIED = 6
+
+Values = NDArray[np.floating[Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +54,8 @@ def run(options: argparse.Namespace) -> Told:
     for own, tensor in enumerate(fitted[: options.tensors]):
         shared = clocked(lambda tensor=tensor: mr.fit(net, x, probes, common=tensor, **given))  # type: ignore[misc]
         found = {
-            "agreement": min(agreement(alone.value[one], shared.value[one], x) for one in probes),
-            "maps": min(correlation(alone.value[one], shared.value[one], new) for one in probes),
+            "agreement": min(agreement(contributions, alone.value[one], shared.value[one], x) for one in probes),
+            "maps": min(agreement(maps, alone.value[one], shared.value[one], new) for one in probes),
         }
         sheet.add(tensor=tensor, own=own, fit=shared.processor, **found)
     auto = clocked(lambda: mr.fit(net, x, probes, common="auto", **given))
@@ -63,8 +67,19 @@ def run(options: argparse.Namespace) -> Told:
     return {"rows": sheet.rows, "values": values | {"times": auto.processor / alone.processor}}
 
 
-def agreement(alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
-    """The median over samples of the correlation of two inverses' A ⊙ X; samples without any are left out."""
-    one, other = (inverse.attribute(x).contribution.reshape(len(x), -1) for inverse in (alone, shared))
-    kept = [(a, b) for a, b in zip(one, other, strict=True) if np.ptp(a) > 0 and np.ptp(b) > 0]
-    return float(np.median([np.corrcoef(a, b)[0, 1] for a, b in kept]))
+def contributions(inverse: mr.Inverse, x: Floats) -> Values:
+    return inverse.attribute(x).contribution
+
+
+def maps(inverse: mr.Inverse, x: Floats) -> Values:
+    return mr.saliency(inverse.attribute(x))
+
+
+def agreement(what: Callable[[mr.Inverse, Floats], Values], alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
+    """The median over samples of the correlation of what two inverses give; 0 where one of both is constant."""
+    one, other = (what(inverse, x).reshape(len(x), -1).astype(np.float64) for inverse in (alone, shared))
+    return float(np.median([correlation(a, b) for a, b in zip(one, other, strict=True)]))
+
+
+def correlation(one: Values, other: Values) -> float:
+    return float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) > 0 and np.ptp(other) > 0 else 0.0

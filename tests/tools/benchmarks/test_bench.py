@@ -265,6 +265,18 @@ def test_common_is_what_auto_finds(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(tensors) > 1
     expected = next((tensor for tensor, one in zip(tensors, agreements, strict=True) if one >= 0.999), "no tensor")
     assert f"auto: {expected}, in " in printed
+    # By public calls alone, of the last of the tensors.
+    images = photographs.photographs(tmp_path)
+    x, _ = photographs.calibration(images, 40, 0, SIDE)
+    net = mr.load(model)
+    classes, counts = np.unique(net.predict(x)[1].argmax(axis=1), return_counts=True)
+    probes = sorted(classes[np.argsort(-counts, kind="stable")][:2].tolist())
+    shared, medians = mr.fit(net, x, probes, common=tensors[-1], at="stem relu"), []
+    for probe in probes:
+        pair = (mr.fit(net, x, probe, at="stem relu"), shared[probe])
+        a, b = (inverse.attribute(x).contribution.reshape(40, -1) for inverse in pair)
+        medians.append(np.median([np.corrcoef(p, q)[0, 1] for p, q in zip(a, b, strict=True)]))
+    assert agreements[-1] == pytest.approx(min(medians), abs=6e-5)
     assert all(-1 <= float(one) <= 1 for one in column(table, "maps of other samples"))
 
 
