@@ -110,7 +110,13 @@ def clocked(work: Callable[[], Any]) -> Clocked:
 def correlation(alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
     """The median over samples of the correlation of two inverses' maps."""
     one, other = (mr.saliency(inverse.attribute(x)).reshape(len(x), -1) for inverse in (alone, shared))
-    return float(np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)]))
+    return float(np.median([related(a, b) for a, b in zip(one, other, strict=True)]))
+
+
+def related(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Pearson's correlation of two samples' values; 1 where both are constant, as empty maps are, 0 where one is."""
+    constant = [np.ptp(values) == 0 for values in (one, other)]
+    return float(all(constant)) if any(constant) else float(np.corrcoef(one, other)[0, 1])
 
 
 def pointing(inverses: Mapping[int, mr.Inverse], images: Sequence[Photograph], count: int) -> NDArray[np.float64]:

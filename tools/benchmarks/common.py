@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from benchmarks.classes import NETWORK, clocked, samples_of
+from benchmarks.classes import NETWORK, clocked, related, samples_of
 from benchmarks.data import Floats
 from benchmarks.tables import Sheet, Told
 
@@ -76,10 +76,6 @@ def maps(inverse: mr.Inverse, x: Floats) -> Values:
 
 
 def agreement(what: Callable[[mr.Inverse, Floats], Values], alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
-    """The median over samples of the correlation of what two inverses give; 0 where one of both is constant."""
+    """The median over samples of the correlation of what two inverses give."""
     one, other = (what(inverse, x).reshape(len(x), -1).astype(np.float64) for inverse in (alone, shared))
-    return float(np.median([correlation(a, b) for a, b in zip(one, other, strict=True)]))
-
-
-def correlation(one: Values, other: Values) -> float:
-    return float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) > 0 and np.ptp(other) > 0 else 0.0
+    return float(np.median([related(a, b) for a, b in zip(one, other, strict=True)]))

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import bench
 import mipin_ref as mr
-from benchmarks import architectures, commands, data, environment, growth, networks, rate, signals, timing, vgg
+from benchmarks import architectures, classes, commands, data, environment, growth, networks, rate, signals, timing, vgg
 from measured.cells import cell
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
@@ -255,6 +255,12 @@ def test_classes_point_alone_and_shared(tmp_path: Path, capsys: pytest.CaptureFi
         bench.main(["classes", *given, "--compared", "0", "--common", "pool", "--at", "stem relu", "--mosaics", "2"])
 
 
+def test_empty_maps_agree_with_each_other_alone() -> None:
+    empty, some = np.zeros(4), np.array([0.0, 1, 2, 1])
+    assert [classes.related(*pair) for pair in ((empty, empty), (empty, some), (some, empty))] == [1, 0, 0]
+    assert classes.related(some, 3 - some) == pytest.approx(-1)
+
+
 def test_common_is_what_auto_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, _ = recognisable(tmp_path)
     given = ("--model", str(model), "--photographs", str(tmp_path), "--at", "stem relu", "--tensors", "3")
@@ -269,8 +275,8 @@ def test_common_is_what_auto_finds(tmp_path: Path, capsys: pytest.CaptureFixture
     images = photographs.photographs(tmp_path)
     x, _ = photographs.calibration(images, 40, 0, SIDE)
     net = mr.load(model)
-    classes, counts = np.unique(net.predict(x)[1].argmax(axis=1), return_counts=True)
-    probes = sorted(classes[np.argsort(-counts, kind="stable")][:2].tolist())
+    taken, counts = np.unique(net.predict(x)[1].argmax(axis=1), return_counts=True)
+    probes = sorted(taken[np.argsort(-counts, kind="stable")][:2].tolist())
     shared, medians = mr.fit(net, x, probes, common=tensors[-1], at="stem relu"), []
     for probe in probes:
         pair = (mr.fit(net, x, probe, at="stem relu"), shared[probe])
