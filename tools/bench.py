@@ -25,6 +25,7 @@ COMMANDS = {
     "vgg": "a VGG19 classifier on feature maps against its bare matrix products",
     "rate": "share of the GEMM rate that accumulating reaches; several targets in one pass",
     "classes": "all classes that share an inverse from some tensor down against one class alone",
+    "common": "from which tensor down two classes can share an inverse, tensor by tensor, and what finding it takes",
     "dtype": "float32 against float64: time, source signal, attribution",
     "chain": "R² of every tensor of an embedded network",
     "memory": "peak memory against the number of samples",
@@ -37,7 +38,7 @@ COMMANDS = {
     "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",
-    "architectures": "ten architectures of torchvision and timm through both exporters, to the last map and the pixels",
+    "architectures": "networks of torchvision, timm and transformers, as both exporters write them, read and explained",
     "threads": "fits under every number of BLAS and onnxruntime threads",
     "dask-scaling": "a fit on a Dask cluster: two workers of one thread against one",
 }

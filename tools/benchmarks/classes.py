@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mipin_ref as mr
 from benchmarks.data import Floats, model_path
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Told:
-    net, x, new, images = _data(options)
+    net, x, new, images = samples_of(options)
     classes = net.classes if options.classes is None else options.classes
     asked = sorted({*range(classes), *options.compared})
     given: dict[str, Any] = {"at": options.at, "memory": options.memory, "dtype": options.dtype}
@@ -60,7 +61,8 @@ def run(options: argparse.Namespace) -> Told:
     print(markdown(["fit", "processor", "wall", "file"], rows), end="\n\n")
     # What a class has alone may be fitted only now.
     own = {target: clocked(lambda t=target: shared.value[t]) for target in options.compared}  # type: ignore[misc]
-    print(own[first].value.report.common, end="\n\n")
+    common = own[first].value.report.common
+    print(common, end="\n\n")
     alone |= {target: clocked(lambda t=target: mr.fit(net, x, t, **given)) for target in others}  # type: ignore[misc]
     maps = {target: correlation(one.value, own[target].value, new) for target, one in alone.items()}
     told = [[str(t), f"{found:.4f}", f"{own[t].processor:.2f} s"] for t, found in maps.items()]
@@ -78,11 +80,16 @@ def run(options: argparse.Namespace) -> Told:
         "maps": median,
         "lowest": min(maps.values()),
         "asked_for": own[first].processor,
+        "tensor": common and common.tensor,
+        "agreement": common and common.agreement,
+        **dict.fromkeys(("mosaics", "pointed_alone", "pointed_shared", "pointed_apart")),
     }
-    if options.mosaics and images:
+    if options.mosaics:
         fits = ({t: one.value for t, one in alone.items()}, {t: one.value for t, one in own.items()})
-        figures["pointed_alone"], figures["pointed_shared"] = (pointing(one, images, options.mosaics) for one in fits)
-        print(f"grid pointing game, alone and shared: {figures['pointed_alone']:.4f}, {figures['pointed_shared']:.4f}")
+        one, other = (pointing(of, images, options.mosaics) for of in fits)
+        print(f"grid pointing game of {len(one)} mosaics, alone and shared: {one.mean():.4f}, {other.mean():.4f}")
+        figures |= {"mosaics": len(one), "pointed_alone": float(one.mean()), "pointed_shared": float(other.mean())}
+        figures["pointed_apart"] = float(np.abs(other - one).max())
     return {"rows": [figures]}
 
 
@@ -103,12 +110,23 @@ def clocked(work: Callable[[], Any]) -> Clocked:
 def correlation(alone: mr.Inverse, shared: mr.Inverse, x: Floats) -> float:
     """The median over samples of the correlation of two inverses' maps."""
     one, other = (mr.saliency(inverse.attribute(x)).reshape(len(x), -1) for inverse in (alone, shared))
-    return float(np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)]))
+    return float(np.median([related(a, b) for a, b in zip(one, other, strict=True)]))
 
 
-def pointing(inverses: Mapping[int, mr.Inverse], images: Sequence[Photograph], count: int) -> float:
-    """The grid pointing game of `count` mosaics for each class that a photograph is of."""
+def related(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Pearson's correlation of two samples' values; 1 where both are constant, as empty maps are, 0 where one is."""
+    constant = [np.ptp(values) == 0 for values in (one, other)]
+    return float(all(constant)) if any(constant) else float(np.corrcoef(one, other)[0, 1])
+
+
+def pointing(inverses: Mapping[int, mr.Inverse], images: Sequence[Photograph], count: int) -> NDArray[np.float64]:
+    """Scores of the grid pointing game, of `count` mosaics for each class that a photograph is of, class by class.
+
+    Raises SystemExit where there is no photograph of any of the classes.
+    """
     targets = sorted(inverses.keys() & {one.label for one in images})
+    if not targets:
+        raise SystemExit("--mosaics needs photographs of classes that --compared names")
     side = inverses[targets[0]].net.input_shape[-1]
     x, labels = mosaics(images, count * len(targets), 0, side, targets=targets)
     scores: list[float] = []
@@ -117,7 +135,7 @@ def pointing(inverses: Mapping[int, mr.Inverse], images: Sequence[Photograph], c
         cells = np.argmax(labels[rows] == target, axis=1)
         maps = mr.saliency(inverses[target].attribute(x[rows]))
         scores.extend(mr.metrics.grid_pointing_game(maps, cells).scores)
-    return float(np.mean(scores))
+    return np.array(scores)
 
 
 def _size(inverse: Any, path: Path) -> int:
@@ -125,7 +143,7 @@ def _size(inverse: Any, path: Path) -> int:
     return path.stat().st_size
 
 
-def _data(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats, list[Photograph]]:
+def samples_of(options: argparse.Namespace) -> tuple[mr.Network, Floats, Floats, list[Photograph]]:
     """The network, samples to fit on, others, and the photographs that these are, if they are any."""
     if options.model is None:
         net = mr.load(model_path(NETWORK))

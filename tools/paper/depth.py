@@ -2,8 +2,8 @@
 
 python tools/reproduce_paper.py depth --model efficientnet_lite0.onnx --photographs folder --out table.json
 
-The folder holds files named `…_<label>.jpg`. Inverses are fitted on random crops and mosaics of all photographs and
-explain, each its own share, mosaics of those that the network recognises: other mosaics, of the same photographs.
+The folder holds files named `…_<label>.jpg`. Inverses are fitted on random crops, and mosaics of such, of every second
+photograph, or with --seen of all, and explain, each its own share, mosaics of those others that the network recognises.
 """
 
 from __future__ import annotations
@@ -17,20 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.depth_table import KINDS, Explained, Place, Row, as_markdown, explained, figures, table
-from paper.photographs import (
-    GRID,
-    Floats,
-    calibration,
-    mosaics,
-    photographs,
-    recognised_by,
-    recognised_classes,
-    square_side,
-)
+from paper.depth_table import KINDS, Explained, Place, Row, as_markdown, explained, figures, table, values
+from paper.halves import Half, halves
+from paper.photographs import GRID, Floats, calibration, photographs, recognised_by, square_side
 from paper.places import chosen_tensors, deepest
 from training.files import write_json
 
@@ -74,8 +65,10 @@ def head(study: dict[str, Any]) -> str:
     classes = ", ".join(map(str, study["classes"]))
     return (
         f"{study['model']}: {study['recognised']} of {study['photographs']} photographs recognised; "
-        f"{study['mosaics']} mosaics {GRID}×{GRID} explained for {len(study['classes'])} classes ({classes}); "
-        f"fitted on {study['calibration']} images, {study['calibration_mosaics']:.0%} of them mosaics; "
+        f"{study['mosaics']} mosaics {GRID}×{GRID} of one half of them explained for "
+        f"{len(study['classes'])} classes ({classes}); "
+        f"fitted on {study['calibration']} images of {'all' if study['seen'] else 'the other half'}, "
+        f"{study['calibration_mosaics']:.0%} of them mosaics; "
         f"ridge {study['ridge']:g}, fit_on {study['fit_on']}, conv_bias {study['conv_bias']}, dtype {study['dtype']}, "
         f"seed {study['seed']}; by chance {1 / GRID**2:g}; ± standard error over mosaics"
     )
@@ -83,15 +76,14 @@ def head(study: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is fitted on and explained. mosaics: [N, 3, S, S], mosaic i for classes[i % len(classes)]; labels: [N, 4];
-    calibration: [M, 3, S, S]; study: the options and counts to be reported.
+    """What is fitted on and explained: mosaics of one half of the photographs, and images [M, 3, S, S] of the other or
+    of all; study: the options and counts to be reported.
     """
 
     net: mr.Network
     classes: list[int]
-    mosaics: Floats
-    labels: NDArray[np.int64]
-    calibration: Floats
+    half: Half
+    fitted_on: Floats
     study: dict[str, Any]
 
 
@@ -99,38 +91,46 @@ def experiment(options: argparse.Namespace) -> Experiment:
     """Everything up to the fit. Raises ValueError, MipinError or OSError where model, folder and options do not fit."""
     net = mr.load(options.model)
     side = square_side(net, options.model)
-    if options.mosaics < options.classes:
-        raise ValueError(f"{options.mosaics} mosaics are too few for {options.classes} classes")
     chosen_tensors(net, options.tensors, ())
     images = photographs(options.photographs)
     right = recognised_by(options.model, net, images)
     note("recognised: " + ", ".join(f"{one.name} ({one.label})" for one in right))
-    classes = recognised_classes(right, options.classes)
-    asked, labels = mosaics(right, options.mosaics, options.seed, side, GRID, targets=classes)
-    x, _ = calibration(images, options.calibration, options.seed, side, options.calibration_mosaics)
-    names = ("mosaics", "calibration", "calibration_mosaics", "ridge", "fit_on", "conv_bias", "dtype", "seed")
+    half, _ = halves(
+        images,
+        right,
+        mosaics=options.mosaics,
+        crops=options.calibration,
+        in_mosaics=options.calibration_mosaics,
+        classes=options.classes,
+        seed=options.seed,
+        side=side,
+    )
+    classes = list(dict.fromkeys(half.y.tolist()))
+    how = (options.calibration, options.seed, side, options.calibration_mosaics)
+    fitted_on = calibration(images, *how)[0] if options.seen else half.fitted_on
+    names = ("seen", "calibration", "calibration_mosaics", "ridge", "fit_on", "conv_bias", "dtype", "seed")
     study = {
         "model": options.model.name,
         "photographs": len(images),
         "recognised": len(right),
         "classes": classes,
+        "mosaics": len(half.x),
         **{name: getattr(options, name) for name in names},
     }
-    return Experiment(net, classes, asked, labels, x, study)
+    return Experiment(net, classes, half, fitted_on, study)
 
 
 def played(of: Experiment, options: argparse.Namespace) -> list[Row]:
     """Fit and explain class by class, and make the rows of the table."""
     by_class: dict[int, Explained] = {}
-    for c, inv in inverses(of.net, of.calibration, of.classes, options):
-        own = slice(of.classes.index(c), None, len(of.classes))
+    for c, inv in inverses(of.net, of.fitted_on, of.classes, options):
+        own = of.half.y == c
         tensors = chosen_tensors(of.net, options.tensors, [row.tensor for row in inv.report])
         began = time.perf_counter()
-        cells = np.argmax(of.labels[own] == c, axis=1)
-        by_class[c] = explained(inv, of.mosaics[own], cells, tensors, batch=options.batch)
+        by_class[c] = explained(inv, of.half.x[own], of.half.cells[own], tensors, batch=options.batch)
         lowest = float(np.mean(by_class[c].scores[Place(tensors[-1]), KINDS[0]]))
         note(
-            f"class {c} ({len(by_class)} of {len(of.classes)}): {len(cells)} mosaics explained in "
+            f"class {c} ({len(by_class)} of {len(of.classes)}): {own.sum()} mosaics explained in "
             f"{time.perf_counter() - began:.0f} s, {lowest:.3f} at {tensors[-1]!r}"
         )
         if options.out is not None:
@@ -156,10 +156,11 @@ def fraction(text: str) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="ONNX, input [N, 3, S, S] scaled as (x - 127) / 128")
     parser.add_argument("--photographs", type=Path, required=True, help="a folder of files named *_<label>.jpg")
-    parser.add_argument("--classes", type=positive, default=8, help="how many of the recognised ones, by file name")
-    parser.add_argument("--mosaics", type=positive, default=150)
-    parser.add_argument("--calibration", type=positive, default=320, help="images to fit on")
-    parser.add_argument("--calibration-mosaics", type=fraction, default=0.5, help="the fraction of them in mosaics")
+    parser.add_argument("--classes", type=positive, default=8, help="how many of a half, by file name")
+    parser.add_argument("--mosaics", type=positive, default=5, help="for each class")
+    parser.add_argument("--calibration", type=positive, default=48, help="images to fit on")
+    parser.add_argument("--seen", action="store_true", help="fit on images of all photographs, those explained too")
+    parser.add_argument("--calibration-mosaics", type=fraction, default=0.0, help="the fraction of them in mosaics")
     parser.add_argument("--ridge", type=float, default=1e-3)
     parser.add_argument("--fit-on", choices=("all", "target_class"), default="all", help="the class as predicted")
     parser.add_argument("--conv-bias", action="store_true")
@@ -190,4 +191,4 @@ def run(options: argparse.Namespace) -> None:
     print(head(of.study))
     print(as_markdown(rows))
     if options.json is not None:
-        write_json(options.json, {"rows": [figures(row) for row in rows]})
+        write_json(options.json, {"rows": [figures(row) for row in rows], "values": values(rows)})

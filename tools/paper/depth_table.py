@@ -96,6 +96,11 @@ def table(net: mr.Network, by_class: dict[int, Explained]) -> list[Row]:
     return rows
 
 
+def named(row: Row) -> str:
+    """A row's tensor, and whether its maps were resized."""
+    return row.tensor + (", resized to the input" if row.resized else "")
+
+
 def figures(row: Row) -> dict[str, Any]:
     """A row as plain numbers."""
     of_kinds = {
@@ -104,18 +109,38 @@ def figures(row: Row) -> dict[str, Any]:
         for kind in KINDS
     }
     shape = "×".join(map(str, row.shape[-2:] if row.resized else row.shape))
-    return {"tensor": row.tensor, "shape": shape, "resized": row.resized, "r2": row.r2, **of_kinds}
+    return {"tensor": named(row), "shape": shape, "resized": row.resized, "r2": row.r2, **of_kinds}
+
+
+def values(rows: Sequence[Row]) -> dict[str, Any]:
+    """Mean scores of A·X: at the last map, at the lowest tensor, where they are highest and lowest, and of how many
+    tensors they are no more than .05 below the last map's.
+    """
+    kind = KINDS[0]
+    own = [row for row in rows if not row.resized]
+    highest, lowest = (pick(own, key=lambda row: row.means[kind]) for pick in (max, min))
+    return {
+        "tensors": len(own),
+        "last": own[0].means[kind],
+        "last_error": own[0].errors[kind],
+        "end": own[-1].means[kind],
+        "end_error": own[-1].errors[kind],
+        "highest": highest.means[kind],
+        "highest_tensor": highest.tensor,
+        "lowest": lowest.means[kind],
+        "lowest_tensor": lowest.tensor,
+        "kept": sum(row.means[kind] >= own[0].means[kind] - 0.05 for row in own),
+    }
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
     lines = ["| tensor | shape | R² | GPG contribution | GPG attribution |", "|---|---|---|---|---|"]
     for row in rows:
-        name = row.tensor + (", resized to the input" if row.resized else "")
         shape = "×".join(map(str, row.shape[-2:] if row.resized else row.shape))
         r2 = "" if row.r2 is None or row.resized else f"{row.r2:.3f}"
         cells = [
             f"{row.means[kind]:.3f} ± {row.errors[kind]:.3f}" + (f" ({row.empty[kind]} empty)" * (row.empty[kind] > 0))
             for kind in KINDS
         ]
-        lines.append(f"| {name} | {shape} | {r2} | {' | '.join(cells)} |")
+        lines.append(f"| {named(row)} | {shape} | {r2} | {' | '.join(cells)} |")
     return "\n".join(lines)

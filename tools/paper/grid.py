@@ -1,26 +1,30 @@
-"""The grid pointing game on EfficientNet-Lite0 with all methods: at the pixels, at the last feature map."""
+"""The grid pointing game on EfficientNet-Lite0 with all methods, at the last map and at the pixels.
+
+Photographs that are in mosaics are none of those that inverses and patterns are fitted on: the mosaics of either half
+of the photographs are explained by what is fitted on crops of the other. Intervals are those of photographs asked for.
+"""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import mipin_ref as mr
+from paper.halves import Half, halves
+from paper.intervals import grouped
 from paper.maps import batches, signed_map
 from paper.page import Block, Table, three
-from paper.photographs import (
-    GRID,
-    calibration,
-    mosaics,
-    photographs,
-    recognised_by,
-    recognised_classes,
-)
-from paper.results import Results
-from paper.rows import ROWS, method_of, run_rows
+from paper.pairs import CAMS, MANY_PASSES, TUNED
+from paper.pairs import ROWS as OF_METHODS
+from paper.pairs_maps import CENTRE, CLASSLESS, LAST, PIXELS, gaussian, summed
+from paper.photographs import GRID, calibration, photographs, recognised_by, square_side
+from paper.places import last_map
+from paper.published import MIPIN
+from paper.results import Results, or_failed
 
 NAME = "pointing"
 TITLE = "Grid pointing game on EfficientNet-Lite0"
@@ -31,105 +35,208 @@ PAPER = (
 HELP = "grid pointing game of all methods on a network of colour photographs"
 KINDS = ("contribution", "attribution")
 FEWEST: dict[str, dict[str, Any]] = {"smoothgrad": {"samples": 8}, "integrated-gradients": {"steps": 8}}
+SEEN = f"{TUNED}, fitted on all photographs"
+"""What it is worth to have seen the photographs that are explained: crops of both halves, as many."""
+OF_ROWS: dict[str, tuple[str, dict[str, Any]]] = {**OF_METHODS, SEEN: OF_METHODS[TUNED]}
+"""Row -> method and options of its fit."""
+WITHOUT = (CLASSLESS, CENTRE)
+"""Rows without an attribution method: the sum over channels of the last map's magnitudes, which is the same for every
+class, and a Gaussian about the centre of a mosaic."""
+MAPS = {LAST: (*OF_ROWS, CLASSLESS), PIXELS: tuple(row for row in (*OF_ROWS, CENTRE) if row not in CAMS)}
+"""End of the way back -> rows that have a map there."""
+ROWS = (*OF_ROWS, *WITHOUT)
+MANY = {(row, LAST) for row in MANY_PASSES}
+"""Parts that take ten times as long as the others, or more, and are measured where their row alone is asked for."""
+BATCH = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", "--model-efficientnet", dest="model", type=Path, required=True, help="ONNX file")
     parser.add_argument("--photographs", type=Path, required=True, help="a folder of files named *_<label>.jpg")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
-    parser.add_argument("--classes", type=int, default=4, help="how many of the recognised ones, by file name")
-    parser.add_argument("--mosaics", type=int, default=60)
-    parser.add_argument("--calibration", type=int, default=100, help="images to fit on")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="all but those of many passes by default")
+    parser.add_argument("--ends", nargs="+", choices=(LAST, PIXELS), default=[LAST, PIXELS])
+    parser.add_argument("--classes", type=int, help="how many of a half, by file name; all recognised ones by default")
+    parser.add_argument("--mosaics", type=int, default=4, help="for each class")
+    parser.add_argument("--calibration", type=int, default=32, help="crops of the other half to fit on")
     parser.add_argument("--calibration-mosaics", type=float, default=0.0, help="the fraction of them in mosaics")
-    parser.add_argument("--ridge", type=float, default=10.0, help="of MIP-IN")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float32")
     parser.add_argument("--memory", default="2GB")
 
 
-def played(panel: mr.Panel, name: str, x: Any, y: Any, cells: Any, at: str | None) -> dict[str, Any]:
-    """For each kind of map the mean score over mosaics, its standard error and the number of empty maps."""
-    scores: dict[str, list[Any]] = {kind: [] for kind in KINDS}
-    empty = dict.fromkeys(KINDS, 0)
-    for rows in batches(len(x), 20):
-        res = panel.explain(name, x[rows], y[rows], at=at)
-        for kind in KINDS:
-            one = mr.metrics.grid_pointing_game(signed_map(res, kind), cells[rows], GRID)
-            scores[kind].append(one.scores)
-            empty[kind] += one.empty
-    joined = {kind: np.concatenate(parts) for kind, parts in scores.items()}
-    return {
-        "mean": {kind: float(one.mean()) for kind, one in joined.items()},
-        "error": {kind: float(one.std() / np.sqrt(len(one))) for kind, one in joined.items()},
-        "empty": empty,
-    }
+def part_of(row: str, end: str) -> str:
+    return f"{row}, {end}"
+
+
+def parts(rows: tuple[str, ...] = ROWS) -> dict[str, tuple[str, str]]:
+    """Parts by name: row and end."""
+    return {part_of(row, end): (row, end) for end in MAPS for row in rows if row in MAPS[end]}
+
+
+def usual() -> dict[str, tuple[str, str]]:
+    """The parts that are measured where no row is asked for."""
+    return {part: of for part, of in parts().items() if of not in MANY}
+
+
+class Subject:
+    """The network, and both halves of the photographs."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.net = mr.load(options.model)
+        side = square_side(self.net, options.model)
+        images = photographs(options.photographs)
+        right = recognised_by(options.model, self.net, images)
+        self.halves = halves(
+            images,
+            right,
+            mosaics=options.mosaics,
+            crops=options.calibration,
+            in_mosaics=options.calibration_mosaics,
+            classes=options.classes,
+            seed=options.seed,
+            side=side,
+        )
+        self._of_all, _ = calibration(images, options.calibration, options.seed, side, options.calibration_mosaics)
+        self.at = {LAST: last_map(self.net), PIXELS: None}
+        self.dtype, self.memory = options.dtype, options.memory
+        names = ("mosaics", "calibration", "calibration_mosaics", "seed", "dtype")
+        self.study = {
+            "sha256": self.net.sha256,
+            "photographs": len(images),
+            "recognised": len(right),
+            "asked": [len(set(half.y.tolist())) for half in self.halves],
+            **{name: getattr(options, name) for name in names},
+        }
+        self._panels: dict[tuple[str, str, int], mr.Panel] = {}
+
+    def given(self, row: str, end: str) -> dict[str, Any]:
+        """What the result of a part depends on."""
+        method, fit = OF_ROWS.get(row, (row, {}))
+        return {**self.study, "fit": fit, "method": FEWEST.get(method, {}), "at": self.at[end] or ""}
+
+    def measured(self, row: str, end: str) -> dict[str, Any]:
+        """A row's scores [mosaics of both halves] by kind of map, and the photographs that they were asked for."""
+        scores: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        empty = dict.fromkeys(KINDS, 0)
+        for number, half in enumerate(self.halves):
+            for rows in batches(len(half.x), BATCH):
+                for kind, maps in self._maps(row, end, number, rows).items():
+                    one = mr.metrics.grid_pointing_game(maps, half.cells[rows], GRID)
+                    scores[kind] += one.scores.tolist()
+                    empty[kind] += one.empty
+        asked = [int(one) for half in self.halves for one in half.asked]
+        return {"scores": {kind: of for kind, of in scores.items() if of}, "empty": empty, "asked": asked}
+
+    def _maps(self, row: str, end: str, number: int, rows: slice) -> dict[str, Any]:
+        """Maps of some of a half's mosaics, by kind."""
+        half, at = self.halves[number], self.at[end]
+        x, y = half.x[rows], half.y[rows]
+        if row == CENTRE:
+            return {KINDS[0]: gaussian(len(x), x.shape[-1])}
+        if row == CLASSLESS:
+            seen = mr.attribute(self.net, x, y, "gradient", at=at, dtype=self.dtype)
+            return {KINDS[0]: summed(np.abs(seen.value), seen.channel_axis)}
+        res = self._panel(row, end, number).explain(OF_ROWS[row][0], x, y, at=at)
+        return {kind: signed_map(res, kind) for kind in KINDS}
+
+    def _panel(self, row: str, end: str, number: int) -> mr.Panel:
+        method, fit = OF_ROWS[row]
+        half: Half = self.halves[number]
+        key = (row if fit else "", end, number)
+        if key not in self._panels:
+            how: Any = {**fit, "at": self.at[end]}
+            self._panels[key] = mr.Panel(
+                self.net,
+                self._of_all if row == SEEN else half.fitted_on,
+                fit_options=how,
+                method_options=FEWEST,
+                dtype=self.dtype,
+                memory=self.memory,
+            )
+        if method == MIPIN:
+            self._panels[key].prepare(np.unique(half.y).tolist())
+        return self._panels[key]
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
-    net = mr.load(options.model)
-    images = photographs(options.photographs)
-    right = recognised_by(options.model, net, images)
-    classes = recognised_classes(right, options.classes)
-    side = net.input_shape[-1]
-    x, labels = mosaics(right, options.mosaics, options.seed, side, GRID, targets=classes)
-    y = np.array([classes[i % len(classes)] for i in range(len(x))])
-    cells = np.argmax(labels == y[:, None], axis=1)
-    fitted_on, _ = calibration(images, options.calibration, options.seed, side, options.calibration_mosaics)
-    given = {
-        "sha256": net.sha256,
-        "photographs": len(images),
-        "recognised": len(right),
-        **{
-            key: getattr(options, key)
-            for key in ("classes", "mosaics", "calibration", "calibration_mosaics", "ridge", "seed")
-        },
-    }
-
-    def panel(at: str | None) -> mr.Panel:
-        fit: Any = {"ridge": options.ridge, "at": at}
-        return mr.Panel(net, fitted_on, fit_options=fit, method_options=FEWEST, dtype="float32", memory=options.memory)
-
-    def measure(panel: mr.Panel, method: str, at: str | None) -> dict[str, Any]:
-        return {**played(panel, method, x, y, cells, at), "tensor": at or ""}
-
-    def depends(row: str) -> dict[str, Any]:
-        return {**given, "method": FEWEST.get(method_of(row), {})}
-
-    run_rows(results, NAME, options.rows, net, panel=panel, measure=measure, given=depends, classes=classes)
+    subject = Subject(options)
+    asked = usual() if options.rows is None else parts(tuple(options.rows))
+    for part, (row, end) in asked.items():
+        if end in options.ends:
+            results.part(NAME, part, subject.given(row, end), or_failed(partial(subject.measured, row, end)))
 
 
 def expected() -> list[str]:
-    return list(ROWS)
+    return list(usual())
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a method that was measured, by falling mean: of each kind of map mean, standard error and empty maps."""
+    """A row a method that was measured, the highest mean at the last map first: of each end and kind of map mean and
+    interval; None where it has no map.
+    """
     told = []
-    for row, part in results.parts(NAME, ROWS).items():
-        one = part.result
-        if "failed" not in one:
-            figures = {f"{what}_{kind}": one[what][kind] for what in ("mean", "error", "empty") for kind in KINDS}
-            told.append({"method": row, **figures})
-    return sorted(told, key=lambda row: -max(row[f"mean_{kind}"] for kind in KINDS))
+    for row in ROWS:
+        there = results.parts(NAME, parts((row,)))
+        measured = {parts()[part][1]: one.result for part, one in there.items() if "scores" in one.result}
+        if measured:
+            told.append({"method": row, **figures(measured)})
+    return sorted(told, key=lambda one: (-(one["last_contribution"] or 0), -(one["pixels_contribution"] or 0)))
+
+
+def figures(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a row, whose results are given by end."""
+    made: dict[str, Any] = {}
+    for end, key in ((LAST, "last"), (PIXELS, "pixels")):
+        of = measured.get(end, {"scores": {}, "asked": [], "empty": {}})
+        for kind in KINDS:
+            scores = of["scores"].get(kind)
+            found = (None, None, None) if scores is None else grouped(scores, of["asked"])
+            made |= {f"{key}_{kind}{what}": one for what, one in zip(("", "_low", "_high"), found, strict=True)}
+            made[f"{key}_{kind}_empty"] = of["empty"].get(kind)
+    return made
+
+
+def values(results: Results) -> dict[str, Any]:
+    """At either end the best of the other methods by A·X, and how far MIP-IN is ahead of it, with the interval."""
+    told: dict[str, Any] = {}
+    for end, key in ((LAST, "last"), (PIXELS, "pixels")):
+        found = {row: results.read(NAME, part_of(row, end)) for row in MAPS[end] if row not in WITHOUT}
+        scores = {
+            row: np.array(one.result["scores"][KINDS[0]])
+            for row, one in found.items()
+            if one is not None and "scores" in one.result
+        }
+        others = {row: of for row, of in scores.items() if OF_ROWS[row][0] != MIPIN}
+        best = max(others, key=lambda row: float(others[row].mean()), default=None)
+        told[f"{key}_best"] = best
+        for row, name in ((MIPIN, "default"), (TUNED, "localise")):
+            lead: tuple[float | None, ...] = (None, None, None)
+            if best is not None and row in scores and (one := found[row]) is not None:
+                lead = grouped(scores[row] - others[best], one.result["asked"])
+            told |= {f"{key}_{name}_ahead{what}": one for what, one in zip(("", "_low", "_high"), lead, strict=True)}
+    return told
 
 
 def blocks(results: Results) -> list[Block]:
-    parts = results.parts(NAME, ROWS)
-    if not parts:
+    there = results.parts(NAME, parts())
+    if not there:
         return []
-    options = next(iter(parts.values())).options
-    rows = []
-    for row, part in sorted(parts.items(), key=lambda item: -max(item[1].result.get("mean", {"": -1}).values())):
-        one = part.result
-        if "failed" in one:
-            rows.append([row, "failed", one["failed"]])
-            continue
-        empty = {kind: f" ({count} empty)" if count else "" for kind, count in one["empty"].items()}
-        rows.append(
-            [row, *(f"{three(one['mean'][kind])} ± {three(one['error'][kind])}{empty[kind]}" for kind in KINDS)]
-        )
+    lines = []
+    for row in rows(results):
+        cells = [row["method"]]
+        for end in ("last", "pixels"):
+            for kind in KINDS:
+                one = f"{end}_{kind}"
+                within = "" if row[one] is None else f" ({three(row[f'{one}_low'])}–{three(row[f'{one}_high'])})"
+                cells.append("–" if row[one] is None else three(row[one]) + within)
+        lines.append(cells)
+    failed = {parts()[part][0]: one.result["failed"] for part, one in there.items() if "failed" in one.result}
+    lines += [[row, "failed", why, "", ""] for row, why in failed.items()]
+    study = next(iter(there.values())).options
     caption = (
-        f"{options['mosaics']} mosaics of {options['recognised']} photographs, {options['classes']} classes, seed "
-        f"{options['seed']}; MIP-IN and patterns fitted on {options['calibration']} crops, ridge {options['ridge']:g}; "
-        "Grad-CAM at the last feature map; ± standard error"
+        f"{study['mosaics']} mosaics for each class of the {study['recognised']} of {study['photographs']} photographs "
+        f"that the network recognises; those of either half are explained by what is fitted on {study['calibration']} "
+        "crops of the other; in brackets the 95 % interval, by bootstrap over the photographs asked for"
     )
-    return [Table(["method", "A·X", "A"], rows, caption)]
+    head = ["method", *(f"{end}: {kind}" for end in (LAST, PIXELS) for kind in ("A·X", "A"))]
+    return [Table(head, lines, caption)]

@@ -83,14 +83,6 @@ def recognised_by(model: Path, net: mr.Network, images: Sequence[Photograph]) ->
     return recognised(images, logits, net.input_shape[-1])
 
 
-def recognised_classes(right: Sequence[Photograph], count: int) -> list[int]:
-    """The first classes of photographs that the network gets right. Raises ValueError where they are fewer."""
-    classes = list(dict.fromkeys(one.label for one in right))[:count]
-    if len(classes) < count:
-        raise ValueError(f"the network recognises photographs of {len(classes)} classes, not of {count}")
-    return classes
-
-
 def square_side(net: mr.Network, model: Path) -> int:
     """The side S of a network's input [3, S, S]. Raises ValueError, which names the model's file, for another one."""
     shape = net.input_shape
@@ -125,10 +117,18 @@ def calibration(
 def mosaics(
     images: Sequence[Photograph], count: int, seed: int, size: int, grid: int = GRID, targets: Sequence[int] = ()
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """grid × grid mosaics of prepared images of distinct classes: x [count, 3, size, size], labels [count, grid²].
+    """Mosaics as `placed_mosaics` makes them, and the labels [count, grid²] of their cells, row by row."""
+    x, chosen = placed_mosaics(images, count, seed, size, grid, targets)
+    return x, np.array([one.label for one in images])[chosen]
 
-    Labels are row by row. Every image is used about equally often, and placed at random. targets: mosaic i holds an
-    image of class targets[i % len(targets)].
+
+def placed_mosaics(
+    images: Sequence[Photograph], count: int, seed: int, size: int, grid: int = GRID, targets: Sequence[int] = ()
+) -> tuple[Floats, NDArray[np.int64]]:
+    """grid × grid mosaics of prepared images of distinct classes: x [count, 3, size, size], images [count, grid²].
+
+    What is in the cells is told by its place among the images, row by row. Every image is used about equally often, and
+    placed at random. targets: mosaic i holds an image of class targets[i % len(targets)].
     Raises ValueError where the images have fewer than grid² classes or none of a target, or grid does not divide size.
     """
     classes = np.array([one.label for one in images])
@@ -142,7 +142,7 @@ def mosaics(
     cells = [prepared(one.pixels, side) for one in images]
     chosen = mr.metrics.arranged_mosaics(classes, count, rng, grid, targets)
     x = np.stack([mr.metrics.tiled([cells[j] for j in of], grid) for of in chosen])
-    return x, classes[chosen]
+    return x, chosen
 
 
 def _in_turn(images: Sequence[Photograph], rng: np.random.Generator) -> Iterator[Photograph]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.errors import InvalidData
 from mipin_ref.inverse.common.fitted import Checkpoints, InCommon, Start, cut_at, unlike
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.passes.fitter import Fitter
@@ -47,6 +48,7 @@ def fit_in_common_where_they_agree(
     first = cut_at(apart, targets, start, checkpoints)
     probes = _probes(first.outcomes.predicted)
     tried: Sequence[Step] = ()
+    found: dict[str, float] = {}
     if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.references})) is None:
         alone = inverses_of(apart, Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes)))
         x = _compared(task)
@@ -60,17 +62,27 @@ def fit_in_common_where_they_agree(
         once = cut.below(own)
         common = Common(step.tensor, len(cut.references))
         both = InCommon(trial, probes, once, common, own, None)
-        agreement = _agreement(x, wanted, {probe: both.inverse(probe) for probe in probes})
+        agreement = found[step.tensor] = _agreement(x, wanted, {probe: both.inverse(probe) for probe in probes})
         if agreement >= AGREEMENT:
             return cut.together(own, once, replace(common, agreement=agreement, probes=tuple(probes)))
-    _check_room(apart, targets)
+    _check_room(apart, targets, found)
     return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
 
 
-def _check_room(task: FitTask, targets: Sequence[int]) -> None:
-    """Raises InvalidData as `check_room` where all targets are asked for."""
-    if len(targets) == task.net.classes > 1:
+def _check_room(task: FitTask, targets: Sequence[int], found: Mapping[str, float]) -> None:
+    """Raises InvalidData as `check_room` where all targets are asked for; found: agreements of the tensors tried."""
+    if not len(targets) == task.net.classes > 1:
+        return
+    try:
         check_room(weight_bytes(task.plan, len(targets)), task.net, task.memory)
+    except InvalidData as error:
+        if not found:
+            raise
+        best = max(found, key=found.__getitem__)
+        raise InvalidData(
+            f"{error}, or as option 'common' tensor {best!r}, which serves two probes to {found[best]:.4f}; 'auto' "
+            f"asks for {AGREEMENT}, which none of {len(found)} tried reaches"
+        ) from error
 
 
 def _probes(predicted: npt.NDArray[np.int64]) -> list[int]:

@@ -17,8 +17,8 @@ from tests.networks.dead import own_heads
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 
-def convolutions(heads: int = 1) -> tuple[mr.Network, np.ndarray]:
-    """Three convolutions, and Dense layers behind them, of four classes."""
+def convolutions(heads: int = 1, classes: int = 4) -> tuple[mr.Network, np.ndarray]:
+    """Three convolutions, and Dense layers behind them."""
     rng = np.random.default_rng(3)
     ops: list[Op] = []
     name, channels = "input", 2
@@ -32,7 +32,7 @@ def convolutions(heads: int = 1) -> tuple[mr.Network, np.ndarray]:
         ops.append(Dense((name,), f"dense{i}", rng.standard_normal((64, 64)) / 8))
         ops.append(Activation((f"dense{i}",), f"fired{i}", "Relu"))
         name = f"fired{i}"
-    ops.append(Dense((name,), "scores", rng.standard_normal((64, 4)) / 8))
+    ops.append(Dense((name,), "scores", rng.standard_normal((64, classes)) / 8))
     return mr.load(to_onnx(ops, (2, 10, 10))), rng.standard_normal((32, 2, 10, 10)).astype(np.float32)
 
 
@@ -42,8 +42,13 @@ def agreement(net: mr.Network, x: np.ndarray, common: str, probes: tuple[int, ..
     medians = []
     for probe in probes:
         a, b = (one.attribute(x).contribution for one in (mr.fit(net, x, probe, ridge=300.0), shared[probe]))
-        medians.append(np.median([np.corrcoef(p.ravel(), q.ravel())[0, 1] for p, q in zip(a, b, strict=True)]))
+        medians.append(np.median([related(p.ravel(), q.ravel()) for p, q in zip(a, b, strict=True)]))
     return float(min(medians))
+
+
+def related(one: np.ndarray, other: np.ndarray) -> float:
+    constant = [bool((values == values[0]).all()) for values in (one, other)]
+    return float(all(constant)) if any(constant) else float(np.corrcoef(one, other)[0, 1])
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -78,6 +83,21 @@ def test_it_is_looked_for_near_the_logits_alone(monkeypatch: pytest.MonkeyPatch)
         alone = mr.fit(net, x, target, ridge=300.0).attribute(x).attribution
         # Fitted together and alone: sums in another order.
         np.testing.assert_allclose(inv.attribute(x).attribution, alone, rtol=0, atol=1e-10 * np.abs(alone).max())
+
+
+def test_where_none_agrees_the_best_is_named_if_all_take_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand classes alone weigh more than the memory; the tensor at the top serves none of them well."""
+    net, x = convolutions(3, classes=1000)
+    monkeypatch.setattr(auto, "TRIES", 1)
+    with pytest.raises(mr.InvalidData, match=r"all 1,000 classes take .* which none of 1 tried reaches") as caught:
+        mr.fit(net, x, "all", common="auto", ridge=300.0, memory="64MB")
+    counts = np.bincount(net.predict(x)[1].argmax(axis=1))
+    probes = tuple(np.sort(np.argsort(-counts, kind="stable")[:2]).tolist())
+    assert "tensor 'fired1'" in str(caught.value)
+    # Printed with four digits.
+    told = float(str(caught.value).split("two probes to ")[1].split(";")[0])
+    assert told == pytest.approx(agreement(net, x, "fired1", probes), abs=6e-5)
+    assert told < AGREEMENT
 
 
 def test_it_is_written_into_the_file(tmp_path: Path) -> None:

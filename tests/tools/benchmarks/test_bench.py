@@ -20,11 +20,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import bench
 import mipin_ref as mr
-from benchmarks import architectures, commands, data, environment, growth, networks, rate, signals, timing, vgg
+from benchmarks import architectures, classes, commands, data, environment, growth, networks, rate, signals, timing, vgg
 from measured.cells import cell
 from mipin_ref.graph import forward
 from mipin_ref.inverse.passes.problem import Problem, Sums
 from mipin_ref.layers import Conv, Dense
+from paper import photographs
+from tests.tools.paper.pointing_data import SIDE, recognisable
 
 TOOLS = Path(__file__).parents[3] / "tools"
 MODELS = Path(__file__).parents[3] / "models_onnx"
@@ -40,6 +42,7 @@ TINY = {
         *("--samples", "40", "--classes", "2", "--compared", "3", "--dtype", "float64"),
         *("--at", "/relu4/Relu_output_0", "--common", "/relu5/Relu_output_0"),
     ),
+    "common": ("--samples", "40", "--tensors", "2", "--dtype", "float64", "--at", "/relu4/Relu_output_0"),
     "dtype": ("--samples", "600", "--repeats", "1", "--networks", "mnist_mlp"),
     "chain": ("--samples", "30", "--network", "mnist_mlp"),
     "memory": ("--samples", "20", "1500", "--networks", "mnist_mlp"),
@@ -224,6 +227,63 @@ def test_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert column(maps, "class") == ["3"]
     assert 0.5 < float(column(maps, "median correlation of maps")[0]) <= 1
     assert "from /relu5/Relu_output_0 down one inverse for all targets" in printed
+
+
+def test_classes_point_alone_and_shared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = recognisable(tmp_path)
+    given = ("--model", str(model), "--photographs", str(tmp_path), "--samples", "40", "--classes", "2")
+    told = tmp_path / "told.json"
+    more = ("--compared", "3", "5", "--common", "pool", "--at", "stem relu", "--mosaics", "2", "--dtype", "float64")
+    bench.main(["classes", *given, *more, "--json", str(told)])
+    (row,) = json.loads(told.read_text(encoding="utf-8"))["rows"]
+    assert (row["mosaics"], row["tensor"], row["agreement"]) == (4, "pool", None)
+    images = photographs.photographs(tmp_path)
+    x, _ = photographs.calibration(images, 40, 0, SIDE)
+    asked, labels = photographs.mosaics(images, 4, 0, SIDE, targets=[3, 5])
+    shared = mr.fit(model, x, [0, 1, 3, 5], common="pool", at="stem relu")
+    scores = []
+    for of in ({c: mr.fit(model, x, c, at="stem relu") for c in (3, 5)}, shared):
+        maps = [mr.saliency(of[(3, 5)[i % 2]].attribute(asked[i : i + 1]))[0] for i in range(4)]
+        cells = [labels[i].tolist().index((3, 5)[i % 2]) for i in range(4)]
+        halves = [one.reshape(2, 12, 2, 12).sum(axis=(1, 3)).ravel() for one in maps]
+        scores.append([half[cell] / half.sum() for half, cell in zip(halves, cells, strict=True)])
+    assert row["pointed_alone"] == pytest.approx(np.mean(scores[0]), rel=1e-6)
+    assert row["pointed_shared"] == pytest.approx(np.mean(scores[1]), rel=1e-6)
+    assert row["pointed_apart"] == pytest.approx(np.abs(np.subtract(scores[0], scores[1])).max(), rel=1e-4)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="photographs of classes"):
+        bench.main(["classes", *given, "--compared", "0", "--common", "pool", "--at", "stem relu", "--mosaics", "2"])
+
+
+def test_empty_maps_agree_with_each_other_alone() -> None:
+    empty, some = np.zeros(4), np.array([0.0, 1, 2, 1])
+    assert [classes.related(*pair) for pair in ((empty, empty), (empty, some), (some, empty))] == [1, 0, 0]
+    assert classes.related(some, 3 - some) == pytest.approx(-1)
+
+
+def test_common_is_what_auto_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = recognisable(tmp_path)
+    given = ("--model", str(model), "--photographs", str(tmp_path), "--at", "stem relu", "--tensors", "3")
+    printed, (table,) = run(capsys, "common", *given)
+    agreements = [float(one) for one in column(table, "agreement")]
+    tensors = column(table, "in common from")
+    assert column(table, "own tensors") == ["0", "1", "2"][: len(tensors)]
+    assert len(tensors) > 1
+    expected = next((tensor for tensor, one in zip(tensors, agreements, strict=True) if one >= 0.999), "no tensor")
+    assert f"auto: {expected}, in " in printed
+    # By public calls alone, of the last of the tensors.
+    images = photographs.photographs(tmp_path)
+    x, _ = photographs.calibration(images, 40, 0, SIDE)
+    net = mr.load(model)
+    taken, counts = np.unique(net.predict(x)[1].argmax(axis=1), return_counts=True)
+    probes = sorted(taken[np.argsort(-counts, kind="stable")][:2].tolist())
+    shared, medians = mr.fit(net, x, probes, common=tensors[-1], at="stem relu"), []
+    for probe in probes:
+        pair = (mr.fit(net, x, probe, at="stem relu"), shared[probe])
+        a, b = (inverse.attribute(x).contribution.reshape(40, -1) for inverse in pair)
+        medians.append(np.median([np.corrcoef(p, q)[0, 1] for p, q in zip(a, b, strict=True)]))
+    assert agreements[-1] == pytest.approx(min(medians), abs=6e-5)
+    assert all(-1 <= float(one) <= 1 for one in column(table, "maps of other samples"))
 
 
 def test_memory(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ def command(monkeypatch: pytest.MonkeyPatch, files: tuple[Path, Path], *options:
     reproduce_paper.main()
 
 
-SMALL = ("--classes", "3", "--mosaics", "10", "--calibration", "24", "--ridge", "0.1", "--dtype", "float64")
+SMALL = ("--classes", "3", "--mosaics", "3", "--calibration", "24", "--ridge", "0.1", "--dtype", "float64")
 
 
 def score_by_hand(one: NDArray[np.floating[Any]], cell: int) -> float:
@@ -48,9 +48,12 @@ def test_the_table_holds_the_score_of_every_tensor(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table.json"
-    command(monkeypatch, files, *SMALL, "--batch", "3", "--out", str(out))
-    study = json.loads(out.read_text())
-    assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
+    told_to = ("--out", str(out), "--json", str(tmp_path / "told.json"))
+    command(monkeypatch, files, *SMALL, "--calibration-mosaics", "0.5", "--batch", "3", *told_to)
+    study, told = json.loads(out.read_text()), json.loads((tmp_path / "told.json").read_text())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.json", "told.json"]
+    assert [row["mean_contribution"] for row in told["rows"]] == [row["means"]["contribution"] for row in study["rows"]]
+    assert told["values"]["last"] == study["rows"][1]["means"]["contribution"]
     printed, noted = capsys.readouterr()
     assert printed.count("\n") == 3 + len(study["rows"])
     assert "recognised: 01_" in noted
@@ -60,10 +63,11 @@ def test_the_table_holds_the_score_of_every_tensor(
     images = photographs.photographs(folder)
     right = photographs.recognised(images, logits_of(model), SIDE)
     assert (study["photographs"], study["recognised"], len(right)) == (16, 15, 15)
-    classes = study["classes"]
-    assert classes == list(dict.fromkeys(one.label for one in right))[:3]
-    x, _ = photographs.calibration(images, 24, 0, SIDE, 0.5)
-    asked, labels = photographs.mosaics(right, 10, 0, SIDE, targets=classes)
+    classes, shown = study["classes"], [one for one in right if one.name in {one.name for one in images[::2]}]
+    assert classes == [one.label for one in shown[:3]]
+    x, _ = photographs.calibration(images[1::2], 24, 0, SIDE, 0.5)
+    asked, labels = photographs.mosaics(shown, 9, 0, SIDE, targets=classes)
+    assert study["mosaics"] == 9
     names = ["features", "pool", "inner relu", "input"]
     assert [row["tensor"] for row in study["rows"]] == ["features", *sorted(names, key=list(net.shapes).index)[::-1]]
     for row in study["rows"]:
@@ -77,7 +81,7 @@ def test_the_table_holds_the_score_of_every_tensor(
                 by_class[str(target)].append(score_by_hand(one, row_labels.tolist().index(target)))
             scores = [score for own in by_class.values() for score in own]
             assert row["means"][kind] == pytest.approx(np.mean(scores), rel=1e-9)
-            assert row["errors"][kind] == pytest.approx(np.std(scores) / np.sqrt(10), rel=1e-9)
+            assert row["errors"][kind] == pytest.approx(np.std(scores) / np.sqrt(9), rel=1e-9)
             assert row["by_class"][kind] == pytest.approx({c: np.mean(s) for c, s in by_class.items()}, rel=1e-9)
             assert f"{np.mean(scores):.3f} ± " in printed
         r2 = np.mean([inv.report[row["tensor"]].r2 for inv in inverses.values()])
@@ -93,6 +97,30 @@ def test_all_classes_in_one_fit_give_the_same_table(
     for one, other in zip(together["rows"], alone["rows"], strict=True):
         assert one["tensor"] == other["tensor"]
         assert one["means"] == pytest.approx(other["means"], rel=1e-9)
+
+
+def test_what_is_fitted_on_all_photographs_is_another_table(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = files
+    rows = {}
+    for name, options in (("apart", ()), ("seen", ("--seen",))):
+        command(monkeypatch, files, *SMALL, *options, "--tensors", "last", "--out", str(tmp_path / name))
+        study = json.loads((tmp_path / name).read_text())
+        rows[name] = study["rows"][1]["means"]["contribution"]
+        images = photographs.photographs(folder)
+        right = photographs.recognised(images, logits_of(model), SIDE)
+        shown = [one for one in right if one.name in {one.name for one in images[::2]}]
+        x, _ = photographs.calibration(images if options else images[1::2], 24, 0, SIDE, 0.0)
+        asked, labels = photographs.mosaics(shown, 9, 0, SIDE, targets=study["classes"])
+        inverses = mr.fit(mr.load(model), x, study["classes"], at="features", ridge=0.1)
+        scores = []
+        for i, mosaic in enumerate(asked):
+            target = study["classes"][i % 3]
+            (one,) = mr.saliency(inverses[target].attribute(mosaic[None]))
+            scores.append(score_by_hand(one, labels[i].tolist().index(target)))
+        assert rows[name] == pytest.approx(np.mean(scores), rel=1e-9)
+    assert rows["apart"] != rows["seen"]
 
 
 def test_tensors_by_name_come_from_the_top_down(
@@ -162,6 +190,9 @@ def test_rows_are_means_over_mosaics_and_r2_over_classes(files: tuple[Path, Path
     assert second.errors == pytest.approx(dict.fromkeys(depth_table.KINDS, np.sqrt(0.05) / 2))
     assert second.empty == {"contribution": 1, "attribution": 1}
     assert second.by_class["contribution"] == pytest.approx({7: 0.4, 9: 0.8})
+    told = depth_table.values([first, second])
+    assert (told["last"], told["end"], told["tensors"], told["kept"]) == (second.means["contribution"], 0.5, 1, 1)
+    assert told["lowest_tensor"] == told["highest_tensor"] == "pool"
     printed = depth_table.as_markdown([first, second]).splitlines()
     assert printed[2].startswith("| features, resized to the input | 24×24 |  | 0.500 ± 0.112 (1 empty) |")
     assert printed[3].startswith("| pool | 8×12×12 |  | 0.500 ± 0.112 (1 empty) | 0.600 ± 0.112 (1 empty) |")
@@ -170,8 +201,7 @@ def test_rows_are_means_over_mosaics_and_r2_over_classes(files: tuple[Path, Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--classes", "16"), "recognises photographs of 15 classes, not of 16"),
-        (("--classes", "8", "--mosaics", "7"), "7 mosaics are too few for 8 classes"),
+        (("--classes", "9"), "recognises photographs of 7 classes in a half, not of 9"),
         (("--mosaics", "0"), "must be at least 1"),
         (("--calibration-mosaics", "1.5"), "between 0 and 1"),
         (("--tensors", "nothing"), "tensor 'nothing'"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap as peer
 
-from paper.intervals import bootstrap
+from paper.intervals import bootstrap, grouped
 
 VALUES = np.random.default_rng(3).gamma(2.0, size=400)
 
@@ -46,3 +48,21 @@ def test_it_holds_the_mean_of_all_as_often_as_it_says() -> None:
         held.append(low <= 1 / 3 <= high)
     # 300 intervals of .95: three standard deviations are .038, and at 60 values percentiles are short by about .01.
     assert 0.90 <= np.mean(held) <= 0.99
+
+
+def test_groups_are_drawn_whole() -> None:
+    """Beside all draws of three groups of unlike sizes, written out."""
+    groups = {7: [0.1, 0.5], 2: [0.9], 4: [0.3, 0.2, 0.7]}
+    values = [value for of in groups.values() for value in of]
+    names = [name for name, of in groups.items() for _ in of]
+    means = [np.mean([value for one in drawn for value in groups[one]]) for drawn in product(groups, repeat=3)]
+    mean, low, high = grouped(values, names, level=0.6, draws=20000)
+    assert mean == np.mean(values)
+    # The 27 draws are equally likely, and neither quantile lies where one of their means ends and the next begins.
+    assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.2, 0.8], method="inverted_cdf")), abs=1e-12)
+
+
+def test_an_interval_of_groups_does_not_shrink_as_their_values_are_repeated() -> None:
+    once = grouped(VALUES, np.arange(400))
+    assert once == bootstrap(VALUES)
+    assert grouped(np.repeat(VALUES, 5), np.repeat(np.arange(400), 5)) == pytest.approx(once)

@@ -80,12 +80,24 @@ def test_sensitivity_ranks_what_was_measured(tmp_path: Path) -> None:
 
 def test_pointing(tmp_path: Path) -> None:
     store = Results(tmp_path)
-    kinds = {"contribution": 0.4, "attribution": 0.3}
-    one = {"mean": kinds, "error": kinds, "empty": {"contribution": 0, "attribution": 2}}
-    store.part("pointing", "gradient", {}, lambda: one)
-    store.part("pointing", "deeplift", {}, lambda: {"failed": "no rule"})
-    (row,) = told(grid, store, asked())["rows"]
-    assert (row["method"], row["mean_contribution"], row["empty_attribution"]) == ("gradient", 0.4, 2)
+    scores = {"gradient": 0.4, "deep-taylor": 0.6, "mip-in": 0.5, "mip-in, preset localise": 0.75}
+    for row, score in scores.items():
+        of_kinds = {"contribution": [score - 0.1, score + 0.1], "attribution": [0.25, 0.25]}
+        one = {"scores": of_kinds, "empty": {"contribution": 0, "attribution": 2}, "asked": [3, 3]}
+        store.part("pointing", f"{row}, pixels", {}, lambda one=one: one)  # type: ignore[misc]
+    store.part("pointing", "deeplift, pixels", {}, lambda: {"failed": "no rule"})
+    centre = {"scores": {"contribution": [0.25] * 2}, "empty": {"contribution": 0, "attribution": 0}, "asked": [3, 3]}
+    store.part("pointing", "centre Gaussian, pixels", {}, lambda: centre)
+    made = told(grid, store, asked())
+    assert [row["method"] for row in made["rows"]] == [*sorted(scores, key=scores.__getitem__)[::-1], "centre Gaussian"]
+    for row in made["rows"][:-1]:
+        # Both mosaics ask for one photograph: whatever is drawn, the mean is the same.
+        whole = [row[f"pixels_contribution{end}"] for end in ("", "_low", "_high")]
+        assert whole == pytest.approx([scores[row["method"]]] * 3)
+        assert (row["pixels_attribution"], row["pixels_attribution_empty"], row["last_contribution"]) == (0.25, 2, None)
+    assert (made["values"]["pixels_best"], made["values"]["last_best"]) == ("deep-taylor", None)
+    ahead = [made["values"][f"pixels_{name}_ahead"] for name in ("default", "localise")]
+    assert ahead == pytest.approx([-0.1, 0.15])
 
 
 def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:

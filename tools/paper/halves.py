@@ -1,0 +1,72 @@
+"""Photographs in two halves: mosaics of either half are explained by what is fitted on crops of the other.
+
+So every photograph is explained, and none by an inverse that has seen it (cross-fitting).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paper.photographs import GRID, Floats, Photograph, calibration, placed_mosaics
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """Mosaics of one half of the photographs, and crops of the other.
+
+    x: mosaics [N, 3, S, S]; y: the class that each is explained for [N]; cells: where its photograph lies [N], row by
+    row; asked: which photograph that is, by its place in the folder [N]; held: the photographs in a mosaic's cells
+    [N, 4]; fitted_on: [M, 3, S, S]; seen: the photographs that these are of, by their places.
+    """
+
+    x: Floats
+    y: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    asked: NDArray[np.int64]
+    held: NDArray[np.int64]
+    fitted_on: Floats
+    seen: NDArray[np.int64]
+
+
+def halves(
+    images: Sequence[Photograph],
+    right: Sequence[Photograph],
+    *,
+    mosaics: int,
+    crops: int,
+    in_mosaics: float,
+    classes: int | None,
+    seed: int,
+    side: int,
+) -> list[Half]:
+    """Both halves: every other photograph in order of name, the first of them with the first one.
+
+    right: those that the network recognises, of which mosaics are made, all explained in turn; mosaics: for each class
+    that is explained; crops: to fit on, a fraction in_mosaics of them in mosaics of their own; classes: that are
+    explained of a half, its first ones, None for all; side: of the network's input.
+    Raises ValueError where a half has too few classes.
+    """
+    known = {one.name: place for place, one in enumerate(images)}
+    made = []
+    for turn in (0, 1):
+        own, other = images[turn::2], images[1 - turn :: 2]
+        names = {one.name for one in own}
+        shown = [one for one in right if one.name in names]
+        targets = list(dict.fromkeys(one.label for one in shown))[:classes]
+        if classes is not None and len(targets) < classes:
+            raise ValueError(
+                f"the network recognises photographs of {len(targets)} classes in a half, not of {classes}"
+            )
+        x, chosen = placed_mosaics(shown, mosaics * len(targets), seed, side, GRID, targets)
+        labels = np.array([one.label for one in shown])[chosen]
+        y = np.array(targets)[np.arange(len(x)) % len(targets)]
+        cells = np.argmax(labels == y[:, None], axis=1)
+        held = np.array([known[one.name] for one in shown])[chosen]
+        fitted_on, _ = calibration(other, crops, seed, side, in_mosaics)
+        seen = np.array([known[one.name] for one in other])
+        made.append(Half(x, y, cells, held[np.arange(len(x)), cells], held, fitted_on, seen))
+    return made
