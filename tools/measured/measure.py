@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -26,36 +27,54 @@ LINKED = ("tools", "models_onnx", "mipin_ref", "tests", "pyproject.toml")
 def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path], again: bool = False) -> list[str]:
     """Run the commands of tables, all where none is named; gives a line for each that failed.
 
-    work: the folder where commands run, which keeps what they leave; data: files that they read, linked there by name;
-    again: also what was measured on the engine's present code.
+    work: where each table has a folder of its own, in which its commands run and which keeps what they leave; data:
+    files that they read, linked there by name; again: also what was measured on the engine's present code. Tables that
+    another process measures are left to it.
     """
-    prepare(root, work, data)
-    arithmetic, commit, failed = digest(root), commit_of(root), []
+    arithmetic, failed, data = digest(root), [], list(data)
+    commit_of(root)
     for name in names or list(tables_in(root)):
-        path = root / TABLES / f"{name}.json"
-        for number, run in enumerate(read(path).runs):
-            if run.arithmetic == arithmetic and not again:
+        path, place = root / TABLES / f"{name}.json", work / name
+        prepare(root, place, data)
+        with claimed(place) as free:
+            if not free:
+                print(f"{name}: another process measures it", flush=True)
                 continue
-            print(f"{name}: {run.command}", flush=True)
-            began = time.perf_counter()
-            try:
-                made = _measured(root, work, replace(run, commit=commit, arithmetic=arithmetic))
-                # Read again: the table may have been changed by hand meanwhile, and hours lie between two runs.
-                _put(path, read(path), number, made)
-            except (ValueError, OSError) as error:
-                failed.append(f"{name}: {run.command}: {error}")
-                print(f"  failed: {error}", flush=True)
-            else:
-                print(f"  {time.perf_counter() - began:.0f} s", flush=True)
+            for number, run in enumerate(read(path).runs):
+                if run.arithmetic == arithmetic and not again:
+                    continue
+                print(f"{name}: {run.command}", flush=True)
+                try:
+                    made = _measured(root, place, run)
+                    # Read again: the table may have been changed by hand meanwhile, and hours lie between two runs.
+                    _put(path, read(path), number, made)
+                except (ValueError, OSError) as error:
+                    failed.append(f"{name}: {run.command}: {error}")
+                    print(f"  failed: {error}", flush=True)
+                else:
+                    print(f"  {made.seconds:.0f} s", flush=True)
     return failed
 
 
-def prepare(root: Path, work: Path, data: Iterable[Path]) -> None:
-    """Make the folder where commands run."""
-    work.mkdir(parents=True, exist_ok=True)
+def prepare(root: Path, place: Path, data: Iterable[Path]) -> None:
+    """Make the folder where a table's commands run."""
+    place.mkdir(parents=True, exist_ok=True)
     for path in (*(root / name for name in LINKED), *data):
-        if path.exists() and not (work / path.name).exists():
-            (work / path.name).symlink_to(path.resolve())
+        if path.exists():
+            with suppress(FileExistsError):
+                (place / path.name).symlink_to(path.resolve())
+
+
+@contextmanager
+def claimed(place: Path) -> Iterator[bool]:
+    """Keep a folder for this process, until it leaves or dies; False where another one has it."""
+    with (place / "claim").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def commit_of(root: Path) -> str:
@@ -76,17 +95,22 @@ def commit_of(root: Path) -> str:
     return git("rev-parse", "--short", "HEAD")
 
 
-def _measured(root: Path, work: Path, run: Run) -> Run:
-    """Run a command and read what it told. Raises FiguresError where it fails or tells nothing."""
+def _measured(root: Path, place: Path, run: Run) -> Run:
+    """Run a command and read what it told.
+
+    Raises FiguresError where it fails or tells nothing, and where the engine's code changed while it ran.
+    """
     program, *words = shlex.split(run.command)
     if program != "python":
         raise FiguresError("figures are told by the scripts of tools/")
-    told = work / "figures.json"
+    told = place / "figures.json"
     told.unlink(missing_ok=True)
+    commit, arithmetic = commit_of(root), digest(root)
+    began = time.perf_counter()
     paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, *words, "--json", told.name],
-        cwd=work,
+        cwd=place,
         env={**os.environ, "PYTHONPATH": paths},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -97,10 +121,13 @@ def _measured(root: Path, work: Path, run: Run) -> Run:
         raise FiguresError(([line for line in done.stderr.splitlines() if line.strip()] or ["it failed"])[-1])
     if not told.exists():
         raise FiguresError("it wrote no figures")
+    took = round(time.perf_counter() - began, 1)
     content = json.loads(told.read_text(encoding="utf-8"))
-    with suppress(FileNotFoundError):
-        told.unlink()
-    return replace(run, rows=content.get("rows", []), values=content.get("values", {}), date=date.today().isoformat())
+    told.unlink()
+    if digest(root) != arithmetic:
+        raise FiguresError("the engine's code was changed while it was measured")
+    made = replace(run, commit=commit, arithmetic=arithmetic, date=date.today().isoformat(), seconds=took)
+    return replace(made, rows=content.get("rows", []), values=content.get("values", {}))
 
 
 def _put(path: Path, table: Table, number: int, run: Run) -> None:

@@ -17,7 +17,8 @@ from training.files import write_whole
 class Run:
     """One command and what it gave. rows: of the table; values: single numbers, for facts.
 
-    commit: whose arithmetic was measured; arithmetic: a digest of the engine's code then, None where it is not known.
+    commit: whose arithmetic was measured; arithmetic: a digest of the engine's code then, seconds: what the command
+    took by the clock, None each where it is not known.
     """
 
     command: str
@@ -26,6 +27,7 @@ class Run:
     rows: list[dict[str, Value]] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     arithmetic: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 import figures
 from measured.arithmetic import digest
 from measured.cells import FiguresError
-from measured.measure import commit_of, measure
+from measured.measure import claimed, commit_of, measure
 from measured.pages import tables_in
+from measured.plan import plan
 
 TOLD = """
 import json, pathlib, sys
@@ -52,9 +54,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def ran(work: Path) -> list[str]:
-    path = work / "ran.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    path.unlink(missing_ok=True)
+    """What was run since it was last asked, table by table."""
+    lines = []
+    for path in sorted(work.glob("*/ran.txt")):
+        lines += path.read_text().splitlines()
+        path.unlink()
     return lines
 
 
@@ -70,6 +74,8 @@ def test_every_run_of_every_table_but_those_that_fail(root: Path, tmp_path: Path
     assert b.runs[0].rows == [{"n": 1, "what": "first"}]
     assert b.runs[1].rows == [{"n": 0}]
     assert all(len(one.date) == 10 and one.arithmetic == digest(root) for one in (*a.runs, *c.runs))
+    assert all(one.seconds is not None and 0 < one.seconds < 20 for one in (*a.runs, *c.runs))
+    assert b.runs[1].seconds is None
 
 
 def test_what_is_measured_is_not_measured_again_until_the_arithmetic_changes(root: Path, tmp_path: Path) -> None:
@@ -163,3 +169,70 @@ def test_the_check_names_tables_of_older_arithmetic_and_lets_them_be(
     assert figures.main(["write"]) == 0
     assert figures.main(["--check"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "measured before the last change of arithmetic: b"
+
+
+def test_two_processes_measure_beside_each_other(root: Path, tmp_path: Path) -> None:
+    """Each command waits for the other's: they run at the same time, and neither reads what the other one tells."""
+    waiting = """
+pathlib.Path(f"../{words[0]}.began").touch()
+until = time.monotonic() + 15
+while not all(pathlib.Path(f"../{name}.began").exists() for name in ("one", "three")):
+    assert time.monotonic() < until, "nobody runs beside it"
+    time.sleep(0.01)
+"""
+    (root / "tools/tool.py").write_text(
+        TOLD.replace('if "fail"', f'{waiting}\nif "fail"').replace("json,", "json, time,")
+    )
+    work = tmp_path / "work"
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(measure, root, ["a"], work=work, data=[root / "data.txt"])
+        second = pool.submit(measure, root, ["c"], work=work, data=[root / "data.txt"])
+        assert first.result() == second.result() == []
+    tables = tables_in(root)
+    assert [one.rows[0]["what"] for name in "ac" for one in tables[name].runs] == ["one", "two", "three"]
+
+
+def test_a_table_that_another_process_measures_is_left_to_it(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    (work / "a").mkdir(parents=True)
+    with claimed(work / "a") as free:
+        assert free
+        assert measure(root, ["a", "c"], work=work, data=[root / "data.txt"]) == []
+    assert "a: another process measures it" in capsys.readouterr().out
+    assert ran(work) == ["three"]
+    assert measure(root, ["a", "c"], work=work, data=[root / "data.txt"]) == []
+    assert ran(work) == ["one", "two data"]
+
+
+def test_figures_of_code_that_changes_meanwhile_are_not_kept(root: Path, tmp_path: Path) -> None:
+    path = root / "mipin_ref/layers/dense.py"
+    changing = f"pathlib.Path({str(path)!r}).write_text('def product(w, s):\\n    return s @ w\\n')\n"
+    (root / "tools/tool.py").write_text(TOLD + changing)
+    (told,) = measure(root, ["c"], work=tmp_path / "work", data=[])
+    assert "changed while it was measured" in told
+    assert tables_in(root)["c"].runs[0].rows == [{"n": 0}]
+
+
+def test_the_plan_lists_what_would_be_measured_with_the_time_it_took(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = root / "tools/measured/tables/a.json"
+    content = json.loads(path.read_text())
+    content["machine"] = "two cores"
+    content["runs"][0]["seconds"] = 90.0
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(figures, "ROOT", root)
+    assert figures.main(["measure", "--plan", "a", "c"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "  90.0 s  a (alone on the machine): python tools/tool.py one",
+        "       ?  a (alone on the machine): python tools/tool.py two data",
+        "       ?  c: python tools/tool.py three",
+        "3 commands: 2 minutes, and 2 that nobody has timed",
+    ]
+    assert ran(tmp_path / "work") == []
+    measure(root, ["c"], work=tmp_path / "work", data=[])
+    assert plan(root, ["c"]) == ["0 commands: 0 minutes, and 0 that nobody has timed"]
+    assert len(plan(root, ["c"], again=True)) == 2
+    assert len(plan(root, [])) == 5
