@@ -7,22 +7,33 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import mipin_ref as mr
-from training.files import write_json
+from measured.arithmetic import digest, networks
+from training.files import MODELS, write_json
+
+
+@cache
+def engine() -> str:
+    """The engine's code and the networks that come with it: what parts are made on."""
+    return f"{digest(MODELS.parent)} {networks(MODELS.parent)}"
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part found. options: all that the result depends on; seconds: it took by the clock."""
+    """What one part found. options: all that the result depends on, and made_on, the engine; seconds: it took by the
+    clock.
+    """
 
     options: dict[str, Any]
     result: dict[str, Any]
     seconds: float
+    made_on: str | None = None
 
 
 class Results:
@@ -35,19 +46,19 @@ class Results:
     def part(
         self, experiment: str, name: str, options: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """The result of make(), or the one of the same options that is already there.
+        """The result of make(), or the one of the same options and engine that is already there.
 
         Written whole when it is made, so that an interruption loses this part alone.
         """
         wanted = _plain(options)
         there = self.read(experiment, name)
-        if there is not None and there.options == wanted:
+        if there is not None and there.options == wanted and there.made_on == engine():
             return there.result
         began = time.perf_counter()
         result: dict[str, Any] = _plain(make())
         seconds = round(time.perf_counter() - began, 1)
-        content = {"experiment": experiment, "part": name, "options": wanted, "seconds": seconds, "result": result}
-        write_json(self._path(experiment, name), content)
+        content = {"experiment": experiment, "part": name, "options": wanted, "made_on": engine(), "seconds": seconds}
+        write_json(self._path(experiment, name), {**content, "result": result})
         print(f"{experiment} {name}: {seconds:.0f} s", flush=True)
         return result
 
@@ -56,7 +67,7 @@ class Results:
         path = self._path(experiment, name)
         try:
             content = json.loads(path.read_text())
-            return Part(content["options"], content["result"], float(content["seconds"]))
+            return Part(content["options"], content["result"], float(content["seconds"]), content.get("made_on"))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import figures
-from measured.arithmetic import digest
+from measured.arithmetic import digest, networks
 from measured.cells import FiguresError
 from measured.measure import claimed, commit_of, measure
 from measured.pages import tables_in
@@ -157,6 +157,17 @@ def test_words_and_layout_of_the_code_are_no_arithmetic(root: Path) -> None:
     assert digest(root) == before
     (root / "mipin_ref/solve/ridge.py").write_text("LAMBDA = 1e-3\n")
     assert digest(root) != before
+
+
+def test_networks_are_told_by_every_bit_and_by_their_names(root: Path) -> None:
+    path = root / "models_onnx" / "net" / "model.onnx"
+    path.parent.mkdir()
+    path.write_bytes(b"a")
+    before = networks(root)
+    path.write_bytes(b"b")
+    after = networks(root)
+    path.parent.rename(path.parent.with_name("other"))
+    assert len({before, after, networks(root)}) == 3
 
 
 def test_the_check_names_tables_of_older_arithmetic_and_lets_them_be(

@@ -33,6 +33,21 @@ def test_a_part_is_made_once_and_again_for_other_options(tmp_path: Path) -> None
     assert part_in(store, "one", "a part").options == {"n": 2, "pair": [3, 8]}
 
 
+def test_a_part_of_another_engine_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other code, or other networks: figures of either would be told as those of the present ones."""
+    store, calls = results.Results(tmp_path), list[int]()
+    for now in ("first", "first", "second"):
+        monkeypatch.setattr(results, "engine", lambda now=now: now)
+        counted(store, {}, calls)
+    assert len(calls) == 2
+    path = tmp_path / "one--a_part.json"
+    content = json.loads(path.read_text())
+    assert content.pop("made_on") == "second"
+    path.write_text(json.dumps(content))
+    counted(store, {}, calls)
+    assert len(calls) == 3
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_what_was_finished_outlasts_an_interruption(tmp_path: Path, error: type[BaseException]) -> None:
     store = results.Results(tmp_path)
