@@ -22,13 +22,14 @@ from measured.cells import FiguresError
 from measured.measure import measure
 from measured.pages import differences, tables_in, write_pages
 from measured.plan import plan
+from measured.typed import typed_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def check() -> int:
-    """Print what differs, and which tables are of older arithmetic. Gives the exit code."""
-    found, now = differences(ROOT), digest(ROOT)
+    """Print what differs, what no table writes, and which tables are of older arithmetic. Gives the exit code."""
+    found, now = [*differences(ROOT), *typed_in(ROOT)], digest(ROOT)
     for line in found:
         print(line)
     tables = tables_in(ROOT)

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import pytest
+
 from golden.recipe import MODELS
 from golden.told import summary
+from measured import typed as of
 from measured.pages import differences, tables_in
-from tests.pages.page import ROOT
+from measured.typed import ALLOWED, typed, typed_in
+from tests.pages.page import ROOT, TEXTS
 
 
 def test_the_pages_are_as_their_tables_write_them() -> None:
     """`python tools/figures.py write` makes them so."""
     assert tables_in(ROOT)
     assert differences(ROOT) == []
+
+
+def test_no_figure_is_typed() -> None:
+    """A figure gets a table; words with a tolerance, a default or a definition may be allowed in typed.py."""
+    assert typed_in(ROOT) == []
+
+
+def test_what_is_allowed_is_short_and_stands_on_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any of these words one number more would be a figure."""
+    assert sum(map(len, ALLOWED.values())) <= 40
+    for name, words in ALLOWED.items():
+        for one in words:
+            others = tuple(other for other in words if other != one)
+            monkeypatch.setattr(of, "ALLOWED", {name: others})
+            assert typed(name, TEXTS[name]), f"{name} has no number in the words {one!r}"
 
 
 def test_figures_of_golden_cases_are_those_of_the_cases_that_are_there() -> None:
