@@ -15,6 +15,7 @@ from measured.pages import BLOCK, FACT, blank, pages_in
 NUMBER = re.compile(
     r"(?<![\w.])[\d,]*\.\d+(?:e[+-]?\d+)?"
     r"|(?<![\w.])\d+e[+-]?\d+"
+    r"|\b(?:two|three|four|five|six|seven|eight|nine|ten|half an?|quarter of an?) (?:seconds?|minutes?|hours?)\b"
     r"|(?<![\w.×])\d[\d,]*(?: ?(?:%|percent\b)|×(?!\d)| ?(?:m?s|[kMGT]B|seconds?|minutes?|hours?|forwards?|times)\b)"
 )
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

@@ -25,6 +25,10 @@ def numbers(text: str) -> list[str]:
         ("A file of 350 MB, 2GB, 1,000 kB.", ["350 MB", "2GB", "1,000 kB"]),
         ("96 % are right, 4% not.", ["96 %", "4%"]),
         ("It is 15× as fast, or 2 times.", ["15×", "2 times"]),
+        (
+            "It takes three minutes, or a quarter of a minute; a minute of it, in seconds.",
+            ["three minutes", "quarter of a minute"],
+        ),
         ("| a | 0.717 ± 0.012 |", ["0.717", "0.012"]),
         ("An image of 28×28 in batches of 64, 3×3 kernels, 1,000 classes, MobileNetV3, opset 13 to 23.", []),
         ("numpy 2.0.2, Python 3.11, onnxruntime 1.20.1 to 1.28.0", []),
