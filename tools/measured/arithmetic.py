@@ -1,9 +1,10 @@
-"""Which arithmetic a figure was measured on: a digest of the engine's code, without its words."""
+"""What a figure was measured on: a digest of the engine's code, without its words, and of embedded networks."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from pathlib import Path
 
 ENGINE = ("backend.py", "layers", "graph", "solve", "inverse", "methods", "metrics")
@@ -21,12 +22,22 @@ def digest(root: Path) -> str:
     return made.hexdigest()[:16]
 
 
-def networks(root: Path) -> str:
-    """The networks that lie in a tree, in sixteen letters."""
-    made = hashlib.sha256()
+def networks(root: Path, command: str | None = None) -> str:
+    """The networks that lie in a tree, those alone that a command names where one is given, in sixteen letters; none
+    where there are none.
+    """
+    made, empty = hashlib.sha256(), True
     for path in sorted((root / "models_onnx").glob("*/model.onnx")):
-        made.update(f"{path.parent.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return made.hexdigest()[:16]
+        name = path.parent.name
+        if command is None or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", command):
+            made.update(f"{name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+            empty = False
+    return "" if empty else made.hexdigest()[:16]
+
+
+def arithmetic(root: Path, command: str, engine: str) -> str:
+    """What a run of a command is measured on. engine: the digest of the tree."""
+    return " ".join(filter(None, (engine, networks(root, command))))
 
 
 class _Silent(ast.NodeTransformer):

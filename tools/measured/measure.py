@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from measured.arithmetic import digest
+from measured.arithmetic import arithmetic, digest
 from measured.cells import FiguresError
 from measured.pages import TABLES, tables_in
 from measured.table import Run, Table, read, write
@@ -31,7 +31,7 @@ def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path
     files that they read, linked there by name; again: also what was measured on the engine's present code. Tables that
     another process measures are left to it.
     """
-    arithmetic, failed, data = digest(root), [], list(data)
+    engine, failed, data = digest(root), [], list(data)
     commit_of(root)
     for name in names or list(tables_in(root)):
         path, place = root / TABLES / f"{name}.json", work / name
@@ -41,7 +41,7 @@ def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path
                 print(f"{name}: another process measures it", flush=True)
                 continue
             for number, run in enumerate(read(path).runs):
-                if run.arithmetic == arithmetic and not again:
+                if run.arithmetic == arithmetic(root, run.command, engine) and not again:
                     continue
                 print(f"{name}: {run.command}", flush=True)
                 try:
@@ -105,7 +105,7 @@ def _measured(root: Path, place: Path, run: Run) -> Run:
         raise FiguresError("figures are told by the scripts of tools/")
     told = place / "figures.json"
     told.unlink(missing_ok=True)
-    commit, arithmetic = commit_of(root), digest(root)
+    commit, on = commit_of(root), arithmetic(root, run.command, digest(root))
     began = time.perf_counter()
     paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -124,9 +124,9 @@ def _measured(root: Path, place: Path, run: Run) -> Run:
     took = round(time.perf_counter() - began, 1)
     content = json.loads(told.read_text(encoding="utf-8"))
     told.unlink()
-    if digest(root) != arithmetic:
-        raise FiguresError("the engine's code was changed while it was measured")
-    made = replace(run, commit=commit, arithmetic=arithmetic, date=date.today().isoformat(), seconds=took)
+    if arithmetic(root, run.command, digest(root)) != on:
+        raise FiguresError("the engine's code, or a network, was changed while it was measured")
+    made = replace(run, commit=commit, arithmetic=on, date=date.today().isoformat(), seconds=took)
     return replace(made, rows=content.get("rows", []), values=content.get("values", {}))
 
 

@@ -17,8 +17,8 @@ from training.files import write_whole
 class Run:
     """One command and what it gave. rows: of the table; values: single numbers, for facts.
 
-    commit: whose arithmetic was measured; arithmetic: a digest of the engine's code then, seconds: what the command
-    took by the clock, None each where it is not known.
+    commit: whose arithmetic was measured; arithmetic: digests of the engine's code and of the networks that the command
+    names, seconds: what the command took by the clock, None each where it is not known.
     """
 
     command: str
