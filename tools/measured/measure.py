@@ -22,6 +22,8 @@ from measured.table import Run, Table, read, write
 
 LINKED = ("tools", "models_onnx", "mipin_ref", "tests", "pyproject.toml")
 """What commands find where they run, as in the root."""
+PRINTED = "printed.txt"
+"""Of a table's folder: what the command prints that runs, or ran last."""
 
 
 def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path], again: bool = False) -> list[str]:
@@ -108,15 +110,16 @@ def _measured(root: Path, place: Path, run: Run) -> Run:
     commit, on = commit_of(root), arithmetic(root, run.command, digest(root))
     began = time.perf_counter()
     paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, *words, "--json", told.name],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    with (place / PRINTED).open("w") as printed:
+        done = subprocess.run(
+            [sys.executable, *words, "--json", told.name],
+            cwd=place,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdout=printed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise FiguresError(([line for line in done.stderr.splitlines() if line.strip()] or ["it failed"])[-1])
     if not told.exists():

@@ -21,6 +21,7 @@ from measured.plan import plan
 TOLD = """
 import json, pathlib, sys
 *words, option, told = sys.argv[1:]
+print("printed:", *words)
 assert option == "--json"
 pathlib.Path("ran.txt").open("a").write(" ".join(words) + "\\n")
 if "fail" in words:
@@ -76,6 +77,7 @@ def test_every_run_of_every_table_but_those_that_fail(root: Path, tmp_path: Path
     assert all(len(one.date) == 10 and one.arithmetic == digest(root) for one in (*a.runs, *c.runs))
     assert all(one.seconds is not None and 0 < one.seconds < 20 for one in (*a.runs, *c.runs))
     assert b.runs[1].seconds is None
+    assert (tmp_path / "work" / "a" / "printed.txt").read_text() == "printed: two data\n"
 
 
 def test_what_is_measured_is_not_measured_again_until_the_arithmetic_changes(root: Path, tmp_path: Path) -> None:
