@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured.arithmetic import arithmetic, digest
+from measured.arithmetic import Engine, arithmetic
 from measured.cells import FiguresError
 from measured.measure import measure
 from measured.pages import differences, tables_in, write_pages
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def check() -> int:
     """Print what differs, what no table writes, and which tables are of older arithmetic. Gives the exit code."""
-    found, engine = [*differences(ROOT), *typed_in(ROOT)], digest(ROOT)
+    found, engine = [*differences(ROOT), *typed_in(ROOT)], Engine(ROOT)
     for line in found:
         print(line)
     tables = tables_in(ROOT)
@@ -37,7 +37,7 @@ def check() -> int:
     older = [
         name
         for name, table in tables.items()
-        if any(run.arithmetic != arithmetic(ROOT, run.command, engine) for run in table.runs)
+        if any(run.arithmetic != arithmetic(ROOT, run, engine) for run in table.runs)
     ]
     if older:
         print(f"measured before the last change of arithmetic or networks: {', '.join(older)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured.arithmetic import arithmetic, digest
+from measured.arithmetic import Engine, arithmetic
 from measured.pages import tables_in
 from measured.units import seconds
 
@@ -15,12 +15,12 @@ def plan(root: Path, names: Sequence[str], *, again: bool = False) -> list[str]:
 
     A table whose figures depend on the machine is marked: it wants a machine that does nothing else.
     """
-    engine, told, known, unknown = digest(root), [], 0.0, 0
+    engine, told, known, unknown = Engine(root), [], 0.0, 0
     tables = tables_in(root)
     for name in names or list(tables):
         alone = "" if tables[name].machine is None else " (alone on the machine)"
         for run in tables[name].runs:
-            if run.arithmetic == arithmetic(root, run.command, engine) and not again:
+            if run.arithmetic == arithmetic(root, run, engine) and not again:
                 continue
             known += run.seconds or 0
             unknown += run.seconds is None
