@@ -15,25 +15,19 @@ import numpy as np
 
 import mipin_ref as mr
 from measured.arithmetic import digest, networks
-from training.files import MODELS, write_json
-
-
-@cache
-def engine() -> str:
-    """The engine's code and the networks that come with it: what parts are made on."""
-    return f"{digest(MODELS.parent)} {networks(MODELS.parent)}"
+from training.files import write_json
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part found. options: all that the result depends on, and made_on, the engine; seconds: it took by the
-    clock.
+    """What one part found. options: all that the result depends on; seconds: it took by the clock; arithmetic: the
+    digests of the engine and networks that made it, None where it is not known.
     """
 
     options: dict[str, Any]
     result: dict[str, Any]
     seconds: float
-    made_on: str | None = None
+    arithmetic: str | None = None
 
 
 class Results:
@@ -46,19 +40,20 @@ class Results:
     def part(
         self, experiment: str, name: str, options: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """The result of make(), or the one of the same options and engine that is already there.
+        """The result of make(), or the one of the same options and arithmetic that is already there.
 
         Written whole when it is made, so that an interruption loses this part alone.
         """
         wanted = _plain(options)
         there = self.read(experiment, name)
-        if there is not None and there.options == wanted and there.made_on == engine():
+        if there is not None and (there.options, there.arithmetic) == (wanted, arithmetic()):
             return there.result
         began = time.perf_counter()
         result: dict[str, Any] = _plain(make())
         seconds = round(time.perf_counter() - began, 1)
-        content = {"experiment": experiment, "part": name, "options": wanted, "made_on": engine(), "seconds": seconds}
-        write_json(self._path(experiment, name), {**content, "result": result})
+        content = {"experiment": experiment, "part": name, "options": wanted, "arithmetic": arithmetic()}
+        content |= {"seconds": seconds, "result": result}
+        write_json(self._path(experiment, name), content)
         print(f"{experiment} {name}: {seconds:.0f} s", flush=True)
         return result
 
@@ -67,7 +62,8 @@ class Results:
         path = self._path(experiment, name)
         try:
             content = json.loads(path.read_text())
-            return Part(content["options"], content["result"], float(content["seconds"]), content.get("made_on"))
+            seconds = float(content["seconds"])
+            return Part(content["options"], content["result"], seconds, content.get("arithmetic"))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
@@ -80,6 +76,13 @@ class Results:
 
     def _path(self, experiment: str, name: str) -> Path:
         return self.folder / (re.sub(r"[^A-Za-z0-9_.+-]+", "_", f"{experiment}--{name}") + ".json")
+
+
+@cache
+def arithmetic() -> str:
+    """The digests of the engine's code and of the networks that come with it, as they are."""
+    root = Path(mr.__file__).parents[1]
+    return f"{digest(root)} {networks(root)}"
 
 
 def part_of(network: str, name: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from measured.arithmetic import digest, networks
 from paper import results
 from tests.tools.paper.reading import part_in
 
@@ -33,19 +34,21 @@ def test_a_part_is_made_once_and_again_for_other_options(tmp_path: Path) -> None
     assert part_in(store, "one", "a part").options == {"n": 2, "pair": [3, 8]}
 
 
-def test_a_part_of_another_engine_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other code, or other networks: figures of either would be told as those of the present ones."""
+def test_a_part_of_another_arithmetic_is_made_again(tmp_path: Path) -> None:
+    """Or of one that is not known: figures of the same options are no figures of the same engine."""
     store, calls = results.Results(tmp_path), list[int]()
-    for now in ("first", "first", "second"):
-        monkeypatch.setattr(results, "engine", lambda now=now: now)
-        counted(store, {}, calls)
-    assert len(calls) == 2
+    counted(store, {}, calls)
     path = tmp_path / "one--a_part.json"
     content = json.loads(path.read_text())
-    assert content.pop("made_on") == "second"
-    path.write_text(json.dumps(content))
-    counted(store, {}, calls)
-    assert len(calls) == 3
+    root = Path(mr.__file__).parents[1]
+    assert content["arithmetic"] == f"{digest(root)} {networks(root)}"
+    for older in ({**content, "arithmetic": "0" * 16}, {k: v for k, v in content.items() if k != "arithmetic"}):
+        path.write_text(json.dumps(older))
+        assert part_in(store, "one", "a part").result == content["result"], "a report still shows it"
+        calls.clear()
+        counted(store, {}, calls)
+        counted(store, {}, calls)
+        assert calls == [0]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
