@@ -36,6 +36,7 @@ COMMANDS = {
     "thousand": "all classes of a classifier at its last map in one explainer, and its page",
     "methods": "other attribution methods against torch's forward and backward",
     "commands": "`mipin explain` and `mipin compare` on photographs, beside captum's Grad-CAM in a script",
+    "demo": "`mipin demo`, a whole process",
     "growth": "time and memory against samples, channels and depth: slopes and a chart",
     "zoo": "nine classic networks, from a logit to the pixels: time, memory and R²",
     "architectures": "networks of torchvision, timm and transformers, as both exporters write them, read and explained",

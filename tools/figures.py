@@ -2,11 +2,12 @@
 
 python tools/figures.py measure                  every table that was not measured on this arithmetic: hours
 python tools/figures.py measure benchmarks-gram  one table
+python tools/figures.py measure --plan           what that would run, and what each command took last time
 python tools/figures.py write                    the pages from the tables
 python tools/figures.py --check                  do the pages say what the tables hold?
 
 A table is a file of tools/measured/tables. What is measured is kept run by run, so that an interruption loses one run
-alone; a run that fails is told at the end and the others go on.
+alone; a run that fails is told at the end and the others go on. Several processes may measure beside each other.
 """
 
 from __future__ import annotations
@@ -16,24 +17,30 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured.arithmetic import digest
+from measured.arithmetic import Engine, arithmetic
 from measured.cells import FiguresError
 from measured.measure import measure
 from measured.pages import differences, tables_in, write_pages
+from measured.plan import plan
+from measured.typed import typed_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def check() -> int:
-    """Print what differs, and which tables are of older arithmetic. Gives the exit code."""
-    found, now = differences(ROOT), digest(ROOT)
+    """Print what differs, what no table writes, and which tables are of older arithmetic. Gives the exit code."""
+    found, engine = [*differences(ROOT), *typed_in(ROOT)], Engine(ROOT)
     for line in found:
         print(line)
     tables = tables_in(ROOT)
     print(f"{len(tables)} tables of figures, {len(found)} differences")
-    older = [name for name, table in tables.items() if any(run.arithmetic != now for run in table.runs)]
+    older = [
+        name
+        for name, table in tables.items()
+        if any(run.arithmetic != arithmetic(ROOT, run, engine) for run in table.runs)
+    ]
     if older:
-        print(f"measured before the last change of arithmetic: {', '.join(older)}")
+        print(f"measured before the last change of arithmetic or networks: {', '.join(older)}")
     return 1 if found else 0
 
 
@@ -49,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measuring = commands.add_parser("measure", help="run the commands of tables, and keep what they tell")
     measuring.add_argument("names", nargs="*", metavar="NAME", help="tables; all where none is named")
     measuring.add_argument("--data", type=Path, nargs="*", default=[], help="files and folders that commands name")
-    measuring.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder where they run")
+    measuring.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder of their folders")
     measuring.add_argument("--again", action="store_true", help="also what was measured on this arithmetic")
+    measuring.add_argument("--plan", action="store_true", help="run nothing: list the commands and what each took")
     options = parser.parse_args(arguments)
     if not options.check and options.command is None:
         parser.error("say measure, write or --check")
@@ -59,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             unknown = [name for name in options.names if name not in tables_in(ROOT)]
             if unknown:
                 parser.error(f"there is no table of figures {', '.join(unknown)}")
+            if options.plan:
+                print("\n".join(plan(ROOT, options.names, again=options.again)))
+                return 0
             failed = measure(ROOT, options.names, work=options.work, data=options.data, again=options.again)
             print("\n".join(failed) or "all measured")
             return 1 if failed else 0

@@ -2,60 +2,85 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from measured.arithmetic import digest
+from measured.arithmetic import Engine, arithmetic, networks
 from measured.cells import FiguresError
 from measured.pages import TABLES, tables_in
 from measured.table import Run, Table, read, write
 
 LINKED = ("tools", "models_onnx", "mipin_ref", "tests", "pyproject.toml")
 """What commands find where they run, as in the root."""
+TOOLS = Path(__file__).resolve().parents[1]
+PRINTED = "printed.txt"
+"""Of a table's folder: what the command prints that runs, or ran last."""
 
 
 def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path], again: bool = False) -> list[str]:
     """Run the commands of tables, all where none is named; gives a line for each that failed.
 
-    work: the folder where commands run, which keeps what they leave; data: files that they read, linked there by name;
-    again: also what was measured on the engine's present code.
+    work: where each table has a folder of its own, in which its commands run and which keeps what they leave; data:
+    files that they read, linked there by name; again: also what was measured on the engine's present code. Tables that
+    another process measures are left to it.
     """
-    prepare(root, work, data)
-    arithmetic, commit, failed = digest(root), commit_of(root), []
+    engine, failed, data = Engine(root), [], list(data)
+    commit_of(root)
     for name in names or list(tables_in(root)):
-        path = root / TABLES / f"{name}.json"
-        for number, run in enumerate(read(path).runs):
-            if run.arithmetic == arithmetic and not again:
+        path, place = root / TABLES / f"{name}.json", work / name
+        # What is called to make what lies in a folder is known from its first run on, or never.
+        called: set[str] | None = None if place.exists() or read(path).machine is not None else set()
+        prepare(root, place, data)
+        with claimed(place) as free:
+            if not free:
+                print(f"{name}: another process measures it", flush=True)
                 continue
-            print(f"{name}: {run.command}", flush=True)
-            began = time.perf_counter()
-            try:
-                made = _measured(root, work, replace(run, commit=commit, arithmetic=arithmetic))
-                # Read again: the table may have been changed by hand meanwhile, and hours lie between two runs.
-                _put(path, read(path), number, made)
-            except (ValueError, OSError) as error:
-                failed.append(f"{name}: {run.command}: {error}")
-                print(f"  failed: {error}", flush=True)
-            else:
-                print(f"  {time.perf_counter() - began:.0f} s", flush=True)
+            for number, run in enumerate(read(path).runs):
+                if run.arithmetic == arithmetic(root, run, engine) and not again:
+                    continue
+                print(f"{name}: {run.command}", flush=True)
+                try:
+                    made, called = _measured(root, place, run, called)
+                    # Read again: the table may have been changed by hand meanwhile, and hours lie between two runs.
+                    _put(path, read(path), number, made)
+                except (ValueError, OSError) as error:
+                    called = None
+                    failed.append(f"{name}: {run.command}: {error}")
+                    print(f"  failed: {error}", flush=True)
+                else:
+                    print(f"  {made.seconds:.0f} s", flush=True)
     return failed
 
 
-def prepare(root: Path, work: Path, data: Iterable[Path]) -> None:
-    """Make the folder where commands run."""
-    work.mkdir(parents=True, exist_ok=True)
+def prepare(root: Path, place: Path, data: Iterable[Path]) -> None:
+    """Make the folder where a table's commands run."""
+    place.mkdir(parents=True, exist_ok=True)
     for path in (*(root / name for name in LINKED), *data):
-        if path.exists() and not (work / path.name).exists():
-            (work / path.name).symlink_to(path.resolve())
+        if path.exists():
+            with suppress(FileExistsError):
+                (place / path.name).symlink_to(path.resolve())
+
+
+@contextmanager
+def claimed(place: Path) -> Iterator[bool]:
+    """Keep a folder for this process, until it leaves or dies; False where another one has it."""
+    with (place / "claim").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def commit_of(root: Path) -> str:
@@ -76,31 +101,50 @@ def commit_of(root: Path) -> str:
     return git("rev-parse", "--short", "HEAD")
 
 
-def _measured(root: Path, work: Path, run: Run) -> Run:
-    """Run a command and read what it told. Raises FiguresError where it fails or tells nothing."""
+def _measured(root: Path, place: Path, run: Run, called: set[str] | None) -> tuple[Run, set[str] | None]:
+    """Run a command and read what it told; called: what was called for all that lies there, None where it is not known.
+
+    Raises FiguresError where it fails or tells nothing, and where the engine's code changed while it ran.
+    """
     program, *words = shlex.split(run.command)
     if program != "python":
         raise FiguresError("figures are told by the scripts of tools/")
-    told = work / "figures.json"
-    told.unlink(missing_ok=True)
-    paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, *words, "--json", told.name],
-        cwd=work,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise FiguresError(([line for line in done.stderr.splitlines() if line.strip()] or ["it failed"])[-1])
+    told, calls = place / "figures.json", place / "called.json"
+    for path in (told, calls):
+        path.unlink(missing_ok=True)
+    commit, engine, nets = commit_of(root), Engine(root), networks(root, run.command)
+    began = time.perf_counter()
+    _run([*([] if called is None else ["-m", "measured.traced", calls.name]), *words, "--json", told.name], root, place)
+    took = round(time.perf_counter() - began, 1)
     if not told.exists():
         raise FiguresError("it wrote no figures")
     content = json.loads(told.read_text(encoding="utf-8"))
-    with suppress(FileNotFoundError):
-        told.unlink()
-    return replace(run, rows=content.get("rows", []), values=content.get("values", {}), date=date.today().isoformat())
+    told.unlink()
+    these = json.loads(calls.read_text(encoding="utf-8")) if calls.exists() else None
+    called = None if called is None or these is None else called.union(these)
+    made = replace(run, commit=commit, date=date.today().isoformat(), seconds=took)
+    made = replace(made, rows=content.get("rows", []), values=content.get("values", {}))
+    made = replace(made, called=None if called is None else engine.among(called))
+    if Engine(root).digest() != engine.digest() or networks(root, run.command) != nets:
+        raise FiguresError("the engine's code, or a network, was changed while it was measured")
+    return replace(made, arithmetic=arithmetic(root, made, engine)), called
+
+
+def _run(words: Sequence[str], root: Path, place: Path) -> None:
+    """Run Python in a folder, with a cache of its own. Raises FiguresError where it fails."""
+    paths = os.pathsep.join([str(root), str(TOOLS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with (place / PRINTED).open("w") as printed:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=place,
+            env={**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(place / "cache")},
+            stdout=printed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise FiguresError(([line for line in done.stderr.splitlines() if line.strip()] or ["it failed"])[-1])
 
 
 def _put(path: Path, table: Table, number: int, run: Run) -> None:

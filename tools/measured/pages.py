@@ -51,7 +51,7 @@ def filled(text: str, tables: Mapping[str, Table]) -> str:
         return f"<!-- figure: {found[1]} {found[2]} -->{table(found[1]).fact(found[2])}<!-- end -->"
 
     # What is left, once whole blocks and facts are taken out, is a mark without its other half.
-    left = MARK.search(FACT.sub(_lines, BLOCK.sub(_lines, text)))
+    left = MARK.search(FACT.sub(blank, BLOCK.sub(blank, text)))
     inside = next((found for pattern in (BLOCK, FACT) for found in pattern.finditer(text) if _opens(found)), None)
     if left is not None or inside is not None:
         raise FiguresError(f"{left[0] if left else inside and inside[0]} is not a whole block of figures")
@@ -60,7 +60,8 @@ def filled(text: str, tables: Mapping[str, Table]) -> str:
     return FACT.sub(fact, BLOCK.sub(block, text))
 
 
-def _lines(found: re.Match[str]) -> str:
+def blank(found: re.Match[str]) -> str:
+    """As many lines, with nothing in them."""
     return "\n" * found[0].count("\n")
 
 

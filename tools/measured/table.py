@@ -17,7 +17,9 @@ from training.files import write_whole
 class Run:
     """One command and what it gave. rows: of the table; values: single numbers, for facts.
 
-    commit: whose arithmetic was measured; arithmetic: a digest of the engine's code then, None where it is not known.
+    commit: whose arithmetic was measured; arithmetic: digests of the engine's code and of the networks that the command
+    names; called: the files of the engine of which functions were called, where the digest is of these; seconds: what
+    the command took by the clock. None each where it is not known.
     """
 
     command: str
@@ -26,6 +28,8 @@ class Run:
     rows: list[dict[str, Value]] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     arithmetic: str | None = None
+    called: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,9 @@ def write(path: Path, table: Table) -> None:
     """Write a table's file, whole or not at all."""
     content: dict[str, Any] = {"machine": table.machine, "columns": table.columns}
     content |= {"facts": table.facts} if table.facts else {}
-    content["runs"] = [{key: value for key, value in asdict(run).items() if value} for run in table.runs]
+    content["runs"] = [
+        {key: value for key, value in asdict(run).items() if value not in (None, [], {})} for run in table.runs
+    ]
     write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from measured.arithmetic import digest
+from measured.arithmetic import digest, networks
 from training.files import write_json
 
 
 @dataclass(frozen=True)
 class Part:
     """What one part found. options: all that the result depends on; seconds: it took by the clock; arithmetic: the
-    digest of the engine that made it, None where it is not known.
+    digests of the engine and networks that made it, None where it is not known.
     """
 
     options: dict[str, Any]
@@ -80,8 +80,9 @@ class Results:
 
 @cache
 def arithmetic() -> str:
-    """The digest of the engine's code as it is."""
-    return digest(Path(mr.__file__).parents[1])
+    """The digests of the engine's code and of the networks that come with it, as they are."""
+    root = Path(mr.__file__).parents[1]
+    return f"{digest(root)} {networks(root)}"
 
 
 def part_of(network: str, name: str) -> str:

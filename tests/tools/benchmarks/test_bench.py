@@ -52,6 +52,7 @@ TINY = {
     "thousand": (),
     "methods": ("--batch", "4", "--repeats", "1", "--methods", "gradient", "deeplift", "--dtypes", "float32"),
     "commands": ("--repeats", "1", "--compared", "2", "--methods", "grad-cam,gradient", "--preset", "unit"),
+    "demo": ("--repeats", "1"),
     "growth": (*("--samples", "8", "16", "--channels", "2", "--depth", "1"), "--base", "8", "2", "1", "--repeats", "1"),
     "threads": ("--samples", "20", "--repeats", "1", "--networks", "mnist_mlp", "--counts", "1"),
     "architectures": ("--thin", "--networks", "mobilenet_v2", "--samples", "4", "--repeats", "1"),
@@ -144,6 +145,14 @@ def test_each_run_begins_with_what_it_ran_on(capsys: pytest.CaptureFixture[str],
     # The page's table is of this form.
     assert head == ["network", "classes", "samples", "dtype", "memory=", "wall", "peak resident"]
     assert [row[:5] for row in rows] == [["mnist_mlp", "3", "20", "float64", "1GB"]]
+
+
+@pytest.mark.slow
+def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    printed, _ = run(capsys, "demo")
+    wall, processor = re.findall(r"(\d\S*) s", printed.splitlines()[-1])
+    # A tenth of either is rounding; both are of a process that does something, on no more than these CPUs.
+    assert 0.9 < float(processor) < 1.1 * environment.cpus() * float(wall)
 
 
 @pytest.mark.slow

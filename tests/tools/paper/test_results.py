@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from measured.arithmetic import digest
+from measured.arithmetic import digest, networks
 from paper import results
 from tests.tools.paper.reading import part_in
 
@@ -40,7 +40,8 @@ def test_a_part_of_another_arithmetic_is_made_again(tmp_path: Path) -> None:
     counted(store, {}, calls)
     path = tmp_path / "one--a_part.json"
     content = json.loads(path.read_text())
-    assert content["arithmetic"] == digest(Path(mr.__file__).parents[1])
+    root = Path(mr.__file__).parents[1]
+    assert content["arithmetic"] == f"{digest(root)} {networks(root)}"
     for older in ({**content, "arithmetic": "0" * 16}, {k: v for k, v in content.items() if k != "arithmetic"}):
         path.write_text(json.dumps(older))
         assert part_in(store, "one", "a part").result == content["result"], "a report still shows it"
