@@ -19,8 +19,9 @@ from onnx import numpy_helper
 
 import mipin_ref as mr
 from paper.page import Block, Table, three
-from paper.pairs import CAMS, NETWORKS, OTHERS, by_logit, recognised
 from paper.pairs_maps import LAST, PIXELS, PLACES, at_places, last_of, map_of, pointing
+from paper.pairs_rows import CAMS, NETWORKS, OTHERS
+from paper.pairs_subject import by_logit, recognised
 from paper.published import MIPIN
 from paper.results import Results, or_failed, part_of
 from paper.scenes import CALIBRATION_SEED, VALIDATION_SEED, fit_options, network, scenes

@@ -10,7 +10,7 @@ import pytest
 
 import mipin_ref as mr
 import reproduce_paper
-from paper import pairs, pairs_maps, scenes
+from paper import pairs, pairs_maps, pairs_subject, scenes
 from paper.places import last_map
 from paper.results import Results
 from tests.tools.paper.reading import part_in
@@ -100,7 +100,7 @@ def test_only_scenes_are_kept_whose_objects_are_named_first() -> None:
     y = np.stack([second, first], axis=1)
     y[3, 0] = np.argsort(logits[3])[0]
     boxes = np.arange(20 * 8).reshape(20, 2, 4)
-    kept = pairs.recognised(net, pairs.by_logit(net, scenes.Boxed(x, y, boxes)))
+    kept = pairs_subject.recognised(net, pairs_subject.by_logit(net, scenes.Boxed(x, y, boxes)))
     assert np.array_equal(kept.x, np.delete(x, 3, axis=0))
     assert np.array_equal(kept.y[:, 0], np.delete(first, 3))
     assert np.array_equal(kept.boxes[:, 0], np.delete(boxes[:, 1], 3, axis=0))
