@@ -72,6 +72,25 @@ def rows(results: Results) -> list[dict[str, Any]]:
     ]
 
 
+def values(results: Results) -> dict[str, str]:
+    """The networks where the preset's interval lies above, or below, that of the default, for sentences."""
+    return phrases(rows(results))
+
+
+def phrases(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """See `values`."""
+    fits: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        fits.setdefault(row["network"], {})[row["fit"]] = row
+    both = {name: (of[MIPIN], of[TUNED]) for name, of in fits.items() if len(of) == len(FITS)}
+    told: dict[str, str] = {}
+    for key in ("apc", "positive"):
+        above = [f"`{name}`" for name, (one, tuned) in both.items() if tuned[f"{key}_low"] > one[f"{key}_high"]]
+        below = [f"`{name}`" for name, (one, tuned) in both.items() if tuned[f"{key}_high"] < one[f"{key}_low"]]
+        told |= {f"{key}_above": ", ".join(above) or "none", f"{key}_below": ", ".join(below) or "none"}
+    return told
+
+
 def expected() -> list[str]:
     return [part_of(name, row) for name in NETWORKS for row in FITS]
 

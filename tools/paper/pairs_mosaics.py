@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from paper import pairs_facts
 from paper.intervals import bootstrap
 from paper.page import Block, Table, three
 from paper.pairs_maps import LAST, ORACLE, PIXELS, WITHOUT, Maps
@@ -138,6 +139,13 @@ def rows(results: Results) -> list[dict[str, Any]]:
                     row |= {f"{KEYS[end]}_{what}{of}": one.result[what][i] for i, of in enumerate(ENDS)}
         made += sorted(rows_of.values(), key=lambda row: -(row["last_share"] or 0))
     return made
+
+
+def values(results: Results) -> dict[str, str]:
+    """Who leads, and where MIP-IN stands beside it, for sentences."""
+    measured = rows(results)
+    by_network = {name: [row for row in measured if row["network"] == name] for name in NETWORKS}
+    return pairs_facts.told(by_network, [f"{key}_{what}" for key in KEYS.values() for what in ("share", "hit")])
 
 
 KEYS, ENDS = {LAST: "last", PIXELS: "pixels"}, ("", "_low", "_high")

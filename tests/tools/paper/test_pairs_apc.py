@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from paper import pairs_apc, scenes
 from paper.pairs_rows import TUNED
 from tests.tools.training.clutter_data import files
 from training import clutter
+
+REACH = (("", 0), ("_low", -0.05), ("_high", 0.05))
 
 
 def test_a_summary_is_equations_10_and_11_over_both_objects() -> None:
@@ -30,6 +33,22 @@ def test_a_summary_is_equations_10_and_11_over_both_objects() -> None:
     assert told["positive"] == pytest.approx(positive, rel=1e-12)
     assert told["median"] == pytest.approx(np.median(np.abs(change)), rel=1e-12)
     assert told["apc_low"] < told["apc"] < told["apc_high"]
+
+
+def test_phrases_name_networks_whose_intervals_lie_apart() -> None:
+    def row(name: str, fit: str, apc: float, positive: float) -> dict[str, Any]:
+        told = {"network": name, "fit": fit}
+        ends = {f"{key}{end}": of + by for key, of in (("apc", apc), ("positive", positive)) for end, by in REACH}
+        return {**told, **ends}
+
+    rows = [row("a", "mip-in", 0.5, 0.3), row("a", TUNED, 0.8, 0.35), row("b", "mip-in", 0.5, 0.3)]
+    rows += [row("b", TUNED, 0.9, 0.1), row("c", TUNED, 0.9, 0.1)]
+    assert pairs_apc.phrases(rows) == {
+        "apc_above": "`a`, `b`",
+        "apc_below": "none",
+        "positive_above": "none",
+        "positive_below": "`b`",
+    }
 
 
 @pytest.mark.slow
