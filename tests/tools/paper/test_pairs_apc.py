@@ -55,7 +55,7 @@ def test_phrases_name_networks_whose_intervals_lie_apart() -> None:
 def test_a_run_sets_the_preset_beside_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist, fashion = files(tmp_path)
     given = ["--mnist", str(mnist), "--fashion", str(fashion), "--results", str(tmp_path / "out")]
-    few = ["--networks", "pairs_vgg", "--samples", "6", "--calibration", "15", "--all"]
+    few = ["--networks", "pairs_resnet", "--samples", "6", "--calibration", "8", "--all"]
     out = tmp_path / "rows.json"
     monkeypatch.setattr("sys.argv", ["reproduce_paper.py", "pairs-apc", *given, *few, "--json", str(out)])
     reproduce_paper.main()
@@ -65,9 +65,9 @@ def test_a_run_sets_the_preset_beside_the_default(tmp_path: Path, monkeypatch: p
     seeds = (scenes.CALIBRATION_SEED, scenes.PAIRS_SEED)
     fitted, drawn = (
         clutter.compose(of, split, count, seed, pairs=True)
-        for of, split, count, seed in zip(sources, ("train", "test"), (15, 6), seeds, strict=True)
+        for of, split, count, seed in zip(sources, ("train", "test"), (8, 6), seeds, strict=True)
     )
-    net = scenes.network("pairs_vgg")
+    net = scenes.network("pairs_resnet")
     x, calibration = (one.x.astype(np.float32) / np.float32(255) for one in (drawn, fitted))
     by_class: dict[int, list[float]] = {}
     inverses = mr.fit(net, calibration, np.unique(drawn.y).tolist(), preset="localise", dtype="float32")
