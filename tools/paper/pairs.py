@@ -12,30 +12,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-import mipin_ref as mr
+from paper import pairs_facts
 from paper.figure8 import own_share
-from paper.maps import FEWER, batches
 from paper.page import Block, Figure, Table, heat, photo, three
-from paper.pairs_maps import (
-    CLASSLESS,
-    LAST,
-    PIXELS,
-    PLACES,
-    WITHOUT,
-    at_places,
-    last_of,
-    map_of,
-    pointing,
-    without,
-)
-from paper.published import GRAD_CAM, METHODS, MIPIN
+from paper.pairs_maps import COARSE, LAST, PIXELS, PLACES, WITHOUT, at_places, pointing
+from paper.pairs_rows import MANY_PASSES, NETWORKS, OTHERS, ROWS, parts_of
+from paper.pairs_subject import Subject, by_logit, chosen, recognised
 from paper.results import Results, or_failed, part_of
-from paper.scenes import CALIBRATION_SEED, PAIRS_SEED, Boxed, fit_options, network, scenes
+from paper.scenes import PAIRS_SEED, Boxed, scenes
 from training.clutter import CLASS_NAMES
 from training.keras import add_data
-from training.right import right_of
 
 NAME = "pairs"
 TITLE = "Two objects, each asked for in turn"
@@ -44,126 +31,51 @@ PAPER = (
     "has not."
 )
 HELP = "box accuracy and mass of the maps of either of two objects, all methods, four networks"
-NETWORKS = ("pairs_vgg", "pairs_resnet", "pairs_se", "pairs_vit")
-OTHERS = ("clutter_se", "clutter_resnet", "clutter_vgg")
-"""Networks trained on scenes of one object, which know fewer of the objects of such scenes."""
-CAMS = (GRAD_CAM, "grad-cam++", "hires-cam", "layer-cam", "eigen-cam", "score-cam")
-TUNED = "mip-in, preset localise"
-ROWS: dict[str, tuple[str, dict[str, Any]]] = {
-    MIPIN: (MIPIN, {}),
-    TUNED: (MIPIN, {"preset": "localise"}),
-    **{name: (name, {}) for name in METHODS if name not in (MIPIN, GRAD_CAM)},
-    **{name: (name, {}) for name in CAMS},
-}
-"""Row -> method and options of its fit."""
-MANY_PASSES = ("smoothgrad", "integrated-gradients", "score-cam")
-"""Methods that take ten times as long as the others, or more, and are measured where they are asked for."""
-DEFAULT = [row for row in (*ROWS, *WITHOUT) if row not in MANY_PASSES]
 SHOWN = 3
+KEYS = {LAST: "last", COARSE: "coarse", PIXELS: "pixels"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--networks", nargs="+", choices=[*NETWORKS, *OTHERS], default=list(NETWORKS))
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *WITHOUT], default=DEFAULT)
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *WITHOUT], default=[*ROWS, *WITHOUT])
     parser.add_argument("--ends", nargs="+", choices=(LAST, PIXELS), default=[LAST, PIXELS])
     parser.add_argument("--samples", type=int, default=2000, help="scenes of two objects that are explained")
+    parser.add_argument("--few", type=int, default=500, help="scenes, the first, for methods of many passes a sample")
     parser.add_argument("--calibration", type=int, default=300, help="other scenes of two objects to fit on")
     parser.add_argument("--all", action="store_true", help="scenes too whose objects the network does not name first")
 
 
-def parts_of(name: str) -> dict[str, tuple[str, str]]:
-    """The parts of a network by name: row and end; class activation maps and the sum have the last map alone."""
-    return {
-        part_of(name, f"{row}, {end}"): (row, end)
-        for end in (LAST, PIXELS)
-        for row in (*ROWS, *WITHOUT)
-        if not (end == PIXELS and row in (*CAMS, CLASSLESS))
-    }
+def composed(options: argparse.Namespace, subject: Subject, samples: int) -> Boxed:
+    """The scenes that a network explains of so many, of each the object of the higher logit first."""
+    ordered = by_logit(subject.net, scenes(options, "test", options.samples, PAIRS_SEED, pairs=True))
+    some = chosen(ordered, slice(samples))
+    return some if options.all else recognised(subject.net, some)
 
 
-def by_logit(net: mr.Network, pairs: Boxed) -> Boxed:
-    """The same scenes, of each the object of the higher logit first."""
-    scores, _ = net.predict(pairs.x)
-    order = np.argsort(-np.take_along_axis(scores, pairs.y, axis=1), axis=1, kind="stable")
-    y, boxes = np.take_along_axis(pairs.y, order, axis=1), np.take_along_axis(pairs.boxes, order[:, :, None], axis=1)
-    return Boxed(pairs.x, y, boxes)
-
-
-def recognised(net: mr.Network, pairs: Boxed) -> Boxed:
-    """Those scenes whose two objects are the two that the network names first."""
-    scores, _ = net.predict(pairs.x)
-    kept = right_of(scores, pairs.y).all(axis=1)
-    return Boxed(pairs.x[kept], pairs.y[kept], pairs.boxes[kept])
-
-
-class Subject:
-    """One network, what it is fitted on, and the scenes that it explains."""
-
-    def __init__(self, name: str, options: argparse.Namespace, results: Results) -> None:
-        self.net, self._results = network(name), results
-        self.composed = options.samples
-        composed = scenes(options, "test", options.samples, PAIRS_SEED, pairs=True)
-        ordered = by_logit(self.net, composed)
-        self.pairs = ordered if options.all else recognised(self.net, ordered)
-        self._calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED, pairs=True)
-        self.at = {LAST: last_of(name, self.net), PIXELS: None}
-        self._panels: dict[tuple[str, str], mr.Panel] = {}
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return (self.pairs.x.shape[2], self.pairs.x.shape[3])
-
-    def given(self, row: str, end: str) -> dict[str, Any]:
-        """What the result of a row depends on."""
-        method, fit = ROWS.get(row, (row, {}))
-        counts = {"samples": self.composed, "recognised": len(self.pairs.x), "calibration": len(self._calibration.x)}
-        how = {"fit": fit, "method": FEWER.get(method, {}), "at": self.at[end] or ""}
-        return {"sha256": self.net.sha256, **counts, **how}
-
-    def maps(self, row: str, end: str, turn: int) -> NDArray[Any]:
-        """A row's maps of an object of every scene, at its own places."""
-        pairs, at = self.pairs, self.at[end]
-        y, boxes = pairs.y[:, turn], pairs.boxes[:, turn]
-        made: list[Any] = []
-        for rows in batches(len(y)):
-            if row in WITHOUT:
-                seen = mr.attribute(self.net, pairs.x[rows], y[rows], "gradient", at=self.at[LAST], dtype="float32")
-                made.append(without(row, end, seen.value, seen.channel_axis, boxes[rows], self.size))
-            else:
-                made.append(map_of(self._panel(row, end).explain(ROWS[row][0], pairs.x[rows], y[rows], at=at)))
-        return np.concatenate(made)
-
-    def _panel(self, row: str, end: str) -> mr.Panel:
-        method, fit = ROWS[row]
-        key = (row if fit else "", end)
-        if key not in self._panels:
-            how: Any = {**fit_options(self._results), **fit, "at": self.at[end]}
-            self._panels[key] = mr.Panel(
-                self.net, self._calibration.x, fit_options=how, method_options=FEWER, dtype="float32", memory="1GB"
-            )
-        if method == MIPIN:
-            self._panels[key].prepare(range(self.net.classes))
-        return self._panels[key]
-
-    def measured(self, row: str, end: str) -> dict[str, Any]:
-        """Where a row's maps of either object point, by place, and the first of them."""
-        either = [at_places(self.maps(row, end, turn), end, self.size) for turn in (0, 1)]
-        told = {place: pointing([one[place] for one in either], self.pairs.boxes) for place in either[0]}
-        finest = [one[end] for one in either]
-        own = [own_share(one, self.pairs.boxes, turn) for turn, one in enumerate(finest)]
-        drawn = [[heat(one[i]) for one in finest] for i in range(SHOWN)]
-        return {"places": told, "own": float(np.nanmean(own)), "pictures": drawn}
+def measured(subject: Subject, row: str, end: str, pairs: Boxed) -> dict[str, Any]:
+    """Where a row's maps of either object point, by place, and the first of them."""
+    size = (pairs.x.shape[2], pairs.x.shape[3])
+    either = [at_places(subject.maps(row, end, pairs, turn), end, size) for turn in (0, 1)]
+    told = {place: pointing([one[place] for one in either], pairs.boxes) for place in either[0]}
+    finest = [one[end] for one in either]
+    own = [own_share(one, pairs.boxes, turn) for turn, one in enumerate(finest)]
+    drawn = [[heat(one[i]) for one in finest] for i in range(SHOWN)]
+    return {"places": told, "own": float(np.nanmean(own)), "pictures": drawn}
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
     for name in options.networks:
         subject = Subject(name, options, results)
+        every = composed(options, subject, options.samples)
+        first = composed(options, subject, min(options.few, options.samples))
         for part, (row, end) in parts_of(name).items():
             if row in options.rows and end in options.ends:
-                results.part(NAME, part, subject.given(row, end), or_failed(partial(subject.measured, row, end)))
+                samples, pairs = (options.few, first) if row in MANY_PASSES else (options.samples, every)
+                given = {**subject.given(row, end), "samples": samples, "recognised": len(pairs.x)}
+                results.part(NAME, part, given, or_failed(partial(measured, subject, row, end, pairs)))
 
-        def drawn(pairs: Boxed = subject.pairs) -> dict[str, Any]:
+        def drawn(pairs: Boxed = every) -> dict[str, Any]:
             names = [[CLASS_NAMES[c] for c in pair] for pair in pairs.y[:SHOWN]]
             return {"pictures": [photo(one) for one in pairs.x[:SHOWN]], "names": names}
 
@@ -181,19 +93,18 @@ def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
     parts = results.parts(NAME, parts_of(name))
     if not parts:
         return []
-    given = next(iter(parts.values())).options
     made = []
     for row in (*ROWS, *WITHOUT):
-        told: dict[str, Any] = {"network": name, "method": row, "scenes": given["recognised"]}
+        told: dict[str, Any] = {"network": name, "method": row}
         places: dict[str, Any] = {}
         for part, (of, _) in parts_of(name).items():
             if of == row and part in parts:
                 places |= parts[part].result.get("places", {})
+                told["scenes"] = parts[part].options["recognised"]
         if not places:
             continue
         for place in PLACES:
-            key = {"last map": "last", "pixels, 8×8": "coarse", "pixels": "pixels"}[place]
-            one = places.get(place)
+            key, one = KEYS[place], places.get(place)
             for what in ("box", "mass"):
                 of_both = one[what] if one else [None] * 3
                 told |= {f"{key}_{what}{end}": value for end, value in zip(("", "_low", "_high"), of_both, strict=True)}
@@ -203,8 +114,14 @@ def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
     return sorted(made, key=lambda one: -(one["last_mass"] or 0))
 
 
+def values(results: Results) -> dict[str, str]:
+    """Who leads, and where MIP-IN stands beside it, for sentences."""
+    keys = [f"{place}_{what}" for place in KEYS.values() for what in ("box", "mass")]
+    return pairs_facts.told({name: rows_of(results, name) for name in NETWORKS}, keys)
+
+
 def expected() -> list[str]:
-    wanted = [part for name in NETWORKS for part, (row, _) in parts_of(name).items() if row in DEFAULT]
+    wanted = [part for name in NETWORKS for part in parts_of(name)]
     return [*wanted, *(part_of(name, "scenes") for name in NETWORKS)]
 
 
@@ -239,7 +156,7 @@ def blocks(results: Results) -> list[Block]:
 def line(row: dict[str, Any]) -> list[str]:
     """A row of a table, as text."""
     cells = [row["method"]]
-    for key in ("last", "coarse", "pixels"):
+    for key in KEYS.values():
         for what in ("box", "mass"):
             one = f"{key}_{what}"
             of_each = f"{three(row[f'{one}_1'])} / {three(row[f'{one}_2'])}"

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import mipin_ref as mr
-from paper.page import Block, Table, three
-from paper.pairs import CAMS, NETWORKS, OTHERS, by_logit, recognised
+from paper.page import Block, Table, fact, three
 from paper.pairs_maps import LAST, PIXELS, PLACES, at_places, last_of, map_of, pointing
+from paper.pairs_rows import CAMS, NETWORKS, OTHERS
+from paper.pairs_subject import by_logit, recognised
 from paper.published import MIPIN
 from paper.results import Results, or_failed, part_of
 from paper.scenes import CALIBRATION_SEED, VALIDATION_SEED, fit_options, network, scenes
@@ -189,6 +190,36 @@ def rows_of(results: Results, networks: list[str]) -> list[dict[str, Any]]:
 
 
 ENDS = ("", "_low", "_high")
+
+
+def values(results: Results) -> dict[str, str]:
+    """Phrases on the last map, for sentences: of every variant the networks where its interval lies above, or below,
+    that of the default and that of Grad-CAM; of every measure the variant that is highest on each network.
+    """
+    return phrases([row for row in rows_of(results, list(NETWORKS)) if row["place"] == LAST])
+
+
+def phrases(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """See `values`: of rows that have an entry each."""
+    of_title, told = {row["variant"]: row for row in rows}, {}
+    for what in ("box", "mass"):
+        keys = {name: f"{name}_{what}" for name in NETWORKS}
+        best = {}
+        for name, key in keys.items():
+            had = [row for row in rows if row["variant"] not in BESIDE and row.get(key) is not None]
+            if had:
+                best[name] = max(had, key=lambda row, key=key: row[key])  # type: ignore[misc]
+        highest = (f"`{name}` {row['variant']} ({row[keys[name]]:.3f})" for name, row in best.items())
+        told[fact("highest", what)] = "; ".join(highest)
+        for title, one in of_title.items():
+            for other in ("default", "grad-cam"):
+                beside = of_title.get(other, {})
+                there = [(name, key) for name, key in keys.items() if None not in (one.get(key), beside.get(key))]
+                above = [f"`{name}`" for name, key in there if one[f"{key}_low"] > beside[f"{key}_high"]]
+                below = [f"`{name}`" for name, key in there if one[f"{key}_high"] < beside[f"{key}_low"]]
+                told[fact(title, what, "above", other)] = ", ".join(above) or "none"
+                told[fact(title, what, "below", other)] = ", ".join(below) or "none"
+    return told
 
 
 def expected() -> list[str]:

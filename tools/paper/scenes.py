@@ -18,7 +18,7 @@ from training.files import MODELS
 from training.keras import add_data, scaled
 
 NETWORKS = ("clutter_vgg", "clutter_resnet")
-CALIBRATION_SEED, VALIDATION_SEED, TEST_SEED, PAIRS_SEED = 11, 12, 101, 103
+CALIBRATION_SEED, VALIDATION_SEED, TEST_SEED, PAIRS_SEED, MOSAICS_SEED = 11, 12, 101, 103, 105
 """Scenes that no other tool draws: training, its validation and its test take others."""
 
 

@@ -118,15 +118,17 @@ class ClassToken(nn.Module):  # type: ignore[misc]
 
 
 def pairs_vit() -> Any:
-    """A vision transformer of three blocks on 8x8 patches, read by three strided convolutions; to logits [N, 15].
+    """A vision transformer of three blocks on 8x8 patches, read by six convolutions; to logits [N, 15].
 
     With such a stem a transformer learns from few images (Xiao et al. 2021, "Early convolutions help transformers see
     better").
     """
     layers = normed(1, 3, 16, 2)
-    layers |= normed(2, 16, 32, 2)
+    layers |= normed(2, 16, 32)
     layers |= normed(3, 32, WIDTH, 2)
-    layers["conv4"] = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+    layers |= normed(4, WIDTH, WIDTH)
+    layers |= normed(5, WIDTH, WIDTH, 2)
+    layers["conv6"] = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
     layers["tokens"] = Tokens(WIDTH)
     layers |= {f"block{number + 1}": TokenBlock(WIDTH, HEADS) for number in range(DEPTH)}
     layers |= {"norm": nn.LayerNorm(WIDTH), "class_token": ClassToken(), "dense1": nn.Linear(WIDTH, CLASSES)}
@@ -189,14 +191,14 @@ RECIPES = {
         [
             "input [N, 3, 64, 64]",
             STEM.format("relu"),
-            "conv2 32 @ 3x3, stride 2, relu [N, 32, 16, 16]",
-            "conv3 64 @ 3x3, stride 2, relu, conv4 64 @ 3x3 [N, 64, 8, 8]",
+            "conv2 32 @ 3x3, relu, conv3 64 @ 3x3, stride 2, relu, conv4 64 @ 3x3, relu [N, 64, 16, 16]",
+            "conv5 64 @ 3x3, stride 2, relu, conv6 64 @ 3x3 [N, 64, 8, 8]",
             "a class token in front of the 64 places, positions added [N, 65, 64]",
             "block1, block2, block3: norm, attention of 4 heads, plus the block's input; norm, dense 128, gelu, dense "
             "64, plus what came in [N, 65, 64]",
             "norm, class token [N, 64]",
             "dense1 15, softmax",
-            "norm: LayerNorm over the features of a token; " + NORMS + ", but for conv4, which has none",
+            "norm: LayerNorm over the features of a token; " + NORMS + ", but for conv6, which has none",
         ],
         True,
     ),

@@ -10,7 +10,7 @@ import pytest
 
 import mipin_ref as mr
 import reproduce_paper
-from paper import pairs, pairs_maps, scenes
+from paper import pairs, pairs_maps, pairs_subject, scenes
 from paper.places import last_map
 from paper.results import Results
 from tests.tools.paper.reading import part_in
@@ -100,7 +100,7 @@ def test_only_scenes_are_kept_whose_objects_are_named_first() -> None:
     y = np.stack([second, first], axis=1)
     y[3, 0] = np.argsort(logits[3])[0]
     boxes = np.arange(20 * 8).reshape(20, 2, 4)
-    kept = pairs.recognised(net, pairs.by_logit(net, scenes.Boxed(x, y, boxes)))
+    kept = pairs_subject.recognised(net, pairs_subject.by_logit(net, scenes.Boxed(x, y, boxes)))
     assert np.array_equal(kept.x, np.delete(x, 3, axis=0))
     assert np.array_equal(kept.y[:, 0], np.delete(first, 3))
     assert np.array_equal(kept.boxes[:, 0], np.delete(boxes[:, 1], 3, axis=0))
@@ -110,8 +110,9 @@ def test_only_scenes_are_kept_whose_objects_are_named_first() -> None:
 def test_either_object_is_explained_the_likelier_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist, fashion = files(tmp_path)
     given = ["--mnist", str(mnist), "--fashion", str(fashion), "--results", str(tmp_path / "out")]
-    rows = ["--rows", "gradient", "grad-cam", "mip-in", "centre Gaussian", "class-less sum", "oracle"]
-    few = ["--networks", "clutter_se", "--samples", "4", "--calibration", "20", "--ends", "last map", "--all", *rows]
+    rows = ["--rows", "gradient", "grad-cam", "mip-in", "smoothgrad", "centre Gaussian", "class-less sum", "oracle"]
+    few = ["--networks", "clutter_se", "--samples", "4", "--few", "3", "--calibration", "20", "--ends", "last map"]
+    few += ["--all", *rows]
     out = tmp_path / "rows.json"
     monkeypatch.setattr("sys.argv", ["reproduce_paper.py", "pairs", *given, *few, "--json", str(out)])
     reproduce_paper.main()
@@ -131,8 +132,12 @@ def test_either_object_is_explained_the_likelier_first(tmp_path: Path, monkeypat
     assert [one[0] for one in place["masses"]] == pytest.approx(masses.mean(axis=0), abs=1e-3)
     assert place["mass"][0] == pytest.approx(masses.mean(), abs=1e-3)
     assert place["mass"][1] <= place["mass"][0] <= place["mass"][2]
-    told = {row["method"]: row for row in json.loads(out.read_text())["rows"]}
+    written = json.loads(out.read_text())
+    told = {row["method"]: row for row in written["rows"]}
     assert set(told) == set(rows[1:])
+    assert {method: row["scenes"] for method, row in told.items()} == {**dict.fromkeys(told, 4), "smoothgrad": 3}
+    # Networks that were not measured are not spoken of.
+    assert written["values"]["last_box_lead"] == ""
     assert told["gradient"]["last_mass"] == place["mass"][0]
     assert told["oracle"]["last_box"] == max(row["last_box"] for row in told.values())
     assert told["grad-cam"]["pixels_box"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,23 @@ def test_the_changed_file_gives_the_logits_times_the_matrix(name: str) -> None:
     # Products of single precision, of 64 features and 15 logits.
     tolerance = 64 * 15 * np.finfo(np.float32).eps * np.abs(before).max()
     np.testing.assert_allclose(after, before @ matrix.T, rtol=0, atol=tolerance)
+
+
+def test_phrases_are_of_intervals_that_lie_apart() -> None:
+    def row(title: str, box: float, mass: float) -> dict[str, Any]:
+        ends = (("", 0.0), ("_low", -0.01), ("_high", 0.01))
+        return {"variant": title} | {
+            f"pairs_se_{what}{end}": of + by for what, of in (("box", box), ("mass", mass)) for end, by in ends
+        }
+
+    rows = [row("grad-cam", 0.9, 0.3), row("default", 0.5, 0.4), row("ridge 10", 0.6, 0.41), row("ridge 1", 0.4, 0.2)]
+    told = pairs_study.phrases(rows)
+    assert told["highest_box"] == "`pairs_se` ridge 10 (0.600)"
+    assert told["ridge_10_box_above_default"] == "`pairs_se`"
+    assert told["ridge_10_box_below_grad_cam"] == "`pairs_se`"
+    assert told["ridge_10_mass_above_default"] == told["ridge_10_box_below_default"] == "none"
+    assert told["ridge_10_mass_above_grad_cam"] == "`pairs_se`"
+    assert told["ridge_1_mass_below_default"] == "`pairs_se`"
 
 
 @pytest.mark.slow
