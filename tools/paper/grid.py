@@ -18,9 +18,9 @@ from paper.halves import Half, halves
 from paper.intervals import grouped
 from paper.maps import batches, signed_map
 from paper.page import Block, Table, three
-from paper.pairs import CAMS, MANY_PASSES, TUNED
-from paper.pairs import ROWS as OF_METHODS
 from paper.pairs_maps import CENTRE, CLASSLESS, LAST, PIXELS, gaussian, summed
+from paper.pairs_rows import CAMS, MANY_PASSES, TUNED
+from paper.pairs_rows import ROWS as OF_METHODS
 from paper.photographs import GRID, calibration, photographs, recognised_by, square_side
 from paper.places import last_map
 from paper.published import MIPIN

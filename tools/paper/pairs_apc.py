@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paper.causes import changes, interval, weighted
+from paper.causes import interval
+from paper.changes import changes, weighted
 from paper.intervals import bootstrap
 from paper.page import Block, Table, percent
 from paper.pairs_maps import PIXELS
@@ -38,8 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def summary(change: NDArray[np.floating[Any]], y: NDArray[np.int64]) -> dict[str, Any]:
     """APC (paper, Eq. 10) and positive APC (Eq. 11) of changes (Φ(X) - Φ(S)) / |Φ(X)| [N, 2] for the classes [N, 2] of
-    either object, with intervals, for which scenes are drawn; the median of absolute changes.
+    either object, with intervals, for which scenes are drawn; the median of absolute changes. Scenes with a logit too
+    small for a change are left out.
     """
+    kept = ~np.isnan(change).any(axis=1)
+    change, y = change[kept], y[kept]
     means: dict[str, float] = {}
     for key, values in (("apc", np.abs(change)), ("positive", np.maximum(change, 0))):
         of_scenes = weighted(values.ravel(), y.ravel()).reshape(y.shape).mean(axis=1)
