@@ -151,11 +151,8 @@ def _read(
         data = inputs.open(chosen.preprocessing)
         if chosen.line:
             tell(chosen.line)
-        if inputs.tokens and len(inputs.inputs) > 1:
-            for start in range(0, len(data), BATCH):
-                check_masks(data[start : start + BATCH], start)
         with remembering(net, memory):
-            rows, failures, scores, shares = _predicted(net, data, begin)
+            rows, failures, scores, shares = _predicted(net, data, begin, inputs.tokens)
     return Read(inputs, chosen, data, rows, failures, scores, shares)
 
 
@@ -245,8 +242,13 @@ def _named_tensor(net: Net, at: str | None) -> str | None:
     return at if at == net.output else net.tensor(at)
 
 
-def _predicted(net: Net, data: Samples, begin: Begin) -> tuple[list[int], list[str], HostArray, HostArray | None]:
-    """The rows that can be read, why the others cannot, scores and probabilities [n, C]."""
+def _predicted(
+    net: Net, data: Samples, begin: Begin, tokens: bool
+) -> tuple[list[int], list[str], HostArray, HostArray | None]:
+    """The rows that can be read, why the others cannot, scores and probabilities [n, C]; tokens: whether data are ids.
+
+    Raises InvalidData where a mask hides all tokens of one.
+    """
     rows: list[int] = []
     failures: list[str] = []
     made: list[tuple[HostArray, HostArray | None]] = []
@@ -255,6 +257,8 @@ def _predicted(net: Net, data: Samples, begin: Begin) -> tuple[list[int], list[s
         read = read_readable(data, start, start + BATCH)
         failures += read.failures
         if len(read.positions):
+            if tokens:
+                check_masks(read.x, start)
             try:
                 made.append(predicted(net, read.x, BATCH))
             except InvalidData as error:
