@@ -5,39 +5,33 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from mipin_ref.cli import main
-from tests.explain.reader import WORDS, Reader, exported, tokenizer_file, vocabulary_files
+from tests.explain.reader import (
+    IDS,
+    TOKENS,
+    WORDS,
+    seeded,
+    texts_folder,
+    tokenizer_file,
+    vocabulary_files,
+)
+from tests.linked import linked
 from tests.oracles.rollout import gradient_rollout, rollout
 
-TEXTS = ["The film was good.", "Not playing", "the film was very very bad ."]
-TOKENS = [
-    ["[CLS]", "The", "film", "was", "good", ".", "[SEP]"],
-    ["[CLS]", "Not", "play", "ing", "[SEP]"],
-    ["[CLS]", "the", "film", "was", "very", "very", "bad", ".", "[SEP]"],
-]
-IDS = [[2, 4, 5, 6, 8, 13, 3], [2, 7, 10, 11, 3], [2, 4, 5, 6, 12, 12, 9, 13, 3]]
 WHITE = {"mip-in", "gradient", "input-x-gradient", "integrated-gradients", "lrp-epsilon"}
 WHITE |= {"attention-rollout", "gradient-attention-rollout"}
 SIZES = [f"--input-shape={name}:1x9" for name in ("input_ids", "attention_mask", "token_type_ids")]
 
 
-def reader() -> Any:
-    torch.manual_seed(3)
-    return Reader().eval()
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("texts")
-    exported(reader(), folder / "net.onnx", dynamo=False)
-    tokenizer_file(folder / "tokenizer.json")
-    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    texts_folder(folder)
     ids, mask = np.zeros((3, 9), np.int64), np.zeros((3, 9), np.int64)
     for row, one in enumerate(IDS):
         ids[row, : len(one)], mask[row, : len(one)] = one, 1
@@ -48,10 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for file in made.iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return linked(made, tmp_path, monkeypatch)
 
 
 def compare(data: str, *options: str) -> int:
@@ -67,7 +58,7 @@ def drawn(document: str) -> list[list[tuple[str, float]]]:
 
 def expected(row: int, target: int) -> dict[str, np.ndarray]:
     """Contributions of the tokens of one text, alone and without padding, by torch."""
-    model, ids = reader(), torch.tensor([IDS[row]])
+    model, ids = seeded(), torch.tensor([IDS[row]])
     words = model.words(ids).detach().requires_grad_()
     logits, weights = model.mixed(words, torch.ones_like(ids), torch.zeros_like(ids))
     gradient, *slopes = torch.autograd.grad(logits[0, target], [words, *weights])
@@ -85,7 +76,7 @@ def expected(row: int, target: int) -> dict[str, np.ndarray]:
 
 def curve(row: int, target: int, scores: np.ndarray, *, insert: bool) -> float:
     """The area under the target's probability as tokens of one text become [PAD] one by one, or come back."""
-    model, ids = reader(), IDS[row]
+    model, ids = seeded(), IDS[row]
     order = np.argsort(-scores, kind="stable")
     found = []
     for count in range(len(ids) + 1):
@@ -113,7 +104,7 @@ def test_a_line_a_method_for_each_class_of_a_text(capsys: pytest.CaptureFixture[
     for row, tokens in enumerate(TOKENS):
         with torch.no_grad():
             ids = torch.tensor([IDS[row]])
-            order = reader()(ids, torch.ones_like(ids), torch.zeros_like(ids))[0].argsort(descending=True).tolist()
+            order = seeded()(ids, torch.ones_like(ids), torch.zeros_like(ids))[0].argsort(descending=True).tolist()
         for rank, target in enumerate(order):
             wanted = expected(row, target)
             first = (row * 3 + rank) * len(methods)
@@ -145,7 +136,7 @@ def test_evaluate_measures_the_same_tokens(capsys: pytest.CaptureFixture[str]) -
     for row, ids in enumerate(IDS):
         with torch.no_grad():
             whole = torch.tensor([ids])
-            target = int(reader()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
+            target = int(seeded()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
         for name in ("gradient", "attention-rollout"):
             scores = expected(row, target)[name]
             for kind in ("deletion", "insertion"):
@@ -162,7 +153,7 @@ def test_what_covers_tokens_stands_beside_the_others(capsys: pytest.CaptureFixtu
     assert compare("texts.txt", *asked) == 0
     assert "fails" not in capsys.readouterr().out
     lines = drawn(Path("report.html").read_text())
-    model = reader()
+    model = seeded()
     with torch.no_grad():
         for row, ids in enumerate(IDS):
             some = torch.tensor(

@@ -18,6 +18,7 @@ import mipin_ref.cli.explain
 from mipin_ref.cli import main
 from mipin_ref.explain import settle
 from tests.cli.processes import terminal_read
+from tests.linked import linked
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Add, Conv, Dense, GlobalAveragePool, MaxPool, Op, Reshape
 
@@ -58,10 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in made.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return linked(made, tmp_path, monkeypatch)
 
 
 def explain(*options: str, inverse: str = "full.mipin", images: str = "x.npy") -> int:

@@ -13,6 +13,14 @@ from torch import nn
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "film", "was", "not", "good", "bad", "play", "##ing", "very", "."]
 PLACES, WIDTH, CLASSES = 12, 8, 3
+TEXTS = ["The film was good.", "Not playing", "the film was very very bad ."]
+TOKENS = [
+    ["[CLS]", "The", "film", "was", "good", ".", "[SEP]"],
+    ["[CLS]", "Not", "play", "ing", "[SEP]"],
+    ["[CLS]", "the", "film", "was", "very", "very", "bad", ".", "[SEP]"],
+]
+"""What the tokenizer makes of them."""
+IDS = [[2, 4, 5, 6, 8, 13, 3], [2, 7, 10, 11, 3], [2, 4, 5, 6, 12, 12, 9, 13, 3]]
 
 
 class Reader(nn.Module):  # type: ignore[misc]
@@ -102,3 +110,16 @@ def vocabulary_files(folder: Path) -> dict[str, Path]:
     for name, text in texts.items():
         (folder / name).write_text(text)
     return {name: folder / name for name in texts}
+
+
+def seeded(*, infinite: bool = False) -> Any:
+    """A reader with seeded weights."""
+    torch.manual_seed(3)
+    return Reader(infinite=infinite).eval()
+
+
+def texts_folder(folder: Path) -> None:
+    """Writes net.onnx, its tokenizer.json and TEXTS as texts.txt."""
+    exported(seeded(), folder / "net.onnx", dynamo=False)
+    tokenizer_file(folder / "tokenizer.json")
+    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n")

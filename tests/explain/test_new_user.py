@@ -21,6 +21,7 @@ from mipin_ref.cli import main
 from mipin_ref.explain import alternatives
 from tests.explain.photographs import CLASSES, SIDE, photographs, trained_on
 from tests.graph.sketch import Sketch
+from tests.linked import linked
 
 COUNT = 12
 
@@ -37,10 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in made.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return linked(made, tmp_path, monkeypatch)
 
 
 def arrays(folder: str = "net-explained") -> dict[str, Any]:

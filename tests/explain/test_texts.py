@@ -19,16 +19,19 @@ from mipin_ref.cli import main
 from mipin_ref.explain.outdone import told_outdone
 from mipin_ref.layers import KINDS, Outdone
 from tests.backends import relative_error
-from tests.explain.reader import PLACES, WORDS, Reader, exported, tokenizer_file, vocabulary_files
+from tests.explain.reader import (
+    IDS,
+    PLACES,
+    TEXTS,
+    TOKENS,
+    WORDS,
+    exported,
+    seeded,
+    texts_folder,
+    tokenizer_file,
+    vocabulary_files,
+)
 from tests.graph.sketch import Sketch
-
-TEXTS = ["The film was good.", "Not playing", "the film was very very bad ."]
-TOKENS = [
-    ["[CLS]", "The", "film", "was", "good", ".", "[SEP]"],
-    ["[CLS]", "Not", "play", "ing", "[SEP]"],
-    ["[CLS]", "the", "film", "was", "very", "very", "bad", ".", "[SEP]"],
-]
-IDS = [[2, 4, 5, 6, 8, 13, 3], [2, 7, 10, 11, 3], [2, 4, 5, 6, 12, 12, 9, 13, 3]]
 
 
 def sentences(count: int) -> list[str]:
@@ -38,17 +41,10 @@ def sentences(count: int) -> list[str]:
     return [" ".join(rng.choice(words, rng.integers(3, 10))) for _ in range(count)]
 
 
-def reader(*, infinite: bool = False) -> Any:
-    torch.manual_seed(3)
-    return Reader(infinite=infinite).eval()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("texts")
-    exported(reader(), made / "net.onnx", dynamo=False)
-    tokenizer_file(made / "tokenizer.json")
-    (made / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    texts_folder(made)
     return made
 
 
@@ -67,7 +63,7 @@ def alone(model: Any, ids: list[int], target: int) -> tuple[Any, Any]:
 def test_texts_of_different_lengths_are_explained_as_each_by_itself(
     infinite: bool, dynamo: bool, folder: Path, tmp_path: Path
 ) -> None:
-    model = reader(infinite=infinite)
+    model = seeded(infinite=infinite)
     path = exported(model, tmp_path / "net.onnx", dynamo=dynamo)
     asked: Any = {"tokenizer": folder / "tokenizer.json", "progress": False, "at": "auto", "target": 1}
     made = mr.explain(path, TEXTS, method="gradient", **asked)
@@ -132,7 +128,7 @@ def test_integrated_gradients_go_from_embedding_to_embedding_under_each_text_s_m
         progress=False,
         steps=40,
     )
-    model = reader()
+    model = seeded()
     for row, ids in enumerate(IDS):
         whole = torch.tensor([ids])
         ones, zeros = torch.ones_like(whole), torch.zeros_like(whole)
@@ -154,7 +150,7 @@ def test_covering_a_token_leaves_mask_and_types(method: str, folder: Path) -> No
     made = mr.explain(
         folder / "net.onnx", TEXTS, 1, method, None, tokenizer=folder / "tokenizer.json", progress=False, **options
     )
-    model = reader()
+    model = seeded()
     for row, ids in enumerate(IDS):
         assert np.abs(made.maps[row, len(ids) :]).max(initial=0) < 1e-5
         if method == "occlusion":
@@ -342,7 +338,7 @@ def test_without_a_mask_the_filled_up_tokens_count_which_is_said(tmp_path: Path)
 
 def test_a_sample_that_is_masked_as_a_whole_is_refused(tmp_path: Path) -> None:
     net = mr.load(
-        exported(reader(infinite=True), tmp_path / "net.onnx", dynamo=False),
+        exported(seeded(infinite=True), tmp_path / "net.onnx", dynamo=False),
         input="input_ids",
         input_shape=dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (5,)),
     )

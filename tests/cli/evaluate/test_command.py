@@ -22,6 +22,7 @@ from mipin_ref.methods.cam import ActivationMap
 from mipin_ref.panel.registry import METHODS
 from mipin_ref.store import packages
 from tests.cli.evaluate.files import CALIBRATION, as_json, boxes, evaluate, write_files
+from tests.linked import linked
 from tests.networks import to_onnx
 from tests.oracles.spec import Conv, Dense, GlobalAveragePool, Op, Reshape
 
@@ -69,10 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in made.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return linked(made, tmp_path, monkeypatch)
 
 
 def test_every_metric_is_run_here() -> None:
