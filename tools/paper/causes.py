@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.changes import changes, summary
-from paper.page import Block, Table, fact, percent
+from paper.page import Block, Table, fact, interval, percent
 from paper.published import APC
 from paper.results import Results, part_of
 from paper.table1 import data_of
@@ -162,10 +161,6 @@ def values(results: Results) -> dict[str, float]:
     }
 
 
-def interval(row: Mapping[str, Any], key: str) -> str:
-    return f"{row[key]:.1%} ({row[key + '_low']:.1%} to {row[key + '_high']:.1%})"
-
-
 def blocks(results: Results) -> list[Block]:
     told: list[Block] = []
     for name in NETWORKS:
@@ -179,7 +174,7 @@ def blocks(results: Results) -> list[Block]:
                 percent(row[f"{split}_accuracy"]),
                 f"{row[f'{split}_logit']:.1f}",
                 f"{row['r2']:.2f}",
-                *(interval(row, f"{split}_{key}") for key in ("apc", "positive")),
+                *(interval(row, f"{split}_{key}", percent, " to ") for key in ("apc", "positive")),
                 *(
                     percent(row[f"{split}_{key}"])
                     for key in ("q05", "q50", "q95", "positive_right", "positive_clipped")

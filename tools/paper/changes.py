@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.intervals import bootstrap
+from paper.intervals import bootstrap, in_row
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TOO_SMALL = 1e-6
@@ -61,8 +61,7 @@ def summary(told: Mapping[str, Floats], y: NDArray[np.int64]) -> dict[str, Any]:
     }
     result: dict[str, Any] = {"accuracy": float(hit.mean()), "logit": float(np.median(logit)), "left_out": left_out}
     for key, (values, of) in means.items():
-        mean, low, high = bootstrap(weighted(values, of))
-        result |= {key: mean, f"{key}_low": low, f"{key}_high": high}
+        result |= in_row(key, bootstrap(weighted(values, of)))
     labels = np.unique(y).tolist()
     result["median"] = float(np.mean([np.median(np.abs(change[y == c])) for c in labels]))
     result["quantiles"] = dict(zip(map(str, QUANTILES), np.quantile(change, QUANTILES).tolist(), strict=True))

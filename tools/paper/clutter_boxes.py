@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from paper.clutter_subject import BY_STUDY, CHOSEN, TUNED, Subject
-from paper.intervals import bootstrap
+from paper.intervals import bootstrap, in_row
 from paper.maps import FEWER, Floats
 from paper.page import Block, Table, fact, signed, three
 from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, MIPIN, TITLES
@@ -146,9 +146,8 @@ def values(results: Results) -> dict[str, Any]:
         told |= {fact(name, "rival"): rival, fact(name, "chance"): measured[rival]["chance"]}
         told |= {fact(name, key): parts[rival].options[key] for key in ("calibration", "validation", "samples")}
         for mine in (row for row in measured if row.startswith(MIPIN)):
-            ends = bootstrap(scores_of(measured[mine]) - scores_of(measured[rival]))
-            keys = ("margin", "margin_low", "margin_high")
-            told |= {fact(name, TITLES.get(mine, mine), key): value for key, value in zip(keys, ends, strict=True)}
+            ahead = in_row("margin", bootstrap(scores_of(measured[mine]) - scores_of(measured[rival])))
+            told |= {fact(name, TITLES.get(mine, mine), key): value for key, value in ahead.items()}
     return told
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 import mipin_ref as mr
 from paper.depth_table import KINDS, Explained, Place, Row, as_markdown, explained, figures, table, values
-from paper.halves import Half, halves
-from paper.photographs import GRID, Floats, calibration, photographs, recognised_by, square_side
+from paper.halves import Folder, Half
+from paper.photographs import GRID, Floats
 from paper.places import chosen_tensors, deepest
 from training.files import write_json
 
@@ -90,29 +90,17 @@ class Experiment:
 def experiment(options: argparse.Namespace) -> Experiment:
     """Everything up to the fit. Raises ValueError, MipinError or OSError where model, folder and options do not fit."""
     net = mr.load(options.model)
-    side = square_side(net, options.model)
     chosen_tensors(net, options.tensors, ())
-    images = photographs(options.photographs)
-    right = recognised_by(options.model, net, images)
-    note("recognised: " + ", ".join(f"{one.name} ({one.label})" for one in right))
-    half, _ = halves(
-        images,
-        right,
-        mosaics=options.mosaics,
-        crops=options.calibration,
-        in_mosaics=options.calibration_mosaics,
-        classes=options.classes,
-        seed=options.seed,
-        side=side,
-    )
+    folder = Folder(net, options)
+    note("recognised: " + ", ".join(f"{one.name} ({one.label})" for one in folder.right))
+    half, _ = folder.halves()
     classes = list(dict.fromkeys(half.y.tolist()))
-    how = (options.calibration, options.seed, side, options.calibration_mosaics)
-    fitted_on = calibration(images, *how)[0] if options.seen else half.fitted_on
+    fitted_on = folder.crops() if options.seen else half.fitted_on
     names = ("seen", "calibration", "calibration_mosaics", "ridge", "fit_on", "conv_bias", "dtype", "seed")
     study = {
         "model": options.model.name,
-        "photographs": len(images),
-        "recognised": len(right),
+        "photographs": len(folder.images),
+        "recognised": len(folder.right),
         "classes": classes,
         "mosaics": len(half.x),
         **{name: getattr(options, name) for name in names},

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.digits import digits, garments
-from paper.intervals import bootstrap
+from paper.intervals import bootstrap, in_row
 from paper.maps import FEWER
-from paper.page import Block, Table, fact
+from paper.page import Block, Table, fact, interval
 from paper.published import METHODS, MIPIN
 from paper.redrawing import rank_correlations, redrawn
 from paper.results import Results, or_failed, part_of
@@ -187,8 +187,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 continue
             one: dict[str, Any] = {"network": title, "method": row}
             for key in HEADS:
-                ends = bootstrap([np.nan if v is None else v for v in part.result.get(key, [None])])
-                one |= dict(zip((key, f"{key}_low", f"{key}_high"), ends, strict=True))
+                one |= in_row(key, bootstrap([np.nan if v is None else v for v in part.result.get(key, [None])]))
             told.append({key: None if value != value else value for key, value in one.items()})
     return sorted(told, key=lambda row: (NETWORKS.index(row["network"]), row["deletion"]))
 
@@ -206,10 +205,7 @@ def blocks(results: Results) -> list[Block]:
         lines = [
             [
                 row["method"],
-                *(
-                    "–" if row[key] is None else f"{row[key]:.3f} ({row[key + '_low']:.3f} to {row[key + '_high']:.3f})"
-                    for key in HEADS
-                ),
+                *(interval(row, key, between=" to ") for key in HEADS),
             ]
             for row in every
             if row["network"] == title

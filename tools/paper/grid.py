@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 import mipin_ref as mr
-from paper.halves import Half, halves
-from paper.intervals import grouped
+from paper.halves import Folder, Half
+from paper.intervals import grouped, in_row
 from paper.maps import batches, signed_map
-from paper.page import Block, Table, three
+from paper.page import Block, Table, interval
 from paper.pairs_maps import CENTRE, CLASSLESS, LAST, PIXELS, gaussian, summed
 from paper.pairs_rows import CAMS, MANY_PASSES, TUNED
 from paper.pairs_rows import ROWS as OF_METHODS
-from paper.photographs import GRID, calibration, photographs, recognised_by, square_side
+from paper.photographs import GRID
 from paper.places import last_map
 from paper.published import MIPIN
 from paper.results import Results, or_failed
@@ -83,27 +83,15 @@ class Subject:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.net = mr.load(options.model)
-        side = square_side(self.net, options.model)
-        images = photographs(options.photographs)
-        right = recognised_by(options.model, self.net, images)
-        self.halves = halves(
-            images,
-            right,
-            mosaics=options.mosaics,
-            crops=options.calibration,
-            in_mosaics=options.calibration_mosaics,
-            classes=options.classes,
-            seed=options.seed,
-            side=side,
-        )
-        self._of_all, _ = calibration(images, options.calibration, options.seed, side, options.calibration_mosaics)
+        folder = Folder(self.net, options)
+        self.halves, self._of_all = folder.halves(), folder.crops()
         self.at = {LAST: last_map(self.net), PIXELS: None}
         self.dtype, self.memory = options.dtype, options.memory
         names = ("mosaics", "calibration", "calibration_mosaics", "seed", "dtype")
         self.study = {
             "sha256": self.net.sha256,
-            "photographs": len(images),
-            "recognised": len(right),
+            "photographs": len(folder.images),
+            "recognised": len(folder.right),
             "asked": [len(set(half.y.tolist())) for half in self.halves],
             **{name: getattr(options, name) for name in names},
         }
@@ -190,8 +178,7 @@ def figures(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
         of = measured.get(end, {"scores": {}, "asked": [], "empty": {}})
         for kind in KINDS:
             scores = of["scores"].get(kind)
-            found = (None, None, None) if scores is None else grouped(scores, of["asked"])
-            made |= {f"{key}_{kind}{what}": one for what, one in zip(("", "_low", "_high"), found, strict=True)}
+            made |= in_row(f"{key}_{kind}", None if scores is None else grouped(scores, of["asked"]))
             made[f"{key}_{kind}_empty"] = of["empty"].get(kind)
     return made
 
@@ -200,20 +187,20 @@ def values(results: Results) -> dict[str, Any]:
     """At either end the best of the other methods by A·X, and how far MIP-IN is ahead of it, with the interval."""
     told: dict[str, Any] = {}
     for end, key in ((LAST, "last"), (PIXELS, "pixels")):
-        found = {row: results.read(NAME, part_of(row, end)) for row in MAPS[end] if row not in WITHOUT}
+        measured = {row: results.read(NAME, part_of(row, end)) for row in MAPS[end] if row not in WITHOUT}
         scores = {
             row: np.array(one.result["scores"][KINDS[0]])
-            for row, one in found.items()
+            for row, one in measured.items()
             if one is not None and "scores" in one.result
         }
         others = {row: of for row, of in scores.items() if OF_ROWS[row][0] != MIPIN}
         best = max(others, key=lambda row: float(others[row].mean()), default=None)
         told[f"{key}_best"] = best
         for row, name in ((MIPIN, "default"), (TUNED, "localise")):
-            lead: tuple[float | None, ...] = (None, None, None)
-            if best is not None and row in scores and (one := found[row]) is not None:
+            lead = None
+            if best is not None and row in scores and (one := measured[row]) is not None:
                 lead = grouped(scores[row] - others[best], one.result["asked"])
-            told |= {f"{key}_{name}_ahead{what}": one for what, one in zip(("", "_low", "_high"), lead, strict=True)}
+            told |= in_row(f"{key}_{name}_ahead", lead)
     return told
 
 
@@ -225,10 +212,7 @@ def blocks(results: Results) -> list[Block]:
     for row in rows(results):
         cells = [row["method"]]
         for end in ("last", "pixels"):
-            for kind in KINDS:
-                one = f"{end}_{kind}"
-                within = "" if row[one] is None else f" ({three(row[f'{one}_low'])}–{three(row[f'{one}_high'])})"
-                cells.append("–" if row[one] is None else three(row[one]) + within)
+            cells += [interval(row, f"{end}_{kind}") for kind in KINDS]
         lines.append(cells)
     failed = {parts()[part][0]: one.result["failed"] for part, one in there.items() if "failed" in one.result}
     lines += [[row, "failed", why, "", ""] for row, why in failed.items()]

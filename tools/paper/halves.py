@@ -5,13 +5,24 @@ So every photograph is explained, and none by an inverse that has seen it (cross
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from paper.photographs import GRID, Floats, Photograph, calibration, placed_mosaics
+import mipin_ref as mr
+from paper.photographs import (
+    GRID,
+    Floats,
+    Photograph,
+    calibration,
+    photographs,
+    placed_mosaics,
+    recognised_by,
+    square_side,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +81,34 @@ def halves(
         seen = np.array([known[one.name] for one in other])
         made.append(Half(x, y, cells, held[np.arange(len(x)), cells], held, fitted_on, seen))
     return made
+
+
+class Folder:
+    """The photographs that a network is asked about, as options of a command say. images: all, in order of name; right:
+    those that the network recognises. Raises ValueError or OSError where network, folder and options do not fit.
+    """
+
+    def __init__(self, net: mr.Network, options: argparse.Namespace) -> None:
+        self._options, self._side = options, square_side(net, options.model)
+        self.images = photographs(options.photographs)
+        self.right = recognised_by(options.model, net, self.images)
+
+    def halves(self) -> list[Half]:
+        """Both halves. Raises ValueError as `halves` does."""
+        options = self._options
+        return halves(
+            self.images,
+            self.right,
+            mosaics=options.mosaics,
+            crops=options.calibration,
+            in_mosaics=options.calibration_mosaics,
+            classes=options.classes,
+            seed=options.seed,
+            side=self._side,
+        )
+
+    def crops(self) -> Floats:
+        """As many images to fit on as a half has, of all photographs [M, 3, S, S]."""
+        options = self._options
+        how = (options.calibration, options.seed, self._side, options.calibration_mosaics)
+        return calibration(self.images, *how)[0]

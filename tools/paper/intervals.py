@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+
+ENDS = ("", "_low", "_high")
+"""What stands behind the name of a mean in a row of a table, and of the ends of its interval."""
+
+FIGURES = ("mean", "low", "high")
+"""The same three by names of their own."""
+
+
+def in_row(name: str, interval: Sequence[float | None] | None) -> dict[str, float | None]:
+    """A mean and the ends of its interval as entries of a row; None where there is no such thing."""
+    values = (None,) * len(ENDS) if interval is None else interval
+    return {f"{name}{end}": value for end, value in zip(ENDS, values, strict=True)}
 
 
 def bootstrap(

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.intervals import bootstrap
+from paper.deletions import fallen
+from paper.intervals import bootstrap, in_row
 from training.files import write_json, write_whole
 from training.keras import add_mnist, read_split, scaled
 
@@ -72,15 +73,14 @@ def scored(net: mr.Network, row: str, x: Images, y: NDArray[np.int64], calibrati
 
 def drops(net: mr.Network, scores: NDArray[Any], x: Images, targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """How far the logits of targets [N] fall once so many pixels are black [N, len(DELETED)]."""
-    rows = np.arange(len(x))
     order = np.argsort(-scores.reshape(len(x), -1), axis=1, kind="stable")
-    logits = [net.predict(x)[1][rows, targets]]
-    for count in DELETED:
+
+    def blackened(count: int) -> Images:
         made = x.reshape(len(x), -1).copy()
         np.put_along_axis(made, order[:, :count], np.float32(0), axis=1)
-        logits.append(net.predict(made.reshape(x.shape))[1][rows, targets])
-    fallen: NDArray[np.float64] = logits[0][:, None].astype(np.float64) - np.stack(logits[1:], axis=1)
-    return fallen
+        return made.reshape(x.shape)
+
+    return fallen(net, x, map(blackened, DELETED), targets)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -95,9 +95,8 @@ def run(options: argparse.Namespace) -> None:
     for row in (*WAYS, INK):
         scores = ink(x) if row == INK else scored(net, row, x, y, calibration)
         told: dict[str, Any] = {"method": row}
-        for count, fallen in zip(DELETED, drops(net, scores, x, y).T, strict=True):
-            key = f"drop_{count}"
-            told[key], told[f"{key}_low"], told[f"{key}_high"] = bootstrap(fallen)
+        for count, lower in zip(DELETED, drops(net, scores, x, y).T, strict=True):
+            told |= in_row(f"drop_{count}", bootstrap(lower))
         rows.append(told)
         print(f"{row:24}", *(f"{told[f'drop_{count}']:.2f}" for count in DELETED), flush=True)
     rows.sort(key=lambda one: -one["drop_40"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,18 @@ def three(value: float | None) -> str:
 
 def two(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def interval(
+    row: Mapping[str, Any], key: str, number: Callable[[float | None], str] = three, between: str = "–"
+) -> str:
+    """A mean of a row, and the interval whose ends stand beside it (`paper.intervals.in_row`)."""
+    return number(row[key]) + ("" if row[key] is None else f" ({within(row, key, number, between)})")
+
+
+def within(row: Mapping[str, Any], key: str, number: Callable[[float | None], str] = three, between: str = "–") -> str:
+    """The interval alone."""
+    return f"{number(row[f'{key}_low'])}{between}{number(row[f'{key}_high'])}"
 
 
 def signed(value: float) -> str:

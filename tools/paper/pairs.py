@@ -15,7 +15,8 @@ import numpy as np
 
 from paper import pairs_facts
 from paper.figure8 import own_share
-from paper.page import Block, Figure, Table, heat, photo, three
+from paper.intervals import in_row
+from paper.page import Block, Figure, Table, heat, photo, three, within
 from paper.pairs_maps import COARSE, LAST, PIXELS, PLACES, WITHOUT, at_places, pointing
 from paper.pairs_rows import MANY_PASSES, NETWORKS, OTHERS, ROWS, parts_of
 from paper.pairs_subject import Subject, by_logit, chosen, recognised
@@ -106,8 +107,7 @@ def rows_of(results: Results, name: str) -> list[dict[str, Any]]:
         for place in PLACES:
             key, one = KEYS[place], places.get(place)
             for what in ("box", "mass"):
-                of_both = one[what] if one else [None] * 3
-                told |= {f"{key}_{what}{end}": value for end, value in zip(("", "_low", "_high"), of_both, strict=True)}
+                told |= in_row(f"{key}_{what}", one and one[what])
                 each = one["boxes" if what == "box" else "masses"] if one else [[None] * 3] * 2
                 told |= {f"{key}_{what}_{turn + 1}": value[0] for turn, value in enumerate(each)}
         made.append(told)
@@ -160,8 +160,7 @@ def line(row: dict[str, Any]) -> list[str]:
         for what in ("box", "mass"):
             one = f"{key}_{what}"
             of_each = f"{three(row[f'{one}_1'])} / {three(row[f'{one}_2'])}"
-            within = f" ({three(row[f'{one}_low'])}–{three(row[f'{one}_high'])})"
-            cells.append("–" if row[one] is None else of_each + within)
+            cells.append("–" if row[one] is None else f"{of_each} ({within(row, one)})")
     return cells
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paper.causes import interval
 from paper.changes import changes, weighted
-from paper.intervals import bootstrap
-from paper.page import Block, Table, percent
+from paper.intervals import bootstrap, in_row
+from paper.page import Block, Table, interval, percent
 from paper.pairs_maps import PIXELS
 from paper.pairs_rows import NETWORKS, TUNED
 from paper.pairs_subject import Subject, by_logit, recognised
@@ -26,7 +25,6 @@ TITLE = "Two objects: APC with the preset and without"
 PAPER = "APC and positive APC of the paper's Table 1, on networks that it has not."
 HELP = "APC and positive APC of MIP-IN as it is and with its preset, on the networks of scenes of two objects"
 FITS = (MIPIN, TUNED)
-ENDS = ("", "_low", "_high")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +42,10 @@ def summary(change: NDArray[np.floating[Any]], y: NDArray[np.int64]) -> dict[str
     """
     kept = ~np.isnan(change).any(axis=1)
     change, y = change[kept], y[kept]
-    means: dict[str, float] = {}
+    means: dict[str, float | None] = {}
     for key, values in (("apc", np.abs(change)), ("positive", np.maximum(change, 0))):
         of_scenes = weighted(values.ravel(), y.ravel()).reshape(y.shape).mean(axis=1)
-        means |= {f"{key}{end}": value for end, value in zip(ENDS, bootstrap(of_scenes), strict=True)}
+        means |= in_row(key, bootstrap(of_scenes))
     return {**means, "median": float(np.median(np.abs(change)))}
 
 
@@ -105,8 +103,7 @@ def blocks(results: Results) -> list[Block]:
             row["network"],
             row["fit"],
             str(row["scenes"]),
-            interval(row, "apc"),
-            interval(row, "positive"),
+            *(interval(row, key, percent, " to ") for key in ("apc", "positive")),
             percent(row["median"]),
         ]
         for row in rows(results)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paper import pairs_facts
-from paper.intervals import bootstrap
-from paper.page import Block, Table, three
+from paper.intervals import ENDS, bootstrap, in_row
+from paper.page import Block, Table, interval
 from paper.pairs_maps import LAST, ORACLE, PIXELS, WITHOUT, Maps
 from paper.pairs_rows import MANY_PASSES, NETWORKS, ROWS, parts_of
 from paper.pairs_subject import Subject, chosen
@@ -136,7 +136,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 row = rows_of.setdefault(method, {**dict.fromkeys(FIGURES), "network": name, "method": method})
                 row["mosaics"], row["cells"] = one.options["mosaics"], one.options["cells"]
                 for what in ("share", "hit"):
-                    row |= {f"{KEYS[end]}_{what}{of}": one.result[what][i] for i, of in enumerate(ENDS)}
+                    row |= in_row(f"{KEYS[end]}_{what}", one.result[what])
         made += sorted(rows_of.values(), key=lambda row: -(row["last_share"] or 0))
     return made
 
@@ -148,7 +148,7 @@ def values(results: Results) -> dict[str, str]:
     return pairs_facts.told(by_network, [f"{key}_{what}" for key in KEYS.values() for what in ("share", "hit")])
 
 
-KEYS, ENDS = {LAST: "last", PIXELS: "pixels"}, ("", "_low", "_high")
+KEYS = {LAST: "last", PIXELS: "pixels"}
 FIGURES = [f"{key}_{what}{of}" for key in KEYS.values() for what in ("share", "hit") for of in ENDS]
 
 
@@ -172,8 +172,3 @@ def blocks(results: Results) -> list[Block]:
         "95 % intervals by bootstrap over mosaics"
     )
     return [Table(head, lines, caption)] if lines else []
-
-
-def interval(row: dict[str, Any], key: str) -> str:
-    told = f"{three(row[key])} ({three(row[f'{key}_low'])}–{three(row[f'{key}_high'])})"
-    return "–" if row[key] is None else told

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import mipin_ref as mr
+from paper.intervals import ENDS, in_row
 from paper.page import Block, Table, fact, three
 from paper.pairs_maps import LAST, PIXELS, PLACES, at_places, last_of, map_of, pointing
 from paper.pairs_rows import CAMS, NETWORKS, OTHERS
@@ -179,7 +180,8 @@ def rows_of(results: Results, networks: list[str]) -> list[dict[str, Any]]:
         for part, one in results.parts(NAME, parts_of(name)).items():
             for place, told in one.result.get("places", {}).items():
                 row = measured.setdefault((parts_of(name)[part][0], place), {})
-                row |= {f"{name}_{what}{end}": told[what][i] for what in ("box", "mass") for i, end in enumerate(ENDS)}
+                for what in ("box", "mass"):
+                    row |= in_row(f"{name}_{what}", told[what])
     keys = [f"{name}_{what}{end}" for name in networks for what in ("box", "mass") for end in ENDS]
     titles = [(title, place) for place in PLACES for title in (*BESIDE, *VARIANTS)]
     return [
@@ -187,9 +189,6 @@ def rows_of(results: Results, networks: list[str]) -> list[dict[str, Any]]:
         for title, place in titles
         if (title, place) in measured
     ]
-
-
-ENDS = ("", "_low", "_high")
 
 
 def values(results: Results) -> dict[str, str]:

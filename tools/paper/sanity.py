@@ -10,7 +10,7 @@ import numpy as np
 
 import mipin_ref as mr
 from paper.digits import digits
-from paper.intervals import bootstrap
+from paper.intervals import FIGURES, bootstrap
 from paper.maps import FEWER, correlations
 from paper.page import Block, Table, fact, two
 from paper.published import METHODS, MIPIN
@@ -27,8 +27,6 @@ PAPER = (
 )
 HELP = "correlation of the maps of two classes, and of maps as layers are redrawn from the top"
 NETWORKS = ("mnist_cnn", "clutter_vgg")
-FIGURES = ("mean", "low", "high")
-"""The ends are those of an interval of 95 % by bootstrap over samples."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

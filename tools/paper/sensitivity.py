@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 import mipin_ref as mr
 from paper.digits import digits
-from paper.intervals import bootstrap
+from paper.intervals import FIGURES, bootstrap
 from paper.maps import FEWER, batches
 from paper.page import Block, Table, fact, two
 from paper.published import GRAD_CAM, METHODS, SENSITIVITY
@@ -33,8 +33,6 @@ KEYS = {kind: kind.replace(" ", "_") for kind in KINDS}
 """A, A·X, and the positive part of A: where a class with a negative logit has a map that is all zero, as in the paper's
 Deep Taylor, instead of the other's with its sign turned."""
 PAIR = (3, 8)
-FIGURES = ("mean", "low", "high")
-"""The ends are those of an interval of 95 % by bootstrap over images."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

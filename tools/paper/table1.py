@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import mipin_ref as mr
 from paper.changes import changes, summary
-from paper.page import Block, Table, fact, percent
+from paper.page import Block, Table, fact, interval, percent
 from paper.published import APC
 from paper.results import Results
 from paper.scenes import network
@@ -162,7 +162,7 @@ def blocks(results: Results) -> list[Block]:
     lines = [
         [
             *(str(row[key]) for key in ("network", "fit_on", CONV_BIAS, "split")),
-            *(f"{row[key]:.1%} ({row[key + '_low']:.1%} to {row[key + '_high']:.1%})" for key in ("apc", "positive")),
+            *(interval(row, key, percent, " to ") for key in ("apc", "positive")),
             percent(row["median"]),
             f"{percent(row['paper_apc'])} / {percent(row['paper_positive'])}",
             f"{row['samples']:,}",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.intervals import bootstrap
+from paper.intervals import bootstrap, in_row
 from paper.token_ranks import measured
 from paper.token_ways import BY_DELETION, Inverses, ridge_by_deletion, ways
 from training.files import write_json, write_whole
@@ -114,7 +114,7 @@ def figures_of(name: str, row: str, parts: list[dict[str, NDArray[np.float64]]])
     told: dict[str, Any] = {"network": name, "method": row}
     for key in parts[0]:
         whole = np.concatenate([part[key] for part in parts])
-        told[key], told[f"{key}_low"], told[f"{key}_high"] = bootstrap(whole)
+        told |= in_row(key, bootstrap(whole))
     return told
 
 

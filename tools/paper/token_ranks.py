@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
+from paper.deletions import fallen
 from training.planted import ID, UNKNOWN, Sentences
 
 TOP = 2
@@ -58,15 +59,11 @@ def drops(
     net: mr.Network, scores: NDArray[Any], ids: NDArray[np.int64], targets: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """How far the logits of targets [N] fall once so many tokens are deleted [N, len(DELETED)]."""
-    rows = np.arange(len(ids))
-    before = net.predict(ids)[1][rows, targets]
-    after = [net.predict(deleted(scores, ids, count))[1][rows, targets] for count in DELETED]
-    fallen: NDArray[np.float64] = before[:, None].astype(np.float64) - np.stack(after, axis=1)
-    return fallen
+    return fallen(net, ids, (deleted(scores, ids, count) for count in DELETED), targets)
 
 
 def measured(net: mr.Network, scores: NDArray[Any], data: Sentences) -> dict[str, NDArray[np.float64]]:
     """Everything by name, of every sentence [N]: the ranks, each drop, and their mean."""
-    fallen = drops(net, scores, data.ids, data.classes)
-    each = {f"drop_{count}": fallen[:, place] for place, count in enumerate(DELETED)}
-    return {**ranked(scores, data)._asdict(), "drop": fallen.mean(axis=1), **each}
+    lower = drops(net, scores, data.ids, data.classes)
+    each = {f"drop_{count}": lower[:, place] for place, count in enumerate(DELETED)}
+    return {**ranked(scores, data)._asdict(), "drop": lower.mean(axis=1), **each}
