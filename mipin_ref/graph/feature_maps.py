@@ -16,8 +16,8 @@ def feature_maps(net: Network) -> list[str]:
     fitted inverse, directly or through reshapes. Among those of one resolution is preferred what every way from the
     input to the logits passes, so that nothing goes round it; then what is behind an activation; then what is nearest
     to the logits. A tensor that holds only the input, rescaled or rearranged, is left out, and so is one that holds
-    another rearranged, unless that is a map but for axes of one. Where there is attention, the last map of tokens is one
-    (see `token_map`), and what attention mixes, beside queries and keys, is none.
+    another rearranged, unless that is a map but for axes of one. Where there is attention, the last map of tokens is
+    one (see `token_map`), and what attention mixes, beside queries and keys, is none.
     """
     every_way, input_like = _on_every_way(net), _input_like(net)
     attending, tokens = any(map(attends, net.layers)), token_map(net)
