@@ -111,6 +111,8 @@ def test_weights_of_the_network_keep_fourteen_bits() -> None:
         ("Gemm", 1, Axes(0, 1), {}),
         ("MatMul", 1, Axes(0, 1), {}),
         ("MatMul", 0, Axes(1, 0), {}),
+        ("Conv", 1, Axes(1, 0), {}),
+        ("ConvTranspose", 1, Axes(0, 1), {}),
         ("Gemm", 0, None, {}),
         ("Add", 1, None, {}),
     ],
