@@ -9,11 +9,11 @@ from numpy import int64
 
 from mipin_ref.export.asked import Asked
 from mipin_ref.export.chosen import PIXELS, TARGET, Chosen
-from mipin_ref.export.eighths import narrow
 from mipin_ref.export.maps import add_map
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.precision import INT8, SINGLE
 from mipin_ref.graph.document import Document
+from mipin_ref.graph.eighths import narrow
 from mipin_ref.graph.merged import merge
 from mipin_ref.inverse.descent.written import Written
 from mipin_ref.layers import Stateful

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 import mipin_ref as mr
 from mipin_ref.export.agreement import Checks, insist
 from mipin_ref.export.asked import asked
-from mipin_ref.export.eighths import LINE, NETWORK_BITS, SHORTEST, Axes, axes_of, line_of, stepped, trimmed
 from mipin_ref.export.explainer import Explainer
+from mipin_ref.graph.eighths import LINE, NETWORK_BITS, SHORTEST, Axes, axes_of, line_of, stepped, trimmed
 from tests.export.running import Array, expected, outputs
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
