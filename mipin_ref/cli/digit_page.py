@@ -32,7 +32,7 @@ def write_digit_page(options: Namespace) -> None:
             inverses,
             folder / "explainer.onnx",
             preprocess=PRESETS["unit"],
-            half=True,
+            precision="int8",
             check=firsts,
             class_names=example.card["class_names"],
             html=path,

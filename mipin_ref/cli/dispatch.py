@@ -285,6 +285,9 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--html", metavar="PAGE", help="a page too that explains pictures in a browser, from disk")
     export.add_argument("--half", action="store_true", help="store the weights of inverses in half precision")
     export.add_argument(
+        "--precision", choices=["int8"], help="in eight bits, and the network's in fourteen: for small pages"
+    )
+    export.add_argument(
         "--check",
         metavar="DATA",
         help="samples to compare it on before it is written (default drawn ones), and for the page to begin with",

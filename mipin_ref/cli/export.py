@@ -31,6 +31,7 @@ def export(options: Namespace) -> None:
         targets=asked,
         preprocess=asked_preprocessing(options),
         half=options.half,
+        precision=options.precision,
         check=_check(options, net, inverses),
         class_names=names.known or None,
         html=page,

@@ -11,7 +11,9 @@ from mipin_ref.export.asked import Asked
 from mipin_ref.export.chosen import PIXELS, TARGET, Chosen
 from mipin_ref.export.maps import add_map
 from mipin_ref.export.pixels import Pixels
+from mipin_ref.export.precision import INT8, SINGLE
 from mipin_ref.graph.document import Document
+from mipin_ref.graph.eighths import narrow
 from mipin_ref.graph.merged import merge
 from mipin_ref.inverse.descent.written import Written
 from mipin_ref.layers import Stateful
@@ -21,10 +23,10 @@ RESERVED = (*OUTPUTS, TARGET, PIXELS)
 
 
 class Explainer:
-    """Writes one explainer; document: that it is written to."""
+    """Writes one explainer; precision: of its weights; document: that it is written to."""
 
-    def __init__(self, asked: Asked, pixels: Pixels | None, *, half: bool) -> None:
-        self.asked, self.document = asked, Document(asked.net.dtype, RESERVED, half=half)
+    def __init__(self, asked: Asked, pixels: Pixels | None, *, precision: str) -> None:
+        self.asked, self.document = asked, Document(asked.net.dtype, RESERVED, half=precision != SINGLE)
         net = asked.net
         self._shapes = net.shapes | asked.part.shapes
         self._value = {name: self.document.tensor(name) for name in self._shapes}
@@ -33,6 +35,8 @@ class Explainer:
         self._chosen = Chosen.of(self.document, asked.targets, asked.places)
         signal = self._descended()
         self._add_outputs(signal)
+        if precision == INT8:
+            narrow(self.document)
 
     @property
     def input(self) -> str:

@@ -15,13 +15,14 @@ from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.presets import preprocessing_of
 from mipin_ref.data.seen import Seen
 from mipin_ref.display import OneLine
-from mipin_ref.errors import InvalidData, shown
+from mipin_ref.errors import InvalidData
 from mipin_ref.explain.class_names import class_names_of
 from mipin_ref.export.agreement import Agreement, Checks, insist
 from mipin_ref.export.asked import Asked, asked
 from mipin_ref.export.explainer import Explainer
 from mipin_ref.export.page import PageOf
 from mipin_ref.export.pixels import Pixels
+from mipin_ref.export.precision import HALF, SINGLE, precision_of
 from mipin_ref.export.weight import check_weight
 from mipin_ref.files import check_writable, written_whole
 from mipin_ref.graph.forward import check_batch, check_finite
@@ -56,6 +57,7 @@ def export(
     targets: Any = None,
     preprocess: Any = None,
     half: bool = False,
+    precision: str | None = None,
     check: Any = None,
     class_names: Any = None,
     html: str | PathLike[str] | None = None,
@@ -65,11 +67,12 @@ def export(
     inverse: one, or several of one network, as `fit` gives them: the file then has a second input, `target`; at: the
     tensor that it explains, on the inverses' way; targets: those of the inverses that it takes, a list; preprocess: the
     file takes raw pixels (uint8, [N, H, W, C], of the network's size), and does this to them: a preset's name, a
-    Preprocessing or (mean, std); half: weights of the inverses are stored in half precision,
-    those of the network as they are, so that logits and masks stay the same; check: samples on which it is compared
-    with this package before it is written, as `attribute` takes them, by default some drawn from the range of the
-    calibration data; class_names: of all logits, as for `explain`, to be kept in the file; html: where a page is
-    written too, one file that explains pictures in a browser, from disk, with some of `check` to begin with.
+    Preprocessing or (mean, std); half: weights of the inverses are stored in half precision, those of the network as
+    they are, so that logits and masks stay the same; precision: "int8" stores those of inverses in eight bits and the
+    network's in fourteen significant ones, for small pages; check: samples on which it is compared with this package
+    before it is written, as `attribute` takes them, by default some drawn from the range of the calibration data;
+    class_names: of all logits, as for `explain`, to be kept in the file; html: where a page is written too, one file
+    that explains pictures in a browser, from disk, with some of `check` to begin with.
     Outputs: `logits` [N, C], `logit` [N] of the target, `source`, `attribution`, `contribution` of the explained
     tensor, and `map` [N, H, W] where that is an image, as `saliency` makes it at the input's size. A target that the
     file does not have gives values that are no numbers (NaN).
@@ -91,20 +94,19 @@ def export(
     page_path = None if html is None else _page_path(html, target_path)
     wanted = asked(inverse, at, targets)
     names = _checked_names(class_names, wanted)
-    if not isinstance(half, bool):
-        raise InvalidData(f"export: half must be True or False, not {shown(half)}")
+    stored = precision_of(half, precision)
     pixels = _pixels(wanted, preprocess)
     page = None if page_path is None else PageOf(wanted, pixels, names)
-    check_weight(wanted, half=half)
+    check_weight(wanted, half=stored != SINGLE)
     x = _samples(wanted, check)
-    explainer = Explainer(wanted, pixels, half=half)
+    explainer = Explainer(wanted, pixels, precision=stored)
     draft = explainer.document.finished({}, "")
     checks = Checks.of(wanted, pixels, x, explainer.input)
     exact, optimised = (checks.agreement(draft, optimised=optimised) for optimised in (False, True))
-    insist(exact, half=half)
-    said = _said(wanted, pixels, names, exact, optimised, half=half)
+    insist(exact, half=stored != SINGLE)
+    said = _said(wanted, pixels, names, exact, optimised, stored)
     model = explainer.document.finished(said, _description(wanted))
-    text = None if page is None else page.made(model, exact, optimised, None if check is None else x, half=half)
+    text = None if page is None else page.made(model, exact, optimised, None if check is None else x, stored)
     with written_whole(target_path) as file:
         file.write(model)
     if text is not None and page_path is not None:
@@ -176,7 +178,12 @@ def _checked_names(names: Any, wanted: Asked) -> list[str] | None:
 
 
 def _said(
-    wanted: Asked, pixels: Pixels | None, names: list[str] | None, exact: Agreement, optimised: Agreement, *, half: bool
+    wanted: Asked,
+    pixels: Pixels | None,
+    names: list[str] | None,
+    exact: Agreement,
+    optimised: Agreement,
+    precision: str,
 ) -> dict[str, str]:
     """The metadata: plain text and JSON."""
     net, first = wanted.net, wanted.inverses[0]
@@ -189,7 +196,8 @@ def _said(
         "class_names": names,
         "preprocessing": None if preprocessing is None else preprocessing.as_record(),
         "pixels": pixels is not None,
-        "half": half,
+        "half": precision == HALF,
+        "precision": precision,
         "common": None if first.report.common is None else asdict(first.report.common),
         "agreement": {"exact": exact.as_record(), "optimised": optimised.as_record()},
     }

@@ -16,13 +16,13 @@ def feature_maps(net: Network) -> list[str]:
     fitted inverse, directly or through reshapes. Among those of one resolution is preferred what every way from the
     input to the logits passes, so that nothing goes round it; then what is behind an activation; then what is nearest
     to the logits. A tensor that holds only the input, rescaled or rearranged, is left out, and so is one that holds
-    another rearranged. Where there is attention, the last map of tokens is one (see `token_map`), and what attention
-    mixes, beside queries and keys, is none.
+    another rearranged, unless that is a map but for axes of one. Where there is attention, the last map of tokens is
+    one (see `token_map`), and what attention mixes, beside queries and keys, is none.
     """
     every_way, input_like = _on_every_way(net), _input_like(net)
     attending, tokens = any(map(attends, net.layers)), token_map(net)
     _, activated = signs(net)
-    rearranged = {layer.output for layer in net.layers if layer.rearranges}
+    rearranged = _rearranged(net)
     best: dict[Shape, tuple[tuple[bool, bool, int], str]] = {}
     names = [name for name in reversed(net.shapes) if name != net.logits]
     for depth, name in enumerate(names):
@@ -82,6 +82,18 @@ def _is_split(readers: list[Layer]) -> bool:
     """Whether all readers cut out parts that do not meet: together they are one Split."""
     boxes = [layer.cut for layer in readers if layer.cut is not None]
     return len(boxes) == len(readers) and disjoint(boxes)
+
+
+def _rearranged(net: Network) -> set[str]:
+    """The tensors that hold another one rearranged, but for the first map made of one that only axes of one keep from
+    being a map, as a pool leaves them behind windows.
+    """
+    return {layer.output for layer in net.layers if layer.rearranges and not _map_with_axes_of_one(net, layer.input)}
+
+
+def _map_with_axes_of_one(net: Network, name: str) -> bool:
+    shape = net.shapes[name]
+    return not map_size(net, name) and 1 in shape and sum(length > 1 for length in shape) > 2
 
 
 def _on_every_way(net: Network) -> set[str]:

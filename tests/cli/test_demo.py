@@ -34,6 +34,9 @@ def test_the_demo_writes_a_page_to_draw_on(
     assert text.count('class="example"') == 10
     assert '"targets": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]' in text
     assert 'id="pad"' in text
+    assert "inverses in 8 bits" in text
+    # What a page may weigh that is sent by mail.
+    assert page.stat().st_size < 12e6
 
 
 def test_a_page_that_cannot_be_written_is_told_before_the_work(

@@ -84,6 +84,12 @@ def test_an_inner_tensor_and_half_precision() -> None:
         assert np.corrcoef(found[name].ravel(), wanted[name].ravel())[0, 1] > 0.999
 
 
+def test_eight_bits() -> None:
+    assert export("--inverse", "class-1.mipin", "--precision", "int8") == 0
+    assert (told()["mipin.half"], told()["mipin.precision"]) == ("false", '"int8"')
+    assert export("--inverse", "class-1.mipin", "--precision", "int8", "--half") == 2
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

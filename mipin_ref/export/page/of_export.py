@@ -18,6 +18,7 @@ from mipin_ref.export.chosen import PIXELS, TARGET
 from mipin_ref.export.page.render import Example, page_of
 from mipin_ref.export.page.told import Grid, PageInput, Told
 from mipin_ref.export.pixels import Pixels
+from mipin_ref.export.precision import SAID
 from mipin_ref.graph.layer_list import image_size
 from mipin_ref.inverse.options import Options, ridge_text
 
@@ -57,10 +58,9 @@ class PageOf:
         exact: Agreement,
         optimised: Agreement,
         x: npt.NDArray[Any] | None,
-        *,
-        half: bool,
+        precision: str,
     ) -> str:
-        """The page. x: inputs [n, *input_shape] of which some are its examples, None for none; half: of weights.
+        """The page. x: inputs [n, *input_shape] of which some are its examples, None for none; precision: of weights.
 
         Raises as `page_of` does.
         """
@@ -76,15 +76,15 @@ class PageOf:
             wanted.tensor,
             self._grid,
             inner,
-            self._facts(model, exact, optimised, half=half),
+            self._facts(model, exact, optimised, precision),
         )
         return page_of(model, told, [] if x is None else self._examples(x))
 
-    def _facts(self, model: bytes, exact: Agreement, optimised: Agreement, *, half: bool) -> list[tuple[str, str]]:
+    def _facts(self, model: bytes, exact: Agreement, optimised: Agreement, precision: str) -> list[tuple[str, str]]:
         wanted, first = self._wanted, self._wanted.inverses[0]
         net, samples = wanted.net, sorted({one.samples for one in wanted.inverses})
         fitted = f"{samples[0]:,}" if len(samples) == 1 else f"{samples[0]:,} to {samples[-1]:,}"
-        size = f"{len(model) / 1e6:.1f} MB" + (", inverses in half precision" if half else "")
+        size = f"{len(model) / 1e6:.1f} MB{SAID[precision]}"
         return [
             ("model", f"SHA-256 {net.sha256[:16]}…, output {net.output}, {net.classes:,} classes"),
             ("classes explained", "all" if len(wanted.targets) == net.classes else f"{len(wanted.targets):,}"),
