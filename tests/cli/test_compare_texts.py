@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -184,6 +185,18 @@ def test_ids_have_names_and_no_preprocessing(capsys: pytest.CaptureFixture[str],
         lines = drawn(Path("report.html").read_text())
         shown = ["[CLS]", "the", "film", "was", "good", "13", "[SEP]"] if more else [str(one) for one in IDS[0]]
         assert [token for token, _ in lines[0]] == shown
+
+
+def test_methods_that_fail_for_one_reason_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = "gradient,deconvnet,patternnet,guided-backprop,deeplift,pattern-attribution"
+    assert compare("texts.txt", "--tokenizer", "tokenizer.json", "--methods", methods) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if re.search(r" fails?: ", line)]
+    told = [line.split(" fail: ") for line in printed]
+    assert [names for names, _ in told] == ["deconvnet, guided-backprop, deeplift", "patternnet, pattern-attribution"]
+    assert not any(" fails: " in line for line in printed)
+    assert told[0][1] == "no rule for layer '/norm/LayerNormalization' (Norm)"
+    items = re.findall(r"<li><b>(.*?)</b>: (.*?)</li>", Path("report.html").read_text())
+    assert [[names, html.unescape(reason)] for names, reason in items] == told
 
 
 @pytest.mark.parametrize("at", ["input", "/Add_1_output_0", "/words/Gather_output_0"])
