@@ -84,15 +84,15 @@ def expected(row: int, target: int) -> dict[str, np.ndarray]:
     }
 
 
-def curve(row: int, target: int, scores: np.ndarray, *, insert: bool) -> float:
-    """The area under the target's probability as tokens of one text become [PAD] one by one, or come back."""
+def curve(row: int, target: int, scores: np.ndarray, *, insert: bool, fill: int = 0) -> float:
+    """The area under the target's probability as tokens of one text become `fill` one by one, or come back."""
     model, ids = reader(), IDS[row]
     order = np.argsort(-scores, kind="stable")
     found = []
     for count in range(len(ids) + 1):
-        now = torch.tensor([[0] * len(ids) if insert else ids])
+        now = torch.tensor([[fill] * len(ids) if insert else ids])
         for place in order[:count]:
-            now[0, place] = ids[place] if insert else 0
+            now[0, place] = ids[place] if insert else fill
         with torch.no_grad():
             found.append(float(model(now, torch.ones_like(now), torch.zeros_like(now)).softmax(-1)[0, target]))
     return float(np.trapezoid(found) / len(ids))
@@ -156,6 +156,30 @@ def test_evaluate_measures_the_same_tokens(capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert "texts.txt: 3 texts of up to 9 tokens" in printed
     assert "mipin compare net.onnx texts.txt --tokenizer tokenizer.json" in printed
+
+
+def test_the_id_that_is_asked_for_takes_the_place_of_tokens(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """0 as well, where another id fills up shorter texts."""
+    made = json.loads((folder / "tokenizer.json").read_text())
+    made["padding"] |= {"pad_id": 13, "pad_token": "."}
+    (folder / "dotted.json").write_text(json.dumps(made))
+    for asked, fills in (([], (13, 13)), (["--deletion-fill", "0"], (0, 13)), (["--insertion-fill", "0"], (13, 0))):
+        given = ["net.onnx", "texts.txt", "--tokenizer", "dotted.json", "--methods", "gradient", *asked]
+        assert main(["evaluate", "deletion", *given, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["settings"]["fill"] == dict(zip(("deletion", "insertion"), map(float, fills), strict=True))
+        for row, ids in enumerate(IDS):
+            with torch.no_grad():
+                whole = torch.tensor([ids])
+                target = int(reader()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
+            scores = expected(row, target)["gradient"]
+            for kind, fill in zip(("deletion", "insertion"), fills, strict=True):
+                wanted = curve(row, target, scores, insert=kind == "insertion", fill=fill)
+                assert told["methods"]["gradient"][kind]["auc"][row] == pytest.approx(wanted, rel=1e-4), (asked, kind)
+    given = ["net.onnx", "texts.txt", "--tokenizer", "tokenizer.json", "--methods", "gradient"]
+    assert main(["evaluate", "deletion", *given, "--insertion-fill", "blur"]) == 2
+    refused = "mipin: --insertion-fill blur is for images, and texts.txt holds none: give a value\n"
+    assert capsys.readouterr().err == refused
 
 
 def test_what_covers_tokens_stands_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:
