@@ -26,6 +26,7 @@ from mipin_ref.cli.compare_input import (
 from mipin_ref.cli.compare_texts import as_tokens, text_rows
 from mipin_ref.cli.compared import Compared, Seen, as_pictures, metrics_notes, metrics_table, run_panel
 from mipin_ref.cli.cost import told_of_cost
+from mipin_ref.cli.failures import alike, failing
 from mipin_ref.cli.files import labels_of
 from mipin_ref.cli.following import OF_CALIBRATION, OF_TOKENS, following, preprocessing_flags
 from mipin_ref.cli.model import open_model
@@ -104,9 +105,9 @@ def _compare(options: Namespace, out: Path, net: Net, run: TextRun | None) -> in
     if cost := told_of_cost(panel, seen, fitted_on, forward, at):
         print(cost, flush=True)
     compared = run_panel(panel, seen, as_pictures(factor) if seen.tokens is None else as_tokens, at)
-    failures = [(name, panel.failures[name]) for name in panel.names if name in panel.failures]
+    failures = alike(panel.names, panel.failures)
     if not compared:
-        raise InvalidData("every method fails: " + "; ".join(f"{name}: {reason}" for name, reason in failures))
+        raise InvalidData("every method fails: " + "; ".join(f"{together}: {reason}" for together, reason in failures))
     rows = _rows(seen, compared, scores, shares, names, labels, images)
     shown = Comparison(
         model=_model_name(options.model),
@@ -127,8 +128,8 @@ def _compare(options: Namespace, out: Path, net: Net, run: TextRun | None) -> in
     print(format_table(*shown.metrics))
     for note in (note for one in compared for note in one.notes):
         print(f"no value: {note}")
-    for name, reason in failures:
-        print(f"{name} fails: {reason}")
+    for together, reason in failures:
+        print(f"{failing(together)}: {reason}")
     if factor > 1:
         print(f"maps are stored as means of {factor}x{factor} pixels; fewer images or methods give finer ones")
     print(out)

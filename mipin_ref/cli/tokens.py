@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -96,7 +97,9 @@ def print_tokens(sample: ShownSample) -> None:
     shares = common_scale([first.map]).share(first.map)
     parts: list[tuple[str, tuple[int, int, int] | None]] = [(f"{sample.name}, {first.name} {first.score}: ", None)]
     for number, (joint, token, share) in enumerate(zip(joints, tokens, shares.tolist(), strict=True)):
-        parts += [(printable(joint) if number else "", None), (token, _ground(share))]
+        # A tab, too, is white space between two tokens, and a line stays one.
+        between = printable(re.sub(r"\s", " ", joint)) if number else ""
+        parts += [(between, None), (token, _ground(share))]
     parts.append((f"  ({named})\n", None))
     out = sys.stdout
     if isinstance(out, Guarded):

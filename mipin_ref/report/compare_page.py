@@ -43,7 +43,7 @@ class Comparison:
     """What the page shows. All texts are plain and may hold anything.
 
     model: its name; facts: (what, value) of how the page was made; methods: the columns, those that run; failures:
-    (method, why) of the others; rows: the images, all of as many classes and all maps of one size; factor: pixels of
+    (methods, why) of the others; rows: the images, all of as many classes and all maps of one size; factor: pixels of
     the input along a side of one pixel of a map; metrics: head and rows of texts, one a method; notes: below them;
     noun: what a sample is called; part: what a map has one value of, "pixel" of an image, of anything else maps are
     lines; names: of these parts, in their order, where they have any.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -74,15 +75,15 @@ def expected(row: int, target: int) -> dict[str, np.ndarray]:
     }
 
 
-def curve(row: int, target: int, scores: np.ndarray, *, insert: bool) -> float:
-    """The area under the target's probability as tokens of one text become [PAD] one by one, or come back."""
+def curve(row: int, target: int, scores: np.ndarray, *, insert: bool, fill: int = 0) -> float:
+    """The area under the target's probability as tokens of one text become `fill` one by one, or come back."""
     model, ids = seeded(), IDS[row]
     order = np.argsort(-scores, kind="stable")
     found = []
     for count in range(len(ids) + 1):
-        now = torch.tensor([[0] * len(ids) if insert else ids])
+        now = torch.tensor([[fill] * len(ids) if insert else ids])
         for place in order[:count]:
-            now[0, place] = ids[place] if insert else 0
+            now[0, place] = ids[place] if insert else fill
         with torch.no_grad():
             found.append(float(model(now, torch.ones_like(now), torch.zeros_like(now)).softmax(-1)[0, target]))
     return float(np.trapezoid(found) / len(ids))
@@ -148,6 +149,30 @@ def test_evaluate_measures_the_same_tokens(capsys: pytest.CaptureFixture[str]) -
     assert "mipin compare net.onnx texts.txt --tokenizer tokenizer.json" in printed
 
 
+def test_the_id_that_is_asked_for_takes_the_place_of_tokens(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """0 as well, where another id fills up shorter texts."""
+    made = json.loads((folder / "tokenizer.json").read_text())
+    made["padding"] |= {"pad_id": 13, "pad_token": "."}
+    (folder / "dotted.json").write_text(json.dumps(made))
+    for asked, fills in (([], (13, 13)), (["--deletion-fill", "0"], (0, 13)), (["--insertion-fill", "0"], (13, 0))):
+        given = ["net.onnx", "texts.txt", "--tokenizer", "dotted.json", "--methods", "gradient", *asked]
+        assert main(["evaluate", "deletion", *given, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["settings"]["fill"] == dict(zip(("deletion", "insertion"), map(float, fills), strict=True))
+        for row, ids in enumerate(IDS):
+            with torch.no_grad():
+                whole = torch.tensor([ids])
+                target = int(reader()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
+            scores = expected(row, target)["gradient"]
+            for kind, fill in zip(("deletion", "insertion"), fills, strict=True):
+                wanted = curve(row, target, scores, insert=kind == "insertion", fill=fill)
+                assert told["methods"]["gradient"][kind]["auc"][row] == pytest.approx(wanted, rel=1e-4), (asked, kind)
+    given = ["net.onnx", "texts.txt", "--tokenizer", "tokenizer.json", "--methods", "gradient"]
+    assert main(["evaluate", "deletion", *given, "--insertion-fill", "blur"]) == 2
+    refused = "mipin: --insertion-fill blur is for images, and texts.txt holds none: give a value\n"
+    assert capsys.readouterr().err == refused
+
+
 def test_what_covers_tokens_stands_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--tokenizer", "tokenizer.json", "--methods", "occlusion,gradient", "--option", "occlusion.window=1"]
     assert compare("texts.txt", *asked) == 0
@@ -175,6 +200,18 @@ def test_ids_have_names_and_no_preprocessing(capsys: pytest.CaptureFixture[str],
         lines = drawn(Path("report.html").read_text())
         shown = ["[CLS]", "the", "film", "was", "good", "13", "[SEP]"] if more else [str(one) for one in IDS[0]]
         assert [token for token, _ in lines[0]] == shown
+
+
+def test_methods_that_fail_for_one_reason_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = "gradient,deconvnet,patternnet,guided-backprop,deeplift,pattern-attribution"
+    assert compare("texts.txt", "--tokenizer", "tokenizer.json", "--methods", methods) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if re.search(r" fails?: ", line)]
+    told = [line.split(" fail: ") for line in printed]
+    assert [names for names, _ in told] == ["deconvnet, guided-backprop, deeplift", "patternnet, pattern-attribution"]
+    assert not any(" fails: " in line for line in printed)
+    assert told[0][1] == "no rule for layer '/norm/LayerNormalization' (Norm)"
+    items = re.findall(r"<li><b>(.*?)</b>: (.*?)</li>", Path("report.html").read_text())
+    assert [[names, html.unescape(reason)] for names, reason in items] == told
 
 
 @pytest.mark.parametrize("at", ["input", "/Add_1_output_0", "/words/Gather_output_0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def printed(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_line_names_class_score_and_the_largest_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     line = printed(io.StringIO(), monkeypatch)
     assert line == ("text 3, good 93.1%: the film\\x1b[2J shines!  (shines +2, film\\x1b[2J -1, ! +0.6)\n")
+
+
+def test_white_space_between_tokens_is_shown_as_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tab of the text, and lines that its tokenizer takes in, break no line."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", Guarded(stream))
+    print_tokens(replace(SAMPLE, joints=["", "\t", "  ", "\r\n"]))
+    assert stream.getvalue().startswith("text 3, good 93.1%: the film\\x1b[2J  shines  !  (")
 
 
 def test_a_terminal_has_colours_for_and_against(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from mipin_ref.cli.asked import told_of_left_out, told_of_without
 from mipin_ref.cli.evaluate.measure import Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study, make_study
+from mipin_ref.cli.failures import alike
 from mipin_ref.cli.files import preprocessing_of, told_of, told_of_turned
 from mipin_ref.cli.following import OF_CALIBRATION, OF_DATA, OF_TOKENS, following
 from mipin_ref.cli.outputs import claim_file
@@ -74,8 +75,7 @@ def _page(study: Study, measure: Measure, rows: dict[str, Row]) -> str:
         lines += ["", fill(told_of_left_out(study.left_out), WIDTH, subsequent_indent="  ")]
     if failures:
         lines += [*([""] if rows else []), "failed:"]
-        for reason in dict.fromkeys(failures.values()):
-            names = ", ".join(name for name, other in failures.items() if other == reason)
+        for names, reason in alike(failures, failures):
             lines.append(fill(f"{names}: {reason}", WIDTH, initial_indent="  ", subsequent_indent="    "))
     return "\n".join(lines)
 

@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 
 from mipin_ref.cli.arguments import numbers, positive
-from mipin_ref.cli.evaluate.argument import AT, MAP, Choice, Value, default_of
+from mipin_ref.cli.evaluate.argument import AT, MAP, Choice, Value, default_of, option_of
 from mipin_ref.cli.evaluate.measure import Measure, Row
 from mipin_ref.cli.evaluate.study import Study
+from mipin_ref.errors import InvalidData
 from mipin_ref.metrics import PixelCurve, deletion, insertion
 from mipin_ref.metrics.curves import OUTPUTS
 from mipin_ref.table import format_table
 
 BLURRED = "blur"
 CURVES = {"deletion": deletion, "insertion": insertion}
+USUAL: Mapping[str, Any] = {kind: default_of(curve, "fill") for kind, curve in CURVES.items()}
+"""What curves of images fill with where nothing is said; what is no option's default, so that saying it is heard."""
 
 
 def read_fill(text: str) -> str | float | tuple[float, ...]:
@@ -31,11 +34,12 @@ class DeletionMeasure(Measure):
             Value(
                 f"{kind}_fill",
                 read_fill,
-                "for a missing pixel, in the scale of the network's input",
+                "for a missing pixel, in the scale of the network's input, or the id for a missing token (default "
+                f"{usual}{', 0 where there is nothing to blur' if usual == BLURRED else ''}, of texts what fills up "
+                "shorter ones)",
                 "V[,V...]|blur",
-                default=default_of(curve, "fill"),
             )
-            for kind, curve in CURVES.items()
+            for kind, usual in USUAL.items()
         ),
         Value("steps", positive, "of each curve", "N", default=default_of(deletion, "steps")),
         Choice("score", OUTPUTS, default_of(deletion, "output")),
@@ -46,14 +50,7 @@ class DeletionMeasure(Measure):
     def __init__(self, study: Study) -> None:
         options, self._study, self._size = study.options, study, study.places.size
         study.held(len(study.rows), self._size, study.net.input_shape)
-        fills = {kind: getattr(options, f"{kind}_fill") for kind in CURVES}
-        # Of what is no image there is nothing to blur; of texts a token is replaced by what fills up shorter ones.
-        usual = {kind: default_of(curve, "fill") for kind, curve in CURVES.items()}
-        plain = 0.0 if study.tokens is None else float(study.tokens.fill)
-        self._fills = {
-            kind: plain if study.places.flat and fill in (BLURRED, usual[kind]) else fill
-            for kind, fill in fills.items()
-        }
+        self._fills = {kind: _fill(study, f"{kind}_fill", usual) for kind, usual in USUAL.items()}
         self._x = study.data[study.rows]
         self.settings: Mapping[str, Any] = {
             "samples": len(study.rows),
@@ -115,6 +112,21 @@ class DeletionMeasure(Measure):
             for name, row in rows.items()
         ]
         return format_table(["method", "deletion AUC", "insertion AUC", "maps equal everywhere"], cells)
+
+
+def _fill(study: Study, option: str, usual: Any) -> Any:
+    """What an option says, else what is usual: of what is no image, which nothing blurs, 0; of texts the id that fills
+    up shorter ones. Raises InvalidData for a blur of what is no image.
+    """
+    told = getattr(study.options, option)
+    if not study.places.flat:
+        return usual if told is None else told
+    if told == BLURRED:
+        raise InvalidData(
+            f"{option_of(option)} {BLURRED} is for images, and {study.options.data} holds none: give a value"
+        )
+    plain = 0.0 if study.tokens is None else float(study.tokens.fill)
+    return plain if told is None else told
 
 
 def _as_row(curve: PixelCurve) -> Row:

@@ -16,6 +16,7 @@ from mipin_ref.cli.arguments import index
 from mipin_ref.cli.dispatch import _parser
 from mipin_ref.cli.evaluate.argument import Choice, Switch, Value, default_of, option_of
 from mipin_ref.cli.evaluate.arguments import MeasureParser
+from mipin_ref.cli.evaluate.deletion import CURVES, USUAL
 from mipin_ref.cli.evaluate.measure import MEASURES, Measure, Row, measure_of
 from mipin_ref.cli.evaluate.study import Study
 from mipin_ref.errors import InvalidData
@@ -61,12 +62,11 @@ def test_every_function_is_on_the_page_of_metrics() -> None:
 
 def test_defaults_are_those_of_the_functions() -> None:
     options = parsed("deletion")
-    assert (options.deletion_fill, options.insertion_fill, options.steps, options.score) == (
-        0.0,
-        "blur",
-        100,
-        "probability",
-    )
+    assert (options.steps, options.score) == (100, "probability")
+    # What they fill with depends on the data, and is no value of the options.
+    assert (options.deletion_fill, options.insertion_fill) == (None, None)
+    assert {kind: default_of(curve, "fill") for kind, curve in CURVES.items()} == USUAL
+    assert USUAL == {"deletion": 0.0, "insertion": "blur"}
     assert parsed("grid").grid == default_of(metrics.grid_pointing_game, "grid") == 2
     assert (parsed("randomization").ssim, parsed("randomization", "--no-ssim").ssim) == (True, False)
     with pytest.raises(TypeError, match="parameter 'maps' of deletion has no default"):
