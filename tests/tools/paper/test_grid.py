@@ -67,7 +67,8 @@ def test_scores_are_those_of_the_maps(tmp_path: Path, monkeypatch: pytest.Monkey
                 # One by one and in batches: sums in another order.
                 assert told["scores"][kind] == pytest.approx(scores, rel=1e-6)
                 made[row, end, kind] = np.mean(scores)
-    assert results.read("pointing", "centre Gaussian, pixels").result["scores"]["contribution"] == [0.25] * 6
+    centred = results.read("pointing", "centre Gaussian, pixels").result["scores"]["contribution"]
+    assert centred == pytest.approx([0.25] * 6, rel=1e-12)
     assert "class-less sum, pixels" not in grid.parts()
     written = {row["method"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
     assert set(written) == {*rows, "centre Gaussian"}

@@ -43,3 +43,8 @@ def test_packed_arrays_come_back(tmp_path: Path) -> None:
         for name, value in arrays.items():
             np.testing.assert_array_equal(stored[name], value)
             assert stored[name].dtype == value.dtype
+
+
+def test_objects_are_not_packed() -> None:
+    with pytest.raises(ValueError, match="array x holds objects"):
+        files.packed({"x": np.array([{}], object)})
