@@ -18,7 +18,10 @@ from mipin_ref.layers import HostArray
 PROBES = 2
 
 COMPARED = 32
-"""Samples that are compared, at the most."""
+"""Samples that are compared with a part in common, at the most."""
+
+CROSSED = 8
+"""Of these, samples that are compared with each other's inverses, at the most, which is done tensor by tensor."""
 
 
 def probes_of(predicted: npt.NDArray[np.int64]) -> list[int]:
@@ -41,7 +44,8 @@ class Probes:
     @classmethod
     def of(cls, task: FitTask, fitted: Fitted) -> Probes:
         """Those of a fit of each target alone."""
-        alone, x = inverses_of(task, fitted), _spread_over(task)
+        alone, rows = inverses_of(task, fitted), _spread(len(task.data), COMPARED)
+        x = np.concatenate([task.data[int(row) : int(row) + 1] for row in rows])
         return cls(fitted, alone, x, {one: inverse.attribute(x).contribution for one, inverse in alone.items()})
 
     def own(self, plan: Plan) -> dict[int, FittedTarget]:
@@ -66,12 +70,16 @@ class Probes:
             )
             for one, other in ((first, second), (second, first))
         }
-        return self.agreement(mixed)
+        return self.agreement(mixed, _spread(len(self.x), CROSSED))
 
-    def agreement(self, inverses: Mapping[int, Inverse]) -> float:
-        """The lower of both median correlations of A ⊙ X at the explained tensor with that of their own inverses."""
+    def agreement(self, inverses: Mapping[int, Inverse], rows: npt.NDArray[np.int64] | None = None) -> float:
+        """The lower of both median correlations of A ⊙ X at the explained tensor with that of their own inverses.
+
+        rows: of the samples compared, all where None.
+        """
+        some = slice(None) if rows is None else rows
         return min(
-            float(np.median(correlations(wanted, inverses[one].attribute(self.x).contribution)))
+            float(np.median(correlations(wanted[some], inverses[one].attribute(self.x[some]).contribution)))
             for one, wanted in self.wanted.items()
         )
 
@@ -85,10 +93,9 @@ def candidates(plan: Plan, most: int) -> list[Plan]:
     return [cut for cut in cuts if above(cut).fitted and plan.logits not in below(cut).given][:most]
 
 
-def _spread_over(task: FitTask) -> HostArray:
-    """Samples spread evenly over the calibration set [n, ...]."""
-    rows = np.unique(np.linspace(0, len(task.data) - 1, COMPARED).astype(int))
-    return np.concatenate([task.data[int(row) : int(row) + 1] for row in rows])
+def _spread(samples: int, most: int) -> npt.NDArray[np.int64]:
+    """Rows of so many samples, spread evenly over them [n]."""
+    return np.unique(np.linspace(0, samples - 1, most).astype(np.int64))
 
 
 def correlations(one: HostArray, other: HostArray) -> npt.NDArray[np.float64]:
