@@ -80,13 +80,16 @@ def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
         np.testing.assert_array_equal(inv.attribute(x).attribution, named[target].attribute(x).attribution)
 
 
-def test_both_take_the_other_s_inverses_from_there_down() -> None:
+@pytest.mark.parametrize("order", [(0, 2), (2, 0)])
+def test_both_take_the_other_s_inverses_from_there_down(order: tuple[int, int]) -> None:
     """As said, of fits of each by itself; in a network of branches, what is reconstructed from the tensor is below."""
     network = living_graph(6)
     net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, 20, 7)
     x = x.astype(np.float32)
-    one, other = (mr.fit(net, x, target, ridge=1.0) for target in (0, 2))
-    targets = {target: FittedTarget(inv.weights, inv.report, 20) for target, inv in ((0, one), (2, other))}
+    one, other = (mr.fit(net, x, target, ridge=1.0) for target in order)
+    targets = {
+        target: FittedTarget(inv.weights, inv.report, 20) for target, inv in zip(order, (one, other), strict=True)
+    }
     samples = as_samples(x, None, whole=net.whole, inputs=net.inputs)
     task = FitTask(net, one.plan, one.options, one.backend, samples, None, 2 << 30, None)
     probes = Probes.of(task, Fitted(targets, one.seen))
@@ -106,7 +109,7 @@ def test_both_take_the_other_s_inverses_from_there_down() -> None:
             mixed = replace(own, weights=weights).attribute(some).contribution
             medians.append(np.median([related(p.ravel(), q.ravel()) for p, q in zip(contribution, mixed, strict=True)]))
         assert probes.crossed(cut) == pytest.approx(min(medians), abs=1e-12)
-        kept = probes.own(cut)[0]
+        kept = probes.own(cut)[order[0]]
         assert kept.weights.keys() == one.weights.keys() - lower == {row.tensor for row in kept.report}
 
 
