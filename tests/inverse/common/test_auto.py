@@ -83,7 +83,7 @@ def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
 @pytest.mark.parametrize("order", [(0, 2), (2, 0)])
 def test_both_take_the_other_s_inverses_from_there_down(order: tuple[int, int]) -> None:
     """As said, of fits of each by itself; in a network of branches, what is reconstructed from the tensor is below."""
-    network = living_graph(6)
+    network = living_graph(4)
     net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, 20, 7)
     x = x.astype(np.float32)
     one, other = (mr.fit(net, x, target, ridge=1.0) for target in order)
