@@ -26,8 +26,12 @@ LEAST = 0.99
 TRIES = 12
 """Fitted tensors nearest to the logits that are looked at: further down there is little left to share."""
 
-DOUBT = 2.0
-"""By how much what both lack with a common fit may be overrated by what they lack with each other's inverses."""
+DOUBT = 1.5
+"""By how much what the probes lack with a common part may be overrated from what they lack with each other's inverses,
+before it was measured at some tensor."""
+
+TINY = 1e-15
+"""Below the rounding of a correlation."""
 
 BY_NAME = "option 'common' takes it by its name"
 
@@ -62,22 +66,29 @@ class Search:
     """A fit whose common tensor is looked for.
 
     first: the fit, not yet cut; probes: what is fitted of it; agreements: to what the probes agree with a common part,
-    by tensor: measured where one was fitted, else what is to expect of the probes' own inverses.
+    by tensor: measured where one was fitted, else what is to expect of the probes' own inverses; ratio: of what a probe
+    lacks with a common part to what it lacks with the other's inverses; doubt: by how much it may be too high.
     """
 
     def __init__(self, first: Cut, probes: Probes) -> None:
         self.first, self.probes = first, probes
         self.agreements: dict[str, float] = {}
+        # A class is 1 + 1/n variances away from the mean of n, and two from another class.
+        self.ratio, self.doubt = (1 + 1 / len(first.references)) / 2, DOUBT
 
     def settled(self) -> InCommon | dict[int, Inverse]:
         """The fit with the highest tensor in common where the probes agree, else as SharingWarning says."""
         task, targets = self.first.task, self.first.asked
         plans = {str(cut.common): cut for cut in candidates(task.plan, TRIES) if self._has_room(cut)}
         for tensor, plan in plans.items():
-            expected = self.agreements[tensor] = self._expected(self.probes.crossed(plan))
-            if 1 - expected <= DOUBT * (1 - AGREEMENT) and (fit := self._in_common(plan, AGREEMENT)) is not None:
-                return fit
+            lacking = 1 - self.probes.crossed(plan)
+            self.agreements[tensor] = 1 - self.ratio * lacking
+            if self.ratio * lacking <= self.doubt * (1 - AGREEMENT):
+                if (fit := self._in_common(plan, AGREEMENT)) is not None:
+                    return fit
+                self.ratio, self.doubt = (1 - self.agreements[tensor]) / max(lacking, TINY), 1.0
         if not plans:
+            _check_alone(task, targets)
             return self._alone()
         best = max(plans, key=self.agreements.__getitem__)
         size = weight_bytes(task.plan, len(targets))
@@ -87,13 +98,6 @@ class Search:
         _check_alone(task, targets, f"; {self._told(best)}; {BY_NAME}")
         self._tell(best, f"{BY_NAME}, and each of {len(targets):,} targets is fitted alone")
         return self._alone()
-
-    def _expected(self, crossed: float) -> float:
-        """The agreement to expect of a part fitted on the mean of n classes, where these vary independently.
-
-        A class is 1 + 1/n variances away from that mean, and two from another class.
-        """
-        return 1 - (1 - crossed) * (1 + 1 / len(self.first.references)) / 2
 
     def _has_room(self, plan: Plan) -> bool:
         """Whether what is fitted with the plan's tensor in common takes no more than the memory of the fit."""
