@@ -112,7 +112,12 @@ def test_of_a_thousand_classes_one_is_read(tmp_path: Path) -> None:
     """It takes little memory beside the file's size, and nothing of what the others have alone is looked at."""
     net, x, invs, path = on_demand(tmp_path, classes=1000)
     few = [invs[target] for target in range(4)]
-    every: Any = Family(net, range(1000), lambda target: replace(few[target % 4], target=target))
+
+    def made(target: Any) -> mr.Inverse:
+        one: mr.Inverse = few[target % 4]
+        return replace(one, target=target)
+
+    every: Any = Family(net, range(1000), made)
     every.save(path)
     size = path.stat().st_size
     each = sum(few[3].weights[name].blocks[0].nbytes for name in ("flat", "fired"))
