@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+import mipin_ref as mr
 from mipin_ref.cli import main
+from mipin_ref.inverse.common import auto
 from tests.explain.test_common import CLASSES, RIDGE, deep
 
 SAID = r"from \S+ down one inverse for all targets, fitted on mean signals of 12 classes; it agrees with those of "
@@ -52,3 +54,23 @@ def test_export_tells_of_what_the_file_shares(folder: Path, capsys: pytest.Captu
     assert lines_like(SAID, capsys.readouterr().out) == 1
     assert main(["export", "net.onnx", "--inverse", "all.mipin", "-o", "explainer.onnx"]) == 0
     assert lines_like(f"12 classes: {SAID}", capsys.readouterr().out) == 1
+
+
+def test_where_classes_do_not_agree_a_line_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what each is fitted alone lies in one file all the same."""
+    monkeypatch.setattr(auto, "TRIES", 1)
+    asked = ["--target", "0,1,2", "--common", "auto", "--ridge", str(RIDGE), "-o", "all.mipin"]
+    assert main(["fit", "net.onnx", "x.npy", *asked]) == 0
+    told = capsys.readouterr()
+    said = r"warning: classes \d+ and \d+ agree at no tensor to 0.999: of 1 looked at 'relu\d' comes nearest, to about "
+    said += r"0\.\d{4}; option 'common' takes it by its name, and each of 3 targets is fitted alone"
+    assert lines_like(said, told.err) == 1
+    assert "3 classes: all.mipin" in told.out
+    net, x = mr.load("net.onnx"), np.load("x.npy")
+    alone = mr.fit(net, x, [0, 1, 2], ridge=RIDGE)
+    for target, inverse in mr.load_inverse("all.mipin", net).items():
+        wanted = alone[target].attribute(x[:4]).attribution
+        assert inverse.report.common is None
+        np.testing.assert_allclose(inverse.attribute(x[:4]).attribution, wanted, rtol=0, atol=1e-10)
