@@ -11,9 +11,11 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.data import as_samples
+from mipin_ref.inverse import report
 from mipin_ref.inverse.common import auto
 from mipin_ref.inverse.common.auto import AGREEMENT
 from mipin_ref.inverse.common.probes import Probes, candidates, correlations
+from mipin_ref.inverse.passes import fitter
 from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget, Fitter
 from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
@@ -182,6 +184,44 @@ def test_a_bad_one_is_not_taken_but_named(monkeypatch: pytest.MonkeyPatch) -> No
     told = float(str(caught.value).split("to about ")[1].split(";")[0])
     assert told == pytest.approx(agreement(net, x, "fired0", probes), abs=6e-5)
     assert told < auto.LEAST
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_search_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probes' fits, those above the common tensor and what is common are all taken over."""
+    net, x = convolutions(2)
+    told: dict[str, Any] = {"target": "all", "common": "auto", "ridge": 300.0}
+    wanted = mr.fit(net, x, **told)
+    solved = report.tensor_report
+
+    def interrupted_at(stop: int) -> list[int]:
+        made: list[int] = []
+
+        def some(*given: Any) -> Any:
+            if len(made) == stop:
+                raise _Interrupted
+            made.append(1)
+            return solved(*given)
+
+        monkeypatch.setattr(fitter, "tensor_report", some)
+        return made
+
+    # Ten tensors of the probes, two or more of each other class, up to three in common; each run finishes a pass.
+    for stop in (3, 9, 4, 2):
+        interrupted_at(stop)
+        with pytest.raises(_Interrupted):
+            mr.fit(net, x, checkpoint=tmp_path, **told)
+    made = interrupted_at(1000)
+    again = mr.fit(net, x, checkpoint=tmp_path, **told)
+    assert len(made) < 8
+    for target, inv in wanted.items():
+        assert inv.report == again[target].report
+        for name, weights in inv.weights.items():
+            for a, b in zip(weights.blocks, again[target].weights[name].blocks, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_it_is_written_into_the_file(tmp_path: Path) -> None:
