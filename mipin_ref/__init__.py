@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InvalidData,
         MipinError,
         PrecisionWarning,
+        SharingWarning,
         UnsupportedModel,
     )
     from mipin_ref.explain.explain import explain
@@ -59,6 +60,7 @@ __all__ = [
     "Panel",
     "Patterns",
     "PrecisionWarning",
+    "SharingWarning",
     "UnsupportedModel",
     "__version__",
     "attribute",
@@ -94,7 +96,7 @@ _PLACES = {
             "InvalidData",
             "MipinError",
         ),
-        *("PrecisionWarning", "UnsupportedModel"),
+        *("PrecisionWarning", "SharingWarning", "UnsupportedModel"),
     ),
     "explain.explain": ("explain",),
     "export.export": ("export",),

@@ -56,6 +56,10 @@ class PrecisionWarning(UserWarning):
     """A fit asked for in float32 is made in float64, because float32 would give other results."""
 
 
+class SharingWarning(UserWarning):
+    """Classes were to share an inverse from where they agree down, and agree nowhere as well as is asked."""
+
+
 def shown(value: object, length: int = 200) -> str:
     """A value as a message shows it: as `repr` does, cut short, or its type where it has no such text.
 

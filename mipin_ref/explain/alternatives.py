@@ -10,13 +10,14 @@ from mipin_ref.explain.targets import PREDICTED, Indices, highest
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import faced
 from mipin_ref.inverse.targets import weight_bytes
-from mipin_ref.panel.many import NEAR
 from mipin_ref.report.template import RANKS
 
 SAMPLES, CLASSES = 100, 32
 """Samples, and classes of all of them together, up to which the next classes of each sample are shown too. The 90
 classes of twenty photographs take a first run of EfficientNet-Lite0 from 12.7 to 21.9 seconds of the processor, a
 second one from 3.1 to 4.4 (`mipin explain` with and without `--top 5`)."""
+NEAR = 6
+"""Fitted tensors, nearest to the logits, of which a class more costs little."""
 LITTLE = 64 << 20
 """Bytes of the weights of all these classes, at most."""
 

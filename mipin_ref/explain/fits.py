@@ -29,7 +29,7 @@ from mipin_ref.panel.many import common_of_many
 FORWARDS = 3
 """What a fit takes a fitted tensor, sample and class, in runs of the network forward: measured 2.4 to 3.7 of VGG16 and
 EfficientNet-Lite0 fitted down to the pixels."""
-SHARED_FITS = 25
+SHARED_FITS = 7
 """What looking for a tensor that classes share takes, in fits of a class (`mipin_ref.panel.many`)."""
 
 

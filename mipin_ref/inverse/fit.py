@@ -154,7 +154,8 @@ def fit(
     `memory` and beyond that in temporary files, where writing them is estimated to cost less than computing them again.
 
     With `common`, what is below that tensor is fitted once for all targets, on the mean over classes of their source
-    signals (method, section 4); several targets then come as a `Family`, which saves them in one file.
+    signals (method, section 4); several targets then come as a `Family`, which saves them in one file. "auto" looks for
+    the tensor (see `mipin_ref.inverse.common.auto`); where none is good enough, SharingWarning says what is done.
 
     With `checkpoint`, a fit that was interrupted in whatever way and is called again with the same arguments goes on
     behind the last finished pass, to the same result bit for bit (on the same machine, with as many threads); one that

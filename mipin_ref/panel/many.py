@@ -12,14 +12,13 @@ from mipin_ref.graph.rewrites.facing import facing
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.plan import plan_for
 
-FEW = 32
-"""Classes up to which each is fitted by itself: looking for where they can share costs about as much as so many fits.
-EfficientNet-Lite0 down to the pixels, 24 samples that are taken for 20 classes, seconds of the processor: 12 of one
-class, 22 of two, 62 of six; "auto" more than 250 (`python tools/bench.py classes --model ... --classes 6`)."""
-NEAR = 6
-"""Fitted tensors up to which each class is fitted by itself: those nearest to the logits are what differs between
-classes, and are the cheapest of a fit (to the last map, 200 samples: 5.9 of one class, 7.2 of 20, 12.9 of 80; "auto" 53
-of 5 to 40)."""
+FEW = 8
+"""Classes up to which each is fitted by itself: looking for where they can share costs two of these fits, comparisons,
+and what is common. Seconds of the processor, down to the input, float32, of one class, all, and all by "auto":
+clutter_vgg, 120 samples, 15 classes: 1.2, 11.7, 7.8; mnist_cnn, 500 samples, 10 classes: 1.3, 8.6, 6.6."""
+NEAR = 3
+"""Fitted tensors up to which each class is fitted by itself: Dense heads, pools and what is behind them differ between
+classes, and are the cheapest of a fit."""
 
 
 def common_of_many(net: Network, classes: Collection[int], given: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.panel import many
 from mipin_ref.panel.many import FEW, NEAR, common_of_many
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
@@ -54,8 +53,6 @@ def test_many_classes_down_to_the_input_share_what_is_far_from_the_logits(
 ) -> None:
     """As `fit(common="auto")` of these classes, and near each class's own inverse, fitted by itself."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(many, "FEW", 8)
-    monkeypatch.setattr(many, "NEAR", 3)
     model, x = deep(3)
     net = mr.load(model)
     target = np.resize(np.arange(CLASSES), len(x))

@@ -47,7 +47,7 @@ def in_common(
     """The inverses of several targets, from tensor `common` down one for all, fitted on samples and applied to them.
 
     values: [N, ...] of every tensor by name; the means are over the classes whose output is not the same
-    for all samples, of more than 16 over 16 that are evenly spread.
+    for all samples, of more than 16 over 16 that are evenly spread, but where the logits themselves are read below.
     """
     ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
     network_input, (kept, copies) = input_name(ops), without_copies(ops)
@@ -58,10 +58,7 @@ def in_common(
     samples = Samples(exact, all_switches(ops, exact), axes)
     kept = without_parts(kept, samples.shapes)
     varied = [c for c, one in enumerate(exact[output].T) if np.ptp(one) > 1e-5 * np.max(np.abs(one))]
-    most = min(16, len(varied))
-    counted = sorted({varied[round(i * (len(varied) - 1) / max(1, most - 1))] for i in range(most)})
-    classes = sorted({*targets, *counted})
-    flags = alive(kept, samples.shapes, classes[0])
+    flags = alive(kept, samples.shapes, targets[0])
     between = tensors_between(kept, explained, output) & set(flags)
     if input_mask is None:
         input_mask = explained not in same_up_to_shape(kept, network_input)
@@ -74,32 +71,38 @@ def in_common(
             return signal
         return np.where(exact[name] > 0 if name in positive else exact[name] != 0, signal, 0.0)
 
+    order = [name for name in reversed([network_input, *(op.output for op in kept)]) if name in between]
+    consumers = {name: consumers_of([op for op in kept if op.output in between], name) for name in order[1:]}
+    reads = {name: {op.output for one in some for op in one.parts} for name, some in consumers.items()}
+    below: set[str] = set()
+    for name in order[1:]:
+        if name == copies.get(common, common) or reads[name] & below:
+            below.add(name)
+    # Where the logits are read below, each class has weights of its own there, which no other class stands for.
+    most = len(varied) if any(output in reads[name] for name in below) else min(16, len(varied))
+    counted = sorted({varied[round(i * (len(varied) - 1) / max(1, most - 1))] for i in range(most)})
+    classes = sorted({*targets, *counted})
+
     source = {c: {output: one_hot(exact[output], c)} for c in classes}
     attribution = {c: {output: source[c][output].copy()} for c in classes}
     weights: dict[int, dict[str, Fit]] = {c: {} for c in classes}
     mixed: dict[str, Array] = {}
-    below: set[str] = set()
-    order = [name for name in reversed([network_input, *(op.output for op in kept)]) if name in between]
     once: Fit | None = None
     for name in order[1:]:
-        consumers = consumers_of([op for op in kept if op.output in between], name)
-        fits = len(consumers) > 1 or has_parameters(consumers[0].op)
-        reads = {op.output for one in consumers for op in one.parts}
-        if name == copies.get(common, common) or reads & below:
-            below.add(name)
+        fits = len(consumers[name]) > 1 or has_parameters(consumers[name][0].op)
         if name in below:
-            for above in reads - below:
+            for above in reads[name] - below:
                 mixed[above] = np.mean([source[c][above] for c in counted], axis=0)
-            once = fit_tensor(name, consumers, samples, mixed, ridge, conv_bias, flags[name]) if fits else None
-            mixed[name] = mask(name, reconstruct(name, consumers, samples, mixed, once, False))
+            once = fit_tensor(name, consumers[name], samples, mixed, ridge, conv_bias, flags[name]) if fits else None
+            mixed[name] = mask(name, reconstruct(name, consumers[name], samples, mixed, once, False))
         for c in classes:
             fit = once if name in below else None
             if fits and fit is None:
-                fit = fit_tensor(name, consumers, samples, source[c], ridge, conv_bias, flags[name])
+                fit = fit_tensor(name, consumers[name], samples, source[c], ridge, conv_bias, flags[name])
             if fit is not None:
                 weights[c][name] = fit
-            source_before = reconstruct(name, consumers, samples, source[c], fit, False)
-            attribution_before = reconstruct(name, consumers, samples, attribution[c], fit, True)
+            source_before = reconstruct(name, consumers[name], samples, source[c], fit, False)
+            attribution_before = reconstruct(name, consumers[name], samples, attribution[c], fit, True)
             source[c][name] = mask(name, source_before)
             attribution[c][name] = mask(name, attribution_before)
     for signals in [*source.values(), *attribution.values()]:

@@ -2,14 +2,17 @@
 
 What `common="auto"` looks at, by fits of its own: the two classes that most samples are taken for, fitted in full and
 with each of the tensors nearest to the logits in common. Agreement is the lower of both classes' median correlations of
-A ⊙ X on the samples fitted on, which "auto" asks for; that of maps on samples that take no part in the fits stands
-beside it. Times are of the processor, all threads together.
+A ⊙ X on the samples fitted on, which "auto" asks for; beside it stand that of each class with the other's inverses from
+the tensor down, and that of maps on samples that take no part in the fits. Times are of the processor, all threads
+together.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,11 @@ COLUMNS = {
     "in common from": "{tensor}",
     "own tensors": "{own}",
     "fit of two classes": "{fit:.1f} s",
+    "the other's": "{crossed:.4f}",
     "agreement": "{agreement:.4f}",
     "maps of other samples": "{maps:.4f}",
 }
-TRIED = 6
+TRIED = 8
 
 Values = NDArray[np.floating[Any]]
 
@@ -54,17 +58,36 @@ def run(options: argparse.Namespace) -> Told:
     for own, tensor in enumerate(fitted[: options.tensors]):
         shared = clocked(lambda tensor=tensor: mr.fit(net, x, probes, common=tensor, **given))  # type: ignore[misc]
         found = {
+            "crossed": crossed(alone.value, own, x),
             "agreement": min(agreement(contributions, alone.value[one], shared.value[one], x) for one in probes),
             "maps": min(agreement(maps, alone.value[one], shared.value[one], new) for one in probes),
         }
         sheet.add(tensor=tensor, own=own, fit=shared.processor, **found)
-    auto = clocked(lambda: mr.fit(net, x, probes, common="auto", **given))
+    with warnings.catch_warnings():
+        # That no tensor is good enough is told below.
+        warnings.simplefilter("ignore", mr.SharingWarning)
+        auto = clocked(lambda: mr.fit(net, x, probes, common="auto", **given))
     told = auto.value[probes[0]].report.common
     tensor = None if told is None else told.tensor
     where = "no tensor" if tensor is None else tensor
+    agreed = None if told is None else told.agreement
     print(f"\nauto: {where}, in {auto.processor:.1f} s; both alone: {alone.processor:.1f} s")
-    values = {"alone": alone.processor, "auto": auto.processor, "auto_tensor": where}
+    values = {"alone": alone.processor, "auto": auto.processor, "auto_tensor": where, "auto_agreement": agreed}
     return {"rows": sheet.rows, "values": values | {"times": auto.processor / alone.processor}}
+
+
+def crossed(alone: Mapping[int, mr.Inverse], own: int, x: Floats) -> float:
+    """How well each of two classes is served by the other's inverses behind so many fitted tensors of its own.
+
+    In a chain: where a network has branches, those behind in the order of the fit.
+    """
+    lower = [step.tensor for step in next(iter(alone.values())).plan.fitted][own:]
+    first, second = alone
+    medians = []
+    for one, other in ((first, second), (second, first)):
+        mixed = {**alone[one].weights, **{name: alone[other].weights[name] for name in lower}}
+        medians.append(agreement(contributions, alone[one], replace(alone[one], weights=mixed), x))
+    return min(medians)
 
 
 def contributions(inverse: mr.Inverse, x: Floats) -> Values:

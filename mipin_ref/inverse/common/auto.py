@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from mipin_ref.errors import InvalidData
-from mipin_ref.inverse.common.fitted import Checkpoints, InCommon, Start, cut_at, unlike
+from mipin_ref.errors import InvalidData, SharingWarning
+from mipin_ref.inverse.common.fitted import Checkpoints, Cut, InCommon, Start, cut_at, unlike
+from mipin_ref.inverse.common.probes import PROBES, Probes, candidates, probes_of
+from mipin_ref.inverse.common.recorded import recorded_bytes
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.passes.fitter import Fitter
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.inverse.plan import Step
-from mipin_ref.inverse.plan.common import with_common
+from mipin_ref.inverse.plan import Plan, above, below
 from mipin_ref.inverse.report import Common
 from mipin_ref.inverse.targets import check_room, weight_bytes
-from mipin_ref.layers import HostArray
 
 AGREEMENT = 0.999
 """The median over samples of the correlation of A ⊙ X with that of a probe's own inverse, that is asked of both."""
 
-PROBES = 2
+LEAST = 0.99
+"""The agreement below which classes do not share, though they cannot be fitted alone either."""
 
-TRIES = 6
-"""Fitted tensors nearest to the logits that are tried. Each costs a fit of what is below it and one of what is above it
-for every class that samples are taken for: further down there is little left to share, and it costs more than it
-spares."""
+TRIES = 12
+"""Fitted tensors nearest to the logits that are looked at: further down there is little left to share."""
 
-COMPARED = 32
-"""Samples that are compared, at the most."""
+DOUBT = 1.5
+"""By how much what the probes lack with a common part may be overrated from what they lack with each other's inverses,
+before it was measured at some tensor."""
+
+TINY = 1e-15
+"""Below the rounding of a correlation."""
+
+BY_NAME = "option 'common' takes it by its name"
 
 
 def fit_in_common_where_they_agree(
@@ -38,82 +41,110 @@ def fit_in_common_where_they_agree(
 ) -> InCommon | dict[int, Inverse]:
     """Fit all targets, in common from the highest tensor down where the probes agree.
 
-    The probes, the two classes that most samples are taken for, are fitted in full. Then each fitted tensor, from the
-    logits down, is tried, up to TRIES of them: what is common there is fitted, and both probes must agree at the
-    explained tensor to AGREEMENT. Where they do at none, where samples are taken for one class alone, and where targets
-    do not reach the same locations, every target is fitted alone. Costs, beside a fit of the probes, what is below each
-    tensor that is tried, and what is above it for every class that samples are taken for.
+    The probes, the two classes that most samples are taken for, are fitted in full. At each fitted tensor, from the
+    logits down, up to TRIES of them, each of them takes the other's inverses from there down, which costs no fit: so
+    far apart are two classes, and half as far from the mean of many, which a common part is fitted on. Where that
+    promises AGREEMENT, it is fitted, and both probes must agree with it at the explained tensor. What is fitted of the
+    probes is their part of the result.
+
+    Where they agree at no tensor, SharingWarning says which comes nearest, and every target is fitted alone; or, where
+    that takes too much memory, that tensor is taken. Where samples are taken for one class alone, and where targets do
+    not reach the same locations, every target is fitted alone. Raises InvalidData where all targets take too much
+    memory and the nearest tensor serves the probes to less than LEAST.
     """
     apart = replace(task, options=replace(task.options, common=None))
     first = cut_at(apart, targets, start, checkpoints)
-    probes = _probes(first.outcomes.predicted)
-    tried: Sequence[Step] = ()
-    found: dict[str, float] = {}
-    if len(probes) == PROBES and unlike(apart, sorted({*targets, *first.references})) is None:
-        alone = inverses_of(apart, Fitter(apart, varied=targets).run(probes, start, checkpoints(apart, probes)))
-        x = _compared(task)
-        wanted = {probe: inverse.attribute(x).contribution for probe, inverse in alone.items()}
-        tried = apart.plan.fitted[:TRIES]
-    for step in tried:
-        plan = with_common(apart.plan, step.tensor)
-        trial = replace(task, plan=plan, options=replace(task.options, common=step.tensor))
-        cut = replace(first, task=trial)
-        own = cut.above({*cut.references, *probes})
+    chosen = probes_of(first.outcomes.predicted)
+    if len(chosen) < PROBES or unlike(apart, sorted({*targets, *first.references})) is not None:
+        _check_alone(apart, targets)
+        return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
+    probes = Fitter(apart, varied=targets).run(chosen, start, checkpoints(apart, chosen))
+    return Search(first, Probes.of(apart, probes)).settled()
+
+
+class Search:
+    """A fit whose common tensor is looked for.
+
+    first: the fit, not yet cut; probes: what is fitted of it; agreements: to what the probes agree with a common part,
+    by tensor: measured where one was fitted, else what is to expect of the probes' own inverses; ratio: of what a probe
+    lacks with a common part to what it lacks with the other's inverses; doubt: by how much it may be too high.
+    """
+
+    def __init__(self, first: Cut, probes: Probes) -> None:
+        self.first, self.probes = first, probes
+        self.agreements: dict[str, float] = {}
+        # A class is 1 + 1/n variances away from the mean of n, and two from another class.
+        self.ratio, self.doubt = (1 + 1 / len(first.references)) / 2, DOUBT
+
+    def settled(self) -> InCommon | dict[int, Inverse]:
+        """The fit with the highest tensor in common where the probes agree, else as SharingWarning says."""
+        task, targets = self.first.task, self.first.asked
+        plans = {str(cut.common): cut for cut in candidates(task.plan, TRIES) if self._has_room(cut)}
+        for tensor, plan in plans.items():
+            lacking = 1 - self.probes.crossed(plan)
+            self.agreements[tensor] = 1 - self.ratio * lacking
+            if self.ratio * lacking <= self.doubt * (1 - AGREEMENT):
+                if (fit := self._in_common(plan, AGREEMENT)) is not None:
+                    return fit
+                self.ratio, self.doubt = (1 - self.agreements[tensor]) / max(lacking, TINY), 1.0
+        if not plans:
+            _check_alone(task, targets)
+            return self._alone()
+        best = max(plans, key=self.agreements.__getitem__)
+        size = weight_bytes(task.plan, len(targets))
+        if size > task.memory and (fit := self._in_common(plans[best], LEAST)) is not None:
+            self._tell(best, f"it is taken, as {len(targets):,} targets fitted alone take {size / 1e9:,.1f} GB")
+            return fit
+        _check_alone(task, targets, f"; {self._told(best)}; {BY_NAME}")
+        self._tell(best, f"{BY_NAME}, and each of {len(targets):,} targets is fitted alone")
+        return self._alone()
+
+    def _has_room(self, plan: Plan) -> bool:
+        """Whether what is fitted with the plan's tensor in common takes no more than the memory of the fit."""
+        task, part = replace(self.first.task, plan=plan), above(plan)
+        own = min(weight_bytes(part, len(self.first.asked)), recorded_bytes(task))
+        return own + weight_bytes(part, len(self.first.references)) + weight_bytes(below(plan)) <= task.memory
+
+    def _in_common(self, plan: Plan, least: float) -> InCommon | None:
+        """The fit with the plan's tensor in common; None where the probes agree with it to less than `least`."""
+        task = self.first.task
+        cut = replace(self.first, task=replace(task, plan=plan, options=replace(task.options, common=plan.common)))
+        known = self.probes.own(plan)
+        own = known | cut.above(set(cut.references) - known.keys())
         once = cut.below(own)
-        common = Common(step.tensor, len(cut.references))
-        both = InCommon(trial, probes, once, common, own, None)
-        agreement = found[step.tensor] = _agreement(x, wanted, {probe: both.inverse(probe) for probe in probes})
-        if agreement >= AGREEMENT:
-            return cut.together(own, once, replace(common, agreement=agreement, probes=tuple(probes)))
-    _check_room(apart, targets, found)
-    return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
+        common = Common(str(plan.common), len(cut.references))
+        both = InCommon(cut.task, [*known], once, common, own, None)
+        agreement = self.probes.agreement({one: both.inverse(one) for one in known})
+        self.agreements[common.tensor] = agreement
+        if agreement < least:
+            return None
+        return cut.together(own, once, replace(common, agreement=agreement, probes=tuple(known)))
+
+    def _alone(self) -> dict[int, Inverse]:
+        """Every target by itself; what the probes are is fitted already."""
+        task, fitted = self.first.task, self.probes.fitted
+        rest = [one for one in self.first.asked if one not in fitted.targets]
+        made = dict(fitted.targets)
+        if rest:
+            made |= Fitter(task).run(rest, self.first.start, self.first.checkpoints(task, rest)).targets
+        return inverses_of(task, replace(fitted, targets={one: made[one] for one in self.first.asked}))
+
+    def _told(self, best: str) -> str:
+        net, (one, other) = self.first.task.net, self.probes.alone
+        return (
+            f"classes {net.target(one)} and {net.target(other)} agree at no tensor to {AGREEMENT}: of "
+            f"{len(self.agreements)} looked at {best!r} comes nearest, to about {self.agreements[best]:.4f}"
+        )
+
+    def _tell(self, best: str, what: str) -> None:
+        """Warn that no tensor is good enough; what: is done instead."""
+        warnings.warn(f"{self._told(best)}; {what}", SharingWarning, 7)
 
 
-def _check_room(task: FitTask, targets: Sequence[int], found: Mapping[str, float]) -> None:
-    """Raises InvalidData as `check_room` where all targets are asked for; found: agreements of the tensors tried."""
-    if not len(targets) == task.net.classes > 1:
-        return
-    try:
-        check_room(weight_bytes(task.plan, len(targets)), task.net, task.memory)
-    except InvalidData as error:
-        if not found:
-            raise
-        best = max(found, key=found.__getitem__)
-        raise InvalidData(
-            f"{error}, or as option 'common' tensor {best!r}, which serves two probes to {found[best]:.4f}; 'auto' "
-            f"asks for {AGREEMENT}, which none of {len(found)} tried reaches"
-        ) from error
-
-
-def _probes(predicted: npt.NDArray[np.int64]) -> list[int]:
-    """The classes that most samples are taken for, of equal ones the first."""
-    classes, counts = np.unique(predicted, return_counts=True)
-    return sorted(int(one) for one in classes[np.argsort(-counts, kind="stable")][:PROBES])
-
-
-def _compared(task: FitTask) -> HostArray:
-    """Samples spread evenly over the calibration set [n, ...]."""
-    rows = np.unique(np.linspace(0, len(task.data) - 1, COMPARED).astype(int))
-    return np.concatenate([task.data[int(row) : int(row) + 1] for row in rows])
-
-
-def _agreement(x: HostArray, alone: Mapping[int, HostArray], shared: Mapping[int, Inverse]) -> float:
-    """The lower of the probes' median correlations of A ⊙ X of samples x at the explained tensor, alone and shared."""
-    return min(
-        float(np.median(correlations(contribution, shared[one].attribute(x).contribution)))
-        for one, contribution in alone.items()
-    )
-
-
-def correlations(one: HostArray, other: HostArray) -> npt.NDArray[np.float64]:
-    """Of each sample of two arrays [n, ...], over all its elements [n]; 1 where both are constant, 0 where one is."""
-    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (one, other))
-    a, b = (values - values.mean(axis=1, keepdims=True) for values in (a, b))
-    most = [np.max(np.abs(values), axis=1) for values in (a, b)]
-    constant = (most[0] == 0) | (most[1] == 0)
-    # Scaled first, so that no product of small numbers is lost.
-    a, b = (values / np.where(constant, 1, largest)[:, None] for values, largest in zip((a, b), most, strict=True))
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    same = (most[0] == most[1]).astype(np.float64)
-    found: npt.NDArray[np.float64] = np.where(constant, same, np.sum(a * b, axis=1) / np.where(constant, 1, norms))
-    return found
+def _check_alone(task: FitTask, targets: Sequence[int], why: str = "") -> None:
+    """Raises InvalidData as `check_room` where all targets are asked for; why: they are fitted alone."""
+    if len(targets) == task.net.classes > 1:
+        try:
+            check_room(weight_bytes(task.plan, len(targets)), task.net, task.memory)
+        except InvalidData as error:
+            raise InvalidData(f"{error}{why}") from None

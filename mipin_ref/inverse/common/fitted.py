@@ -118,7 +118,7 @@ class InCommon:
 def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Cut:
     """The cut of a task, for which its data are taken through the network once."""
     told = outcomes(task, start("what the samples are taken for", len(task.data)))
-    return Cut(task, asked, told, references(task.net, asked, told.varied), start, checkpoints)
+    return Cut(task, asked, told, references(task.plan, task.net, asked, told.varied), start, checkpoints)
 
 
 def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> InCommon:

@@ -24,7 +24,7 @@ from mipin_ref.inverse.passes.schedule import Stored
 from mipin_ref.inverse.passes.spec import signal_shape
 from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
-from mipin_ref.inverse.plan import living
+from mipin_ref.inverse.plan import Plan, below, living
 from mipin_ref.memory import batch_rows
 from mipin_ref.progress import Advance
 
@@ -32,8 +32,11 @@ REFERENCES = 16
 """Classes whose signals a common inverse is fitted on, at the most: four do nearly as well as 24."""
 
 
-def references(net: Network, asked: Sequence[int], varied: npt.NDArray[np.bool_]) -> list[int]:
+def references(plan: Plan, net: Network, asked: Sequence[int], varied: npt.NDArray[np.bool_]) -> list[int]:
     """The classes that a common inverse is fitted on: all, or some spread evenly over them.
+
+    All where what is common reads the logits: there each class has weights of its own, of which the signals of others
+    tell nothing, and no class is fitted above it.
 
     varied: whose logit is not the same for all samples [classes]; of the others nothing is learnt, and their sums have
     a condition that single precision does not bear.
@@ -41,10 +44,11 @@ def references(net: Network, asked: Sequence[int], varied: npt.NDArray[np.bool_]
     Which targets are asked for has no part in it, but where classes do not reach the same locations: then some of the
     asked ones serve.
     """
-    some, trace = _spread(np.flatnonzero(varied)), living(net)
+    spread = list if plan.logits in below(plan).given else _spread
+    some, trace = [int(one) for one in spread(np.flatnonzero(varied))], living(net)
     wanted = trace.signature(asked[0])
     alike = some and all(trace.signature(one) == wanted for one in some)
-    return some if alike else _spread(sorted(asked))
+    return some if alike else [*spread(sorted(asked))]
 
 
 def _spread(classes: Sequence[int] | npt.NDArray[np.int64]) -> list[int]:

@@ -95,14 +95,19 @@ def test_the_oracle_of_a_single_class_is_the_plain_one() -> None:
         assert relative_error(shared.attribution[tensor], plain.attribution[tensor]) < 1e-12
 
 
-def test_more_classes_than_it_is_fitted_on() -> None:
-    """Of 40 classes 16, spread evenly, from the first to the last."""
+def many_classes() -> tuple[Network, mr.Network, np.ndarray]:
+    """A graph of 40 classes, and samples."""
     network = with_outputs(living_graph(6), [0] * 40)
     rng = np.random.default_rng(0)
     *ops, last = network.ops
     assert isinstance(last, Dense)
     network = network._replace(ops=(*ops, replace(last, weight=rng.standard_normal(last.weight.shape) / 8)))
-    net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, SAMPLES, 7)
+    return network, mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, SAMPLES, 7)
+
+
+def test_more_classes_than_it_is_fitted_on() -> None:
+    """Of 40 classes 16, spread evenly, from the first to the last."""
+    network, net, x = many_classes()
     common = tensors_to_share(net, x.astype(np.float32))[1]
     invs = mr.fit(net, x.astype(np.float32), [5, 20], common=common, ridge=1.0, at=common)
     expected = in_common(network.ops, onnx_values(network.ops, x), [5, 20], common, ridge=1.0, at=common)
@@ -110,3 +115,20 @@ def test_more_classes_than_it_is_fitted_on() -> None:
         assert inv.report.common is not None
         assert inv.report.common.classes == 16
         assert relative_error(inv.attribute(x).source, expected[target].source[common]) < TOLERANCE
+
+
+def test_what_reads_the_logits_is_fitted_on_all_classes() -> None:
+    """The weights of a class there are its own: fitted on others it would have none, and no attribution."""
+    network, net, x = many_classes()
+    common = tensors_to_share(net, x.astype(np.float32))[0]
+    invs = mr.fit(net, x.astype(np.float32), [5, 20], common=common, ridge=1.0, at=common)
+    expected = in_common(network.ops, onnx_values(network.ops, x), [5, 20], common, ridge=1.0, at=common)
+    for target, inv in invs.items():
+        assert inv.report.common is not None
+        assert inv.report.common.classes == 40
+        found, wanted = inv.attribute(x), expected[target]
+        assert relative_error(found.source, wanted.source[common]) < TOLERANCE
+        # The logits hardly vary on these samples, and a fortieth of each is small against the ridge.
+        allowed = ROUNDING * max(np.max(np.abs(found.value)), np.max(np.abs(found.output)))
+        assert np.abs(found.attribution).max() > 100 * allowed
+        assert np.max(np.abs(found.attribution - wanted.attribution[common])) <= allowed

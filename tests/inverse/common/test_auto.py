@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,17 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
+from mipin_ref.data import as_samples
+from mipin_ref.inverse import report
 from mipin_ref.inverse.common import auto
-from mipin_ref.inverse.common.auto import AGREEMENT, correlations
+from mipin_ref.inverse.common.auto import AGREEMENT
+from mipin_ref.inverse.common.probes import Probes, candidates, correlations
+from mipin_ref.inverse.passes import fitter
+from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget, Fitter
+from mipin_ref.inverse.passes.target import ALL_CLASSES
+from mipin_ref.inverse.passes.task import FitTask
 from tests.inverse.test_bad_input import X, small
+from tests.inverse.test_graphs import living_graph
 from tests.networks import sample_inputs, to_onnx
 from tests.networks.dead import own_heads
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
@@ -73,11 +82,72 @@ def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
         np.testing.assert_array_equal(inv.attribute(x).attribution, named[target].attribute(x).attribution)
 
 
-def test_it_is_looked_for_near_the_logits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two heads the second tensor is not yet common: where no more are tried, each class is fitted alone."""
+@pytest.mark.parametrize("order", [(0, 2), (2, 0)])
+def test_both_take_the_other_s_inverses_from_there_down(order: tuple[int, int]) -> None:
+    """As said, of fits of each by itself; in a network of branches, what is reconstructed from the tensor is below."""
+    network = living_graph(4)
+    net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, 20, 7)
+    x = x.astype(np.float32)
+    one, other = (mr.fit(net, x, target, ridge=1.0) for target in order)
+    targets = {
+        target: FittedTarget(inv.weights, inv.report, 20) for target, inv in zip(order, (one, other), strict=True)
+    }
+    samples = as_samples(x, None, whole=net.whole, inputs=net.inputs)
+    task = FitTask(net, one.plan, one.options, one.backend, samples, None, 2 << 30, None)
+    probes = Probes.of(task, Fitted(targets, one.seen))
+    # Eight of them, spread evenly, the first and the last among them.
+    some = x[np.linspace(0, 19, 8).astype(int)]
+    wanted = [inv.attribute(some).contribution for inv in (one, other)]
+    cuts = candidates(one.plan, len(one.plan.fitted))
+    assert len(cuts) > 2
+    for cut in cuts:
+        lower = {cut.common}
+        for step in one.plan.steps:
+            if lower & set(step.reads):
+                lower.add(step.tensor)
+        medians = []
+        for own, strange, contribution in ((one, other, wanted[0]), (other, one, wanted[1])):
+            weights = {name: (strange if name in lower else own).weights[name] for name in own.weights}
+            mixed = replace(own, weights=weights).attribute(some).contribution
+            medians.append(np.median([related(p.ravel(), q.ravel()) for p, q in zip(contribution, mixed, strict=True)]))
+        assert probes.crossed(cut) == pytest.approx(min(medians), abs=1e-12)
+        kept = probes.own(cut)[order[0]]
+        assert kept.weights.keys() == one.weights.keys() - lower == {row.tensor for row in kept.report}
+
+
+def test_what_is_fitted_of_the_probes_is_their_part_of_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tensor of a class is fitted twice, whether classes share or not."""
     net, x = convolutions(2)
-    monkeypatch.setattr(auto, "TRIES", 2)
-    invs = mr.fit(net, x, [0, 1], common="auto", ridge=300.0)
+    fitted: list[tuple[int, str]] = []
+    run = Fitter.run
+
+    def noted(self: Fitter, targets: Any, *given: Any) -> Any:
+        fitted.extend((target, step.tensor) for target in targets for step in self._task.plan.fitted)
+        return run(self, targets, *given)
+
+    monkeypatch.setattr(Fitter, "run", noted)
+    told = mr.fit(net, x, "all", common="auto", ridge=300.0)[0].report.common
+    assert told is not None
+    assert len(fitted) == len(set(fitted))
+    assert ALL_CLASSES in {target for target, _ in fitted}
+    fitted.clear()
+    monkeypatch.setattr(auto, "TRIES", 1)
+    with pytest.warns(mr.SharingWarning):
+        mr.fit(net, x, "all", common="auto", ridge=300.0)
+    assert len(fitted) == len(set(fitted))
+    assert ALL_CLASSES not in {target for target, _ in fitted}
+
+
+def test_where_none_agrees_that_is_said_and_each_is_fitted_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two heads the second tensor is not yet common, and no more are looked at."""
+    net, x = convolutions(2)
+    monkeypatch.setattr(auto, "TRIES", 1)
+    said = (
+        r"at no tensor to 0.999: of 1 looked at 'flat' comes nearest, to about 0\.\d{4}; .* 2 targets is fitted alone"
+    )
+    with pytest.warns(mr.SharingWarning, match=said) as caught:
+        invs = mr.fit(net, x, [0, 1], common="auto", ridge=300.0)
+    assert [one.filename for one in caught] == [__file__]
     for target, inv in invs.items():
         assert inv.report.common is None
         alone = mr.fit(net, x, target, ridge=300.0).attribute(x).attribution
@@ -85,19 +155,73 @@ def test_it_is_looked_for_near_the_logits_alone(monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_allclose(inv.attribute(x).attribution, alone, rtol=0, atol=1e-10 * np.abs(alone).max())
 
 
-def test_where_none_agrees_the_best_is_named_if_all_take_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand classes alone weigh more than the memory; the tensor at the top serves none of them well."""
+def test_the_nearest_is_taken_where_all_alone_are_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand classes alone weigh more than the memory: what was fitted of the probes is not lost."""
+    net, x = convolutions(3, classes=1000)
+    monkeypatch.setattr(auto, "AGREEMENT", 1.0)
+    said = r"comes nearest, to about \d\.\d{4}; it is taken, as 1,000 targets fitted alone take 0.1 GB"
+    with pytest.warns(mr.SharingWarning, match=said):
+        invs = mr.fit(net, x, "all", common="auto", ridge=300.0, memory="64MB")
+    told = invs[0].report.common
+    assert told is not None
+    assert told.agreement is not None
+    assert auto.LEAST <= told.agreement < 1.0
+    assert agreement(net, x, told.tensor, told.probes) == pytest.approx(told.agreement, abs=1e-12)
+    named = mr.fit(net, x, [7], common=told.tensor, ridge=300.0)[7]
+    np.testing.assert_allclose(invs[7].attribute(x).attribution, named.attribute(x).attribution, rtol=0, atol=1e-10)
+
+
+def test_a_bad_one_is_not_taken_but_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tensor at the top serves none of a thousand classes well."""
     net, x = convolutions(3, classes=1000)
     monkeypatch.setattr(auto, "TRIES", 1)
-    with pytest.raises(mr.InvalidData, match=r"all 1,000 classes take .* which none of 1 tried reaches") as caught:
+    with pytest.raises(mr.InvalidData, match=r"all 1,000 classes take .* agree at no tensor to 0.999: of 1") as caught:
         mr.fit(net, x, "all", common="auto", ridge=300.0, memory="64MB")
     counts = np.bincount(net.predict(x)[1].argmax(axis=1))
     probes = tuple(np.sort(np.argsort(-counts, kind="stable")[:2]).tolist())
-    assert "tensor 'fired1'" in str(caught.value)
+    assert "'fired0' comes nearest" in str(caught.value)
     # Printed with four digits.
-    told = float(str(caught.value).split("two probes to ")[1].split(";")[0])
-    assert told == pytest.approx(agreement(net, x, "fired1", probes), abs=6e-5)
-    assert told < AGREEMENT
+    told = float(str(caught.value).split("to about ")[1].split(";")[0])
+    assert told == pytest.approx(agreement(net, x, "fired0", probes), abs=6e-5)
+    assert told < auto.LEAST
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_search_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probes' fits, those above the common tensor and what is common are all taken over."""
+    net, x = convolutions(2)
+    told: dict[str, Any] = {"target": "all", "common": "auto", "ridge": 300.0}
+    wanted = mr.fit(net, x, **told)
+    solved = report.tensor_report
+
+    def interrupted_at(stop: int) -> list[int]:
+        made: list[int] = []
+
+        def some(*given: Any) -> Any:
+            if len(made) == stop:
+                raise _Interrupted
+            made.append(1)
+            return solved(*given)
+
+        monkeypatch.setattr(fitter, "tensor_report", some)
+        return made
+
+    # Ten tensors of the probes, two or more of each other class, up to three in common; each run finishes a pass.
+    for stop in (3, 9, 4, 2):
+        interrupted_at(stop)
+        with pytest.raises(_Interrupted):
+            mr.fit(net, x, checkpoint=tmp_path, **told)
+    made = interrupted_at(1000)
+    again = mr.fit(net, x, checkpoint=tmp_path, **told)
+    assert len(made) < 8
+    for target, inv in wanted.items():
+        assert inv.report == again[target].report
+        for name, weights in inv.weights.items():
+            for a, b in zip(weights.blocks, again[target].weights[name].blocks, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_it_is_written_into_the_file(tmp_path: Path) -> None:

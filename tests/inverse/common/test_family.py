@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref import store
+from mipin_ref.inverse.family import Family
 from tests.backends import backend, on_every_backend, relative_error
 from tests.inverse.test_bad_input import X, small
 from tests.networks import to_onnx
@@ -105,7 +108,50 @@ def test_what_is_common_lies_there_once(saved: tuple[mr.Network, Any, Path]) -> 
     assert len(header["digests"]) == len(invs)
 
 
-def on_demand(tmp_path: Path, name: str = "numpy") -> tuple[mr.Network, np.ndarray, Any, Path]:
+def test_of_a_thousand_classes_one_is_read(tmp_path: Path) -> None:
+    """It takes little memory beside the file's size, and nothing of what the others have alone is looked at."""
+    net, x, invs, path = on_demand(tmp_path, classes=1000)
+    few = [invs[target] for target in range(4)]
+
+    def made(target: Any) -> mr.Inverse:
+        one: mr.Inverse = few[target % 4]
+        return replace(one, target=target)
+
+    every: Any = Family(net, range(1000), made)
+    every.save(path)
+    size = path.stat().st_size
+    each = sum(few[3].weights[name].blocks[0].nbytes for name in ("flat", "fired"))
+    assert size > 1000 * each > 16e6
+    tracemalloc.start()
+    try:
+        again = mr.load_inverse(path, net)
+        opened = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        one = again[999]
+        asked = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    # What the header tells of a thousand classes is text of a few hundred bytes a class, and is parsed each time.
+    assert max(opened, asked) < size / 4
+    expected = replace(few[3], target=999).attribute(x)
+    np.testing.assert_array_equal(one.attribute(x).attribution, expected.attribution)
+    # All but the last class are zeros now.
+    content = bytearray(path.read_bytes())
+    head = 8 + int.from_bytes(content[:8], "little")
+    told = json.loads(content[8:head])
+    for name, entry in told.items():
+        if name.startswith("each."):
+            begin, end = (head + place for place in entry["data_offsets"])
+            content[begin : end - (end - begin) // 1000] = bytes(end - begin - (end - begin) // 1000)
+    path.write_bytes(content)
+    again = mr.load_inverse(path, net)
+    np.testing.assert_array_equal(again[999].attribute(x).source, expected.source)
+    with pytest.raises(mr.CorruptFile, match="another checksum"):
+        again[998]
+
+
+def on_demand(tmp_path: Path, name: str = "numpy", classes: int = 20) -> tuple[mr.Network, np.ndarray, Any, Path]:
     """A Dense layer of many weights above what is common, few samples, more classes than that is fitted on."""
     rng = np.random.default_rng(0)
     ops: list[Op] = [
@@ -114,7 +160,7 @@ def on_demand(tmp_path: Path, name: str = "numpy") -> tuple[mr.Network, np.ndarr
         Reshape(("relu",), "flat", (64,)),
         Dense(("flat",), "dense", rng.standard_normal((64, 40)) / 8),
         Activation(("dense",), "fired", "Relu"),
-        Dense(("fired",), "scores", rng.standard_normal((40, 20))),
+        Dense(("fired",), "scores", rng.standard_normal((40, classes))),
     ]
     net, x = mr.load(to_onnx(ops, (1, 6, 6))), rng.standard_normal((30, 1, 6, 6)).astype(np.float32)
     invs = mr.fit(net, x, "all", common="relu", ridge=1.0, backend=backend(name))

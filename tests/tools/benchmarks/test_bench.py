@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,16 @@ def test_common_is_what_auto_finds(tmp_path: Path, capsys: pytest.CaptureFixture
         a, b = (inverse.attribute(x).contribution.reshape(40, -1) for inverse in pair)
         medians.append(np.median([np.corrcoef(p, q)[0, 1] for p, q in zip(a, b, strict=True)]))
     assert agreements[-1] == pytest.approx(min(medians), abs=6e-5)
+    others = [float(one) for one in column(table, "the other's")]
+    # With nothing of its own a class has the other's inverse, in which that one's logit alone counts.
+    one, other = (mr.fit(net, x, probe, at="stem relu") for probe in probes)
+    medians = []
+    for own, strange in ((one, other), (other, one)):
+        a, b = (
+            inverse.attribute(x).contribution.reshape(40, -1) for inverse in (own, replace(strange, target=own.target))
+        )
+        medians.append(np.median([np.corrcoef(p, q)[0, 1] for p, q in zip(a, b, strict=True)]))
+    assert others[0] == pytest.approx(min(medians), abs=6e-5)
     assert all(-1 <= float(one) <= 1 for one in column(table, "maps of other samples"))
 
 
