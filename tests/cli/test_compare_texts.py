@@ -162,7 +162,7 @@ def test_the_id_that_is_asked_for_takes_the_place_of_tokens(capsys: pytest.Captu
         for row, ids in enumerate(IDS):
             with torch.no_grad():
                 whole = torch.tensor([ids])
-                target = int(reader()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
+                target = int(seeded()(whole, torch.ones_like(whole), torch.zeros_like(whole)).argmax())
             scores = expected(row, target)["gradient"]
             for kind, fill in zip(("deletion", "insertion"), fills, strict=True):
                 wanted = curve(row, target, scores, insert=kind == "insertion", fill=fill)
