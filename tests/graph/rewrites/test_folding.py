@@ -55,10 +55,13 @@ def test_batch_norm_before_conv(groups: int) -> None:
     assert net.tensor("fired") == "fired"
 
 
-def test_shift_before_a_padded_conv_stays() -> None:
-    sketch = Sketch(2, 5, 5)
+@pytest.mark.parametrize("side", range(4))
+def test_shift_before_a_padded_conv_stays(side: int) -> None:
+    """Padded on one side, the last one as a stride of two with SAME_UPPER has it."""
+    sketch, pads = Sketch(2, 5, 5), [0, 0, 0, 0]
+    pads[side] = 1
     normed = sketch.batch_norm("x", 2, out="normed")
-    net = assert_keeps_values(sketch.model(sketch.conv(normed, 2, 3, pads=[1, 0, 0, 0])))
+    net = assert_keeps_values(sketch.model(sketch.conv(normed, 2, 3, pads=pads)))
     assert kinds(net) == ["Affine", "Conv"]
     assert net.tensor("normed") == "normed"
 
