@@ -285,7 +285,10 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--html", metavar="PAGE", help="a page too that explains pictures in a browser, from disk")
     export.add_argument("--half", action="store_true", help="store the weights of inverses in half precision")
     export.add_argument(
-        "--precision", choices=["int8"], help="in eight bits, and the network's in fourteen: for small pages"
+        "--precision",
+        choices=["int8"],
+        help="in place of --half: inverses in eight bits, the network's weights in fourteen; small pages, maps a "
+        "little off",
     )
     export.add_argument(
         "--check",

@@ -50,6 +50,9 @@ class Parser(argparse.ArgumentParser):
         # Some Pythons take `--option=--` for an end of the options, drop it, and store a list without a word.
         if action.option_strings and arg_strings == ["--"]:
             raise argparse.ArgumentError(action, "expected one argument, not '--'")
+        # As a path it would be the current folder: what a variable of a shell that was never set leaves.
+        if "" in arg_strings and action.nargs != argparse.PARSER:
+            raise argparse.ArgumentError(action, "is empty")
         return super()._get_values(action, arg_strings)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -41,7 +41,7 @@ def open_data(
     >>> x[:3].shape, x[:3].dtype
     ((3, 1, 28, 28), dtype('float32'))
     """
-    place = _existing(path)
+    place = existing(path)
     with _reported(place):
         stored, channels_first = _open_stored(place, key, preprocessing)
         source = Source("file", preprocessing)
@@ -51,7 +51,7 @@ def open_data(
 def open_images(files: Sequence[Path], preprocessing: Preprocessing = AS_STORED) -> Samples:
     """Samples [N, ...] of PNG and JPEG files, in the order given. Raises InvalidData, CorruptFile, naming the file."""
     for file in files:
-        if _existing(file).is_dir():
+        if existing(file).is_dir():
             raise InvalidData(f"{file}: a folder among image files; give the folder alone")
     stored = images.ImageFiles(
         files, preprocessing.shape, exif=preprocessing.exif, names=[printable(file.name) for file in files]
@@ -70,7 +70,7 @@ def open_labels(path: str | os.PathLike[str], key: str | None = None) -> npt.NDA
     >>> mr.data.open_labels(mr.data.builtin("mnist_cnn").calibration)[:5]
     array([0, 1, 2, 3, 4])
     """
-    place = _existing(path)
+    place = existing(path)
     with _reported(place):
         labels = _open_stored_labels(place, key)
         if labels.ndim != 1:
@@ -89,7 +89,7 @@ def open_array(path: str | os.PathLike[str], keys: tuple[str, ...]) -> npt.NDArr
 
     Raises InvalidData and CorruptFile, naming the file.
     """
-    place = _existing(path)
+    place = existing(path)
     if place.is_dir():
         raise InvalidData(f"{place}: a folder, where one array is needed: a .npy or .npz file")
     with _reported(place):
@@ -99,7 +99,8 @@ def open_array(path: str | os.PathLike[str], keys: tuple[str, ...]) -> npt.NDArr
         return numpy_files.open_npy(place) if form == "npy" else numpy_files.open_npz(place, None, keys)
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def existing(path: str | os.PathLike[str]) -> Path:
+    """The path of a file or folder. Raises InvalidData where there is none that is read."""
     place = path_of(path, "data")
     try:
         readable, other = place.is_dir() or place.is_file(), place.exists()

@@ -24,6 +24,7 @@ from mipin_ref.graph.network import Network
 from mipin_ref.inverse.family import Family
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
+from mipin_ref.inverse.passes.checkpoint import discard
 from mipin_ref.layers import HostArray
 
 BYTES = 1 << 30
@@ -102,6 +103,19 @@ class Cache:
             make_folder(self.folder)
             inverse.save(self.folder / f"{key}{SUFFIX}")
             self._prune()
+
+    def passes(self) -> Path | None:
+        """Where a fit keeps its finished passes, so that it goes on after an interruption; None for no cache.
+
+        What fits left there that never went on goes where it is more than the cache may hold.
+        """
+        if self.folder is None:
+            return None
+        folder = self.folder / "passes"
+        with suppress(OSError):
+            if sum(path.stat().st_size for path in folder.rglob("*")) > self.limit:
+                discard(folder)
+        return folder
 
     def text(self, key: str) -> str | None:
         """A short text that `keep_text` stored; None where there is none."""

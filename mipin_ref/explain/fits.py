@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from glob import glob, has_magic
 from os import PathLike, fspath
@@ -11,7 +12,7 @@ from typing import Any
 
 from mipin_ref.backend import get_backend
 from mipin_ref.data import Samples
-from mipin_ref.errors import InvalidData, shown
+from mipin_ref.errors import CorruptFile, InvalidData, shown
 from mipin_ref.explain.cache import Cache, digest_of, key_of
 from mipin_ref.explain.calibration import Made
 from mipin_ref.explain.chosen import Fitted
@@ -23,6 +24,7 @@ from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.inverse.options import Options
+from mipin_ref.inverse.passes.checkpoint import discard
 from mipin_ref.inverse.plan import Plan, plan_for
 from mipin_ref.panel.many import common_of_many
 
@@ -174,10 +176,11 @@ class Fits:
     run: Mapping[str, Any]
     cache: Cache
 
-    def of(self, classes: Iterable[int]) -> tuple[Inverses, int]:
-        """The inverses of classes, in one pass over the data for all that are not kept; and how many were kept.
+    def of(self, classes: Iterable[int], *, long: bool = False) -> tuple[Inverses, int]:
+        """The inverses of classes, in the same passes over the data for all that are not kept; and how many were kept.
 
-        Many classes share a part where that is cheaper and they agree (`common`).
+        Many classes share a part where that is cheaper and they agree (`common`). long: whether finished passes are
+        kept too, so that a fit that is interrupted goes on from them when it is asked for again.
         """
         wanted = sorted({*classes})
         common = self.common(wanted)
@@ -197,24 +200,34 @@ class Fits:
         if missing:
             # What shares a part is fitted together: those that were kept too, so that all are in one file again.
             together = missing if common is None else sorted({*wanted, *shared})
-            fitted = self._fitted(together, common)
+            passes = self.cache.passes() if long else None
+            fitted = self._resumed(together, common, passes)
             made |= {c: fitted[self.net.target(c)] for c in (missing if common is None else wanted)}
             count = count if common is None else 0
             if isinstance(fitted, Family) and family is not None:
                 self.cache.keep(family, fitted)
             for c in missing if keys and not isinstance(fitted, Family) else []:
                 self.cache.keep(keys[c], made[c])
+            if passes is not None:
+                discard(passes)
         return Inverses({c: made[c] for c in wanted}), count
 
     def common(self, classes: Sequence[int]) -> str | None:
         """The option `common` of the fit of these classes: what the user says, else what is cheaper."""
         return common_of_many(self.net, classes, {**self.given, "at": self._end, "dtype": self.run["dtype"]})
 
-    def _fitted(self, classes: Sequence[int], common: str | None) -> Mapping[Any, Inverse]:
+    def _resumed(self, classes: Sequence[int], common: str | None, passes: Path | None) -> Mapping[Any, Inverse]:
+        if passes is not None:
+            # Another process is at it, the disk refuses, or a file is damaged: only the passes cannot be kept then.
+            with suppress(InvalidData, CorruptFile):
+                return self._fitted(classes, common, passes)
+        return self._fitted(classes, common, None)
+
+    def _fitted(self, classes: Sequence[int], common: str | None, passes: Path | None) -> Mapping[Any, Inverse]:
         backend = get_backend(self.run["backend"], self.run["dtype"])
         arguments = {**self.given, **self.run, "backend": backend, "dtype": backend.dtype, "at": self._end}
         targets = [self.net.target(c) for c in classes]
-        return fit(self.net, self.made.build(), targets, **{**arguments, "common": common})
+        return fit(self.net, self.made.build(), targets, **{**arguments, "common": common, "checkpoint": passes})
 
     @property
     def _end(self) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from mipin_ref.data import Preprocessing, Samples, none_readable, read_readable
 from mipin_ref.data.presets import preprocessing_of
+from mipin_ref.data.readers import existing
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError
 from mipin_ref.explain.asked import Asked, Read, Tell
 from mipin_ref.explain.cache import Cache
@@ -212,6 +214,8 @@ def _with_preset(method: type[Method], asked: Asked) -> Asked:
 
 
 def _check_options(method: type[Method], asked: Asked, inverses: Inverses | None) -> None:
+    if isinstance(asked.calibration, str | PathLike):
+        existing(asked.calibration)
     if not method.takes_inverses():
         if method.fitting is None:
             if asked.calibration is not None:

@@ -41,7 +41,9 @@ MANY = 10
 TIMED = 8
 """Samples that are run to see what the network takes."""
 LONG = 30.0
-"""Seconds from which on it is said what a fit will take."""
+"""Seconds from which on it is said what a fit will take, and its finished passes are kept."""
+QUICK = 2
+"""Fitted tensors that take no time worth measuring."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +97,7 @@ def by_fit(
     few = few_samples(fits.plan(classes[0]), made.count)
     for one in few:
         warnings.warn(one, CalibrationWarning, stacklevel=4)
-    _tell_cost(net, fits, classes, read, tell)
-    inverses, kept = fits.of(classes)
+    inverses, kept = fits.of(classes, long=_takes_long(net, fits, classes, read, tell))
     tell(_told_fit(inverses, kept))
     # A fit in single precision may have turned out to need double.
     dtype = next(iter(inverses.values())).options.dtype
@@ -209,18 +210,21 @@ def _told_tensor(net: Net, tensor: str, at: str | None) -> str:
     return f"explained at {tensor!r}" + (", the input" if tensor == net.input else "")
 
 
-def _tell_cost(net: Network, fits: Fits, classes: Sequence[int], read: Read, tell: Tell) -> None:
-    """Say what a fit down to the input will take where that is long: inner tensors take seconds."""
-    if fits.tensor != net.input:
-        return
-    forward = _timed_forward(net, read)
-    seconds = fits.seconds(classes, forward)
-    if seconds >= LONG:
-        less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
-        tell(
-            f"fitting {len(fits.plan(classes[0]).fitted)} tensors of {len(classes)} classes on {fits.made.count} "
-            f"samples takes about {_told_time(seconds)}{less}"
-        )
+def _takes_long(net: Network, fits: Fits, classes: Sequence[int], read: Read, tell: Tell) -> bool:
+    """Whether a fit takes long, down to the input or to a tensor far from the logits; it is said then."""
+    fitted = len(fits.plan(classes[0]).fitted)
+    if fitted <= QUICK:
+        return False
+    seconds = fits.seconds(classes, _timed_forward(net, read))
+    if seconds < LONG:
+        return False
+    less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
+    kept = "" if fits.cache.folder is None else "; interrupted, the same command goes on from its last finished pass"
+    tell(
+        f"fitting {fitted} tensors of {len(classes)} classes on {fits.made.count} samples takes about "
+        f"{_told_time(seconds)}{less}{kept}"
+    )
+    return True
 
 
 def _told_time(seconds: float) -> str:

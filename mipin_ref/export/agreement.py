@@ -15,6 +15,7 @@ from mipin_ref.export.asked import Asked
 from mipin_ref.export.chosen import TARGET
 from mipin_ref.export.maps import map_size
 from mipin_ref.export.pixels import Pixels
+from mipin_ref.export.precision import FINER, SINGLE
 from mipin_ref.graph.run_explainer import RunExplainer
 from mipin_ref.report.saliency import saliency
 
@@ -22,7 +23,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 EXACT, CLOSE, HALF = 1e-4, 0.9999, 0.999
 """The largest error, as a share of the largest value, up to which an explainer is written; the least correlation in
-single precision, which is what is asked where errors may be larger because masks flip; and with inverses in half."""
+single precision, which is what is asked where errors may be larger because masks flip; and with inverses in half, or
+in eight bits."""
 LIKE = 1e-4
 """The error, as a share of the largest value, within which an entry counts as equal."""
 
@@ -122,11 +124,15 @@ def picked(count: int) -> list[int]:
     return sorted({round(float(place)) for place in np.linspace(0, count - 1, MOST)})
 
 
-def insist(exact: Agreement, *, half: bool) -> None:
-    """Raises UnsupportedModel where an explainer without optimisation is too far from this package."""
-    fits = exact.correlation >= HALF if half else exact.error <= EXACT or exact.correlation >= CLOSE
+def insist(exact: Agreement, stored: str) -> None:
+    """Raises UnsupportedModel where an explainer without optimisation is too far from this package.
+
+    stored: the precision of its weights.
+    """
+    single = stored == SINGLE
+    fits = exact.error <= EXACT or exact.correlation >= CLOSE if single else exact.correlation >= HALF
     if not fits:
         raise UnsupportedModel(
             f"the exported explainer does not agree with this package ({exact}), so nothing was written; explain a "
-            "tensor nearer to the logits, option 'at'" + (", or leave inverses in single precision" if half else "")
+            f"tensor nearer to the logits, option 'at'{FINER[stored]}"
         )

@@ -103,7 +103,7 @@ def export(
     draft = explainer.document.finished({}, "")
     checks = Checks.of(wanted, pixels, x, explainer.input)
     exact, optimised = (checks.agreement(draft, optimised=optimised) for optimised in (False, True))
-    insist(exact, half=stored != SINGLE)
+    insist(exact, stored)
     said = _said(wanted, pixels, names, exact, optimised, stored)
     model = explainer.document.finished(said, _description(wanted))
     text = None if page is None else page.made(model, exact, optimised, None if check is None else x, stored)

@@ -10,6 +10,8 @@ SINGLE, HALF, INT8 = "single", "half", "int8"
 """As they are; those of inverses in float16; those of inverses in eight bits, and those of the network trimmed."""
 SAID = {SINGLE: "", HALF: ", inverses in half precision", INT8: ", inverses in 8 bits"}
 """What is told of a file beside its size."""
+FINER = {SINGLE: "", HALF: ", or leave inverses in single precision", INT8: ", or store inverses in half precision"}
+"""What may help besides where a file is too far from this package."""
 
 
 def precision_of(half: Any, precision: Any) -> str:

@@ -20,6 +20,7 @@ LINE, SHORTEST = 112, 32
 NETWORK_BITS = 14
 """Significant bits that are kept of a weight of the network: it is off by a 2¹⁵th at most. Behind them are zeros, which
 a page compresses; with the 11 bits of half precision masks flip, which takes away or adds whole signals."""
+PRODUCTS = ("Gemm", "MatMul", "Conv", "ConvTranspose")
 
 Readers = Mapping[str, Sequence[tuple[NodeProto, int]]]
 
@@ -37,10 +38,12 @@ def narrow(document: Document) -> None:
     alone reads them. Weights that products of the network read lose what lies behind NETWORK_BITS.
 
     Entries of one summed index have one step, by LINE of what is made: signals of unlike size come into a product, and
-    the weights of each are as large as it is small. Made again when the file runs, as DequantizeLinear would, which
-    knows steps of several entries of a line from opset 21 on.
+    the weights of each are as large as it is small. What is made of them, where another product reads it, may be of
+    unlike size too: it has a factor besides. Made again when the file runs, as DequantizeLinear would, which knows
+    steps of several entries of a line from opset 21 on.
     """
     graph = document.model.graph
+    goes_on = _read_by_products(graph.node)
     readers: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
     for node in graph.node:
         for slot, name in enumerate(node.input):
@@ -49,7 +52,8 @@ def narrow(document: Document) -> None:
     for stored in [*graph.initializer]:
         way = _Way.of(stored, readers)
         if way is not None:
-            narrowed = way.narrowed(document, numpy_helper.to_array(stored))
+            inner = not goes_on.isdisjoint(way.product.output)
+            narrowed = way.narrowed(document, numpy_helper.to_array(stored), inner=inner)
             kept.extend(narrowed or [stored])
         elif stored.data_type == TensorProto.FLOAT and np.prod(stored.dims) >= HALF_FROM and _products(readers, stored):
             kept.append(numpy_helper.from_array(trimmed(numpy_helper.to_array(stored)), stored.name))
@@ -89,6 +93,20 @@ def stepped(
     return numbers.astype(np.int8), steps
 
 
+def factors_of(array: npt.NDArray[Any], axes: Axes, leading: int = 0) -> npt.NDArray[np.float16]:
+    """A factor of each entry that a product makes, with axes of one else: divided by it, the weights of one summed
+    index are more nearly of one size. Half of what would make them so, in logarithms, which leaves least error in all.
+    """
+    made, summed = axes.made + leading, axes.summed + leading
+    square = np.square(array.astype(np.float64))
+    for axis in (summed, made):
+        shared = tuple({*range(leading, array.ndim)} - {axis})
+        size = square.mean(axis=shared, keepdims=True)
+        square = square / np.where(size > 0, size, 1)
+    size = np.sqrt(np.where(size > 0, size, 1))
+    return np.asarray(np.sqrt(size / np.exp(np.log(size).mean(axis=made, keepdims=True))), np.float16)
+
+
 def line_of(length: int) -> int:
     """How many of so many entries share a step: the most that divides them, up to LINE, or all."""
     fits = max(one for one in range(1, min(length, LINE) + 1) if length % one == 0)
@@ -101,6 +119,7 @@ class _Way:
 
     chosen: NodeProto | None
     cast: NodeProto
+    product: NodeProto
     axes: Axes
 
     @classmethod
@@ -116,22 +135,29 @@ class _Way:
         chosen = path[0] if kinds[:1] == ["Gather"] else None
         rank = len(stored.dims) - (chosen is not None)
         axes = None if node is None else axes_of(node, slot, rank)
-        way = kinds[chosen is not None :]
-        return cls(chosen, path[chosen is not None], axes) if axes and way in (["Cast"], ["Cast", "Mul"]) else None
+        if node is None or axes is None or kinds[chosen is not None :] not in (["Cast"], ["Cast", "Mul"]):
+            return None
+        return cls(chosen, path[chosen is not None], node, axes)
 
-    def narrowed(self, document: Document, array: npt.NDArray[Any]) -> list[TensorProto]:
-        """What is stored in place of the array; the nodes that read it are changed. None where that is no smaller."""
+    def narrowed(self, document: Document, array: npt.NDArray[Any], *, inner: bool) -> list[TensorProto]:
+        """What is stored in place of the array; the nodes that read it are changed. None where that is no smaller.
+
+        inner: whether another product reads what is made.
+        """
         leading = int(self.chosen is not None)
         if array.shape[leading + self.axes.summed] < SHORTEST:
             # Errors of a sum of few terms do not cancel.
             return []
-        numbers, steps = stepped(array, self.axes, leading)
+        factors = factors_of(array, self.axes, leading) if inner else None
+        even = array if factors is None else array.astype(np.float64) / factors
+        numbers, steps = stepped(even, self.axes, leading)
         if numbers.nbytes + steps.nbytes >= array.nbytes or not np.isfinite(steps).all():
             return []
         graph, result = document.model.graph, self.cast.output[0]
         shape, apart = array.shape[leading:], numbers.shape[leading:]
         nodes, wide, stored = list[NodeProto](), list[str](), list[TensorProto]()
-        for what, part in (("numbers", numbers), ("steps", steps)):
+        parts = [("numbers", numbers), ("steps", steps), *([("factors", factors)] if factors is not None else [])]
+        for what, part in parts:
             name = document.fresh(f"{result}/{what}")
             stored.append(numpy_helper.from_array(np.ascontiguousarray(part), name))
             if self.chosen is not None:
@@ -141,9 +167,12 @@ class _Way:
             wide.append(document.fresh(f"{result}/{what} wide"))
             nodes.append(helper.make_node("Cast", [name], wide[-1:], name=wide[-1], to=document.element))
         times = document.fresh(f"{result}/in lines")
-        nodes.append(helper.make_node("Mul", wide, [times], name=times))
+        nodes.append(helper.make_node("Mul", wide[:2], [times], name=times))
         whole = document.constant(f"{result}/shape", np.array(shape, np.int64))
-        nodes.append(helper.make_node("Reshape", [times, whole], [result], name=result))
+        even_out = result if factors is None else document.fresh(f"{result}/even")
+        nodes.append(helper.make_node("Reshape", [times, whole], [even_out], name=even_out))
+        if factors is not None:
+            nodes.append(helper.make_node("Mul", [even_out, wide[2]], [result], name=result))
         assert len(apart) == len(shape) + 1
         place = list(graph.node).index(self.cast)
         del graph.node[place]
@@ -172,11 +201,20 @@ def axes_of(node: NodeProto, slot: int, rank: int) -> Axes | None:
 
 def _only(readers: Readers, name: str) -> tuple[NodeProto | None, int]:
     """The one node that reads a tensor, and as which of its inputs; None where there is none or are several."""
-    found = readers.get(name, ())
-    return found[0] if len(found) == 1 else (None, 0)
+    reads = readers.get(name, ())
+    return reads[0] if len(reads) == 1 else (None, 0)
 
 
 def _products(readers: Readers, stored: TensorProto) -> bool:
     """Whether products alone read a constant."""
-    found = readers.get(stored.name, ())
-    return bool(found) and all(axes_of(node, slot, len(stored.dims)) is not None for node, slot in found)
+    reads = readers.get(stored.name, ())
+    return bool(reads) and all(axes_of(node, slot, len(stored.dims)) is not None for node, slot in reads)
+
+
+def _read_by_products(nodes: Sequence[NodeProto]) -> set[str]:
+    """The tensors that a product reads, or that something is made of which a product reads."""
+    reads = set[str]()
+    for node in reversed(nodes):
+        if node.op_type in PRODUCTS or not reads.isdisjoint(node.output):
+            reads.update(node.input)
+    return reads

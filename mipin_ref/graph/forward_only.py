@@ -118,7 +118,12 @@ class ForwardOnly(OneLine, Targeted):
         names = list(dict.fromkeys([self.output, self.logits]))
         made = Front(self.stem, names, BLAS_THREADS.count)(given, np.dtype(np.float64))
         for name, value in made.items():
-            check_finite(value, f"the output {name!r}, {told}")
+            try:
+                check_finite(value, f"the output {name!r}, {told}")
+            except InvalidData as error:
+                if (constant := self.stem.spoilt) is None:
+                    raise
+                raise InvalidData(f"{error}: {constant!r}, a constant of the model, holds NaN") from error
         return made[self.output].reshape(len(x), -1), made[self.logits].reshape(len(x), -1)
 
     def __repr__(self) -> str:

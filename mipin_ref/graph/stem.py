@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
-from onnx import ModelProto
+import numpy as np
+from onnx import ModelProto, numpy_helper
 
 from mipin_ref.display import OneLine
 from mipin_ref.graph.bind import Bound
@@ -43,6 +44,16 @@ class Stem(OneLine):
         """How many nodes there are of each operator, constants left out."""
         nodes = map(node_of, ModelProto.FromString(self.model).graph.node)
         return Counter(node.qualified for node in nodes if node.op != "Constant")
+
+    @cached_property
+    def spoilt(self) -> str | None:
+        """The name of the first constant that holds NaN."""
+        for one in ModelProto.FromString(self.model).graph.initializer:
+            values = numpy_helper.to_array(one)
+            # bfloat16 and the like are no kind of NumPy's own.
+            if values.dtype.kind in "fV" and np.isnan(values.astype(np.float64)).any():
+                return str(one.name)
+        return None
 
 
 def stem_of(

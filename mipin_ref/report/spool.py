@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.errors import InvalidData
-from mipin_ref.files import temporary_folder, written_whole
+from mipin_ref.files import written_whole
 
 Array = npt.NDArray[Any]
-
-
-class Append(Protocol):
-    """Adds the next samples: arrays [n, ...] by name, the same names every time."""
-
-    def __call__(self, **arrays: Array) -> None: ...
 
 
 @dataclass
@@ -87,23 +80,3 @@ def _append_comment(file: BinaryIO, comment: bytes) -> None:
     """Give the archive in `file` a comment: the last two bytes of an archive without one are its length."""
     file.seek(-2, 2)
     file.write(len(comment).to_bytes(2, "little") + comment)
-
-
-@contextmanager
-def npz_in_batches(path: Path, **others: Array | str) -> Iterator[Append]:
-    """An .npz at `path`, whole or not at all, of arrays that come batch by batch, and of `others` as they are.
-
-    The batches lie in a hidden folder beside it until the block ends well, so the disk holds everything twice for a
-    moment. Raises InvalidData, naming `path`, where it cannot be written.
-    """
-    with temporary_folder(path) as folder:
-        spool = Spool(folder)
-
-        def append(**parts: Array) -> None:
-            spool.append(parts)
-
-        try:
-            yield append
-            spool.write(path, others)
-        finally:
-            spool.close()

@@ -191,6 +191,25 @@ def test_two_dashes_for_a_value(folder: Path, option: str, capsys: pytest.Captur
     assert option in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["inspect", ""], "MODEL"),
+        (["explain", "net.onnx", ""], "IMAGES"),
+        (["explain", "net.onnx", "x.npy", "--out="], "-o/--out"),
+        (["fit", "net.onnx", "x.npy", "--target", "", "-o", "a.mipin"], "--target"),
+    ],
+)
+def test_what_is_empty_is_no_folder(
+    folder: Path, arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable of a shell that was never set: the current folder is not meant."""
+    with pytest.raises(SystemExit) as left:
+        run(*arguments)
+    told = f"mipin {arguments[0]}: argument {named}: is empty; see mipin {arguments[0]} --help\n"
+    assert (left.value.code, capsys.readouterr().err) == (2, told)
+
+
 def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["fly"], ["fit", "a"], ["explain", "a", "b", "--limit", "0", "--inverse", "i", "-o", "o"]):
         with pytest.raises(SystemExit) as stopped:

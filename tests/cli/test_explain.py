@@ -293,6 +293,14 @@ def test_errors_are_one_line_before_anything_is_written(
     assert not Path("out").exists()
 
 
+def test_calibration_data_that_are_not_there_are_told_before_images_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("photos").mkdir()  # of which the same would be told
+    assert main(["explain", "net.onnx", "photos", "--calibration", "nowhere.npy", "-o", "out"]) == 2
+    assert tuple(capsys.readouterr()) == ("", "mipin: nowhere.npy: no such file or folder\n")
+
+
 def test_an_unknown_map_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         explain("--map", "relevance")

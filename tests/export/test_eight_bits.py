@@ -16,7 +16,17 @@ import mipin_ref as mr
 from mipin_ref.export.agreement import Checks, insist
 from mipin_ref.export.asked import asked
 from mipin_ref.export.explainer import Explainer
-from mipin_ref.graph.eighths import LINE, NETWORK_BITS, SHORTEST, Axes, axes_of, line_of, stepped, trimmed
+from mipin_ref.graph.eighths import (
+    LINE,
+    NETWORK_BITS,
+    SHORTEST,
+    Axes,
+    axes_of,
+    factors_of,
+    line_of,
+    stepped,
+    trimmed,
+)
 from tests.export.running import Array, expected, outputs
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
@@ -94,6 +104,22 @@ def test_how_many_share_a_step() -> None:
     assert SHORTEST <= line_of(6 * LINE) <= LINE
 
 
+def test_factors_of_what_a_product_makes() -> None:
+    """In closed form where all weights are products of a size of their row and one of their column: the root of the
+    row's, whose logarithms sum to zero; 1 where all are zero.
+    """
+    rows, columns = np.exp(RNG.standard_normal((2, 40, 1, 1))), np.exp(RNG.standard_normal((2, 1, 33, 1)))
+    array = rows * columns * RNG.choice([-1.0, 1.0], (2, 40, 33, 3))
+    factors = factors_of(array, Axes(1, 0), 1)
+    wanted = np.sqrt(rows / np.exp(np.log(rows).mean(axis=1, keepdims=True)))
+    np.testing.assert_allclose(factors, wanted, rtol=2.0**-11)
+    turned = factors_of(np.moveaxis(array, 2, 1), Axes(0, 1), 1)
+    np.testing.assert_allclose(np.moveaxis(turned, 1, 2), wanted, rtol=2.0**-11)
+    array[:, 3], array[:, :, 5] = 0, 0
+    assert np.isfinite(factors_of(array, Axes(1, 0), 1)).all()
+    np.testing.assert_array_equal(factors_of(0 * array, Axes(1, 0), 1), np.ones((2, 40, 1, 1)))
+
+
 def test_weights_of_the_network_keep_fourteen_bits() -> None:
     """The nearest of the numbers that have so many: a 2¹⁵th off at the most; smaller whole numbers are as they were."""
     array = np.array([0.0, 1.0, -3.0, 2**14 - 1, *RNG.standard_normal(500) * 1e-3, *RNG.standard_normal(500) * 1e3])
@@ -134,6 +160,9 @@ def test_convolutions_and_dense_layers_in_eight_bits(tmp_path: Path) -> None:
     assert {"Conv", "ConvTranspose"} & kinds
     # Of conv0, conv1 and hidden; what the logit is brought back by sums over one entry, and is in half precision.
     assert sorted(int(np.prod(one.dims[1:])) for one in eighths) == [2 * 32 * 9, 32 * 32 * 9, 512 * 40]
+    # What comes down to the input goes into no product any more.
+    factors = [one for one in model.graph.initializer if one.name.endswith("/factors")]
+    assert sorted(int(np.prod(one.dims[1:])) for one in factors) == [32, 512]
     for target in TARGETS:
         feed = {"input": x, "target": np.array(target, np.int64)}
         wanted = expected(inverses[target], x)
@@ -163,13 +192,15 @@ def test_a_step_that_is_wrong_is_told() -> None:
     of = asked(inverses, None, None)
     explainer = Explainer(of, None, precision="int8")
     checks = Checks.of(of, None, x, explainer.input)
-    insist(checks.agreement(explainer.document.finished({}, ""), optimised=False), half=True)
+    insist(checks.agreement(explainer.document.finished({}, ""), optimised=False), "int8")
     steps = next(one for one in explainer.document.model.graph.initializer if one.name.endswith("/steps"))
     wrong = numpy_helper.to_array(steps).copy()
     wrong[0, 0] *= 3
     steps.CopyFrom(numpy_helper.from_array(wrong, steps.name))
-    with pytest.raises(mr.UnsupportedModel, match="does not agree with this package"):
-        insist(checks.agreement(explainer.document.finished({}, ""), optimised=False), half=True)
+    with pytest.raises(
+        mr.UnsupportedModel, match=r"does not agree with this package.*or store inverses in half precision$"
+    ):
+        insist(checks.agreement(explainer.document.finished({}, ""), optimised=False), "int8")
 
 
 @pytest.mark.slow

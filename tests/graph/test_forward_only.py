@@ -328,3 +328,18 @@ def test_a_network_scores_as_it_predicts() -> None:
     x = X[:4].astype(np.float32)
     np.testing.assert_array_equal(net.scoring()(x, 0), net.predict(x)[1])
     assert isinstance(open_forward(sketch.model(sketch.node("MatMul", "x", sketch.normal(6, 3)))), ForwardOnly)
+
+
+def test_a_constant_that_holds_nan_is_named() -> None:
+    """Where it reaches the output: no other method would do."""
+    weight = np.eye(6, dtype=np.float32)
+    weight[1, 2] = np.nan
+    nodes = [helper.make_node("MatMul", ["x", "weight"], ["out"])]
+    net = open_forward(model_of(nodes, [value("out")], weight=weight))
+    x = np.ones((2, 6), np.float32)
+    told = "the output 'out', samples 0..1, hold NaN or Inf: 'weight', a constant of the model, holds NaN$"
+    with pytest.raises(mr.InvalidData, match=told):
+        net.predict(x)
+    overflows = open_forward(model_of(nodes, [value("out")], weight=3e38 * np.eye(6, dtype=np.float32)))
+    with pytest.raises(mr.InvalidData, match=r"samples 0\.\.1, hold NaN or Inf$"):
+        overflows.predict(2 * x)

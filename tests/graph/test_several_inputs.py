@@ -127,10 +127,13 @@ def test_methods_that_change_samples_leave_the_other_input(method: str, options:
     net, x = mr.load(network(), input="x"), samples(3)
     result = mr.attribute(net, x, 2, method, **options)
     alone = [
-        mr.attribute(one, x["x"][i : i + 1], 2, method, **options).attribution
-        for i, one in enumerate(one_at_a_time("added", x))
+        mr.attribute(one, x["x"][i : i + 1], 2, method, **options) for i, one in enumerate(one_at_a_time("added", x))
     ]
-    np.testing.assert_allclose(result.attribution, np.concatenate(alone), atol=1e-5)
+    for name in ("attribution", "delta"):
+        wanted = [getattr(one, name) for one in alone if getattr(one, name) is not None]
+        assert bool(wanted) == (getattr(result, name) is not None)
+        if wanted:
+            np.testing.assert_allclose(getattr(result, name), np.concatenate(wanted), atol=1e-5)
 
 
 def test_samples_that_carry_nothing_for_the_other_input_are_refused() -> None:

@@ -149,6 +149,19 @@ def test_patterns_do_not_depend_on_batches_or_passes(
         assert relative_error(parted.weights[output], a) < (1e-11 if dtype == "float64" else 1e-3)
 
 
+def test_the_sums_of_a_pass_fit_into_their_share_of_the_memory(
+    fitted: tuple[mr.Network, Array, mr.Patterns],
+) -> None:
+    """Twice the weights of a layer, in float64; to the byte."""
+    net, _, _ = fitted
+    layers = module.weighted_layers(net, net.input)
+    sums = [16 * layer.weight.size for layer in layers]
+    enough = int((sums[0] + sums[1]) / module.SUMS_SHARE)
+    assert module._passes(layers, enough)[0] == layers[:2]
+    assert module._passes(layers, enough - 2)[0] == layers[:1]
+    assert module._passes(layers, int(sum(sums) / module.SUMS_SHARE)) == [layers]
+
+
 @on_every_backend
 def test_patternnet_on_dense_layers_is_what_is_written(name: str) -> None:
     """s = A₁ (1[h > 0] ⊙ a₂ y_c), relevance with W ⊙ A."""

@@ -28,7 +28,18 @@ from tests.oracles.relevance import (
     relevance,
     square_shares,
 )
-from tests.oracles.spec import Activation, Add, Array, ChannelAffine, Conv, Dense, GlobalAveragePool, Op, Reshape
+from tests.oracles.spec import (
+    Activation,
+    Add,
+    Array,
+    AveragePool,
+    ChannelAffine,
+    Conv,
+    Dense,
+    GlobalAveragePool,
+    Op,
+    Reshape,
+)
 
 METHODS = ("lrp-epsilon", "lrp-alpha-beta", "deep-taylor", "excitation-backprop")
 
@@ -243,3 +254,26 @@ def test_alpha_and_beta_may_be_decimal_fractions() -> None:
     network = residual(0)
     net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, 2, 0)
     assert np.isfinite(mr.attribute(net, x, 0, "lrp-alpha-beta", alpha=1.3, beta=0.3).attribution).all()
+
+
+def test_an_average_that_reads_a_bounded_input_shares_by_how_far_it_is_from_below() -> None:
+    """zᴮ of weights that are all positive: (x_i - l_i) w / Σ, in closed form; the upper bound counts for nothing."""
+    rng = np.random.default_rng(3)
+    weight = rng.standard_normal((8, 3)).astype(np.float32)
+    ops: list[Op] = [
+        AveragePool(("input",), "mean", (2, 2), (2, 2)),
+        Reshape(("mean",), "flat", (8,)),
+        Dense(("flat",), "scores", weight.astype(np.float64)),
+    ]
+    net, x = mr.load(to_onnx(ops, (2, 4, 4))), rng.uniform(-1, 1, (3, 2, 4, 4)).astype(np.float32)
+    low, high = -1.5, 2.0
+    res = mr.attribute(net, x, 1, "deep-taylor", low=low, high=high)
+    above = x.astype(np.float64) - low
+    sums = above.reshape(3, 2, 2, 2, 2, 2).sum(axis=(3, 5))
+    # Behind it the z⁺-rule, of means of either sign.
+    mean = x.astype(np.float64).reshape(3, 2, 2, 2, 2, 2).mean(axis=(3, 5)).reshape(3, 8)
+    shares = np.maximum(mean * weight[:, 1], 0)
+    scores = mean @ weight
+    behind = (shares / shares.sum(axis=1, keepdims=True) * scores[:, 1:2]).reshape(3, 2, 2, 2)
+    expected = above * np.repeat(np.repeat(behind / sums, 2, axis=2), 2, axis=3)
+    assert relative_error(res.attribution, expected) < 1e-5  # of means in float32, as recorded

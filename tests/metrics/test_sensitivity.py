@@ -96,3 +96,11 @@ def test_bad_input_is_refused_in_one_sentence(a: Any, b: Any, message: str) -> N
     with pytest.raises(mr.InvalidData, match=message) as caught:
         mr.metrics.class_sensitivity(a, b)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_maps_of_few_digits_are_divided_in_double_precision(dtype: Any) -> None:
+    """As the same values in float64: distances of half precision are right to its steps, and not made of them."""
+    a, b = np.random.default_rng(7).standard_normal((2, 3, 5, 5)).astype(dtype)
+    found = mr.metrics.class_sensitivity(a, b).distances
+    np.testing.assert_array_equal(found, mr.metrics.class_sensitivity(a.astype(float), b.astype(float)).distances)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mipin_ref.errors import InvalidData
 from mipin_ref.solve.gram import Accumulator, Gram, Rows, make_accumulator
-from mipin_ref.solve.ridge import factorise
+from mipin_ref.solve.ridge import factorise, factorise_stack
 from tests.backends import EPS, PICKS, backend, on_drawn_backend, on_every_backend, picked, relative_error
 
 Problem = tuple[np.ndarray, np.ndarray]
@@ -143,6 +143,29 @@ def test_a_tiny_ridge_on_a_singular_system_is_not_noise(name: str) -> None:
     assert found.solver == "eigh"
     expected = np.linalg.lstsq(z - z.mean(0), x - x.mean(0), rcond=1e-10)[0]
     assert relative_error(device.get(found.weights)[0], expected) < 1e-8
+
+
+@on_every_backend
+def test_a_direction_is_noise_by_its_own_eigenvalue_and_not_by_the_ridge(name: str) -> None:
+    """Of eigenvalues 1, .3 u and 0, u being k·eps, λ = .9 u lifts the second above u: it is noise all the same."""
+    noise = 3 * EPS
+    device = backend(name)
+    found = factorise(device, device.put(np.diag([1.0, 0.3 * noise, 0.0])), 0.9 * noise)
+    assert (found.solver, found.rank) == ("eigh", 1)
+    np.testing.assert_allclose(device.get(found.solve(device.put(np.ones((3, 1)))))[:, 0], [1, 0, 0], atol=4 * EPS)
+
+
+@on_every_backend
+def test_a_stack_of_singular_systems_is_solved_by_what_stands_out(name: str) -> None:
+    """Each against NumPy's pseudo-inverse; what rounding leaves of a zero eigenvalue is above zero in some of them."""
+    rng = np.random.default_rng(2)
+    half = rng.standard_normal((8, 6, 4))
+    a, b = half @ np.swapaxes(half, 1, 2), rng.standard_normal((8, 6, 2))
+    device = backend(name)
+    found = factorise_stack(device, device.put(a), 0.0)
+    assert (found.solver, found.rank) == ("eigh", 4)
+    expected = np.linalg.pinv(a, rcond=1e-10, hermitian=True) @ b
+    assert relative_error(device.get(found.solve(device.put(b))), expected) < 1e-10
 
 
 @on_every_backend

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.layers import Affine, Conv
+from mipin_ref.graph.rewrites.affines import scaled_output
+from mipin_ref.layers import Affine, Conv, Norm
 from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 OPERATORS = ["Add", "Sub", "Mul", "Div"]
@@ -54,10 +55,13 @@ def test_batch_norm_before_conv(groups: int) -> None:
     assert net.tensor("fired") == "fired"
 
 
-def test_shift_before_a_padded_conv_stays() -> None:
-    sketch = Sketch(2, 5, 5)
+@pytest.mark.parametrize("side", range(4))
+def test_shift_before_a_padded_conv_stays(side: int) -> None:
+    """Padded on one side, the last one as a stride of two with SAME_UPPER has it."""
+    sketch, pads = Sketch(2, 5, 5), [0, 0, 0, 0]
+    pads[side] = 1
     normed = sketch.batch_norm("x", 2, out="normed")
-    net = assert_keeps_values(sketch.model(sketch.conv(normed, 2, 3, pads=[1, 0, 0, 0])))
+    net = assert_keeps_values(sketch.model(sketch.conv(normed, 2, 3, pads=pads)))
     assert kinds(net) == ["Affine", "Conv"]
     assert net.tensor("normed") == "normed"
 
@@ -398,3 +402,35 @@ def test_names_that_rewrites_give_are_new() -> None:
     assert kinds(net) == ["Activation", "Transpose", "Conv"]
     assert [layer.output for layer in net.layers[:2]] == ["turned:unscaled", "turned:unscaled'"]
     assert net.folded == {"scaled", "turned"}
+
+
+@pytest.mark.parametrize(
+    ("own", "over", "by", "axis"),
+    [
+        ((1, 1), (2,), (4, 1), 1),  # normalised over one axis, scaled along the other: an InstanceNorm
+        ((1, 1), (2,), (1, 5), 2),
+        ((1, 5), (2,), (4, 1), 2),  # a LayerNorm that has a scale of its own stays one
+        ((1, 1), (1, 2), (4, 1), 2),
+        ((1, 1), (2,), (4, 5), 2),
+    ],
+)
+def test_the_channels_of_a_norm_that_is_scaled(
+    own: tuple[int, ...], over: tuple[int, ...], by: tuple[int, ...], axis: int
+) -> None:
+    rng = np.random.default_rng(0)
+    norm = Norm(
+        name="norm",
+        inputs=("x",),
+        output="y",
+        in_shapes=((4, 5),),
+        out_shape=(4, 5),
+        split=(4, 5),
+        over=over,
+        centred=True,
+        axis=2,
+        scale=rng.random(own) + 1,
+        shift=np.zeros(own),
+    )
+    scaled = scaled_output(norm, rng.random(by) + 1, np.zeros(by))
+    assert isinstance(scaled, Norm)
+    assert scaled.axis == axis

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from mipin_ref.graph import forward
 from mipin_ref.inverse.options import Options
 from mipin_ref.inverse.passes import fitter, recordings, row_store, schedule
 from mipin_ref.inverse.passes.problem import Sums
-from mipin_ref.inverse.passes.row_store import RowStore
+from mipin_ref.inverse.passes.row_store import DISK_SHARE, RowStore
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import make_plan
 from tests.backends import backend, on_every_backend
@@ -180,6 +182,25 @@ def test_rows_come_back_in_any_cut(disk: bool, tmp_path: Path, monkeypatch: pyte
     assert kept.held == 0
     kept.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_share_of_the_disk_does_not_shrink_by_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DISK_SHARE of what was free before anything was written; free space is told as by a disk of 10,000 bytes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept, rows, written = RowStore(0), np.ones((10, 100), np.uint8), [0]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000 - written[0]))
+    before = kept.whole.disk
+    assert before == DISK_SHARE * 10_000
+    for key in "ab":
+        kept.open(key, 10, (100,), np.uint8, disk=True)
+        kept.append(key, rows)
+        written[0] += rows.nbytes
+        assert kept.whole.disk == before
+    assert kept.room(int(before) - 2000, disk=True)
+    assert not kept.room(int(before) - 1999, disk=True)
+    kept.close()
 
 
 @pytest.mark.parametrize("count", [1, 1000])
