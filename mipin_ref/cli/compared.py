@@ -232,7 +232,7 @@ def metrics_notes(compared: Sequence[Compared], seen: Seen) -> list[str]:
     back = "a blurred image" if seen.start == "blur" else "a sample of zeros"
     gone = "0 in the scale of the network's input"
     if seen.tokens is not None:
-        gone, back = seen.tokens.filler, "a text of these alone, under the mask of its own"
+        gone, back = seen.tokens.called(seen.fill), "a text of these alone, under the mask of its own"
     notes = [
         f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as "
         f"{seen.places.part}s go, replaced by {gone}, or come back to {back}, in the "

@@ -53,11 +53,11 @@ class Tokens:
         """The id that takes the place of a token: what fills up shorter texts, else 0."""
         return 0 if self.texts is None or self.texts.pad is None else self.texts.pad
 
-    @property
-    def filler(self) -> str:
-        """What that is, in words."""
-        named = self.texts is not None and self.fill < len(self.texts.names)
-        return f"{self.texts.names[self.fill]} (id {self.fill})" if self.texts and named else f"id {self.fill}"
+    def called(self, number: float) -> str:
+        """An id in words: its token, where that is known."""
+        names = () if self.texts is None else self.texts.names
+        known = float(number).is_integer() and 0 <= number < len(names)
+        return f"{names[int(number)]} (id {number:.0f})" if known else f"id {number:g}"
 
     def among(self, grid: Shape) -> npt.NDArray[np.bool_]:
         """Which places of samples hold tokens [N, *grid]."""

@@ -12,6 +12,7 @@ from onnx import ModelProto
 
 from mipin_ref.display import OneLine
 from mipin_ref.graph.bind import Bound
+from mipin_ref.graph.embeddings import rows_of
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.measure import Measured
@@ -43,6 +44,11 @@ class Stem(OneLine):
         """How many nodes there are of each operator, constants left out."""
         nodes = map(node_of, ModelProto.FromString(self.model).graph.node)
         return Counter(node.qualified for node in nodes if node.op != "Constant")
+
+    @cached_property
+    def rows(self) -> int | None:
+        """How many rows the table has that the explained input looks up, the smallest of several; None where none."""
+        return rows_of(ModelProto.FromString(self.model), self.bound.data)
 
 
 def stem_of(
