@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib.metadata import version
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from time import perf_counter
 
@@ -227,6 +227,15 @@ def _picture(image: HostArray) -> bytes:
     return png_bytes(picture)
 
 
+def _size(net: Net, seen: Shown) -> str:
+    """What the network reads of a sample, in words."""
+    size = "×".join(map(str, net.input_shape))
+    if seen.tokens is None:
+        return size
+    longest = seen.tokens.longest
+    return f"{size} tokens" + ("" if longest == prod(net.input_shape) else f", {longest:,} in the longest text shown")
+
+
 def _model_name(path: str) -> str:
     """The file's name, with its folder's: many are called model.onnx."""
     return "/".join(Path(path).absolute().parts[-2:])
@@ -239,7 +248,7 @@ def _facts(
     images = f"{shown if shown == count else f'the first {shown} of {count}'} in {Path(options.images).name}"
     if options.key is not None:
         images += f", {options.key}"
-    facts = [(f"{seen.inputs.noun}s", images), ("input", "×".join(map(str, net.input_shape)))]
+    facts = [(f"{seen.inputs.noun}s", images), ("input", _size(net, seen))]
     facts += [("classes", str(net.classes)), ("score", net.probability or "the logit")]
     if isinstance(net, mr.Network) and alone is None:
         facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))

@@ -62,6 +62,17 @@ class Places:
         """What one place is called."""
         return PARTS[self.kind]
 
+    @property
+    def sized(self) -> str:
+        """How large maps are, in words that follow on what they are of."""
+        height, width = self.size
+        return f", {width:,} {self.part}s each" if self.flat else f" at {height}×{width}"
+
+    def stepped(self, steps: int, longest: int | None = None) -> str:
+        """In how many steps the places of a sample go or come, in words; longest: how many places there are at most."""
+        places = prod(self.size) if longest is None else longest
+        return f"{self.part} by {self.part}" if steps >= places else f"in {steps} steps"
+
     def maps(self, res: Attribution, kind: str = "contribution", *, positive: bool = False) -> HostArray:
         """[n, H, W] of a result; kind, positive: as in `saliency`.
 

@@ -59,6 +59,11 @@ class Tokens:
         known = float(number).is_integer() and 0 <= number < len(names)
         return f"{names[int(number)]} (id {number:.0f})" if known else f"id {number:g}"
 
+    @property
+    def longest(self) -> int:
+        """How many tokens the longest of the texts has."""
+        return max(int(one.drawn.sum()) for one in self.said)
+
     def among(self, grid: Shape) -> npt.NDArray[np.bool_]:
         """Which places of samples hold tokens [N, *grid]."""
         return np.stack([one.drawn for one in self.said]).reshape(len(self.said), *grid)

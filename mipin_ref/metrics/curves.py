@@ -62,7 +62,7 @@ class PixelCurve(Record):
         done = "deleted" if self.kind == "deletion" else "inserted"
         rows = [[f"{self.fractions[i]:.1%}", f"{self.curve[i]:.4f}"] for i in shown]
         line = f"{self.kind} AUC {self.mean:.4f} (mean of {len(self.auc)} samples, {self.of}, fill {self.fill}"
-        line += f", {self.flat} maps equal everywhere, taken in pixel order)" if self.flat else ")"
+        line += f", {self.flat} maps equal everywhere, taken in the order of places)" if self.flat else ")"
         return f"{format_table([done, self.output], rows)}\n{line}"
 
 
@@ -168,7 +168,7 @@ def _curve(
     taken = _taken(kind, among, x, axis)
     flat = np.array([np.ptp(one[own]) == 0 for one, own in zip(scores, taken, strict=True)])
     if flat.all():
-        raise InvalidData(f"{kind}: every map has the same score at all its pixels, so that nothing is ranked")
+        raise InvalidData(f"{kind}: every map has the same score everywhere, so that nothing is ranked")
     filler = _Fill(kind, fill, x, axis, net)
     pixels = taken.sum(axis=1)
     steps = min(steps, int(pixels.max()))
@@ -231,7 +231,7 @@ def _taken(kind: str, among: npt.ArrayLike | None, x: npt.NDArray[Any], axis: in
         )
     taken: npt.NDArray[np.bool_] = flags.reshape(len(x), -1)
     if not taken.any(axis=1).all():
-        raise InvalidData(f"{kind}: sample {int(np.argmin(taken.any(axis=1)))} has no pixel that may go")
+        raise InvalidData(f"{kind}: sample {int(np.argmin(taken.any(axis=1)))} has no place that may go")
     return taken
 
 

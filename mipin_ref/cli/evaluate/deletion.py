@@ -61,11 +61,12 @@ class DeletionMeasure(Measure):
             "positive": False,
             "size": self._size,
         }
+        steps = study.places.stepped(options.steps, None if study.tokens is None else study.tokens.longest)
         self.title = (
-            f"deletion and insertion of {len(study.rows)} samples in {options.steps} steps: mean area under the "
+            f"deletion and insertion of {len(study.rows)} samples, {steps}: mean area under the "
             f"{options.score}{_of(study, options.score)} of the class as {study.named}; "
             f"deletion fill {self._told('deletion')}, insertion fill {self._told('insertion')}; "
-            f"{study.described(False)} at {self._size[0]}×{self._size[1]}; "
+            f"{study.described(False)}{study.places.sized}; "
             "deletion better lower, insertion higher"
         )
         # What is wrong with a fill or a score is no method's failure.

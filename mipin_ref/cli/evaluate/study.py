@@ -188,12 +188,11 @@ class Study:
         """Which maps are measured, in words."""
         sign = "positive part of the " if positive else "signed "
         of = {"contribution": "channel sum of the contribution", "attribution": "channel mean of A"}
-        told = f"maps: {sign}{of[self.options.map]}"
+        what = f"values of {self.places.part}s" if self.places.flat else "maps"
+        told = f"{what}: {sign}{of[self.options.map]}"
         others = [name for name in self.panel.names if self.kind(name) != self.options.map]
         if others:
             told += f" (of {', '.join(others)} the {of['contribution']})"
-        if self.places.flat:
-            told = told.replace("maps:", f"values of {self.places.part}s:")
         return told if self.at is None else f"{told}, of {', '.join(fit_is_asked(METHODS))} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
