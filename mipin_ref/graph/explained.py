@@ -69,7 +69,8 @@ def cuts(net: Network) -> list[str]:
 
 
 def _reached(net: Network) -> list[str]:
-    return [name for name in _moved_by(net) if name not in net.blocked and name != net.logits]
+    shown = [name for name in _moved_by(net) if name not in net.inner]
+    return [name for name in shown if name not in net.blocked and name != net.logits]
 
 
 def _moved_by(net: Network) -> list[str]:
