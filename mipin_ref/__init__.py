@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InvalidData,
         MipinError,
         PrecisionWarning,
+        RidgeWarning,
         UnsupportedModel,
     )
     from mipin_ref.explain.explain import explain
@@ -59,6 +60,7 @@ __all__ = [
     "Panel",
     "Patterns",
     "PrecisionWarning",
+    "RidgeWarning",
     "UnsupportedModel",
     "__version__",
     "attribute",
@@ -94,7 +96,7 @@ _PLACES = {
             "InvalidData",
             "MipinError",
         ),
-        *("PrecisionWarning", "UnsupportedModel"),
+        *("PrecisionWarning", "RidgeWarning", "UnsupportedModel"),
     ),
     "explain.explain": ("explain",),
     "export.export": ("export",),

@@ -56,6 +56,10 @@ class PrecisionWarning(UserWarning):
     """A fit asked for in float32 is made in float64, because float32 would give other results."""
 
 
+class RidgeWarning(UserWarning):
+    """The ridge of a fit outweighs its signals, so that next to nothing comes back to what is explained."""
+
+
 def shown(value: object, length: int = 200) -> str:
     """A value as a message shows it: as `repr` does, cut short, or its type where it has no such text.
 

@@ -24,7 +24,7 @@ from mipin_ref.cli.compare_input import (
     tensor_of,
 )
 from mipin_ref.cli.compare_texts import as_tokens, text_rows
-from mipin_ref.cli.compared import Compared, Seen, as_pictures, metrics_notes, metrics_table, run_panel
+from mipin_ref.cli.compared import Compared, Seen, as_pictures, metrics_notes, metrics_table, run_panel, told_of_fits
 from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.failures import alike, failing
 from mipin_ref.cli.files import labels_of
@@ -117,7 +117,7 @@ def _compare(options: Namespace, out: Path, net: Net, run: TextRun | None) -> in
         rows=rows,
         factor=factor,
         metrics=metrics_table(compared),
-        notes=[*metrics_notes(compared, seen), *left_out_line(options, alone)],
+        notes=[*told_of_fits(panel, seen), *metrics_notes(compared, seen), *left_out_line(options, alone)],
         noun=inputs.noun,
         part=places.part,
         names=feature_names_of(net) or (),

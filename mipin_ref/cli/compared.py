@@ -147,6 +147,14 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
     return taken
 
 
+def told_of_fits(panel: mr.Panel, seen: Seen) -> list[str]:
+    """A line where next to nothing comes back through the inverses of some class; none where something does."""
+    using = [name for name in panel.fitted if METHODS[name].fitting is InverseFitting and name not in panel.failures]
+    classes = np.unique(seen.targets) if using else ()
+    told = (panel.inverse(seen.net.target(int(c))).report.told_outweighed for c in classes)
+    return [f"{', '.join(using)}: {one}" for one in [*filter(None, told)][:1]]
+
+
 def _compared(panel: mr.Panel, name: str, seen: Seen, keep: Keep, at: str | None, fit: float | None) -> Compared | None:
     kept: list[list[Any]] = [[] for _ in seen.x]
     highest: list[list[HostArray]] = [[] for _ in range(min(2, seen.ranks))]

@@ -98,7 +98,7 @@ def print_tokens(sample: ShownSample) -> None:
     tokens = [printable(one) for one in sample.tokens or ()]
     joints = [" "] * len(tokens) if sample.joints is None else sample.joints
     order = np.argsort(-np.abs(first.map), kind="stable")[:NAMED]
-    named = ", ".join(f"{tokens[i]} {first.map[i]:+.3g}" for i in order.tolist())
+    named = ", ".join(f"{tokens[i]} {first.map[i]:+.3g}" for i in order.tolist()) if first.map.any() else "all 0"
     shares = common_scale([first.map]).share(first.map)
     parts: list[tuple[str, tuple[int, int, int] | None]] = [(f"{sample.name}, {first.name} {first.score}: ", None)]
     for number, (joint, token, share) in enumerate(zip(joints, tokens, shares.tolist(), strict=True)):

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from mipin_ref.cli.streams import tell_error
-from mipin_ref.errors import CalibrationWarning, InputRangeWarning, PrecisionWarning
+from mipin_ref.errors import CalibrationWarning, InputRangeWarning, PrecisionWarning, RidgeWarning
 from mipin_ref.text import one_line
 
-TOLD: tuple[type[Warning], ...] = (CalibrationWarning, InputRangeWarning, PrecisionWarning)
+TOLD: tuple[type[Warning], ...] = (CalibrationWarning, InputRangeWarning, PrecisionWarning, RidgeWarning)
 
 
 @contextmanager

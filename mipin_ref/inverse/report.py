@@ -10,6 +10,12 @@ from mipin_ref.display import InNotebook, OneLine
 from mipin_ref.solve.joint import Solution
 from mipin_ref.table import format_table
 
+OUTWEIGHED = 1e-9
+"""Of the spread of a tensor, what is explained at most where the ridge outweighs the signal: R² is then about twice the
+squared correlation times the signal's sum of squares over the ridge. Of a fit it is less than the number of regressors
+over that of rows only by such a ridge.
+"""
+
 
 @dataclass(frozen=True)
 class TensorReport(OneLine):
@@ -91,6 +97,26 @@ class Report(OneLine, InNotebook):
         return [row.told() for row in self.tensors]
 
     @property
+    def outweighed(self) -> tuple[TensorReport, ...]:
+        """The tensors that next to nothing comes back to, as a ridge outweighs the signal there. A tensor that is the
+        same in all samples is none of them.
+        """
+        return tuple(row for row in self.tensors if 0 < abs(row.r2) <= OUTWEIGHED)
+
+    @property
+    def told_outweighed(self) -> str | None:
+        """A sentence on these; None where there are none."""
+        if not self.outweighed:
+            return None
+        first, count, all_ = self.outweighed[0], len(self.outweighed), len(self.tensors)
+        picked = "" if first.ridge is None else f" of {first.ridge:g}"
+        return (
+            f"the ridge{picked} outweighs what the logit differs by over the {first.samples:,} calibration samples: at "
+            f"{count:,} of {all_:,} tensors, {first.tensor!r} first, R² is {first.r2:.1g}, so that next to nothing "
+            "comes back and maps are no answer: give a smaller ridge, or calibration samples that differ more"
+        )
+
+    @property
     def seconds(self) -> list[float]:
         """What each tensor took."""
         return [row.seconds for row in self.tensors]
@@ -102,7 +128,8 @@ class Report(OneLine, InNotebook):
 
     def __str__(self) -> str:
         table = format_table(*self.cells())
-        return table if self.common is None else f"{table}\n{self.common}"
+        lines = [table, *([] if self.common is None else [str(self.common)])]
+        return "\n".join([*lines, *([] if self.told_outweighed is None else [self.told_outweighed])])
 
     def __repr__(self) -> str:
         return f"Report(of {len(self.tensors)} tensors, fitted in {sum(self.seconds):.3g} s)"
