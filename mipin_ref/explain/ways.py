@@ -13,7 +13,7 @@ import numpy as np
 
 from mipin_ref.attribution import Attribution
 from mipin_ref.data import Samples, left_out_of
-from mipin_ref.errors import CalibrationWarning, RidgeWarning
+from mipin_ref.errors import CalibrationWarning
 from mipin_ref.explain.alternatives import with_next
 from mipin_ref.explain.asked import Asked, Read, Tell
 from mipin_ref.explain.cache import Cache
@@ -29,7 +29,7 @@ from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import faced
-from mipin_ref.inverse.inverse import Inverse
+from mipin_ref.inverse.report import warn_outweighed
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.attribute import attribute, inverted
@@ -71,12 +71,10 @@ def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices
     outdone = told_outdone(part, tensor)
     for line in outdone:
         tell(line)
-    outweighed = _outweighed(some)
-    for one in outweighed:
-        warnings.warn(one, RidgeWarning, stacklevel=4)
+    outweighed = warn_outweighed(one.report for one in some.values())
     dtype = next(iter(some.values())).options.dtype
     header: dict[str, Any] = {"options": {}, "dtype": dtype}
-    lines = [*outweighed, *outdone]
+    lines = [*([] if outweighed is None else [outweighed]), *outdone]
     return Way(tensor, _mip_in(net, asked, tensor, inverses), header, lines=lines, inverses=inverses)
 
 
@@ -103,23 +101,14 @@ def by_fit(
     _tell_cost(net, fits, classes, read, tell)
     inverses, kept = fits.of(classes)
     tell(_told_fit(inverses, kept))
-    outweighed = _outweighed(inverses)
-    # A fit warns of it itself.
-    for one in outweighed if kept == len(inverses) else ():
-        warnings.warn(one, RidgeWarning, stacklevel=4)
+    outweighed = warn_outweighed(one.report for one in inverses.values())
     # A fit in single precision may have turned out to need double.
     dtype = next(iter(inverses.values())).options.dtype
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
     header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
-    lines = [*outweighed, *outdone, *few]
+    lines = [*([] if outweighed is None else [outweighed]), *outdone, *few]
     return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, lines, inverses, targets)
-
-
-def _outweighed(inverses: Mapping[int, Inverse]) -> list[str]:
-    """A line where next to nothing comes back through the inverses of some class; none where something does."""
-    told = (one.report.told_outweighed for one in inverses.values())
-    return [*filter(None, told)][:1]
 
 
 def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:

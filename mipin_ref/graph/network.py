@@ -41,8 +41,7 @@ class Network(LayerList, Targeted):
     its inputs were bound to. apart: source -> tensor -> the nodes without an inverse that lie between them; hides: the
     same by all ways, those that are state included; problems: all of these; above: tensors of the file in front of the
     sources. embeddings: those of the sources that the input's ids
-    look up in a table. metadata: of the file; labels: names of the classes that its nodes hold, if any; inner: tensors
-    between the layers of one node, which the file has no name for: nobody is shown these, or may name them.
+    look up in a table. metadata: of the file; labels: names of the classes that its nodes hold, if any.
     """
 
     output_names: tuple[str, ...]
@@ -57,7 +56,6 @@ class Network(LayerList, Targeted):
     metadata: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
-    inner: frozenset[str] = frozenset()
 
     @property
     def head(self) -> HeadKind | None:
@@ -152,15 +150,10 @@ class Network(LayerList, Targeted):
             raise InvalidData(f"a tensor is named by a string, not by {shown(name)}")
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
-            near = self._beside(resolved)
+            near = self.beside(resolved)
             raise InvalidData(
                 f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it"
                 + (f", {' or '.join(map(repr, near))}" if near else "")
-            )
-        if resolved in self.inner:
-            raise InvalidData(
-                f"tensor {name!r} is none of the file's: the node that makes {self.within(resolved)!r} is several "
-                f"layers, and it lies between them; explain {' or '.join(map(repr, self._beside(resolved)))}"
             )
         if resolved not in self.shapes and (resolved in self.above or resolved in self.hidden):
             raise self.unreached(resolved) if resolved in self.blocked else self.state(resolved)
@@ -172,26 +165,15 @@ class Network(LayerList, Targeted):
             )
         return resolved
 
-    def within(self, name: str) -> str:
-        """The tensor of the file whose node makes an inner tensor on the way."""
-        while name in self.inner:
-            name = name.rpartition(":")[0]
-        return name
-
-    def _beside(self, name: str) -> list[str]:
-        """The nearest tensors of the file before and after what is made on the way to a tensor, in execution order."""
-        between = [layer for layer in self.layers if layer.output in self.inner and self.within(layer.output) == name]
-        if name in self.inner:
-            between = [layer for layer in self.layers if layer.output == name]
-        if not between:
-            return []
-        before, after = between[0].input, between[-1].output
-        makers = {layer.output: layer for layer in self.layers}
-        while before in self.inner:
-            before = makers[before].input
-        while after in self.inner and self.consumers[after]:
-            after = self.consumers[after][0][0].output
-        return [one for one in dict.fromkeys((before, after)) if one not in self.inner]
+    def told_tensor(self, name: str) -> str:
+        """The same of a tensor that a person names, which the file must have."""
+        resolved = self.tensor(name)
+        if resolved not in self.inner:
+            return resolved
+        raise InvalidData(
+            f"tensor {name!r} is none of the file's: the node that makes {self.within(resolved)!r} is several layers, "
+            f"and it lies between them; explain {' or '.join(map(repr, self.beside(resolved)))}"
+        )
 
     def state(self, name: str) -> InvalidData:
         """The error for a tensor that is read as state alone, as a gate is."""
@@ -220,7 +202,7 @@ class Network(LayerList, Targeted):
                 dims(layer.in_shape),
                 dims(layer.out_shape),
                 f"{layer.parameters:,}" if layer.parameters else "",
-                layer.output if layer.output not in self.inner else f"within {self.within(layer.output)}",
+                self.called(layer.output),
             ]
             for i, layer in enumerate(self.layers)
         ]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mipin_ref.backend import Backend, get_backend
 from mipin_ref.data import Preprocessing, Samples, as_samples, open_labels
 from mipin_ref.data.calibration import checked_preprocessing
-from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, RidgeWarning, shown
+from mipin_ref.errors import InvalidData, MipinError, PrecisionWarning, shown
 from mipin_ref.graph.explained import AUTO
 from mipin_ref.graph.forward import check_batch
 from mipin_ref.graph.load import Model, as_network
@@ -37,7 +37,6 @@ from mipin_ref.inverse.passes.held_out import check_samples
 from mipin_ref.inverse.passes.reach import within_memory
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import living, network_for, plan_for
-from mipin_ref.inverse.report import Report
 from mipin_ref.inverse.targets import asked_targets, check_room, is_all, weight_bytes
 from mipin_ref.memory import checked_batch_size, memory_bytes
 from mipin_ref.options import check_size
@@ -168,8 +167,8 @@ def fit(
     more than 1e-3 of the largest entry, PrecisionWarning says so in one line and the whole fit is made in float64
     instead, and so is all that the inverse computes.
 
-    Where the ridge outweighs what the logit differs by over the samples, RidgeWarning says so in one line: the signals
-    that come back are then all but constant, and the attributions all but zero.
+    Where the ridge outweighs what the logit differs by over the samples, signals that come back are all but constant
+    and attributions all but zero: the report says so in a line.
 
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, all targets where their weights alone are more than
     `memory`, a dead layer, a constant logit, memory too small, or
@@ -240,21 +239,12 @@ def fit(
             made = _fitted(task.in_double(), [*indices], shared, directory, progress)
         if isinstance(made, InCommon):
             family = family_of(net, indices, made)
-            _warn_outweighed([made.shared.report, *(one.report for one in made.own.values())])
             return family if several else family[net.target(targets[0])]
         inverses.update({indices[i]: replace(one, net=net, target=indices[i]) for i, one in made.items()})
-    _warn_outweighed([inverses[one].report for one in targets])
     if not several:
         return inverses[targets[0]]
     by_target = {net.target(one): inverses[one] for one in targets}
     return by_target if options.common is None else Family(net, [*by_target], by_target.__getitem__)
-
-
-def _warn_outweighed(reports: Sequence[Report]) -> None:
-    """Warns with RidgeWarning of the first fit of which next to nothing comes back, if any."""
-    told = next((one.told_outweighed for one in reports if one.outweighed), None)
-    if told is not None:
-        warnings.warn(told, RidgeWarning, stacklevel=4)
 
 
 def _check_common(net: Network, parts: Mapping[Any, Mapping[int, int]], *, fit_on: FitOn, on_cluster: bool) -> None:

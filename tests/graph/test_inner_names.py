@@ -68,7 +68,7 @@ def test_an_inner_one_is_refused_with_its_neighbours(file: Path, capsys: pytest.
     before, behind = layer.input, net.consumers[framed][0][0].output
     assert {before, behind} <= known
     with pytest.raises(mr.InvalidData, match="is none of the file's") as caught:
-        net.tensor(framed)
+        net.told_tensor(framed)
     assert str(caught.value).endswith(f"explain {before!r} or {behind!r}")
     # The file's own is gone, as what is added to zeros went into a neighbour.
     with pytest.raises(mr.InvalidData, match="was folded") as caught:
@@ -79,6 +79,29 @@ def test_an_inner_one_is_refused_with_its_neighbours(file: Path, capsys: pytest.
     assert ":framed'" not in str(caught.value).partition("did you mean")[2]
     assert main(["inspect", str(file)]) == 0
     assert framed not in capsys.readouterr().out
+    assert net.told_tensor(behind) == behind
+
+
+def test_the_command_line_and_explain_take_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the table of a fit, which may have to reconstruct one, tells whose it is."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(of_means(), "net.onnx")
+    x = np.random.default_rng(1).standard_normal((30, 4, 5, 3)).astype(np.float32)
+    np.save("x.npy", x)
+    (inner,) = {row.tensor for row in mr.fit("net.onnx", x, 0).report} & mr.load("net.onnx").inner
+    assert main(["fit", "net.onnx", "x.npy", "--target", "0", "-o", "net.mipin"]) == 0
+    printed = capsys.readouterr().out
+    assert "within mean" in printed
+    assert inner not in printed
+    refused = f"tensor {inner!r} is none of the file's: the node that makes 'mean' is several layers"
+    for asked in (["explain"], ["compare", "--methods", "mip-in"], ["evaluate", "sensitivity"]):
+        given = [*asked, "net.onnx", "x.npy", "--at", inner]
+        assert main([*given, *([] if asked[0] == "evaluate" else ["-o", "out"])]) == 2
+        assert refused in capsys.readouterr().err
+    with pytest.raises(mr.InvalidData, match="is none of the file's"):
+        mr.explain("net.onnx", x, at=inner)
 
 
 def test_rollouts_are_of_a_tensor_of_the_file(file: Path) -> None:

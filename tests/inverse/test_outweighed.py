@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -41,22 +40,17 @@ def first_r2(scale: float, ridge: float) -> float:
 
 
 def test_a_ridge_that_outweighs_the_signal_is_told() -> None:
-    net = mr.load(network(1e-6))
-    with pytest.warns(mr.RidgeWarning) as caught:
-        inv = mr.fit(net, X, 1)
-    (told,) = caught
-    assert told.filename == __file__
+    inv = mr.fit(mr.load(network(1e-6)), X, 1)
     # Float32 logits of 0.1 are rounded to 1e-8, a hundredth of what they differ by.
     assert inv.report["low"].r2 == pytest.approx(first_r2(1e-6, 1e-3), rel=0.05)
-    lost = [row.tensor for row in inv.report.outweighed]
-    assert lost == [row.tensor for row in inv.report if 0 < abs(row.r2) <= 1e-9]
-    assert lost[0] == "bent"
-    assert str(told.message) == (
-        f"the ridge outweighs what the logit differs by over the 40 calibration samples: at {len(lost)} of 3 tensors, "
-        f"'bent' first, R² is {inv.report['bent'].r2:.1g}, so that next to nothing comes back and maps are no "
-        "answer: give a smaller ridge, or calibration samples that differ more"
+    first = inv.report.outweighed[0]
+    assert first.tensor == "low"
+    assert inv.report.told_outweighed == (
+        "the ridge outweighs what the logit differs by over the 40 calibration samples: R² of 'low' is "
+        f"{first.r2:.1g}, so that next to nothing comes back and maps are no answer: give a smaller ridge, or "
+        "calibration samples that differ more"
     )
-    assert str(inv.report).endswith(f"\n{told.message}")
+    assert str(inv.report).endswith(f"\n{inv.report.told_outweighed}")
     # Of logits of 0.1.
     assert np.abs(inv.attribute(X).contribution).max() < 1e-7
 
@@ -65,12 +59,19 @@ def test_a_ridge_that_outweighs_the_signal_is_told() -> None:
 def test_one_that_does_not_is_not(scale: float, ridge: float) -> None:
     """Less of the signal is left with a smaller one, and a map is no less of a map for that."""
     net = mr.load(network(scale))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        inv = mr.fit(net, X, 1, ridge=ridge)
+    inv = mr.fit(net, X, 1, ridge=ridge)
     assert not inv.report.outweighed
+    assert inv.report.told_outweighed is None
     assert "outweighs" not in str(inv.report)
     assert np.abs(inv.attribute(X).contribution).max() > 1e-4
+
+
+@pytest.mark.parametrize("scale", np.logspace(-7, -5.5, 7))
+def test_however_small_the_logits_are_it_is_told_where_maps_are_lost(scale: float) -> None:
+    """Each fit leaves less: what the first leaves of logits so small, the next lose."""
+    inv = mr.fit(mr.load(network(scale)), X, 1)
+    assert inv.report.outweighed
+    assert np.abs(inv.attribute(X).contribution).max() < 1e-5
 
 
 def test_a_tensor_that_never_differs_is_no_sign_of_it() -> None:
@@ -88,12 +89,15 @@ def test_a_tensor_that_never_differs_is_no_sign_of_it() -> None:
     assert not mr.fit(mr.load(network(1.0)), same, 1).report.outweighed
 
 
-def test_several_targets_and_a_common_part_tell_it_once() -> None:
+def test_who_fits_for_the_user_warns_once() -> None:
     net = mr.load(network(1e-6))
-    for common in (None, "bent"):
-        with pytest.warns(mr.RidgeWarning) as caught:
-            mr.fit(net, X, [0, 1, 2], common=common)
-        assert len(caught) == 1
+    panel = mr.Panel(net, X, names=["mip-in"])
+    with pytest.warns(mr.RidgeWarning, match="the ridge outweighs") as caught:
+        panel.ready("mip-in", [0, 1, 2])
+    assert len(caught) == 1
+    with pytest.warns(mr.RidgeWarning) as caught:
+        mr.explain(net, X[:3], target=1, calibration=np.concatenate([X, X]))
+    assert len(caught) == 1
 
 
 def test_explain_and_compare_say_so_on_their_pages(
@@ -112,8 +116,8 @@ def test_explain_and_compare_say_so_on_their_pages(
         assert "the ridge outweighs what the logit differs by" in Path(f"out{number}/index.html").read_text()
         if number == 1:
             assert "kept from an earlier run" in printed.out
-            with pytest.warns(mr.RidgeWarning):
-                mr.fit("net.onnx", X, 1).save("kept.mipin")
+            assert main(["fit", "net.onnx", "x.npy", "--target", "1", "-o", "kept.mipin"]) == 0
+            assert "the ridge outweighs" in capsys.readouterr().out
     assert main(["compare", "net.onnx", "x.npy", "--methods", "mip-in,gradient", "-o", "page.html"]) == 0
     assert capsys.readouterr().err.count("warning: the ridge outweighs") == 1
     assert "mip-in: the ridge outweighs what the logit differs by" in Path("page.html").read_text()

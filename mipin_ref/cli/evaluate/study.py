@@ -28,7 +28,7 @@ from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.inputs import reads_tokens
 from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.explain.texts import TextRun
-from mipin_ref.graph.explained import explained
+from mipin_ref.graph.explained import AUTO, explained
 from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.inverse.options import Options
@@ -290,7 +290,7 @@ def _tensor(net: Net, at: str | None) -> str | None:
         return None
     if isinstance(net, ForwardOnly):
         raise InvalidData(f"--at is for mip-in, which needs the layers of the network, {net.reason}")
-    tensor = last_feature_map(net) if at == LAST_MAP else explained(net, at)
+    tensor = last_feature_map(net) if at == LAST_MAP else explained(net, at if at == AUTO else net.told_tensor(at))
     if image_size(net, tensor) is None:
         raise InvalidData(f"--at: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map")
     return tensor
