@@ -96,7 +96,7 @@ def test_who_fits_for_the_user_warns_once() -> None:
         panel.ready("mip-in", [0, 1, 2])
     assert len(caught) == 1
     with pytest.warns(mr.RidgeWarning) as caught:
-        mr.explain(net, X[:3], target=1, calibration=np.concatenate([X, X]))
+        mr.explain(net, X[:3], target=1, calibration=np.concatenate([X, X]), dtype="float64")
     assert len(caught) == 1
 
 
