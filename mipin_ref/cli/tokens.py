@@ -24,6 +24,8 @@ from mipin_ref.text import printable
 
 NAMED = 3
 """Tokens whose scores stand at the end of a line."""
+LONGEST = 300
+"""Tokens that a line shows; a page shows all."""
 LEAST = 0.2
 """Of the full colour: what counts less has none."""
 STEPS = {1: ((255, 205, 205), (255, 150, 150), (255, 90, 90)), -1: ((205, 215, 255), (150, 175, 255), (95, 130, 255))}
@@ -101,10 +103,13 @@ def print_tokens(sample: ShownSample) -> None:
     named = ", ".join(f"{tokens[i]} {first.map[i]:+.3g}" for i in order.tolist()) if first.map.any() else "all 0"
     shares = common_scale([first.map]).share(first.map)
     parts: list[tuple[str, tuple[int, int, int] | None]] = [(f"{sample.name}, {first.name} {first.score}: ", None)]
-    for number, (joint, token, share) in enumerate(zip(joints, tokens, shares.tolist(), strict=True)):
+    shown = list(zip(joints, tokens, shares.tolist(), strict=True))[:LONGEST]
+    for number, (joint, token, share) in enumerate(shown):
         # A tab, too, is white space between two tokens, and a line stays one.
         between = printable(re.sub(r"\s", " ", joint)) if number else ""
         parts += [(between, None), (token, _ground(share))]
+    if len(tokens) > len(shown):
+        parts.append((f" … and {len(tokens) - len(shown):,} more tokens", None))
     parts.append((f"  ({named})\n", None))
     out = sys.stdout
     if isinstance(out, Guarded):
