@@ -60,6 +60,10 @@ class SharingWarning(UserWarning):
     """Classes were to share an inverse from where they agree down, and agree nowhere as well as is asked."""
 
 
+class RidgeWarning(UserWarning):
+    """The ridge of a fit outweighs its signals, so that next to nothing comes back to what is explained."""
+
+
 def shown(value: object, length: int = 200) -> str:
     """A value as a message shows it: as `repr` does, cut short, or its type where it has no such text.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib.metadata import version
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from time import perf_counter
 
@@ -24,7 +24,7 @@ from mipin_ref.cli.compare_input import (
     tensor_of,
 )
 from mipin_ref.cli.compare_texts import as_tokens, text_rows
-from mipin_ref.cli.compared import Compared, Seen, as_pictures, metrics_notes, metrics_table, run_panel
+from mipin_ref.cli.compared import Compared, Seen, as_pictures, metrics_notes, metrics_table, run_panel, told_of_fits
 from mipin_ref.cli.cost import told_of_cost
 from mipin_ref.cli.failures import alike, failing
 from mipin_ref.cli.files import labels_of
@@ -117,7 +117,7 @@ def _compare(options: Namespace, out: Path, net: Net, run: TextRun | None) -> in
         rows=rows,
         factor=factor,
         metrics=metrics_table(compared),
-        notes=[*metrics_notes(compared, seen), *left_out_line(options, alone)],
+        notes=[*told_of_fits(panel, seen), *metrics_notes(compared, seen), *left_out_line(options, alone)],
         noun=inputs.noun,
         part=places.part,
         names=feature_names_of(net) or (),
@@ -227,6 +227,15 @@ def _picture(image: HostArray) -> bytes:
     return png_bytes(picture)
 
 
+def _size(net: Net, seen: Shown) -> str:
+    """What the network reads of a sample, in words."""
+    size = "×".join(map(str, net.input_shape))
+    if seen.tokens is None:
+        return size
+    longest = seen.tokens.longest
+    return f"{size} tokens" + ("" if longest == prod(net.input_shape) else f", {longest:,} in the longest text shown")
+
+
 def _model_name(path: str) -> str:
     """The file's name, with its folder's: many are called model.onnx."""
     return "/".join(Path(path).absolute().parts[-2:])
@@ -239,7 +248,7 @@ def _facts(
     images = f"{shown if shown == count else f'the first {shown} of {count}'} in {Path(options.images).name}"
     if options.key is not None:
         images += f", {options.key}"
-    facts = [(f"{seen.inputs.noun}s", images), ("input", "×".join(map(str, net.input_shape)))]
+    facts = [(f"{seen.inputs.noun}s", images), ("input", _size(net, seen))]
     facts += [("classes", str(net.classes)), ("score", net.probability or "the logit")]
     if isinstance(net, mr.Network) and alone is None:
         facts.append(("explained", told_of(net, tensor).removeprefix("explained at ")))

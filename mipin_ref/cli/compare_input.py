@@ -60,7 +60,7 @@ def tensor_of(options: Namespace, net: Net, places: Places) -> tuple[str, str | 
                 f"and not {options.at!r}: leave --at out"
             )
         return net.input, _blocked(net, net.input) if net.input in net.blocked else None
-    tensor = explained(net, named)
+    tensor = explained(net, named if named == AUTO else net.told_tensor(named))
     if image_size(net, tensor) is None:
         if options.at is None:
             return net.input, _blocked(net, tensor)
@@ -76,7 +76,7 @@ def _of_tokens(net: mr.Network, named: str, places: Places) -> tuple[str, str | 
     that is a tensor of the same tokens.
     """
     one = net.embeddings[0] if len(net.embeddings) == 1 else None
-    tensor = (automatic(net) if one is None or one in net.blocked else one) if named == AUTO else net.tensor(named)
+    tensor = (automatic(net) if one is None or one in net.blocked else one) if named == AUTO else net.told_tensor(named)
     if tensor == net.input or (named == AUTO and not places.fit(net, tensor)):
         return net.input, _blocked(net, net.input) if net.input in net.blocked else None
     if tensor in net.blocked:

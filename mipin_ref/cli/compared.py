@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from time import perf_counter
 from typing import Any, Literal
 
@@ -30,6 +31,10 @@ STEPS, FEW_STEPS = 32, 8
 most of the time of a comparison."""
 LARGE = 64
 """Pixels of a side above which an image is large."""
+TOKEN_STEPS = 128
+"""Into which tokens go and come at most: up to there each by itself, as a word says more of a text than a pixel of an
+image.
+"""
 
 
 Keep = Callable[[HostArray], Iterable[Any]]
@@ -62,8 +67,10 @@ class Seen:
 
     @property
     def steps(self) -> int:
-        """In how many pixels go and come for the areas under curves."""
-        return FEW_STEPS if max(self.places.size) > LARGE else STEPS
+        """In how many places go and come for the areas under curves."""
+        if self.tokens is not None:
+            return min(TOKEN_STEPS, self.tokens.longest)
+        return min(FEW_STEPS if max(self.places.size) > LARGE else STEPS, prod(self.places.size))
 
     @property
     def start(self) -> float | Literal["blur"]:
@@ -138,6 +145,14 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
             panel.failures.update(dict.fromkeys(names, str(error)))
         taken |= dict.fromkeys(names, perf_counter() - start)
     return taken
+
+
+def told_of_fits(panel: mr.Panel, seen: Seen) -> list[str]:
+    """A line where next to nothing comes back through the inverses of some class; none where something does."""
+    using = [name for name in panel.fitted if METHODS[name].fitting is InverseFitting and name not in panel.failures]
+    classes = np.unique(seen.targets) if using else ()
+    told = (panel.inverse(seen.net.target(int(c))).report.told_outweighed for c in classes)
+    return [f"{', '.join(using)}: {one}" for one in [*filter(None, told)][:1]]
 
 
 def _compared(panel: mr.Panel, name: str, seen: Seen, keep: Keep, at: str | None, fit: float | None) -> Compared | None:
@@ -232,12 +247,11 @@ def metrics_notes(compared: Sequence[Compared], seen: Seen) -> list[str]:
     back = "a blurred image" if seen.start == "blur" else "a sample of zeros"
     gone = "0 in the scale of the network's input"
     if seen.tokens is not None:
-        gone, back = seen.tokens.filler, "a text of these alone, under the mask of its own"
+        gone, back = seen.tokens.called(seen.fill), "a text of these alone, under the mask of its own"
     notes = [
         f"Deletion and insertion: mean area under the {seen.output}{told} of the predicted class as "
-        f"{seen.places.part}s go, replaced by {gone}, or come back to {back}, in the "
-        "order of the map "
-        f"in {seen.steps} steps; "
+        f"{seen.places.part}s go, replaced by {gone}, or come back to {back}, in the order of the map, "
+        f"{seen.places.stepped(seen.steps, None if seen.tokens is None else seen.tokens.longest)}; "
         "lower is better for deletion, higher for insertion. Class sensitivity: mean L2 distance between the maps of "
         "the predicted and of the second class, each divided by its largest absolute value; 0 where a method ignores "
         "the class. Seconds: of one fit, shared by patternnet and pattern-attribution, and of all maps on this page. "

@@ -27,7 +27,7 @@ def told_of_cost(panel: mr.Panel, seen: Seen, samples: int, seconds: float, at: 
             parts[name] = images * (panel.passes(name, at=tensor_for(name, seen, at)) - 1)
         except MipinError:
             parts[name] = 0  # which says why when its turn comes
-    # All curves begin and end at the same pictures: the image, without any pixel, blurred.
+    # All curves begin and end at the same samples: the image, without any pixel, blurred.
     parts["deletion and insertion"] = images * (2 + len(panel.names) * 2 * (seen.steps - 1))
     passes = images + sum(parts.values())
     if passes * seconds < LONG:

@@ -62,6 +62,17 @@ class Places:
         """What one place is called."""
         return PARTS[self.kind]
 
+    @property
+    def sized(self) -> str:
+        """How large maps are, in words that follow on what they are of."""
+        height, width = self.size
+        return f", {width:,} {self.part}s each" if self.flat else f" at {height}×{width}"
+
+    def stepped(self, steps: int, longest: int | None = None) -> str:
+        """In how many steps the places of a sample go or come, in words; longest: how many places there are at most."""
+        places = prod(self.size) if longest is None else longest
+        return f"{self.part} by {self.part}" if steps >= places else f"in {steps} steps"
+
     def maps(self, res: Attribution, kind: str = "contribution", *, positive: bool = False) -> HostArray:
         """[n, H, W] of a result; kind, positive: as in `saliency`.
 
@@ -70,7 +81,11 @@ class Places:
         if self.pictured:
             return saliency(res, kind, positive, self.size)
         values = res.oriented.attribution if kind == "attribution" else res.oriented.contribution
-        if res.channel_axis is not None:
+        if self._token_first(values.shape[1:]):
+            values = (np.mean if kind == "attribution" else np.sum)(
+                values.reshape(len(values), self.size[1], -1), axis=2
+            )
+        elif res.channel_axis is not None:
             values = (np.mean if kind == "attribution" else np.sum)(values, axis=res.channel_axis)
         if self.kind == "signal" and values.ndim == 2 and res.channel_axis is not None:
             values = resize_maps(np.ascontiguousarray(values[:, None]), self.size)
@@ -87,7 +102,15 @@ class Places:
     def fit(self, net: Net, tensor: str) -> bool:
         """Whether a tensor has one value, or as many channels, of each of these places."""
         channels = net.channel_axis(tensor)
+        if self._token_first(net.shapes[tensor]):
+            return True
         return prod(length for axis, length in enumerate(net.shapes[tensor], 1) if axis != channels) == prod(self.size)
+
+    def _token_first(self, shape: Shape) -> bool:
+        """Whether a sample of a tensor holds several axes of features behind that of its tokens, as LSTM do of both
+        directions.
+        """
+        return self.kind == "tokens" and len(shape) > 2 and shape[0] == self.size[1]
 
     def as_grid(self, maps: HostArray) -> HostArray:
         """Maps [n, H, W] as metrics of pixels take them [n, *grid]."""

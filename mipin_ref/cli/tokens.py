@@ -24,6 +24,8 @@ from mipin_ref.text import printable
 
 NAMED = 3
 """Tokens whose scores stand at the end of a line."""
+LONGEST = 300
+"""Tokens that a line shows; a page shows all."""
 LEAST = 0.2
 """Of the full colour: what counts less has none."""
 STEPS = {1: ((255, 205, 205), (255, 150, 150), (255, 90, 90)), -1: ((205, 215, 255), (150, 175, 255), (95, 130, 255))}
@@ -53,11 +55,16 @@ class Tokens:
         """The id that takes the place of a token: what fills up shorter texts, else 0."""
         return 0 if self.texts is None or self.texts.pad is None else self.texts.pad
 
+    def called(self, number: float) -> str:
+        """An id in words: its token, where that is known."""
+        names = () if self.texts is None else self.texts.names
+        known = float(number).is_integer() and 0 <= number < len(names)
+        return f"{names[int(number)]} (id {number:.0f})" if known else f"id {number:g}"
+
     @property
-    def filler(self) -> str:
-        """What that is, in words."""
-        named = self.texts is not None and self.fill < len(self.texts.names)
-        return f"{self.texts.names[self.fill]} (id {self.fill})" if self.texts and named else f"id {self.fill}"
+    def longest(self) -> int:
+        """How many tokens the longest of the texts has."""
+        return max(int(one.drawn.sum()) for one in self.said)
 
     def among(self, grid: Shape) -> npt.NDArray[np.bool_]:
         """Which places of samples hold tokens [N, *grid]."""
@@ -93,13 +100,16 @@ def print_tokens(sample: ShownSample) -> None:
     tokens = [printable(one) for one in sample.tokens or ()]
     joints = [" "] * len(tokens) if sample.joints is None else sample.joints
     order = np.argsort(-np.abs(first.map), kind="stable")[:NAMED]
-    named = ", ".join(f"{tokens[i]} {first.map[i]:+.3g}" for i in order.tolist())
+    named = ", ".join(f"{tokens[i]} {first.map[i]:+.3g}" for i in order.tolist()) if first.map.any() else "all 0"
     shares = common_scale([first.map]).share(first.map)
     parts: list[tuple[str, tuple[int, int, int] | None]] = [(f"{sample.name}, {first.name} {first.score}: ", None)]
-    for number, (joint, token, share) in enumerate(zip(joints, tokens, shares.tolist(), strict=True)):
+    shown = list(zip(joints, tokens, shares.tolist(), strict=True))[:LONGEST]
+    for number, (joint, token, share) in enumerate(shown):
         # A tab, too, is white space between two tokens, and a line stays one.
         between = printable(re.sub(r"\s", " ", joint)) if number else ""
         parts += [(between, None), (token, _ground(share))]
+    if len(tokens) > len(shown):
+        parts.append((f" … and {len(tokens) - len(shown):,} more tokens", None))
     parts.append((f"  ({named})\n", None))
     out = sys.stdout
     if isinstance(out, Guarded):

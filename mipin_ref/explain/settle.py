@@ -243,7 +243,9 @@ def _named_tensor(net: Net, at: str | None) -> str | None:
         return at
     if at == INPUT and INPUT not in net.shapes:
         return net.input
-    return at if at == net.output else net.tensor(at)
+    if at == net.output:
+        return at
+    return net.told_tensor(at) if isinstance(net, Network) else net.tensor(at)
 
 
 def _predicted(

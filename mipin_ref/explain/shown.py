@@ -51,9 +51,17 @@ def maps_of(explainer: Explainer, res: Attribution) -> HostArray:
         if values.ndim == 2 and values.shape[1] == prod(inputs.stored_sample):
             return _of_flat(values, inputs)
         return values.reshape(len(values), -1)
+    if inputs.kind == "tokens" and values.ndim > 3 and values.shape[1] == inputs.length:
+        # Several axes of features, as LSTM have of both directions.
+        return _of_tokens(values)
     if inputs.kind == "table" or values.ndim == 2:
         return values.reshape(len(values), -1)
     return _over_time(values, inputs, axis)
+
+
+def _of_tokens(values: HostArray) -> HostArray:
+    """The sums over all features [n, T] of tensors [n, T, ...]."""
+    return np.asarray(values.reshape(*values.shape[:2], -1).sum(axis=2))
 
 
 def _of_flat(values: HostArray, inputs: Inputs) -> HostArray:
@@ -192,7 +200,7 @@ def stored_arrays(explainer: Explainer, results: Sequence[Attribution], start: i
     arrays["logits"] = explainer.scores[start:stop]
     if results[0].value.ndim > 2 and explainer.inputs.kind == "tokens":
         # A token's score is the sum of A ⊙ X over its features (method, section 10).
-        arrays["score"] = _joined([res.oriented.contribution.sum(axis=-1) for res in results])
+        arrays["score"] = _joined([_of_tokens(res.oriented.contribution) for res in results])
     if explainer.shares is not None:
         shares = np.take_along_axis(explainer.shares[start:stop], targets, axis=1)
         arrays["probability"] = shares[:, 0] if targets.shape[1] == 1 else shares

@@ -29,6 +29,7 @@ from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.rewrites.facing import faced
+from mipin_ref.inverse.report import warn_outweighed
 from mipin_ref.layers import HostArray
 from mipin_ref.methods.method import Method
 from mipin_ref.panel.attribute import attribute, inverted
@@ -72,9 +73,11 @@ def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices
     outdone = told_outdone(part, tensor)
     for line in outdone:
         tell(line)
+    outweighed = warn_outweighed(one.report for one in some.values())
     dtype = next(iter(some.values())).options.dtype
     header: dict[str, Any] = {"options": {}, "dtype": dtype}
-    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, lines=outdone, inverses=inverses)
+    lines = [*([] if outweighed is None else [outweighed]), *outdone]
+    return Way(tensor, _mip_in(net, asked, tensor, inverses), header, lines=lines, inverses=inverses)
 
 
 def by_fit(
@@ -99,12 +102,13 @@ def by_fit(
         warnings.warn(one, CalibrationWarning, stacklevel=4)
     inverses, kept = fits.of(classes, long=_takes_long(net, fits, classes, read, tell))
     tell(_told_fit(inverses, kept))
+    outweighed = warn_outweighed(one.report for one in inverses.values())
     # A fit in single precision may have turned out to need double.
     dtype = next(iter(inverses.values())).options.dtype
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
     header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
-    lines = [*outdone, *few]
+    lines = [*([] if outweighed is None else [outweighed]), *outdone, *few]
     return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, lines, inverses, targets)
 
 

@@ -90,7 +90,7 @@ class Checks:
     @classmethod
     def of(cls, asked: Asked, pixels: Pixels | None, x: Floats, input: str) -> Checks:
         """Of samples x [n, *input_shape], for at most MOST targets; input: the name of the explainer's first input."""
-        given: Floats | npt.NDArray[np.uint8] = np.ascontiguousarray(x, asked.net.dtype)
+        given: npt.NDArray[Any] = np.ascontiguousarray(x, asked.net.reads or asked.net.dtype)
         if pixels is not None:
             given = pixels.of_inputs(x)
             x = pixels.to_inputs(given)

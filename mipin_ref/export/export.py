@@ -154,12 +154,15 @@ def _samples(wanted: Asked, check: Any) -> Any:
 
 
 def _drawn(seen: Seen, wanted: Asked) -> Any:
-    """Samples within the range of every channel of the calibration data, from a fixed seed."""
+    """Samples within the range of every channel of the calibration data, from a fixed seed; integers where the network
+    reads such.
+    """
     shape = wanted.net.input_shape
     rng = np.random.default_rng(0)
     low, high = (_spread(one, seen, shape) for one in (seen.low, seen.high))
     share = rng.random((CHECKED, *shape))
-    return (low + share * (high - low)).astype(wanted.net.dtype)
+    drawn = low + share * (high - low)
+    return drawn.astype(wanted.net.dtype) if wanted.net.reads is None else np.rint(drawn).astype(wanted.net.reads)
 
 
 def _spread(values: Any, seen: Seen, shape: tuple[int, ...]) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from onnx import ModelProto, NodeProto
 
 from mipin_ref.layers import HostArray
 
-THROUGH = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Clip"})
-"""What may stand between ids and the look-up."""
+UNCHANGED = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+"""What may stand between ids and the look-up, and leaves each as it is."""
+THROUGH = UNCHANGED | {"Clip"}
+"""The same with what may change them."""
 
 
 def embeddings(proto: ModelProto, data: str, sources: Iterable[str]) -> tuple[str, ...]:
@@ -27,15 +29,25 @@ def looked_up(proto: ModelProto, data: str) -> bool:
     return any(_looks_up(node, data, makers, tables) for node in proto.graph.node)
 
 
+def rows_of(proto: ModelProto, data: str) -> int | None:
+    """The rows of the smallest table that the ids `data` are looked up in as they are; None where there is none."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    rows = {one.name: int(one.dims[0]) for one in proto.graph.initializer if one.dims}
+    taking = [node for node in proto.graph.node if _looks_up(node, data, makers, rows.keys(), UNCHANGED)]
+    counts = (_count(str(node.input[0]), makers, rows) for node in taking)
+    return min((count for count in counts if count is not None), default=None)
+
+
 def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
     """Which input holds an id that is no row of the table that it is looked up in, in words; None where none does."""
     makers = {name: node for node in proto.graph.node for name in node.output}
     rows = {one.name: int(one.dims[0]) for one in proto.graph.initializer if one.dims}
     for node in proto.graph.node:
-        if not _takes_rows(node) or node.input[0] not in rows:
+        count = _count(str(node.input[0]), makers, rows) if _takes_rows(node) else None
+        if count is None:
             continue
-        name, count = str(node.input[1]), rows[node.input[0]]
-        while name in makers and makers[name].op_type in THROUGH - {"Clip"}:
+        name = str(node.input[1])
+        while name in makers and makers[name].op_type in UNCHANGED:
             name = str(makers[name].input[0])
         wrong = feed[name][(feed[name] >= count) | (feed[name] < -count)] if name in feed else np.zeros(0)
         if wrong.size:
@@ -50,7 +62,22 @@ def _takes_rows(node: NodeProto) -> bool:
     return node.op_type == "Gather" and not any(one.name == "axis" and one.i for one in node.attribute)
 
 
-def _looks_up(node: NodeProto, data: str, makers: dict[str, NodeProto], tables: set[str]) -> bool:
+def _count(table: str, makers: Mapping[str, NodeProto], rows: Mapping[str, int]) -> int | None:
+    """The rows of a table that the file holds, or a node that only hands one on."""
+    while table not in rows and table in makers and makers[table].op_type == "Identity":
+        table = str(makers[table].input[0])
+    if table in rows or table not in makers:
+        return rows.get(table)
+    return next((int(one.t.dims[0]) for one in makers[table].attribute if one.name == "value" and one.t.dims), None)
+
+
+def _looks_up(
+    node: NodeProto,
+    data: str,
+    makers: Mapping[str, NodeProto],
+    tables: Collection[str],
+    through: Collection[str] = THROUGH,
+) -> bool:
     if not _takes_rows(node):
         return False
     table = makers.get(node.input[0])
@@ -59,7 +86,7 @@ def _looks_up(node: NodeProto, data: str, makers: dict[str, NodeProto], tables: 
     name = node.input[1]
     while name != data:
         maker = makers.get(name)
-        if maker is None or maker.op_type not in THROUGH:
+        if maker is None or maker.op_type not in through:
             return False
         name = maker.input[0]
     return True

@@ -29,7 +29,7 @@ def automatic(net: Network) -> str:
     """The rows of the table that ids look up, else the last feature map where the network has one, else the tensor
     furthest down that inverses reach.
     """
-    if net.whole and len(net.embeddings) == 1 and net.embeddings[0] not in net.blocked:
+    if len(net.embeddings) == 1 and net.embeddings[0] not in net.blocked:
         return net.embeddings[0]
     return next((name for name in feature_maps(net) if name not in net.blocked), None) or deepest(net)
 
@@ -69,7 +69,8 @@ def cuts(net: Network) -> list[str]:
 
 
 def _reached(net: Network) -> list[str]:
-    return [name for name in _moved_by(net) if name not in net.blocked and name != net.logits]
+    shown = [name for name in _moved_by(net) if name not in net.inner]
+    return [name for name in shown if name not in net.blocked and name != net.logits]
 
 
 def _moved_by(net: Network) -> list[str]:

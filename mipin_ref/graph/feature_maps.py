@@ -24,7 +24,7 @@ def feature_maps(net: Network) -> list[str]:
     _, activated = signs(net)
     rearranged = _rearranged(net)
     best: dict[Shape, tuple[tuple[bool, bool, int], str]] = {}
-    names = [name for name in reversed(net.shapes) if name != net.logits]
+    names = [name for name in reversed(net.shapes) if name != net.logits and name not in net.inner]
     for depth, name in enumerate(names):
         size = map_size(net, name)
         if (

@@ -51,7 +51,7 @@ class LayerList(OneLine, InNotebook):
     input, with the shape of a sample: what nodes without an inverse make of the inputs, and other inputs; stem: runs
     these nodes, None where there are none; file: the file itself, where it computes with integers what the layers tell
     of floating-point numbers: it makes their tensors, None where the layers do; reads: the integers that the input
-    holds, None where it holds none.
+    holds, None where it holds none; inner: tensors between the layers of one node, which the file has no name for.
     """
 
     layers: tuple[Layer, ...]
@@ -63,6 +63,7 @@ class LayerList(OneLine, InNotebook):
     stem: Stem | None = None
     file: Stem | None = None
     reads: np.dtype[Any] | None = None
+    inner: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:
@@ -129,6 +130,32 @@ class LayerList(OneLine, InNotebook):
     def branches(self) -> bool:
         """Whether some tensor has several readers."""
         return any(len(readers) > 1 for readers in self.consumers.values())
+
+    def called(self, name: str) -> str:
+        """A tensor as a person is told of it, who knows the file."""
+        return f"within {self.within(name)}" if name in self.inner else name
+
+    def within(self, name: str) -> str:
+        """The tensor of the file whose node makes an inner tensor on the way; of any other tensor itself."""
+        while name in self.inner:
+            name = name.rpartition(":")[0]
+        return name
+
+    def beside(self, name: str) -> list[str]:
+        """The nearest tensors of the file before and after an inner tensor, or before and after all that a node has on
+        the way to a tensor of the file.
+        """
+        own = [one for one in self.inner if name in (one, self.within(one))]
+        between = [layer for layer in self.layers if layer.output in own]
+        if not between:
+            return []
+        before, after = between[0].input, between[-1].output
+        makers = {layer.output: layer for layer in self.layers}
+        while before in self.inner:
+            before = makers[before].input
+        while after in self.inner and self.consumers[after]:
+            after = self.consumers[after][0][0].output
+        return [one for one in dict.fromkeys((before, after)) if one not in self.inner]
 
     def behind(self, name: str) -> tuple[Layer, ...]:
         """The layers that depend on a tensor, in execution order."""

@@ -218,6 +218,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         if apart is None and mixes(stem):
             stem = replace(stem, apart=1)
     file = _file(needed, drafted, rewritten, measure, stem)
+    made = {layer.output for layer in reached.layers} - {rewritten.logits}
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -237,6 +238,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         apart=reached.apart,
         hides=reached.hidden,
         above=reached.above,
+        inner=frozenset(made - drafted.names),
         embeddings=embeddings(needed, bound.data, reached.sources),
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,

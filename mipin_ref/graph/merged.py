@@ -24,7 +24,10 @@ def refusal(net: LayerList) -> str | None:
     if stem is None:
         return None
     if len(net.inputs) > 1:
-        return f"the file reads several inputs of each sample, {', '.join(map(repr, net.inputs))}"
+        return (
+            f"the file reads several inputs of each sample, {', '.join(map(repr, net.inputs))}, and an explainer one: "
+            "explain such samples with this package, or bind the others to a value, option 'given'"
+        )
     if stem.apart is not None:
         return f"its first nodes run on {stem.apart} samples at a time alone"
     held = [name for name, layout in stem.tensors.items() if layout != Layout()]

@@ -150,16 +150,30 @@ class Network(LayerList, Targeted):
             raise InvalidData(f"a tensor is named by a string, not by {shown(name)}")
         resolved = self.aliases.get(name, name)
         if resolved in self.folded:
-            raise InvalidData(f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it")
+            near = self.beside(resolved)
+            raise InvalidData(
+                f"tensor {name!r} was folded into a neighbouring layer: explain one before or after it"
+                + (f", {' or '.join(map(repr, near))}" if near else "")
+            )
         if resolved not in self.shapes and (resolved in self.above or resolved in self.hidden):
             raise self.unreached(resolved) if resolved in self.blocked else self.state(resolved)
         if resolved not in self.shapes:
-            near = get_close_matches(name, [*self.shapes, *self.aliases], n=3)
+            near = get_close_matches(name, [*(self.shapes.keys() - self.inner), *self.aliases], n=3)
             raise InvalidData(
                 f"tensor {name!r} is not on the way from the input to the logits"
                 + (f"; did you mean {', '.join(map(repr, near))}?" if near else "")
             )
         return resolved
+
+    def told_tensor(self, name: str) -> str:
+        """The same of a tensor that a person names, which the file must have."""
+        resolved = self.tensor(name)
+        if resolved not in self.inner:
+            return resolved
+        raise InvalidData(
+            f"tensor {name!r} is none of the file's: the node that makes {self.within(resolved)!r} is several layers, "
+            f"and it lies between them; explain {' or '.join(map(repr, self.beside(resolved)))}"
+        )
 
     def state(self, name: str) -> InvalidData:
         """The error for a tensor that is read as state alone, as a gate is."""
@@ -188,7 +202,7 @@ class Network(LayerList, Targeted):
                 dims(layer.in_shape),
                 dims(layer.out_shape),
                 f"{layer.parameters:,}" if layer.parameters else "",
-                layer.output,
+                self.called(layer.output),
             ]
             for i, layer in enumerate(self.layers)
         ]

@@ -13,6 +13,7 @@ from onnx import ModelProto, numpy_helper
 
 from mipin_ref.display import OneLine
 from mipin_ref.graph.bind import Bound
+from mipin_ref.graph.embeddings import rows_of
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.measure import Measured
@@ -54,6 +55,11 @@ class Stem(OneLine):
             if values.dtype.kind in "fV" and np.isnan(values.astype(np.float64)).any():
                 return str(one.name)
         return None
+
+    @cached_property
+    def rows(self) -> int | None:
+        """How many rows the table has that the explained input looks up, the smallest of several; None where none."""
+        return rows_of(ModelProto.FromString(self.model), self.bound.data)
 
 
 def stem_of(

@@ -167,7 +167,7 @@ def _token_map(net: Network) -> str | None:
         return None
     makers = {layer.output: layer for layer in net.layers}
     alive = traced(net, net.logits, np.ones(net.shapes[net.logits], np.bool_), through=True)
-    for name in reversed([*net.shapes]):
+    for name in reversed([one for one in net.shapes if one not in net.inner]):
         axis, maker = token_axis(net, name), makers.get(name)
         if axis is None or name not in alive or maker is None or maker.inverse == "shared" or maker.rearranges:
             continue

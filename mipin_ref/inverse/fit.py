@@ -168,6 +168,9 @@ def fit(
     more than 1e-3 of the largest entry, PrecisionWarning says so in one line and the whole fit is made in float64
     instead, and so is all that the inverse computes.
 
+    Where the ridge outweighs what the logit differs by over the samples, signals that come back are all but constant
+    and attributions all but zero: the report says so in a line.
+
     Raises InvalidData (shape, dtype, NaN, Inf, N < 2, target, all targets where their weights alone are more than
     `memory`, a dead layer, a constant logit, memory too small, or
     another process at the same fit in the same checkpoint), CorruptFile for a damaged checkpoint, BackendUnavailable,

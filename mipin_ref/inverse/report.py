@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from mipin_ref.display import InNotebook, OneLine
+from mipin_ref.errors import RidgeWarning
 from mipin_ref.solve.joint import Solution
 from mipin_ref.table import format_table
+
+OUTWEIGHED, ROUNDING = 1e-6, 1e-14
+"""R² of a tensor between which the ridge outweighs the signal: it is about twice the squared correlation times the
+signal's sum of squares over the ridge then. Below there may be no signal at all.
+"""
+CHANCE = 0.01
+"""The same, times the rows: of so many some share is explained by chance."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +100,56 @@ class Report(OneLine, InNotebook):
         return [row.told() for row in self.tensors]
 
     @property
+    def outweighed(self) -> tuple[TensorReport, ...]:
+        """The tensors at which a ridge outweighs the signal, so that next to nothing comes back."""
+        return tuple(row for row in self.tensors if ROUNDING < row.r2 <= min(OUTWEIGHED, CHANCE / row.rows))
+
+    @property
+    def told_outweighed(self) -> str | None:
+        """A sentence on the first of these; None where there are none."""
+        if not self.outweighed:
+            return None
+        first = self.outweighed[0]
+        return (
+            f"the ridge outweighs what the logit differs by over the {first.samples:,} calibration samples: R² of "
+            f"{first.tensor!r} is {first.r2:.1g}, so that next to nothing comes back and maps are no answer: give a "
+            "smaller ridge, or calibration samples that differ more"
+        )
+
+    @property
     def seconds(self) -> list[float]:
         """What each tensor took."""
         return [row.seconds for row in self.tensors]
 
-    def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Heading and rows of the table that it prints as."""
+    def cells(self, called: Callable[[str], str] = str) -> tuple[list[str], list[list[str]]]:
+        """Heading and rows of the table that it prints as. called: what a tensor is called there, as by
+        `Network.called`.
+        """
         names = [f.name for f in fields(TensorReport) if any(f.name in row.told() for row in self.tensors)]
-        return names, [[_cell(getattr(row, name)) for name in names] for row in self.tensors]
+        rows = [replace(row, tensor=called(row.tensor)) for row in self.tensors]
+        return names, [[_cell(getattr(row, name)) for name in names] for row in rows]
 
     def __str__(self) -> str:
-        table = format_table(*self.cells())
-        return table if self.common is None else f"{table}\n{self.common}"
+        return self.table()
+
+    def table(self, called: Callable[[str], str] = str) -> str:
+        """The table, and lines below it; called: as of `cells`."""
+        table = format_table(*self.cells(called))
+        lines = [table, *([] if self.common is None else [str(self.common)])]
+        return "\n".join([*lines, *([] if self.told_outweighed is None else [self.told_outweighed])])
 
     def __repr__(self) -> str:
         return f"Report(of {len(self.tensors)} tensors, fitted in {sum(self.seconds):.3g} s)"
+
+
+def warn_outweighed(reports: Iterable[Report]) -> str | None:
+    """Warns with RidgeWarning of the first fit of which next to nothing comes back. Returns the sentence, None where
+    there is no such fit.
+    """
+    told = next(filter(None, (one.told_outweighed for one in reports)), None)
+    if told is not None:
+        warnings.warn(told, RidgeWarning, stacklevel=4)
+    return told
 
 
 def _cell(value: Any) -> str:

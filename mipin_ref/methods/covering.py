@@ -133,8 +133,6 @@ class _Cover:
     def __init__(self, net: Network | ForwardOnly, baseline: HostArray) -> None:
         self._net, self._scoring = net, net.scoring()
         self._dtype = np.dtype(np.float64) if net.reads is None else net.reads
-        if net.reads is not None and not np.array_equal(baseline, baseline.astype(net.reads)):
-            raise InvalidData(f"baseline holds other numbers than the integers ({net.reads}) that the network reads")
         self._baseline = baseline.astype(self._dtype)
         self._axis = net.channel_axis(net.input)
         self.places = places_of_input(net)

@@ -34,7 +34,7 @@ class ScoreCAM(ActivationMap):
 
     @classmethod
     def suits(cls, net: Network) -> bool:
-        return super().suits(net) and not net.whole
+        return super().suits(net) and not net.whole and not net.embeddings
 
     def passes(self, net: Network, at: str) -> int:
         axis = net.channel_axis(at)
@@ -76,8 +76,9 @@ class _Masking(Sweep):
 
 
 def _check_places(net: Network, at: str) -> None:
-    if net.whole:
-        raise InvalidData("score-cam hides parts of the input by degrees, and this network's input holds integers")
+    if net.whole or net.embeddings:
+        held = "integers" if net.whole else "ids"
+        raise InvalidData(f"score-cam hides parts of the input by degrees, and this network's input holds {held}")
     grid, there = grid_of(net, at), len(places_of(net, net.input))
     here = len(places_of(net, at)) if grid is None else grid.places.ndim
     if here != there:

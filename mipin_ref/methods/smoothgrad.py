@@ -46,15 +46,16 @@ class SmoothGrad(BackwardMethod):
 
     @classmethod
     def suits(cls, net: Network) -> bool:
-        return not net.whole
+        return not net.whole and not net.embeddings
 
     def passes(self, net: Network, at: str) -> int:
         options: SmoothGradOptions = self.options
         return 1 + options.samples
 
     def explain(self, sweep: Sweep, x: HostArray, targets: Ints, rows: int, first: int) -> BatchResult:
-        if sweep.net.whole and self.options.noise:
-            raise InvalidData("smoothgrad adds noise to the input, and this network's input holds integers")
+        if not self.suits(sweep.net) and self.options.noise:
+            held = "integers" if sweep.net.whole else "ids"
+            raise InvalidData(f"smoothgrad adds noise to the input, and this network's input holds {held}")
         clean = sweep.recorded(x, first)
         mean = weighted_sum(sweep, self._points(x), targets, rows, first)
         return BatchResult(clean.value, sweep.backend.get(mean), clean.output(targets))

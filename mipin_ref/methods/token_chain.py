@@ -85,7 +85,7 @@ class Chain:
         first tensor [T, C] that holds all tokens that attention mixes.
         """
         net, layer = self.net, self.links[0].layer
-        names = [name for name in net.shapes if token_axis(net, name) is not None]
+        names = [name for name in net.shapes if name not in net.inner and token_axis(net, name) is not None]
         found = numbered(net, layer.input, len(layer.in_shape) - 2, names)
         for name in net.embeddings[:1]:
             if name in found and found[name].min() > SEVERAL:

@@ -15,6 +15,7 @@ from mipin_ref.beside import joined, others_of
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import check_batch, with_others
 from mipin_ref.graph.forward_only import ForwardOnly
+from mipin_ref.graph.ids import check_stand_in, table_rows
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
@@ -61,7 +62,7 @@ class PixelCurve(Record):
         done = "deleted" if self.kind == "deletion" else "inserted"
         rows = [[f"{self.fractions[i]:.1%}", f"{self.curve[i]:.4f}"] for i in shown]
         line = f"{self.kind} AUC {self.mean:.4f} (mean of {len(self.auc)} samples, {self.of}, fill {self.fill}"
-        line += f", {self.flat} maps equal everywhere, taken in pixel order)" if self.flat else ")"
+        line += f", {self.flat} maps equal everywhere, taken in the order of places)" if self.flat else ")"
         return f"{format_table([done, self.output], rows)}\n{line}"
 
 
@@ -84,7 +85,8 @@ def deletion(
     x: [N, *input_shape]; maps: [N, H, W], the input's shape without its channels; target: a class, or [N] classes.
     fill: what replaces a pixel, in the scale of x: a number, a value for each channel, or "blur" for x itself behind a
     Gaussian of 5 pixels cut off at 11×11, its edges mirrored, rounded where the network reads integers. 0 means a
-    grey or black pixel only where x is scaled so.
+    grey or black pixel only where x is scaled so. Where the network reads ids, whose tokens go: the id that takes their
+    place, one that its table holds.
     steps: into which the pixels are divided evenly, fewer where there are not so many pixels; pixels of equal score go
     in pixel order, row by row from the top. output: the target's "probability" as `Network.probabilities` gives it, by
     the head of the file, or its "logit"; of a file that is run as it is, its output, or what stands in front of the one
@@ -166,8 +168,8 @@ def _curve(
     taken = _taken(kind, among, x, axis)
     flat = np.array([np.ptp(one[own]) == 0 for one, own in zip(scores, taken, strict=True)])
     if flat.all():
-        raise InvalidData(f"{kind}: every map has the same score at all its pixels, so that nothing is ranked")
-    filler = _Fill(kind, fill, x, axis, net.whole)
+        raise InvalidData(f"{kind}: every map has the same score everywhere, so that nothing is ranked")
+    filler = _Fill(kind, fill, x, axis, net)
     pixels = taken.sum(axis=1)
     steps = min(steps, int(pixels.max()))
     counts = np.arange(steps + 1) * pixels[:, None] // steps
@@ -229,7 +231,7 @@ def _taken(kind: str, among: npt.ArrayLike | None, x: npt.NDArray[Any], axis: in
         )
     taken: npt.NDArray[np.bool_] = flags.reshape(len(x), -1)
     if not taken.any(axis=1).all():
-        raise InvalidData(f"{kind}: sample {int(np.argmin(taken.any(axis=1)))} has no pixel that may go")
+        raise InvalidData(f"{kind}: sample {int(np.argmin(taken.any(axis=1)))} has no place that may go")
     return taken
 
 
@@ -237,11 +239,18 @@ class _Fill:
     """What stands for the missing pixels of each sample."""
 
     def __init__(
-        self, kind: str, fill: float | npt.ArrayLike, x: npt.NDArray[Any], axis: int | None, whole: bool
+        self,
+        kind: str,
+        fill: float | npt.ArrayLike,
+        x: npt.NDArray[Any],
+        axis: int | None,
+        net: Network | ForwardOnly,
     ) -> None:
-        self._x, self._axis, self._whole = x, axis, whole
+        self._x, self._axis, self._whole = x, axis, net.whole
         self._values: npt.NDArray[Any] | None = None
         if isinstance(fill, str):
+            if (rows := table_rows(net)) is not None:
+                raise InvalidData(f"{kind}: fill must be an id of the table, from 0 to {rows - 1:,}, not {shown(fill)}")
             if fill != "blur" or len(_spatial(x.shape[1:], axis)) < 2:
                 raise InvalidData(
                     f"{kind}: fill must be a number, a value a channel, or, for images, 'blur', not {shown(fill)}"
@@ -259,6 +268,7 @@ class _Fill:
             )
         if np.iscomplexobj(values) or not (np.abs(values) <= np.finfo(x.dtype).max).all():
             raise InvalidData(f"{kind}: fill must be real and finite in {x.dtype}")
+        check_stand_in(net, values, f"{kind}: fill", fill)
         self._told = ", ".join(f"{value:g}" for value in values.ravel().tolist())
         self._values = values.astype(x.dtype)
         if values.ndim and axis is not None:

@@ -23,6 +23,7 @@ from mipin_ref.graph.targets import checked_targets, is_one
 from mipin_ref.inverse.fit import FitOptions, fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.options import Options, with_preset
+from mipin_ref.inverse.report import warn_outweighed
 from mipin_ref.methods.fitting import Fitting
 from mipin_ref.methods.method import Method, Run
 from mipin_ref.options import check_size
@@ -54,6 +55,7 @@ class InverseFitting(Fitting):
         for end, some in ends.items():
             given = {**self.given, "at": end}
             made = fit(self.net, self.samples, [self.net.target(c) for c in some], **given)
+            warn_outweighed(made[self.net.target(c)].report for c in some)
             self._inverses |= {c: made[self.net.target(c)] for c in some}
         return dict(self._inverses)
 

@@ -169,8 +169,30 @@ def test_the_id_that_is_asked_for_takes_the_place_of_tokens(capsys: pytest.Captu
                 assert told["methods"]["gradient"][kind]["auc"][row] == pytest.approx(wanted, rel=1e-4), (asked, kind)
     given = ["net.onnx", "texts.txt", "--tokenizer", "tokenizer.json", "--methods", "gradient"]
     assert main(["evaluate", "deletion", *given, "--insertion-fill", "blur"]) == 2
-    refused = "mipin: --insertion-fill blur is for images, and texts.txt holds none: give a value\n"
+    refused = "mipin: --insertion-fill blur is for images, and texts.txt holds none: give an id\n"
     assert capsys.readouterr().err == refused
+
+
+def test_what_takes_the_place_of_tokens_is_an_id_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["net.onnx", "texts.txt", "--tokenizer", "tokenizer.json", "--methods", "gradient,occlusion"]
+    assert main(["evaluate", "deletion", *given, "--deletion-fill", "13", "--insertion-fill", "9"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "deletion fill . (id 13), insertion fill bad (id 9);" in told
+    assert (
+        main(["evaluate", "deletion", "net.onnx", "ids.npz", *SIZES, "--input", "input_ids", "--deletion-fill=3"]) == 0
+    )
+    assert "deletion fill id 3, insertion fill id 0;" in " ".join(capsys.readouterr().out.split())
+    for wrong, shown in (("-1", "-1.0"), (str(len(WORDS)), f"{len(WORDS)}.0"), ("1.5", "1.5")):
+        for option in ("deletion", "insertion"):
+            assert main(["evaluate", "deletion", *given, f"--{option}-fill={wrong}"]) == 2
+            refused = f"mipin: {option}: fill must be an id of the table, from 0 to 13, not {shown}\n"
+            assert capsys.readouterr().err == refused
+        assert compare(*given[1:], "--option", f"occlusion.baseline={wrong}") == 0
+        assert f"occlusion fails: baseline must be an id of the table, from 0 to 13, not {wrong}\n" in (
+            capsys.readouterr().out
+        )
+    assert main(["evaluate", "deletion", *given, "--deletion-fill", "nan"]) == 2
+    assert "fill must be real and finite" in capsys.readouterr().err
 
 
 def test_what_covers_tokens_stands_beside_the_others(capsys: pytest.CaptureFixture[str]) -> None:

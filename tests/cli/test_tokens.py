@@ -39,6 +39,24 @@ def test_a_line_names_class_score_and_the_largest_tokens(monkeypatch: pytest.Mon
     assert line == ("text 3, good 93.1%: the film\\x1b[2J shines!  (shines +2, film\\x1b[2J -1, ! +0.6)\n")
 
 
+def test_a_line_of_very_many_tokens_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts most is named all the same."""
+    stream, values = io.StringIO(), np.zeros(2048)
+    values[2000] = 3.0
+    monkeypatch.setattr(sys, "stdout", Guarded(stream))
+    names = [str(number) for number in range(2048)]
+    print_tokens(replace(SAMPLE, classes=[replace(SAMPLE.classes[0], map=values)], tokens=names, joints=None))
+    line = stream.getvalue()
+    assert line.startswith(f"text 3, good 93.1%: {' '.join(names[:300])} … and 1,748 more tokens  (2000 +3, ")
+
+
+def test_where_nothing_counts_no_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", Guarded(stream))
+    print_tokens(replace(SAMPLE, classes=[replace(SAMPLE.classes[0], map=np.zeros(4))]))
+    assert stream.getvalue().endswith(" shines!  (all 0)\n")
+
+
 def test_white_space_between_tokens_is_shown_as_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tab of the text, and lines that its tokenizer takes in, break no line."""
     stream = io.StringIO()

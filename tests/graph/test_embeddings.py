@@ -94,6 +94,20 @@ def test_the_rows_of_the_table_are_explained(inputs: str, dynamo: bool) -> None:
     assert relative_error(mr.attribute(net, x, 1, "gradient").attribution, expected.numpy()) < 1e-4
 
 
+def test_ids_that_are_held_as_floats_are_ids() -> None:
+    """Explained are the rows that they look up, also where as far down as inverses reach is asked for, and nothing may
+    be added to them.
+    """
+    torch.manual_seed(0)
+    given = {"ids": samples(24)["ids"].float()}
+    net = mr.load(exported(Reader(floating=True).eval(), given, dynamo=False))
+    x = given["ids"].numpy()
+    assert mr.fit(net, x, 1, at="auto").plan.explained == net.embeddings[0]
+    with pytest.raises(mr.InvalidData, match="smoothgrad adds noise to the input, and this network's input holds ids"):
+        mr.attribute(net, x, 1, "smoothgrad")
+    assert not {"smoothgrad", "score-cam"} & {*mr.Panel(net).names}
+
+
 def test_ids_outside_the_table_are_refused() -> None:
     torch.manual_seed(0)
     given = {"ids": samples(4)["ids"]}

@@ -198,7 +198,7 @@ def test_flat_maps_are_counted() -> None:
     assert rows[1].split() == ["33.3%", f"{curve.curve[1]:.4f}"]
     assert last == (
         f"deletion AUC {curve.mean:.4f} (mean of 4 samples, probability: the softmax over the classes, of logits that "
-        "have no head in the file, fill 0, 2 maps equal everywhere, taken in pixel order)"
+        "have no head in the file, fill 0, 2 maps equal everywhere, taken in the order of places)"
     )
     in_order = np.tile(-np.arange(30.0).reshape(SIZE), (4, 1, 1))
     same = mr.metrics.deletion(coloured(), IMAGES, in_order, TARGETS, steps=3)
@@ -225,8 +225,8 @@ def spoilt(values: Array, value: float) -> Array:
         ({"maps": MAPS[:3]}, r"maps have shape \[3, 5, 6\]; .* need maps \[4, 5, 6\]"),
         ({"maps": MAPS[:, :4]}, r"maps have shape \[4, 4, 6\]"),
         ({"maps": [*MAPS[:3], MAPS[3, :4]]}, "maps must be floats"),
-        ({"maps": MAPS * 0}, "every map has the same score at all its pixels"),
-        ({"maps": MAPS * 0 - 2}, "every map has the same score at all its pixels"),
+        ({"maps": MAPS * 0}, "every map has the same score everywhere"),
+        ({"maps": MAPS * 0 - 2}, "every map has the same score everywhere"),
         ({"maps": spoilt(MAPS, np.nan)}, "the maps hold NaN or Inf"),
         ({"maps": MAPS.astype(int)}, "must be floats"),
         ({"x": spoilt(IMAGES, np.inf)}, "data hold NaN or Inf"),
@@ -246,7 +246,7 @@ def spoilt(values: Array, value: float) -> Array:
         ({"output": "logits"}, "output must be 'probability' or 'logit', not 'logits'"),
         ({"among": MAPS}, r"among must be flags \[4, 5, 6\], not float64 of shape \[4, 5, 6\]"),
         ({"among": MAPS[:3] > 0}, r"among must be flags \[4, 5, 6\], not bool of shape \[3, 5, 6\]"),
-        ({"among": np.arange(4)[:, None, None] + 0 * MAPS > 0}, "sample 0 has no pixel that may go"),
+        ({"among": np.arange(4)[:, None, None] + 0 * MAPS > 0}, "sample 0 has no place that may go"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(kind: str, changed: dict[str, Any], message: str) -> None:

@@ -121,7 +121,7 @@ def test_of_integers_nothing_is_made_that_was_not_there(name: str) -> None:
         np.testing.assert_allclose(res.attribution, [[3, 8, 1, 0, 0]], atol=1e-5)
     else:
         assert res.attribution[0, :3].min() > np.abs(res.attribution[0, 3:]).max() - 0.5
-    with pytest.raises(mr.InvalidData, match="baseline holds other numbers than the integers"):
+    with pytest.raises(mr.InvalidData, match=r"baseline must be integers \(int64\), which the network reads, not 0.5"):
         mr.attribute(net, ids, 2, name, baseline=0.5)
 
 

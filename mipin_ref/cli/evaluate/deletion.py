@@ -61,11 +61,12 @@ class DeletionMeasure(Measure):
             "positive": False,
             "size": self._size,
         }
+        steps = study.places.stepped(options.steps, None if study.tokens is None else study.tokens.longest)
         self.title = (
-            f"deletion and insertion of {len(study.rows)} samples in {options.steps} steps: mean area under the "
+            f"deletion and insertion of {len(study.rows)} samples, {steps}: mean area under the "
             f"{options.score}{_of(study, options.score)} of the class as {study.named}; "
             f"deletion fill {self._told('deletion')}, insertion fill {self._told('insertion')}; "
-            f"{study.described(False)} at {self._size[0]}×{self._size[1]}; "
+            f"{study.described(False)}{study.places.sized}; "
             "deletion better lower, insertion higher"
         )
         # What is wrong with a fill or a score is no method's failure.
@@ -91,9 +92,10 @@ class DeletionMeasure(Measure):
     def _told(self, kind: str) -> str:
         """What a curve fills with, in words."""
         fill, tokens = self._fills[kind], self._study.tokens
-        if tokens is not None and fill == tokens.fill:
-            return tokens.filler
-        return ", ".join(f"{value:g}" for value in fill) if isinstance(fill, tuple) else str(fill)
+        if isinstance(fill, str):
+            return fill
+        values = fill if isinstance(fill, tuple) else (fill,)
+        return ", ".join(f"{value:g}" if tokens is None else tokens.called(value) for value in values)
 
     def row(self, name: str) -> Row | None:
         study = self._study
@@ -118,15 +120,17 @@ def _fill(study: Study, option: str, usual: Any) -> Any:
     """What an option says, else what is usual: of what is no image, which nothing blurs, 0; of texts the id that fills
     up shorter ones. Raises InvalidData for a blur of what is no image.
     """
-    told = getattr(study.options, option)
-    if not study.places.flat:
-        return usual if told is None else told
-    if told == BLURRED:
+    told, ids = getattr(study.options, option), study.tokens is not None
+    if study.places.flat and told == BLURRED:
         raise InvalidData(
-            f"{option_of(option)} {BLURRED} is for images, and {study.options.data} holds none: give a value"
+            f"{option_of(option)} {BLURRED} is for images, and {study.options.data} holds none: give "
+            f"{'an id' if ids else 'a value'}"
         )
-    plain = 0.0 if study.tokens is None else float(study.tokens.fill)
-    return plain if told is None else told
+    if told is not None:
+        return told
+    if not study.places.flat:
+        return usual
+    return 0.0 if study.tokens is None else float(study.tokens.fill)
 
 
 def _as_row(curve: PixelCurve) -> Row:

@@ -56,7 +56,7 @@ class SensitivityMeasure(Measure):
         }
         self.title = (
             f"class sensitivity (paper, 6.4) of {count} samples: L2 distance between the maps {told}; "
-            f"{study.described(not options.signed)} at {self._size[0]}×{self._size[1]}, each divided by its largest "
+            f"{study.described(not options.signed)}{study.places.sized}; each divided by its largest "
             "absolute value; 0 where a method ignores the class"
         )
 

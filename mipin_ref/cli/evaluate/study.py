@@ -28,7 +28,7 @@ from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.inputs import reads_tokens
 from mipin_ref.explain.predict import Net, predicted
 from mipin_ref.explain.texts import TextRun
-from mipin_ref.graph.explained import explained
+from mipin_ref.graph.explained import AUTO, explained
 from mipin_ref.graph.feature_maps import last_feature_map
 from mipin_ref.graph.forward_only import ForwardOnly
 from mipin_ref.inverse.options import Options
@@ -188,12 +188,11 @@ class Study:
         """Which maps are measured, in words."""
         sign = "positive part of the " if positive else "signed "
         of = {"contribution": "channel sum of the contribution", "attribution": "channel mean of A"}
-        told = f"maps: {sign}{of[self.options.map]}"
+        what = f"values of {self.places.part}s" if self.places.flat else "maps"
+        told = f"{what}: {sign}{of[self.options.map]}"
         others = [name for name in self.panel.names if self.kind(name) != self.options.map]
         if others:
             told += f" (of {', '.join(others)} the {of['contribution']})"
-        if self.places.flat:
-            told = told.replace("maps:", f"values of {self.places.part}s:")
         return told if self.at is None else f"{told}, of {', '.join(fit_is_asked(METHODS))} at {self.at!r}"
 
     def samples(self, rows: Ints) -> Readable:
@@ -291,7 +290,7 @@ def _tensor(net: Net, at: str | None) -> str | None:
         return None
     if isinstance(net, ForwardOnly):
         raise InvalidData(f"--at is for mip-in, which needs the layers of the network, {net.reason}")
-    tensor = last_feature_map(net) if at == LAST_MAP else explained(net, at)
+    tensor = last_feature_map(net) if at == LAST_MAP else explained(net, at if at == AUTO else net.told_tensor(at))
     if image_size(net, tensor) is None:
         raise InvalidData(f"--at: tensor {tensor!r} of shape {list(net.shapes[tensor])} has no map")
     return tensor

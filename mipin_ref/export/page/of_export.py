@@ -19,6 +19,7 @@ from mipin_ref.export.page.render import Example, page_of
 from mipin_ref.export.page.told import Grid, PageInput, Told
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.precision import SAID
+from mipin_ref.graph.ids import looks_up
 from mipin_ref.graph.layer_list import image_size
 from mipin_ref.inverse.options import Options, ridge_text
 
@@ -36,14 +37,25 @@ class PageOf:
 
     def __init__(self, wanted: Asked, pixels: Pixels | None, names: Sequence[str] | None, title: str = "") -> None:
         net, of = wanted.net, wanted.preprocessing if pixels is None else pixels.preprocessing
+        if looks_up(net):
+            raise InvalidData(
+                f"export: a page reads pictures, and input {net.input!r} holds ids of tokens: leave option 'html' out; "
+                "explaining texts with their tokenizer writes pages of coloured tokens"
+            )
         if of is None:
             raise InvalidData(
                 "export: a page reads pictures, and it is not known what is to be done to their pixels: option "
                 "'preprocess' says it"
             )
-        if any(isinstance(one, tuple) for one in map(net.target, wanted.targets)) or net.reads is not None:
+        if any(isinstance(one, tuple) for one in map(net.target, wanted.targets)):
             raise InvalidData(
-                "export: a page explains classes of pictures, not entries of other outputs or of integers"
+                "export: a page explains classes, and the targets are entries of an output of several axes: leave "
+                "option 'html' out"
+            )
+        if net.reads is not None:
+            raise InvalidData(
+                f"export: a page computes with floating-point pixels, and input {net.input!r} reads integers "
+                f"({net.reads}): leave option 'html' out"
             )
         name, shape = (net.input, net.input_shape) if pixels is None else (PIXELS, pixels.shape)
         self._wanted, self._pixels, self._preprocessing = wanted, pixels, of

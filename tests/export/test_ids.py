@@ -1,0 +1,62 @@
+"""Explainers of networks that read ids: what they make of ids in onnxruntime, and that a page is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import mipin_ref as mr
+from mipin_ref.cli import main
+from tests.explain.reader import texts_folder
+from tests.metrics.test_fills_of_ids import IDS, ROWS, TOKENS, reading
+
+SIZES = [f"--input-shape={name}:1x9" for name in ("input_ids", "attention_mask", "token_type_ids")]
+CALIBRATION = np.random.default_rng(3).integers(0, ROWS, (50, TOKENS))
+
+
+@pytest.mark.parametrize("check", [None, CALIBRATION[:7]], ids=["drawn", "given"])
+@pytest.mark.parametrize("kind", ["table", "floats"])
+def test_an_explainer_reads_ids(kind: str, check: np.ndarray | None, tmp_path: Path) -> None:
+    held = np.float32 if kind == "floats" else np.int64
+    inverse = mr.fit(mr.load(reading(kind)), CALIBRATION.astype(held), 1)
+    made = mr.export(inverse, tmp_path / "e.onnx", check=None if check is None else check.astype(held))
+    assert made.exact.error < 1e-4
+    runtime = ort.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in runtime.get_outputs()]
+    told = dict(zip(names, runtime.run(names, {"x": IDS.astype(held)}), strict=True))
+    res = inverse.attribute(IDS.astype(held))
+    for name, wanted in (("contribution", res.contribution), ("source", res.source), ("logit", res.output)):
+        # In single precision.
+        np.testing.assert_allclose(told[name], wanted, atol=1e-5 * np.abs(wanted).max(), err_msg=name)
+
+
+def test_a_page_of_ids_is_refused_with_what_there_is_instead(tmp_path: Path) -> None:
+    inverse = mr.fit(mr.load(reading("table")), CALIBRATION, 1, preprocess=mr.data.Preprocessing(scale=1))
+    with pytest.raises(mr.InvalidData) as caught:
+        mr.export(inverse, tmp_path / "e.onnx", html=tmp_path / "page.html")
+    assert str(caught.value) == (
+        "export: a page reads pictures, and input 'x' holds ids of tokens: leave option 'html' out; explaining texts "
+        "with their tokenizer writes pages of coloured tokens"
+    )
+    assert not [*tmp_path.iterdir()]
+
+
+def test_several_inputs_are_refused_with_what_there_is_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts_folder(tmp_path)
+    ids = np.random.default_rng(4).integers(4, 13, (40, 9))
+    np.savez("ids.npz", input_ids=ids, attention_mask=np.ones_like(ids), token_type_ids=0 * ids)
+    asked = ["net.onnx", *SIZES, "--input", "input_ids"]
+    assert main(["fit", *asked[:1], "ids.npz", *asked[1:], "--target", "0", "-o", "net.mipin"]) == 0
+    capsys.readouterr()
+    assert main(["export", *asked, "--inverse", "net.mipin", "-o", "e.onnx", "--html", "page.html"]) == 2
+    assert capsys.readouterr().err == (
+        "mipin: the network cannot be written into an explainer: the file reads several inputs of each sample, "
+        "'input_ids', 'attention_mask', 'token_type_ids', and an explainer one: explain such samples with this "
+        "package, or bind the others to a value, option 'given'\n"
+    )
