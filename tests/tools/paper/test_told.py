@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reproduce_paper
-from paper import accuracy, clutter_boxes, grid, sensitivity, table1
+from paper import accuracy, clutter_boxes, grid, sensitivity, study, table1
 from paper.depth_table import Row, figures
 from paper.page import Table
 from paper.results import Results
@@ -98,6 +98,23 @@ def test_pointing(tmp_path: Path) -> None:
     assert (made["values"]["pixels_best"], made["values"]["last_best"]) == ("deep-taylor", None)
     ahead = [made["values"][f"pixels_{name}_ahead"] for name in ("default", "localise")]
     assert ahead == pytest.approx([-0.1, 0.15])
+
+
+def test_a_study_tells_what_it_chose(tmp_path: Path) -> None:
+    store = Results(tmp_path)
+    for variant, score in (("ridge 1", 0.5), ("ridge 100", 0.625), ("input_mask", 0.25)):
+        accuracy = {"relu": {"magnitude": score, "contribution": None}, "input": {"attribution": 0.5625}}
+        store.part("study", f"clutter_vgg--{variant}", FEW, lambda of=accuracy: {"accuracy": of})  # type: ignore[misc]
+    made = told(study, store, asked())
+    assert made == {
+        "rows": [],
+        "values": {
+            "clutter_vgg_chosen_score": 0.625,
+            "clutter_vgg_chosen_variant": "ridge 100",
+            "clutter_vgg_chosen_tensor": "relu",
+            "clutter_vgg_chosen_kind": "magnitude",
+        },
+    }
 
 
 def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
