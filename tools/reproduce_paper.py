@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mipin_ref as mr
-from paper import depth, mnist_rows, text
+from paper import depth, mnist_rows, stated, text
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
 from paper.told import tells, told
@@ -27,7 +27,7 @@ from training.files import write_json
 
 FIRST = ("study",)
 """Experiments that another one reads."""
-ALONE = (depth, text, mnist_rows)
+ALONE = (depth, text, mnist_rows, stated)
 """Those that are a table by themselves."""
 
 
