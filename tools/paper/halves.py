@@ -26,7 +26,7 @@ from paper.photographs import (
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class Mosaics:
     """Mosaics x [N, 3, S, S]. y: the class that each is explained for [N]; cells: where its photograph lies [N], row by
     row; asked: which photograph that is, by its place in the folder [N]; held: the photographs in a mosaic's cells
     [N, 4].
@@ -40,7 +40,7 @@ class Explained:
 
 
 @dataclass(frozen=True, eq=False)
-class Half(Explained):
+class Half(Mosaics):
     """Mosaics of one half of the photographs, and crops of the other. fitted_on: [M, 3, S, S]; seen: the photographs
     that these are of, by their places.
     """
@@ -49,7 +49,7 @@ class Half(Explained):
     seen: NDArray[np.int64]
 
 
-def explained(
+def mosaics_of(
     shown: Sequence[Photograph],
     places: Mapping[str, int],
     *,
@@ -57,7 +57,7 @@ def explained(
     seed: int,
     side: int,
     targets: Sequence[int] = (),
-) -> Explained:
+) -> Mosaics:
     """Mosaics of what is shown, so many for each of the targets, which are all its classes where none is given.
 
     places: in the folder, by name. Raises ValueError where too few classes are shown.
@@ -68,7 +68,7 @@ def explained(
     y = np.array(targets)[np.arange(len(x)) % len(targets)]
     cells = np.argmax(labels == y[:, None], axis=1)
     held = np.array([places[one.name] for one in shown])[chosen]
-    return Explained(x, y, cells, held[np.arange(len(x)), cells], held)
+    return Mosaics(x, y, cells, held[np.arange(len(x)), cells], held)
 
 
 def halves(
@@ -100,7 +100,7 @@ def halves(
             raise ValueError(
                 f"the network recognises photographs of {len(targets)} classes in a half, not of {classes}"
             )
-        of = explained(shown, known, mosaics=mosaics, seed=seed, side=side, targets=targets)
+        of = mosaics_of(shown, known, mosaics=mosaics, seed=seed, side=side, targets=targets)
         fitted_on, _ = calibration(other, crops, seed, side, in_mosaics)
         seen = np.array([known[one.name] for one in other])
         made.append(Half(of.x, of.y, of.cells, of.asked, of.held, fitted_on, seen))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mipin_ref as mr
-from paper.halves import Explained, explained
+from paper.halves import Mosaics, mosaics_of
 from paper.intervals import grouped, in_row
 from paper.maps import signed_map
 from paper.page import Block, Table, interval
@@ -87,11 +87,11 @@ class Subject:
                 asked += of.asked.tolist()
         return {"scores": scores, "asked": asked}
 
-    def _mosaics(self, turn: int, part: int) -> Explained:
+    def _mosaics(self, turn: int, part: int) -> Mosaics:
         """Mosaics of one part of those that are asked for, of every second photograph."""
         shown = [pair[part] for pair in self._cut[turn::2] if pair[part].name in self.asked]
         options = self._options
-        return explained(shown, self._places, mosaics=options.mosaics, seed=options.seed, side=self._side)
+        return mosaics_of(shown, self._places, mosaics=options.mosaics, seed=options.seed, side=self._side)
 
     def _crops(self, row: str, turn: int, part: int) -> Floats:
         """What is fitted on for such mosaics [M, 3, S, S]."""
@@ -99,11 +99,11 @@ class Subject:
         images = [pair[part if row == SEEN else 1 - part] for pair in of]
         return calibration(images, self._options.calibration, self._options.seed, self._side, 0.0)[0]
 
-    def _by_gradient(self, of: Explained) -> NDArray[Any]:
+    def _by_gradient(self, of: Mosaics) -> NDArray[Any]:
         res = mr.attribute(self.net, of.x, of.y, GRAD_CAM, at=self.at, dtype=self._options.dtype)
         return signed_map(res, "contribution")
 
-    def _fitted(self, of: Explained, crops: Floats) -> NDArray[Any]:
+    def _fitted(self, of: Mosaics, crops: Floats) -> NDArray[Any]:
         """Maps [N, h, w] of MIP-IN at the last map."""
         classes = np.unique(of.y).tolist()
         inverses = mr.fit(self.net, crops, classes, at=self.at, preset="localise", dtype=self._options.dtype)
