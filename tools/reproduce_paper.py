@@ -19,15 +19,15 @@ from pathlib import Path
 from types import ModuleType
 
 import mipin_ref as mr
-from paper import depth, mnist_rows, text
+from paper import depth, mnist_rows, stated, text
 from paper.report import EXPERIMENTS, write
 from paper.results import Results
-from paper.told import told
+from paper.told import tells, told
 from training.files import write_json
 
 FIRST = ("study",)
 """Experiments that another one reads."""
-ALONE = (depth, text, mnist_rows)
+ALONE = (depth, text, mnist_rows, stated)
 """Those that are a table by themselves."""
 
 
@@ -71,8 +71,8 @@ def main() -> None:
         command = commands.add_parser(experiment.NAME, help=experiment.HELP, description=experiment.__doc__)
         experiment.add_arguments(command)
         command.add_argument("--results", type=Path, required=True, help="the folder that takes the results")
-        if hasattr(experiment, "rows"):
-            command.add_argument("--json", type=Path, help="where the rows of the table go too, as numbers")
+        if tells(experiment):
+            command.add_argument("--json", type=Path, help="where rows and values go too, as numbers")
         command.set_defaults(run=experiment.run, experiment=experiment)
     for alone in ALONE:
         command = commands.add_parser(alone.NAME, help=alone.HELP, description=alone.__doc__)

@@ -19,12 +19,12 @@ class Run:
 
     commit: whose arithmetic was measured; arithmetic: digests of the engine's code and of the networks that the command
     names; called: the files of the engine of which functions were called, where the digest is of these; seconds: what
-    the command took by the clock. None each where it is not known.
+    the command took by the clock. None each where it is not known. A run that was never measured is its command alone.
     """
 
     command: str
-    commit: str
-    date: str
+    commit: str | None = None
+    date: str | None = None
     rows: list[dict[str, Value]] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     arithmetic: str | None = None
@@ -58,11 +58,14 @@ class Table:
         shown = any(
             name == "command" for one in self.columns.values() for _, name, _, _ in string.Formatter().parse(one)
         )
-        by: dict[str, list[str]] = {}
+        by: dict[str | None, list[str]] = {}
         for run in self.runs:
             by.setdefault(run.commit, []).append(f"`{run.command}`")
+        waiting = ", ".join(by.pop(None, []))
+        if not by:
+            return f"Not yet measured: {waiting}."
         parts = [f"at {commit}" + ("" if shown else f" by {', '.join(commands)}") for commit, commands in by.items()]
-        return f"{told} {', '.join(parts)}."
+        return f"{told} {', '.join(parts)}" + (f"; not yet: {waiting}." if waiting else ".")
 
     def fact(self, name: str) -> str:
         """A single number as it stands in a sentence. Raises FiguresError where there is none of this name."""
@@ -111,8 +114,9 @@ def _table(name: str, content: Mapping[str, Any]) -> Table:
 
 def _run(content: dict[str, Any]) -> Run:
     run = Run(**content)
-    if not all(isinstance(one, str) and one for one in (run.command, run.commit, run.date)):
-        raise ValueError("a run has command, commit and date")
+    measured = (run.commit, run.date) != (None, None) or bool(run.rows or run.values)
+    if not all(isinstance(one, str) and one for one in (run.command, *((run.commit, run.date) if measured else ()))):
+        raise ValueError("a run has a command, and where it was measured commit and date")
     for row in (*run.rows, run.values):
         _check_row(row)
     return run

@@ -17,7 +17,7 @@ from paper.clutter_subject import BY_STUDY, CHOSEN, TUNED, Subject
 from paper.intervals import bootstrap, in_row
 from paper.maps import FEWER, Floats
 from paper.page import Block, Table, fact, signed, three
-from paper.published import BOX_ACCURACY, GRAD_CAM, METHODS, MIPIN, TITLES
+from paper.published import BOX_ACCURACY, GRAD_CAM, MARGINS, METHODS, MIPIN, TITLES
 from paper.results import Results, part_of
 from paper.rows import LAST, method_of
 from paper.scenes import NETWORKS, TEST_SEED, add_scenes
@@ -40,7 +40,6 @@ ROWS = [
     BY_STUDY,
 ]
 """A method's name alone means the pixels, but for Grad-CAM, whose own place is the last feature map."""
-PAPER_MARGINS = (0.13, 0.121)
 SIGNED = ("contribution", "attribution")
 
 
@@ -194,6 +193,6 @@ def blocks(results: Results) -> list[Block]:
                 by_row.setdefault(row, []).extend(against or ["–", "–"])
         if by_row:
             head = ["margin of", "best of all", "best of the paper's", "best of all, with sign", "paper's, with sign"]
-            caption = f"{name}: margins over the best other row; the paper's is {PAPER_MARGINS[number]:.3f}"
+            caption = f"{name}: margins over the best other row; the paper's is {MARGINS[number]:.3f}"
             told.append(Table(head, [[TITLES.get(row, row), *cells] for row, cells in by_row.items()], caption))
     return told

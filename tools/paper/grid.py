@@ -21,6 +21,7 @@ from paper.page import Block, Table, interval
 from paper.pairs_maps import CENTRE, CLASSLESS, LAST, PIXELS, gaussian, summed
 from paper.pairs_rows import CAMS, MANY_PASSES, TUNED
 from paper.pairs_rows import ROWS as OF_METHODS
+from paper.panels import Panels
 from paper.photographs import GRID
 from paper.places import last_map
 from paper.published import MIPIN
@@ -86,7 +87,7 @@ class Subject:
         folder = Folder(self.net, options)
         self.halves, self._of_all = folder.halves(), folder.crops()
         self.at = {LAST: last_map(self.net), PIXELS: None}
-        self.dtype, self.memory = options.dtype, options.memory
+        self.dtype = options.dtype
         names = ("mosaics", "calibration", "calibration_mosaics", "seed", "dtype")
         self.study = {
             "sha256": self.net.sha256,
@@ -95,7 +96,8 @@ class Subject:
             "asked": [len(set(half.y.tolist())) for half in self.halves],
             **{name: getattr(options, name) for name in names},
         }
-        self._panels: dict[tuple[str, str, int], mr.Panel] = {}
+        how = {"method_options": FEWEST, "dtype": options.dtype, "memory": options.memory}
+        self._panels = Panels(self.net, OF_ROWS, **how)
 
     def given(self, row: str, end: str) -> dict[str, Any]:
         """What the result of a part depends on."""
@@ -128,22 +130,9 @@ class Subject:
         return {kind: signed_map(res, kind) for kind in KINDS}
 
     def _panel(self, row: str, end: str, number: int) -> mr.Panel:
-        method, fit = OF_ROWS[row]
         half: Half = self.halves[number]
-        key = (row if fit else "", end, number)
-        if key not in self._panels:
-            how: Any = {**fit, "at": self.at[end]}
-            self._panels[key] = mr.Panel(
-                self.net,
-                self._of_all if row == SEEN else half.fitted_on,
-                fit_options=how,
-                method_options=FEWEST,
-                dtype=self.dtype,
-                memory=self.memory,
-            )
-        if method == MIPIN:
-            self._panels[key].prepare(np.unique(half.y).tolist())
-        return self._panels[key]
+        crops = self._of_all if row == SEEN else half.fitted_on
+        return self._panels.of(row, (end, number), crops, np.unique(half.y).tolist(), at=self.at[end])
 
 
 def run(options: argparse.Namespace, results: Results) -> None:

@@ -6,7 +6,7 @@ So every photograph is explained, and none by an inverse that has seen it (cross
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +26,10 @@ from paper.photographs import (
 
 
 @dataclass(frozen=True, eq=False)
-class Half:
-    """Mosaics of one half of the photographs, and crops of the other.
-
-    x: mosaics [N, 3, S, S]; y: the class that each is explained for [N]; cells: where its photograph lies [N], row by
+class Mosaics:
+    """Mosaics x [N, 3, S, S]. y: the class that each is explained for [N]; cells: where its photograph lies [N], row by
     row; asked: which photograph that is, by its place in the folder [N]; held: the photographs in a mosaic's cells
-    [N, 4]; fitted_on: [M, 3, S, S]; seen: the photographs that these are of, by their places.
+    [N, 4].
     """
 
     x: Floats
@@ -39,8 +37,38 @@ class Half:
     cells: NDArray[np.int64]
     asked: NDArray[np.int64]
     held: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Half(Mosaics):
+    """Mosaics of one half of the photographs, and crops of the other. fitted_on: [M, 3, S, S]; seen: the photographs
+    that these are of, by their places.
+    """
+
     fitted_on: Floats
     seen: NDArray[np.int64]
+
+
+def mosaics_of(
+    shown: Sequence[Photograph],
+    places: Mapping[str, int],
+    *,
+    mosaics: int,
+    seed: int,
+    side: int,
+    targets: Sequence[int] = (),
+) -> Mosaics:
+    """Mosaics of what is shown, so many for each of the targets, which are all its classes where none is given.
+
+    places: in the folder, by name. Raises ValueError where too few classes are shown.
+    """
+    targets = targets or list(dict.fromkeys(one.label for one in shown))
+    x, chosen = placed_mosaics(shown, mosaics * len(targets), seed, side, GRID, targets)
+    labels = np.array([one.label for one in shown])[chosen]
+    y = np.array(targets)[np.arange(len(x)) % len(targets)]
+    cells = np.argmax(labels == y[:, None], axis=1)
+    held = np.array([places[one.name] for one in shown])[chosen]
+    return Mosaics(x, y, cells, held[np.arange(len(x)), cells], held)
 
 
 def halves(
@@ -72,14 +100,10 @@ def halves(
             raise ValueError(
                 f"the network recognises photographs of {len(targets)} classes in a half, not of {classes}"
             )
-        x, chosen = placed_mosaics(shown, mosaics * len(targets), seed, side, GRID, targets)
-        labels = np.array([one.label for one in shown])[chosen]
-        y = np.array(targets)[np.arange(len(x)) % len(targets)]
-        cells = np.argmax(labels == y[:, None], axis=1)
-        held = np.array([known[one.name] for one in shown])[chosen]
+        of = mosaics_of(shown, known, mosaics=mosaics, seed=seed, side=side, targets=targets)
         fitted_on, _ = calibration(other, crops, seed, side, in_mosaics)
         seen = np.array([known[one.name] for one in other])
-        made.append(Half(x, y, cells, held[np.arange(len(x)), cells], held, fitted_on, seen))
+        made.append(Half(of.x, of.y, of.cells, of.asked, of.held, fitted_on, seen))
     return made
 
 

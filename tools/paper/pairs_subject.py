@@ -12,7 +12,7 @@ import mipin_ref as mr
 from paper.maps import FEWER, batches
 from paper.pairs_maps import LAST, PIXELS, WITHOUT, last_of, map_of, without
 from paper.pairs_rows import ROWS
-from paper.published import MIPIN
+from paper.panels import Panels
 from paper.results import Results
 from paper.scenes import CALIBRATION_SEED, Boxed, fit_options, network, scenes
 from training.right import right_of
@@ -44,7 +44,7 @@ class Subject:
         self.net, self._results = network(name), results
         self._calibration = scenes(options, "train", options.calibration, CALIBRATION_SEED, pairs=True)
         self.at = {LAST: last_of(name, self.net), PIXELS: None}
-        self._panels: dict[tuple[str, str], mr.Panel] = {}
+        self._panels = Panels(self.net, ROWS, method_options=FEWER, dtype="float32", memory="1GB")
 
     def given(self, row: str, end: str) -> dict[str, Any]:
         """What the maps of a row depend on, but for the scenes."""
@@ -71,13 +71,5 @@ class Subject:
         return {c: self._panel(row, end).inverse(c) for c in range(self.net.classes)}
 
     def _panel(self, row: str, end: str) -> mr.Panel:
-        method, fit = ROWS[row]
-        key = (row if fit else "", end)
-        if key not in self._panels:
-            how: Any = {**fit_options(self._results), **fit, "at": self.at[end]}
-            self._panels[key] = mr.Panel(
-                self.net, self._calibration.x, fit_options=how, method_options=FEWER, dtype="float32", memory="1GB"
-            )
-        if method == MIPIN:
-            self._panels[key].prepare(range(self.net.classes))
-        return self._panels[key]
+        fit = {**fit_options(self._results), "at": self.at[end]}
+        return self._panels.of(row, end, self._calibration.x, range(self.net.classes), **fit)

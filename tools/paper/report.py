@@ -24,6 +24,7 @@ from paper import (
     pairs_apc,
     pairs_mosaics,
     pairs_study,
+    parts,
     sanity,
     sensitivity,
     study,
@@ -52,6 +53,7 @@ EXPERIMENTS: tuple[ModuleType, ...] = (
     pairs_study,
     sensitivity,
     grid,
+    parts,
     sanity,
     faithfulness,
 )

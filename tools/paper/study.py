@@ -14,7 +14,7 @@ import numpy as np
 
 import mipin_ref as mr
 from paper.maps import KINDS, accuracies, signed_map
-from paper.page import Block, Table, three
+from paper.page import Block, Table, fact, three
 from paper.places import deepest
 from paper.results import Results, part_of
 from paper.scenes import (
@@ -158,6 +158,17 @@ def best_rows(results: Results, name: str) -> Iterator[tuple[float, str, str, st
 
 def expected() -> list[str]:
     return [part_of(name, title) for name in NETWORKS for title in VARIANTS]
+
+
+def values(results: Results) -> dict[str, Any]:
+    """What the study chose, by network: the variant, the tensor, the kind of map, and its score there."""
+    told: dict[str, Any] = {}
+    for name in NETWORKS:
+        best = next(best_rows(results, name), None)
+        if best is not None:
+            keys = ("chosen_score", "chosen_variant", "chosen_tensor", "chosen_kind")
+            told |= {fact(name, key): value for key, value in zip(keys, best, strict=True)}
+    return told
 
 
 def blocks(results: Results) -> list[Block]:

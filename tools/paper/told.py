@@ -8,11 +8,20 @@ from typing import Any
 
 from paper.results import Results
 
+ASKED = {"network": "networks", "variant": "variants"}
+"""What a row is of -> the option that says which were asked for."""
+
 
 def told(experiment: ModuleType, results: Results, options: argparse.Namespace) -> dict[str, Any]:
-    """The rows of an experiment that has `rows`, of the networks that were asked for where it has several; values, if
-    it has `values`.
+    """The rows of an experiment, if it has `rows`, but those of networks and variants that were not asked for, which
+    another command may have told; values, if it has `values`.
     """
-    asked = getattr(options, "networks", None)
-    rows = [row for row in experiment.rows(results) if asked is None or row.get("network", asked[0]) in asked]
+    asked = {key: of for key, option in ASKED.items() if (of := getattr(options, option, None)) is not None}
+    every = experiment.rows(results) if hasattr(experiment, "rows") else []
+    rows = [row for row in every if all(row[key] in of for key, of in asked.items() if key in row)]
     return {"rows": rows, "values": experiment.values(results) if hasattr(experiment, "values") else {}}
+
+
+def tells(experiment: ModuleType) -> bool:
+    """Whether an experiment has anything to tell so."""
+    return hasattr(experiment, "rows") or hasattr(experiment, "values")

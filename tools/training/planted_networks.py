@@ -14,12 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from training.descent import BATCH, descend
 from training.planted import CLASS_NAMES, ID, TOKENS, UNKNOWN, VOCABULARY, Sentences, sentences
-from training.schedule import learning_rate
 
 WIDTH, HEADS, BLOCKS, HIDDEN = 32, 4, 2, 48
-BATCH = 128
-"""Sentences a step of training."""
 SPREAD = 0.3
 """Standard deviation of a transformer's first embeddings. With torch's, 1, it is late to look at the word before, which
 negators ask for, and with some seeds does not.
@@ -85,7 +83,7 @@ STEPS = {"transformer": 2500, "lstm": 3000, "gru": 3000}
 
 
 def trained(name: str, seed: int, data: Sentences | None = None, steps: int | None = None) -> Any:
-    """The network of that name, trained with a seed: AdamW, whose rate rises and falls as `learning_rate` has it.
+    """The network of that name, trained with a seed: AdamW, as `descend` has it.
 
     data: sentences to train on, None for 20,000.
     """
@@ -93,18 +91,14 @@ def trained(name: str, seed: int, data: Sentences | None = None, steps: int | No
     data = sentences(20_000, 1000 + seed) if data is None else data
     model = NETWORKS[name]()
     count = STEPS[name] if steps is None else steps
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
     ids, classes = torch.from_numpy(data.ids), torch.from_numpy(data.classes)
-    rng = torch.Generator().manual_seed(seed)
-    for step in range(count):
-        rows = torch.randint(0, len(ids), (BATCH,), generator=rng)
+
+    def loss_of(rows: Any, rng: Any) -> Any:
         dropped = torch.rand(BATCH, TOKENS, generator=rng) < DROPPED
         dropped[:, 0] = False
-        loss = nn.functional.cross_entropy(model(ids[rows].masked_fill(dropped, ID[UNKNOWN])), classes[rows])
-        optimiser.param_groups[0]["lr"] = learning_rate(step, count)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        return nn.functional.cross_entropy(model(ids[rows].masked_fill(dropped, ID[UNKNOWN])), classes[rows])
+
+    descend(torch.optim.AdamW(model.parameters(), weight_decay=0.01), len(ids), seed, count, loss_of)
     return model.eval()
 
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from training.descent import descend
 from training.keras import SOURCE_SIDE
-from training.schedule import learning_rate
 
 HIDDEN, CLASSES = 64, 10
-BATCH, STEPS = 128, 1000
+STEPS = 1000
 
 
 class RowReader(nn.Module):  # type: ignore[misc]
@@ -31,14 +31,10 @@ def trained(x: NDArray[np.float32], y: NDArray[np.int64], seed: int, steps: int 
     """The network, trained on images x [N, 28, 28] in 0..1 and their labels y [N]."""
     torch.manual_seed(seed)
     model = RowReader()
-    optimiser = torch.optim.Adam(model.parameters())
     images, labels = torch.from_numpy(x), torch.from_numpy(y)
-    rng = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        rows = torch.randint(0, len(images), (BATCH,), generator=rng)
-        loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
-        optimiser.param_groups[0]["lr"] = learning_rate(step, steps)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+
+    def loss_of(rows: Any, rng: Any) -> Any:
+        return nn.functional.cross_entropy(model(images[rows]), labels[rows])
+
+    descend(torch.optim.Adam(model.parameters()), len(images), seed, steps, loss_of)
     return model.eval()

@@ -84,6 +84,18 @@ def test_rows_of_runs_follow_one_another_each_with_its_commit(tmp_path: Path) ->
     )
 
 
+def test_a_run_that_was_never_measured_is_told_as_such(tmp_path: Path) -> None:
+    waiting = {"command": "python tools/bench.py fit"}
+    assert table(tmp_path, runs=[waiting, RUN]).markdown()[-2:] == [
+        "",
+        "Measured at abc1234 by `python tools/bench.py gram`; not yet: `python tools/bench.py fit`.",
+    ]
+    assert table(tmp_path, runs=[waiting]).markdown()[-1] == "Not yet measured: `python tools/bench.py fit`."
+    path = tmp_path / "a-table.json"
+    write(path, read(path))
+    assert json.loads(path.read_text())["runs"] == [waiting]
+
+
 def test_commands_that_stand_in_cells_are_not_told_again(tmp_path: Path) -> None:
     columns = {"what": "{name}", "command": "`{command}`", "commit": "{commit}"}
     lines = table(tmp_path, columns=columns).markdown()
@@ -109,6 +121,9 @@ def test_facts_take_the_values_of_all_runs(tmp_path: Path) -> None:
         {"machine": 3},
         {"runs": []},
         {"runs": [{**RUN, "commit": None}]},
+        {"runs": [{"command": "", "commit": "abc1234", "date": "2026-11-30"}]},
+        {"runs": [{"command": "python tools/bench.py fit", "rows": RUN["rows"]}]},
+        {"runs": [{"command": "python tools/bench.py fit", "date": "2026-11-30"}]},
         {"runs": [{**RUN, "command": ""}]},
         {"runs": [{**RUN, "rows": [[1, 2]]}]},
         {"runs": [{**RUN, "rows": [{"a": [1]}]}]},

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from paper import photographs
 from tests.networks import to_onnx
@@ -48,16 +48,25 @@ def logits_of(model: Path) -> Any:
     return lambda x: session.run(None, {"input": x})[0]
 
 
-def recognisable(folder: Path) -> tuple[Path, Path]:
-    """A model that recognises images by their features, and the folder of them: one a class, the first misnamed."""
+def recognisable(folder: Path, *, twice: bool = False) -> tuple[Path, Path]:
+    """A model that recognises images by their features, and the folder of them: one a class, the first misnamed.
+
+    twice: the right half of each image shows the left one once more, by other pixels, of one in opposite colours.
+    """
     rng = np.random.default_rng(1)
     for i in range(CLASSES):
         coarse = rng.uniform(0, 155, 3) + rng.uniform(0, 100, (4, 4, 3))
         image = Image.fromarray(coarse.astype(np.uint8)).resize((40, 32), Image.Resampling.BICUBIC)
+        if twice:
+            again = image.rotate(2, Image.Resampling.BICUBIC, fillcolor=tuple(coarse.mean(axis=(0, 1)).astype(int)))
+            image = Image.fromarray(
+                np.hstack([np.asarray(image), np.asarray(ImageOps.invert(again) if i == 5 else again)])
+            )
         image.save(folder / f"{i:02d}_{i or 1}.jpg")
     model = folder / "model.onnx"
     model.write_bytes(residual(np.eye(8), np.zeros(8)))
-    x = np.stack([photographs.prepared(one.pixels, SIDE) for one in photographs.photographs(folder)])
+    shown = [one.pixels[:, :40] for one in photographs.photographs(folder)]
+    x = np.stack([photographs.prepared(one, SIDE) for one in shown])
     features = logits_of(model)(x).astype(np.float64)
     # The nearest one's |f - f_i|² = |f|² - 2 f·f_i + |f_i|² is the smallest.
     model.write_bytes(residual(2 * features.T, -(features**2).sum(axis=1)))

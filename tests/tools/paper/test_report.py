@@ -109,11 +109,13 @@ def test_with_data_what_is_missing_is_made_first(tmp_path: Path, monkeypatch: py
     names = [name for name, _ in asked]
     assert names[0] == "study", "the stand-in's last row reads it"
     # There is no model of photographs, and ILSVRC is asked for by its own command.
-    assert set(names) == {one.NAME for one in report.EXPERIMENTS} - {"pointing", "table2"}
+    assert set(names) == {one.NAME for one in report.EXPERIMENTS} - {"pointing", "parts", "table2"}
     assert all(options.mnist == mnist for _, options in asked)
     asked.clear()
     written(monkeypatch, tmp_path, "--model-efficientnet", "net.onnx", "--photographs", "folder")
-    assert [(name, options.model) for name, options in asked] == [("pointing", Path("net.onnx"))]
+    assert [(name, options.model) for name, options in asked] == [
+        (name, Path("net.onnx")) for name in ("pointing", "parts")
+    ]
 
 
 def test_an_interruption_ends_without_a_traceback(

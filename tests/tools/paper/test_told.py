@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reproduce_paper
-from paper import accuracy, clutter_boxes, grid, sensitivity, table1
+from paper import accuracy, causes, clutter_boxes, grid, sensitivity, study, table1
 from paper.depth_table import Row, figures
 from paper.page import Table
 from paper.results import Results
@@ -98,6 +98,36 @@ def test_pointing(tmp_path: Path) -> None:
     assert (made["values"]["pixels_best"], made["values"]["last_best"]) == ("deep-taylor", None)
     ahead = [made["values"][f"pixels_{name}_ahead"] for name in ("default", "localise")]
     assert ahead == pytest.approx([-0.1, 0.15])
+
+
+def test_variants_that_were_not_asked_for_are_not_told_again(tmp_path: Path) -> None:
+    """Another command of the same table has told them."""
+    store = Results(tmp_path)
+    split = {**SPLIT, "logit": 2.0, "quantiles": {"0.5": 0.1}, "classes": {"0": {"positive": 0.1}}}
+    for title in ("as in Table 1", "ridge 50", "dropout 0.5"):
+        part = {"r2": {"input": 0.5}, "test": split, "calibration": split}
+        store.part("causes", f"mnist_mlp--{title}", FEW | {"evaluated": 4}, lambda part=part: part)  # type: ignore[misc]
+    options = argparse.Namespace(networks=["mnist_mlp"], variants=["dropout 0.5", "as in Table 1"])
+    made = told(causes, store, options)
+    assert [row["variant"] for row in made["rows"]] == ["as in Table 1", "dropout 0.5"]
+    assert "mnist_mlp_ridge_50_test_apc" in made["values"]
+
+
+def test_a_study_tells_what_it_chose(tmp_path: Path) -> None:
+    store = Results(tmp_path)
+    for variant, score in (("ridge 1", 0.5), ("ridge 100", 0.625), ("input_mask", 0.25)):
+        accuracy = {"relu": {"magnitude": score, "contribution": None}, "input": {"attribution": 0.5625}}
+        store.part("study", f"clutter_vgg--{variant}", FEW, lambda of=accuracy: {"accuracy": of})  # type: ignore[misc]
+    made = told(study, store, asked())
+    assert made == {
+        "rows": [],
+        "values": {
+            "clutter_vgg_chosen_score": 0.625,
+            "clutter_vgg_chosen_variant": "ridge 100",
+            "clutter_vgg_chosen_tensor": "relu",
+            "clutter_vgg_chosen_kind": "magnitude",
+        },
+    }
 
 
 def test_boxes_are_ranked_by_network(tmp_path: Path) -> None:
