@@ -12,7 +12,7 @@ from mipin_ref.cli.model import load_model
 from mipin_ref.cli.outputs import claim_file
 from mipin_ref.data import Samples, as_samples, first, open_data
 from mipin_ref.explain.class_names import class_names_of
-from mipin_ref.explain.fits import given_inverses
+from mipin_ref.explain.fits import Inverses, given_inverses
 from mipin_ref.export.export import CHECKED
 
 
@@ -48,11 +48,11 @@ def export(options: Namespace) -> None:
     print(f"next: run it where ONNX runs, in Python as onnxruntime.InferenceSession({str(made.path)!r})")
 
 
-def _check(options: Namespace, net: mr.Network, inverses: object) -> Samples | None:
+def _check(options: Namespace, net: mr.Network, inverses: Inverses) -> Samples | None:
     """The samples of --check, preprocessed as the calibration data were."""
     if options.check is None:
         return None
-    known = next(iter(inverses.values())).preprocessing  # type: ignore[attr-defined]
+    known = next(iter(inverses.values())).preprocessing
     if len(net.inputs) > 1 or known is None:
         return first(as_samples(options.check, inputs=net.inputs), CHECKED)
     return first(open_data(options.check, key=options.key, preprocessing=known), CHECKED)

@@ -96,14 +96,12 @@ class Inverses(Mapping[int, Inverse]):
         return paths
 
 
-def given_inverses(net: Network, given: Any, backend: Any) -> Inverses | None:
+def given_inverses(net: Network, given: Any, backend: Any) -> Inverses:
     """The inverses that a user gives: one, several by class, a file, a pattern of files, or a list of files.
 
-    None for None. Raises InvalidData for anything else, and where no file fits or two are of one class; CorruptFile
-    for a file of another network.
+    Raises InvalidData for anything else, and where no file fits or two are of one class; CorruptFile for a file of
+    another network.
     """
-    if given is None:
-        return None
     if isinstance(given, Inverse):
         return Inverses({given.target: given})
     if isinstance(given, Family | Inverses):
