@@ -71,7 +71,7 @@ def canonical(drafted: Drafted) -> Canonical:
     wiring.drop_dead()
     # Before constants fold: they are part of what is written out, and tell a gate.
     gather_activations(wiring)
-    undecided = settle_gates(wiring, drafted.places)
+    undecided = settle_gates(wiring, drafted.places, drafted.input)
     # A Pad may meet its Conv only once the Affine between them is gone, and the other way round.
     before = None
     while before != len(wiring.layers):

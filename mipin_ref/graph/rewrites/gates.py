@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -15,14 +15,15 @@ BOUNDED = frozenset({"Sigmoid", "HardSigmoid"})
 GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
 
 
-def settle_gates(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...]:
+def settle_gates(wiring: Wiring, places: Mapping[str, int], data: str) -> tuple[Problem, ...]:
     """Put a Gate in the place of each Product, and a Gap where nothing tells which operand is the gate.
 
-    places: of the nodes of the file, by output. Returns why, for each Gap.
+    places: of the nodes of the file, by output; data: the explained input. Returns why, for each Gap.
     """
     problems = []
+    explained = _made_of({data}, wiring.layers)
     for layer in [layer for layer in wiring.layers if isinstance(layer, Product)]:
-        gate = 1 if layer.function == "Div" else _gate(wiring, layer)
+        gate = 1 if layer.function == "Div" else _gate(wiring, layer, explained)
         if gate is None:
             a, b = layer.inputs
             problem = Problem(
@@ -56,16 +57,40 @@ def settle_gates(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ..
     return tuple(problems)
 
 
-def _gate(wiring: Wiring, product: Product) -> int | None:
-    """Which operand is the gate, by the order of the method; None where none of its rules tells one from the other."""
+def _gate(wiring: Wiring, product: Product, explained: frozenset[str]) -> int | None:
+    """Which operand is the gate, by the order of the method; None where none of its rules tells one from the other.
+
+    explained: the tensors that the explained input leads to. What nothing of it leads to can only be state, as a mask
+    that is given; and a mask that is made of ids, as a whole number, is no content either.
+    """
     if product.inputs[0] == product.inputs[1]:
         return None
-    for tells in (_squashed, _named("Tanh"), _gated):
+    answers = [name not in explained for name in product.inputs]
+    if answers[0] != answers[1]:
+        return answers.index(True)
+    spread = [_is_broadcast(shape, product.out_shape) for shape in product.in_shapes]
+    for tells in (_whole_numbers, _squashed, _named("Tanh")):
         answers = [_comes_from(wiring, name, tells) for name in product.inputs]
         if answers[0] != answers[1]:
             return answers.index(True)
-    spread = [_is_broadcast(shape, product.out_shape) for shape in product.in_shapes]
+    if spread[0] != spread[1]:
+        gate = spread.index(True)
+        if product.inputs[gate] in _made_of({product.inputs[1 - gate]}, wiring.layers):
+            # A map is scaled by its own response, whatever made the map: ConvNeXt V2 does so behind a GELU.
+            return gate
+    answers = [_comes_from(wiring, name, _gated) for name in product.inputs]
+    if answers[0] != answers[1]:
+        return answers.index(True)
     return spread.index(True) if spread[0] != spread[1] else None
+
+
+def _made_of(tensors: Collection[str], layers: Sequence[Wired]) -> frozenset[str]:
+    """Some tensors, and all that layers make of them. layers: in execution order."""
+    made = {*tensors}
+    for layer in layers:
+        if not made.isdisjoint(layer.inputs):
+            made.add(layer.output)
+    return frozenset(made)
 
 
 def _comes_from(wiring: Wiring, name: str, tells: Callable[[Wiring, Wired], bool]) -> bool:
@@ -77,6 +102,11 @@ def _comes_from(wiring: Wiring, name: str, tells: Callable[[Wiring, Wired], bool
             return False
         name = layer.inputs[0]
     return False
+
+
+def _whole_numbers(wiring: Wiring, layer: Wired) -> bool:
+    """What is cast from integers or booleans: of other numbers a Cast hands its input on."""
+    return isinstance(layer, Gap) and layer.name.split(" ", 1)[0] == "Cast"
 
 
 def _squashed(wiring: Wiring, layer: Wired) -> bool:

@@ -115,8 +115,7 @@ def _scored(layers: Sequence[Wired]) -> HostArray:
         elif isinstance(layer, Transpose):
             came[layer.output] = parts[0].transpose([axis - 1 for axis in layer.perm[1:]])
         elif isinstance(layer, Slice):
-            begin, end = layer.cut
-            came[layer.output] = parts[0][tuple(slice(*one) for one in zip(begin, end, strict=True))]
+            came[layer.output] = parts[0][layer.box[1:]]
         else:
             raise TypeError(f"a head has no layer {layer.name!r} beside other values")
     return came[layers[-1].output].reshape(-1)

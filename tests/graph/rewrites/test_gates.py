@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
 from mipin_ref.graph.explained import automatic
@@ -172,3 +172,48 @@ def test_a_gradient_through_state_of_unknown_derivative_is_refused() -> None:
     assert caught.value.nodes == ("Sin 'the_odd' (no inverse is known for this operator)",)
     assert np.isfinite(mr.attribute(net, X, 1, "gradient", at="gated").attribution).all()
     assert np.isfinite(mr.attribute(net, X, 1, "lrp-epsilon").attribution).all()
+
+
+def masked(kind: str) -> ModelProto:
+    """A map and what it is multiplied with, of the same shape: a mask of another input, or of ids, or that input."""
+    sketch = Sketch("T", batch="N")
+    sketch.inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", 5])]
+    rows = sketch.node("Gather", sketch.normal(9, 4), "ids", out="rows")
+    content = sketch.node("Relu", sketch.node("MatMul", rows, sketch.normal(4, 4)), out="content")
+    if kind == "of ids":
+        mask = sketch.node("Not", sketch.node("Equal", "ids", sketch.const(np.int64(0))))
+    else:
+        element = TensorProto.INT64 if kind == "whole" else TensorProto.FLOAT
+        sketch.inputs.append(helper.make_tensor_value_info("mask", element, ["N", 5]))
+        mask = "mask"
+    wide = sketch.node("Expand", sketch.node("Unsqueeze", mask, sketch.ints(2)), sketch.ints(1, 5, 4))
+    gate = sketch.node("Cast", wide, to=TensorProto.FLOAT, out="gate") if kind != "floating" else wide
+    total = sketch.node("ReduceSum", sketch.node("Mul", gate, content), sketch.ints(1), keepdims=0)
+    return sketch.model(sketch.dense(total, 4, 2))
+
+
+@pytest.mark.parametrize("kind", ["whole", "floating", "of ids"])
+def test_a_mask_is_the_gate(kind: str) -> None:
+    """As means over the tokens of a sentence have it: signals come back to the tokens, as what is masked by hand."""
+    values = np.random.default_rng(2).integers(1, 9, (9, 5))
+    kept = np.array([[1, 1, 1, 0, 0]])
+    ids = np.where(kept, values, 0)
+    given = {} if kind == "of ids" else {"mask": kept.astype(np.int64 if kind == "whole" else np.float32)}
+    net = mr.load(masked(kind), given=given)
+    assert gate_of(net).inputs[0] == "content"
+    assert automatic(net) == "rows"
+    res = mr.fit(net, ids, 1).attribute(ids)
+    assert not np.any(res.contribution[:, 3:])
+    assert np.all(np.abs(res.contribution[:, :3]).max(axis=2) > 0)
+
+
+def test_a_map_that_is_scaled_by_its_own_response_is_the_content() -> None:
+    """Behind a GELU too, as in ConvNeXt V2, where a norm over the places has no inverse here."""
+    sketch = Sketch(3, 6, 6, opset=20, ir=10)
+    content = sketch.node("Gelu", sketch.conv("x", 3, 4), out="content")
+    norm = sketch.node("ReduceLogSumExp", content, sketch.ints(2, 3))
+    mean = sketch.node("ReduceMean", norm, sketch.ints(1))
+    response = sketch.node("Div", norm, mean, out="response")
+    net = mr.load(sketch.model(sketch.conv(sketch.node("Mul", response, content), 4, 2)))
+    assert ("content", "response") in [layer.inputs for layer in net.layers if isinstance(layer, Gate)]
+    assert not net.blocked

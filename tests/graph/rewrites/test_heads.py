@@ -183,6 +183,27 @@ def test_a_sigmoid_that_something_follows_stays(what: str) -> None:
         np.testing.assert_allclose(logits, run(model), rtol=1e-5, atol=1e-5)
 
 
+def test_scores_that_are_cut_out_of_what_also_tells_boxes() -> None:
+    """As the older detectors of YOLO do: one Sigmoid of all values of a cell, of which boxes are computed on."""
+    ended = Ended(12)
+    sketch = ended.sketch
+    cells = sketch.node("Reshape", ended.logits[0], sketch.ints(0, 2, 6))
+    p = sketch.node("Sigmoid", cells)
+    boxes = sketch.node(
+        "Mul", sketch.node("Slice", p, sketch.ints(0), sketch.ints(4), sketch.ints(2)), sketch.const(9.0)
+    )
+    scores = sketch.node("Slice", p, sketch.ints(4), sketch.ints(6), sketch.ints(2))
+    model = sketch.model(sketch.node("Concat", boxes, scores, axis=2))
+    net = mr.load(model)
+    assert net.head == "sigmoid"
+    z, told = run(ended.without()).reshape(-1, 2, 6), run(model).reshape(-1, 2, 6)
+    chances, logits = (one.reshape(-1, 2, 6) for one in net.predict(X))
+    np.testing.assert_allclose(logits[..., 4:], z[..., 4:], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(chances[..., 4:], told[..., 4:], rtol=2e-5, atol=3e-7)
+    np.testing.assert_allclose(logits[..., :4], told[..., :4], rtol=1e-5, atol=1e-5)
+    assert np.isnan(chances[..., :4]).all()
+
+
 def test_classes_before_samples() -> None:
     """An output [C, N]."""
     ended = Ended(4)
