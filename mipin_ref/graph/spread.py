@@ -45,6 +45,8 @@ HANDING_ON = {
     "Erf",
     "Floor",
     "Pow",
+    "QuantizeLinear",
+    "DequantizeLinear",
 }
 """What can be made of such a constant and leaves its axes alone."""
 

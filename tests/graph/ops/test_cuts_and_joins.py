@@ -155,6 +155,18 @@ def test_what_stays_a_constant_of_each_sample() -> None:
     assert [layer.kind for layer in net.layers] == ["Reshape", "Dense"]
 
 
+def test_a_class_token_that_is_quantised() -> None:
+    """As static int8 has those of vision transformers."""
+    sketch = Sketch(3, 4)
+    step, middle = sketch.const(1 / 64), sketch.const(np.int8(3))
+    whole = sketch.node("QuantizeLinear", repeated(sketch, 1, 4), step, middle)
+    token = sketch.node("DequantizeLinear", whole, step, middle)
+    joined = sketch.node("Concat", token, sketch.node("Relu", "x", out="fired"), axis=1)
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Flatten", joined), 16, 3), check=False))
+    assert not net.blocked
+    assert "fired" in net.shapes
+
+
 def test_concat_that_does_not_fit_is_refused() -> None:
     sketch = Sketch(3, 4)
     longer = sketch.node("Concat", "x", "x", axis=1)
