@@ -18,6 +18,12 @@ from mipin_ref.graph.prune import pruned, read_by
 FIRST = 9
 """The opset from which on there is a Where."""
 
+ASKS = frozenset({"And", "Or", "Not", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+"""Operators whose outputs say yes or no."""
+
+MOVES = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity"})
+"""What leaves values as they are."""
+
 GUARDS = frozenset({"IsNaN", "IsInf"})
 """What asks for numbers that a product would not take out."""
 
@@ -25,7 +31,8 @@ GUARDS = frozenset({"IsNaN", "IsInf"})
 def masks_written_out(proto: ModelProto) -> ModelProto:
     """The model in which each Where that puts zeros by a computed mask is a product; itself where there is none.
 
-    Weights of attention are left as they are: of a mask behind their Softmax it is known already.
+    A computed mask of yes and no that an Attention reads is written as what is added to its scores. Weights of
+    attention are left as they are: of a mask behind their Softmax it is known already.
     """
     graph = proto.graph
     if standard_opset(proto) < FIRST:
@@ -33,11 +40,21 @@ def masks_written_out(proto: ModelProto) -> ModelProto:
     makers = {name: node for node in graph.node for name in node.output}
     zeros = _zeros(graph.initializer, graph.node)
     of_inputs = _of_inputs(proto)
+    types = {one.data_type for one in graph.initializer} & {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16}
+    wider = np.dtype(np.float32) if types == {TensorProto.FLOAT} else None
     constants: list[TensorProto] = []
     nodes: list[NodeProto] = []
     taken = {*(one.name for one in graph.initializer), *makers, *(value.name for value in graph.input)}
     around = Surroundings(standard_opset(proto), {}, lambda name: None, taken)
     for node in graph.node:
+        if wider is not None and _asks_a_mask(node, of_inputs, makers):
+            writer = Writer(node, around)
+            fill = writer.constant("masked out", np.array(np.finfo(wider).min / 4, wider))
+            kept = writer.constant("kept", np.zeros((), wider))
+            added = writer.node("Where", node.input[3], kept, fill, role="added")
+            nodes.extend([*writer.nodes, _with_mask(node, added)])
+            constants.extend(writer.constants)
+            continue
         sides = [place for place in (1, 2) if node.op_type == "Where" and node.input[place] in zeros]
         if len(sides) != 1 or not _is_masking(node, 3 - sides[0], of_inputs, makers):
             nodes.append(node)
@@ -83,6 +100,32 @@ def _is_masking(node: NodeProto, side: int, of_inputs: set[str], makers: Mapping
         if len(seen) < len(makers) and made.op_type in ("Not", "And", "Or", "Cast", "Unsqueeze", "Expand", "Reshape"):
             waiting.extend(made.input)
     return True
+
+
+def _asks_a_mask(node: NodeProto, of_inputs: set[str], makers: Mapping[str, NodeProto]) -> bool:
+    """Whether it is an Attention with a mask of yes and no that is computed."""
+    if node.op_type != "Attention" or node.domain not in STANDARD or len(node.input) < 4:
+        return False
+    return node.input[3] in of_inputs and _is_boolean(node.input[3], makers)
+
+
+def _with_mask(node: NodeProto, mask: str) -> NodeProto:
+    """The operator with another mask."""
+    made = NodeProto()
+    made.CopyFrom(node)
+    made.input[3] = mask
+    return made
+
+
+def _is_boolean(name: str, makers: Mapping[str, NodeProto]) -> bool:
+    """Whether a tensor says yes or no."""
+    while name in makers and makers[name].op_type in MOVES:
+        name = makers[name].input[0]
+    maker = makers.get(name)
+    if maker is None:
+        return False
+    to_boolean = any(one.name == "to" and one.i == TensorProto.BOOL for one in maker.attribute)
+    return maker.op_type in ASKS or (maker.op_type == "Cast" and to_boolean)
 
 
 def _zeros(initializers: Iterable[TensorProto], nodes: Iterable[NodeProto]) -> dict[str, int]:
