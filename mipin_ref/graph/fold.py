@@ -8,6 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from mipin_ref.graph.computed import SIZES, computed
 from mipin_ref.graph.draft import BATCH, Refused
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.node import Node
@@ -15,12 +16,12 @@ from mipin_ref.graph.quantised import check_steps
 from mipin_ref.layers import HostArray
 
 BROADCASTING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Where", "Expand"}
-BROADCASTING |= {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Mod"}
+BROADCASTING |= {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Mod"}
 
 HANDING_ON = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split"}
 """What makes no more values than it is given, and mostly shares them."""
 
-FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul"}
+FOLDABLE = BROADCASTING | HANDING_ON | {"ConstantOfShape", "Cast", "Shape", "Size", "Range", "MatMul", "Gemm"}
 FOLDABLE |= {"Gather", "Concat", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Abs", "Floor", "Ceil", "Not"}
 FOLDABLE |= {
     "Trilu",
@@ -35,10 +36,10 @@ FOLDABLE |= {
     "Sin",
     "Cos",
 }
-FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear"}
+FOLDABLE |= {"ReduceProd", "ReduceSum", "ReduceMean", "ReduceL2", "QuantizeLinear", "DequantizeLinear", *SIZES}
 """What exporters leave to be computed of shapes and weights."""
 
-SIZED_BY_VALUE = {"ConstantOfShape": (0,), "Expand": (1,), "Range": (0, 1, 2)}
+SIZED_BY_VALUE = {"ConstantOfShape": (0,), "Expand": (1,), "Range": (0, 1, 2), "Tile": (1,), "Resize": (3,)}
 """Inputs whose values say how many elements there will be."""
 
 SLOW = 64
@@ -72,6 +73,8 @@ def fold(node: Node, inputs: list[HostArray | None], opset: int, spent: Spent) -
 def _evaluated(node: Node, inputs: list[HostArray | None], opset: int) -> list[HostArray]:
     if node.op == "GatherElements" and inputs[0] is not None and inputs[1] is not None:
         return [_elements(inputs[0], inputs[1], int(node.attributes.get("axis", 0)))]
+    if node.op in SIZES:
+        return computed(node, inputs, opset)
     given = {name: value for name, value in zip(node.inputs, inputs, strict=True) if value is not None}
     graph = helper.make_graph(
         [node.proto],
@@ -114,7 +117,7 @@ def _check_values(node: Node, inputs: list[HostArray | None]) -> None:
 def _spend(node: Node, inputs: list[HostArray | None], spent: Spent) -> None:
     """Raises TooLarge where the result, or the time that it takes, is out of proportion."""
     known = [value for value in inputs if value is not None]
-    size = _result_size(node, known)
+    size = SIZES[node.op](node, inputs) if node.op in SIZES else _result_size(node, known)
     if size > CONSTANT:
         raise TooLarge(f"asks for {size} elements")
     if node.op in ("MatMul", "Gemm") and len(known) >= 2:

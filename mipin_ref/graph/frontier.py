@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mipin_ref.graph.draft import Gap, Softmax
 from mipin_ref.graph.problem import Problem, unsupported
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Layer, Shape, Wired
+from mipin_ref.layers import Layer, Shape, Shared, Wired
 
 CANNOT = "the network has nodes that cannot be handled"
 NOTHING = "nothing in front of the output has an inverse, so that there is no tensor to explain"
@@ -59,7 +59,11 @@ def frontier(
         else:
             sources[layer.output] = layer
     moved = bool(sources) and all(layer.rearranges for layer in kept)
-    if moved or any(name not in names or name in wiring.folded for name in sources):
+    # What is computed of probabilities without weights is no more to be looked at than these.
+    bare = any(isinstance(layer, Softmax) for layer in sources.values()) and not any(
+        isinstance(one, Shared) for one in kept
+    )
+    if moved or bare or any(name not in names or name in wiring.folded for name in sources):
         raise unsupported(NOTHING, found)
     paths = {wiring.logits}
     for one in kept:

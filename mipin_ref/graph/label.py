@@ -1,10 +1,15 @@
-"""Outputs that tell a class instead of scoring it: what they were chosen from is explained."""
+"""Outputs that tell a class instead of scoring it, or score it alone: what they are taken from is explained."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
-from onnx import ModelProto, NodeProto
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+
+from mipin_ref.graph.told import labels_of
 
 CHOICE_AT = {"Identity": 0, "Cast": 0, "Reshape": 0, "Flatten": 0, "Squeeze": 0, "Unsqueeze": 0} | {
     "ArrayFeatureExtractor": 1
@@ -14,6 +19,16 @@ CHOICE_AT = {"Identity": 0, "Cast": 0, "Reshape": 0, "Flatten": 0, "Squeeze": 0,
 
 CHOOSES = {"ArgMax": 0, "ArgMin": 0, "TopK": 0, "ZipMap": 0, "NonMaxSuppression": 1}
 """Operators that choose by scores, with the input that holds these."""
+
+
+HANDS_ON = frozenset({"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
+"""Operators behind a column that leave it one."""
+
+PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Normalizer", "Sigmoid"})
+"""Operators whose outputs are probabilities of classes."""
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "Attention"})
+"""Operators in front of which nothing is a part of the output any more."""
 
 
 def scores_behind(proto: ModelProto, output: str) -> str:
@@ -34,6 +49,96 @@ def scores_behind(proto: ModelProto, output: str) -> str:
             break
         name = node.input[slot]
     return output
+
+
+def column_of(proto: ModelProto, output: str) -> tuple[str, int] | None:
+    """The tensor [N, C] that an output is one column of, and which; None where it is none."""
+    made_by = {name: node for node in proto.graph.node for name in node.output}
+    name, seen = output, set[str]()
+    while name in made_by and name not in seen and made_by[name].op_type in HANDS_ON:
+        seen.add(name)
+        name = made_by[name].input[0]
+    node = made_by.get(name)
+    if node is None or not node.input:
+        return None
+    if node.op_type == "Slice":
+        column = _sliced(proto, node)
+    elif node.op_type in ("Gather", "ArrayFeatureExtractor"):
+        picked = _ints(proto, node.input[1])
+        along = node.op_type != "Gather" or _attribute(node, "axis", 0) in (1, -1)
+        column = picked[0] if along and picked is not None and len(picked) == 1 else None
+    else:
+        return None
+    return None if column is None or column < 0 else (node.input[0], column)
+
+
+def _sliced(proto: ModelProto, node: NodeProto) -> int | None:
+    """The one column of axis 1 that a Slice takes."""
+    if len(node.input) > 2:
+        parts = [_ints(proto, name) if name else None for name in (*node.input[1:], "", "")[:4]]
+        begin, end, axes, steps = parts
+    else:
+        begin, end, axes = (_attribute(node, name, None) for name in ("starts", "ends", "axes"))
+        steps = None
+    if not begin or not end or len(begin) != 1 or (steps is not None and [*steps] != [1]):
+        return None
+    return int(begin[0]) if axes is not None and [*axes] in ([1], [-1]) and end[0] == begin[0] + 1 else None
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+
+
+def _ints(proto: ModelProto, name: str) -> list[int] | None:
+    """The whole numbers of a stored tensor; None where it is not stored, or holds others."""
+    stored = next((one for one in proto.graph.initializer if one.name == name), None)
+    if stored is None:
+        maker = next((node for node in proto.graph.node if name in node.output), None)
+        stored = None if maker is None or maker.op_type != "Constant" else _attribute(maker, "value", None)
+    if stored is None:
+        return None
+    values = np.ravel(numpy_helper.to_array(stored))
+    return [int(one) for one in values] if values.dtype.kind in "iu" else None
+
+
+def columns_of(proto: ModelProto, outputs: Sequence[str]) -> str | None:
+    """The tensor of which several outputs are all the columns, one each, in their order; None where there is none."""
+    columns = [column_of(proto, name) for name in outputs]
+    whole = {one[0] for one in columns if one is not None}
+    numbers = [one[1] for one in columns if one is not None]
+    if len(whole) != 1 or len(outputs) < 2 or numbers != [*range(len(outputs))]:
+        return None
+    (name,) = whole
+    width = _width(proto, name)
+    known = width == len(outputs) if width is not None else bool(labels_of(proto, len(outputs)))
+    return name if known else None
+
+
+def _width(proto: ModelProto, name: str) -> int | None:
+    """The length of the last axis of a tensor, where onnx can tell."""
+    for value in shape_inference.infer_shapes(proto).graph.value_info:
+        if value.name == name:
+            lengths = value.type.tensor_type.shape.dim
+            return int(lengths[-1].dim_value) or None if lengths else None
+    return None
+
+
+def probabilities_in_front(proto: ModelProto, output: str) -> list[str]:
+    """The probabilities of which an output is computed without weights, nearest first."""
+    made_by: dict[str, NodeProto] = {name: node for node in proto.graph.node for name in node.output}
+    nearest, seen, waiting = list[str](), {output}, deque([output])
+    while waiting:
+        name = waiting.popleft()
+        node = made_by.get(name)
+        if node is None or node.op_type in WEIGHTED:
+            continue
+        if node.op_type in PROBABILITIES:
+            if name != output:
+                nearest.append(name)
+            continue
+        waiting.extend(one for one in node.input if one and one not in seen)
+        seen.update(node.input)
+    return nearest
 
 
 def scores_in_front(proto: ModelProto, output: str) -> list[str]:
@@ -59,6 +164,12 @@ def scores_in_front(proto: ModelProto, output: str) -> list[str]:
 def proposal(proto: ModelProto, output: str) -> str:
     """How to explain the scores in front of an output that holds none; empty where no node there chooses by any."""
     found = scores_in_front(proto, output)
+    if not found and (chances := probabilities_in_front(proto, output)):
+        column = column_of(proto, output)
+        which = f", target {column[1]}" if column is not None and column[0] == chances[0] else ""
+        return (
+            f"explain the probabilities {chances[0]!r} that {output!r} is made of, which option 'output' takes{which}"
+        )
     if not found:
         return ""
     chooser = next(node.op_type for node in proto.graph.node if found[0] in node.input and node.op_type in CHOOSES)

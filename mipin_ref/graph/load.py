@@ -23,9 +23,11 @@ from mipin_ref.graph.front import mixes
 from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
+from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
+from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.stem import Stem, stem_of
@@ -120,7 +122,7 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = replace(written, proto=rolled_up(written.proto))
+        written = replace(written, proto=masks_written_out(rows_written_out(rolled_up(written.proto))))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.

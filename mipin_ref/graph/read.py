@@ -16,7 +16,7 @@ from mipin_ref.graph.draft import BATCH, Draft, Gap, Refused, Signal, Unknown, i
 from mipin_ref.graph.fold import FOLDABLE, fold
 from mipin_ref.graph.inferred import sample_shapes
 from mipin_ref.graph.integer_products import gathered
-from mipin_ref.graph.label import proposal, scores_behind, scores_in_front
+from mipin_ref.graph.label import columns_of, probabilities_in_front, proposal, scores_behind, scores_in_front
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
@@ -95,7 +95,9 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
         v.name for v in values if not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type in (0, *FLOATS)
     ]
     if wanted is not None:
-        if wanted not in names and not any(wanted in scores_in_front(proto, name) for name in names):
+        if wanted not in names and not any(
+            wanted in (*scores_in_front(proto, name), *probabilities_in_front(proto, name)) for name in names
+        ):
             raise InvalidData(f"the network has no output {wanted!r}; its outputs are {', '.join(names)}")
         meant = scores_behind(proto, wanted)
         if meant in names and meant not in scores:
@@ -105,6 +107,8 @@ def choose_output(proto: ModelProto, wanted: str | None) -> str:
     if not choices:
         raise UnsupportedModel(_no_scores(f"none of the network's outputs ({', '.join(names)})", proto, names))
     chosen = {scores_behind(proto, name) for name in choices}
+    if len(chosen) > 1 and (whole := columns_of(proto, choices)) is not None:
+        return whole
     if len(chosen) > 1:
         raise InvalidData(
             f"the network has {len(choices)} outputs ({', '.join(choices)}): name the one to explain, option 'output'"

@@ -1,6 +1,13 @@
-"""Constants that the file repeats for each sample, as class tokens are: kept once, the batch of length one."""
+"""Constants that the file repeats for each sample, as class tokens are: kept once, the batch of length one.
+
+Where rows of each sample are folded into the batch, as masks of windows are, it is as long as there are rows.
+"""
 
 from __future__ import annotations
+
+from math import prod
+
+import numpy as np
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, of_batch
 from mipin_ref.graph.fold import fold
@@ -22,16 +29,37 @@ HANDING_ON = {
     "Less",
     "Sigmoid",
     "Tanh",
+    "And",
+    "Or",
+    "GreaterOrEqual",
+    "LessOrEqual",
+    "Max",
+    "Min",
+    "Exp",
+    "Log",
+    "Abs",
+    "Sqrt",
+    "Relu",
+    "Sin",
+    "Cos",
+    "Erf",
+    "Floor",
+    "Pow",
+    "QuantizeLinear",
+    "DequantizeLinear",
 }
 """What can be made of such a constant and leaves its axes alone."""
 
 CUTTING = {"Slice", "Split"}
 """What takes parts of one."""
 
+ALONG = {"Softmax", "LayerNormalization", "CumSum"}
+"""What works along axes of which the batch must not be one."""
+
 ROWS = {"Gemm", "MatMul"}
 """What makes a row of each row."""
 
-READING = {"Add", "Sub", "Mul", "Div", "Concat", "Shape", "LSTM", "GRU"}
+READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "Attention", "LSTM", "GRU"}
 """Operators that may read one beside a tensor that depends on the input."""
 
 
@@ -45,13 +73,20 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     read = [name for name in node.inputs if name in draft.spread]
     known = all(not name or name in draft.constants for name in node.inputs)
     if not read:
-        return known and node.op in ("Expand", "ConstantOfShape") and _repeated(node, draft)
+        return known and node.op in ("Expand", "ConstantOfShape", "Tile") and _repeated(node, draft)
     if not known:
         if node.op not in READING:
             raise Refused(f"it reads constant {read[0]!r}, which the file repeats for each sample")
         return False
     if node.op == "Shape":
-        return False
+        _shape(node, draft, read[0])
+        return True
+    if node.op == "Reshape" and read == [node.inputs[0]]:
+        _reshaped(node, draft, read[0])
+        return True
+    if node.op == "Expand" and read == [node.inputs[0]]:
+        _expanded(node, draft, read[0])
+        return True
     if node.op == "Transpose":
         perm = [int(p) for p in node.attributes["perm"]]
         draft.spread[node.outputs[0]] = perm.index(draft.spread[read[0]])
@@ -60,7 +95,11 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     elif node.op == "Gather" and node.inputs[0] not in draft.spread:
         table = draft.constants[node.inputs[0]].ndim
         draft.spread[node.outputs[0]] = int(node.attributes.get("axis", 0)) % table + draft.spread[read[0]]
-    elif node.op in CUTTING and read == [node.inputs[0]]:
+    elif node.op == "Squeeze" and read == [node.inputs[0]]:
+        _squeezed(node, draft, read[0])
+    elif node.op in ALONG and read == [node.inputs[0]] and _keeps_apart(node, draft, read[0]):
+        draft.spread[node.outputs[0]] = draft.spread[read[0]]
+    elif node.op in CUTTING and read == [node.inputs[0]] and _kept_once(draft, read[0]):
         # Of the batch they cannot cut, where it has length one.
         draft.spread.update(dict.fromkeys(node.outputs, draft.spread[read[0]]))
     elif node.op in ROWS and read == [node.inputs[0]] and _is_rows(node, draft, read[0]):
@@ -85,10 +124,82 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     return True
 
 
+def _kept_once(draft: Draft, name: str) -> bool:
+    return bool(draft.constants[name].shape[draft.spread[name]] == 1)
+
+
+def _shape(node: Node, draft: Draft, name: str) -> None:
+    """The lengths that it has in the file."""
+    lengths = list(draft.constants[name].shape)
+    lengths[draft.spread[name]] *= BATCH
+    begin, end = node.attributes.get("start", 0), node.attributes.get("end", len(lengths))
+    draft.constants[node.outputs[0]] = np.array(lengths[begin:end], np.int64)
+
+
+def _reshaped(node: Node, draft: Draft, name: str) -> None:
+    """Rows of each sample go into the batch, or out of it."""
+    value, axis = draft.constants[name], draft.spread[name]
+    lengths = [int(one) for one in draft.constants[node.inputs[1]].ravel()]
+    if not node.attributes.get("allowzero", 0):
+        lengths = [
+            value.shape[place] * (BATCH if place == axis else 1) if one == 0 else one
+            for place, one in enumerate(lengths)
+        ]
+    if lengths.count(-1) == 1:
+        rest = -prod(lengths)
+        lengths[lengths.index(-1)] = value.size * BATCH // rest if rest else 0
+    places = [place for place, one in enumerate(lengths) if one and of_batch(one)]
+    if (
+        len(places) != 1
+        or prod(lengths) != value.size * BATCH
+        or prod(lengths[: places[0]]) != prod(value.shape[:axis])
+    ):
+        raise Refused(f"it reads constant {name!r}, which the file repeats for each sample")
+    (place,) = places
+    lengths[place] //= BATCH
+    draft.constants[node.outputs[0]] = value.reshape(lengths)
+    draft.spread[node.outputs[0]] = place
+
+
+def _expanded(node: Node, draft: Draft, name: str) -> None:
+    value = draft.constants[name]
+    wanted = np.array(draft.constants[node.inputs[1]]).ravel()
+    more = len(wanted) - value.ndim
+    axis = draft.spread[name] + max(more, 0)
+    rows = value.shape[draft.spread[name]]
+    asked = wanted[axis - max(-more, 0)] if axis + min(more, 0) >= 0 else 1
+    if asked not in (1, rows * BATCH) or sum(of_batch(int(one)) for one in wanted if one) > 1:
+        raise Refused(f"it reads constant {name!r}, which the file repeats for each sample")
+    wanted = np.where(wanted == asked, rows, wanted) if asked != 1 else wanted
+    values = fold(node, [value, wanted], draft.opset, draft.spent)
+    draft.constants[node.outputs[0]], draft.spread[node.outputs[0]] = values[0], axis
+
+
 def _is_rows(node: Node, draft: Draft, name: str) -> bool:
     """Whether a product leaves the samples of its first operand apart, [N, ..., D] by [D, H]."""
     last = draft.constants[name].ndim - 1
     return draft.spread[name] < last and draft.constants[node.inputs[1]].ndim == 2 and not node.attributes.get("transA")
+
+
+def _keeps_apart(node: Node, draft: Draft, name: str) -> bool:
+    """Whether an operator along an axis leaves the samples apart."""
+    rank = draft.constants[name].ndim
+    if node.op == "CumSum":
+        return int(draft.constants[node.inputs[1]].item()) % rank != draft.spread[name]
+    axis = int(node.attributes.get("axis", -1)) % rank
+    if node.op == "Softmax" and draft.opset >= 13:
+        return axis != draft.spread[name]
+    return axis > draft.spread[name]
+
+
+def _squeezed(node: Node, draft: Draft, name: str) -> None:
+    axes, value = draft.option(node, "axes", 1), draft.constants[name]
+    if axes is None:
+        raise Refused("its axes are missing")
+    gone = {int(axis) % value.ndim for axis in axes.ravel()}
+    if draft.spread[name] in gone:
+        raise Refused("it drops the axis of the batch")
+    draft.spread[node.outputs[0]] = draft.spread[name] - sum(axis < draft.spread[name] for axis in gone)
 
 
 def _unsqueezed(node: Node, draft: Draft, name: str) -> None:
@@ -102,7 +213,7 @@ def _unsqueezed(node: Node, draft: Draft, name: str) -> None:
 
 
 def _repeated(node: Node, draft: Draft) -> bool:
-    """An Expand or ConstantOfShape to the number of samples, along an axis that the constant does not have."""
+    """An Expand, Tile or ConstantOfShape to the number of samples, along an axis that the constant does not have."""
     wanted = draft.constants[node.inputs[-1]]
     if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
         return False
@@ -111,6 +222,8 @@ def _repeated(node: Node, draft: Draft) -> bool:
     if len(places) != 1 or wanted[places[0]] != BATCH:
         return False
     (axis,) = places
+    if node.op == "Tile" and draft.constants[node.inputs[0]].shape[axis : axis + 1] != (1,):
+        return False
     if node.op == "Expand":
         shape = draft.constants[node.inputs[0]].shape
         behind = len(wanted) - axis

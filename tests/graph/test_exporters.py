@@ -166,9 +166,9 @@ def test_torch_writes_to_memory() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("zipmap", [True, False])
+@pytest.mark.parametrize("zipmap", [True, False, "columns"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
-def test_scikit_learn(classes: int, zipmap: bool, activation: str) -> None:
+def test_scikit_learn(classes: int, zipmap: bool | str, activation: str) -> None:
     neural_network = pytest.importorskip("sklearn.neural_network")
     skl2onnx = pytest.importorskip("skl2onnx")
     rng = np.random.default_rng(0)

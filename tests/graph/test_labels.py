@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 import mipin_ref as mr
 from tests.graph.rewrites.ended import Ended, X, run
@@ -79,6 +79,60 @@ def test_the_scores_in_front_of_a_choice_can_be_asked_for(op: str, behind: str) 
     assert (net.head, net.target_shape) == ("sigmoid", (4, 16))
     with pytest.raises(mr.InvalidData, match="no output 'z'; its outputs are"):
         mr.load(model, output="z")
+
+
+def columns(op: str, count: int, classes: int = 4, *, order: int = 1) -> tuple[Ended, ModelProto]:
+    """So many outputs, each a class of its own; with a label beside them, as scikit-learn's exports have it."""
+    ended = Ended(classes)
+    sketch = ended.sketch
+    p = sketch.node(op, ended.logits[0], out="chances")
+    sketch.node("ArgMax", p, axis=1, out="label")
+    for k in range(count)[::order]:
+        one = sketch.node("Slice", p, sketch.ints(k), sketch.ints(k + 1), sketch.ints(1))
+        sketch.node("Reshape", one, sketch.ints(-1), out=f"class_{k}")
+    return ended, sketch.model("label", *[f"class_{k}" for k in range(count)][::order])
+
+
+@pytest.mark.parametrize("op", ["Softmax", "Sigmoid"])
+def test_outputs_that_are_the_columns_of_one_tensor_stand_for_it(op: str) -> None:
+    ended, model = columns(op, 4)
+    net = mr.load(model)
+    assert (net.head, net.classes, len(net.output_names)) == (op.lower(), 4, 5)
+    np.testing.assert_allclose(net.predict(X)[1], run(ended.without()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "order"), [(3, 1), (4, -1)], ids=["some", "in another order"])
+def test_outputs_that_are_not_all_columns_in_order_are_a_choice(count: int, order: int) -> None:
+    _, model = columns("Softmax", count, order=order)
+    with pytest.raises(mr.InvalidData, match=f"the network has {count} outputs"):
+        mr.load(model)
+
+
+BEHIND = {
+    "a class": lambda s, p: s.node("Squeeze", s.node("Gather", p, s.ints(1), axis=1), s.ints(1), out="out"),
+    "a percentage": lambda s, p: s.node("Mul", p, s.const(100.0), out="out"),
+    "the largest": lambda s, p: s.node("ReduceMax", p, axes=[1], keepdims=0, out="out"),
+    "an expectation": lambda s, p: s.node("ReduceSum", s.node("Mul", p, s.normal(4)), s.ints(1), keepdims=0, out="out"),
+    "a threshold": lambda s, p: s.node("Cast", s.node("Greater", p, s.const(0.5)), to=TensorProto.FLOAT, out="out"),
+}
+
+
+@pytest.mark.parametrize("op", ["Softmax", "Sigmoid"])
+@pytest.mark.parametrize("what", BEHIND)
+def test_what_is_computed_of_probabilities_names_them(what: str, op: str) -> None:
+    """Of a softmax none of it has an inverse; what is told to be done instead explains the logits."""
+    ended = Ended(4)
+    without, sketch = ended.without(), ended.sketch
+    p = sketch.node(op, ended.logits[0], out="chances")
+    model = sketch.model(BEHIND[what](sketch, p), check=False)
+    if op == "Softmax" or what == "a threshold":
+        with pytest.raises(mr.UnsupportedModel) as caught:
+            mr.load(model)
+        told = "explain the probabilities 'chances' that 'out' is made of, which option 'output' takes"
+        assert str(caught.value).endswith(told + (", target 1" if what == "a class" else ""))
+    net = mr.load(model, output="chances")
+    assert net.head == op.lower()
+    np.testing.assert_allclose(net.predict(X)[1], run(without), rtol=1e-5, atol=1e-5)
 
 
 def test_two_labels_are_a_choice() -> None:

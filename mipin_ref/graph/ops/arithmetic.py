@@ -12,6 +12,7 @@ from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.operands import operands
 from mipin_ref.graph.ops.per_channel import add_affine, per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.ops.selections import broadcast
 from mipin_ref.layers import Activation, Add, Difference, Negative
 
 
@@ -20,7 +21,9 @@ def add(node: Node, draft: Draft) -> None:
     """Tensors become an Add; constants beside them an Affine behind it."""
     tensors = [draft.signals[name] for name in node.inputs if name in draft.signals]
     total = tensors[0]
-    if len(tensors) > 1:
+    if len(tensors) == 1:
+        total = _as_wide(node, draft, total)
+    else:
         constants = any(name not in draft.signals for name in node.inputs)
         total = _sum(node, draft, tensors, draft.inner_name(node, "sum") if constants else node.outputs[0])
     shifts = [per_sample(draft.shift(name), total) for name in node.inputs if name not in draft.signals]
@@ -70,7 +73,7 @@ def scale_or_shift(node: Node, draft: Draft) -> None:
         _of_two(node, draft)
         return
     first = tensors[0] == 0
-    x = draft.signals[node.inputs[tensors[0]]]
+    x = _as_wide(node, draft, draft.signals[node.inputs[tensors[0]]])
     constant = per_sample(draft.weight(node.inputs[1 if first else 0]), x)
     one, zero = np.ones_like(constant), np.zeros_like(constant)
     if node.op == "Mul":
@@ -84,6 +87,20 @@ def scale_or_shift(node: Node, draft: Draft) -> None:
     else:
         x, scale, shift = _reciprocal(node, draft, x), constant, zero
     add_affine(node, draft, x, scale, shift)
+
+
+def _as_wide(node: Node, draft: Draft, x: Signal) -> Signal:
+    """The signal repeated along axes that the constants of a node are longer on, as numbers times a table of rows."""
+    constants = [draft.constants[name] for name in node.inputs if name in draft.constants]
+    rank = len(x.shape)
+    if x.folded or any(value.ndim > rank for value in constants):
+        return x
+    shapes = [(1,) * (rank - value.ndim) + value.shape for value in constants]
+    fits = all(c in (1, d) or d == 1 for shape in shapes for c, d in zip(shape, x.shape, strict=True))
+    wanted = tuple(max(lengths) for lengths in zip(x.shape, *shapes, strict=True))
+    if not fits or wanted == x.shape or any(shape[x.axis] != 1 for shape in shapes):
+        return x
+    return broadcast(node, draft, x, draft.inner_name(node, "repeated"), wanted)
 
 
 def _of_two(node: Node, draft: Draft) -> None:

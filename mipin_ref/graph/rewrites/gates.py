@@ -105,8 +105,8 @@ def _comes_from(wiring: Wiring, name: str, tells: Callable[[Wiring, Wired], bool
 
 
 def _whole_numbers(wiring: Wiring, layer: Wired) -> bool:
-    """What is cast from integers or booleans: of other numbers a Cast hands its input on."""
-    return isinstance(layer, Gap) and layer.name.split(" ", 1)[0] == "Cast"
+    """What is made of integers or booleans: of other numbers a Cast hands its input on."""
+    return isinstance(layer, Gap) and layer.name.split(" ", 1)[0] in ("Cast", "OneHot")
 
 
 def _squashed(wiring: Wiring, layer: Wired) -> bool:

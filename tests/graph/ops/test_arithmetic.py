@@ -178,8 +178,28 @@ def test_exponent_that_is_no_one_number_is_refused() -> None:
         load_whole(sketch.model(sketch.node("Pow", sketch.const(2.0), "x")))
 
 
-def test_constant_that_enlarges_the_tensor_is_refused() -> None:
+def test_constant_that_repeats_the_samples_is_refused() -> None:
     sketch = Sketch(3, 1, 1)
-    out = sketch.node("Add", "x", sketch.const(np.ones((3, 4, 4))), out="odd")
+    out = sketch.node("Add", "x", sketch.const(np.ones((2, 3, 1, 1))), out="odd")
     with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*does not fit one sample"):
         load_whole(sketch.model(out))
+
+
+@pytest.mark.parametrize("op", ["Mul", "Add", "Sub", "Div", "Sub from", "Div by"])
+def test_a_constant_that_is_wider_repeats_the_signal(op: str) -> None:
+    """As a table of a row a number, in transformers of columns: what comes back is that of the Expand written out."""
+    results = []
+    for written in (True, False):
+        sketch = Sketch(4)
+        x = sketch.node("Unsqueeze", sketch.node("Sigmoid", sketch.dense("x", 4, 4), out="fired"), sketch.ints(2))
+        table = sketch.positive(4, 3)
+        if written:
+            x = sketch.node("Expand", x, sketch.ints(1, 4, 3))
+        operator, turned = op.split(" ")[0], " " in op
+        wide = sketch.node(operator, *((table, x) if turned else (x, table)), out="wide")
+        net = assert_keeps_values(sketch.model(sketch.dense(sketch.node("Flatten", wide), 12, 3)))
+        assert not net.blocked
+        data = np.random.default_rng(4).standard_normal((30, 4)).astype(np.float32)
+        results.append(mr.fit(net, data, 1).attribute(data))
+    np.testing.assert_allclose(results[0].source, results[1].source, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(results[0].attribution, results[1].attribution, rtol=1e-9, atol=1e-12)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import mipin_ref as mr
 from mipin_ref.layers import Attention
@@ -109,3 +110,44 @@ def test_a_mask_of_minus_infinity_is_no_tensor_of_the_network() -> None:
     net = assert_keeps_values(ended(sketch, sketch.node("MatMul", weights, "x"), 8))
     assert "masked" not in net.shapes
     assert only(net).heads == 1
+
+
+def masked_by(form: str) -> Any:
+    """The operator of opset 23 with a mask [N, 1, T, T]: of a second input, or repeated for each sample."""
+    sketch = Sketch(5, 8, opset=23, ir=10)
+    inputs = parts(sketch, 8, 8, 8)
+    if form == "repeated":
+        wanted = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(1, 5, 5), axis=0)
+        lower = sketch.const(np.tril(np.ones((1, 1, 5, 5), bool)))
+        inputs.append(sketch.node("Expand", lower, wanted))
+    else:
+        kind = TensorProto.FLOAT if form == "added" else TensorProto.INT64
+        sketch.inputs.append(helper.make_tensor_value_info("mask", kind, ["N", 5]))
+        wide = sketch.node("Unsqueeze", "mask", sketch.ints(1, 2))
+        if form == "asked":
+            wide = sketch.node("Not", sketch.node("Equal", wide, sketch.const(np.int64(0))))
+        inputs.append(sketch.node("Expand", wide, sketch.ints(1, 1, 5, 5)))
+    mixed = sketch.node("Attention", *inputs, q_num_heads=2, kv_num_heads=2)
+    return ended(sketch, mixed, 8)
+
+
+def test_a_mask_that_is_repeated_for_each_sample() -> None:
+    """As transformers' images have it of the newer exporter of torch."""
+    net = mr.load(masked_by("repeated"))
+    assert not net.blocked
+    assert only(net).inputs[0] == "part2"
+
+
+def test_a_mask_that_is_asked_of_another_input() -> None:
+    """Signals are those of the mask that is added, as the same file has it with numbers in its place."""
+    rng = np.random.default_rng(5)
+    x, kept = rng.standard_normal((30, 5, 8)).astype(np.float32), np.arange(5) < rng.integers(2, 6, (30, 1))
+    results = []
+    for form, mask in (("asked", kept.astype(np.int64)), ("added", np.where(kept, 0, -1e9).astype(np.float32))):
+        net = mr.load(masked_by(form), input="x")
+        assert not net.blocked
+        data = {"x": x, "mask": mask}
+        results.append(mr.fit(net, data, 1).attribute(data))
+    np.testing.assert_allclose(results[0].source, results[1].source, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(results[0].attribution, results[1].attribution, rtol=1e-6, atol=1e-7)
+    assert np.abs(results[0].attribution[kept]).max() > 0

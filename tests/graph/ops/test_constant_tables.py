@@ -58,6 +58,68 @@ def test_waves_of_positions() -> None:
     assert_keeps_values(sketch.model(sketch.dense(flat, TOKENS * WIDTH, 2)))
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("by", ["sizes", "scales"])
+def test_positions_of_a_grid_of_another_size(mode: str, by: str) -> None:
+    """As vision transformers resize a table of positions to the image that they are exported for."""
+    sketch = Sketch(35, WIDTH)
+    grid = sketch.node("Transpose", sketch.node("Reshape", sketch.normal(1, 9, WIDTH), sketch.ints(1, 3, 3, WIDTH)))
+    grid = sketch.node("Transpose", grid, perm=[3, 0, 1, 2])
+    asked = ("", sketch.const(np.array([1, 1, 5 / 3, 7 / 3], np.float32))) if by == "scales" else ()
+    asked = asked or ("", "", sketch.ints(1, WIDTH, 5, 7))
+    wider = sketch.node("Resize", grid, *asked, mode=mode, coordinate_transformation_mode="half_pixel")
+    rows = sketch.node("Transpose", sketch.node("Reshape", wider, sketch.ints(1, WIDTH, 35)), perm=[0, 2, 1])
+    flat = sketch.node("Flatten", sketch.node("Add", "x", rows))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, 35 * WIDTH, 2), check=False))
+    assert not net.blocked
+
+
+FOLDED = {
+    "Tile": lambda s: s.node("Tile", s.normal(1, WIDTH), s.ints(TOKENS, 1)),
+    "Pad": lambda s: s.node("Pad", s.normal(TOKENS - 1, WIDTH), s.ints(1, 0, 0, 0)),
+    "OneHot": lambda s: s.node("OneHot", s.ints(0, 2, 1, 1), s.ints(WIDTH), s.const(np.array([0.0, 1.0]))),
+    "Gemm": lambda s: s.node("Gemm", s.normal(TOKENS, 5), s.normal(5, WIDTH), s.normal(WIDTH)),
+    "Einsum": lambda s: s.node("Einsum", s.normal(TOKENS), s.normal(WIDTH), equation="i,j->ij"),
+    "CumSum": lambda s: s.node("CumSum", s.normal(TOKENS, WIDTH), s.const(np.int64(0))),
+    "Softmax": lambda s: s.node("Softmax", s.normal(TOKENS, WIDTH), axis=-1),
+    "LayerNormalization": lambda s: s.node("LayerNormalization", s.normal(TOKENS, WIDTH), s.positive(WIDTH)),
+    "ReduceMax": lambda s: s.node("ReduceMax", s.normal(2, TOKENS, WIDTH), axes=[0], keepdims=0),
+    "Softplus": lambda s: s.node("Softplus", s.normal(TOKENS, WIDTH)),
+    "HannWindow": lambda s: s.node("Unsqueeze", s.node("HannWindow", s.const(np.int64(TOKENS))), s.ints(1)),
+}
+
+
+@pytest.mark.parametrize("operator", FOLDED)
+def test_tables_that_other_operators_make(operator: str) -> None:
+    sketch = Sketch(TOKENS, WIDTH)
+    flat = sketch.node("Flatten", sketch.node("Add", "x", FOLDED[operator](sketch)))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, TOKENS * WIDTH, 2)))
+    assert [layer.kind for layer in net.layers] == ["Reshape", "Dense"]
+
+
+GROWN = {
+    "Tile": lambda s: s.node("Tile", s.normal(1, 1 << 10), s.ints(1 << 20, 1)),
+    "Resize": lambda s: s.node("Resize", s.normal(1, 1, 8, 8), "", "", s.ints(1, 1, 1 << 15, 1 << 15)),
+    "Pad": lambda s: s.node("Pad", s.normal(4, 4), s.ints(1 << 15, 1 << 15, 0, 0)),
+    "OneHot": lambda s: s.node("OneHot", s.ints(*range(64)), s.ints(1 << 24), s.const(np.array([0.0, 1.0]))),
+    "HannWindow": lambda s: s.node("HannWindow", s.const(np.int64(1 << 30))),
+    "MelWeightMatrix": lambda s: s.node(
+        "MelWeightMatrix", *(s.const(np.int64(n)) for n in (1 << 10, 1 << 21, 16000)), s.const(0.0), s.const(8000.0)
+    ),
+    "Einsum": lambda s: s.node("Einsum", s.normal(1 << 15), s.normal(1 << 15), equation="i,j->ij"),
+}
+
+
+@pytest.mark.parametrize("operator", GROWN)
+def test_what_grows_beyond_all_is_not_made(operator: str) -> None:
+    """From a file of a few kilobytes."""
+    sketch = Sketch(TOKENS)
+    least = sketch.node("ReduceMean", GROWN[operator](sketch), keepdims=0)
+    model = sketch.model(sketch.dense(sketch.node("Add", "x", least), TOKENS, 2), check=False)
+    with pytest.raises(UnsupportedModel, match=r"asks for \d{9,} elements"):
+        mr.load(model)
+
+
 def test_a_table_that_would_be_too_large_is_not_made() -> None:
     """A thousand lines of a million numbers each, of a file of 4 MB."""
     sketch = Sketch(TOKENS)

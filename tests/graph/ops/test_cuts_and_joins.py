@@ -9,7 +9,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.layers import AveragePool, Concat, Pad, Slice
-from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
+from tests.graph.sketch import Sketch, assert_keeps_values, load_whole, tensors_of
 
 INT64 = np.iinfo(np.int64)
 
@@ -96,13 +96,75 @@ def test_concat_with_a_constant_of_one_sample_is_refused() -> None:
     assert refusal(sketch, out) == f"Concat 'the_odd' ({told})"
 
 
-def test_what_is_repeated_for_each_sample_is_not_reshaped() -> None:
+def repeated(sketch: Sketch, *shape: int) -> str:
+    """A constant that the file repeats for each sample, [N, *shape]."""
+    wanted = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(*shape), axis=0)
+    return sketch.node("Expand", sketch.normal(1, *shape), wanted, out="token")
+
+
+def test_what_is_repeated_for_each_sample_is_not_multiplied_as_a_matrix() -> None:
     sketch = Sketch(3, 4)
-    wanted = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(1, 4), axis=0)
-    token = sketch.node("Expand", sketch.normal(1, 1, 4), wanted, out="token")
-    flat = sketch.node("Reshape", token, sketch.ints(-1, 2, 2), out="odd")
+    flat = sketch.node("Reshape", repeated(sketch, 1, 4), sketch.ints(-1, 2, 2), out="odd")
     error = refusals(sketch, sketch.node("MatMul", "x", flat))
-    assert "Reshape 'the_odd' (it reads constant 'token', which the file repeats for each sample)" in error[0]
+    assert "MatMul 'the_matmul4' (it reads constant 'odd', which the file repeats for each sample)" in error[0]
+
+
+def test_samples_that_are_repeated_stay_apart() -> None:
+    """[N, 4, 2] as [2, N · 4] has every number of one sample beside those of others."""
+    sketch = Sketch(3, 4)
+    mixed = sketch.node("Reshape", repeated(sketch, 4, 2), sketch.ints(2, -1), out="odd")
+    error = refusals(sketch, sketch.node("MatMul", "x", mixed))
+    assert "Reshape 'the_reshape3' (it reads constant 'token', which the file repeats" in error[0].replace(
+        "odd", "reshape3"
+    )
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_mask_of_windows_that_is_repeated_for_each_sample(tiled: bool) -> None:
+    """As Swin has it: windows folded into the batch, each with a mask of its own."""
+    sketch = Sketch(6, 4)
+    windows = sketch.node("Reshape", "x", sketch.ints(-1, 3, 4), out="windows")
+    if tiled:
+        times = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(1, 1, 1), axis=0)
+        mask = sketch.node("Tile", sketch.normal(1, 2, 3, 4), times)
+    else:
+        mask = repeated(sketch, 2, 3, 4)
+    count = sketch.node("Shape", mask, start=0, end=1)
+    rows = sketch.node("Concat", sketch.node("Mul", count, sketch.ints(2)), sketch.ints(3, 4), axis=0)
+    added = sketch.node("Add", windows, sketch.node("Reshape", mask, rows), out="added")
+    back = sketch.node("Reshape", sketch.node("Relu", added), sketch.ints(-1, 24))
+    model = sketch.model(sketch.dense(back, 24, 3), check=False)
+    net = mr.load(model)
+    assert not net.blocked
+    assert net.shapes["added"] == (2, 3, 4)
+    x = np.random.default_rng(3).standard_normal((5, 6, 4)).astype(np.float32)
+    told = tensors_of(model, x)
+    np.testing.assert_allclose(net.predict(x)[1], told[model.graph.output[0].name], rtol=1e-5, atol=1e-5)
+
+
+def test_what_stays_a_constant_of_each_sample() -> None:
+    """Queries of a decoder go through the first half of a block by themselves."""
+    sketch = Sketch(5, 4)
+    turned = sketch.node("Transpose", repeated(sketch, 5, 4), perm=[1, 0, 2])
+    normal = sketch.node("LayerNormalization", turned, sketch.positive(4), axis=-1)
+    chances = sketch.node("Softmax", sketch.node("Cos", normal), axis=0)
+    summed = sketch.node("CumSum", chances, sketch.const(np.int64(0)))
+    wide = sketch.node("Squeeze", sketch.node("Unsqueeze", summed, sketch.ints(0)), sketch.ints(0))
+    added = sketch.node("Add", "x", sketch.node("Transpose", wide, perm=[1, 0, 2]))
+    net = assert_keeps_values(sketch.model(sketch.dense(sketch.node("Flatten", added), 20, 3), check=False))
+    assert [layer.kind for layer in net.layers] == ["Reshape", "Dense"]
+
+
+def test_a_class_token_that_is_quantised() -> None:
+    """As static int8 has those of vision transformers."""
+    sketch = Sketch(3, 4)
+    step, middle = sketch.const(1 / 64), sketch.const(np.int8(3))
+    whole = sketch.node("QuantizeLinear", repeated(sketch, 1, 4), step, middle)
+    token = sketch.node("DequantizeLinear", whole, step, middle)
+    joined = sketch.node("Concat", token, sketch.node("Relu", "x", out="fired"), axis=1)
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Flatten", joined), 16, 3), check=False))
+    assert not net.blocked
+    assert "fired" in net.shapes
 
 
 def test_concat_that_does_not_fit_is_refused() -> None:
