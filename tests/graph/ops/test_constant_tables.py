@@ -65,8 +65,9 @@ def test_positions_of_a_grid_of_another_size(mode: str, by: str) -> None:
     sketch = Sketch(35, WIDTH)
     grid = sketch.node("Transpose", sketch.node("Reshape", sketch.normal(1, 9, WIDTH), sketch.ints(1, 3, 3, WIDTH)))
     grid = sketch.node("Transpose", grid, perm=[3, 0, 1, 2])
-    asked = ("", sketch.const(np.array([1, 1, 5 / 3, 7 / 3], np.float32))) if by == "scales" else ()
-    asked = asked or ("", "", sketch.ints(1, WIDTH, 5, 7))
+    asked = ["", "", sketch.ints(1, WIDTH, 5, 7)]
+    if by == "scales":
+        asked = ["", sketch.const(np.array([1, 1, 5 / 3, 7 / 3], np.float32))]
     wider = sketch.node("Resize", grid, *asked, mode=mode, coordinate_transformation_mode="half_pixel")
     rows = sketch.node("Transpose", sketch.node("Reshape", wider, sketch.ints(1, WIDTH, 35)), perm=[0, 2, 1])
     flat = sketch.node("Flatten", sketch.node("Add", "x", rows))
