@@ -90,15 +90,19 @@ class Backend:
         host = self.xp.Device("CPU_DEVICE") if self.xp.__name__ == "array_api_strict" else "cpu"
         return np.array(np.from_dlpack(array_api_compat.to_device(a, host)))
 
-    def contiguous(self, a: Array) -> Array:
-        """The same values in C order, as `put` gives them; the rounding of what follows may depend on the order."""
+    def contiguous(self, a: Array, dtype: Any = None) -> Array:
+        """The same values in C order, as `put` gives them; the rounding of what follows may depend on the order.
+
+        dtype: of the result, a's where None.
+        """
+        dtype = dtype or a.dtype
         if array_api_compat.is_torch_namespace(self.xp):
-            return a.contiguous()
+            return self.xp.astype(a, dtype, copy=False).contiguous()
         if self._is_numpy or array_api_compat.is_cupy_namespace(self.xp):
-            return self.xp.ascontiguousarray(a)
+            return self.xp.ascontiguousarray(a, dtype=dtype)
         # The standard has no memory order, so what is not known to be in C order is written anew.
-        fresh = self.zeros(a.shape, a.dtype)
-        fresh[...] = a
+        fresh = self.zeros(a.shape, dtype)
+        fresh[...] = self.xp.astype(a, dtype, copy=False)
         return fresh
 
     def zeros(self, shape: tuple[int, ...], dtype: Any = None) -> Array:

@@ -172,7 +172,8 @@ class ConvGram:
     def update(self, signals: Sequence[Array], y: Array) -> None:
         """Add samples: a signal [n, o, *locations] a part, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
         xp, dtype, count = self._backend.xp, self._backend.compute, len(self._groups)
-        signals, y = [xp.astype(s, dtype, copy=False) for s in signals], xp.astype(y, dtype, copy=False)
+        if self._form != "stacked":  # which takes any dtype, a few channels at a time
+            signals, y = [xp.astype(s, dtype, copy=False) for s in signals], xp.astype(y, dtype, copy=False)
         for start in range(0, y.shape[0], self._chunk):
             rows = slice(start, min(start + self._chunk, y.shape[0]))
             parts = xp.reshape(y[rows, ...], (-1, 1 + self._problem.own, self._problem.inputs, *self._problem.size))
