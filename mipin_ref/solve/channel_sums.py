@@ -24,18 +24,24 @@ class ChannelSums:
 
     def update(self, y: Array) -> None:
         """Add y [n, parts, channels, locations]."""
-        xp, n = self._backend.xp, y.shape[0]
+        xp, (n, parts, *_) = self._backend.xp, y.shape
         # So few samples at a time that what is made of them in float64 stays in the cache.
         step = max(1, self._backend.block_bytes // (64 * prod(y.shape[1:]) or 1))
-        for start in range(0, n, step):
-            some = y[start : min(start + step, n), ...]
-            self._totals += xp.sum(some, axis=(0, 3), dtype=xp.float64)
-            for a in range(y.shape[1]):
-                for b in range(a, y.shape[1]):
-                    product = self._backend.dots(some[:, a, :, :], some[:, b, :, :])
-                    self._products[a, b, :] += product
-                    if a != b:
-                        self._products[b, a, :] += product
+        pairs = [(a, b) for a in range(parts) for b in range(a, parts)]
+
+        def summed(start: int) -> tuple[Array, list[Array]]:
+            some = xp.astype(y[start : min(start + step, n), ...], xp.float64, copy=False)
+            products = [self._backend.dots(some[:, a, :, :], some[:, b, :, :]) for a, b in pairs]
+            return xp.sum(some, axis=(0, 3)), products
+
+        starts = range(0, n, step)
+        # Threads are worth their start where there are many steps; the order of what is added is the same.
+        for totals, products in self._backend.each(summed, starts) if len(starts) > 1 else map(summed, starts):
+            self._totals += totals
+            for (a, b), product in zip(pairs, products, strict=True):
+                self._products[a, b, :] += product
+                if a != b:
+                    self._products[b, a, :] += product
         self.rows += n * y.shape[3]
 
     def merge(self, other: ChannelSums) -> None:

@@ -293,8 +293,8 @@ def test_rows_larger_than_a_chunk_are_written_slab_by_slab(name: str, monkeypatc
 def test_lines_of_a_depthwise_convolution_are_taken_of_as_many_samples_as_fit(
     size: tuple[int, ...], counts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows are not written out, so that a sample is signal and values of two channels, which are taken at a time; in
-    one dimension they are.
+    """Its rows are not written out, so that a sample is signal and values of the two channels that are taken at a time;
+    in one dimension they are.
     """
     rank = len(size)
     same = Window((3,) * rank, (1,) * rank, (1,) * rank, (1,) * rank, (1,) * rank)
