@@ -28,6 +28,9 @@ Dtype = Literal["float64", "float32"]
 MUCH = 2e7
 """Operations of which threads each take a part, at the least."""
 
+MANY = 64
+"""Small systems of which threads each take a part, at the least."""
+
 SMALL_SYSTEM = 2048
 """Unknowns up to which one thread factorises as fast as two."""
 
@@ -90,15 +93,19 @@ class Backend:
         host = self.xp.Device("CPU_DEVICE") if self.xp.__name__ == "array_api_strict" else "cpu"
         return np.array(np.from_dlpack(array_api_compat.to_device(a, host)))
 
-    def contiguous(self, a: Array) -> Array:
-        """The same values in C order, as `put` gives them; the rounding of what follows may depend on the order."""
+    def contiguous(self, a: Array, dtype: Any = None) -> Array:
+        """The same values in C order, as `put` gives them; the rounding of what follows may depend on the order.
+
+        dtype: of the result, a's where None.
+        """
+        dtype = dtype or a.dtype
         if array_api_compat.is_torch_namespace(self.xp):
-            return a.contiguous()
+            return self.xp.astype(a, dtype, copy=False).contiguous()
         if self._is_numpy or array_api_compat.is_cupy_namespace(self.xp):
-            return self.xp.ascontiguousarray(a)
+            return self.xp.ascontiguousarray(a, dtype=dtype)
         # The standard has no memory order, so what is not known to be in C order is written anew.
-        fresh = self.zeros(a.shape, a.dtype)
-        fresh[...] = a
+        fresh = self.zeros(a.shape, dtype)
+        fresh[...] = self.xp.astype(a, dtype, copy=False)
         return fresh
 
     def zeros(self, shape: tuple[int, ...], dtype: Any = None) -> Array:
@@ -151,8 +158,13 @@ class Backend:
         """
         cupy = array_api_compat.is_cupy_namespace(self.xp)
         try:
-            with _cupy_errors() if cupy else nullcontext():
-                values, vectors = self.xp.linalg.eigh(a)
+            if self._is_numpy and a.ndim == 3 and len(a) >= MANY:
+                # One after another, they would be left to a single thread.
+                parts = list(self.each(np.linalg.eigh, np.array_split(a, self.at_a_time)))
+                values, vectors = (np.concatenate(some) for some in zip(*parts, strict=True))
+            else:
+                with _cupy_errors() if cupy else nullcontext():
+                    values, vectors = self.xp.linalg.eigh(a)
         except np.linalg.LinAlgError as error:
             raise InvalidData(f"the normal equations have no eigenvalues that can be found: {error}") from error
         return values, vectors
@@ -229,14 +241,13 @@ class Backend:
 
     def dots(self, a: Array, b: Array) -> Array:
         """Σ a b [c] over n and l of [n, c, l], multiplied and summed in float64."""
-        if self._is_numpy:
-            # BLAS would share out every single long product among its threads.
-            return np.einsum("ncl,ncl->c", a, b, dtype=np.float64)
         xp = self.xp
         a, b = (xp.astype(one, xp.float64, copy=False) for one in (a, b))
         if a.shape[2] == 1:
-            return xp.sum(a * b, axis=(0, 2))
-        return xp.sum(xp.vecdot(a, b, axis=-1), axis=0)
+            return np.einsum("ncl,ncl->c", a, b) if self._is_numpy else xp.sum(a * b, axis=(0, 2))
+        # BLAS would share out every single long product among its threads.
+        with BLAS_THREADS.single() if self._is_numpy else nullcontext():
+            return xp.sum(xp.vecdot(a, b, axis=-1), axis=0)
 
     def matmul_stack(self, a: Array, b: Array) -> Array:
         """The many small products a [f, r, n] @ b [f, n, c]."""

@@ -9,8 +9,10 @@ import onnxruntime
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.document import Document
 from mipin_ref.graph.emit import IR_VERSION, OPSET
+from mipin_ref.graph.runs import run_together
 from mipin_ref.graph.runtime import runtime_reason
-from mipin_ref.layers import HostArray
+from mipin_ref.layers import HostArray, Shape
+from mipin_ref.threads import BLAS_THREADS
 
 LET_GO = onnxruntime.RunOptions()
 LET_GO.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -51,3 +53,12 @@ class Optimised:
         except Exception as failure:  # as above
             raise UnsupportedModel(f"onnxruntime cannot run the way back: {runtime_reason(failure)}") from failure
         return made
+
+    def in_runs(self, output: str, shape: Shape, feed: Mapping[str, HostArray], size: int) -> HostArray:
+        """One output [n, *shape], at most `size` samples a run, and runs beside one another on all threads."""
+        count, threads = len(next(iter(feed.values()))), BLAS_THREADS.count
+        size = min(size, -(-count // threads))
+        try:
+            return run_together(self._session, {output: shape}, feed, size, {}, threads)[0]
+        except Exception as failure:  # as above
+            raise UnsupportedModel(f"onnxruntime cannot run the way back: {runtime_reason(failure)}") from failure

@@ -42,6 +42,8 @@ def adjoint_columns(backend: Backend, s: Array, window: Window, groups: int, siz
     """
     xp = backend.xp
     n, channels, *locations = s.shape
+    if window.pointwise and n == groups == 1:
+        return xp.reshape(s, (1, channels, -1))
     s = xp.permute_dims(xp.reshape(s, (n, groups, channels // groups, *locations)), (1, 2, 0, *range(3, s.ndim + 1)))
     reach = [e - 1 for e in window.extent]
     canvas_size = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from itertools import product
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
@@ -24,18 +24,22 @@ class ChannelSums:
 
     def update(self, y: Array) -> None:
         """Add y [n, parts, channels, locations]."""
-        xp, n = self._backend.xp, y.shape[0]
-        # So few samples at a time that what is made of them in float64 stays in the cache.
-        step = max(1, self._backend.block_bytes // (64 * prod(y.shape[1:]) or 1))
-        for start in range(0, n, step):
-            some = y[start : min(start + step, n), ...]
-            self._totals += xp.sum(some, axis=(0, 3), dtype=xp.float64)
-            for a in range(y.shape[1]):
-                for b in range(a, y.shape[1]):
-                    product = self._backend.dots(some[:, a, :, :], some[:, b, :, :])
-                    self._products[a, b, :] += product
-                    if a != b:
-                        self._products[b, a, :] += product
+        xp, (n, parts, channels, length) = self._backend.xp, y.shape
+        # So few samples, and of a large one channels, at a time that they stay in the cache in float64.
+        room = self._backend.block_bytes // 16
+        step, wide = (max(1, room // (parts * many * length or 1)) for many in (channels, 1))
+        rows = [slice(start, min(start + step, n)) for start in range(0, n, step)]
+        ranges = [slice(start, min(start + wide, channels)) for start in range(0, channels, wide)]
+        pairs = [(a, b) for a in range(parts) for b in range(a, parts)]
+
+        for part, some in product(rows, ranges):
+            values = xp.astype(y[part, :, some, :], xp.float64, copy=False)
+            self._totals[:, some] += xp.sum(values, axis=(0, 3))
+            for a, b in pairs:
+                added = self._backend.dots(values[:, a, :, :], values[:, b, :, :])
+                self._products[a, b, some] += added
+                if a != b:
+                    self._products[b, a, some] += added
         self.rows += n * y.shape[3]
 
     def merge(self, other: ChannelSums) -> None:

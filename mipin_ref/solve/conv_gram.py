@@ -8,17 +8,15 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mipin_ref.backend import Array, Backend
 from mipin_ref.errors import InvalidData
-from mipin_ref.solve.adjoint_rows import Region, adjoint_rows
 from mipin_ref.solve.conv_problem import ConvProblem, Form
 from mipin_ref.solve.correlation_gram import CorrelationGram
 from mipin_ref.solve.gram import Accumulator, Gram, Rows
+from mipin_ref.solve.im2col_gram import Im2colGram
 from mipin_ref.solve.joint import Solution
 from mipin_ref.solve.stacked_gram import StackedGram
-from mipin_ref.window import Window
 
 CHUNK_BYTES = 24 << 20
 """Size of one chunk of rows or spectra: large enough for full-speed products, small beside any memory limit."""
@@ -30,65 +28,6 @@ of them, which is as much for a single one.
 
 FEW_FEATURES = 64
 """Products of so few regressors are in float64 always: that costs next to nothing, and nothing is lost to rounding."""
-
-
-class Im2colGram:
-    """Rows of the adjoints written out side by side and added to normal equations, or kept for the dual form.
-
-    slab: how many positions of the first spatial axis are written out at a time; kept: the locations that count, None
-    for all.
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        windows: Sequence[Window],
-        size: tuple[int, ...],
-        sums: Accumulator,
-        slab: int,
-        kept: Sequence[int] | None = None,
-    ) -> None:
-        self._backend, self._windows, self._sums = backend, windows, sums
-        self._boxes = [(box, None) for box in _slabs(size, slab)] if kept is None else _boxes(size, slab, kept)
-
-    @property
-    def rows(self) -> int:
-        return self._sums.rows
-
-    def update(self, signals: Sequence[Array], y: Array) -> None:
-        """Add samples: a signal [n, o, *locations] a window, and y [n, width, *size], of the compute dtype."""
-        xp, last = self._backend.xp, (0, *range(2, y.ndim), 1)
-        y = xp.permute_dims(y, last)
-        spread = [xp.permute_dims(s, last) for s in signals]
-        for box, kept in self._boxes:
-            rows = [
-                adjoint_rows(
-                    self._backend,
-                    s,
-                    window,
-                    tuple((a + b, e + b) for (a, e), b in zip(box, window.begin, strict=True)),
-                )
-                for s, window in zip(spread, self._windows, strict=True)
-            ]
-            z = rows[0] if len(rows) == 1 else xp.concat(rows, axis=1)
-            values = y[(slice(None), *(slice(*span) for span in box), slice(None))]
-            if kept is not None:
-                index = self._backend.put(kept)
-                z, values = (xp.take(xp.reshape(a, (y.shape[0], -1, a.shape[-1])), index, axis=1) for a in (z, values))
-                z = xp.reshape(z, (-1, z.shape[-1]))
-            self._sums.update(z, xp.reshape(values, (-1, y.shape[-1])))
-
-    def merge(self, other: Im2colGram) -> None:
-        """Add all samples of another accumulator of the same problem."""
-        self._sums.merge(other._sums)
-
-    def solve(self, ridge: float, columns: Array | None = None, channels: slice = slice(None)) -> Solution:
-        """Weights [1, Σ taps·o, m], the windows one after another, taps outermost."""
-        return self._sums.solve(ridge, columns, channels)
-
-    def error(self, fitted: Solution, columns: Array | None = None, channels: slice = slice(None)) -> float:
-        """Σ(x - x̂)² over these samples of what other sums of the same problem gave."""
-        return self._sums.error(fitted, columns, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +111,8 @@ class ConvGram:
     def update(self, signals: Sequence[Array], y: Array) -> None:
         """Add samples: a signal [n, o, *locations] a part, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
         xp, dtype, count = self._backend.xp, self._backend.compute, len(self._groups)
-        signals, y = [xp.astype(s, dtype, copy=False) for s in signals], xp.astype(y, dtype, copy=False)
+        if self._form == "correlation":  # the others take any dtype, a part at a time
+            signals, y = [xp.astype(s, dtype, copy=False) for s in signals], xp.astype(y, dtype, copy=False)
         for start in range(0, y.shape[0], self._chunk):
             rows = slice(start, min(start + self._chunk, y.shape[0]))
             parts = xp.reshape(y[rows, ...], (-1, 1 + self._problem.own, self._problem.inputs, *self._problem.size))
@@ -252,26 +192,6 @@ class ConvGram:
         return ConvSolution(
             shaped, np.concatenate(own, axis=1), np.concatenate(intercepts) if intercepts else None, solutions
         )
-
-
-def _slabs(size: tuple[int, ...], slab: int) -> list[Region]:
-    """A map cut along its first axis."""
-    whole = tuple((0, n) for n in size[1:])
-    return [((start, min(start + slab, size[0])), *whole) for start in range(0, size[0], slab)]
-
-
-def _boxes(size: tuple[int, ...], slab: int, kept: Sequence[int]) -> list[tuple[Region, npt.NDArray[np.int64] | None]]:
-    """The same without what holds no location of `kept`, each with those that it holds, counted within it."""
-    places = np.stack(np.unravel_index(np.asarray(kept, np.int64), size), axis=1)
-    found: list[tuple[Region, npt.NDArray[np.int64] | None]] = []
-    for (start, stop), *_ in _slabs(size, slab):
-        here = places[(places[:, 0] >= start) & (places[:, 0] < stop)]
-        if not len(here):
-            continue
-        low, high = here.min(axis=0), here.max(axis=0) + 1
-        index = np.ravel_multi_index(tuple((here - low).T), tuple(int(n) for n in high - low))
-        found.append((tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)), index.astype(np.int64)))
-    return found
 
 
 def _share(channels: int, group: int, groups: int) -> slice:

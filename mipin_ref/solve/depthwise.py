@@ -3,13 +3,15 @@
 Two taps meet where line j of the signal meets line j + lag. Of two lines all products of their elements are one matrix
 product, over samples and lines at once, and each pair of taps along the line takes the sum of a diagonal of it. So for
 a kernel of k×k there are 2k products of as many rows as the map is wide, in place of one of k² rows that are written
-out; what lies beyond the input is never added, so that sums of squares are none but of squares.
+out; what lies beyond the input is never added, so that sums of squares are none but of squares. Long lines are cut:
+diagonals that taps take lie near the middle one, and a piece of the line meets no element far from it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +23,20 @@ from mipin_ref.solve.taps import Axis, Tap, axes_of
 from mipin_ref.window import Window
 
 Span = tuple[int, int]
+
+PIECE = 14
+"""Elements of a line that are multiplied at a time, about: of fewer, small products are no faster."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A piece of a line. left: its locations; right: those that it meets of another line; sums: what sums the diagonals
+    of their products, flat [left·right, k·k] or [left·right, k].
+    """
+
+    left: slice
+    right: slice
+    sums: Array
 
 
 class DepthwiseSums:
@@ -44,35 +60,38 @@ class DepthwiseSums:
         self._zz = backend.zeros((channels, *kernel, *kernel), wide)
         self._zy = backend.zeros((channels, *kernel, parts), wide)
         self._met = _met(self._lines)
-        own, cross = _sums(self._along, locations[1], size[1])
-        self._own_sums, self._cross_sums = backend.put(own), backend.put(cross)
+        self._own_pieces, self._cross_pieces = (
+            [Piece(left, right, backend.put(sums)) for left, right, sums in _pieces(whole)]
+            for whole in _sums(self._along, locations[1], size[1])
+        )
         self._phases = sorted({self._lines.phase(tap)[0] for tap in self._lines.taps})
 
     def update(self, s: Array, y: Array) -> None:
-        """Add samples."""
-        xp, channels, stride = self._backend.xp, s.shape[1], self._lines.stride
-        lines = self._backend.contiguous(xp.permute_dims(s, (1, 2, 0, 3)))
-        phases = {
-            phase: self._backend.contiguous(xp.permute_dims(y[:, :, :, phase::stride, :], (2, 3, 0, 1, 4)))
-            for phase in self._phases
-        }
+        """Add samples, of the compute dtype or of another."""
+        (n, channels, count, width), stride = s.shape, self._lines.stride
         # So few channels at a time that their lines and products stay in the cache.
-        each = lines.shape[1] * lines.shape[2] * lines.shape[3] + lines.shape[3] ** 2
-        step = max(1, self._backend.block_bytes // (4 * self._backend.itemsize * (each or 1)))
+        each = count * n * width + width**2
+        step = max(1, self._backend.block_bytes // (2 * self._backend.itemsize * (each or 1)))
         blocks = [slice(start, min(start + step, channels)) for start in range(0, channels, step)]
 
         def block(some: slice) -> None:
-            self._own(some, lines[some, ...])
-            self._cross(some, lines[some, ...], {phase: values[some, ...] for phase, values in phases.items()})
+            lines = self._laid(s[:, some, ...], (1, 2, 0, 3))
+            phases = {phase: self._laid(y[:, :, some, phase::stride, :], (2, 3, 0, 1, 4)) for phase in self._phases}
+            self._own(some, lines)
+            self._cross(some, lines, phases)
 
         for _ in self._backend.each(block, blocks):
             pass
+
+    def _laid(self, a: Array, axes: tuple[int, ...]) -> Array:
+        """An array with its axes in another order, of the compute dtype."""
+        return self._backend.contiguous(self._backend.xp.permute_dims(a, axes), self._backend.compute)
 
     def _own(self, some: slice, s: Array) -> None:
         """Products of the signal [c, lines, n, w] with itself."""
         xp = self._backend.xp
         for (lag, first, stop), pairs in self._met.items():
-            met = self._diagonals(_product(xp, s[:, first:stop, ...], s[:, first + lag : stop + lag, ...]))
+            met = self._diagonals(s[:, first:stop, ...], s[:, first + lag : stop + lag, ...])
             for u, v in pairs:
                 self._zz[some, u, :, v, :] += met
                 if u != v:
@@ -80,25 +99,28 @@ class DepthwiseSums:
 
     def _cross(self, some: slice, s: Array, phases: dict[int, Array]) -> None:
         """Products of the signal with y by phases [c, lines, n, parts, w]."""
-        xp = self._backend.xp
         for tap in self._lines.taps:
             phase, lag = self._lines.phase(tap)
             inside = self._lines.inside(tap)
             y = phases[phase][:, inside.start + lag : inside.stop + lag, ...]
             for part in range(self._zy.shape[3]):
-                met = _product(xp, s[:, inside, ...], y[:, :, :, part, :])
-                self._zy[some, tap[1], :, part] += self._along_input(met)
+                self._zy[some, tap[1], :, part] += self._summed(
+                    self._cross_pieces, s[:, inside, ...], y[:, :, :, part, :]
+                )
 
-    def _diagonals(self, met: Array) -> Array:
-        """Sums over the products [c, w, w] of all elements of two lines: of each pair of taps [c, k, k]."""
-        xp, k = self._backend.xp, len(self._along.starts[0])
-        sums = xp.reshape(met, (met.shape[0], -1)) @ self._own_sums
-        return xp.astype(xp.reshape(sums, (-1, k, k)), xp.float64)
+    def _diagonals(self, a: Array, b: Array) -> Array:
+        """Sums over the products of elements of two of its lines [c, l, n, w]: of each pair of taps [c, k, k]."""
+        k = len(self._along.starts[0])
+        return self._backend.xp.reshape(self._summed(self._own_pieces, a, b), (-1, k, k))
 
-    def _along_input(self, met: Array) -> Array:
-        """The same of the products [c, w, W] with a line of the input: of each tap [c, k]."""
+    def _summed(self, pieces: Sequence[Piece], a: Array, b: Array) -> Array:
+        """The same of lines [c, l, n, w] and [c, l, n, W], as pieces have it: of pairs or of each tap [c, ..]."""
         xp = self._backend.xp
-        return xp.astype(xp.reshape(met, (met.shape[0], -1)) @ self._cross_sums, xp.float64)
+        parts = []
+        for piece in pieces:
+            met = _product(xp, a[..., piece.left], b[..., piece.right])
+            parts.append(xp.astype(xp.reshape(met, (met.shape[0], -1)) @ piece.sums, xp.float64))
+        return sum(parts[1:], start=parts[0])
 
     def merge(self, other: DepthwiseSums) -> None:
         """Add all samples of other sums of the same problem."""
@@ -130,8 +152,8 @@ def _span(axis: Axis, first: Tap, second: Tap, lag: int) -> Span:
 
 
 def _sums(axis: Axis, width: int, size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What sums the diagonals of products of two lines, flat: ones for each pair of taps [w·w, k·k], where both are in
-    the input, and of products with a line of the input for each tap [w·W, k].
+    """What sums the diagonals of products of two lines: ones for each pair of taps [w, w, k·k], where both are in the
+    input, and of products with a line of the input for each tap [w, W, k].
     """
     k = len(axis.starts[0])
     own, cross = np.zeros((width, width, k, k)), np.zeros((width, size, k))
@@ -143,7 +165,21 @@ def _sums(axis: Axis, width: int, size: int) -> tuple[npt.NDArray[np.float64], n
             if lag is not None:
                 there = np.arange(*_span(axis, first, second, lag))
                 own[there, there + lag, first[1], second[1]] = 1
-    return own.reshape(width * width, k * k), cross.reshape(width * size, k)
+    return own.reshape(width, width, k * k), cross
+
+
+def _pieces(whole: npt.NDArray[np.float64]) -> Iterator[tuple[slice, slice, npt.NDArray[np.float64]]]:
+    """What sums diagonals [w, W, ..] in pieces of the first line that have the same length, but for one: which elements
+    of both lines, and what sums their products, flat.
+    """
+    width = len(whole)
+    step = -(-width // max(1, round(width / PIECE)))
+    for start in range(0, width, step):
+        left = slice(start, min(start + step, width))
+        reached = np.flatnonzero(whole[left].any(axis=(0, 2)))
+        if len(reached):
+            right = slice(int(reached[0]), int(reached[-1]) + 1)
+            yield left, right, whole[left, right].reshape(-1, whole.shape[2])
 
 
 def _ends(inside: slice) -> Span:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import Protocol
@@ -101,6 +102,14 @@ class Gram:
     def rows(self) -> int:
         return self._channels.rows
 
+    @property
+    def features(self) -> int:
+        return self._features
+
+    @property
+    def intercept(self) -> bool:
+        return self._intercept
+
     def update(self, z: Array, y: Array, *, counted: bool = False) -> None:
         """Add rows z [n, f] and y [n, (1 + r)·d] of the compute dtype; counted: `count` has had these y."""
         xp, n = self._backend.xp, z.shape[0]
@@ -121,6 +130,32 @@ class Gram:
             z = shifted
             y = y - self._shift_y if self._y_is_shifted else y
         self._backend.add_products(self._zz, self._zy, z, y)
+
+    def update_columns(self, z: Array, y: Array, by_sample: Array) -> None:
+        """The same of rows that are columns, z [f, n] and y [(1 + r)·d, n], without an intercept.
+
+        by_sample: y once more, as [samples, (1 + r)·d, n / samples].
+        """
+        self._count_samples(by_sample)
+        self._backend.add_products(self._zz, self._zy, z.T, y.T)
+
+    def update_samples(self, samples: int, made: Callable[[int], tuple[Array, Array]], by_sample: Array) -> None:
+        """The same, each sample's columns made by themselves."""
+        self._count_samples(by_sample)
+
+        def products(sample: int) -> tuple[Array, Array]:
+            z, y = made(sample)
+            return z @ z.T, z @ y.T
+
+        for zz, zy in self._backend.each(products, range(samples)):
+            self._zz += zz
+            self._zy += zy
+
+    def _count_samples(self, y: Array) -> None:
+        if self._intercept or self._locations > 1:
+            raise InvalidData("columns are added where nothing is shifted and locations are rows")
+        self._channels.update(self._backend.xp.reshape(y, (y.shape[0], self._parts, -1, y.shape[2])))
+        self._started = True
 
     def count(self, channels: ChannelSums) -> None:
         """Add the sums of each channel alone, of rows whose products `update` adds."""

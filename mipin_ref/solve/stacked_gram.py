@@ -55,10 +55,12 @@ class StackedGram:
 
     @property
     def sample_elements(self) -> int:
-        """What is held of a sample while it is added: its rows, or the maps that lines are cut from."""
+        """What is held of a sample while it is added: its rows, or of lines, which are cut from a few channels at a
+        time, those of two.
+        """
         size, features, values = prod(self._size), int(self._zz.shape[1]), int(self._zy.shape[2])
         if self._lines is not None:
-            return self._groups * (self._signal + self._parts * size)
+            return min(2, self._groups) * (self._signal + self._parts * size)
         return self._groups * max(features, values) * size
 
     @property
@@ -66,7 +68,9 @@ class StackedGram:
         return self._channels.rows
 
     def update(self, signals: Sequence[Array], y: Array) -> None:
-        """Add samples: a signal [n, o, *locations] a window, and y = [x, v_1, ..] [n, (1 + r)·m, *size]."""
+        """Add samples: a signal [n, o, *locations] a window, and y = [x, v_1, ..] [n, (1 + r)·m, *size]; of the compute
+        dtype or of another.
+        """
         xp, wide, groups = self._backend.xp, self._backend.xp.float64, self._groups
         n, length = y.shape[0], prod(self._size)
         if self._lines is not None:
@@ -74,6 +78,7 @@ class StackedGram:
             self._lines.update(signals[0], parts)
             self._channels.update(xp.reshape(parts, (n, self._parts, groups, length)))
             return
+        *signals, y = (xp.astype(a, self._backend.compute, copy=False) for a in (*signals, y))
         columns = [
             adjoint_columns(self._backend, s, window, groups, self._size)
             for s, window in zip(signals, self._windows, strict=True)

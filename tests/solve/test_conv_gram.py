@@ -293,13 +293,15 @@ def test_rows_larger_than_a_chunk_are_written_slab_by_slab(name: str, monkeypatc
 def test_lines_of_a_depthwise_convolution_are_taken_of_as_many_samples_as_fit(
     size: tuple[int, ...], counts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows are not written out, so that a sample is two maps: its signal and values; in one dimension they are."""
+    """Its rows are not written out, so that a sample is signal and values of the two channels that are taken at a time;
+    in one dimension they are.
+    """
     rank = len(size)
     same = Window((3,) * rank, (1,) * rank, (1,) * rank, (1,) * rank, (1,) * rank)
     parts: Parts = [(same, 4, 4)]
     problem = problem_of(parts, size, 4, 0, 7, False)
     signals, y = random_sample(parts, size, 4, 0, 7, 0)
-    monkeypatch.setattr(conv_gram, "CHUNK_BYTES", 4 * 2 * 8 * 4 * prod(size) if rank == 2 else 8 * 3 * 4 * prod(size))
+    monkeypatch.setattr(conv_gram, "CHUNK_BYTES", 4 * 2 * 8 * 2 * prod(size) if rank == 2 else 8 * 3 * 4 * prod(size))
     whole, sums = solved("numpy", "im2col", problem, signals, y, 0.1), ConvGram(backend("numpy"), problem, "stacked")
     taken: list[int] = []
     (stacked,) = sums._groups

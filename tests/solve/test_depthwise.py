@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from mipin_ref.solve import depthwise
 from mipin_ref.solve.depthwise import DepthwiseSums
 from mipin_ref.window import Window
 from tests.backends import backend, on_every_backend, relative_error
@@ -48,8 +49,13 @@ def sample(case: str, parts: int, dtype: str = "float64") -> tuple[Array, Array]
 
 
 @on_every_backend
+@pytest.mark.parametrize("piece", [1, 2, 4, 14])
 @pytest.mark.parametrize("case", GEOMETRIES)
-def test_products_are_those_of_the_regressors(case: str, name: str) -> None:
+def test_products_are_those_of_the_regressors(
+    case: str, piece: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of lines whole and in pieces."""
+    monkeypatch.setattr(depthwise, "PIECE", piece)
     (window, size), (s, y), device = GEOMETRIES[case], sample(case, 2), backend(name)
     sums, other = (DepthwiseSums(device, window, s.shape[2:], size, 4, 2) for _ in range(2))
     sums.update(device.put(s[:2]), device.put(y[:2]))
@@ -60,6 +66,23 @@ def test_products_are_those_of_the_regressors(case: str, name: str) -> None:
     # Sums of some hundred products of some units.
     assert relative_error(device.get(sums.shared), z.transpose(0, 2, 1) @ z) < 64 * np.finfo(np.float64).eps
     assert relative_error(device.get(sums.crossed), z.transpose(0, 2, 1) @ rows) < 64 * np.finfo(np.float64).eps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["3×3, padded", "5×5, padded", "3×3, stride 2, padded at the end"])
+def test_long_lines(case: str) -> None:
+    """Of single-precision maps as wide as those of photographs, added up in double precision."""
+    (window, _), size, device = GEOMETRIES[case], (40, 112), backend("numpy", "float32").in_double()
+    rng = np.random.default_rng(0)
+    s = rng.standard_normal((3, 4, *window.output_size(size))).astype(np.float32)
+    y = rng.standard_normal((3, 1, 4, *size)).astype(np.float32)
+    sums = DepthwiseSums(device, window, s.shape[2:], size, 4, 1)
+    sums.update(s, y)
+    z = written_out(s.astype(np.float64), window, size)
+    rows = y.astype(np.float64).transpose(2, 0, 3, 4, 1).reshape(4, -1, 1)
+    # Sums of some ten thousand products of some units.
+    assert relative_error(sums.shared, z.transpose(0, 2, 1) @ z) < 640 * np.finfo(np.float64).eps
+    assert relative_error(sums.crossed, z.transpose(0, 2, 1) @ rows) < 640 * np.finfo(np.float64).eps
 
 
 def test_squares_of_what_lies_beyond_the_input_are_zero_in_single_precision() -> None:

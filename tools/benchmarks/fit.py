@@ -36,8 +36,8 @@ from mipin_ref.inverse.passes.problem import Sums
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.plan import Plan
 from mipin_ref.solve.channel_sums import ChannelSums
-from mipin_ref.solve.conv_gram import Im2colGram
 from mipin_ref.solve.correlation_gram import CorrelationGram
+from mipin_ref.solve.im2col_gram import Im2colGram
 from mipin_ref.solve.stacked_gram import StackedGram
 
 PARTS: Mapping[str, tuple[tuple[Any, str], ...]] = {

@@ -18,12 +18,13 @@ Choose = Callable[[str, Sequence[HostArray]], str]
 
 
 class Written:
-    """Writes the steps from the logits down, both signals as rows of one tensor [2n, *shape], source signals first.
+    """Writes the steps from the logits down, both signals as rows of one tensor [2n, *shape], source signals first, or
+    source signals alone.
 
     document: that is written to; plans, weights: of each target, fitted tensor -> its inverse; value: the name of a
     recorded value, of its tensor; choose: see `Choose`; won: the name of recorded switches, of the tensor that a
     pool makes; fire: the name of what is told of which values fired; None of both in a file for others, where recorded
-    values tell them.
+    values tell them; signals: how many come back, one or two.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Written:
         choose: Choose,
         won: Callable[[str, Switches], str] | None = None,
         fire: Callable[[Fired], str] | None = None,
+        signals: int = 2,
     ) -> None:
+        self._signals = signals
         self._document, self._plans, self._weights = document, plans, weights
         self._value, self._choose, self._won, self._fire = value, choose, won, fire
         self._masks: dict[tuple[str, bool], str] = {}
@@ -45,11 +48,11 @@ class Written:
         """The names of the signals at the tensors of all steps; seed: of those at `logits`."""
         signals = {logits: seed}
         for step in steps:
-            signals[step.tensor] = self._stepped(step, signals)
+            signals[step.tensor] = self.stepped(step, signals)
         return signals
 
-    def _stepped(self, step: Step, signals: Mapping[str, str]) -> str:
-        """The signals [2n, *shape] of a step's tensor."""
+    def stepped(self, step: Step, signals: Mapping[str, str]) -> str:
+        """The name of the signals at a step's tensor, from those of the signals that it reads."""
         document, name = self._document, step.tensor
         parts = [self._branch(step, number, branch, signals) for number, branch in enumerate(step.branches)]
         made = parts[0] if len(parts) == 1 else document.append("Sum", parts, document.fresh(f"back/{name}/sum"))
@@ -57,13 +60,16 @@ class Written:
         intercepts = [one.intercept for one in weights if one.intercept is not None]
         if not intercepts and not step.mask and step.alive is None:
             return made
-        view = document.constant("two", np.array([2, -1, *step.shape], np.int64))
-        made = document.append("Reshape", [made, view], document.fresh(f"back/{name}/two"))
+        if self._signals == 2:
+            view = document.constant("two", np.array([2, -1, *step.shape], np.int64))
+            made = document.append("Reshape", [made, view], document.fresh(f"back/{name}/two"))
         if intercepts:
             placed = _each(lambda one: _placed(step, one)[None], intercepts)
-            own = self._choose(f"back/{name}/intercept", placed)
-            none = document.weight(f"back/{name}/no intercept", np.zeros_like(placed[0]))
-            added = document.append("Concat", [own, none], document.fresh(f"back/{name}/intercepts"), axis=0)
+            added = self._choose(f"back/{name}/intercept", [one[0] for one in placed] if self._signals == 1 else placed)
+            if self._signals == 2:
+                none = document.weight(f"back/{name}/no intercept", np.zeros_like(placed[0]))
+                both = [added, none]
+                added = document.append("Concat", both, document.fresh(f"back/{name}/intercepts"), axis=0)
             made = document.append("Add", [made, added], document.fresh(f"back/{name}/shifted"))
         if step.mask:
             made = document.append("Mul", [made, self._mask(step)], document.fresh(f"back/{name}/masked"))
@@ -72,6 +78,8 @@ class Written:
             flags = [np.ones((1,) * len(step.shape)) if one is None else one * 1.0 for one in alive]
             kept = self._choose(f"back/{name}/alive", [np.broadcast_to(one, _widest(flags)) for one in flags])
             made = document.append("Mul", [made, kept], document.fresh(f"back/{name}/living"))
+        if self._signals == 1:
+            return made
         rows = document.constant("rows", np.array([-1, *step.shape], np.int64))
         return document.append("Reshape", [made, rows], document.fresh(f"back/{name}/signals"))
 
@@ -94,7 +102,7 @@ class Written:
     def _through(
         self, layer: Layer, slot: int, signals: Mapping[str, str], prefix: str, blocks: Sequence[HostArray]
     ) -> str:
-        """The signals [2n, *in_shapes[slot]] of a layer, before weights that are not shared."""
+        """The name of the signals [.., *in_shapes[slot]] of a layer, before weights that are not shared."""
 
         def block(form: Callable[[HostArray], HostArray]) -> str:
             return self._choose(f"{prefix}/block", _each(form, blocks))
@@ -103,7 +111,7 @@ class Written:
             return self._state(as_kind(layer, Stateful), slot, writer)
 
         won = None if self._won is None else partial(self._won, layer.output)
-        writer = Back(self._document, prefix, self._value, state, block, won)
+        writer = Back(self._document, prefix, self._value, state, block, won, self._signals)
         return layer.emit_back(writer, signals[layer.output], slot)
 
     def _state(self, layer: Stateful, slot: int, writer: Back) -> str:

@@ -28,11 +28,12 @@ from mipin_ref.inverse.report import Report, TensorReport, tensor_report
 from mipin_ref.progress import Advance
 from mipin_ref.solve.rounding import UNIT, too_far
 
-SIGNALS_SHARE, RECORDINGS_SHARE = 0.03, 0.03
+SIGNALS_SHARE, RECORDINGS_SHARE = 0.06, 0.2
 """Shares of the memory for signals and recordings kept between passes. The rest is for sums and the batch in hand.
 
-What is kept grows with the samples, and a file that was just written comes back as fast: so most of it goes there, and
-more samples take no more memory.
+What is kept grows with the samples, so what is beyond goes to files. To write and read these takes as long as a forward
+pass and more where layers are quick, so that of a few hundred photographs most should stay; signals are those of few
+tensors at a time.
 """
 
 

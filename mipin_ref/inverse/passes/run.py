@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mipin_ref.backend import Backend
 from mipin_ref.inverse.descent.batch import Recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
+from mipin_ref.inverse.descent.step_ride import StepRide, rides
 from mipin_ref.inverse.passes.adding import Adding
 from mipin_ref.inverse.passes.prefetch import batches
 from mipin_ref.inverse.passes.problem import Sums
@@ -58,6 +59,7 @@ def run_pass(
     fitted, path, problems = spec.fitted_steps(plan), spec.path_steps(plan), spec.problems(backend, plan)
     sums = {t: {name: one.sums() for name, one in own.items()} for t, own in problems.items()}
     adding = Adding(backend, spec, plan, problems, sums, first)
+    ridden = {t: _ridden(backend, plan, spec, t, known) for t, known in state.items()}
     tensors, pools = spec.needs(plan, state)
     wanted = {name for step in fitted for name in step.reads} | set(spec.store)
     chosen: dict[int, list[npt.NDArray[np.bool_]]] = {t: [] for t in state}
@@ -80,7 +82,8 @@ def run_pass(
                 logits = record.values[plan.logits][rows]
                 _note_logit(known, logits, target)
                 here_signals.setdefault(plan.logits, seed(backend, plan, logits, target))
-            reached = descend(backend, path, known.on_device, here, here_signals, affine=len(rows), keep=wanted)
+            own = known.on_device, here, here_signals
+            reached = descend(backend, path, *own, affine=len(rows), keep=wanted, rides=ridden[target])
             adding.add(target, rows, reached, here)
             for name in spec.store:
                 signals.append((target, name), backend.get(reached[name]))
@@ -89,6 +92,15 @@ def run_pass(
         known.rows = np.concatenate(chosen[target])
     adding.finish()
     return sums
+
+
+def _ridden(backend: Backend, plan: Plan, spec: PassSpec, target: int, known: TargetState) -> dict[str, StepRide]:
+    """The sessions that take steps of a target's signals."""
+    return {
+        step.tensor: StepRide(plan, step, known.on_device[step.tensor])
+        for step in spec.path_steps(plan)
+        if rides(backend, step, spec.samples[target])
+    }
 
 
 def _rows(

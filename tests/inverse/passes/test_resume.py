@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import mipin_ref as mr
 from mipin_ref.inverse.descent import descend as descents
+from mipin_ref.inverse.descent import step_ride
 from mipin_ref.inverse.passes import budget, fitter, row_store, schedule
 from mipin_ref.inverse.passes import run as passes_of_fits
 from mipin_ref.inverse.passes.problem import Sums
@@ -191,6 +192,15 @@ def test_branches_go_on(name: str, dtype: str, solves: Solves, tmp_path: Path) -
     assert_goes_on_from_everywhere(
         solves, tmp_path, net, x, target=[0, 2], batch_size=5, backend=backend(name, dtype), dtype=dtype
     )
+
+
+@pytest.mark.slow
+def test_branches_ridden_in_sessions_go_on(solves: Solves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever path leads to a step, its session gives the same bits."""
+    monkeypatch.setattr(step_ride, "LEAST", 0)
+    net = deep_network(np.random.default_rng(0), 1)
+    x = np.random.default_rng(1).standard_normal((9, 2, 6, 6)).astype(np.float32)
+    assert_goes_on_from_everywhere(solves, tmp_path, net, x, target=[2], batch_size=5, dtype="float32")
 
 
 @pytest.mark.parametrize("fit_on", ["all", "target_class"])
