@@ -31,9 +31,12 @@ def _resized(node: Node, known: Known) -> int:
     sizes = known[3] if len(known) > 3 else None
     scales = known[2] if len(known) > 2 else known[1]
     if sizes is not None and sizes.size:
-        for axis, size in zip(axes, _whole(sizes), strict=True):
-            # Where ratios are kept, one size of several counts, and the others are made of it.
-            shape[axis] = size if "keep_aspect_ratio_policy" not in node.attributes else size * max(shape)
+        wanted = _whole(sizes)
+        if "keep_aspect_ratio_policy" in node.attributes:
+            # One size of several counts, and the others are made of it.
+            wanted = [max(wanted) * max(shape)] * len(wanted)
+        for axis, size in zip(axes, wanted, strict=True):
+            shape[axis] = size
     elif scales is not None:
         for axis, scale in zip(axes, np.ravel(scales), strict=True):
             shape[axis] = int(shape[axis] * float(scale)) + 1
@@ -42,8 +45,11 @@ def _resized(node: Node, known: Known) -> int:
 
 def _padded(node: Node, known: Known) -> int:
     pads = _whole(known[1]) if len(known) > 1 else [int(one) for one in node.attributes["pads"]]
-    wider = sum(max(one, 0) for one in pads)
-    return prod(length + wider for length in _shape(known)) if wider else prod(_shape(known))
+    shape, half = list(_shape(known)), len(pads) // 2
+    axes = _whole(known[3]) if len(known) > 3 and known[3] is not None else range(len(shape))
+    for axis, before, behind in zip(axes, pads[:half], pads[half:], strict=True):
+        shape[axis] += max(before, 0) + max(behind, 0)
+    return prod(shape)
 
 
 def _one_hot(node: Node, known: Known) -> int:
@@ -65,7 +71,9 @@ def _contracted(node: Node, known: Known) -> int:
     for term, value in zip(terms, known, strict=True):
         if "." in term or value is None:
             return prod(max(prod(one.shape), 1) for one in known if one is not None)
-        lengths.update(zip(term, value.shape, strict=True))
+        for index, length in zip(term, value.shape, strict=True):
+            # An axis of one is repeated.
+            lengths[index] = max(length, lengths.get(index, 1)) if length else 0
     return prod(lengths.values())
 
 

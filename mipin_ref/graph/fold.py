@@ -8,6 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.computed import SIZES, computed
 from mipin_ref.graph.draft import BATCH, Refused
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
@@ -65,6 +66,8 @@ def fold(node: Node, inputs: list[HostArray | None], opset: int, spent: Spent) -
                 spent.compute(0 if node.op == "Constant" else value.nbytes)
     except (Refused, TooLarge):
         raise
+    except UnsupportedModel as error:
+        raise Refused(f"a constant that cannot be computed: {error}") from error
     except Exception as error:  # Reference implementations raise what comes.
         raise Refused(f"a constant that cannot be computed: {type(error).__name__}") from error
     return values
@@ -122,7 +125,8 @@ def _spend(node: Node, inputs: list[HostArray | None], spent: Spent) -> None:
         raise TooLarge(f"asks for {size} elements")
     if node.op in ("MatMul", "Gemm") and len(known) >= 2:
         slow = 1 if all(value.dtype in (np.float32, np.float64) for value in known) else SLOW
-        spent.multiply(slow * size * (known[0].shape[-1] if known[0].ndim else 1))
+        summed = 0 if node.attributes.get("transA", 0) else -1
+        spent.multiply(slow * size * (known[0].shape[summed] if known[0].ndim else 1))
     spent.multiply(ELEMENT * size * max(1, len(known)))
     if node.op not in HANDING_ON:
         spent.check_compute(size * _itemsize(node, known))
@@ -163,8 +167,8 @@ def _result_size(node: Node, known: list[HostArray]) -> int:
         rows, columns = int(known[0].size) // max(int(known[0].shape[-1]), 1), known[1].shape[1:][-1:]
         return int(rows * prod(known[1].shape[:-2]) * prod(columns))
     if node.op == "Gemm" and len(known) > 1:
-        rows = int(known[0].size) // max(int(known[0].shape[-1]), 1)
-        return int(rows * (int(known[1].size) // max(min(known[1].shape), 1)))
+        rows = known[0].shape[1 if node.attributes.get("transA", 0) else 0]
+        return int(rows * known[1].shape[0 if node.attributes.get("transB", 0) else 1])
     if len(known) > 1 and node.op in BROADCASTING:
         return prod(np.broadcast_shapes(*(v.shape for v in known)))
     return sum(int(v.size) for v in known)

@@ -115,11 +115,12 @@ def columns_of(proto: ModelProto, outputs: Sequence[str]) -> str | None:
 
 
 def _width(proto: ModelProto, name: str) -> int | None:
-    """The length of the last axis of a tensor, where onnx can tell."""
+    """The length of the last axis of a tensor [N, C], 0 of another, None where onnx cannot tell."""
     for value in shape_inference.infer_shapes(proto).graph.value_info:
         if value.name == name:
             lengths = value.type.tensor_type.shape.dim
-            return int(lengths[-1].dim_value) or None if lengths else None
+            # Of other than [N, C] columns are no classes.
+            return int(lengths[-1].dim_value) or None if len(lengths) == 2 else 0
     return None
 
 

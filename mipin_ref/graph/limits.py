@@ -74,7 +74,8 @@ class Spent:
 
     def multiply(self, count: int) -> None:
         """Count the multiply-adds of a product of constants. Raises TooLarge."""
-        self.products += count
+        # A length below zero, which the file may state, gives nothing back.
+        self.products += max(count, 0)
         if self.products > FOLDING + 4096 * self.stored:
             raise TooLarge(f"products of constants up to here ask for {self.products:.1e} multiplications")
 

@@ -221,6 +221,9 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
             stem = replace(stem, apart=1)
     file = _file(needed, drafted, rewritten, measure, stem)
     made = {layer.output for layer in reached.layers} - {rewritten.logits}
+    own = {name for node in opened.proto.graph.node for name in node.output}
+    # What stands in the place of one node is named after its output, and is none of the file's either.
+    inner = {name for name in made - own if name not in drafted.names or name.rpartition(":")[0] in own}
     return Network(
         layers=reached.layers,
         input=bound.data,
@@ -240,7 +243,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         apart=reached.apart,
         hides=reached.hidden,
         above=reached.above,
-        inner=frozenset(made - drafted.names),
+        inner=frozenset(inner),
         embeddings=embeddings(needed, bound.data, reached.sources),
         problems=reached.problems,
         reads=bound.dtype if bound.whole else None,

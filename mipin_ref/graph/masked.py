@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.prune import pruned, read_by
+from mipin_ref.graph.prune import read_by, with_nodes
 
 FIRST = 9
 """The opset from which on there is a Where."""
@@ -23,6 +23,9 @@ ASKS = frozenset({"And", "Or", "Not", "Xor", "Equal", "Greater", "GreaterOrEqual
 
 MOVES = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity"})
 """What leaves values as they are."""
+
+UNSAFE = frozenset({"Softmax", "Where", "Div", "Reciprocal", "Log", "Sqrt", "Pow", "Exp"})
+"""What makes weights of attention, or may make Inf or NaN, which a product with zero would not take out."""
 
 GUARDS = frozenset({"IsNaN", "IsInf"})
 """What asks for numbers that a product would not take out."""
@@ -49,7 +52,7 @@ def masks_written_out(proto: ModelProto) -> ModelProto:
     for node in graph.node:
         if wider is not None and _asks_a_mask(node, of_inputs, makers):
             writer = Writer(node, around)
-            fill = writer.constant("masked out", np.array(np.finfo(wider).min / 4, wider))
+            fill = writer.constant("masked out", np.array(-np.inf, wider))
             kept = writer.constant("kept", np.zeros((), wider))
             added = writer.node("Where", node.input[3], kept, fill, role="added")
             nodes.extend([*writer.nodes, _with_mask(node, added)])
@@ -67,17 +70,7 @@ def masks_written_out(proto: ModelProto) -> ModelProto:
         constants.extend(writer.constants)
     if len(nodes) == len(graph.node):
         return proto
-    made = helper.make_graph(
-        nodes,
-        graph.name,
-        graph.input,
-        graph.output,
-        [*graph.initializer, *constants],
-        value_info=graph.value_info,
-        sparse_initializer=graph.sparse_initializer,
-    )
-    model = helper.make_model(made, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    return pruned(model, *(value.name for value in graph.output))
+    return with_nodes(proto, nodes, constants)
 
 
 def _is_masking(node: NodeProto, side: int, of_inputs: set[str], makers: Mapping[str, NodeProto]) -> bool:
@@ -86,7 +79,7 @@ def _is_masking(node: NodeProto, side: int, of_inputs: set[str], makers: Mapping
     if node.domain not in STANDARD or node.input[0] not in of_inputs or content not in of_inputs:
         return False
     maker = makers.get(content)
-    if maker is not None and maker.op_type in ("Softmax", "Where"):
+    if maker is not None and maker.op_type in UNSAFE:
         return False
     waiting, seen = [node.input[0]], set[str]()
     while waiting:
@@ -97,7 +90,7 @@ def _is_masking(node: NodeProto, side: int, of_inputs: set[str], makers: Mapping
         seen.add(name)
         if made.op_type in GUARDS:
             return False
-        if len(seen) < len(makers) and made.op_type in ("Not", "And", "Or", "Cast", "Unsqueeze", "Expand", "Reshape"):
+        if made.op_type in ("Not", "And", "Or", "Cast", "Unsqueeze", "Expand", "Reshape"):
             waiting.extend(made.input)
     return True
 
@@ -135,13 +128,14 @@ def _zeros(initializers: Iterable[TensorProto], nodes: Iterable[NodeProto]) -> d
         told = [one.t for one in node.attribute if one.name == "value"] if node.op_type == "Constant" else []
         if told:
             values[node.output[0]] = told[0]
-    found: dict[str, int] = {}
+    types: dict[str, int] = {}
     for name, tensor in values.items():
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE) and np.prod(tensor.dims) == 1:
+        # One of several axes would give its axes to what is put.
+        if tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE) and [*tensor.dims] in ([], [1]):
             value = numpy_helper.to_array(tensor)
             if not np.any(value):
-                found[name] = int(tensor.data_type)
-    return found
+                types[name] = int(tensor.data_type)
+    return types
 
 
 def _of_inputs(proto: ModelProto) -> set[str]:

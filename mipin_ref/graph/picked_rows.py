@@ -6,7 +6,8 @@ The number is state: no signal comes back to it. What is masked out gets none (m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from mipin_ref.graph.fusions.writer import Surroundings, Writer
 from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.prune import with_nodes
 
 FIRST = 11
 """The opset from which on GatherElements, GatherND and OneHot are as they are here."""
@@ -45,13 +46,14 @@ def rows_written_out(proto: ModelProto) -> ModelProto:
     chosen = {node.output[0]: picked for node in graph.node if (picked := _picked(node, makers, weights)) is not None}
     if not chosen:
         return proto
-    ranks = {name: len(shape) for name, shape in lengths(proto).items()}
+    shapes = lengths(proto)
+    ranks = {name: len(shape) for name, shape in shapes.items()}
     taken = {*weights, *makers, *(value.name for value in graph.input)}
     nodes: list[NodeProto] = []
     constants: list[TensorProto] = []
     for node in graph.node:
         picked = chosen.get(node.output[0]) if node.output else None
-        if picked is None or ranks.get(picked.content) != 3:
+        if picked is None or not _fits(shapes.get(picked.content, ()), shapes.get(node.output[0]), picked):
             nodes.append(node)
             continue
         writer = Writer(node, Surroundings(standard_opset(proto), weights, ranks.get, taken))
@@ -60,17 +62,16 @@ def rows_written_out(proto: ModelProto) -> ModelProto:
         constants.extend(writer.constants)
     if not constants:
         return proto
-    made = helper.make_graph(
-        nodes,
-        graph.name,
-        graph.input,
-        graph.output,
-        [*graph.initializer, *constants],
-        value_info=graph.value_info,
-        sparse_initializer=graph.sparse_initializer,
-    )
-    model = helper.make_model(made, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    return pruned(model, *(value.name for value in graph.output))
+    return with_nodes(proto, nodes, constants)
+
+
+def _fits(content: Sequence[int | None], made: Sequence[int | None] | None, picked: Picked) -> bool:
+    """Whether a whole row of each sample is made, as far as onnx infers it."""
+    if len(content) != 3:
+        return False
+    wanted = [1, content[2]] if picked.keeps else [content[2]]
+    known = zip(wanted, [*made[1:]] if made is not None else wanted, strict=False)
+    return (made is None or len(made) == 1 + len(wanted)) and all(None in (a, b) or a == b for a, b in known)
 
 
 def _write(writer: Writer, picked: Picked) -> None:
@@ -93,7 +94,7 @@ def _picked(node: NodeProto, makers: Makers, weights: Mapping[str, TensorProto])
     if node.op_type == "Gather" and _attribute(node, "axis", 0) == 0:
         return _of_flattened(makers.get(node.input[0]), index, makers, weights)
     if node.op_type == "GatherND" and not _attribute(node, "batch_dims", 0):
-        return _of_pairs(node.input[0], index, makers)
+        return _of_pairs(node.input[0], index, makers, weights)
     if node.op_type == "GatherElements" and _attribute(node, "axis", 0) == 1 and index.op_type == "Expand":
         number = _handed_on(index.input[0], makers)
         return None if number in weights or _is_constant(number, makers) else Picked(node.input[0], number, True)
@@ -114,24 +115,44 @@ def _of_flattened(
         return None
     for number, places in (index.input, [*index.input][::-1]):
         product = makers.get(_handed_on(places, makers))
-        if product is not None and product.op_type == "Mul" and any(_counts(one, makers) for one in product.input):
+        if (
+            product is not None
+            and product.op_type == "Mul"
+            and any(_counts(one, makers, weights) for one in product.input)
+        ):
             return Picked(flat.input[0], number, False)
     return None
 
 
-def _of_pairs(content: str, index: NodeProto, makers: Makers) -> Picked | None:
+def _of_pairs(content: str, index: NodeProto, makers: Makers, weights: Mapping[str, TensorProto]) -> Picked | None:
     """By pairs of n and the number, as torch's newer exporter has it."""
     if index.op_type != "Concat" or len(index.input) != 2:
         return None
     places, number = index.input
-    counts = _counts(places, makers) and not _counts(number, makers)
+    counts = _counts(places, makers, weights) and not _counts(number, makers, weights)
     return Picked(content, number, False) if counts else None
 
 
-def _counts(name: str, makers: Makers) -> bool:
+def _counts(name: str, makers: Makers, weights: Mapping[str, TensorProto]) -> bool:
     """Whether a tensor is 0, 1, ... of a Range."""
     node = makers.get(_handed_on(name, makers))
-    return node is not None and node.op_type == "Range"
+    if node is None or node.op_type != "Range":
+        return False
+    return [_number(node.input[place], makers, weights) for place in (0, 2)] == [0, 1]
+
+
+def _number(name: str, makers: Makers, weights: Mapping[str, TensorProto]) -> float | None:
+    """The number that a constant holds; None where a tensor is none, or holds several."""
+    name = _handed_on(name, makers)
+    stored = weights.get(name)
+    if stored is None and _is_constant(name, makers):
+        stored = _attribute(makers[name], "value", None)
+        if stored is None:
+            return next(
+                (float(one.i or one.f) for one in makers[name].attribute if one.name in ("value_int", "value_float")),
+                None,
+            )
+    return float(numpy_helper.to_array(stored).item()) if stored is not None and prod(stored.dims) == 1 else None
 
 
 def _is_constant(name: str, makers: Makers) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from onnx import GraphProto, ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from mipin_ref.graph.functions import subgraphs
 
@@ -37,6 +37,22 @@ def pruned(proto: ModelProto, *outputs: str) -> ModelProto:
         sparse_initializer=sparse,
     )
     return helper.make_model(small, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+
+
+def with_nodes(proto: ModelProto, nodes: Sequence[NodeProto], constants: Sequence[TensorProto]) -> ModelProto:
+    """The model of other nodes, with constants besides its own, and without what no output needs."""
+    graph = proto.graph
+    made = helper.make_graph(
+        nodes,
+        graph.name,
+        graph.input,
+        graph.output,
+        [*graph.initializer, *constants],
+        value_info=graph.value_info,
+        sparse_initializer=graph.sparse_initializer,
+    )
+    model = helper.make_model(made, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+    return pruned(model, *(value.name for value in graph.output))
 
 
 def read_by(node: NodeProto) -> Iterator[str]:

@@ -186,7 +186,8 @@ def _keeps_apart(node: Node, draft: Draft, name: str) -> bool:
     rank = draft.constants[name].ndim
     if node.op == "CumSum":
         return int(draft.constants[node.inputs[1]].item()) % rank != draft.spread[name]
-    axis = int(node.attributes.get("axis", -1)) % rank
+    usual = 1 if node.op == "Softmax" and draft.opset < 13 else -1
+    axis = int(node.attributes.get("axis", usual)) % rank
     if node.op == "Softmax" and draft.opset >= 13:
         return axis != draft.spread[name]
     return axis > draft.spread[name]

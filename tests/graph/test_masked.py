@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
+from mipin_ref.errors import InvalidData
 from mipin_ref.layers import Gate
 from tests.graph.sketch import Sketch
 
@@ -61,3 +65,42 @@ def test_other_values_are_no_product(fill: float) -> None:
     end = sketch.conv(put, 4, 2, (PLACES,), out="end")
     net = mr.load(sketch.model(sketch.node("Flatten", end), check=False))
     assert "Where 'the_put'" in str(net.blocked["rows"])
+
+
+@pytest.mark.parametrize("guarded", ["Log", "Reciprocal"])
+def test_what_a_mask_guards_is_no_product(guarded: str) -> None:
+    """Zero times Inf is NaN: such a Where is run as it stands."""
+    sketch = Sketch(4)
+    rows = sketch.node("Relu", sketch.dense("x", 4, 4))
+    content = sketch.node(guarded, rows)
+    put = sketch.node("Where", sketch.node("Greater", rows, sketch.const(0.0)), content, sketch.const(0.0), out="put")
+    net = mr.load(sketch.model(sketch.dense(put, 4, 2)))
+    assert not any(isinstance(layer, Gate) for layer in net.layers)
+
+
+def test_a_zero_that_adds_axes_is_no_product() -> None:
+    sketch = Sketch(6)
+    rows = sketch.dense("x", 6, 6)
+    zero = sketch.const(np.zeros((1, 1, 1)))
+    put = sketch.node("Where", sketch.node("Greater", rows, sketch.const(0.0)), rows, zero)
+    end = sketch.dense(sketch.node("Squeeze", put, sketch.ints(0)), 6, 2)
+    net = mr.load(sketch.model(end, check=False))
+    assert not any(isinstance(layer, Gate) for layer in net.layers)
+
+
+def test_attention_that_a_mask_of_yes_and_no_shuts_is_refused() -> None:
+    """As with a mask that is added."""
+    sketch = Sketch(PLACES, 4, opset=23, ir=10)
+    sketch.inputs.append(helper.make_tensor_value_info("mask", TensorProto.INT64, ["N", PLACES]))
+    asked = sketch.node("Unsqueeze", sketch.node("Cast", "mask", to=TensorProto.BOOL), sketch.ints(1, 2))
+    wide = sketch.node("Expand", asked, sketch.ints(1, 1, PLACES, PLACES))
+    parts = [sketch.node("MatMul", "x", sketch.normal(4, 4)) for _ in range(3)]
+    mixed = sketch.node("Attention", *parts, wide, q_num_heads=1, kv_num_heads=1)
+    total = sketch.node("ReduceMean", mixed, sketch.ints(1), keepdims=0)
+    net = mr.load(sketch.model(sketch.dense(total, 4, 2), check=False), input="x")
+    assert not net.blocked
+    data: dict[str, NDArray[Any]] = {"x": X[:, 0, :, None].repeat(4, axis=2), "mask": MASK.astype(np.int64)}
+    assert np.isfinite(net.predict(data)[1]).all()
+    data["mask"][3] = 0
+    with pytest.raises(InvalidData, match="sample 3"):
+        net.predict(data)

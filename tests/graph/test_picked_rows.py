@@ -52,6 +52,24 @@ SPELLINGS: dict[str, Any] = {
 }
 
 
+def backwards(sketch: Sketch, content: str) -> str:
+    """By (N - 1 - n, number)."""
+    count = sketch.node("Gather", sketch.node("Shape", content), sketch.const(np.int64(0)))
+    last, step = sketch.node("Sub", count, sketch.const(np.int64(1))), sketch.const(np.int64(-1))
+    both = [sketch.node("Unsqueeze", one, sketch.ints(-1)) for one in (sketch.node("Range", last, step, step), "last")]
+    return sketch.node("GatherND", content, sketch.node("Concat", *both, axis=-1))
+
+
+def in_part(sketch: Sketch, content: str) -> str:
+    """The first features of the row, and as many of the first row."""
+    index = sketch.node("Expand", sketch.node("Reshape", "last", sketch.ints(-1, 1, 1)), sketch.ints(1, 1, WIDTH // 2))
+    part = sketch.node("Squeeze", sketch.node("GatherElements", content, index, axis=1), sketch.ints(1))
+    return sketch.node("Concat", part, part, axis=1)
+
+
+OTHERS: dict[str, Any] = {"backwards": backwards, "in part": in_part}
+
+
 def network(spelling: str | None) -> ModelProto:
     """Rows by a Dense of each, one of them picked, and a Dense; without a spelling a mask and a sum."""
     sketch = Sketch(ROWS, 3)
@@ -63,7 +81,7 @@ def network(spelling: str | None) -> ModelProto:
         picked = sketch.node("ReduceSum", kept, sketch.ints(1), keepdims=0)
     else:
         sketch.inputs.append(helper.make_tensor_value_info("last", TensorProto.INT64, ["N"]))
-        picked = SPELLINGS[spelling](sketch, rows)
+        picked = {**SPELLINGS, **OTHERS}[spelling](sketch, rows)
     return sketch.model(sketch.node("Gemm", picked, *end), check=False)
 
 
@@ -89,4 +107,10 @@ def test_a_number_that_is_a_constant_is_a_selection() -> None:
     index = sketch.node("Expand", sketch.const(np.full((1, 1, 1), 3)), sketch.ints(1, 1, WIDTH))
     picked = sketch.node("GatherElements", sketch.node("Relu", "x"), index, axis=1)
     net = mr.load(sketch.model(sketch.dense(sketch.node("Flatten", picked), WIDTH, 2), check=False))
+    assert not any(isinstance(layer, Gate) for layer in net.layers)
+
+
+@pytest.mark.parametrize("spelling", OTHERS)
+def test_what_is_no_row_of_each_sample_stays_as_it_is(spelling: str) -> None:
+    net = mr.load(network(spelling), input="x")
     assert not any(isinstance(layer, Gate) for layer in net.layers)

@@ -98,10 +98,15 @@ def _comes_from(wiring: Wiring, name: str, tells: Callable[[Wiring, Wired], bool
     while (layer := wiring.maker(name)) is not None:
         if tells(wiring, layer):
             return True
-        if len(layer.inputs) != 1 or isinstance(layer, Shared):
+        if len(layer.inputs) != 1 or isinstance(layer, Shared) or _looks_up(layer):
             return False
         name = layer.inputs[0]
     return False
+
+
+def _looks_up(layer: Wired) -> bool:
+    """Whether rows of a table are picked: what they are picked by says nothing about them."""
+    return isinstance(layer, Gap) and layer.name.split(" ", 1)[0] == "Gather"
 
 
 def _whole_numbers(wiring: Wiring, layer: Wired) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer
 from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.prune import with_nodes
 from mipin_ref.graph.unrolled.cells import Step
 from mipin_ref.graph.unrolled.chains import Chain, chain_of
 from mipin_ref.graph.unrolled.nodes import read_of
@@ -55,17 +55,7 @@ def _with_operator(proto: ModelProto, chain: Chain) -> ModelProto:
     nodes = [*graph.node]
     kept: list[NodeProto] = [*nodes[:place], *writer.nodes, *nodes[place:]]
     kept = [node for node in kept if not {*node.output} & gone or node in writer.nodes]
-    made = helper.make_graph(
-        kept,
-        graph.name,
-        graph.input,
-        graph.output,
-        [*graph.initializer, *writer.constants],
-        value_info=graph.value_info,
-        sparse_initializer=graph.sparse_initializer,
-    )
-    model = helper.make_model(made, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    return pruned(model, *(value.name for value in graph.output))
+    return with_nodes(proto, kept, writer.constants)
 
 
 def _write(writer: Writer, chain: Chain, known: dict[str, tuple[int | None, ...]], read: set[str]) -> None:

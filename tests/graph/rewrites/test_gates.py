@@ -217,3 +217,18 @@ def test_a_map_that_is_scaled_by_its_own_response_is_the_content() -> None:
     net = mr.load(sketch.model(sketch.conv(sketch.node("Mul", response, content), 4, 2)))
     assert ("content", "response") in [layer.inputs for layer in net.layers if isinstance(layer, Gate)]
     assert not net.blocked
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT32, TensorProto.INT64], ids=["cast", "as they are"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_rows_that_are_looked_up_are_content(kind: int, parts: int) -> None:
+    """Ids that are cast in front of the look-up say nothing about what is looked up."""
+    sketch = Sketch(6)
+    sketch.inputs = [helper.make_tensor_value_info("ids", kind, ["N", 6])]
+    ids = sketch.node("Cast", "ids", to=TensorProto.INT64) if kind == TensorProto.INT32 else "ids"
+    rows = sketch.node("Gather", sketch.normal(20, 4), ids, out="rows")
+    scores = [sketch.node("MatMul", rows, sketch.normal(4, 4)) for _ in range(parts)]
+    gate = sketch.node("Sigmoid", scores[0] if parts == 1 else sketch.node("Add", *scores), out="gate")
+    total = sketch.node("ReduceMean", sketch.node("Mul", rows, gate), axes=[1], keepdims=0)
+    net = mr.load(sketch.model(sketch.dense(total, 4, 2), check=False))
+    assert gate_of(net).inputs == ("rows", "gate")
