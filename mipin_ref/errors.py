@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from mipin_ref.text import printable
@@ -62,6 +63,14 @@ class SharingWarning(UserWarning):
 
 class RidgeWarning(UserWarning):
     """The ridge of a fit outweighs its signals, so that next to nothing comes back to what is explained."""
+
+
+def outside() -> int:
+    """The `stacklevel` of a warning, given by who calls this, that names the first caller outside of this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "mipin_ref":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def shown(value: object, length: int = 200) -> str:

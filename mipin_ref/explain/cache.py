@@ -104,18 +104,19 @@ class Cache:
             inverse.save(self.folder / f"{key}{SUFFIX}")
             self._prune()
 
-    def passes(self) -> Path | None:
-        """Where a fit keeps its finished passes, so that it goes on after an interruption; None for no cache.
+    def passes(self, key: str) -> Path | None:
+        """Where the fit of a key keeps its finished passes, to go on after an interruption; None for no cache.
 
-        What fits left there that never went on goes where it is more than the cache may hold.
+        What other fits left there goes where all is more than the cache may hold.
         """
         if self.folder is None:
             return None
         folder = self.folder / "passes"
         with suppress(OSError):
             if sum(path.stat().st_size for path in folder.rglob("*")) > self.limit:
-                discard(folder)
-        return folder
+                for other in {*folder.iterdir()} - {folder / key}:
+                    discard(other)
+        return folder / key
 
     def text(self, key: str) -> str | None:
         """A short text that `keep_text` stored; None where there is none."""

@@ -198,7 +198,7 @@ class Fits:
         if missing:
             # What shares a part is fitted together: those that were kept too, so that all are in one file again.
             together = missing if common is None else sorted({*wanted, *shared})
-            passes = self.cache.passes() if long else None
+            passes = self.cache.passes(self._key(together, common, digest)) if long and digest is not None else None
             fitted = self._resumed(together, common, passes)
             made |= {c: fitted[self.net.target(c)] for c in (missing if common is None else wanted)}
             count = count if common is None else 0
@@ -208,6 +208,8 @@ class Fits:
                 self.cache.keep(keys[c], made[c])
             if passes is not None:
                 discard(passes)
+                with suppress(OSError):
+                    passes.parent.rmdir()  # which stays where other fits left passes
         return Inverses({c: made[c] for c in wanted}), count
 
     def common(self, classes: Sequence[int]) -> str | None:

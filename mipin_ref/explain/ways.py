@@ -222,7 +222,7 @@ def _takes_long(net: Network, fits: Fits, classes: Sequence[int], read: Read, te
     seconds = fits.seconds(classes, _timed_forward(net, read))
     if seconds < LONG:
         return False
-    less = "; explained at 'auto' it takes seconds" if feature_maps(net) else ""
+    less = "; explained at 'auto' it takes seconds" if fits.tensor == net.input and feature_maps(net) else ""
     kept = "" if fits.cache.folder is None else "; interrupted, the same command goes on from its last finished pass"
     tell(
         f"fitting {fitted} tensors of {len(classes)} classes on {fits.made.count} samples takes about "

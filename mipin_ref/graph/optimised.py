@@ -25,7 +25,10 @@ class Optimised:
     be computed in it of anything but what it is given. weight_bytes: what its constants take.
     """
 
-    def __init__(self, document: Document, beside: Mapping[str, HostArray], threads: int) -> None:
+    def __init__(
+        self, document: Document, beside: Mapping[str, HostArray], threads: int, *, arena: bool = True
+    ) -> None:
+        """arena: whether what it takes to compute stays with it, for its next run."""
         model = document.model
         del model.opset_import[:]
         model.opset_import.add(domain="", version=OPSET)
@@ -34,6 +37,7 @@ class Optimised:
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.intra_op_num_threads = threads
+        options.enable_cpu_mem_arena = arena
         self._beside = dict(beside)  # must live as long as the session
         self.weight_bytes = document.bytes + sum(one.nbytes for one in beside.values())
         if beside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -277,6 +278,7 @@ def _fitted(
 ) -> dict[int, Inverse] | InCommon:
     """The inverses by target; shared: data of a cluster that makes the passes; directory: of checkpoints."""
     with progress_bar(progress) as start, ExitStack() as stack:
+        held: dict[str, Checkpoint] = {}
 
         def checkpoint(part: FitTask, classes: Sequence[int]) -> Checkpoint | None:
             """That of a part of the fit, None where none is asked for."""
@@ -287,8 +289,12 @@ def _fitted(
             if shared is not None:
                 # Sums of shards differ from those of one process in their rounding.
                 identity["shards"] = True
+            # A part may be fitted twice, and its folder is locked from the first time on.
+            key = json.dumps(identity, sort_keys=True)
             try:
-                return stack.enter_context(opened(directory, identity, part.plan))
+                if key not in held:
+                    held[key] = stack.enter_context(opened(directory, identity, part.plan))
+                return held[key]
             except OSError as error:
                 raise InvalidData(
                     f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"

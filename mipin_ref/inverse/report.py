@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from mipin_ref.display import InNotebook, OneLine
-from mipin_ref.errors import RidgeWarning
+from mipin_ref.errors import RidgeWarning, outside
 from mipin_ref.solve.joint import Solution
 from mipin_ref.table import format_table
 
@@ -148,7 +148,7 @@ def warn_outweighed(reports: Iterable[Report]) -> str | None:
     """
     told = next(filter(None, (one.told_outweighed for one in reports)), None)
     if told is not None:
-        warnings.warn(told, RidgeWarning, stacklevel=4)
+        warnings.warn(told, RidgeWarning, stacklevel=outside())
     return told
 
 

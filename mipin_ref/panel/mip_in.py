@@ -45,6 +45,7 @@ class InverseFitting(Fitting):
     def __init__(self, net: Network, samples: Any, given: Mapping[str, Any]) -> None:
         super().__init__(net, samples, given)
         self._inverses: dict[int, Inverse] = {}
+        self._warned = False
 
     def of(self, classes: Iterable[int]) -> dict[int, Inverse]:
         """Every inverse there is, by class, those of `classes` among them."""
@@ -55,7 +56,8 @@ class InverseFitting(Fitting):
         for end, some in ends.items():
             given = {**self.given, "at": end}
             made = fit(self.net, self.samples, [self.net.target(c) for c in some], **given)
-            warn_outweighed(made[self.net.target(c)].report for c in some)
+            if not self._warned:  # Once, where classes are asked for one after another.
+                self._warned = warn_outweighed(made[self.net.target(c)].report for c in some) is not None
             self._inverses |= {c: made[self.net.target(c)] for c in some}
         return dict(self._inverses)
 

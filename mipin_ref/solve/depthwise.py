@@ -177,8 +177,9 @@ def _pieces(whole: npt.NDArray[np.float64]) -> Iterator[tuple[slice, slice, npt.
     for start in range(0, width, step):
         left = slice(start, min(start + step, width))
         reached = np.flatnonzero(whole[left].any(axis=(0, 2)))
-        if len(reached):
-            right = slice(int(reached[0]), int(reached[-1]) + 1)
+        if len(reached) or (start == 0 and not whole.any()):
+            # Where taps read nothing but padding there is one piece all the same, whose sums are zero.
+            right = slice(int(reached[0]), int(reached[-1]) + 1) if len(reached) else slice(0, 1)
             yield left, right, whole[left, right].reshape(-1, whole.shape[2])
 
 

@@ -52,7 +52,9 @@ class Im2colGram:
         """
         sums, columns = self._sums, prod(self._size)
         if self._as_they_lie and isinstance(sums, Gram):
-            if sums.features * LONG <= columns and self._backend.itemsize * sums.features * columns <= SAMPLE_BYTES:
+            small = self._backend.itemsize * sums.features * columns <= SAMPLE_BYTES
+            # A device wants to be filled: it would take many times as many calls, of small products.
+            if sums.features * LONG <= columns and small and not self._backend.has_own_memory:
                 sums.update_samples(y.shape[0], lambda sample: self._sample(signals, y, sample), self._apart(y))
                 return
             if all(window.pointwise for window in self._windows):
@@ -129,12 +131,12 @@ def _slabs(size: tuple[int, ...], slab: int) -> list[Region]:
 def _boxes(size: tuple[int, ...], slab: int, kept: Sequence[int]) -> list[tuple[Region, npt.NDArray[np.int64] | None]]:
     """The same without what holds no location of `kept`, each with those that it holds, counted within it."""
     places = np.stack(np.unravel_index(np.asarray(kept, np.int64), size), axis=1)
-    found: list[tuple[Region, npt.NDArray[np.int64] | None]] = []
+    made: list[tuple[Region, npt.NDArray[np.int64] | None]] = []
     for (start, stop), *_ in _slabs(size, slab):
         here = places[(places[:, 0] >= start) & (places[:, 0] < stop)]
         if not len(here):
             continue
         low, high = here.min(axis=0), here.max(axis=0) + 1
         index = np.ravel_multi_index(tuple((here - low).T), tuple(int(n) for n in high - low))
-        found.append((tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)), index.astype(np.int64)))
-    return found
+        made.append((tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)), index.astype(np.int64)))
+    return made

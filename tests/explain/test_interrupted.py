@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.explain import ways
 from mipin_ref.explain.cache import Cache
-from mipin_ref.inverse.passes import checkpoint
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Dense, Op
@@ -102,7 +102,7 @@ def damage(folder: Path) -> None:
 
 def occupy(folder: Path) -> None:
     """Let nothing be a folder there."""
-    checkpoint.discard(folder)
+    shutil.rmtree(folder)
     folder.write_text("")
 
 
@@ -137,8 +137,18 @@ def test_passes_of_fits_that_never_went_on_go_when_they_are_too_many(
     model, x = network()
     interrupted(model, x, monkeypatch, after=2)
     size = sum(sizes(passes))
-    assert Cache(passes.parent, limit=4 * size).passes() == passes
+    assert Cache(passes.parent, limit=4 * size).passes("other") == passes / "other"
     assert sum(sizes(passes)) == size
-    assert Cache(passes.parent, limit=size // 2).passes() == passes
+    assert Cache(passes.parent, limit=size // 2).passes("other") == passes / "other"
     assert not sizes(passes)
-    assert Cache(None).passes() is None
+    assert Cache(None).passes("other") is None
+
+
+def test_a_fit_that_ends_leaves_the_passes_of_another(passes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = network()
+    interrupted(model, x, monkeypatch, after=2)
+    explained(model, x[:90])
+    told = taken_over(monkeypatch)
+    explained(model, x)
+    assert told == [True, True, False, False]
+    assert not passes.exists()

@@ -97,7 +97,10 @@ def test_who_fits_for_the_user_warns_once() -> None:
     assert len(caught) == 1
     with pytest.warns(mr.RidgeWarning) as caught:
         mr.explain(net, X[:3], target=1, calibration=np.concatenate([X, X]), dtype="float64")
-    assert len(caught) == 1
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.warns(mr.RidgeWarning) as caught:
+        mr.attribute(net, X[:3], 1, "mip-in", calibration=X)
+    assert [one.filename for one in caught] == [__file__]
 
 
 def test_explain_and_compare_say_so_on_their_pages(

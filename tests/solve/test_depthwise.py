@@ -96,3 +96,13 @@ def test_squares_of_what_lies_beyond_the_input_are_zero_in_single_precision() ->
     found = np.diagonal(sums.shared, axis1=1, axis2=2).reshape(4, 3, 3)
     assert np.all(found[:, 0] == 0)
     assert np.all(found[:, 1:] > 0)
+
+
+def test_taps_that_read_nothing_but_padding_have_no_products() -> None:
+    """A stride that steps over a column of the input."""
+    window, size = Window((3, 1), (1, 2), (1, 1), (1, 1), (1, 1)), (6, 1)
+    s, y = np.ones((3, 4, *window.output_size(size))), np.ones((3, 1, 4, *size))
+    sums = DepthwiseSums(backend("numpy"), window, s.shape[2:], size, 4, 1)
+    sums.update(s, y)
+    assert not np.any(sums.shared)
+    assert not np.any(sums.crossed)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mipin_ref.errors import InvalidData, SharingWarning
+from mipin_ref.errors import InvalidData, SharingWarning, outside
 from mipin_ref.inverse.common.fitted import Checkpoints, Cut, InCommon, Start, cut_at, unlike
 from mipin_ref.inverse.common.probes import PROBES, Probes, candidates, probes_of
 from mipin_ref.inverse.common.recorded import recorded_bytes
@@ -138,7 +138,7 @@ class Search:
 
     def _tell(self, best: str, what: str) -> None:
         """Warn that no tensor is good enough; what: is done instead."""
-        warnings.warn(f"{self._told(best)}; {what}", SharingWarning, 7)
+        warnings.warn(f"{self._told(best)}; {what}", SharingWarning, outside())
 
 
 def _check_alone(task: FitTask, targets: Sequence[int], why: str = "") -> None:

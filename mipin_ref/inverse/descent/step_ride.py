@@ -54,7 +54,8 @@ class StepRide:
         made = written.stepped(step, self._read)
         self._output = document.append("Identity", [made], document.fresh("made"))
         document.output(self._output, ("N", *step.shape))
-        self._session = Optimised(document, beside, 1)
+        # There may be many at a time, a step and target each, and an arena each is memory that nobody counts.
+        self._session = Optimised(document, beside, 1, arena=False)
         self._given.close()
 
     def __call__(self, signals: Mapping[str, HostArray], masks: Mapping[str, HostArray]) -> HostArray:

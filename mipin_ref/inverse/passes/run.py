@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.backend import Backend
+from mipin_ref.errors import UnsupportedModel
 from mipin_ref.inverse.descent.batch import Recorded, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.step_ride import StepRide, rides
@@ -95,12 +97,13 @@ def run_pass(
 
 
 def _ridden(backend: Backend, plan: Plan, spec: PassSpec, target: int, known: TargetState) -> dict[str, StepRide]:
-    """The sessions that take steps of a target's signals."""
-    return {
-        step.tensor: StepRide(plan, step, known.on_device[step.tensor])
-        for step in spec.path_steps(plan)
-        if rides(backend, step, spec.samples[target])
-    }
+    """The sessions that take steps of a target's signals, but for those that onnxruntime does not open."""
+    sessions = {}
+    for step in spec.path_steps(plan):
+        if rides(backend, step, spec.samples[target]):
+            with suppress(UnsupportedModel):
+                sessions[step.tensor] = StepRide(plan, step, known.on_device[step.tensor])
+    return sessions
 
 
 def _rows(

@@ -186,6 +186,18 @@ def test_a_bad_one_is_not_taken_but_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert told < auto.LEAST
 
 
+def test_what_was_not_good_enough_is_taken_out_of_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was fitted to be measured, and its folder is locked by this very fit."""
+    net, x = convolutions(3, classes=1000)
+    for name, value in (("AGREEMENT", 1 - 1e-12), ("DOUBT", 1e12), ("TRIES", 1), ("LEAST", 0.5)):
+        monkeypatch.setattr(auto, name, value)
+    with pytest.warns(mr.SharingWarning, match="it is taken"):
+        invs = mr.fit(net, x, "all", common="auto", ridge=300.0, memory="64MB", checkpoint=tmp_path)
+    assert invs[0].report.common is not None
+
+
 class _Interrupted(Exception):
     pass
 
