@@ -290,7 +290,7 @@ def test_the_largest_page_stays_below_ten_megabytes() -> None:
     [
         (["--methods", "gradeint"], "there is no method 'gradeint'; did you mean 'gradient'?"),
         (["--methods", "gradient,gradient"], "methods must be named, each once"),
-        (["--methods", ""], "there is no method ''"),
+        (["--methods", "gradient,"], "there is no method ''"),
         (["--option", "gradient.samples=3"], "method 'gradient' has no option 'samples'; it has none"),
         (["--option", "gradeint.samples=3"], "there is no method 'gradeint'; did you mean"),
         (["--option", "smoothgrad.samples=x"], "samples must be an integer"),

@@ -255,7 +255,7 @@ BOX = ("--boxes", "data.npz")
     [
         ("apc", ("--methods", "mip_in"), "there is no method 'mip_in'; did you mean 'mip-in'?"),
         ("apc", ("--methods", "gradient,gradient"), "each once"),
-        ("apc", ("--methods", ""), "there is no method ''"),
+        ("apc", ("--methods", "gradient,"), "there is no method ''"),
         ("apc", ("--option", "smoothgrad.sample=3"), "method 'smoothgrad' has no option 'sample'; its options are"),
         ("apc", ("--option", "gradient.samples=3"), "method 'gradient' has no option 'samples'; it has none"),
         ("apc", ("--option", "smothgrad.samples=3"), "there is no method 'smothgrad'; did you mean 'smoothgrad'?"),
