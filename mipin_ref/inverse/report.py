@@ -19,6 +19,8 @@ signal's sum of squares over the ridge then. Below there may be no signal at all
 CHANCE = 0.01
 """The same, times the rows: of so many some share is explained by chance."""
 
+REAL = (int, float)
+
 
 @dataclass(frozen=True)
 class TensorReport(OneLine):
@@ -102,7 +104,7 @@ class Report(OneLine, InNotebook):
     @property
     def outweighed(self) -> tuple[TensorReport, ...]:
         """The tensors at which a ridge outweighs the signal, so that next to nothing comes back."""
-        return tuple(row for row in self.tensors if ROUNDING < row.r2 <= min(OUTWEIGHED, CHANCE / row.rows))
+        return tuple(row for row in self.tensors if ROUNDING < row.r2 <= min(OUTWEIGHED, CHANCE / max(row.rows, 1)))
 
     @property
     def told_outweighed(self) -> str | None:
@@ -163,7 +165,15 @@ def timed_rows(rows: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> t
 
     Raises ValueError or TypeError where they are not of one length, or not rows.
     """
-    return tuple(TensorReport(**row, seconds=float(taken)) for row, taken in zip(rows, seconds, strict=True))
+    made = tuple(TensorReport(**row, seconds=float(taken)) for row, taken in zip(rows, seconds, strict=True))
+    for row in made:
+        counts, numbers = (
+            (row.samples, row.rows, row.unknowns, row.rank),
+            (row.r2, row.condition, 0 if row.ridge is None else row.ridge),
+        )
+        if not all(type(one) is int and one >= 0 for one in counts) or not all(type(one) in REAL for one in numbers):
+            raise TypeError(f"the row of {row.tensor} holds other than numbers")
+    return made
 
 
 def tensor_report(

@@ -10,6 +10,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.cli import main
+from mipin_ref.inverse.report import Report, TensorReport, timed_rows
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Dense, Op
 
@@ -124,3 +125,19 @@ def test_explain_and_compare_say_so_on_their_pages(
     assert main(["compare", "net.onnx", "x.npy", "--methods", "mip-in,gradient", "-o", "page.html"]) == 0
     assert capsys.readouterr().err.count("warning: the ridge outweighs") == 1
     assert "mip-in: the ridge outweighs what the logit differs by" in Path("page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("r2", [0.5]), ("r2", None), ("condition", "1"), ("rows", 1.5), ("rows", True), ("samples", -1), ("ridge", {})],
+)
+def test_rows_of_a_file_hold_numbers(name: str, value: object) -> None:
+    row = mr.fit(mr.load(network(1.0)), X, 1).report["low"].as_row()
+    assert timed_rows([row], [0.0])[0] == TensorReport(**row, seconds=0.0)
+    with pytest.raises(TypeError, match="the row of low holds other than numbers"):
+        timed_rows([{**row, name: value}], [0.0])
+
+
+def test_a_report_of_no_rows_is_not_outweighed() -> None:
+    row = mr.fit(mr.load(network(1.0)), X, 1).report["low"].as_row()
+    assert not Report(timed_rows([{**row, "rows": 0}], [0.0])).outweighed
