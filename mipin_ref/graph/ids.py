@@ -27,6 +27,11 @@ def table_rows(net: Network | ForwardOnly) -> int | None:
     return None if front is None else front.rows
 
 
+def no_id(what: str, rows: int, given: Any) -> InvalidData:
+    """The error for what stands for ids and is none of a table of so many rows."""
+    return InvalidData(f"{what} must be an id of the table, from 0 to {rows - 1:,}, not {shown(given)}")
+
+
 def check_stand_in(net: Network | ForwardOnly, values: HostArray, what: str, given: Any) -> None:
     """Raises InvalidData where what stands for values of the input is nothing that the network reads: where these are
     ids, no id of a row; where they are integers, none. what: its option; given: by the user, for the message.
@@ -34,7 +39,7 @@ def check_stand_in(net: Network | ForwardOnly, values: HostArray, what: str, giv
     rows = table_rows(net)
     if rows is not None:
         if not ((values == np.rint(values)) & (values >= 0) & (values < rows)).all():
-            raise InvalidData(f"{what} must be an id of the table, from 0 to {rows - 1:,}, not {shown(given)}")
+            raise no_id(what, rows, given)
     elif net.reads is not None:
         lowest, highest = np.iinfo(net.reads).min, np.iinfo(net.reads).max
         if not ((values == np.rint(values)) & (values >= lowest) & (values <= highest)).all():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, shape_inference
 
+from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.told import labels_of
 
 CHOICE_AT = {"Identity": 0, "Cast": 0, "Reshape": 0, "Flatten": 0, "Squeeze": 0, "Unsqueeze": 0} | {
@@ -62,43 +61,26 @@ def column_of(proto: ModelProto, output: str) -> tuple[str, int] | None:
     if node is None or not node.input:
         return None
     if node.op_type == "Slice":
-        column = _sliced(proto, node)
+        column = _sliced(Nodes(proto), node)
     elif node.op_type in ("Gather", "ArrayFeatureExtractor"):
-        picked = _ints(proto, node.input[1])
-        along = node.op_type != "Gather" or _attribute(node, "axis", 0) in (1, -1)
+        picked = Nodes(proto).whole(node.input[1])
+        along = node.op_type != "Gather" or told_of(node, "axis", 0) in (1, -1)
         column = picked[0] if along and picked is not None and len(picked) == 1 else None
     else:
         return None
     return None if column is None or column < 0 else (node.input[0], column)
 
 
-def _sliced(proto: ModelProto, node: NodeProto) -> int | None:
+def _sliced(nodes: Nodes, node: NodeProto) -> int | None:
     """The one column of axis 1 that a Slice takes."""
     if len(node.input) > 2:
-        parts = [_ints(proto, name) if name else None for name in (*node.input[1:], "", "")[:4]]
-        begin, end, axes, steps = parts
+        begin, end, axes, steps = (nodes.whole(name) for name in (*node.input[1:], "", "")[:4])
     else:
-        begin, end, axes = (_attribute(node, name, None) for name in ("starts", "ends", "axes"))
+        begin, end, axes = (told_of(node, name) for name in ("starts", "ends", "axes"))
         steps = None
     if not begin or not end or len(begin) != 1 or (steps is not None and [*steps] != [1]):
         return None
     return int(begin[0]) if axes is not None and [*axes] in ([1], [-1]) and end[0] == begin[0] + 1 else None
-
-
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
-
-
-def _ints(proto: ModelProto, name: str) -> list[int] | None:
-    """The whole numbers of a stored tensor; None where it is not stored, or holds others."""
-    stored = next((one for one in proto.graph.initializer if one.name == name), None)
-    if stored is None:
-        maker = next((node for node in proto.graph.node if name in node.output), None)
-        stored = None if maker is None or maker.op_type != "Constant" else _attribute(maker, "value", None)
-    if stored is None:
-        return None
-    values = np.ravel(numpy_helper.to_array(stored))
-    return [int(one) for one in values] if values.dtype.kind in "iu" else None
 
 
 def columns_of(proto: ModelProto, outputs: Sequence[str]) -> str | None:

@@ -5,15 +5,17 @@ As hidden states of what only fills a sequence up are zeroed, by a mask that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from mipin_ref.graph.fusions.writer import Surroundings, Writer
+from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.node import STANDARD
+from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.prune import read_by, with_nodes
+from mipin_ref.graph.prune import read_by
+from mipin_ref.layers import HostArray
 
 FIRST = 9
 """The opset from which on there is a Where."""
@@ -27,6 +29,8 @@ MOVES = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Sl
 UNSAFE = frozenset({"Softmax", "Where", "Div", "Reciprocal", "Log", "Sqrt", "Pow", "Exp"})
 """What makes weights of attention, or may make Inf or NaN, which a product with zero would not take out."""
 
+FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16}
+
 GUARDS = frozenset({"IsNaN", "IsInf"})
 """What asks for numbers that a product would not take out."""
 
@@ -37,40 +41,47 @@ def masks_written_out(proto: ModelProto) -> ModelProto:
     A computed mask of yes and no that an Attention reads is written as what is added to its scores. Weights of
     attention are left as they are: of a mask behind their Softmax it is known already.
     """
-    graph = proto.graph
     if standard_opset(proto) < FIRST:
         return proto
-    makers = {name: node for node in graph.node for name in node.output}
-    zeros = _zeros(graph.initializer, graph.node)
-    of_inputs = _of_inputs(proto)
-    types = {one.data_type for one in graph.initializer} & {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16}
-    wider = np.dtype(np.float32) if types == {TensorProto.FLOAT} else None
-    constants: list[TensorProto] = []
-    nodes: list[NodeProto] = []
-    taken = {*(one.name for one in graph.initializer), *makers, *(value.name for value in graph.input)}
-    around = Surroundings(standard_opset(proto), {}, lambda name: None, taken)
-    for node in graph.node:
-        if wider is not None and _asks_a_mask(node, of_inputs, makers):
-            writer = Writer(node, around)
-            fill = writer.constant("masked out", np.array(-np.inf, wider))
-            kept = writer.constant("kept", np.zeros((), wider))
-            added = writer.node("Where", node.input[3], kept, fill, role="added")
-            nodes.extend([*writer.nodes, _with_mask(node, added)])
-            constants.extend(writer.constants)
-            continue
-        sides = [place for place in (1, 2) if node.op_type == "Where" and node.input[place] in zeros]
-        if len(sides) != 1 or not _is_masking(node, 3 - sides[0], of_inputs, makers):
-            nodes.append(node)
-            continue
-        writer = Writer(node, around)
-        kept = node.input[0] if sides == [2] else writer.node("Not", node.input[0], role="kept")
-        mask = writer.node("Cast", kept, role="mask", to=zeros[node.input[sides[0]]])
-        writer.node("Mul", node.input[3 - sides[0]], mask, role="masked", out=writer.output(0))
-        nodes.extend(writer.nodes)
-        constants.extend(writer.constants)
-    if len(nodes) == len(graph.node):
-        return proto
-    return with_nodes(proto, nodes, constants)
+    known, around, of_inputs = Nodes(proto), Surroundings.of(proto), _of_inputs(proto)
+    single = {one.data_type for one in proto.graph.initializer} & FLOATS == {TensorProto.FLOAT}
+
+    def written(node: NodeProto) -> Writer | None:
+        if single and _asks_a_mask(node, of_inputs, known.makers):
+            return _added(Writer(node, around))
+        sides = [place for place in (1, 2) if node.op_type == "Where" and _is_zero(known.constant(node.input[place]))]
+        if len(sides) != 1 or not _is_masking(node, 3 - sides[0], of_inputs, known.makers):
+            return None
+        return _multiplied(Writer(node, around), sides[0], known)
+
+    return written_out(proto, written)
+
+
+def _added(writer: Writer) -> Writer:
+    """Writes an Attention in single precision whose mask is added."""
+    fill = writer.constant("masked out", np.array(-np.inf, np.float32))
+    kept = writer.constant("kept", np.zeros((), np.float32))
+    made = NodeProto()
+    made.CopyFrom(writer.proto)
+    made.input[3] = writer.node("Where", writer.input(3), kept, fill, role="added")
+    writer.nodes.append(made)
+    return writer
+
+
+def _multiplied(writer: Writer, zero: int, known: Nodes) -> Writer:
+    """Writes the product in the place of a Where; zero: which of its inputs is one."""
+    value = known.constant(writer.input(zero))
+    assert value is not None
+    kept = writer.input(0) if zero == 2 else writer.node("Not", writer.input(0), role="kept")
+    mask = writer.node("Cast", kept, role="mask", to=helper.np_dtype_to_tensor_dtype(value.dtype))
+    writer.node("Mul", writer.input(3 - zero), mask, role="masked", out=writer.output(0))
+    return writer
+
+
+def _is_zero(value: HostArray | None) -> bool:
+    """Whether a constant is one zero. One of several axes would give its axes to what is put."""
+    known = value is not None and value.dtype in (np.float32, np.float64) and value.shape in ((), (1,))
+    return known and not np.any(value)
 
 
 def _is_masking(node: NodeProto, side: int, of_inputs: set[str], makers: Mapping[str, NodeProto]) -> bool:
@@ -102,14 +113,6 @@ def _asks_a_mask(node: NodeProto, of_inputs: set[str], makers: Mapping[str, Node
     return node.input[3] in of_inputs and _is_boolean(node.input[3], makers)
 
 
-def _with_mask(node: NodeProto, mask: str) -> NodeProto:
-    """The operator with another mask."""
-    made = NodeProto()
-    made.CopyFrom(node)
-    made.input[3] = mask
-    return made
-
-
 def _is_boolean(name: str, makers: Mapping[str, NodeProto]) -> bool:
     """Whether a tensor says yes or no."""
     while name in makers and makers[name].op_type in MOVES:
@@ -117,25 +120,7 @@ def _is_boolean(name: str, makers: Mapping[str, NodeProto]) -> bool:
     maker = makers.get(name)
     if maker is None:
         return False
-    to_boolean = any(one.name == "to" and one.i == TensorProto.BOOL for one in maker.attribute)
-    return maker.op_type in ASKS or (maker.op_type == "Cast" and to_boolean)
-
-
-def _zeros(initializers: Iterable[TensorProto], nodes: Iterable[NodeProto]) -> dict[str, int]:
-    """The floating-point constants that are one zero, and their types."""
-    values = {one.name: one for one in initializers}
-    for node in nodes:
-        told = [one.t for one in node.attribute if one.name == "value"] if node.op_type == "Constant" else []
-        if told:
-            values[node.output[0]] = told[0]
-    types: dict[str, int] = {}
-    for name, tensor in values.items():
-        # One of several axes would give its axes to what is put.
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE) and [*tensor.dims] in ([], [1]):
-            value = numpy_helper.to_array(tensor)
-            if not np.any(value):
-                types[name] = int(tensor.data_type)
-    return types
+    return maker.op_type in ASKS or (maker.op_type == "Cast" and told_of(maker, "to") == TensorProto.BOOL)
 
 
 def _of_inputs(proto: ModelProto) -> set[str]:

@@ -15,7 +15,7 @@ from mipin_ref.beside import joined, others_of
 from mipin_ref.errors import InvalidData, shown
 from mipin_ref.graph.forward import check_batch, with_others
 from mipin_ref.graph.forward_only import ForwardOnly
-from mipin_ref.graph.ids import check_stand_in, table_rows
+from mipin_ref.graph.ids import check_stand_in, no_id, table_rows
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.targets import checked_targets
 from mipin_ref.metrics.checks import Maps, as_array, checked_maps
@@ -250,7 +250,7 @@ class _Fill:
         self._values: npt.NDArray[Any] | None = None
         if isinstance(fill, str):
             if (rows := table_rows(net)) is not None:
-                raise InvalidData(f"{kind}: fill must be an id of the table, from 0 to {rows - 1:,}, not {shown(fill)}")
+                raise no_id(f"{kind}: fill", rows, fill)
             if fill != "blur" or len(_spatial(x.shape[1:], axis)) < 2:
                 raise InvalidData(
                     f"{kind}: fill must be a number, a value a channel, or, for images, 'blur', not {shown(fill)}"

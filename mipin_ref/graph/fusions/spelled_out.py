@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from mipin_ref.graph.fusions.attention import attention, multi_head_attention
 from mipin_ref.graph.fusions.embedding import embed_layer_normalization
 from mipin_ref.graph.fusions.writer import Surroundings, Unwritten, Writer
 from mipin_ref.graph.inferred import ranks
-from mipin_ref.graph.presentable import FOREIGN, standard_opset
+from mipin_ref.graph.presentable import FOREIGN
 from mipin_ref.graph.prune import read_by
 
 FUSIONS: Mapping[str, Callable[[Writer], None]] = {
@@ -45,13 +45,7 @@ def spelled_out(proto: ModelProto) -> SpelledOut:
         return SpelledOut(proto, {})
     nodes: list[NodeProto] = []
     known = _Ranks(proto, nodes)
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    around = Surroundings(
-        standard_opset(proto),
-        weights,
-        known,
-        {*weights, *(name for node in graph.node for name in node.output), *_named(graph.input)},
-    )
+    around = Surroundings.of(proto, known)
     reasons: dict[str, str] = {}
     for node in graph.node:
         if not _is_fused(node):
@@ -71,7 +65,7 @@ def spelled_out(proto: ModelProto) -> SpelledOut:
             continue
         nodes.extend(writer.nodes)
         known.constants.extend(writer.constants)
-    read = {*(name for node in nodes for name in read_by(node)), *_named(graph.output)}
+    read = {*(name for node in nodes for name in read_by(node)), *(value.name for value in graph.output)}
     kept = [tensor for tensor in graph.initializer if tensor.name in read]
     made = helper.make_graph(
         nodes,
@@ -107,7 +101,3 @@ class _Ranks:
 
 def _is_fused(node: NodeProto) -> bool:
     return node.domain == FOREIGN and node.op_type in (*FUSIONS, *REFUSED)
-
-
-def _named(values: Iterable[ValueInfoProto]) -> list[str]:
-    return [value.name for value in values]

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mipin_ref.graph.node import node_of
+from mipin_ref.graph.presentable import standard_opset
+from mipin_ref.graph.prune import with_nodes
 from mipin_ref.layers import HostArray
 
 AXES_AS_INPUT = 13
@@ -32,6 +34,14 @@ class Surroundings:
     weights: Mapping[str, TensorProto]
     rank: Callable[[str], int | None]
     taken: set[str]
+
+    @classmethod
+    def of(cls, proto: ModelProto, rank: Callable[[str], int | None] = lambda name: None) -> Surroundings:
+        """Those of all nodes of a model."""
+        graph = proto.graph
+        weights = {tensor.name: tensor for tensor in graph.initializer}
+        made = (name for node in graph.node for name in node.output)
+        return cls(standard_opset(proto), weights, rank, {*weights, *made, *(value.name for value in graph.input)})
 
 
 @dataclass
@@ -110,3 +120,19 @@ class Writer:
             name += "'"
         self.around.taken.add(name)
         return name
+
+
+def written_out(proto: ModelProto, written: Callable[[NodeProto], Writer | None]) -> ModelProto:
+    """The model with what is written in the place of each node; itself where nothing is.
+
+    written: what is written in the place of a node, None where it stays.
+    """
+    writers = [written(node) for node in proto.graph.node]
+    if not any(writers):
+        return proto
+    nodes: list[NodeProto] = []
+    constants: list[TensorProto] = []
+    for node, writer in zip(proto.graph.node, writers, strict=True):
+        nodes.extend([node] if writer is None else writer.nodes)
+        constants.extend([] if writer is None else writer.constants)
+    return with_nodes(proto, nodes, constants)

@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 from onnx import NodeProto
 
-from mipin_ref.graph.unrolled.nodes import Nodes
+from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.unrolled.sums import Sums, sums
 from mipin_ref.layers import HostArray
 

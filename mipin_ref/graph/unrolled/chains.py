@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from onnx import ModelProto
 
+from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.unrolled.cells import Step, steps_of
-from mipin_ref.graph.unrolled.nodes import Nodes
 from mipin_ref.graph.unrolled.partial import first_steps, last_cells
 from mipin_ref.graph.unrolled.places import Place, place_of
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.unrolled.cells import Step, apart, kept_cell, known, mixed, orders, pair_of, resets, stacked
-from mipin_ref.graph.unrolled.nodes import Nodes
 from mipin_ref.graph.unrolled.sums import Sums, sums
 from mipin_ref.layers import HostArray
 

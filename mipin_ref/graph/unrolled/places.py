@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from mipin_ref.graph.unrolled.nodes import Nodes, told_of
+from mipin_ref.graph.nodes import Nodes, told_of
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer
 from mipin_ref.graph.inferred import lengths
+from mipin_ref.graph.nodes import read_of
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.prune import with_nodes
 from mipin_ref.graph.unrolled.cells import Step
 from mipin_ref.graph.unrolled.chains import Chain, chain_of
-from mipin_ref.graph.unrolled.nodes import read_of
 from mipin_ref.layers import HostArray
 
 FIRST = 7
@@ -47,9 +47,7 @@ def _with_operator(proto: ModelProto, chain: Chain) -> ModelProto:
     graph, first = proto.graph, chain[0][0]
     gone = {step.states[0] for step, _ in chain} | {*chain[-1][0].states}
     named = next(node for node in graph.node if first.states[0] in node.output)
-    taken = {*(tensor.name for tensor in graph.initializer), *(value.name for value in graph.input)}
-    taken |= {name for node in graph.node for name in node.output}
-    writer = Writer(named, Surroundings(standard_opset(proto), {}, lambda name: None, taken))
+    writer = Writer(named, Surroundings.of(proto))
     _write(writer, chain, lengths(proto), read_of(graph.node) | {value.name for value in graph.output})
     place = next(i for i, node in enumerate(graph.node) if {*node.output} & gone)
     nodes = [*graph.node]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from mipin_ref.graph.unrolled.nodes import Nodes, told_of
+from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.layers import HostArray
 
 LAST = (1, -1)
