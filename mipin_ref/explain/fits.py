@@ -24,7 +24,7 @@ from mipin_ref.inverse.fit import fit
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.load import load_inverse
 from mipin_ref.inverse.options import Options
-from mipin_ref.inverse.passes.checkpoint import discard
+from mipin_ref.inverse.passes.checkpoint import NotKept, discard
 from mipin_ref.inverse.plan import Plan, plan_for
 from mipin_ref.panel.many import common_of_many
 
@@ -219,7 +219,7 @@ class Fits:
     def _resumed(self, classes: Sequence[int], common: str | None, passes: Path | None) -> Mapping[Any, Inverse]:
         if passes is not None:
             # Another process is at it, the disk refuses, or a file is damaged: only the passes cannot be kept then.
-            with suppress(InvalidData, CorruptFile):
+            with suppress(NotKept, CorruptFile):
                 return self._fitted(classes, common, passes)
         return self._fitted(classes, common, None)
 

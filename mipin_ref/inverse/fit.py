@@ -32,7 +32,7 @@ from mipin_ref.inverse.common.fitted import InCommon, fit_in_common
 from mipin_ref.inverse.family import Family, family_of
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.options import HELD_OUT, FitOn, NormBack, Options, Ridge, with_preset
-from mipin_ref.inverse.passes.checkpoint import Checkpoint, checked_directory, identity_of, opened
+from mipin_ref.inverse.passes.checkpoint import Checkpoint, NotKept, checked_directory, identity_of, opened
 from mipin_ref.inverse.passes.fitter import Fitter, RoundedTooMuch
 from mipin_ref.inverse.passes.held_out import check_samples
 from mipin_ref.inverse.passes.reach import within_memory
@@ -296,7 +296,7 @@ def _fitted(
                     held[key] = stack.enter_context(opened(directory, identity, part.plan))
                 return held[key]
             except OSError as error:
-                raise InvalidData(
+                raise NotKept(
                     f"checkpoint {shown(str(directory))} cannot be written: {error.strerror or error}"
                 ) from error
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mipin_ref as mr
-from mipin_ref.explain import ways
+from mipin_ref.explain import fits, ways
 from mipin_ref.explain.cache import Cache
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
 from tests.networks import to_onnx
@@ -112,6 +112,20 @@ def test_passes_that_cannot_be_used_are_made_anew(spoil: Any, passes: Path, monk
     interrupted(model, x, monkeypatch, after=2)
     spoil(passes)
     assert_same(explained(model, x), explained(model, x, cache=False))
+
+
+def test_a_fit_that_fails_of_itself_is_not_made_again(passes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = network()
+    begun = [0]
+
+    def failing(*arguments: Any, **options: Any) -> None:
+        begun[0] += 1
+        raise mr.InvalidData("the fit has a fault")
+
+    monkeypatch.setattr(fits, "fit", failing)
+    with pytest.raises(mr.InvalidData, match="the fit has a fault"):
+        explained(model, x)
+    assert begun == [1]
 
 
 def test_what_takes_no_time_and_what_is_not_kept_leaves_no_pass(passes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

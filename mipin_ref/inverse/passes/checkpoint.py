@@ -58,6 +58,10 @@ class Finished:
     seen: Seen | None = None
 
 
+class NotKept(InvalidData):
+    """What cannot be kept where a checkpoint was asked for; the fit itself has no fault."""
+
+
 class Checkpoint:
     """The folder of one fit, while its lock is held."""
 
@@ -66,7 +70,7 @@ class Checkpoint:
         self._number = {step.tensor: number for number, step in enumerate(plan.fitted)}
 
     def save(self, spec: PassSpec, finished: Mapping[int, Finished]) -> None:
-        """Write what a pass found, whole or not at all. Raises InvalidData where the disk refuses."""
+        """Write what a pass found, whole or not at all. Raises NotKept where the disk refuses."""
         steps = spec.fitted_steps(self._plan)
         tensors: dict[str, HostArray] = {}
         for target, part in finished.items():
@@ -87,7 +91,10 @@ class Checkpoint:
             ],
         }
         beside = {"seconds": [[row.seconds for row in part.report] for part in finished.values()]}
-        write(self._path(spec), header, tensors, PASS, beside=beside)
+        try:
+            write(self._path(spec), header, tensors, PASS, beside=beside)
+        except InvalidData as error:
+            raise NotKept(str(error)) from error
 
     def load(self, spec: PassSpec) -> dict[int, Finished] | None:
         """What `save` wrote of this pass; None where it is not finished.
@@ -152,7 +159,7 @@ class Checkpoint:
 def checked_directory(checkpoint: Any) -> Path | None:
     """The directory as a path, or None.
 
-    Raises InvalidData where it is no path, one of a file, or nothing can be written there.
+    Raises InvalidData where it is no path, NotKept where it is one of a file or nothing can be written there.
     """
     if checkpoint is None:
         return None
@@ -161,10 +168,12 @@ def checked_directory(checkpoint: Any) -> Path | None:
     path = path_of(checkpoint)
     try:
         if path.exists() and not path.is_dir():
-            raise InvalidData(f"checkpoint {str(path)!r} is a file; name a folder")
+            raise NotKept(f"checkpoint {str(path)!r} is a file; name a folder")
+        check_folder(path, ())
     except OSError as error:
-        raise InvalidData(f"checkpoint {shown(str(path))} cannot be a folder: {error.strerror or error}") from error
-    check_folder(path, ())
+        raise NotKept(f"checkpoint {shown(str(path))} cannot be a folder: {error.strerror or error}") from error
+    except InvalidData as error:
+        raise NotKept(str(error)) from error
     return path
 
 
@@ -199,8 +208,8 @@ def _data_identity(data: Samples, advance: Advance) -> dict[str, Any]:
 def opened(directory: Path, identity: Mapping[str, Any], plan: Plan) -> Iterator[Checkpoint]:
     """The checkpoint, below `directory`, of the fit that `identity` tells from all others.
 
-    A folder in which no pass was finished is taken away again. Raises InvalidData where another process fits the same
-    into it, and where the disk refuses.
+    A folder in which no pass was finished is taken away again. Raises NotKept where another process fits the same into
+    it, and where the disk refuses.
     """
     note = {"format": PASS.format, "version": PASS.version, **identity}
     key = hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()[:32]
@@ -209,11 +218,11 @@ def opened(directory: Path, identity: Mapping[str, Any], plan: Plan) -> Iterator
         try:
             stack.enter_context(locked(folder / _LOCK))
         except BlockingIOError as error:
-            raise InvalidData(
+            raise NotKept(
                 f"another process is at this very fit in {str(folder)!r}; wait for it or name another checkpoint folder"
             ) from error
         except OSError as error:
-            raise InvalidData(f"checkpoint {str(directory)!r} cannot be written: {error.strerror or error}") from error
+            raise NotKept(f"checkpoint {str(directory)!r} cannot be written: {error.strerror or error}") from error
         for left_over in folder.glob(_TEMPORARY):
             left_over.unlink()
         with written_whole(folder / _NOTE) as file:
