@@ -21,7 +21,7 @@ from mipin_ref.graph.fired import Fired, fired_among, fired_of
 from mipin_ref.graph.front import Front
 from mipin_ref.graph.layer_list import LayerList, leading_to
 from mipin_ref.graph.remembered import remembered_of
-from mipin_ref.graph.runs import run_together, samples_a_run
+from mipin_ref.graph.runs import run_together, samples_a_run, takes_little, widest_of
 from mipin_ref.graph.runtime import runtime_reason
 from mipin_ref.graph.runtime import session as session
 from mipin_ref.graph.shut import finite_mask
@@ -74,6 +74,7 @@ def _session_of(
     *,
     keep: bool,
     quick: bool,
+    again: bool,
 ) -> _Open:
     key = (tuple(wanted), tuple(switches), tuple(fired), threads, quick)
     with _keeping:
@@ -81,7 +82,7 @@ def _session_of(
     if opened is None:
         beside: dict[str, HostArray] = {}
         model = emit(net, wanted, switches, fired, beside=beside).SerializeToString()
-        opened = _Open(session(model, threads, beside, quick), beside)
+        opened = _Open(session(model, threads, beside, quick, again=again), beside)
     if keep:
         with _keeping:
             others = {other: kept for other, kept in _kept.get(net, {}).items() if other != key}
@@ -130,9 +131,9 @@ class Recorder:
         self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
         self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
-            self._session = _session_of(
-                net, [*self._wanted, *along], self._switches, flagged, threads, keep=keep, quick=quick
-            )
+            asked = [*self._wanted, *along], self._switches, flagged, threads
+            again = takes_little(widest_of(needed, net.dtype.itemsize))
+            self._session = _session_of(net, *asked, keep=keep, quick=quick, again=again)
             read.update(value.name for value in self._session.runtime.get_inputs())
         self._started = [name for name in net.shapes if name in read]
         front = net.stem if net.file is None else net.file

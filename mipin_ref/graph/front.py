@@ -17,6 +17,7 @@ from mipin_ref.graph.embeddings import outside
 from mipin_ref.graph.limited import SECONDS, run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.runs import RUN_BYTES, takes_little
 from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.graph.stem import Stem
 from mipin_ref.layers import HostArray
@@ -33,10 +34,13 @@ _opening = Lock()
 
 
 class Front:
-    """The tensors `names` in front of the layers, for one batch after another."""
+    """The tensors `names` in front of the layers, for one batch after another.
 
-    def __init__(self, stem: Stem, names: Sequence[str], threads: int) -> None:
-        self._stem = stem
+    together: a batch is one run, not a few samples at a time.
+    """
+
+    def __init__(self, stem: Stem, names: Sequence[str], threads: int, *, together: bool = False) -> None:
+        self._stem, self._together = stem, together
         bound = stem.bound
         self._given = [name for name in names if name in bound.given]
         self._beside = [name for name in names if name in bound.beside]
@@ -57,7 +61,8 @@ class Front:
     def _run(self, x: HostArray) -> list[HostArray]:
         if self._session is None:
             return []
-        size = self._stem.apart or len(x)
+        few = len(x) if self._together else max(1, RUN_BYTES // max(1, self._stem.room))
+        size = self._stem.apart or min(len(x), few)
         parts = []
         for start in range(0, len(x), size):
             part = x[start : start + size]
@@ -88,7 +93,7 @@ class Front:
 def mixes(stem: Stem, tolerance: float = 1e-4) -> bool:
     """Whether a sample's tensors depend on the others of its batch, as where numbers are quantised by their range."""
     x = plausible(stem.bound, 3, seed=1)
-    front = Front(stem, [*stem.tensors], threads=1)
+    front = Front(stem, [*stem.tensors], threads=1, together=True)
     dtype = stem.bound.compute
     try:
         together = front(x, dtype)
@@ -110,7 +115,7 @@ def _session(stem: Stem, threads: int, asked: tuple[str, ...]) -> onnxruntime.In
         if key not in kept:
             for old in [*kept][: max(0, len(kept) + 1 - SESSIONS)]:
                 del kept[old]
-            kept[key] = session(_offering(stem, asked), threads)
+            kept[key] = session(_offering(stem, asked), threads, again=0 < stem.room and takes_little(stem.room))
         return kept[key]
 
 

@@ -61,7 +61,7 @@ def samples_a_run(file: Stem) -> int | None:
     if fixed is not None:
         x = plausible(file.bound, TRIED, seed=1)
         try:
-            made = Front(file, [*file.tensors], threads=1)(x, file.bound.compute)
+            made = Front(file, [*file.tensors], threads=1, together=True)(x, file.bound.compute)
         except (UnsupportedModel, ValueError):
             return fixed
         if any(len(value) != len(x) for value in made.values()):

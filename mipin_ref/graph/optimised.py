@@ -10,7 +10,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.document import Document
 from mipin_ref.graph.emit import IR_VERSION, OPSET
 from mipin_ref.graph.runs import run_together
-from mipin_ref.graph.runtime import runtime_reason
+from mipin_ref.graph.runtime import in_one_arena, runtime_reason
 from mipin_ref.layers import HostArray, Shape
 from mipin_ref.threads import BLAS_THREADS
 
@@ -28,7 +28,7 @@ class Optimised:
     def __init__(
         self, document: Document, beside: Mapping[str, HostArray], threads: int, *, arena: bool = True
     ) -> None:
-        """arena: whether what it takes to compute stays with it, for its next run."""
+        """arena: whether what it takes to compute stays with it, for its next run; else it takes of what all share."""
         model = document.model
         del model.opset_import[:]
         model.opset_import.add(domain="", version=OPSET)
@@ -38,6 +38,8 @@ class Optimised:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = arena
+        if not arena:
+            in_one_arena(options)
         self._beside = dict(beside)  # must live as long as the session
         self.weight_bytes = document.bytes + sum(one.nbytes for one in beside.values())
         if beside:

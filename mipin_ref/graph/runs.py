@@ -30,10 +30,22 @@ def samples_a_run(layers: Sequence[Layer], itemsize: int) -> int:
     """How many samples go through these layers together: so many that weights, which every run reads, are not more
     than what is read and written of the samples, and the widest layer stays within RUN_BYTES.
     """
-    moved = [itemsize * (sum(map(prod, layer.in_shapes)) + prod(layer.out_shape)) for layer in layers]
-    weights = itemsize * sum(layer.parameters for layer in layers)
-    widest, all_of_them = max(moved, default=1), sum(moved)
-    return max(1, RUN_BYTES // max(1, widest), ceil(weights / max(1, all_of_them)))
+    weights, moved = itemsize * sum(layer.parameters for layer in layers), sum(_moved(layers, itemsize))
+    return max(1, RUN_BYTES // max(1, widest_of(layers, itemsize)), ceil(weights / max(1, moved)))
+
+
+def takes_little(bytes_of_one: int) -> bool:
+    """Whether a run of one sample takes so little that what it takes may stay for the next."""
+    return bytes_of_one <= 2 * RUN_BYTES
+
+
+def widest_of(layers: Sequence[Layer], itemsize: int) -> int:
+    """Bytes that the widest of these layers reads and writes of a sample."""
+    return max(_moved(layers, itemsize), default=1)
+
+
+def _moved(layers: Sequence[Layer], itemsize: int) -> list[int]:
+    return [itemsize * (sum(map(prod, layer.in_shapes)) + prod(layer.out_shape)) for layer in layers]
 
 
 def run_together(

@@ -54,7 +54,7 @@ class StepRide:
         made = written.stepped(step, self._read)
         self._output = document.append("Identity", [made], document.fresh("made"))
         document.output(self._output, ("N", *step.shape))
-        # There may be many at a time, a step and target each, and an arena each is memory that nobody counts.
+        # There may be many at a time, a step and target each, and an arena each would be memory that nobody counts.
         self._session = Optimised(document, beside, 1, arena=False)
         self._given.close()
 
