@@ -131,7 +131,8 @@ class Recorder:
         self._size, self._threads = samples_a_run(needed, net.dtype.itemsize), threads
         self._counted = {switches_of(one.output): prod(one.in_shapes[0]) for one in needed if one.output in switches}
         if self._fetched:
-            asked = [*self._wanted, *along], self._switches, flagged, threads
+            computed = [name for name in self._wanted if name not in starts]
+            asked = [*computed, *along], self._switches, flagged, threads
             again = takes_little(widest_of(needed, net.dtype.itemsize))
             self._session = _session_of(net, *asked, keep=keep, quick=quick, again=again)
             read.update(value.name for value in self._session.runtime.get_inputs())

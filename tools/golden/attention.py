@@ -1,4 +1,4 @@
-"""Golden cases: attention of tokens, with a class token that is read alone, and pooling by weights."""
+"""Golden cases: attention of tokens, with a class token that is read alone, pooling by weights, and rows of a table."""
 
 from __future__ import annotations
 
@@ -57,3 +57,25 @@ def golden_pooled() -> CaseRecipe:
     s.relu("relu2")
     s.head(4)
     return recipe(s, 7)
+
+
+@case
+def golden_embeddings() -> CaseRecipe:
+    """Ids pick rows of a table, with positions; those that are zero are masked where the tokens are pooled by weights."""
+    s = Sketch(62, 6, opset=20, whole=True)
+    s.join("Gather", "embedded", s.normal(9, 4), "input")
+    s.node("Add", "placed", 0.5 * s.normal(1, 6, 4))
+    s.node("LayerNormalization", "normed", 0.5 + s.rng.random(4), 0.2 * s.normal(4), axis=-1, epsilon=1e-6)
+    s.tokens("dense1", 4, 5)
+    content = s.relu("relu1")
+    s.tokens("score", 5, 1)
+    s.join("Transpose", "turned", s.last, perm=[0, 2, 1])
+    s.join("Equal", "padding", "input", np.array(0))
+    s.node("Unsqueeze", "padding.row", np.array([1]))
+    s.join("Where", "masked", s.last, np.array(-1e4), "turned")
+    s.join("Softmax", "weights", s.last, axis=-1)
+    s.join("MatMul", "pooled", s.last, content)
+    s.head(5)
+    lengths = s.rng.integers(3, 7, 10)
+    ids = np.where(np.arange(6) < lengths[:, None], s.rng.integers(1, 9, (10, 6)), 0)
+    return recipe(s, x=ids)

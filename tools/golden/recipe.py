@@ -41,4 +41,4 @@ def recipe(sketch: Sketch, samples: int = 10, target: int = 1, x: Array | None =
     """Make a case of a sketch, of standard normal samples unless they are given."""
     if x is None:
         x = sketch.rng.standard_normal((samples, *sketch.input_shape))
-    return CaseRecipe(sketch.model(), x.astype(np.float32), target, options=options)
+    return CaseRecipe(sketch.model(), x.astype(np.int64 if sketch.whole else np.float32), target, options=options)

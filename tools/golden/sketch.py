@@ -16,8 +16,9 @@ Array = npt.NDArray[Any]
 class Sketch:
     """Collects nodes; each call appends one that reads the last output (or `source`) and returns its output's name."""
 
-    def __init__(self, seed: int, *input_shape: int, opset: int = 17) -> None:
-        self.opset = opset
+    def __init__(self, seed: int, *input_shape: int, opset: int = 17, whole: bool = False) -> None:
+        """whole: the input holds integers."""
+        self.opset, self.whole = opset, whole
         self.rng = np.random.default_rng(seed)
         self.input_shape = input_shape
         self.last = "input"
@@ -80,7 +81,8 @@ class Sketch:
 
     def model(self) -> bytes:
         """The file; its outputs are `outputs`, else the last one, of `output_shape`."""
-        inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *self.input_shape])]
+        kind = TensorProto.INT64 if self.whole else TensorProto.FLOAT
+        inputs = [helper.make_tensor_value_info("input", kind, ["N", *self.input_shape])]
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *self.output_shape])
             for name in self.outputs or [self.last]
