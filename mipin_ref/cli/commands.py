@@ -174,7 +174,7 @@ def fit(options: Namespace) -> None:
     if isinstance(inverses, Family) and together:
         inverses.save(paths[0])
         print(f"{len(inverses):,} classes: {paths[0]}")
-        print(first.report.table(first.net.called))
+        print(first.report)
     else:
         if together:
             # Classes that depend on different tensors or locations share nothing that one file could hold.
@@ -183,7 +183,7 @@ def fit(options: Namespace) -> None:
         for target, inverse, path in zip(asked, inverses.values(), paths, strict=True):
             inverse.save(path)
             print(f"class {target}: {path}")
-            print(inverse.report.table(inverse.net.called))
+            print(inverse.report)
     # A class that an image is taken for has an inverse only where all are there, or where there is but one to take.
     told = ["--target", ",".join(map(told_target, asked))] if 1 < len(asked) < net.classes else []
     print(f"next: {_explaining(options, ['--inverse', _pattern(out), *told])}")

@@ -115,7 +115,7 @@ def _session(stem: Stem, threads: int, asked: tuple[str, ...]) -> onnxruntime.In
         if key not in kept:
             for old in [*kept][: max(0, len(kept) + 1 - SESSIONS)]:
                 del kept[old]
-            kept[key] = session(_offering(stem, asked), threads, again=0 < stem.room and takes_little(stem.room))
+            kept[key] = session(_offering(stem, asked), threads, again=stem.room > 0 and takes_little(stem.room))
         return kept[key]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -68,6 +68,12 @@ class Inverse(OneLine, InNotebook):
     samples: int
     backend: Backend
     calibration: Calibration
+
+    def __post_init__(self) -> None:
+        common = self.report.common
+        told = {*(row.tensor for row in self.report), *([] if common is None else [common.tensor])}
+        names = {name: self.net.called(name) for name in told & self.net.inner}
+        object.__setattr__(self, "report", replace(self.report, names=names))
 
     @property
     def preprocessing(self) -> Preprocessing | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -82,11 +82,12 @@ class Common:
 @dataclass(frozen=True)
 class Report(OneLine, InNotebook):
     """The rows of `inv.report`, from the logits down; prints as a table. common: None where every tensor was fitted for
-    the target alone.
+    the target alone; names: of tensors that are none of the file's, what a person is told of them.
     """
 
     tensors: tuple[TensorReport, ...]
     common: Common | None = None
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __iter__(self) -> Any:
         return iter(self.tensors)
@@ -112,10 +113,11 @@ class Report(OneLine, InNotebook):
         if not self.outweighed:
             return None
         first = self.outweighed[0]
+        called = self.names.get(first.tensor, repr(first.tensor))
         return (
             f"the ridge outweighs what the logit differs by over the {first.samples:,} calibration samples: R² of "
-            f"{first.tensor!r} is {first.r2:.1g}, so that next to nothing comes back and maps are no answer: give a "
-            "smaller ridge, or calibration samples that differ more"
+            f"{called} is {first.r2:.1g}, so that next to nothing comes back and maps are no answer: give a smaller "
+            "ridge, or calibration samples that differ more"
         )
 
     @property
@@ -123,22 +125,16 @@ class Report(OneLine, InNotebook):
         """What each tensor took."""
         return [row.seconds for row in self.tensors]
 
-    def cells(self, called: Callable[[str], str] = str) -> tuple[list[str], list[list[str]]]:
-        """Heading and rows of the table that it prints as. called: what a tensor is called there, as by
-        `Network.called`.
-        """
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Heading and rows of the table that it prints as."""
         names = [f.name for f in fields(TensorReport) if any(f.name in row.told() for row in self.tensors)]
-        rows = [replace(row, tensor=called(row.tensor)) for row in self.tensors]
+        rows = [replace(row, tensor=self.names.get(row.tensor, row.tensor)) for row in self.tensors]
         return names, [[_cell(getattr(row, name)) for name in names] for row in rows]
 
     def __str__(self) -> str:
-        return self.table()
-
-    def table(self, called: Callable[[str], str] = str) -> str:
-        """The table, and lines below it; called: as of `cells`."""
-        table = format_table(*self.cells(called))
-        lines = [table, *([] if self.common is None else [str(self.common)])]
-        return "\n".join([*lines, *([] if self.told_outweighed is None else [self.told_outweighed])])
+        common = self.common and replace(self.common, tensor=self.names.get(self.common.tensor, self.common.tensor))
+        below = [str(line) for line in (common, self.told_outweighed) if line is not None]
+        return "\n".join([format_table(*self.cells()), *below])
 
     def __repr__(self) -> str:
         return f"Report(of {len(self.tensors)} tensors, fitted in {sum(self.seconds):.3g} s)"

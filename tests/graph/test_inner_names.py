@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.graph.explained import cuts, deepest
 from mipin_ref.graph.feature_maps import feature_maps
+from mipin_ref.inverse.report import Common, Report
 from tests.graph.sketch import Sketch
 from tests.networks.exported import as_file
 from tests.networks.transformers import vision
@@ -102,6 +104,22 @@ def test_the_command_line_and_explain_take_none(
         assert refused in capsys.readouterr().err
     with pytest.raises(mr.InvalidData, match="is none of the file's"):
         mr.explain("net.onnx", x, at=inner)
+
+
+def test_the_report_of_a_fit_names_none(tmp_path: Path) -> None:
+    """Nor what it says of a ridge or of what is common; in memory, of a saved one, and with another network."""
+    x = np.random.default_rng(1).standard_normal((30, 4, 5, 3)).astype(np.float32)
+    made = mr.fit(mr.load(of_means()), x, 0)
+    (inner,) = {row.tensor for row in made.report} & made.net.inner
+    rows = tuple(replace(row, r2=1e-9) if row.tensor == inner else row for row in made.report)
+    told = Report(rows, Common(inner, 7))
+    made.save(tmp_path / "net.mipin")
+    for inv in (made, mr.load_inverse(tmp_path / "net.mipin", made.net), replace(made, report=told)):
+        assert inner not in str(inv.report)
+        assert "within mean" in str(inv.report)
+        assert inv.report[inner].tensor == inner
+    assert "R² of within mean is 1e-09" in str(replace(made, report=told).report)
+    assert "from within mean down one inverse" in str(replace(made, report=told).report)
 
 
 def test_rollouts_are_of_a_tensor_of_the_file(file: Path) -> None:

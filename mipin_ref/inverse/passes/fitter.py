@@ -42,7 +42,7 @@ class RoundedTooMuch(Exception):
 
     def __init__(self, tensor: str, amplification: float) -> None:
         self.tensor, self.moved = tensor, amplification * UNIT
-        super().__init__(f"tensor {tensor!r}: rounding may move the results by {self.moved:.1g} of their largest entry")
+        super().__init__(f"tensor {tensor}: rounding may move the results by {self.moved:.1g} of their largest entry")
 
 
 @dataclass
@@ -194,7 +194,7 @@ class Fitter:
                 weights, solutions = whole.solve(ridge)
                 amplification = max(s.amplification for s in solutions)
                 if task.options.dtype == "float32" and too_far(amplification):
-                    raise RoundedTooMuch(step.tensor, amplification)
+                    raise RoundedTooMuch(task.net.called(step.tensor), amplification)
                 one.weights[step.tensor] = weights
                 seconds = (time.perf_counter() - began) / (len(state) * len(steps))
                 given = step.tensor, block_name(step), one.samples, weights.unknowns, solutions, seconds
