@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured.arithmetic import Engine, arithmetic
+from measured.arithmetic import arithmetic, changed
 from measured.cells import FiguresError
+from measured.engine import Engine
 from measured.measure import measure
 from measured.pages import differences, tables_in, write_pages
 from measured.plan import plan
@@ -27,21 +28,35 @@ from measured.typed import typed_in
 ROOT = Path(__file__).resolve().parents[1]
 
 
+SHOWN = 3
+"""Functions that a line names, at most."""
+
+
 def check() -> int:
     """Print what differs, what no table writes, and which tables are of older arithmetic. Gives the exit code."""
-    found, engine = [*differences(ROOT), *typed_in(ROOT)], Engine(ROOT)
+    found = [*differences(ROOT), *typed_in(ROOT)]
     for line in found:
         print(line)
-    tables = tables_in(ROOT)
+    tables, older = tables_in(ROOT), old()
     print(f"{len(tables)} tables of figures, {len(found)} differences")
-    older = [
-        name
-        for name, table in tables.items()
-        if any(run.arithmetic != arithmetic(ROOT, run, engine) for run in table.runs)
-    ]
     if older:
-        print(f"measured before the last change of arithmetic or networks: {', '.join(older)}")
+        print(f"{len(older)} measured before the last change of what they call:")
+        print("\n".join(older))
     return 1 if found else 0
+
+
+def old() -> list[str]:
+    """A line for each table of which a run was measured on other arithmetic, with what changed since."""
+    engine, told = Engine.of(ROOT), []
+    for name, table in tables_in(ROOT).items():
+        runs = [run for run in table.runs if run.arithmetic != arithmetic(ROOT, run, engine)]
+        lists = [changed(ROOT, run, engine) for run in runs]
+        names = list(dict.fromkeys(one for some in lists for one in some or ()))
+        more = [f"and {len(names) - SHOWN} more"] * (len(names) > SHOWN)
+        unknown = ["nobody traced what it calls"] * (None in lists)
+        if runs:
+            told.append(f"  {name}: {', '.join([*names[:SHOWN], *more, *unknown])}")
+    return told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
