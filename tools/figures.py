@@ -3,6 +3,7 @@
 python tools/figures.py measure                  every table that was not measured on this arithmetic: hours
 python tools/figures.py measure benchmarks-gram  one table
 python tools/figures.py measure --plan           what that would run, and what each command took last time
+python tools/figures.py trace benchmarks-gram    which functions a command calls that was measured untraced
 python tools/figures.py write                    the pages from the tables
 python tools/figures.py --check                  do the pages say what the tables hold?
 
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from measured.arithmetic import arithmetic, changed
+from measured.carried import carry
 from measured.cells import FiguresError
 from measured.engine import Engine
 from measured.measure import measure
@@ -69,19 +71,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("write", help="write the figures into the pages")
     measuring = commands.add_parser("measure", help="run the commands of tables, and keep what they tell")
-    measuring.add_argument("names", nargs="*", metavar="NAME", help="tables; all where none is named")
-    measuring.add_argument("--data", type=Path, nargs="*", default=[], help="files and folders that commands name")
-    measuring.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder of their folders")
     measuring.add_argument("--again", action="store_true", help="also what was measured on this arithmetic")
     measuring.add_argument("--plan", action="store_true", help="run nothing: list the commands and what each took")
+    tracing = commands.add_parser(
+        "trace", help="run the commands of tables that nobody traced, for what they call alone"
+    )
+    for one in (measuring, tracing):
+        one.add_argument("names", nargs="*", metavar="NAME", help="tables; all where none is named")
+        one.add_argument("--data", type=Path, nargs="*", default=[], help="files and folders that commands name")
+        one.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder of their folders")
     options = parser.parse_args(arguments)
     if not options.check and options.command is None:
         parser.error("say measure, write or --check")
     try:
-        if options.command == "measure":
+        if options.command in ("measure", "trace"):
             unknown = [name for name in options.names if name not in tables_in(ROOT)]
             if unknown:
                 parser.error(f"there is no table of figures {', '.join(unknown)}")
+            if options.command == "trace":
+                print("\n".join(carry(ROOT, options.names, work=options.work, data=options.data)) or "all traced")
+                return 0
             if options.plan:
                 print("\n".join(plan(ROOT, options.names, again=options.again)))
                 return 0

@@ -40,7 +40,7 @@ def traced(root: Path, run: Run, told: Iterable[str], engine: Engine) -> Run:
     of = (
         [*opened, *named(root, run.command), *standing(root)] if any(reading(one.split(":")[0]) for one in told) else []
     )
-    called = {file: _line(names) for file, names in engine.counted(told).items()}
+    called = {file: line(names) for file, names in engine.counted(told).items()}
     run = replace(run, called=called, networks=lists(root, of, engine.digest))
     return replace(run, arithmetic=_of(called, run.networks))
 
@@ -55,7 +55,7 @@ def arithmetic(root: Path, run: Run, engine: Engine) -> str:
     """What a run is measured on, now."""
     if run.called is None:
         return untraced(root, run, engine).arithmetic or ""
-    called = {file: _line(names) for file, names in engine.now(digests(run)).items()}
+    called = {file: line(names) for file, names in engine.now(digests(run)).items()}
     return _of(called, lists(root, run.networks or {}, engine.digest))
 
 
@@ -74,7 +74,8 @@ def digests(run: Run) -> Digests:
     return {file: dict(part.rsplit(":", 1) for part in line.split()) for file, line in lines}
 
 
-def _line(names: dict[str, str]) -> str:
+def line(names: dict[str, str]) -> str:
+    """Names of a file with their digests, as a table holds them."""
     return " ".join(f"{name}:{digest}" for name, digest in names.items())
 
 

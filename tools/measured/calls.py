@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -60,8 +61,8 @@ def run_in(place: Path, root: Path, command: str, figures: Path, told: Path | No
 class Calls:
     """Collects what is called in a table's folder, run after run: what one leaves there the next may read.
 
-    timed: the figures are of time, which telling takes: each command runs once more, in a folder apart. What was made
-    in a folder before is told by nobody, so that it is not known what all that lies there comes from.
+    timed: the figures are of time, which telling takes: each command runs once more, in a folder apart that is made
+    anew. What was made in the folder itself before is told by nobody, so that it is not known what that comes from.
     """
 
     root: Path
@@ -69,10 +70,11 @@ class Calls:
     data: list[Path]
     timed: bool
     _known: bool = field(init=False)
+    _begun: bool = field(init=False, default=False)
     _all: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        self._known = not (self.place / APART if self.timed else self.place).exists()
+        self._known = self.timed or not self.place.exists()
 
     @property
     def beside(self) -> Path | None:
@@ -93,6 +95,9 @@ class Calls:
     def again(self, run: Run) -> None:
         """Run a command, or the smaller one that stands for it, for what it calls alone."""
         place = self.place / APART
+        if not self._begun:
+            shutil.rmtree(place, ignore_errors=True)
+        self._begun = True
         prepare(self.root, place, self.data)
         told = place / "called.txt"
         told.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path
                 try:
                     made = _measured(root, place, run, calls)
                     # Read again: the table may have been changed by hand meanwhile, and hours lie between two runs.
-                    _put(path, read(path), number, made)
+                    put(path, read(path), number, made)
                 except (ValueError, OSError) as error:
                     calls.forget()
                     failed.append(f"{name}: {run.command}: {error}")
@@ -106,7 +106,7 @@ def _measured(root: Path, place: Path, run: Run, calls: Calls) -> Run:
     return untraced(root, made, engine) if called is None else traced(root, made, called, engine)
 
 
-def _put(path: Path, table: Table, number: int, run: Run) -> None:
+def put(path: Path, table: Table, number: int, run: Run) -> None:
     """Write a run in its place. Raises FiguresError where the table's templates do not fit it."""
     made = replace(table, runs=[*table.runs[:number], run, *table.runs[number + 1 :]])
     # The new rows alone: those of other runs may still be of an older form.

@@ -53,6 +53,7 @@ def lists(root: Path, names: Iterable[str], code: str) -> dict[str, str]:
         paths = os.pathsep.join([str(root), str(TOOLS)])
         done = subprocess.run(
             [sys.executable, "-m", "measured.listed", *(str(root / FOLDER / name / "model.onnx") for name in missing)],
+            cwd=root,
             env={**os.environ, "PYTHONPATH": paths},
             capture_output=True,
             text=True,

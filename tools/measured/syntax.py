@@ -1,7 +1,8 @@
 """A file of code, taken apart: its functions by qualified name, and what stands outside of them.
 
 Words and layout are left out: docstrings, comments, annotations of functions. What lies within a function, as lambdas
-and functions of its own do, belongs to it.
+and functions of its own do, belongs to it. What a function raises, with its message, stands apart from what it does
+else, as it counts where it is raised alone.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from hashlib import sha256
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+RAISED = "!"
+"""Behind the name of a function: what it raises."""
 
 
 class File:
-    """functions: name -> syntax, of "Conv.forward" as of "folded"; outside: name -> syntax of each constant, of each
-    class without its functions, "" for what has no name; of a table that is written as a dictionary each entry has a
-    name of its own, with its key; methods: of each class, the names; mentions: what each thing outside reads, by name;
-    imports: name -> module and its name there.
+    """functions: name -> syntax, of "Conv.forward" as of "folded", and of what these raise; outside: name -> syntax of
+    each constant, of each class without its functions, "" for what has no name; of a table that is written as a
+    dictionary each entry has a name of its own, with its key; methods: of each class, the names; mentions: what each
+    thing outside reads, by name; imports: name -> module and its name there.
     """
 
     def __init__(self, text: str) -> None:
@@ -33,7 +36,11 @@ class File:
             if isinstance(one, FUNCTIONS):
                 # A property and its setter have one name.
                 name = scope + one.name
-                self.functions[name] = self.functions.get(name, "") + said(_Bare().visit(one))
+                bare = _Bare()
+                self.functions[name] = self.functions.get(name, "") + said(bare.visit(one))
+                if bare.raised:
+                    raised = self.functions.get(name + RAISED, "") + said(bare.raised)
+                    self.functions[name + RAISED] = raised
             elif isinstance(one, ast.ClassDef):
                 self._take_class(one, scope)
             elif isinstance(one, ast.ImportFrom):
@@ -121,7 +128,14 @@ class _Silent(ast.NodeTransformer):
 
 
 class _Bare(ast.NodeTransformer):
-    """Drop the annotations of a function."""
+    """Drop the annotations of a function, and take out what it raises."""
+
+    def __init__(self) -> None:
+        self.raised: list[ast.expr] = []
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        self.raised += [one for one in (node.exc, node.cause) if one is not None]
+        return ast.Raise()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         node.returns = None

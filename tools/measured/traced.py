@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from measured.syntax import Function
+from measured.syntax import RAISED, Function
 
 PACKAGE = "mipin_ref"
 TOLD = "MIPIN_REF_TOLD"
@@ -117,13 +117,15 @@ class _Loader(SourceFileLoader):
 
 
 class _Says(ast.NodeTransformer):
-    """Each function begins with saying its file and name, behind its docstring: see `syntax` for what a name is."""
+    """Each function begins with saying its file and name, behind its docstring, and says so before it raises: see
+    `syntax` for what a name is.
+    """
 
     def __init__(self, file: str) -> None:
         self._file, self._scope, self._inside = file, "", False
 
-    def _says(self, at: ast.expr | ast.stmt) -> ast.Call:
-        call = ast.Call(ast.Name(SAYS, ast.Load()), [ast.Constant(f"{self._file}:{self._scope}")], [])
+    def _says(self, at: ast.expr | ast.stmt, what: str = "") -> ast.Call:
+        call = ast.Call(ast.Name(SAYS, ast.Load()), [ast.Constant(f"{self._file}:{self._scope}{what}")], [])
         return ast.copy_location(call, at)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
@@ -150,6 +152,10 @@ class _Says(ast.NodeTransformer):
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> Function:
         return self._function(node)
+
+    def visit_Raise(self, node: ast.Raise) -> list[ast.stmt]:
+        self.generic_visit(node)
+        return [ast.copy_location(ast.Expr(self._says(node, RAISED)), node), node]
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
         self.generic_visit(node)

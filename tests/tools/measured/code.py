@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 NUMBER = 2
 def doubled(x: int, y: int = 1) -> int:
     """Double."""
+    if x < 0:
+        raise ValueError("too small")
     made: int = NUMBER * x  # as it is
     def inner(z: int) -> int:
         return z

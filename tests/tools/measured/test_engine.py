@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from measured.engine import LATER, READING, Engine, reading
-from measured.syntax import File
+from measured.syntax import FUNCTIONS, RAISED, File
 from measured.traced import read, variables
 from tests.tools.measured.code import CODE
 
@@ -50,7 +50,9 @@ def changed(old: str, new: str, *told: str) -> list[str]:
         ('"other": 2', '"another": 2', ["solve/a.py:RULES['other']"]),
         ('"other": 2', '**{"other": 2}', ["solve/a.py:RULES['other']"]),
         ("NUMBER = 2", "NUMBER = 2\nprint(NUMBER)", ["solve/a.py"]),
+        ("if x < 0", "if x < 1", ["solve/a.py:doubled"]),
         # In what is not called.
+        ("too small", "small", []),
         ("self.size / 2", "self.size / 3", []),
         ("range(3)", "range(4)", []),
         ("def several", "@cache\n    def several", []),
@@ -78,6 +80,11 @@ def test_what_changes_for_a_command_that_calls_one_function(old: str, new: str, 
         assert engine(a=text).changed(before) == expected
     else:
         assert changed(old, new, "a.py:doubled") == expected
+
+
+def test_what_is_raised_counts_where_it_was() -> None:
+    for old, new in (("too small", "small"), ("ValueError(", "TypeError(")):
+        assert changed(old, new, "a.py:doubled", "a.py:doubled!") == ["solve/a.py:doubled!"]
 
 
 def test_a_function_that_takes_the_place_of_a_called_one() -> None:
@@ -128,19 +135,12 @@ def test_any_change_of_code_is_another_whole() -> None:
 def test_the_real_code_is_taken_apart_whole() -> None:
     """No function of the engine is left out, nor has any the name of what stands outside."""
     for path in sorted((ROOT / "mipin_ref").rglob("*.py")):
-        file, text = File(path.read_text(encoding="utf-8")), path.read_text(encoding="utf-8")
-        outer = [
-            node.name
-            for body in [ast.parse(text).body, *(one.body for one in ast.walk(ast.parse(text)) if _is_class(one))]
-            for node in body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
-        assert {name.rpartition(".")[2] for name in file.functions} == {*outer}, path
+        text = path.read_text(encoding="utf-8")
+        file = File(text)
+        scopes = [one for one in ast.walk(ast.parse(text)) if isinstance(one, ast.Module | ast.ClassDef)]
+        outer = [node.name for one in scopes for node in one.body if isinstance(node, FUNCTIONS)]
+        assert {name.rpartition(".")[2].rstrip(RAISED) for name in file.functions} == {*outer}, path
         assert not file.functions.keys() & file.outside.keys()
-
-
-def _is_class(node: ast.AST) -> bool:
-    return isinstance(node, ast.ClassDef)
 
 
 LOADED = """

@@ -45,6 +45,7 @@ def told(folder: Path, script: str) -> list[str] | None:
         ("a.Kind().by(1), a.Kind.twice(1)", ["solve/a.py:Kind", "solve/a.py:Kind.__init__"]),
         ("assert a.Kind().half == 1.5", ["solve/a.py:Kind.__init__", "solve/a.py:Kind.half"]),
         ("assert list(c.Kind().several()) == [0, 1, 2]", ["solve/c.py:Kind.__init__", "solve/c.py:Kind.several"]),
+        ("with contextlib.suppress(ValueError): a.doubled(-1)", ["solve/a.py:doubled", "solve/a.py:doubled!"]),
         ("threading.Thread(target=b.doubled, args=(1,)).start()", ["solve/b.py:doubled"]),
         ("assert sys.argv == ['script.py', 'word'] and __name__ == '__main__'", []),
         ("open('models_onnx/net/model.onnx').close()", ["models_onnx:net"]),
@@ -88,7 +89,7 @@ def test_what_a_process_told_before_it_was_killed_counts(tmp_path: Path) -> None
 
 def script(line: str) -> str:
     return f"""
-import multiprocessing, os, subprocess, sys, threading
+import contextlib, multiprocessing, os, subprocess, sys, threading
 from mipin_ref.solve import a, b, c
 
 def started(how, function):
