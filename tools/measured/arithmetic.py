@@ -36,13 +36,15 @@ def traced(root: Path, run: Run, told: Iterable[str], engine: Engine) -> Run:
     """A run with what it is measured on. told: as processes tell it, see `traced.read`."""
     told = set(told)
     opened = [one.partition(":")[2] for one in told if one.startswith(f"{FOLDER}:")]
-    # What calls no function that reads files depends on no network.
-    of = (
-        [*opened, *named(root, run.command), *standing(root)] if any(reading(one.split(":")[0]) for one in told) else []
-    )
-    called = {file: line(names) for file, names in engine.counted(told).items()}
-    run = replace(run, called=called, networks=lists(root, of, engine.digest))
-    return replace(run, arithmetic=_of(called, run.networks))
+    # What reads no file depends on no network; imports call functions that list what can be read.
+    of = [*opened, *named(root, run.command), *standing(root)] if any(map(reading, _files(told))) else []
+    return rated(run, engine.counted(told), lists(root, of, engine.digest))
+
+
+def rated(run: Run, called: Digests, networks: dict[str, str]) -> Run:
+    """A run with what it calls, what the networks that count are read into, and the digest of both."""
+    lines = {file: _line(names) for file, names in called.items()}
+    return replace(run, called=lines, networks=networks, arithmetic=_of(lines, networks))
 
 
 def untraced(root: Path, run: Run, engine: Engine) -> Run:
@@ -55,8 +57,7 @@ def arithmetic(root: Path, run: Run, engine: Engine) -> str:
     """What a run is measured on, now."""
     if run.called is None:
         return untraced(root, run, engine).arithmetic or ""
-    called = {file: line(names) for file, names in engine.now(digests(run)).items()}
-    return _of(called, lists(root, run.networks or {}, engine.digest))
+    return rated(run, engine.now(digests(run)), lists(root, run.networks or {}, engine.digest)).arithmetic or ""
 
 
 def changed(root: Path, run: Run, engine: Engine) -> list[str] | None:
@@ -74,9 +75,13 @@ def digests(run: Run) -> Digests:
     return {file: dict(part.rsplit(":", 1) for part in line.split()) for file, line in lines}
 
 
-def line(names: dict[str, str]) -> str:
-    """Names of a file with their digests, as a table holds them."""
+def _line(names: dict[str, str]) -> str:
     return " ".join(f"{name}:{digest}" for name, digest in names.items())
+
+
+def _files(told: Iterable[str]) -> set[str]:
+    """The files of which functions were called, but for those that imports call."""
+    return {one.partition(":")[0] for one in told}
 
 
 def _of(called: dict[str, str], lists: dict[str, str] | None) -> str:

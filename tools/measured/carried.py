@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from measured.arithmetic import arithmetic, digests, line, traced
+from measured.arithmetic import arithmetic, digests, rated, traced
 from measured.calls import Calls
 from measured.cells import FiguresError
 from measured.engine import Engine
@@ -52,25 +52,35 @@ def carry(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path])
                     if called is None:
                         told.append(f"{name}: {run.command}: nobody knows what it calls")
                         break
-                    made = _carried(traced(root, run, called, engine), there(run.commit), run.arithmetic)
+                    made = _carried(traced(root, run, called, engine), engine, there(run.commit), run.arithmetic)
                     put(path, read(path), number, made)
                     same = made.arithmetic == arithmetic(root, made, engine)
                     told.append(f"{name}: {run.command}: {'as measured' if same else 'old'}")
     return told
 
 
-def _carried(now: Run, tree: Path, before: str | None) -> Run:
+def _carried(now: Run, engine: Engine, tree: Path, before: str | None) -> Run:
     """A run with what it calls as that was in the tree that was measured. before: its digest."""
-    engine = Engine.of(tree)
-    then = engine.now(digests(now))
-    called = {
-        file: line({name: then.get(file, {}).get(name, ABSENT) for name in names})
+    earlier = Engine.of(tree)
+    then = earlier.now(digests(now))
+    # What stands outside of functions and was not there yet was read by none that is the same.
+    kept = {
+        file: {
+            name: digest
+            for name, digest in names.items()
+            if name in then.get(file, {}) or engine.is_function(file, name)
+        }
         for file, names in digests(now).items()
     }
-    networks = lists(tree, now.networks or {}, engine.digest)
-    same = (called, networks) == (now.called, now.networks)
+    called = {file: {name: then.get(file, {}).get(name, ABSENT) for name in names} for file, names in kept.items()}
+    try:
+        networks = lists(tree, now.networks or {}, earlier.digest)
+    except FiguresError:
+        networks = dict.fromkeys(now.networks or {}, ABSENT)
+    if (called, networks) == (kept, now.networks):
+        return rated(now, kept, networks)
     # What is called was told by later code: were that undone, it would be no proof. So it stays old until measured.
-    return now if same else replace(now, called=called, networks=networks, arithmetic=before or "old")
+    return replace(rated(now, called, networks), arithmetic=before or "old")
 
 
 def _checked_out(root: Path, commit: str, place: Path) -> Path:

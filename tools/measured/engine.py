@@ -1,8 +1,9 @@
 """The engine's code, function by function: what counts of it for a command, and what of this has changed.
 
 Of a command counts each function that it called; of the files where those stand also what stands outside of functions,
-and what they import of this from other files: constants, and classes without their functions. What nobody called, and
-what was added since, has no part, but for a function of a class that takes the place of a called one of that name.
+and what they import of this from other files: constants, and classes without their functions. Of what was called while
+a module was imported the functions count alone. What nobody called, and what was added since, has no part, but for a
+function of a class that takes the place of a called one of that name.
 
 The files of graph that turn a file into layers have no part either. They hold tables of all that can be read, which
 each new spelling makes longer and whose matchers are called for every network: what counts of them is what they make
@@ -17,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from measured.syntax import File, short
+from measured.traced import IMPORTED
 
 ENGINE = (
     *("backend.py", "window.py", "beside.py", "attribution.py", "data", "layers", "graph", "solve", "inverse"),
@@ -69,10 +71,11 @@ class Engine:
 
     def counted(self, told: Iterable[str]) -> Digests:
         """What counts of a command, with its digests. told: as processes tell it, see `traced.read`."""
-        split = (one.partition(":") for one in sorted(told))
-        pairs = [(file, name) for file, _, name in split if file in self._files and not reading(file)]
-        counted = {pair for pair in pairs if pair[1] in self._files[pair[0]].functions}
-        for file in {file for file, _ in pairs}:
+        told = set(told)
+        split = [one.removeprefix(IMPORTED).partition(":") for one in told]
+        counted = {(file, name) for file, _, name in split if not reading(file) and self.is_function(file, name)}
+        files = {one.partition(":")[0] for one in told}
+        for file in (file for file in self._files if file in files and not reading(file)):
             here = self._files[file]
             counted |= {(file, name) for name in here.outside}
             for name in {*here.imports, *here.outside}:
@@ -93,6 +96,10 @@ class Engine:
                 own = sorted(one for one in here.methods.get(name, ()) if one in called or one.startswith("__"))
                 made.setdefault(file, {})[name] = short(f"{text}{own}")
         return made
+
+    def is_function(self, file: str, name: str) -> bool:
+        """Whether this is a function of this tree, or what one raises."""
+        return file in self._files and name in self._files[file].functions
 
     def now(self, before: Digests) -> Digests:
         """The digests of the same names in this tree."""

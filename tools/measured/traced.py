@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from threading import local
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -37,6 +38,8 @@ DEAF = re.compile(r"-[a-zA-Z]*[EIS]")
 """Options by which Python reads nothing of its environment."""
 HARMLESS = ("ldconfig", "git")
 """Programs that start no Python."""
+IMPORTED = "~"
+"""In front of what was called while a module was imported: such calls fill tables and make constants."""
 NETWORK = re.compile(r"models_onnx/([\w-]+)/model\.onnx$")
 """A network that lies in the tree."""
 
@@ -48,8 +51,8 @@ def variables(told: Path, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def read(told: Path) -> set[str] | None:
-    """What processes told: "layers/conv/kind.py:Conv.forward", and "models_onnx:NAME" for a network that was opened;
-    None where one told nothing.
+    """What processes told: "layers/conv/kind.py:Conv.forward", with IMPORTED in front where it was called in an import,
+    and "models_onnx:NAME" for a network that was opened; None where one told nothing.
     """
     lines = set(told.read_text(encoding="utf-8").split("\n")) - {""} if told.exists() else set()
     return None if UNTOLD in lines else lines
@@ -60,8 +63,9 @@ class Tracer(MetaPathFinder):
 
     def __init__(self, told: str) -> None:
         self._said: set[str] = set()
+        self._importing = local()
         self._file = os.open(told, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        setattr(builtins, SAYS, self._call)
+        setattr(builtins, SAYS, self._called)
         sys.meta_path.insert(0, self)
         sys.addaudithook(self._hear)
 
@@ -70,10 +74,13 @@ class Tracer(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
-            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+            spec.loader = _Loader(spec.loader.name, spec.loader.path, self._importing)
         else:
             self._call(UNTOLD)
         return spec
+
+    def _called(self, name: str) -> None:
+        self._call(IMPORTED + name if getattr(self._importing, "depth", 0) else name)
 
     def _call(self, name: str) -> None:
         if name not in self._said:
@@ -109,6 +116,18 @@ def _tells(event: str, given: tuple[Any, ...]) -> bool:
 
 
 class _Loader(SourceFileLoader):
+    def __init__(self, name: str, path: str, importing: local) -> None:
+        super().__init__(name, path)
+        self._importing = importing
+
+    def exec_module(self, module: ModuleType) -> None:
+        depth = getattr(self._importing, "depth", 0)
+        self._importing.depth = depth + 1
+        try:
+            super().exec_module(module)
+        finally:
+            self._importing.depth = depth
+
     def get_code(self, fullname: str) -> CodeType:
         tree = ast.parse(self.get_data(self.path), self.path)
         parts = Path(self.path).parts

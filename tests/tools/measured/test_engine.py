@@ -87,6 +87,11 @@ def test_what_is_raised_counts_where_it_was() -> None:
         assert changed(old, new, "a.py:doubled", "a.py:doubled!") == ["solve/a.py:doubled!"]
 
 
+def test_of_what_an_import_calls_the_function_counts() -> None:
+    before = engine().counted(["~solve/a.py:doubled"])
+    assert [*before["solve/a.py"]] == ["doubled"]
+
+
 def test_a_function_that_takes_the_place_of_a_called_one() -> None:
     """Of all functions that are added this one alone can be called by what is there."""
     for name in ("half", "__len__"):

@@ -22,6 +22,8 @@ def told(folder: Path, script: str) -> list[str] | None:
         path = folder / "mipin_ref" / "solve" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(CODE)
+    calling = "from mipin_ref.solve.a import doubled\ndef made(x):\n    return x\nMADE = doubled(made(1))\n"
+    (folder / "mipin_ref" / "solve" / "d.py").write_text(calling)
     for package in ("mipin_ref", "mipin_ref/solve"):
         (folder / package / "__init__.py").touch()
     (folder / "script.py").write_text(script)
@@ -45,6 +47,8 @@ def told(folder: Path, script: str) -> list[str] | None:
         ("a.Kind().by(1), a.Kind.twice(1)", ["solve/a.py:Kind", "solve/a.py:Kind.__init__"]),
         ("assert a.Kind().half == 1.5", ["solve/a.py:Kind.__init__", "solve/a.py:Kind.half"]),
         ("assert list(c.Kind().several()) == [0, 1, 2]", ["solve/c.py:Kind.__init__", "solve/c.py:Kind.several"]),
+        ("from mipin_ref.solve import d", ["~solve/a.py:doubled", "~solve/d.py:made"]),
+        ("from mipin_ref.solve import d; d.made(2)", ["solve/d.py:made", "~solve/a.py:doubled", "~solve/d.py:made"]),
         ("with contextlib.suppress(ValueError): a.doubled(-1)", ["solve/a.py:doubled", "solve/a.py:doubled!"]),
         ("threading.Thread(target=b.doubled, args=(1,)).start()", ["solve/b.py:doubled"]),
         ("assert sys.argv == ['script.py', 'word'] and __name__ == '__main__'", []),
