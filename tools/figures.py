@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measuring = commands.add_parser("measure", help="run the commands of tables, and keep what they tell")
     measuring.add_argument("--again", action="store_true", help="also what was measured on this arithmetic")
     measuring.add_argument("--plan", action="store_true", help="run nothing: list the commands and what each took")
+    measuring.add_argument("--untraced", action="store_true", help="what measures time runs once, and is traced later")
     tracing = commands.add_parser(
         "trace", help="run the commands of tables that nobody traced, for what they call alone"
     )
@@ -94,7 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.plan:
                 print("\n".join(plan(ROOT, options.names, again=options.again)))
                 return 0
-            failed = measure(ROOT, options.names, work=options.work, data=options.data, again=options.again)
+            failed = measure(
+                ROOT,
+                options.names,
+                work=options.work,
+                data=options.data,
+                again=options.again,
+                timed_alone=options.untraced,
+            )
             print("\n".join(failed) or "all measured")
             return 1 if failed else 0
         if options.command == "write":

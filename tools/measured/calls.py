@@ -62,19 +62,21 @@ class Calls:
     """Collects what is called in a table's folder, run after run: what one leaves there the next may read.
 
     timed: the figures are of time, which telling takes: each command runs once more, in a folder apart that is made
-    anew. What was made in the folder itself before is told by nobody, so that it is not known what that comes from.
+    anew, unless nobody wants to know. What was made in the folder itself before is told by nobody, so that it is not
+    known what that comes from.
     """
 
     root: Path
     place: Path
     data: list[Path]
     timed: bool
+    wanted: bool = True
     _known: bool = field(init=False)
     _begun: bool = field(init=False, default=False)
     _all: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        self._known = self.timed or not self.place.exists()
+        self._known = self.wanted if self.timed else not self.place.exists()
 
     @property
     def beside(self) -> Path | None:

@@ -1,7 +1,7 @@
 """The engine's code, function by function: what counts of it for a command, and what of this has changed.
 
 Of a command counts each function that it called; of the files where those stand also what stands outside of functions,
-and what they import of this from other files: constants, and classes without their functions. Of what was called while
+and what they read of this in other files: constants, and classes without their functions. Of what was called while
 a module was imported the functions count alone. What nobody called, and what was added since, has no part, but for a
 function of a class that takes the place of a called one of that name.
 
@@ -78,8 +78,9 @@ class Engine:
         for file in (file for file in self._files if file in files and not reading(file)):
             here = self._files[file]
             counted |= {(file, name) for name in here.outside}
-            for name in {*here.imports, *here.outside}:
-                counted |= self._outside(file, name, set())
+            called = [name for other, name in counted if other == file]
+            for read in {read for name in called for read in here.mentions[name]}:
+                counted |= self._outside(file, read, set())
         return self.digests(counted)
 
     def digests(self, names: Iterable[tuple[str, str]]) -> Digests:
@@ -123,7 +124,8 @@ class Engine:
         here = self._files[file]
         if name in here.imports:
             module, there = here.imports[name]
-            return {one for other in self._of(module) for one in self._outside(other, there, seen)}
+            whole = {(other, one) for other in self._of(f"{module}.{there}") for one in self._files[other].outside}
+            return whole | {one for other in self._of(module) for one in self._outside(other, there, seen)}
         made = {(file, one) for one in here.under(name)}
         for _, one in tuple(made):
             for read in here.mentions[one]:

@@ -20,18 +20,26 @@ from measured.pages import TABLES, tables_in
 from measured.table import Run, Table, read, write
 
 
-def measure(root: Path, names: Sequence[str], *, work: Path, data: Iterable[Path], again: bool = False) -> list[str]:
+def measure(
+    root: Path,
+    names: Sequence[str],
+    *,
+    work: Path,
+    data: Iterable[Path],
+    again: bool = False,
+    timed_alone: bool = False,
+) -> list[str]:
     """Run the commands of tables, all where none is named; gives a line for each that failed.
 
     work: where each table has a folder of its own, in which its commands run and which keeps what they leave; data:
-    files that they read, linked there by name; again: also what was measured on the engine's present code. Tables that
-    another process measures are left to it.
+    files that they read, linked there by name; again: also what was measured on the engine's present code; timed_alone:
+    what measures time does not run again for what it calls. Tables that another process measures are left to it.
     """
     engine, failed, data = Engine.of(root), [], list(data)
     commit_of(root)
     for name in names or list(tables_in(root)):
         path, place = root / TABLES / f"{name}.json", work / name
-        calls = Calls(root, place, data, timed=read(path).machine is not None)
+        calls = Calls(root, place, data, timed=read(path).machine is not None, wanted=not timed_alone)
         prepare(root, place, data)
         with claimed(place) as free:
             if not free:
@@ -99,7 +107,8 @@ def _measured(root: Path, place: Path, run: Run, calls: Calls) -> Run:
     content = json.loads(told.read_text(encoding="utf-8"))
     told.unlink()
     called = calls.of(run)
-    made = replace(run, commit=commit, date=date.today().isoformat(), seconds=took)
+    made = replace(run, traced=run.traced if calls.timed else None)
+    made = replace(made, commit=commit, date=date.today().isoformat(), seconds=took)
     made = replace(made, rows=content.get("rows", []), values=content.get("values", {}))
     if Engine.of(root).digest != engine.digest or networks(root, run.command) != nets:
         raise FiguresError("the engine's code, or a network, was changed while it was measured")

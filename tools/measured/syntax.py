@@ -20,7 +20,7 @@ class File:
     """functions: name -> syntax, of "Conv.forward" as of "folded", and of what these raise; outside: name -> syntax of
     each constant, of each class without its functions, "" for what has no name; of a table that is written as a
     dictionary each entry has a name of its own, with its key; methods: of each class, the names; mentions: what each
-    thing outside reads, by name; imports: name -> module and its name there.
+    of all these reads, by name; imports: name -> module and its name there.
     """
 
     def __init__(self, text: str) -> None:
@@ -38,9 +38,12 @@ class File:
                 name = scope + one.name
                 bare = _Bare()
                 self.functions[name] = self.functions.get(name, "") + said(bare.visit(one))
+                self._mention(name, one)
                 if bare.raised:
                     raised = self.functions.get(name + RAISED, "") + said(bare.raised)
                     self.functions[name + RAISED] = raised
+                    for of in bare.raised:
+                        self._mention(name + RAISED, of)
             elif isinstance(one, ast.ClassDef):
                 self._take_class(one, scope)
             elif isinstance(one, ast.ImportFrom):
@@ -84,9 +87,11 @@ class File:
         # Two lines for one file and table: names have neither blanks nor colons.
         name = name.replace(" ", "").replace(":", "=")
         self.outside[name] = self.outside.get(name, "") + said(one)
-        self.mentions.setdefault(name, set()).update(
-            node.id for node in ast.walk(reads or one) if isinstance(node, ast.Name)
-        )
+        self._mention(name, reads or one)
+
+    def _mention(self, name: str, one: ast.AST) -> None:
+        read = (node.id for node in ast.walk(one) if isinstance(node, ast.Name))
+        self.mentions.setdefault(name, set()).update(read)
 
     def under(self, name: str) -> list[str]:
         """The names outside of functions that a plain name stands for: itself, and the entries of a table."""

@@ -16,7 +16,12 @@ from measured.traced import read, variables
 from tests.tools.measured.code import CODE
 
 ROOT = Path(__file__).parents[3]
-OTHER = "from mipin_ref.solve.a import NUMBER, RULES, Kind\nTWICE = 2 * NUMBER\ndef added(x):\n    return x + TWICE\n"
+OTHER = """
+from mipin_ref.solve.a import NUMBER, RULES, Other
+TWICE = 2 * NUMBER
+def added(x: Other) -> Other:
+    return x + TWICE + RULES[x]
+"""
 
 
 def engine(**files: str) -> Engine:
@@ -107,10 +112,12 @@ def test_what_a_file_imports_counts_with_what_it_is_made_of() -> None:
     told = ("b.py:added",)
     assert changed("NUMBER = 2", "NUMBER = 3", *told) == ["solve/a.py:NUMBER"]
     assert changed("Kind: 1", "Kind: 3", *told) == ["solve/a.py:RULES[Kind]"]
-    assert changed("size = 3", "size = 4", *told) == ["solve/a.py:Kind"]
+    assert changed("class Kind:", "class Kind(int):", *told) == ["solve/a.py:Kind"]  # a key of the table
+    assert changed("size = 5", "size = 6", *told) == []  # imported, and read for annotations alone
     assert changed("NUMBER * x", "x", *told) == []
     assert changed("x + 1", "x + 2", *told) == []
-    assert changed("size = 5", "size = 6", *told) == []
+    whole = {"c": "from mipin_ref.solve import b\ndef used():\n    return b.TWICE\n"}
+    assert "TWICE" in engine(**whole).counted(["solve/c.py:used"])["solve/b.py"]
     over = {"c": "from mipin_ref.solve.b import TWICE as THAT\ndef used():\n    return THAT\n"}
     before = engine(**over).counted(["solve/c.py:used"])
     assert engine(**over, a=CODE.replace("NUMBER = 2", "NUMBER = 3")).changed(before) == ["solve/a.py:NUMBER"]

@@ -110,6 +110,9 @@ def test_what_measures_time_runs_again_for_what_it_calls(tmp_path: Path, work: P
     assert (work / "a" / "traced" / "ran.txt").read_text() == "child few\n"
     assert (work / "b" / "traced" / "ran.txt").read_text() == "one\n"
     assert not (work / "a" / "called.txt").exists()
+    assert measure(root, ["a"], work=work, data=[], again=True, timed_alone=True) == []
+    assert tables_in(root)["a"].runs[0].called is None
+    assert (work / "a" / "traced" / "ran.txt").read_text() == "child few\n"
 
 
 @pytest.mark.slow
