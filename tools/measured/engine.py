@@ -1,9 +1,9 @@
 """The engine's code, function by function: what counts of it for a command, and what of this has changed.
 
 Of a command counts each function that it called; of the files where those stand also what stands outside of functions,
-and what they read of this in other files: constants, and classes without their functions. Of what was called while
-a module was imported the functions count alone. What nobody called, and what was added since, has no part, but for a
-function of a class that takes the place of a called one of that name.
+and what they read of this in other files: constants, and classes without their functions. What was called while a
+module was imported counts where it made something of this. What nobody called, and what was added since, has no part,
+but for a function of a class that takes the place of a called one of that name.
 
 The files of graph that turn a file into layers have no part either. They hold tables of all that can be read, which
 each new spelling makes longer and whose matchers are called for every network: what counts of them is what they make
@@ -42,6 +42,8 @@ LATER = ("graph/rewrites/divisors.py", "graph/rewrites/facing.py")
 
 Digests = dict[str, dict[str, str]]
 """File -> name -> digest."""
+Pairs = set[tuple[str, str]]
+"""Files with names."""
 
 
 class Engine:
@@ -72,16 +74,24 @@ class Engine:
     def counted(self, told: Iterable[str]) -> Digests:
         """What counts of a command, with its digests. told: as processes tell it, see `traced.read`."""
         told = set(told)
-        split = [one.removeprefix(IMPORTED).partition(":") for one in told]
-        counted = {(file, name) for file, _, name in split if not reading(file) and self.is_function(file, name)}
-        files = {one.partition(":")[0] for one in told}
-        for file in (file for file in self._files if file in files and not reading(file)):
+        called, imported = (
+            {pair for one in told if one.startswith(IMPORTED) == early for pair in self._function(one)}
+            for early in (False, True)
+        )
+        counted = {pair for pair in called if pair[1] in self._files[pair[0]].functions}
+        seen: set[tuple[str, str]] = set()
+        for file in {file for file, _ in called}:
             here = self._files[file]
             counted |= {(file, name) for name in here.outside}
-            called = [name for other, name in counted if other == file]
-            for read in {read for name in called for read in here.mentions[name]}:
-                counted |= self._outside(file, read, set())
+            names = {*here.outside, *(name for other, name in called if other == file)}
+            for read in {read for name in names for read in here.mentions.get(name, ())} | {*here.outside}:
+                counted |= self._outside(file, read, imported, seen)
         return self.digests(counted)
+
+    def _function(self, told: str) -> list[tuple[str, str]]:
+        """File and name of a function that counts, one or none."""
+        file, _, name = told.removeprefix(IMPORTED).partition(":")
+        return [(file, name)] if file in self._files and not reading(file) else []
 
     def digests(self, names: Iterable[tuple[str, str]]) -> Digests:
         """The digests of functions and what stands outside of them; of what is not there, none."""
@@ -116,8 +126,10 @@ class Engine:
             if now.get(file, {}).get(name) != digest
         ]
 
-    def _outside(self, file: str, name: str, seen: set[tuple[str, str]]) -> set[tuple[str, str]]:
-        """What stands outside of functions under a name of a file, and all that this is made of."""
+    def _outside(self, file: str, name: str, imported: Pairs, seen: Pairs) -> Pairs:
+        """What stands outside of functions under a name of a file, and all that this is made of: also functions that
+        made it while the file was imported.
+        """
         if (file, name) in seen or reading(file):
             return set()
         seen.add((file, name))
@@ -125,11 +137,12 @@ class Engine:
         if name in here.imports:
             module, there = here.imports[name]
             whole = {(other, one) for other in self._of(f"{module}.{there}") for one in self._files[other].outside}
-            return whole | {one for other in self._of(module) for one in self._outside(other, there, seen)}
+            return whole | {one for other in self._of(module) for one in self._outside(other, there, imported, seen)}
         made = {(file, one) for one in here.under(name)}
+        made |= {(file, one) for one in here.functions if one.split(".")[0] == name and (file, one) in imported}
         for _, one in tuple(made):
             for read in here.mentions[one]:
-                made |= self._outside(file, read, seen)
+                made |= self._outside(file, read, imported, seen)
         return made
 
     def _of(self, module: str) -> Iterator[str]:

@@ -90,8 +90,7 @@ class File:
         self._mention(name, reads or one)
 
     def _mention(self, name: str, one: ast.AST) -> None:
-        read = (node.id for node in ast.walk(one) if isinstance(node, ast.Name))
-        self.mentions.setdefault(name, set()).update(read)
+        self.mentions.setdefault(name, set()).update(read_by(one))
 
     def under(self, name: str) -> list[str]:
         """The names outside of functions that a plain name stands for: itself, and the entries of a table."""
@@ -108,6 +107,15 @@ def targets(one: ast.stmt) -> tuple[list[str], ast.expr | None]:
         if all(isinstance(part, ast.Name) for part in parts):
             return [part.id for part in parts if isinstance(part, ast.Name)], one.value
     return [], None
+
+
+def read_by(node: ast.AST) -> set[str]:
+    """The names that are read when syntax is carried out: none of an annotation."""
+    names = {node.id} if isinstance(node, ast.Name) else set[str]()
+    for key, value in ast.iter_fields(node):
+        parts = value if isinstance(value, list) else [value]
+        names |= {name for one in parts if isinstance(one, ast.AST) and key != "annotation" for name in read_by(one)}
+    return names
 
 
 def said(node: object) -> str:

@@ -92,9 +92,18 @@ def test_what_is_raised_counts_where_it_was() -> None:
         assert changed(old, new, "a.py:doubled", "a.py:doubled!") == ["solve/a.py:doubled!"]
 
 
-def test_of_what_an_import_calls_the_function_counts() -> None:
-    before = engine().counted(["~solve/a.py:doubled"])
-    assert [*before["solve/a.py"]] == ["doubled"]
+def test_of_what_an_import_calls_counts_what_is_read_later() -> None:
+    making = "from mipin_ref.solve.a import doubled\nMADE = doubled(1)\nOTHER = 2\ndef used():\n    return MADE\n"
+    told = ["~solve/a.py:doubled", "~solve/a.py:Kind.half"]
+    code = engine(c=making)
+    assert code.counted(told) == {}
+    assert code.counted([*told, "solve/b.py:added"]).keys() == {"solve/a.py", "solve/b.py"}
+    assert "doubled" not in code.counted([*told, "solve/b.py:added"])["solve/a.py"]
+    counted = code.counted([*told, "solve/c.py:used"])
+    assert {*counted["solve/a.py"]} == {"doubled", "NUMBER"}
+    assert {*counted["solve/c.py"]} == {"MADE", "OTHER", "used"}
+    reading_kind = engine(c="from mipin_ref.solve.a import Kind\nASKED = Kind().half\ndef used():\n    return ASKED\n")
+    assert {*reading_kind.counted([*told, "solve/c.py:used"])["solve/a.py"]} == {"Kind", "Kind.half"}
 
 
 def test_a_function_that_takes_the_place_of_a_called_one() -> None:

@@ -151,4 +151,5 @@ def test_what_was_measured_untraced_is_todays_where_nothing_that_it_calls_has_ch
     assert {table.runs[0].commit for table in tables_in(root).values()} == {first}
     # What told it was later code: that the change is undone proves nothing.
     edit(root / "mipin_ref/layers/dense.py", "return -x", "return x")
+    model(root, "net")
     assert [line[:4] for line in older(root, monkeypatch)] == ["  b:", "  c:", "  d:"]
