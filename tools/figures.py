@@ -3,6 +3,7 @@
 python tools/figures.py measure                  every table that was not measured on this arithmetic: hours
 python tools/figures.py measure benchmarks-gram  one table
 python tools/figures.py measure --plan           what that would run, and what each command took last time
+python tools/figures.py trace benchmarks-gram    which functions a command calls that was measured untraced
 python tools/figures.py write                    the pages from the tables
 python tools/figures.py --check                  do the pages say what the tables hold?
 
@@ -17,8 +18,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured.arithmetic import Engine, arithmetic
+from measured.arithmetic import arithmetic, changed
+from measured.carried import carry
 from measured.cells import FiguresError
+from measured.engine import Engine
 from measured.measure import measure
 from measured.pages import differences, tables_in, write_pages
 from measured.plan import plan
@@ -27,21 +30,35 @@ from measured.typed import typed_in
 ROOT = Path(__file__).resolve().parents[1]
 
 
+SHOWN = 3
+"""Functions that a line names, at most."""
+
+
 def check() -> int:
     """Print what differs, what no table writes, and which tables are of older arithmetic. Gives the exit code."""
-    found, engine = [*differences(ROOT), *typed_in(ROOT)], Engine(ROOT)
+    found = [*differences(ROOT), *typed_in(ROOT)]
     for line in found:
         print(line)
-    tables = tables_in(ROOT)
+    tables, older = tables_in(ROOT), old()
     print(f"{len(tables)} tables of figures, {len(found)} differences")
-    older = [
-        name
-        for name, table in tables.items()
-        if any(run.arithmetic != arithmetic(ROOT, run, engine) for run in table.runs)
-    ]
     if older:
-        print(f"measured before the last change of arithmetic or networks: {', '.join(older)}")
+        print(f"{len(older)} measured before the last change of what they call:")
+        print("\n".join(older))
     return 1 if found else 0
+
+
+def old() -> list[str]:
+    """A line for each table of which a run was measured on other arithmetic, with what changed since."""
+    engine, told = Engine.of(ROOT), []
+    for name, table in tables_in(ROOT).items():
+        runs = [run for run in table.runs if run.arithmetic != arithmetic(ROOT, run, engine)]
+        lists = [changed(ROOT, run, engine) for run in runs]
+        names = list(dict.fromkeys(one for some in lists for one in some or ()))
+        more = [f"and {len(names) - SHOWN} more"] * (len(names) > SHOWN)
+        unknown = ["nobody traced what it calls"] * (None in lists)
+        if runs:
+            told.append(f"  {name}: {', '.join([*names[:SHOWN], *more, *unknown])}")
+    return told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,23 +71,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("write", help="write the figures into the pages")
     measuring = commands.add_parser("measure", help="run the commands of tables, and keep what they tell")
-    measuring.add_argument("names", nargs="*", metavar="NAME", help="tables; all where none is named")
-    measuring.add_argument("--data", type=Path, nargs="*", default=[], help="files and folders that commands name")
-    measuring.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder of their folders")
     measuring.add_argument("--again", action="store_true", help="also what was measured on this arithmetic")
     measuring.add_argument("--plan", action="store_true", help="run nothing: list the commands and what each took")
+    measuring.add_argument("--untraced", action="store_true", help="what measures time runs once, and is traced later")
+    tracing = commands.add_parser(
+        "trace", help="run the commands of tables that nobody traced, for what they call alone"
+    )
+    for one in (measuring, tracing):
+        one.add_argument("names", nargs="*", metavar="NAME", help="tables; all where none is named")
+        one.add_argument("--data", type=Path, nargs="*", default=[], help="files and folders that commands name")
+        one.add_argument("--work", type=Path, default=ROOT / "build" / "figures", help="the folder of their folders")
     options = parser.parse_args(arguments)
     if not options.check and options.command is None:
         parser.error("say measure, write or --check")
     try:
-        if options.command == "measure":
+        if options.command in ("measure", "trace"):
             unknown = [name for name in options.names if name not in tables_in(ROOT)]
             if unknown:
                 parser.error(f"there is no table of figures {', '.join(unknown)}")
+            if options.command == "trace":
+                print("\n".join(carry(ROOT, options.names, work=options.work, data=options.data)) or "all traced")
+                return 0
             if options.plan:
                 print("\n".join(plan(ROOT, options.names, again=options.again)))
                 return 0
-            failed = measure(ROOT, options.names, work=options.work, data=options.data, again=options.again)
+            failed = measure(
+                ROOT,
+                options.names,
+                work=options.work,
+                data=options.data,
+                again=options.again,
+                timed_alone=options.untraced,
+            )
             print("\n".join(failed) or "all measured")
             return 1 if failed else 0
         if options.command == "write":

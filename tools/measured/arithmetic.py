@@ -1,78 +1,89 @@
-"""What a figure was measured on: a digest of the engine's code, without its words, and of embedded networks."""
+"""What a figure was measured on: what its command called of the engine, and what that reads networks into.
+
+Of a command that nobody traced all counts: every function, and every bit of the networks that it names.
+"""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from measured.engine import Digests, Engine, reading
+from measured.networks import FOLDER, lists, named, standing
 from measured.table import Run
-
-ENGINE = ("backend.py", "layers", "graph", "solve", "inverse", "methods", "metrics")
-"""Of mipin_ref: what computes signals, weights, attributions, and what is measured of them."""
-
-
-class Engine:
-    """The engine of a tree; comments, docstrings and layout have no part in it."""
-
-    def __init__(self, root: Path) -> None:
-        self._files: dict[str, tuple[str, str]] = {}
-        for room in ENGINE:
-            place = root / "mipin_ref" / room
-            for path in sorted(place.rglob("*.py")) if place.is_dir() else [place] * place.is_file():
-                tree = _Silent().visit(ast.parse(path.read_text(encoding="utf-8")))
-                whole, face = ast.dump(tree), ast.dump(_Face().visit(tree))
-                self._files[path.relative_to(root / "mipin_ref").as_posix()] = whole, face
-
-    def digest(self, called: str | None = None) -> str:
-        """Sixteen letters. called: the files of which functions are called, by spaces, None for all; of the others the
-        bodies of functions have no part, only what they are made of and what stands outside.
-        """
-        made, names = hashlib.sha256(), None if called is None else called.split()
-        for file, (whole, face) in self._files.items():
-            made.update(f"{file}\n{whole if names is None or file in names else face}\n".encode())
-        return made.hexdigest()[:16]
-
-    def among(self, files: Iterable[str]) -> str:
-        """Those of some files that are the engine's, by spaces."""
-        return " ".join(file for file in self._files if file in set(files))
 
 
 def digest(root: Path) -> str:
     """The engine of a tree in sixteen letters."""
-    return Engine(root).digest()
+    return Engine.of(root).digest
 
 
 def networks(root: Path, command: str | None = None) -> str:
-    """The networks that lie in a tree, those alone that a command names where one is given, in sixteen letters; none
-    where there are none.
+    """The files of the networks that lie in a tree, those alone that a command names where one is given, in sixteen
+    letters; none where there are none.
     """
     made, empty = hashlib.sha256(), True
-    for path in sorted((root / "models_onnx").glob("*/model.onnx")):
-        name = path.parent.name
-        if command is None or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", command):
-            made.update(f"{name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted((root / FOLDER).glob("*/model.onnx")):
+        if command is None or path.parent.name in named(root, command):
+            made.update(f"{path.parent.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
             empty = False
     return "" if empty else made.hexdigest()[:16]
 
 
+def traced(root: Path, run: Run, told: Iterable[str], engine: Engine) -> Run:
+    """A run with what it is measured on. told: as processes tell it, see `traced.read`."""
+    told = set(told)
+    opened = [one.partition(":")[2] for one in told if one.startswith(f"{FOLDER}:")]
+    # What reads no file depends on no network; imports call functions that list what can be read.
+    of = [*opened, *named(root, run.command), *standing(root)] if any(map(reading, _files(told))) else []
+    return rated(run, engine.counted(told), lists(root, of, engine.digest))
+
+
+def rated(run: Run, called: Digests, networks: dict[str, str]) -> Run:
+    """A run with what it calls, what the networks that count are read into, and the digest of both."""
+    lines = {file: _line(names) for file, names in called.items()}
+    return replace(run, called=lines, networks=networks, arithmetic=_of(lines, networks))
+
+
+def untraced(root: Path, run: Run, engine: Engine) -> Run:
+    """A run of which nobody knows what it calls, with what it is measured on."""
+    made = " ".join(filter(None, (engine.digest, networks(root, run.command))))
+    return replace(run, called=None, networks=None, arithmetic=made)
+
+
 def arithmetic(root: Path, run: Run, engine: Engine) -> str:
     """What a run is measured on, now."""
-    return " ".join(filter(None, (engine.digest(run.called), networks(root, run.command))))
+    if run.called is None:
+        return untraced(root, run, engine).arithmetic or ""
+    return rated(run, engine.now(digests(run)), lists(root, run.networks or {}, engine.digest)).arithmetic or ""
 
 
-class _Silent(ast.NodeTransformer):
-    """Drop every expression that is text alone."""
+def changed(root: Path, run: Run, engine: Engine) -> list[str] | None:
+    """The functions, and networks, that are others since a run was measured; None where nobody knows what it called."""
+    if run.called is None:
+        return None
+    now = lists(root, run.networks or {}, engine.digest)
+    others = [f"the layers of {name}" for name, one in (run.networks or {}).items() if now.get(name) != one]
+    return [*engine.changed(digests(run)), *others]
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+def digests(run: Run) -> Digests:
+    """The digests of what a run called, as they were."""
+    lines = (run.called or {}).items()
+    return {file: dict(part.rsplit(":", 1) for part in line.split()) for file, line in lines}
 
 
-class _Face(ast.NodeTransformer):
-    """Leave of each function its name, arguments and decorators."""
+def _line(names: dict[str, str]) -> str:
+    return " ".join(f"{name}:{digest}" for name, digest in names.items())
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        node.body = [ast.Pass()]
-        return node
+
+def _files(told: Iterable[str]) -> set[str]:
+    """The files of which functions were called, but for those that imports call."""
+    return {one.partition(":")[0] for one in told}
+
+
+def _of(called: dict[str, str], lists: dict[str, str] | None) -> str:
+    text = repr((sorted(called.items()), sorted((lists or {}).items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured.arithmetic import Engine, arithmetic
+from measured.arithmetic import arithmetic
+from measured.engine import Engine
 from measured.pages import tables_in
 from measured.units import seconds
 
@@ -15,7 +16,7 @@ def plan(root: Path, names: Sequence[str], *, again: bool = False) -> list[str]:
 
     A table whose figures depend on the machine is marked: it wants a machine that does nothing else.
     """
-    engine, told, known, unknown = Engine(root), [], 0.0, 0
+    engine, told, known, unknown = Engine.of(root), [], 0.0, 0
     tables = tables_in(root)
     for name in names or list(tables):
         alone = "" if tables[name].machine is None else " (alone on the machine)"

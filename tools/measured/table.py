@@ -17,9 +17,10 @@ from training.files import write_whole
 class Run:
     """One command and what it gave. rows: of the table; values: single numbers, for facts.
 
-    commit: whose arithmetic was measured; arithmetic: digests of the engine's code and of the networks that the command
-    names; called: the files of the engine of which functions were called, where the digest is of these; seconds: what
-    the command took by the clock. None each where it is not known. A run that was never measured is its command alone.
+    commit: whose arithmetic was measured; arithmetic: a digest of it; called: what it is of, by files of the engine,
+    each with names of functions and what stands outside of them, and their digests; networks: what those that count
+    were read into; seconds: what the command took by the clock. None each where it is not known. traced: the command
+    that told what is called, where that is a smaller one. A run that was never measured is its command alone.
     """
 
     command: str
@@ -28,8 +29,10 @@ class Run:
     rows: list[dict[str, Value]] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     arithmetic: str | None = None
-    called: str | None = None
     seconds: float | None = None
+    traced: str | None = None
+    called: dict[str, str] | None = None
+    networks: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,13 @@ def write(path: Path, table: Table) -> None:
     content: dict[str, Any] = {"machine": table.machine, "columns": table.columns}
     content |= {"facts": table.facts} if table.facts else {}
     content["runs"] = [
-        {key: value for key, value in asdict(run).items() if value not in (None, [], {})} for run in table.runs
+        # What calls nothing of the engine is no run of which nobody knows what it calls.
+        {
+            key: value
+            for key, value in asdict(run).items()
+            if value not in (None, [], {}) or (key, value) == ("called", {})
+        }
+        for run in table.runs
     ]
     write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
 
