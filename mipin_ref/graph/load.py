@@ -15,6 +15,7 @@ from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedMo
 from mipin_ref.graph.bind import Bound, bind, left_open
 from mipin_ref.graph.by_layer import Steps, verify_by_layer
 from mipin_ref.graph.canonical import Canonical, canonical, refuse
+from mipin_ref.graph.choices import choices_read
 from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.embeddings import embeddings
@@ -122,7 +123,8 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = replace(written, proto=masks_written_out(rows_written_out(rolled_up(written.proto))))
+        plain = rolled_up(choices_read(written.proto))
+        written = replace(written, proto=masks_written_out(rows_written_out(plain)))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
