@@ -29,8 +29,8 @@ def drawn(blocks: int, seed: int = 0) -> tuple[Array, Array, Array]:
 
 def row(sketch: Sketch, step: int, how: str) -> str:
     match how:
-        case "joined":
-            return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1, out=f"joined {step}")
+        case "joined" | "sliced":
+            return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1, out=f"{how} {step}")
         case "gather":
             return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1)
         case "slice":
@@ -43,8 +43,11 @@ def row(sketch: Sketch, step: int, how: str) -> str:
 
 
 def gates(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array], count: int) -> list[str]:
-    """All gates of one step: two products, their sum, a bias, and a Split."""
+    """All gates of one step: two products, their sum, a bias, and a Split, or slices along both axes."""
     summed = sketch.node("Add", products(sketch, x, h, told), sketch.const(told[2]))
+    if "sliced" in x:
+        bounds = [(sketch.ints(0, i * SIZE), sketch.ints(2**31 - 1, (i + 1) * SIZE)) for i in range(count)]
+        return [sketch.node("Slice", summed, *one, sketch.ints(0, 1)) for one in bounds]
     name = sketch.node("Split", summed, sketch.ints(*[SIZE] * count), outputs=count, axis=1)
     return [name, *(f"{name}_{i}" for i in range(1, count))]
 
@@ -139,6 +142,7 @@ def samples() -> Array:
         ("split", "each"),
         ("joined", "each"),
         ("joined", "zeros"),
+        ("sliced", "each"),
         ("gather", "zeros"),
         ("gather", "folded"),
     ],
