@@ -102,5 +102,7 @@ def _by_condition(product: NodeProto, known: Nodes) -> list[tuple[str, str]]:
 
 
 def _is_zero(name: str, known: Nodes) -> bool:
-    value = known.constant(name)
+    """Whether a tensor is one zero, or zeros for each sample, as states of a cell are at its begin."""
+    spread = known.made(name, "Expand")
+    value = known.constant(name if spread is None else spread.input[0])
     return value is not None and value.size == 1 and value.ndim < 2 and not np.any(value)

@@ -18,12 +18,15 @@ from mipin_ref.graph.canonical import Canonical, canonical, refuse
 from mipin_ref.graph.choices import choices_read
 from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
+from mipin_ref.graph.draft import Refused
 from mipin_ref.graph.embeddings import embeddings
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
 from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
+from mipin_ref.graph.limits import LOOPS
+from mipin_ref.graph.loops import Repeated, turns_written_out
 from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
@@ -34,7 +37,7 @@ from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
-from mipin_ref.graph.unrolled import rolled_up
+from mipin_ref.graph.unrolled import rolled_up, stacks_joined
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 from mipin_ref.text import first_line
@@ -123,12 +126,11 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        plain = rolled_up(choices_read(written.proto))
-        written = replace(written, proto=masks_written_out(rows_written_out(plain)))
+        written = replace(written, proto=_plain(written.proto))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
-        needed = drawn if written.proto is needed else needed
+        needed = drawn if written.proto is needed and not _loops(needed) else needed
         del written, drawn
     except UnsupportedModel as error:
         if error.nodes and (hint := proposal(opened.proto, chosen)):
@@ -194,12 +196,12 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
     Nothing is run of a file that asks for more than it may.
     """
-    proto = written.proto
+    proto, reasons, loops = written.proto, dict(written.reasons), 0
     while True:
         try:
-            drafted, measure = read(proto, output, bound, None, written.reasons), Measure(proto, bound)
+            drafted, measure = read(proto, output, bound, None, reasons), Measure(proto, bound)
             if drafted.problems and not drafted.too_large and measure.known:
-                drafted = read(proto, output, bound, measure, written.reasons)
+                drafted = read(proto, output, bound, measure, reasons)
             elif drafted.problems:
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
@@ -207,6 +209,23 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
             return proto, drafted, measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
+        except Repeated as repeated:
+            loops += 1
+            try:
+                if loops > LOOPS:
+                    raise Refused(f"more than {LOOPS} are not written out")
+                proto = _plain(pruned(turns_written_out(proto, repeated), output))
+            except Refused as reason:
+                reasons[repeated.output] = str(reason)
+
+
+def _plain(proto: ModelProto) -> ModelProto:
+    """The model in which choices, cells and masks are written as the reader reads them; itself where there are none."""
+    return masks_written_out(rows_written_out(stacks_joined(rolled_up(choices_read(proto)))))
+
+
+def _loops(proto: ModelProto) -> bool:
+    return any(node.op_type == "Loop" for node in proto.graph.node)
 
 
 def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Measure) -> Network:

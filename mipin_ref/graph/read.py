@@ -20,6 +20,7 @@ from mipin_ref.graph.label import columns_of, probabilities_in_front, proposal, 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
+from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
@@ -134,7 +135,8 @@ def read(
 
     bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them;
     unwritten: see Draft.
-    Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant.
+    Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant,
+    Repeated where a Loop may run a known number of times.
     """
     if all(value.name != bound.data for value in proto.graph.input):
         # What read it is gone with the branch of an If that is not taken.
@@ -224,6 +226,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
         return
     if node.outputs[0] in draft.unwritten:
         raise Refused(draft.unwritten[node.outputs[0]])
+    if sure and node.standard and node.op == "Loop":
+        check_repeated(node, draft)
     handler = HANDLERS.get(node.qualified)
     if node.domain == FOREIGN and draft.fusions != 1:
         raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")
