@@ -71,9 +71,9 @@ def _ids(node: NodeProto, known: Nodes) -> str | None:
     if moved is None or below is None or not _is_zero(below.input[1], known):
         return None
     cast = known.made(below.input[0], "Cast")
-    asked = below.input[0] if cast is None else cast.input[0]
+    asked = {below.input[0], *(() if cast is None else cast.input)}
     rows = [known.whole(name) for name in moved.input if name != choice.no]
-    whole = rows == [(len(table),)] and asked == choice.no and choice.no in moved.input
+    whole = rows == [(len(table),)] and choice.no in asked and choice.no in moved.input
     return choice.no if whole else None
 
 

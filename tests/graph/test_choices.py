@@ -31,7 +31,11 @@ def words(form: str, *, rows: int = ROWS) -> Sketch:
     sketch = Sketch(PLACES, dtype=TensorProto.FLOAT)
     sketch.inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, ["N", PLACES])]
     table, ids = sketch.normal(ROWS, WIDTH), "x"
-    if form != "plain":
+    if form == "cast":
+        ids = sketch.node("Cast", "x", to=TensorProto.INT64)
+        below = sketch.node("Less", ids, sketch.const(np.int64(0)))
+        ids = sketch.node("Where", below, sketch.node("Add", ids, sketch.const(np.int64(rows))), ids)
+    elif form != "plain":
         below = sketch.node("Less", sketch.node("Cast", "x", to=TensorProto.FLOAT), sketch.const(0.0))
         moved = sketch.node("Add", "x", sketch.const(np.int64(rows)))
         ids = choice(sketch, below, moved, "x", form, TensorProto.INT64)
@@ -44,7 +48,7 @@ def classifier(form: str) -> ModelProto:
     return sketch.model(sketch.dense(sketch.node("Flatten", "rows"), PLACES * WIDTH, 3), check=False)
 
 
-@pytest.mark.parametrize("form", ["sum", "turned sum", "where"])
+@pytest.mark.parametrize("form", ["sum", "turned sum", "where", "cast"])
 def test_ids_that_a_file_counts_from_the_end_are_ids(form: str) -> None:
     net, plain = mr.load(classifier(form)), mr.load(classifier("plain"))
     assert net.embeddings == plain.embeddings == ("rows",)
