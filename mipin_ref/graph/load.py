@@ -34,6 +34,7 @@ from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
+from mipin_ref.graph.rescaled import divisor_of
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
@@ -192,16 +193,17 @@ def _chosen(
 
 
 def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
-    """The draft, the model that it is of, without the Ifs whose condition is known, and what measures its tensors.
+    """The draft, the model that it is of, without the Ifs whose condition and the Loops whose turns are known, and
+    what measures its tensors.
 
     Nothing is run of a file that asks for more than it may.
     """
     proto, reasons, loops = written.proto, dict(written.reasons), 0
     while True:
         try:
-            drafted, measure = read(proto, output, bound, None, reasons), Measure(proto, bound)
+            drafted, measure = read(proto, output, bound, None, reasons, loops=True), Measure(proto, bound)
             if drafted.problems and not drafted.too_large and measure.known:
-                drafted = read(proto, output, bound, measure, reasons)
+                drafted = read(proto, output, bound, measure, reasons, loops=True)
             elif drafted.problems:
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
@@ -270,6 +272,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         reads=bound.dtype if bound.whole else None,
         metadata=metadata_of(opened.proto),
         labels=labels_of(opened.proto, prod(rewritten.target_shape)),
+        divides=divisor_of(opened.proto, bound.data),
     )
 
 

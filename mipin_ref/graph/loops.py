@@ -122,12 +122,12 @@ class Turns:
         made = self.stored | dict(zip((one.name for one in self.body.input), [first, *given], strict=True))
         for place, proto in enumerate(self.body.node):
             read = {name: self._of(name, made) for name in read_by(proto)}
-            if (values := self._values(place, node_of(proto), read)) is not None:
-                made |= {name: self._constant(name, value) for name, value in values.items() if name}
-                continue
             if proto.op_type == "Identity":
                 # A state that is handed on is that tensor: cells are known by their states.
                 made[proto.output[0]] = read[proto.input[0]]
+                continue
+            if (values := self._values(place, node_of(proto), read)) is not None:
+                made |= {name: self._constant(name, value) for name, value in values.items() if name}
                 continue
             new = {
                 name: Known(self.writer.free(f"turn {number} {_plain(name)}"), None) for name in proto.output if name
