@@ -30,7 +30,8 @@ class Known:
 
 
 def known_preprocessing(net: Net, model: Path | None) -> Known | None:
-    """The preprocessing that the model's metadata tell, or a preprocessor_config.json or card.json beside `model`.
+    """The preprocessing that the model's metadata tell, or a preprocessor_config.json or card.json beside `model`, or
+    the model itself, where it divides pixels first of all: it takes them as they are.
 
     Metadata: `preprocessing` (a preset's name, or JSON as a card has it), `mean` and `std` of pixels divided by 255, or
     ONNX's `Image.NominalPixelRange` and `Image.BitmapPixelFormat`. What is told otherwise is passed over.
@@ -43,6 +44,8 @@ def known_preprocessing(net: Net, model: Path | None) -> Known | None:
             path = model.parent / name
             if path.is_file() and (told := _tried(path, of)):
                 return Known(told, name)
+    if net.divides is not None:
+        return Known(PRESETS["raw"], f"the model, which divides pixels by {net.divides:.4g} itself,")
     return None
 
 

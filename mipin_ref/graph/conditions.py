@@ -32,14 +32,7 @@ def inlined(proto: ModelProto, decided: Decided) -> ModelProto:
     for told, inner in zip(node.output, branch.output, strict=True):
         if inner.name in names:
             names[inner.name] = told
-    nodes = []
-    for one in branch.node:
-        copy = NodeProto()
-        copy.CopyFrom(one)
-        _rename(copy, names)
-        # onnxruntime wants names of nodes that are unique, and those of the branches of two Ifs need not be.
-        copy.name = copy.name and f"{prefix}{copy.name}"
-        nodes.append(copy)
+    nodes = [renamed(one, names, prefix) for one in branch.node]
     for told, inner in zip(node.output, branch.output, strict=True):
         if names.get(inner.name) != told:
             # The branch hands on a tensor from outside, or one tensor twice.
@@ -53,6 +46,16 @@ def inlined(proto: ModelProto, decided: Decided) -> ModelProto:
     del small.graph.node[:]
     small.graph.node.extend(copies)
     return small
+
+
+def renamed(node: NodeProto, names: dict[str, str], prefix: str) -> NodeProto:
+    """A copy of a node of a subgraph, with other names for what it reads and makes, and a prefix to its own."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    _rename(copy, names)
+    # onnxruntime wants names of nodes that are unique, and those of the branches of two Ifs need not be.
+    copy.name = copy.name and f"{prefix}{copy.name}"
+    return copy
 
 
 def _made(graph: GraphProto) -> list[str]:

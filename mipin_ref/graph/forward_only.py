@@ -28,8 +28,8 @@ class ForwardOnly(OneLine, Targeted):
     integers that the input holds, None where it holds none; output_names: every output of the file; logits: the tensor
     explained, the output itself or, where that is one Softmax or Sigmoid, what stands in front of it; head: which of
     the two; shares: whether the output looks like probabilities, from 0 to 1; sha256: as of a Network; stem: runs
-    the file; forward_bytes: what a run takes, about; reason: why the file is no Network; metadata, labels: as of a
-    Network.
+    the file; forward_bytes: what a run takes, about; reason: why the file is no Network; metadata, labels,
+    divides: as of a Network.
     """
 
     input: str
@@ -46,6 +46,7 @@ class ForwardOnly(OneLine, Targeted):
     reason: str
     metadata: Mapping[str, str]
     labels: tuple[str, ...]
+    divides: float | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -39,6 +39,12 @@ FOLDING = 1 << 33
 NODES = 1 << 15
 """Nodes of all local functions once they are expanded; so many more for every node that the file holds."""
 
+TURNS = 1 << 13
+"""Nodes of all turns of one Loop together."""
+
+LOOPS = 32
+"""Loops of a file that are written out."""
+
 NESTING = 64
 """Local functions that call each other in a chain."""
 

@@ -15,14 +15,18 @@ from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedMo
 from mipin_ref.graph.bind import Bound, bind, left_open
 from mipin_ref.graph.by_layer import Steps, verify_by_layer
 from mipin_ref.graph.canonical import Canonical, canonical, refuse
+from mipin_ref.graph.choices import choices_read
 from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
+from mipin_ref.graph.draft import Refused
 from mipin_ref.graph.embeddings import embeddings
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
 from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
+from mipin_ref.graph.limits import LOOPS
+from mipin_ref.graph.loops import Repeated, turns_written_out
 from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
@@ -30,10 +34,11 @@ from mipin_ref.graph.open import Opened, open_model
 from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
+from mipin_ref.graph.rescaled import divisor_of
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
-from mipin_ref.graph.unrolled import rolled_up
+from mipin_ref.graph.unrolled import rolled_up, stacks_joined
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 from mipin_ref.text import first_line
@@ -122,11 +127,11 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = replace(written, proto=masks_written_out(rows_written_out(rolled_up(written.proto))))
+        written = replace(written, proto=_plain(written.proto))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
-        needed = drawn if written.proto is needed else needed
+        needed = drawn if written.proto is needed and not _loops(needed) else needed
         del written, drawn
     except UnsupportedModel as error:
         if error.nodes and (hint := proposal(opened.proto, chosen)):
@@ -188,16 +193,17 @@ def _chosen(
 
 
 def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
-    """The draft, the model that it is of, without the Ifs whose condition is known, and what measures its tensors.
+    """The draft, the model that it is of, without the Ifs whose condition and the Loops whose turns are known, and
+    what measures its tensors.
 
     Nothing is run of a file that asks for more than it may.
     """
-    proto = written.proto
+    proto, reasons, loops = written.proto, dict(written.reasons), 0
     while True:
         try:
-            drafted, measure = read(proto, output, bound, None, written.reasons), Measure(proto, bound)
+            drafted, measure = read(proto, output, bound, None, reasons, loops=True), Measure(proto, bound)
             if drafted.problems and not drafted.too_large and measure.known:
-                drafted = read(proto, output, bound, measure, written.reasons)
+                drafted = read(proto, output, bound, measure, reasons, loops=True)
             elif drafted.problems:
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
@@ -205,6 +211,23 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
             return proto, drafted, measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
+        except Repeated as repeated:
+            loops += 1
+            try:
+                if loops > LOOPS:
+                    raise Refused(f"more than {LOOPS} are not written out")
+                proto = _plain(pruned(turns_written_out(proto, repeated), output))
+            except Refused as reason:
+                reasons[repeated.output] = str(reason)
+
+
+def _plain(proto: ModelProto) -> ModelProto:
+    """The model in which choices, cells and masks are written as the reader reads them; itself where there are none."""
+    return masks_written_out(rows_written_out(stacks_joined(rolled_up(choices_read(proto)))))
+
+
+def _loops(proto: ModelProto) -> bool:
+    return any(node.op_type == "Loop" for node in proto.graph.node)
 
 
 def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Measure) -> Network:
@@ -249,6 +272,7 @@ def _network(opened: Opened, needed: ModelProto, drafted: Drafted, measure: Meas
         reads=bound.dtype if bound.whole else None,
         metadata=metadata_of(opened.proto),
         labels=labels_of(opened.proto, prod(rewritten.target_shape)),
+        divides=divisor_of(opened.proto, bound.data),
     )
 
 

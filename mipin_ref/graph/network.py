@@ -41,7 +41,8 @@ class Network(LayerList, Targeted):
     its inputs were bound to. apart: source -> tensor -> the nodes without an inverse that lie between them; hides: the
     same by all ways, those that are state included; problems: all of these; above: tensors of the file in front of the
     sources. embeddings: those of the sources that the input's ids
-    look up in a table. metadata: of the file; labels: names of the classes that its nodes hold, if any.
+    look up in a table. metadata: of the file; labels: names of the classes that its nodes hold, if any. divides: what
+    the file divides pixels by itself, right behind the input, None where it does not.
     """
 
     output_names: tuple[str, ...]
@@ -56,6 +57,7 @@ class Network(LayerList, Targeted):
     metadata: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
+    divides: float | None = None
 
     @property
     def head(self) -> HeadKind | None:

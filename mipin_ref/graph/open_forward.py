@@ -27,6 +27,7 @@ from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.open import open_model
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import choose_output, read
+from mipin_ref.graph.rescaled import divisor_of
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import samples_that_fit
@@ -99,6 +100,7 @@ def _opened(
         reason=reason or "it was opened so",
         metadata=metadata_of(opened.proto),
         labels=names or labels_of(opened.proto, prod(_without_ones(shapes[logits].sample))),
+        divides=divisor_of(opened.proto, bound.data),
     )
 
 

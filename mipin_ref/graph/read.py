@@ -20,6 +20,7 @@ from mipin_ref.graph.label import columns_of, probabilities_in_front, proposal, 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
+from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
@@ -129,12 +130,15 @@ def read(
     bound: Bound,
     measure: Measure | None = None,
     unwritten: Mapping[str, str] | None = None,
+    *,
+    loops: bool = False,
 ) -> Drafted:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
     bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them;
-    unwritten: see Draft.
-    Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant.
+    unwritten: see Draft; loops: whether Loops that may run a known number of times are asked for.
+    Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant,
+    Repeated at such a Loop.
     """
     if all(value.name != bound.data for value in proto.graph.input):
         # What read it is gone with the branch of an If that is not taken.
@@ -168,7 +172,7 @@ def read(
         try:
             draft.makers.update(dict.fromkeys(node.outputs, node))
             if not (draft_softmax(node, draft) or draft_guard(node, draft) or draft_view(node, draft)):
-                _step(node, draft, sure=measure is not None or not problems)
+                _step(node, draft, sure=measure is not None or not problems, loops=loops)
         except Behind:
             _leave_gap(node, draft, (), shapes or _nothing)
         except Refused as reason:
@@ -206,8 +210,10 @@ class Behind(Exception):
     """A node that reads what a node without an inverse made, of which nothing is known."""
 
 
-def _step(node: Node, draft: Draft, *, sure: bool) -> None:
-    """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run."""
+def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
+    """Take a node into the draft. sure: whether all shapes so far are those that the file has when it is run; loops:
+    see read.
+    """
     dependent = [name for name in node.inputs if name in draft.signals]
     unknown = [n for n in node.inputs if n and n not in draft.signals and n not in draft.constants]
     try:
@@ -224,6 +230,8 @@ def _step(node: Node, draft: Draft, *, sure: bool) -> None:
         return
     if node.outputs[0] in draft.unwritten:
         raise Refused(draft.unwritten[node.outputs[0]])
+    if sure and loops and node.standard and node.op == "Loop":
+        check_repeated(node, draft)
     handler = HANDLERS.get(node.qualified)
     if node.domain == FOREIGN and draft.fusions != 1:
         raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")

@@ -169,7 +169,7 @@ def _statistic(tensor: str, draft: Draft) -> tuple[set[str], set[str]] | None:
             return None
         nodes.update(maker.outputs)
         rooted = rooted or maker.op in ("Sqrt", "ReduceL2", "Pow")
-        if not maker.op.startswith("Reduce"):
+        if not maker.op.startswith(("Reduce", "Global")):
             stack += [one for one in maker.inputs if one]
             continue
         square = draft.makers.get(maker.inputs[0])
@@ -181,7 +181,7 @@ def _statistic(tensor: str, draft: Draft) -> tuple[set[str], set[str]] | None:
         if centred is not None and centred.op == "Sub":
             nodes.update(centred.outputs)
             mean = draft.makers.get(centred.inputs[1])
-            nodes.update(mean.outputs if mean is not None and mean.op.startswith("Reduce") else ())
+            nodes.update(mean.outputs if mean is not None and mean.op.startswith(("Reduce", "Global")) else ())
             inner = centred.inputs[0]
         sources.add(inner)
     return (sources, nodes) if rooted and sources else None
@@ -209,14 +209,17 @@ def _reduced(node: Node, draft: Draft, operands: Sequence[Any]) -> Made:
         return None
     axes = np.asarray(node.attributes["axes"]) if "axes" in node.attributes else (operands[1:] or [None])[0]
     rank = len(x.of.shape)
+    if node.op == "GlobalAveragePool":
+        # As tf2onnx writes the mean over the last of three axes.
+        axes = np.arange(2, rank)
     over = frozenset(range(rank) if axes is None else resolved_axes(axes, rank))
     if not over:
         return None
     of, whole = x.of, bool(node.attributes.get("keepdims", 1))
     found = replace(x, over=over, whole=whole, what="sum")
     count = prod(of.shape[axis] for axis in over)
-    if node.op in ("ReduceMean", "ReduceSum"):
-        factor = 1 / count if node.op == "ReduceMean" else 1.0
+    if node.op in ("ReduceMean", "GlobalAveragePool", "ReduceSum"):
+        factor = 1.0 if node.op == "ReduceSum" else 1 / count
         if x.what == "itself":
             return replace(found, term="itself", factor=factor)
         if x.what in ("square", "absolute") and (not x.centred or x.over == over):
@@ -466,7 +469,9 @@ def _batch(length: int, draft: Draft) -> bool:
 
 Rule = Callable[[Node, Draft, Sequence[Any]], Made]
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"), _reduced),
+    **dict.fromkeys(
+        ("ReduceMean", "GlobalAveragePool", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"), _reduced
+    ),
     **dict.fromkeys(("Max", "Clip", "Relu"), _at_least),
     **dict.fromkeys(("Unsqueeze", "Reshape", "Expand"), _spread),
     "Mul": _times,

@@ -189,6 +189,19 @@ def test_every_spelling_is_one_layer(spelling: Callable[[Words], str], axes: tup
     assert (norm.input, norm.over, norm.centred) == ("source", axes, spelling in CENTRED)
 
 
+@pytest.mark.parametrize("spelling", [keras, keras3, torch_layer_norm])
+def test_means_of_tokens_as_pooling(spelling: Callable[[Words], str]) -> None:
+    """tf2onnx writes the mean over the last of three axes as a GlobalAveragePool: [N, T, 1]."""
+    sketch = Sketch(6, 5)
+    words = Words(sketch, sketch.node("MatMul", "x", sketch.normal(5, 4), out="source"), (2,), (6, 4))
+    words.reduced = lambda op, source, keepdims=1: sketch.node("GlobalAveragePool", source)  # type: ignore[method-assign]
+    out = sketch.node("Flatten", sketch.node("Relu", spelling(words)))
+    net = assert_keeps_values(sketch.model(sketch.dense(out, 24, 3), check=False))
+    assert [layer.kind for layer in net.layers] == ["TokenDense", "Norm", "Activation", "Reshape", "Dense"]
+    (norm,) = (layer for layer in net.layers if isinstance(layer, Norm))
+    assert (norm.input, norm.over, norm.channels, norm.centred) == ("source", (2,), 2, True)
+
+
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 18, 21, 23])
 @pytest.mark.parametrize("spelling", [torch_layer_norm, with_sums, keras, rms, l2_keras])
 def test_at_every_opset(spelling: Callable[[Words], str], opset: int) -> None:

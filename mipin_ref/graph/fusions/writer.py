@@ -66,13 +66,13 @@ class Writer:
 
     def node(self, op: str, *inputs: str, role: str, out: str = "", **attributes: Any) -> str:
         """Append a node. Returns the tensor that it makes: `out`, or one that is called after the role."""
-        made = out or self._free(role)
+        made = out or self.free(role)
         label = f"{self.proto.name or self.proto.output[0]}:{role}"
         self.nodes.append(helper.make_node(op, inputs, [made], name=label, **attributes))
         return made
 
     def constant(self, role: str, value: HostArray) -> str:
-        name = self._free(role)
+        name = self.free(role)
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
         return name
 
@@ -114,7 +114,8 @@ class Writer:
                 f"attribute {unknown[0]!r} is not known of this fusion: save the file without optimisations"
             )
 
-    def _free(self, role: str) -> str:
+    def free(self, role: str) -> str:
+        """A name for a tensor that the file does not have, which is taken from now on."""
         name = f"{self.proto.output[0]}:{role}"
         while name in self.around.taken:
             name += "'"

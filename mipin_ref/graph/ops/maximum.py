@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from mipin_ref.graph.draft import Draft, Refused, Signal, readable
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.mean import channels_first, reduced_axes
 from mipin_ref.graph.ops.registry import handles, layer_name
@@ -28,11 +28,13 @@ def global_max_pool(node: Node, draft: Draft) -> None:
 @handles("ReduceMax")
 def reduce_max(node: Node, draft: Draft) -> None:
     """One axis besides the batch stays, which holds the channels, or the first and others."""
-    x = draft.signal(node)
-    over = reduced_axes(node, draft, x)
-    if over is None:
-        draft.alias(node.outputs[0], x)
+    given = draft.signal(node, batch_first=False)
+    reduced = reduced_axes(node, draft, given)
+    if reduced is None:
+        draft.alias(node.outputs[0], given)
         return
+    x = Signal(given.name, (BATCH, *given.sample), 0)
+    over = [axis + (axis < given.axis) for axis in reduced]
     kept = [axis for axis in range(1, len(x.shape)) if axis not in over]
     if len(kept) != 1 and kept[:1] != [1]:
         raise Refused(f"it takes the largest value over axes {over} of {readable(x.shape)}, not over those of a map")
@@ -42,6 +44,10 @@ def reduce_max(node: Node, draft: Draft) -> None:
     source = x if channel == 1 else channels_first(node, draft, x, channel)
     order = (channel, *(axis for axis in range(1, len(x.shape)) if axis != channel))
     _add_maximum(node, draft, source, tuple(1 if axis in over else x.shape[axis] for axis in order), result)
+    if given.axis:
+        # Steps first, as of recurrent layers.
+        axis = given.axis if keeps else given.axis - sum(one < given.axis for one in reduced)
+        draft.signals[node.outputs[0]] = Signal(node.outputs[0], (*result[:axis], BATCH, *result[axis:]), axis)
 
 
 def _add_maximum(node: Node, draft: Draft, x: Signal, pooled: Shape, result: Shape) -> None:

@@ -108,6 +108,31 @@ def _select(node: Node, draft: Draft, x: Signal, picks: Sequence[Pick], shape: S
     reshaped(node, draft, picked, shape, axis)
 
 
+@handles("ReverseSequence")
+def reverse_sequence(node: Node, draft: Draft) -> None:
+    """As tf2onnx turns a sequence round: the first steps of every sample, as many as there are, in the other order."""
+    x = draft.signal(node, batch_first=False)
+    batch, time = (int(node.attributes.get(f"{name}_axis", usual)) for name, usual in (("batch", 1), ("time", 0)))
+    lengths = draft.constant(node.inputs[1])
+    if lengths is None or lengths.ndim != 1 or batch % len(x.shape) != x.axis:
+        raise Refused("it turns round as much of each sample as the input tells, or samples of the batch")
+    axis = sample_axis(time, x)
+    length = int(_of_each(lengths, node.inputs[1] in draft.spread, draft.file_batch))
+    steps = x.sample[axis]
+    if not 0 < length <= steps:
+        raise Refused(f"it turns round {length} of {steps} steps")
+    picks: list[Pick] = [None] * len(x.sample)
+    picks[axis] = np.concatenate([np.arange(length)[::-1], np.arange(length, steps)]).astype(np.int64)
+    add_selection(draft, layer_name(node), node.outputs[0], x, picks)
+
+
+def _of_each(values: HostArray, spread: bool, file_batch: int | None) -> HostArray:
+    """The one value of numbers that the file holds for each sample. Refused where they differ."""
+    if (not spread and len(values) != file_batch) or np.ptp(values):
+        raise Refused("it turns round as much of each sample as the input tells, or samples of the batch")
+    return np.asarray(values[0])
+
+
 @handles("GatherElements")
 def gather_elements(node: Node, draft: Draft) -> None:
     """Look up the same of every sample: the values are looked up in the sample as one row of numbers."""

@@ -143,7 +143,10 @@ def _chain(wiring: Wiring, head: Collection[str]) -> None:
     for output in [one.output for one in wiring.layers if isinstance(one, Activation | Log) and one.output not in head]:
         layer = wiring.maker(output)
         chain = [layer]
-        while isinstance(before := _alone_before(wiring, chain[0]), Activation | Log | Negative) or _scalar(before):
+        while len(chain) < LONGEST:
+            before = _alone_before(wiring, chain[0])
+            if not isinstance(before, Activation | Log | Negative) and not _scalar(before):
+                break
             chain.insert(0, before)
         while chain and not isinstance(chain[0], Activation | Log | Negative):
             del chain[0]

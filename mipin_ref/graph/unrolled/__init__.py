@@ -1,5 +1,6 @@
 """Recurrent cells that a file writes out step by step, as the operator that they are: LSTM and GRU."""
 
 from mipin_ref.graph.unrolled.rolled_up import rolled_up
+from mipin_ref.graph.unrolled.stacks import stacks_joined
 
-__all__ = ["rolled_up"]
+__all__ = ["rolled_up", "stacks_joined"]

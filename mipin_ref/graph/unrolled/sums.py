@@ -14,6 +14,9 @@ from mipin_ref.layers import HostArray
 LAST = (1, -1)
 """The axis of features of rows."""
 
+MOST = 2**31 - 1
+"""What files write for the end of an axis, or more."""
+
 DEEPEST = 8
 """How many sums and parts lie one in another at most: a cell has five; a file may add a tensor to itself at will."""
 
@@ -128,14 +131,12 @@ def _slice(nodes: Nodes, node: NodeProto, width: int) -> tuple[int, int] | None:
     if len(node.input) < 4:
         return None
     starts, ends, axes, *steps = (nodes.whole(name) for name in node.input[1:] if name)
-    if (
-        axes is None
-        or len(axes) != 1
-        or axes[0] not in LAST
-        or starts is None
-        or ends is None
-        or steps not in ([], [(1,)])
-    ):
+    if axes is None or starts is None or ends is None or not len(axes) == len(starts) == len(ends):
         return None
-    start, stop, _ = slice(starts[0], ends[0]).indices(width)
+    told = {axis % 2: (start, end) for axis, start, end in zip(axes, starts, ends, strict=True)}
+    # Keras slices rows along both axes, along that of samples all of them.
+    whole = told.pop(0, (0, MOST))
+    if len(told) != 1 or len(axes) > 2 or whole[0] or whole[1] < MOST or steps not in ([], [(1,) * len(axes)]):
+        return None
+    start, stop, _ = slice(*told[1]).indices(width)
     return (start, stop) if start < stop else None

@@ -225,6 +225,19 @@ def test_a_maximum_along_one_axis_of_a_map(keepdims: int, axes: list[int], left:
     assert pool.window.taps == np.prod(SHAPE) // count
 
 
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_a_maximum_over_steps_that_come_first(keepdims: int) -> None:
+    """[T, N, C], as recurrent layers have it."""
+    sketch = Sketch(6, 4)
+    first = sketch.node("Transpose", "x", perm=[1, 0, 2])
+    out = sketch.node("ReduceMax", first, axes=[0], keepdims=keepdims, out="most")
+    flat = sketch.node("Reshape", out, sketch.ints(-1, 4))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, 4, 2), check=False))
+    assert "most" in {*net.shapes, *net.aliases}
+    (pool,) = (layer for layer in net.layers if isinstance(layer, MaxPool))
+    assert pool.window.taps == 6
+
+
 def test_a_maximum_over_four_axes() -> None:
     sketch = Sketch(3, 2, 2, 2, 2)
     out = sketch.node("ReduceMax", "x", axes=[1, 2, 3, 4], keepdims=0)

@@ -336,3 +336,30 @@ def test_refusals_of_blocks() -> None:
     assert "6 channels do not make up blocks of 2×2" in odd(sketch, "DepthToSpace", "x", blocksize=2)
     sketch = Sketch(2, 3, 4)
     assert "does not divide into blocks of 2" in odd(sketch, "SpaceToDepth", "x", blocksize=2)
+
+
+# --- ReverseSequence --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["steps first", "samples first"])
+@pytest.mark.parametrize("length", [6, 4, 1])
+def test_a_sequence_that_is_turned_round(length: int, first: bool) -> None:
+    """As tf2onnx writes layers of Keras that go backwards: the same length of each sample."""
+    sketch = Sketch(6, 4)
+    source = sketch.node("Transpose", "x", perm=[1, 0, 2]) if first else "x"
+    count = sketch.node("Gather", sketch.node("Shape", source), sketch.ints(int(first)))
+    lengths = sketch.node("Expand", sketch.ints(length), count)
+    options: dict[str, Any] = {} if first else {"batch_axis": 0, "time_axis": 1}
+    turned = sketch.node("ReverseSequence", source, lengths, **options)
+    back = sketch.node("Transpose", turned, perm=[1, 0, 2]) if first else turned
+    net = assert_keeps_values(classified(sketch, back, 24))
+    assert not net.blocked
+    assert length == 1 or {"Gather", "Slice"} & {*kinds(net)}
+
+
+def test_a_sequence_whose_lengths_the_input_tells() -> None:
+    sketch = Sketch(6, 4)
+    lengths = sketch.node("Cast", sketch.node("ReduceMax", "x", axes=[1, 2], keepdims=0), to=7)
+    turned = sketch.node("ReverseSequence", "x", lengths, batch_axis=0, time_axis=1, out="turned")
+    told = [str(problem) for problem in mr.load(classified(sketch, turned, 24), check=False).blocked["x"]]
+    assert any(one.startswith("ReverseSequence 'the_turned'") for one in told)

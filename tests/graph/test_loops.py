@@ -1,0 +1,180 @@
+"""A Loop whose turns the file tells is its turns one after another, as tf2onnx writes recurrent layers of Keras."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import GraphProto, ModelProto, TensorProto, helper
+
+import mipin_ref as mr
+from mipin_ref.graph.limits import TURNS
+from tests.graph.sketch import Sketch, assert_keeps_values
+from tests.graph.unrolled.test_by_hand import (
+    FEATURES,
+    SIZE,
+    STEPS,
+    TOLERANCE,
+    drawn,
+    gru_step,
+    lstm_step,
+    nothing,
+    operator,
+    products,
+    samples,
+)
+
+FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
+
+
+def value(name: str, kind: int = FLOAT, shape: Any = None) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def body(kind: str, *, again: str = "count", stops: int = STEPS) -> GraphProto:
+    """A turn as tf2onnx writes it: a counter, and the states, are handed on; each turn hands out a hidden state.
+
+    again: whether it goes on by the counter, by what it was told, or by what the states are.
+    """
+    inner = Sketch()
+    count = inner.node("Add", "count", inner.const(np.int32(1)))
+    x = inner.node("Gather", "sequence", "count", axis=0)
+    told, cell = drawn({"LSTM": 4, "GRU": 3}.get(kind, 1)), "c"
+    if kind == "LSTM":
+        hidden, cell = lstm_step(inner, x, ("h", "c"), told)
+    elif kind == "GRU":
+        hidden = gru_step(inner, x, "h", told)
+    else:
+        hidden = inner.node("Tanh", inner.node("Add", products(inner, x, "h", told), inner.const(told[2])))
+    states = [inner.node("Identity", one) for one in (hidden, cell)]
+    go = {"told": lambda: inner.node("Identity", "go")}.get(again)
+    if go is None:
+        asked = inner.node("Less", inner.node("Cast", count, to=FLOAT), inner.const(float(stops)))
+        if again == "states":
+            most = inner.node("ReduceMax", hidden, keepdims=0)
+            asked = inner.node("Less", most, inner.const(9.0))
+        again = inner.node("And", asked, "go")
+    else:
+        again = go()
+    given = [value("turn", INT64, []), value("go", BOOL, []), value("count", INT32, []), value("h"), value("c")]
+    made = [value(again, BOOL, []), value(count, INT32, []), *map(value, states), value(hidden)]
+    return helper.make_graph(inner.nodes, "body", given, made, inner.initializers)
+
+
+def looped(
+    kind: str, *, most: int | None = None, again: str = "count", stops: int = STEPS, every: bool = False
+) -> ModelProto:
+    """The head reads the last hidden state that is handed out; every: all of them."""
+    sketch = Sketch(STEPS, FEATURES)
+    sketch.node("Transpose", "x", perm=[1, 0, 2], out="sequence")
+    zeros = nothing(sketch)
+    turns = "" if most is None else sketch.const(np.array(most))
+    given = (turns, sketch.const(np.array(True)), sketch.const(np.int32(0)), zeros, zeros)
+    name = sketch.node("Loop", *given, body=body(kind, again=again, stops=stops), outputs=4)
+    rows = f"{name}_3"
+    if every:
+        flat = sketch.node("Reshape", sketch.node("Transpose", rows, perm=[1, 0, 2]), sketch.ints(-1, STEPS * SIZE))
+        return sketch.model(sketch.dense(flat, STEPS * SIZE, 3), check=False)
+    last = sketch.node("Slice", rows, sketch.ints(-1), sketch.ints(2**31 - 1), sketch.ints(0))
+    end = sketch.node("Squeeze", last, sketch.ints(0))
+    return sketch.model(sketch.node("MatMul", end, sketch.const(drawn(1, seed=9)[1])), check=False)
+
+
+def stepwise() -> ModelProto:
+    """The same of a SimpleRNN, turn after turn."""
+    sketch, told = Sketch(STEPS, FEATURES), drawn(1)
+    hidden = nothing(sketch)
+    for step in range(STEPS):
+        x = sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1)
+        hidden = sketch.node("Tanh", sketch.node("Add", products(sketch, x, hidden, told), sketch.const(told[2])))
+    return sketch.model(sketch.node("MatMul", hidden, sketch.const(drawn(1, seed=9)[1])), check=False)
+
+
+def assert_same(nets: list[mr.Network]) -> None:
+    x = samples()
+    one, other = (mr.fit(net, x, 1).attribute(x) for net in nets)
+    for key in ("output", "source", "attribution"):
+        mine, theirs = getattr(one, key), getattr(other, key)
+        assert np.max(np.abs(mine - theirs)) <= TOLERANCE * np.max(np.abs(theirs)), key
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_turns_of_a_cell_are_the_operator(kind: str) -> None:
+    nets = [mr.load(looped(kind, most=STEPS)), mr.load(operator(kind))]
+    assert [layer.kind for layer in nets[0].layers].count(kind) == 1
+    assert "Gate" not in {layer.kind for layer in nets[0].layers}
+    assert_same(nets)
+
+
+def test_turns_of_a_plain_cell_are_steps() -> None:
+    assert_same([mr.load(looped("RNN", most=STEPS)), mr.load(stepwise())])
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_all_states_are_the_sequence_that_the_operator_makes(kind: str) -> None:
+    net = assert_keeps_values(looped(kind, most=STEPS, every=True))
+    assert not {"Gather", "Concat", "Gate"} & {layer.kind for layer in net.layers}
+    assert len(net.layers) < 9
+
+
+@pytest.mark.parametrize(
+    ("most", "again", "stops"), [(STEPS, "told", 0), (None, "count", STEPS), (9, "count", STEPS), (STEPS, "count", 9)]
+)
+def test_whatever_ends_it(most: int | None, again: str, stops: int) -> None:
+    assert_same([mr.load(looped("GRU", most=most, again=again, stops=stops)), mr.load(operator("GRU"))])
+
+
+def reason(model: ModelProto) -> str:
+    """Why a Loop is left to onnxruntime, and what makes the sequence cannot be explained."""
+    (problem,) = mr.load(model, check=False).blocked["x"]
+    assert str(problem).startswith("Loop 'the_")
+    return str(problem.reason)
+
+
+def test_what_the_input_ends_is_refused_by_name() -> None:
+    assert reason(looped("GRU", most=STEPS, again="states")) == "how often it runs depends on the input"
+
+
+def test_a_number_of_turns_that_the_input_tells() -> None:
+    sketch = Sketch(4)
+    turns = sketch.node("Cast", sketch.node("ReduceMax", "x", keepdims=0), to=INT64)
+    inner = Sketch()
+    ends = [value(inner.node("Identity", "go"), BOOL, []), value(inner.node("Relu", "h"))]
+    given = [value("turn", INT64, []), value("go", BOOL, []), value("h")]
+    each = helper.make_graph(inner.nodes, "body", given, ends)
+    sketch.node("Loop", turns, sketch.const(np.array(True)), sketch.dense("x", 4, 4), body=each, out="turns")
+    net = mr.load(sketch.model(sketch.dense("turns", 4, 3), check=False), check=False)
+    told = [problem.reason for problem in net.blocked["x"] if "turns" in str(problem)]
+    assert told == ["how often it runs depends on the input"]
+
+
+def test_more_turns_than_any_cell_takes() -> None:
+    """They are counted before they are written."""
+    started = time.monotonic()
+    assert reason(relus(TURNS // 3)) == f"its turns are more than {TURNS:,} nodes"
+    assert time.monotonic() - started < 20
+
+
+def relus(turns: int, *, inner: int | None = None) -> ModelProto:
+    """So many times a Relu, or a Loop of `inner` of them."""
+    each, level = Sketch(), "outer" if inner else "inner"
+    ends = [value(each.node("Identity", f"{level} go", out=f"{level} goes on"), BOOL, [])]
+    given = [value(f"{level} turn", INT64, []), value(f"{level} go", BOOL, []), value(f"{level} h")]
+    if inner is None:
+        ends.append(value(each.node("Neg", each.node("Relu", each.node("Neg", "inner h")))))
+    else:
+        within = relus(inner).graph.node[0].attribute[0].g
+        times = each.const(np.array(inner), "times")
+        ends.append(value(each.node("Loop", times, "outer go", "outer h", body=within, out="both")))
+    graph = helper.make_graph(each.nodes, "body", given, ends, each.initializers)
+    sketch = Sketch(4)
+    last = sketch.node("Loop", sketch.const(np.array(turns)), sketch.const(np.array(True)), "x", body=graph)
+    return sketch.model(sketch.dense(last, 4, 3), check=False)
+
+
+def test_loops_in_one_another() -> None:
+    net = assert_keeps_values(relus(3, inner=2))
+    assert "x" not in net.blocked
+    assert [layer.kind for layer in net.layers].count("Activation") <= 6
