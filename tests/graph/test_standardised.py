@@ -1,4 +1,4 @@
-"""Kernels that are standardised where they stand, as ResNetV2 (BiT) and NFNet have them: constants, computed on load."""
+"""Kernels that are standardised where they stand, as ResNetV2 (BiT) and NFNet have them: computed on load."""
 
 from __future__ import annotations
 
