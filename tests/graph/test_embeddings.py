@@ -126,7 +126,7 @@ def test_a_table_of_integers_is_one(form: str) -> None:
     sketch = Sketch(TOKENS, dtype=TensorProto.INT64)
     rng = np.random.default_rng(0)
     table = numpy_helper.from_array(rng.integers(-100, 100, (WORDS, WIDTH)).astype(np.int8), "table")
-    step = numpy_helper.from_array(np.float32(0.02), "step")
+    step = numpy_helper.from_array(np.array(0.02, np.float32), "step")
     values = {"weight": (WIDTH, 3), "scales": (TOKENS, WIDTH)}
     weights = [numpy_helper.from_array(rng.standard_normal(s).astype(np.float32), n) for n, s in values.items()]
     sketch.initializers += [table, step, *weights]

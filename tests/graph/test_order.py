@@ -51,7 +51,7 @@ def test_nodes_that_read_each_other_are_refused() -> None:
 
 
 def test_channels_in_blocks_are_refused_by_what_to_do(tmp_path: object) -> None:
-    """What onnxruntime saves with all optimisations: of tensors behind the blocks explanations are made all the same."""
+    """What onnxruntime saves with all optimisations: tensors behind the blocks are explained all the same."""
     sketch = Sketch(16, 6, 6)
     fired = sketch.node("Relu", sketch.conv("x", 16, 16))
     rows = sketch.node("Flatten", sketch.node("GlobalAveragePool", fired))
