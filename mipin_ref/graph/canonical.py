@@ -17,7 +17,7 @@ from mipin_ref.graph.rewrites.attention import settle_attention
 from mipin_ref.graph.rewrites.gates import settle_gates
 from mipin_ref.graph.rewrites.groups import join_groups
 from mipin_ref.graph.rewrites.head import flatten_logits, head_layers, refuse_mean_of_probabilities, remove_head
-from mipin_ref.graph.rewrites.pads import dissolve_pads
+from mipin_ref.graph.rewrites.pads import dissolve_pads, settle_pads
 from mipin_ref.graph.rewrites.selections import compose_selections
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Shape
@@ -79,6 +79,7 @@ def canonical(drafted: Drafted) -> Canonical:
         dissolve_pads(wiring)
         fold_affines(wiring)
         join_groups(wiring)
+    padded = settle_pads(wiring, drafted.places)
     head = remove_head(wiring)
     if head is None:
         refuse_mean_of_probabilities(wiring)
@@ -89,7 +90,7 @@ def canonical(drafted: Drafted) -> Canonical:
     no_attention = settle_attention(wiring, drafted.places)
     compose_selections(wiring)
     target_shape = flatten_logits(wiring)
-    problems = (*drafted.problems, *undecided, *no_attention)
+    problems = (*drafted.problems, *undecided, *padded, *no_attention)
     reached = frontier(wiring, problems, drafted.names, drafted.input, drafted.places)
     kept = {drafted.input, *(layer.output for layer in wiring.layers)}
     aliases = {name: target for name, target in drafted.aliases.items() if target in kept}

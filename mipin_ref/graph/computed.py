@@ -101,6 +101,8 @@ SIZES: Mapping[str, Callable[[Node, Known], int]] = {
             *("ReduceMax", "ReduceMin", "ReduceL1", "ReduceSumSquare", "ArgMax", "ArgMin", "CumSum", "Erf", "Softmax"),
             *("LogSoftmax", "Softplus", "Elu", "LeakyRelu", "Gelu", "LayerNormalization", "Round", "IsNaN", "IsInf"),
             *("ScatterElements", "DepthToSpace", "Tan", "Atan"),
+            # Weights that are standardised where they stand, as in ResNetV2 and NFNet.
+            *("BatchNormalization", "InstanceNormalization", "LpNormalization"),
         ),
         _as_given,
     ),

@@ -9,14 +9,16 @@ from onnx import ModelProto, NodeProto
 
 from mipin_ref.layers import HostArray
 
-UNCHANGED = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+UNCHANGED = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
 """What may stand between ids and the look-up, and leaves each as it is."""
+HANDS_ON = frozenset({"Identity", "DequantizeLinear", "Cast"})
+"""What may stand between a table and the look-up."""
 THROUGH = UNCHANGED | {"Clip"}
 """The same with what may change them."""
 
 
 def embeddings(proto: ModelProto, data: str, sources: Iterable[str]) -> tuple[str, ...]:
-    """Those of `sources` that a Gather of a table makes by the ids `data`."""
+    """Those of `sources` that a Gather of a table makes by the ids `data`, or whose integers it does."""
     makers = {name: node for node in proto.graph.node for name in node.output}
     tables = {one.name for one in proto.graph.initializer}
     return tuple(name for name in sources if name in makers and _looks_up(makers[name], data, makers, tables))
@@ -63,8 +65,8 @@ def _takes_rows(node: NodeProto) -> bool:
 
 
 def _count(table: str, makers: Mapping[str, NodeProto], rows: Mapping[str, int]) -> int | None:
-    """The rows of a table that the file holds, or a node that only hands one on."""
-    while table not in rows and table in makers and makers[table].op_type == "Identity":
+    """The rows of a table that the file holds, as integers too, or a node that only hands one on."""
+    while table not in rows and table in makers and makers[table].op_type in HANDS_ON:
         table = str(makers[table].input[0])
     if table in rows or table not in makers:
         return rows.get(table)
@@ -78,10 +80,15 @@ def _looks_up(
     tables: Collection[str],
     through: Collection[str] = THROUGH,
 ) -> bool:
+    if node.op_type == "DequantizeLinear" and node.input[0] in makers:
+        node = makers[node.input[0]]
     if not _takes_rows(node):
         return False
-    table = makers.get(node.input[0])
-    if node.input[0] not in tables and (table is None or table.op_type not in ("Constant", "Identity")):
+    held = str(node.input[0])
+    while held in makers and makers[held].op_type in HANDS_ON - {"Identity"}:
+        held = str(makers[held].input[0])
+    table = makers.get(held)
+    if held not in tables and (table is None or table.op_type not in ("Constant", "Identity")):
         return False
     name = node.input[1]
     while name != data:

@@ -13,8 +13,11 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.functions import subgraphs
 from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.node import STANDARD
+from mipin_ref.graph.order import put_in_order
 
 FOREIGN = "com.microsoft"
+BLOCKED = "com.microsoft.nchwc"
+"""Domains of onnxruntime's own operators, and of those that hold channels in blocks."""
 UNCHECKED = {
     "SimplifiedLayerNormalization": range(1, 1000),
     "LayerNormalization": range(1, 17),
@@ -40,9 +43,10 @@ def standard_opset(proto: ModelProto) -> int:
 def tidy(proto: ModelProto) -> bool:
     """Give what has two spellings the usual one. Returns whether anything had another.
 
-    The domain "ai.onnx" is "", an output that is listed twice is listed once, a batch of 0 or less is a free one.
+    The domain "ai.onnx" is "", an output that is listed twice is listed once, a batch of 0 or less is a free one, and
+    nodes stand behind those that they read.
     """
-    changed = False
+    changed = put_in_order(proto.graph)
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
         for node in nodes:
             changed |= _use_short_domain(node)

@@ -25,7 +25,7 @@ from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
-from mipin_ref.graph.presentable import FOREIGN, standard_opset
+from mipin_ref.graph.presentable import BLOCKED, FOREIGN, standard_opset
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
@@ -235,6 +235,10 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
     handler = HANDLERS.get(node.qualified)
     if node.domain == FOREIGN and draft.fusions != 1:
         raise Refused(f"version {draft.fusions} of {FOREIGN} is not known: save the file without optimisations")
+    if node.domain == BLOCKED:
+        raise Refused(
+            "it is laid out for one processor: save the file with onnxruntime's optimisation 'extended' or less"
+        )
     if handler is None:
         raise Refused(
             "it runs subgraphs, which have no inverse" if node.has_subgraph else "no inverse is known for this operator"

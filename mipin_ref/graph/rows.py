@@ -303,6 +303,23 @@ def _pad(node: Node, draft: Draft, form: _Form) -> None:
         _handler(node)(_with_inputs(node, {1: _constant(node, draft, "pads", both), 3: ""}), draft)
 
 
+def _expand(node: Node, draft: Draft, form: _Form) -> None:
+    wanted = draft.constant(node.inputs[1])
+    if wanted is None or wanted.size > form.rank:
+        raise Refused("it adds axes in front of the batch, which holds several rows of each sample")
+    lengths = [1] * (form.rank - wanted.size) + [int(length) for length in wanted.ravel()]
+    # Of rows there are as many as there were: an axis of the batch is longer than one.
+    lengths[form.batch] = 1
+    _handler(node)(_with_inputs(node, {1: _constant(node, draft, "shape", np.array([1, *lengths], np.int64))}), draft)
+
+
+def _tile(node: Node, draft: Draft, form: _Form) -> None:
+    repeats = draft.constant(node.inputs[1])
+    if repeats is None or repeats.size != form.rank or repeats.ravel()[form.batch] != 1:
+        raise Refused("it repeats the batch, which holds several rows of each sample")
+    _handler(node)(_with_inputs(node, {1: _constant(node, draft, "repeats", np.insert(repeats.ravel(), 0, 1))}), draft)
+
+
 _ELEMENTWISE = (*FUNCTIONS, "Add", "Sum", "Sub", "Mul", "Div", "Neg", "Max", "Min", "Pow", "Log")
 _MEANS = ("ReduceMean", "ReduceSum", "ReduceMax")
 WIDENINGS: dict[str, Widening] = {
@@ -322,5 +339,7 @@ WIDENINGS: dict[str, Widening] = {
     **dict.fromkeys(_MEANS, Widening(_with_axes(1, _all_axes), "kept")),
     "Slice": Widening(_with_axes(3, _first_axes), "kept"),
     "Pad": Widening(_pad, "kept"),
+    "Expand": Widening(_expand, "never"),
+    "Tile": Widening(_tile, "never"),
 }
 """What is known of operators over rows."""

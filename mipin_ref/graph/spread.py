@@ -59,7 +59,7 @@ ALONG = {"Softmax", "LayerNormalization", "CumSum"}
 ROWS = {"Gemm", "MatMul"}
 """What makes a row of each row."""
 
-READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "Attention", "LSTM", "GRU", "ReverseSequence"}
+READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "Attention", "LSTM", "GRU", "ReverseSequence", "MatMul"}
 """Operators that may read one beside a tensor that depends on the input."""
 
 
@@ -75,7 +75,7 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     if not read:
         return known and node.op in ("Expand", "ConstantOfShape", "Tile") and _repeated(node, draft)
     if not known:
-        if node.op not in READING:
+        if node.op not in READING or (node.op == "MatMul" and not _beside(node, draft, read[0])):
             raise Refused(f"it reads constant {read[0]!r}, which the file repeats for each sample")
         return False
     if node.op == "Shape":
@@ -122,6 +122,13 @@ def draft_spread(node: Node, draft: Draft) -> bool:
     values = fold(node, [draft.constants[name] if name else None for name in node.inputs], draft.opset, draft.spent)
     draft.constants.update(zip(node.outputs, values, strict=True))
     return True
+
+
+def _beside(node: Node, draft: Draft, name: str) -> bool:
+    """Whether the other operand of a product has its samples on the same axis, none of the last two."""
+    behind = draft.constants[name].ndim - draft.spread[name]
+    others = [draft.signals[one] for one in node.inputs if one in draft.signals]
+    return behind > 2 and all(len(other.shape) - other.axis == behind for other in others)
 
 
 def _kept_once(draft: Draft, name: str) -> bool:

@@ -129,17 +129,24 @@ def _as_array(made: Any) -> HostArray:
 
 
 def half_precision(original: ModelProto) -> set[str]:
-    """The tensors that the file computes from its input in half precision, or from such."""
+    """The tensors that the file computes from its input in half precision, or from such.
+
+    Ids tell nothing of it, but the table that they pick rows of does, as weights do.
+    """
     graph = original.graph
     inputs = data_inputs(graph)
     signals = {value.name for value in inputs}
     half = {value.name for value in inputs if value.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    weights = {one.name for one in graph.initializer if one.data_type in HALVES}
     for node in graph.node:
+        casts = any(attribute.name == "to" and attribute.i in HALVES for attribute in node.attribute)
+        held = any(attribute.name == "value" and attribute.t.data_type in HALVES for attribute in node.attribute)
         if not signals.intersection(node.input):
+            if casts or held or (node.op_type != "Cast" and weights.intersection(node.input)):
+                weights.update(node.output)
             continue
         signals.update(node.output)
-        casts = any(attribute.name == "to" and attribute.i in HALVES for attribute in node.attribute)
-        if casts or half.intersection(node.input):
+        if casts or half.intersection(node.input) or weights.intersection(node.input):
             half.update(node.output)
     return half
 

@@ -237,6 +237,31 @@ def test_float16_weights_behind_a_cast() -> None:
     assert layer.weight.dtype == np.float32
 
 
+@pytest.mark.parametrize("table", ["initializer", "Constant", "cast"])
+def test_a_table_of_float16_tells_that_ids_are_computed_with_in_half_precision(table: str) -> None:
+    """Each of many products is rounded to eleven bits, which is far from what float32 would be allowed."""
+    sketch = Sketch(5, dtype=TensorProto.INT64)
+    rng = np.random.default_rng(0)
+
+    def half(*shape: int) -> str:
+        value = rng.standard_normal(shape).astype(np.float32 if table == "cast" else np.float16)
+        if table == "Constant":
+            return sketch.node("Constant", value=numpy_helper.from_array(value))
+        name = f"table{len(sketch.initializers)}"
+        sketch.initializers.append(numpy_helper.from_array(value, name))
+        return sketch.node("Cast", name, to=TensorProto.FLOAT16) if table == "cast" else name
+
+    rows = sketch.node("Gather", half(9, 64), "x")
+    for _ in range(3):
+        rows = sketch.node("MatMul", rows, half(64, 64))
+    out = sketch.node("MatMul", sketch.node("ReduceMean", rows, axes=[1], keepdims=0), half(64, 3))
+    model = sketch.model(sketch.node("Cast", out, to=TensorProto.FLOAT), check=False)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    net = mr.load(model)
+    assert net.dtype == np.float32
+    assert len(net.embeddings) == 1
+
+
 # --- functions and unused parts ---------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, numpy_helper
 from torch import nn
 
 import mipin_ref as mr
 from tests.backends import relative_error
+from tests.graph.sketch import Sketch
 
 WORDS, PLACES, WIDTH, TOKENS = 20, 6, 8, 6
 
@@ -116,3 +118,31 @@ def test_ids_outside_the_table_are_refused() -> None:
         mr.fit(net, np.full((4, TOKENS), WORDS), 1)
     with pytest.raises(mr.InvalidData, match=r"\[4, 7\]|\[N, 6\]"):
         mr.fit(net, np.zeros((4, TOKENS + 1), np.int64), 1)
+
+
+@pytest.mark.parametrize("form", ["table first", "rows first"])
+def test_a_table_of_integers_is_one(form: str) -> None:
+    """As quantised files hold it: dequantised as a whole, or row by row behind the look-up."""
+    sketch = Sketch(TOKENS, dtype=TensorProto.INT64)
+    rng = np.random.default_rng(0)
+    table = numpy_helper.from_array(rng.integers(-100, 100, (WORDS, WIDTH)).astype(np.int8), "table")
+    step = numpy_helper.from_array(np.array(0.02, np.float32), "step")
+    values = {"weight": (WIDTH, 3), "scales": (TOKENS, WIDTH)}
+    weights = [numpy_helper.from_array(rng.standard_normal(s).astype(np.float32), n) for n, s in values.items()]
+    sketch.initializers += [table, step, *weights]
+    if form == "table first":
+        rows = sketch.node("Gather", sketch.node("DequantizeLinear", "table", "step"), "x", out="rows")
+    else:
+        rows = sketch.node("DequantizeLinear", sketch.node("Gather", "table", "x"), "step", out="rows")
+    fired = sketch.node("Tanh", sketch.node("Mul", rows, "scales"))
+    out = sketch.node("MatMul", sketch.node("ReduceMean", fired, axes=[1], keepdims=0), "weight")
+    model = sketch.model(out, check=False)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    net = mr.load(model)
+    assert net.embeddings == ("rows",)
+    ids = rng.integers(0, WORDS, (30, TOKENS))
+    res = mr.fit(net, ids, 1).attribute(ids)
+    assert res.tensor == "rows"
+    assert res.attribution.shape == (30, TOKENS, WIDTH)
+    with pytest.raises(mr.InvalidData, match=f"holds id {WORDS}"):
+        net.predict(np.full((1, TOKENS), WORDS))

@@ -97,7 +97,21 @@ def windows(sketch: Sketch, folded: bool) -> str:
     return sketch.node("Gemm", x, sketch.const(weights(5, 3, 3)))
 
 
+def repeated(sketch: Sketch, folded: bool) -> str:
+    """Rows that are copied along axes of their own, by Expand and by Tile."""
+    x = sketch.node("Reshape", "x", sketch.ints(-1, 3)) if folded else "x"
+    x = sketch.node("Relu", dense_by_rows(sketch, x, folded, 1, 3, 5, 4))
+    x = sketch.node("Unsqueeze", x, sketch.ints(1 if folded else 2))
+    ones = [1] if folded else [1, 1]
+    x = sketch.node("Expand", x, sketch.ints(*ones, 2, 5))
+    x = sketch.node("Tile", x, sketch.ints(*ones, 1, 2))
+    scales = sketch.const(weights(3, 2, 10))
+    x = sketch.node("Reshape", sketch.node("Tanh", sketch.node("Add", x, scales)), sketch.ints(-1, 80))
+    return sketch.node("Gemm", x, sketch.const(weights(5, 80, 3)))
+
+
 NETWORKS = {
+    "repeated": (repeated, (4, 3)),
     "steps": (steps, (4, 3)),
     "time major": (time_major, (4, 3)),
     "convolutions": (convolutions, (3, 2, 8, 8)),
@@ -174,8 +188,16 @@ REFUSALS: dict[str, tuple[Callable[[Sketch, str], str], str]] = {
         "it works along the batch, which holds several rows of each sample",
     ),
     "an operator that is not followed": (
-        lambda s, x: s.node("Tile", x, s.ints(1, 2), out="odd"),
+        lambda s, x: s.node("Where", s.const(np.array([True, False, True])), x, s.const(0.0), out="odd"),
         "the batch of its input holds 4 rows of each sample, over which this operator is not followed",
+    ),
+    "rows that are repeated": (
+        lambda s, x: s.node("Tile", x, s.ints(2, 1), out="odd"),
+        "it repeats the batch, which holds several rows of each sample",
+    ),
+    "axes in front of rows": (
+        lambda s, x: s.node("Expand", x, s.ints(2, 1, 3), out="odd"),
+        "it adds axes in front of the batch",
     ),
     "rows and whole samples": (
         lambda s, x: s.node("Mul", x, s.node("ReduceMean", "x", axes=[1, 2], keepdims=1), out="odd"),

@@ -190,7 +190,8 @@ def pad(node: Node, draft: Draft) -> None:
         add_selection(draft, layer_name(node), node.outputs[0], x, picks)
         return
     around = 0.0 if value is None else float(value.item())
-    if not np.isfinite(around):
+    # Minus infinity is what a MaxPool behind it never takes.
+    if not np.isfinite(around) and around != -np.inf:
         raise Refused(f"it pads with {around}")
     draft.add(
         Pad(

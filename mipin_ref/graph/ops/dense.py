@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from mipin_ref.graph.draft import BATCH, Draft, Refused, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.contraction import contract
+from mipin_ref.graph.ops.matrices import by_places
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.shape import reshaped
 from mipin_ref.layers import Dense, TokenDense
@@ -36,11 +35,13 @@ def matmul(node: Node, draft: Draft) -> None:
 def _at_each_location(node: Node, draft: Draft) -> None:
     """x [N, ..., C] times a matrix, from either side: the axis that is summed over holds the features."""
     left = node.inputs[0] in draft.signals
-    x = draft.signals[node.inputs[0 if left else 1]]
+    x_name = node.inputs[0 if left else 1]
+    x = draft.signals[x_name]
     matrix = draft.weight(node.inputs[1 if left else 0])
     vector = matrix.ndim == 1
     if any(length != 1 for length in matrix.shape[:-2]):
-        raise Refused(f"a product with {prod(matrix.shape[:-2])} matrices, another one at each place")
+        by_places(node, draft, x_name, matrix, left=left)
+        return
     if matrix.ndim > len(x.shape):
         raise Refused(f"weight {matrix.shape} does not fit {readable(x.shape)}")
     matrix = matrix[:, None] if vector else matrix.reshape(matrix.shape[-2:])

@@ -153,9 +153,12 @@ def _operand(node: Node, draft: Draft, place: int, axis: int = 0) -> str:
     value = draft.constant(node.inputs[place])
     scales = draft.constants.get(node.input(place + 1), np.ones(1))
     along = 0 if value is None or scales.size == 1 else axis % value.ndim
-    return _constant(
-        node, draft, f"operand {place}", dequantised(draft, [node.input(place + i) for i in range(3)], along)
-    )
+    values = dequantised(draft, [node.input(place + i) for i in range(3)], along)
+    name = _constant(node, draft, f"operand {place}", values)
+    if node.inputs[place] in draft.spread:
+        # A class token is repeated for each sample.
+        draft.spread[name] = draft.spread[node.inputs[place]]
+    return name
 
 
 def _check_read(node: Node, draft: Draft, place: int) -> None:

@@ -20,6 +20,7 @@ from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import (
     Affine,
     Attention,
+    Conv,
     Gate,
     Gather,
     Layer,
@@ -28,6 +29,7 @@ from mipin_ref.layers import (
     Shape,
     Slice,
     SoftmaxWeights,
+    TokenDense,
     Transpose,
     Where,
     Wired,
@@ -137,23 +139,32 @@ def _weights(wiring: Wiring, layer: Contraction) -> int | None:
 
 
 def _softmax_over(wiring: Wiring, name: str, axis: int) -> bool:
-    """Whether a tensor is made of a softmax over its axis, counted without the batch, by moves, masks and factors."""
+    """Whether a tensor is made of a softmax over its axis, counted without the batch, by moves, masks and factors, or
+    by mixing what several heads have there, as talking heads do (Shazeer et al. 2020).
+    """
     chain: list[Wired] = []
     while (layer := wiring.maker(name)) is not None:
         if isinstance(layer, Softmax | SoftmaxWeights):
             return _stays(layer, chain, axis)
         chain.append(layer)
-        if isinstance(layer, Reshape | Transpose | Slice | Gather | Affine | Where):
+        if isinstance(layer, Reshape | Transpose | Slice | Gather | Affine | Where | TokenDense) or _pointwise(layer):
             name = layer.inputs[0]
         elif isinstance(layer, Gate):
             # A mask is told for the content where the weights come from a softmax.
             made = [one for one in layer.inputs if _made_of_softmax(wiring, one)]
+            if layer.function == "Div" and layer.inputs[0] in made:
+                # Weights that are brought to a sum of one once more.
+                made = [layer.inputs[0]]
             if len(made) != 1:
                 return False
             name = made[0]
         else:
             return False
     return False
+
+
+def _pointwise(layer: Wired) -> bool:
+    return isinstance(layer, Conv) and layer.window.pointwise
 
 
 def _made_of_softmax(wiring: Wiring, name: str) -> bool:

@@ -9,9 +9,10 @@ import numpy as np
 from mipin_ref.graph.draft import Gap, Product, Softmax
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.wiring import Wiring
-from mipin_ref.layers import Activation, Affine, Gate, Shape, Shared, Wired
+from mipin_ref.layers import Activation, Affine, Gate, Gather, Shared, Wired
 
 BOUNDED = frozenset({"Sigmoid", "HardSigmoid"})
+RECTIFIED = frozenset({"Relu", "Clip"})
 GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
 
 
@@ -68,7 +69,10 @@ def _gate(wiring: Wiring, product: Product, explained: frozenset[str]) -> int | 
     answers = [name not in explained for name in product.inputs]
     if answers[0] != answers[1]:
         return answers.index(True)
-    spread = [_is_broadcast(shape, product.out_shape) for shape in product.in_shapes]
+    spread = [
+        shape != product.out_shape or _is_repeated(wiring, name)
+        for name, shape in zip(product.inputs, product.in_shapes, strict=True)
+    ]
     for tells in (_whole_numbers, _squashed, _named("Tanh")):
         answers = [_comes_from(wiring, name, tells) for name in product.inputs]
         if answers[0] != answers[1]:
@@ -81,7 +85,10 @@ def _gate(wiring: Wiring, product: Product, explained: frozenset[str]) -> int | 
     answers = [_comes_from(wiring, name, _gated) for name in product.inputs]
     if answers[0] != answers[1]:
         return answers.index(True)
-    return spread.index(True) if spread[0] != spread[1] else None
+    if spread[0] != spread[1]:
+        return spread.index(True)
+    answers = [_comes_from(wiring, name, _rectified) for name in product.inputs]
+    return answers.index(True) if answers[0] != answers[1] else None
 
 
 def _made_of(tensors: Collection[str], layers: Sequence[Wired]) -> frozenset[str]:
@@ -139,5 +146,15 @@ def _gated(wiring: Wiring, layer: Wired) -> bool:
     return isinstance(layer, Activation) and layer.named in GATED
 
 
-def _is_broadcast(shape: Shape, whole: Shape) -> bool:
-    return shape != whole
+def _rectified(wiring: Wiring, layer: Wired) -> bool:
+    """A Relu or Clip, of whose values none is below a bound, as in ReGLU (Shazeer 2020)."""
+    return isinstance(layer, Activation) and layer.named in RECTIFIED
+
+
+def _is_repeated(wiring: Wiring, name: str) -> bool:
+    """Whether the file writes out that a tensor is broadcast along an axis, by Expand or Tile."""
+    layer = wiring.maker(name)
+    return isinstance(layer, Gather) and any(
+        pick is not None and length == 1 and len(pick) > 1
+        for pick, length in zip(layer.picks, layer.in_shape, strict=True)
+    )

@@ -9,7 +9,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.graph.rewrites.affines import scaled_output
-from mipin_ref.layers import Affine, Conv, Norm
+from mipin_ref.layers import Affine, Conv, MaxPool, Norm
 from tests.graph.sketch import Sketch, assert_keeps_values, load_whole
 
 OPERATORS = ["Add", "Sub", "Mul", "Div"]
@@ -264,6 +264,38 @@ def test_pad_with_another_constant_stays() -> None:
     sketch = Sketch(2, 4, 4)
     padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), sketch.const(np.float32(0.5)))
     assert kinds(assert_keeps_values(sketch.model(sketch.conv(padded, 2, 3)))) == ["Pad", "Conv"]
+
+
+def test_pad_with_minus_infinity_dissolves_into_a_max_pool() -> None:
+    """TensorFlow's SAME, as NASNet has it."""
+    sketch = Sketch(2, 5, 6)
+    lowest = sketch.const(np.float32(-np.inf))
+    padded = sketch.node("Pad", sketch.conv("x", 2, 3), sketch.ints(0, 0, 0, 1, 0, 0, 1, 2), lowest, out="padded")
+    pooled = sketch.node("MaxPool", padded, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 0])
+    net = assert_keeps_values(sketch.model(sketch.conv(pooled, 3, 2, (1, 1))))
+    assert kinds(net) == ["Conv", "MaxPool", "Conv"]
+    pool = net.layers[1]
+    assert isinstance(pool, MaxPool)
+    assert (pool.window.begin, pool.window.end) == ((1, 1), (1, 2))
+    assert net.folded == {"padded"}
+
+
+@pytest.mark.parametrize("case", ["read twice", "as wide as the kernel", "in front of a Conv"])
+def test_other_pads_with_minus_infinity_block(case: str) -> None:
+    sketch = Sketch(2, 5, 6)
+    lowest, behind = sketch.const(np.float32(-np.inf)), 3 if case == "as wide as the kernel" else 1
+    padded = sketch.node("Pad", "x", sketch.ints(0, 0, 0, 0, 0, 0, 0, behind), lowest, out="padded")
+    if case == "in front of a Conv":
+        made = sketch.node("Clip", sketch.conv(padded, 2, 2, (1, 1)), sketch.const(-9.0))
+    else:
+        made = sketch.node("MaxPool", padded, kernel_shape=[3, 3])
+    if case == "read twice":
+        most = sketch.node("GlobalMaxPool", sketch.node("Clip", padded, sketch.const(-9.0)))
+        made = sketch.node("Add", made, most)
+    net = mr.load(sketch.model(sketch.conv(made, 2, 2, (1, 1)), check=False), check=False)
+    (problem,) = net.blocked["x"]
+    assert "the_padded" in str(problem)
+    assert "pads with -inf" in str(problem)
 
 
 def test_pad_of_channels_stays() -> None:

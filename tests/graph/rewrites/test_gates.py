@@ -232,3 +232,35 @@ def test_rows_that_are_looked_up_are_content(kind: int, parts: int) -> None:
     total = sketch.node("ReduceMean", sketch.node("Mul", rows, gate), axes=[1], keepdims=0)
     net = mr.load(sketch.model(sketch.dense(total, 4, 2), check=False))
     assert gate_of(net).inputs == ("rows", "gate")
+
+
+@pytest.mark.parametrize("operator", ["Relu", "Clip"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_rectified_is_the_gate_of_what_is_not(operator: str, first: bool) -> None:
+    """ReGLU, and StarNet with a ReLU that ends at six: where no rule before tells."""
+    sketch = Sketch(3, 6, 6)
+    bounds = [sketch.const(0.0), sketch.const(6.0)] if operator == "Clip" else []
+    fired = sketch.node(operator, sketch.conv("x", 3, 4), *bounds, out="fired")
+    plain = sketch.conv("x", 3, 4, out="plain")
+    product = sketch.node("Mul", *((fired, plain) if first else (plain, fired)))
+    net = assert_keeps_values(sketch.model(sketch.conv(product, 4, 2)))
+    assert gate_of(net).inputs == ("plain", "fired")
+
+
+@pytest.mark.parametrize("operator", ["Expand", "Tile", "nothing"])
+def test_a_broadcast_that_is_written_out_tells_the_gate(operator: str) -> None:
+    """One query of the whole map times all its keys, as in SwiftFormer: S and A are those of the plain broadcast."""
+    results = []
+    for form in (operator, "nothing"):
+        sketch = Sketch(3, 6, 6)
+        keys = sketch.conv("x", 3, 4, out="keys")
+        query = sketch.node("GlobalAveragePool", sketch.conv("x", 3, 4), out="query")
+        if form != "nothing":
+            repeats = sketch.ints(1, 4, 4, 4) if form == "Expand" else sketch.ints(1, 1, 4, 4)
+            query = sketch.node(form, query, repeats, out="repeated")
+        net = assert_keeps_values(sketch.model(sketch.conv(sketch.node("Mul", query, keys), 4, 2, (4, 4))))
+        assert gate_of(net).inputs == ("keys", query)
+        results.append(mr.fit(net, X, 1).attribute(X))
+    written, plain = results
+    np.testing.assert_allclose(written.source, plain.source, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(written.attribution, plain.attribution, rtol=1e-5, atol=1e-6)
