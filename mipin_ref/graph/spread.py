@@ -59,7 +59,7 @@ ALONG = {"Softmax", "LayerNormalization", "CumSum"}
 ROWS = {"Gemm", "MatMul"}
 """What makes a row of each row."""
 
-READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "Attention", "LSTM", "GRU"}
+READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "Attention", "LSTM", "GRU", "RNN"}
 """Operators that may read one beside a tensor that depends on the input."""
 
 
