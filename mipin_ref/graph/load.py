@@ -18,6 +18,7 @@ from mipin_ref.graph.canonical import Canonical, canonical, refuse
 from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.embeddings import embeddings
+from mipin_ref.graph.filled import fills_written_out
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
 from mipin_ref.graph.fusions import SpelledOut, spelled_out
@@ -122,7 +123,9 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = replace(written, proto=masks_written_out(rows_written_out(rolled_up(written.proto))))
+        written = replace(
+            written, proto=fills_written_out(masks_written_out(rows_written_out(rolled_up(written.proto))))
+        )
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
