@@ -183,18 +183,6 @@ def test_attention() -> None:
         assert product in error.nodes[-1]
 
 
-def test_attention_over_features() -> None:
-    """What is summed are features, as in cross-covariance attention: no weight is one feature's alone."""
-    sketch = Sketch(6, 4)
-    keys = sketch.node("Transpose", "x", perm=[0, 2, 1])
-    scores = sketch.node("MatMul", keys, "x", out="scores")
-    weights = sketch.node("Softmax", scores, out="weights", axis=-1)
-    content = sketch.node("Transpose", sketch.node("MatMul", "x", sketch.normal(4, 4), out="v"), perm=[0, 2, 1])
-    mixed = sketch.node("MatMul", weights, content, out="mixed")
-    error = refusal(sketch, sketch.dense(sketch.node("Flatten", mixed), 24, 3))
-    assert "it sums features of" in error.nodes[-1]
-
-
 def test_another_matrix_at_each_place() -> None:
     sketch = Sketch(6, 4)
     out = sketch.node("MatMul", "x", sketch.normal(6, 4, 3), out="tokens")
