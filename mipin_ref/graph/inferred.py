@@ -54,6 +54,15 @@ def lengths(proto: ModelProto) -> dict[str, tuple[int | None, ...]]:
     return {one.name: tuple(int(d.dim_value) or None for d in one.type.tensor_type.shape.dim) for one in values}
 
 
+def kinds(proto: ModelProto) -> dict[str, int]:
+    """The element types of the inputs and of what nodes make, as far as onnx infers them."""
+    try:
+        whole = shape_inference.infer_shapes(_light(proto)).graph
+    except Exception:
+        return {}
+    return {one.name: int(one.type.tensor_type.elem_type) for one in (*whole.value_info, *whole.input)}
+
+
 def _light(proto: ModelProto) -> ModelProto:
     """The model with inputs in place of its large weights."""
     small = [t for t in proto.graph.initializer if t.ByteSize() < LARGE]

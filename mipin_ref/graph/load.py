@@ -20,6 +20,7 @@ from mipin_ref.graph.columns import with_joined_columns
 from mipin_ref.graph.conditions import Decided, inlined
 from mipin_ref.graph.draft import Refused
 from mipin_ref.graph.embeddings import embeddings
+from mipin_ref.graph.filled import fills_written_out
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
 from mipin_ref.graph.fusions import SpelledOut, spelled_out
@@ -223,7 +224,8 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
 def _plain(proto: ModelProto) -> ModelProto:
     """The model in which choices, cells and masks are written as the reader reads them; itself where there are none."""
-    return masks_written_out(rows_written_out(stacks_joined(rolled_up(choices_read(proto)))))
+    cells = stacks_joined(rolled_up(choices_read(proto)))
+    return fills_written_out(masks_written_out(rows_written_out(cells)))
 
 
 def _loops(proto: ModelProto) -> bool:

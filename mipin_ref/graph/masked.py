@@ -43,14 +43,14 @@ def masks_written_out(proto: ModelProto) -> ModelProto:
     """
     if standard_opset(proto) < FIRST:
         return proto
-    known, around, of_inputs = Nodes(proto), Surroundings.of(proto), _of_inputs(proto)
+    known, around, made = Nodes(proto), Surroundings.of(proto), of_inputs(proto)
     single = {one.data_type for one in proto.graph.initializer} & FLOATS == {TensorProto.FLOAT}
 
     def written(node: NodeProto) -> Writer | None:
-        if single and _asks_a_mask(node, of_inputs, known.makers):
+        if single and _asks_a_mask(node, made, known.makers):
             return _added(Writer(node, around))
         sides = [place for place in (1, 2) if node.op_type == "Where" and _is_zero(known.constant(node.input[place]))]
-        if len(sides) != 1 or not _is_masking(node, 3 - sides[0], of_inputs, known.makers):
+        if len(sides) != 1 or not is_masking(node, 3 - sides[0], made, known.makers):
             return None
         return _multiplied(Writer(node, around), sides[0], known)
 
@@ -84,10 +84,10 @@ def _is_zero(value: HostArray | None) -> bool:
     return known and not np.any(value)
 
 
-def _is_masking(node: NodeProto, side: int, of_inputs: set[str], makers: Mapping[str, NodeProto]) -> bool:
+def is_masking(node: NodeProto, side: int, computed: set[str], makers: Mapping[str, NodeProto]) -> bool:
     """Whether both the mask and what it masks are computed of inputs, and it is no guard, nor behind a Softmax."""
     content = node.input[side]
-    if node.domain not in STANDARD or node.input[0] not in of_inputs or content not in of_inputs:
+    if node.domain not in STANDARD or node.input[0] not in computed or content not in computed:
         return False
     maker = makers.get(content)
     if maker is not None and maker.op_type in UNSAFE:
@@ -123,7 +123,7 @@ def _is_boolean(name: str, makers: Mapping[str, NodeProto]) -> bool:
     return maker.op_type in ASKS or (maker.op_type == "Cast" and told_of(maker, "to") == TensorProto.BOOL)
 
 
-def _of_inputs(proto: ModelProto) -> set[str]:
+def of_inputs(proto: ModelProto) -> set[str]:
     """The tensors that depend on an input."""
     stored = {one.name for one in proto.graph.initializer}
     made = {value.name for value in proto.graph.input} - stored

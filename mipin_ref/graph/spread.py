@@ -38,6 +38,7 @@ HANDING_ON = {
     "Exp",
     "Log",
     "Abs",
+    "Clip",
     "Sqrt",
     "Relu",
     "Sin",
@@ -59,7 +60,10 @@ ALONG = {"Softmax", "LayerNormalization", "CumSum"}
 ROWS = {"Gemm", "MatMul"}
 """What makes a row of each row."""
 
-READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "Attention", "LSTM", "GRU", "ReverseSequence", "MatMul"}
+REDUCING = {"ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
+"""What works along axes of which the batch must not be one, and may drop them."""
+
+READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "MatMul", "Attention"} | {"LSTM", "GRU", "RNN", "ReverseSequence"}
 """Operators that may read one beside a tensor that depends on the input."""
 
 
@@ -104,6 +108,10 @@ def draft_spread(node: Node, draft: Draft) -> bool:
         draft.spread.update(dict.fromkeys(node.outputs, draft.spread[read[0]]))
     elif node.op in ROWS and read == [node.inputs[0]] and _is_rows(node, draft, read[0]):
         draft.spread[node.outputs[0]] = draft.spread[read[0]]
+    elif node.op == "MatMul" and len(read) == 2 and _products_apart(node, draft):
+        draft.spread[node.outputs[0]] = max(draft.spread[name] for name in read)
+    elif node.op in REDUCING and read == [node.inputs[0]]:
+        _reduced(node, draft, read[0])
     elif node.op == "Concat" and len({draft.spread.get(name) for name in node.inputs}) == 1:
         axis, rank = draft.spread[read[0]], draft.constants[read[0]].ndim
         if int(node.attributes["axis"]) % rank == axis:
@@ -198,6 +206,23 @@ def _keeps_apart(node: Node, draft: Draft, name: str) -> bool:
     if node.op == "Softmax" and draft.opset >= 13:
         return axis != draft.spread[name]
     return axis > draft.spread[name]
+
+
+def _products_apart(node: Node, draft: Draft) -> bool:
+    """Whether a product of two such constants leaves the samples apart: both have them at one place in front of the
+    matrices.
+    """
+    places = {draft.constants[name].ndim - draft.spread[name] for name in node.inputs}
+    return len(places) == 1 and min(places) > 2
+
+
+def _reduced(node: Node, draft: Draft, name: str) -> None:
+    axes, rank = draft.option(node, "axes", 1), draft.constants[name].ndim
+    over = {int(axis) % rank for axis in axes.ravel()} if axes is not None and axes.size else set(range(rank))
+    if draft.spread[name] in over:
+        raise Refused("it reduces over the batch")
+    gone = 0 if node.attributes.get("keepdims", 1) else sum(axis < draft.spread[name] for axis in over)
+    draft.spread[node.outputs[0]] = draft.spread[name] - gone
 
 
 def _squeezed(node: Node, draft: Draft, name: str) -> None:

@@ -200,6 +200,10 @@ def _abs(xp: Any, x: Array, o: Options) -> Pair:
     return xp.abs(x), _step(xp, x) - _step(xp, -x)
 
 
+def _sign(xp: Any, x: Array, o: Options) -> Pair:
+    return _step(xp, x) - _step(xp, -x), xp.zeros_like(x)
+
+
 def _reciprocal(xp: Any, x: Array, o: Options) -> Pair:
     y = 1 / x
     return y, -y * y
@@ -331,6 +335,7 @@ FUNCTIONS: dict[str, Function] = {
     "Log": Function(_log, _always(False), lambda o, inputs: False, _bent),
     "Sqrt": Function(_sqrt, _always(True), _floored, _bent),
     "Abs": Function(_abs, _always(True), _floored, _bent),
+    "Sign": _through_zero(_sign),
     "Reciprocal": Function(_reciprocal, _always(False), _signed, _bent),
     "Pow": Function(
         _power,
@@ -342,5 +347,5 @@ FUNCTIONS: dict[str, Function] = {
 }
 """ONNX operator -> what is asked of it. PRelu's slope is an array, handed in among its options, and so is the exponent
 of Pow."""
-ARITHMETIC = frozenset({"Erf", "Exp", "Log", "Sqrt", "Abs", "Reciprocal", "Pow"})
+ARITHMETIC = frozenset({"Erf", "Exp", "Log", "Sqrt", "Abs", "Sign", "Reciprocal", "Pow"})
 """Those that are no activation of any network, but what one is written out in."""

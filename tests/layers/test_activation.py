@@ -42,6 +42,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
     "log": ("Log", {}, torch.log),
     "sqrt": ("Sqrt", {}, torch.sqrt),
     "abs": ("Abs", {}, torch.abs),
+    "sign": ("Sign", {}, lambda x: torch.sign(x) + 0 * x),
     "reciprocal": ("Reciprocal", {}, torch.reciprocal),
     "power": ("Pow", {"exponent": 3.0}, lambda x: x**3),
     "even power": ("Pow", {"exponent": 2.0}, lambda x: x**2),

@@ -156,6 +156,7 @@ SLOPES = [pytest.param(function, options, id=f"{function} {options}") for functi
     ("Erf", {}),
     ("Exp", {}),
     ("Abs", {}),
+    ("Sign", {}),
     ("Pow", {"exponent": 3.0}),
 )]  # fmt: skip
 TIES = np.array([0.0, -0.0, 0.5, -1.0, 2.0, 1e-40, -1e-40, 3.0, -3.0, -2.5, 2.5, 20.0, -20.0, -0.5, 1.0, -2.0])

@@ -31,7 +31,7 @@ from tests.test_imports import ALLOWED, GROUND, INSIDE
 def test_every_operator_that_loads_is_named() -> None:
     table = TEXTS["mipin_ref/graph/README.md"]
     first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
-    named = set(re.findall(r"[A-Z][A-Za-z]+", first_cells))
+    named = set(re.findall(r"[A-Z][A-Za-z0-9]+", first_cells))
     operators = {op.split(".")[-1] for op in HANDLERS} | {*FUSIONS}
     assert operators <= named
 

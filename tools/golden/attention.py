@@ -61,7 +61,7 @@ def golden_pooled() -> CaseRecipe:
 
 @case
 def golden_embeddings() -> CaseRecipe:
-    """Ids pick rows of a table, with positions; those that are zero are masked where the tokens are pooled by weights."""
+    """Ids pick rows of a table, with positions; zeros among them are masked where tokens are pooled by weights."""
     s = Sketch(62, 6, opset=20, whole=True)
     s.join("Gather", "embedded", s.normal(9, 4), "input")
     s.node("Add", "placed", 0.5 * s.normal(1, 6, 4))

@@ -9,7 +9,7 @@ import numpy as np
 
 from mipin_ref.graph.draft import Draft, Product, Refused, Signal
 from mipin_ref.graph.node import Node
-from mipin_ref.graph.ops.operands import operands
+from mipin_ref.graph.ops.operands import operands, widened
 from mipin_ref.graph.ops.per_channel import add_affine, per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.selections import broadcast
@@ -27,9 +27,10 @@ def add(node: Node, draft: Draft) -> None:
         constants = any(name not in draft.signals for name in node.inputs)
         total = _sum(node, draft, tensors, draft.inner_name(node, "sum") if constants else node.outputs[0])
     shifts = [per_sample(draft.shift(name), total) for name in node.inputs if name not in draft.signals]
-    if len(tensors) == 1 and not shifts:
+    if len(tensors) == 1 and not any(map(np.any, shifts)):
+        # Zeros too, as a product with a state of zeros is.
         draft.alias(node.outputs[0], total)
-    if shifts:
+    elif shifts:
         shift = shifts[0]
         for one in shifts[1:]:
             shift = shift + one
@@ -90,11 +91,16 @@ def scale_or_shift(node: Node, draft: Draft) -> None:
 
 
 def _as_wide(node: Node, draft: Draft, x: Signal) -> Signal:
-    """The signal repeated along axes that the constants of a node are longer on, as numbers times a table of rows."""
+    """The signal repeated along axes that the constants of a node are longer on, as numbers times a table of rows, with
+    as many axes as these have.
+    """
     constants = [draft.constants[name] for name in node.inputs if name in draft.constants]
-    rank = len(x.shape)
-    if x.folded or any(value.ndim > rank for value in constants):
+    rank = max(len(x.shape), *(value.ndim for value in constants), 0)
+    if x.folded:
         return x
+    if rank > len(x.shape):
+        # A constant with more axes gives them to what it meets.
+        x = widened(node, draft, x, (1,) * (rank - len(x.shape)) + x.shape, 0)
     shapes = [(1,) * (rank - value.ndim) + value.shape for value in constants]
     fits = all(c in (1, d) or d == 1 for shape in shapes for c, d in zip(shape, x.shape, strict=True))
     wanted = tuple(max(lengths) for lengths in zip(x.shape, *shapes, strict=True))

@@ -9,7 +9,7 @@ import numpy as np
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
-from mipin_ref.graph.ops.einsum_of_two import of_two
+from mipin_ref.graph.ops.einsum_of_two import of_three, of_two
 from mipin_ref.graph.ops.equation import moved, spelt
 from mipin_ref.graph.ops.registry import draft_as, handles
 from mipin_ref.layers import HostArray
@@ -21,6 +21,9 @@ def einsum(node: Node, draft: Draft) -> None:
     signals = [place for place, name in enumerate(node.inputs) if name in draft.signals]
     if len(signals) == len(node.inputs) == 2:
         of_two(node, draft, str(node.attributes["equation"]))
+        return
+    if len(signals) == len(node.inputs) == 3:
+        of_three(node, draft, str(node.attributes["equation"]))
         return
     if len(signals) > 1:
         raise Refused("it multiplies more than two tensors that depend on the input")

@@ -1,8 +1,10 @@
-"""Einsum of two tensors that both depend on the input: a matrix product, whatever the order of the axes."""
+"""Einsum of two tensors that both depend on the input: a matrix product, whatever the order of the axes; of three: the
+product of the first two, and that of it with the third.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from mipin_ref.graph.draft import Draft, Refused
@@ -29,6 +31,9 @@ def of_two(node: Node, draft: Draft, equation: str) -> None:
     if any(lengths[0][label] != lengths[1][label] for label in summed):
         raise Refused(f"equation {equation!r} does not fit its operands")
     sizes = {label: max(one.get(label, 1) for one in lengths) for label in (*x, *y)}
+    if not summed and not (rows and columns):
+        _by_element(node, draft, (x, y), output, lengths)
+        return
 
     def operand(number: int, labels: Sequence[str], first: Sequence[str], last: Sequence[str]) -> str:
         name = moved(
@@ -49,6 +54,36 @@ def of_two(node: Node, draft: Draft, equation: str) -> None:
         name = moved(node, draft, "places", made, "Reshape", shape)
         name = moved(node, draft, "order", name, "Transpose", order)
         draft_as(node, draft, "Identity", [name], node.outputs[0])
+
+
+def of_three(node: Node, draft: Draft, equation: str) -> None:
+    """What the third operand and the output have of the axes of the first two is what their product keeps."""
+    sides = equation.replace(" ", "").split("->")
+    terms = sides[0].split(",")
+    if len(sides) != 2 or len(terms) != 3 or "." in equation:
+        raise Refused(f"equation {equation!r} does not say its output, or has an ellipsis")
+    kept = "".join(label for label in dict.fromkeys(terms[0] + terms[1]) if label in terms[2] + sides[1])
+    name = draft.inner_name(node, "first product")
+    draft_as(node, draft, "Einsum", node.inputs[:2], name, {"equation": f"{terms[0]},{terms[1]}->{kept}"})
+    last = {"equation": f"{kept},{terms[2]}->{sides[1]}"}
+    draft_as(node, draft, "Einsum", [name, node.inputs[2]], node.outputs[0], last)
+
+
+def _by_element(
+    node: Node,
+    draft: Draft,
+    labels: tuple[Sequence[str], Sequence[str]],
+    output: Sequence[str],
+    lengths: Sequence[Mapping[str, int]],
+) -> None:
+    """Nothing is summed, and one operand has all axes: a product of elements, the other broadcast."""
+    pair = []
+    for number, (one, own) in enumerate(zip(labels, lengths, strict=True)):
+        order = [one.index(label) for label in output if label in one]
+        name = moved(node, draft, f"order {number}", node.inputs[number], "Transpose", order)
+        wide = [own.get(label, 1) for label in output]
+        pair.append(moved(node, draft, f"wide {number}", name, "Reshape", wide))
+    draft_as(node, draft, "Mul", pair, node.outputs[0])
 
 
 def _order(labels: Sequence[str], wanted: Sequence[str]) -> list[int]:

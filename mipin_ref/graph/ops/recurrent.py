@@ -54,9 +54,9 @@ def recurrent(node: Node, draft: Draft) -> None:
         ),
         axis=1,
     )
-    states = {"hidden": _initial(node, draft, 5, directions, size)}
+    states = {"hidden": initial_state(node, draft, 5, directions, size)}
     if node.op == "LSTM":
-        states["cell"] = _initial(node, draft, 6, directions, size)
+        states["cell"] = initial_state(node, draft, 6, directions, size)
     computed = {name: state for name, state in states.items() if isinstance(state, Signal)}
     constant = {
         name: np.zeros((directions, size), draft.dtype) if isinstance(state, Signal) else state
@@ -110,7 +110,7 @@ def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
     return reverse
 
 
-def _initial(node: Node, draft: Draft, place: int, directions: int, size: int) -> HostArray | Signal:
+def initial_state(node: Node, draft: Draft, place: int, directions: int, size: int) -> HostArray | Signal:
     """The state before the first step: [D, H] for all samples, or the tensor that holds it."""
     name = node.input(place)
     if name in draft.signals:

@@ -12,8 +12,10 @@ import numpy as np
 from mipin_ref.graph.channel_axes import told_axes
 from mipin_ref.graph.draft import Contraction, Gap, Softmax
 from mipin_ref.graph.problem import Problem
+from mipin_ref.graph.rewrites.frozen import next_frozen, on_paths
 from mipin_ref.graph.rewrites.laid_out import Laid, LaidOut
 from mipin_ref.graph.rewrites.numbered import moved
+from mipin_ref.graph.rewrites.over_features import by_location
 from mipin_ref.graph.rewrites.repeated_heads import grouped
 from mipin_ref.graph.rewrites.undone import undo_moves
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -45,30 +47,45 @@ def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem
     contractions = [layer for layer in wiring.layers if isinstance(layer, Contraction)]
     told = _told(wiring) if contractions else {}
     reasons: dict[str, str] = {}
-    made = []
+    made = list[str]()
     for layer in contractions:
         side = _weights(wiring, layer)
         if side is None:
             continue
         if side == 0:
             layer = grouped(wiring, layer)
-        heads = _heads(wiring, layer, side, told)
-        if isinstance(heads, str):
-            reasons[layer.output] = heads
-            continue
-        made.append(_put(wiring, layer, side, heads))
+        _settle(wiring, layer, side, told, made, reasons)
+    while contractions and (frozen := next_frozen(wiring)) is not None:
+        layer, side = frozen
+        if layer.output in reasons or not _settle(wiring, layer, side, told, made, reasons):
+            break
     for output in made:
         undo_moves(wiring, output)
     return _settle_state(wiring, reasons, places)
 
 
+def _settle(
+    wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int], made: list[str], reasons: dict[str, str]
+) -> bool:
+    """Put an Attention in the place of a product of which an operand is state; or note why it cannot be one."""
+    differ = _differing(wiring, layer, side, told)
+    rank = len(layer.in_shapes[1 - side])
+    keys, features = (rank - 2, rank - 1) if side == 0 else (rank - 1, rank - 2)
+    heads = tuple(place for place in range(rank - 2) if differ[place])
+    if differ[keys] and not differ[features]:
+        layer, heads = by_location(wiring, layer, side), tuple(place + 1 for place in heads)
+    elif differ[keys] or not (differ[features] or layer.in_shapes[1 - side][features] == 1 or not any(differ)):
+        reasons[layer.output] = (
+            f"it sums features of {layer.inputs[1 - side]!r}, not locations, and what it leaves are neither of them"
+        )
+        return False
+    made.append(_put(wiring, layer, side, heads))
+    return True
+
+
 def _settle_state(wiring: Wiring, reasons: Mapping[str, str], places: Mapping[str, int]) -> tuple[Problem, ...]:
     """Softmaxes and products that no path leads through become kinds of state; products on a path become Gaps."""
-    paths, problems = {wiring.logits}, []
-    for layer in reversed(wiring.layers):
-        if layer.output in paths:
-            slots = layer.paths if isinstance(layer, Layer) else range(len(layer.inputs))
-            paths.update(layer.inputs[slot] for slot in slots)
+    paths, problems = on_paths(wiring), []
     for layer in [layer for layer in wiring.layers if isinstance(layer, Softmax | Contraction)]:
         if layer.output not in paths:
             state = _state(layer)
@@ -188,8 +205,8 @@ def _stays(softmax: Softmax | SoftmaxWeights, chain: Sequence[Wired], axis: int)
     return same and len({*alone.tolist()}) == len(alone)
 
 
-def _heads(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int]) -> tuple[int, ...] | str:
-    """The axes in front of the last two along which the content's features differ; else why it cannot be one.
+def _differing(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int]) -> list[bool]:
+    """Of each axis of the content, whether its features differ along it; of none where nothing moves it.
 
     Two elements are of one feature where they come from the same one of the tensor in front of the moves.
     """
@@ -199,16 +216,12 @@ def _heads(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int
         chain.append(one)
         name = one.input
     if not chain:
-        return ()
+        return [False] * rank
     shape = chain[-1].in_shape
     axis = told.get(name, len(shape))
     along = np.arange(shape[axis - 1], dtype=np.int32).reshape(-1, *(1,) * (len(shape) - axis))
     ids = moved(np.broadcast_to(along, shape), chain[::-1])
-    differ = [bool(np.any(np.ptp(ids, axis=place))) for place in range(rank)]
-    keys, features = (rank - 2, rank - 1) if side == 0 else (rank - 1, rank - 2)
-    if differ[keys] or not (differ[features] or ids.shape[features] == 1 or not any(differ)):
-        return f"it sums features of {layer.inputs[1 - side]!r}, not locations, by weights of a softmax"
-    return tuple(place for place in range(rank - 2) if differ[place])
+    return [bool(np.any(np.ptp(ids, axis=place))) for place in range(rank)]
 
 
 def _put(wiring: Wiring, layer: Contraction, side: int, heads: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Activation, Affine, Gate, Gather, Shared, Wired
 
-BOUNDED = frozenset({"Sigmoid", "HardSigmoid"})
+BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Sign"})
 RECTIFIED = frozenset({"Relu", "Clip"})
 GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
 

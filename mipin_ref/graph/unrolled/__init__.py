@@ -1,4 +1,4 @@
-"""Recurrent cells that a file writes out step by step, as the operator that they are: LSTM and GRU."""
+"""Recurrent cells that a file writes out step by step, as the operator that they are: LSTM, GRU and RNN."""
 
 from mipin_ref.graph.unrolled.rolled_up import rolled_up
 from mipin_ref.graph.unrolled.stacks import stacks_joined

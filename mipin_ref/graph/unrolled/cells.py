@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import permutations
+from collections.abc import Iterable
 
 import numpy as np
 from onnx import NodeProto
 
 from mipin_ref.graph.nodes import Nodes
-from mipin_ref.graph.unrolled.sums import Sums, sums
-from mipin_ref.layers import HostArray
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """x, before: the row [N, D] that it reads, and the states [N, H] before it, none where they are zeros that the file
-    does not read as such; states: those that it makes, hidden first, then an LSTM's cell; weight [B · H, D], recurrence
-    [B · H, H], bias [2 · B · H]: as the operator has them; inner: tensors of the step that nothing else reads;
-    reset_behind: of a GRU, see the operator's linear_before_reset.
-    """
-
-    op: str
-    x: str
-    before: tuple[str, ...]
-    states: tuple[str, ...]
-    weight: HostArray
-    recurrence: HostArray
-    bias: HostArray
-    inner: tuple[str, ...]
-    reset_behind: bool = False
-
-    def goes_on(self, other: Step) -> bool:
-        """Whether it is the step behind another one."""
-        return (
-            self.op == other.op
-            and self.before == other.states
-            and self.reset_behind == other.reset_behind
-            and all(
-                np.array_equal(getattr(self, name), getattr(other, name)) for name in ("weight", "recurrence", "bias")
-            )
-        )
+from mipin_ref.graph.unrolled.plain import plain_steps
+from mipin_ref.graph.unrolled.step import Step
+from mipin_ref.graph.unrolled.sums import Sums, apart, stacked, sums
 
 
 def steps_of(nodes: Nodes, name: str) -> list[Step]:
     """The steps that a tensor may be the hidden state of: where rows are as wide as states, either may be the row."""
-    return [*_lstm(nodes, name), *_gru(nodes, name)]
+    return [*_lstm(nodes, name), *_gru(nodes, name), *plain_steps(nodes, name)]
 
 
 def _lstm(nodes: Nodes, hidden: str) -> list[Step]:
@@ -164,25 +133,3 @@ def orders(node: NodeProto | None) -> list[tuple[str, str]]:
 
 def known(made: Iterable[Sums | None]) -> list[Sums]:
     return [part for part in made if part is not None]
-
-
-def apart(made: Sequence[Sums], count: int) -> list[tuple[str, str]]:
-    """The row that a step reads and the state before, of which all its `count` sums are; none where they are not.
-
-    The matrix of the state is square; where both are, either may be the state.
-    """
-    if len(made) != count or any(part.parts.keys() != made[0].parts.keys() for part in made):
-        return []
-    width, names = made[0].width, [*made[0].parts]
-    if len(names) != 2 or any(part.width != width for part in made):
-        return []
-    return [(row, past) for row, past in permutations(names) if made[0].parts[past][0].shape[0] == width]
-
-
-def stacked(made: Sequence[Sums], x: str, past: str) -> tuple[HostArray, HostArray, HostArray]:
-    """Weights, recurrence and bias of the operator, blocks in the order that they are given in."""
-    weight = np.concatenate([part.parts[x][0].T for part in made])
-    recurrence = np.concatenate([part.parts[past][0].T for part in made])
-    of_input = np.concatenate([part.parts[x][1] + part.rest for part in made])
-    of_past = np.concatenate([part.parts[past][1] for part in made])
-    return weight, recurrence, np.concatenate([of_input, of_past])

@@ -9,9 +9,14 @@ from itertools import pairwise
 from onnx import ModelProto
 
 from mipin_ref.graph.nodes import Nodes
-from mipin_ref.graph.unrolled.cells import Step, steps_of
+from mipin_ref.graph.unrolled.cells import steps_of
 from mipin_ref.graph.unrolled.partial import first_steps, last_cells
 from mipin_ref.graph.unrolled.places import Place, place_of
+from mipin_ref.graph.unrolled.plain import FUNCTIONS
+from mipin_ref.graph.unrolled.step import Step
+
+STATES = {"Mul", "Add", *FUNCTIONS}
+"""What the hidden state of a step is made by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +57,20 @@ def chain_of(proto: ModelProto, left: set[str]) -> Chain | None:
         while one is not None:
             linked.insert(0, one)
             one = before[one]
-        if (chain := _first(linked, left)) is not None:
+        if (chain := _first(linked, placed, left)) is not None:
             return chain
     return None
 
 
-def _first(linked: Sequence[Placed], left: set[str]) -> Chain | None:
-    """The first sequence along which steps are one operator."""
+def _first(linked: Sequence[Placed], placed: Sequence[Placed], left: set[str]) -> Chain | None:
+    """The first sequence along which steps are one operator; placed: all steps of the file."""
     for sequence in dict.fromkeys(one.sequence for one in linked):
         along = [one for one in linked if one.sequence == sequence]
         chain = [(one.step, one.place) for one in along if one.place is not None]
         if len(chain) < 2 or left & {one.step.states[0] for one in along}:
+            continue
+        # Where rows are as wide as states, a cell above may be read as what goes on with the states of this one.
+        if any(one.follows(along[-1]) for one in placed):
             continue
         start = linked.index(along[0])
         together = along == [*linked[start : start + len(along)]]
@@ -77,7 +85,7 @@ def _placed(proto: ModelProto) -> list[Placed]:
     nodes, placed = Nodes(proto), list[Placed]()
     by_cell: dict[str, list[Step]] = {}
     for node in proto.graph.node:
-        for step in steps_of(nodes, node.output[0]) if node.op_type in ("Mul", "Add") else ():
+        for step in steps_of(nodes, node.output[0]) if node.op_type in STATES else ():
             placed.append(Placed(step, place_of(nodes, step.x)))
             by_cell.setdefault(step.states[-1], []).append(step)
     for node in proto.graph.node:

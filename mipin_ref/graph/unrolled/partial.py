@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mipin_ref.graph.nodes import Nodes
-from mipin_ref.graph.unrolled.cells import Step, apart, kept_cell, known, mixed, orders, pair_of, resets, stacked
-from mipin_ref.graph.unrolled.sums import Sums, sums
+from mipin_ref.graph.unrolled.cells import kept_cell, known, mixed, orders, pair_of, resets
+from mipin_ref.graph.unrolled.plain import first_plain_steps
+from mipin_ref.graph.unrolled.step import Step
+from mipin_ref.graph.unrolled.sums import Sums, apart, close, only, stacked, sums
 from mipin_ref.layers import HostArray
-
-ROUNDING = 4
-"""In eps of the largest bias: a bias of x and one of the state are added in another order."""
 
 
 def last_cells(nodes: Nodes, name: str, earlier: Step) -> list[Step]:
@@ -43,7 +42,7 @@ def first_steps(nodes: Nodes, later: Step) -> list[Step]:
     The recurrent matrix is that of the step behind where the state is zeros and the biases are the same; else it is not
     known, and zeros stand for it, which are of no other step.
     """
-    return _first_lstm(nodes, later) if later.op == "LSTM" else _first_gru(nodes, later)
+    return FIRST[later.op](nodes, later)
 
 
 def _first_lstm(nodes: Nodes, later: Step) -> list[Step]:
@@ -54,9 +53,9 @@ def _first_lstm(nodes: Nodes, later: Step) -> list[Step]:
     output, cell = last
     for (new, forget, candidate), before, inner in kept_cell(nodes, cell):
         state, made = nodes.constant(before), known([new, sums(nodes, output), forget, candidate])
-        if state is not None and len(made) == 4 and (row := _only(made)) is not None:
+        if state is not None and len(made) == 4 and (row := only(made)) is not None:
             biases = np.concatenate([_bias(part, row) for part in made])
-            same = not np.any(state) and _close(biases, later.bias.reshape(2, -1).sum(0))
+            same = not np.any(state) and close(biases, later.bias.reshape(2, -1).sum(0))
             told.append(Step("LSTM", row, (), (hidden, cell), *_blocks(later, made, row, biases, same), inner))
     return told
 
@@ -69,7 +68,7 @@ def _first_gru(nodes: Nodes, later: Step) -> list[Step]:
             continue
         for part, past, reset in _first_candidates(nodes, tanh.input[0], before, later.reset_behind):
             made = known([sums(nodes, gate.input[0]), sums(nodes, reset), part])
-            if len(made) < 3 or (row := _only(made)) is None or np.size(past) not in (1, made[0].width):
+            if len(made) < 3 or (row := only(made)) is None or np.size(past) not in (1, made[0].width):
                 continue
             biases = [_bias(one, row) for one in made]
             of_input, of_past = np.split(later.bias, 2)
@@ -78,7 +77,7 @@ def _first_gru(nodes: Nodes, later: Step) -> list[Step]:
                 [of_input[-size:], of_past[-size:]] if later.reset_behind else [together[-size:], 0 * biases[2]]
             )
             mine = np.concatenate([*biases, np.broadcast_to(past, biases[2].shape)])
-            same = not np.any(state) and _close(mine, np.concatenate([together[:-size], *candidates]))
+            same = not np.any(state) and close(mine, np.concatenate([together[:-size], *candidates]))
             blocks = _blocks(later, made, row, np.concatenate(biases), same)
             names = (candidate, update, *inner)
             told.append(Step("GRU", row, (), (hidden,), *blocks, names, later.reset_behind))
@@ -101,21 +100,8 @@ def _first_candidates(nodes: Nodes, name: str, before: str, behind: bool) -> lis
     return told
 
 
-def _only(made: Sequence[Sums]) -> str | None:
-    """The one row that all sums are of, all as wide."""
-    names = {tuple(part.parts) for part in made}
-    alike = len(names) == 1 and len({part.width for part in made if part.parts}) == 1
-    return next(iter(made[0].parts)) if alike and len(made[0].parts) == 1 else None
-
-
 def _bias(part: Sums, row: str) -> HostArray:
     return np.asarray(part.parts[row][1] + part.rest)
-
-
-def _close(mine: HostArray, theirs: HostArray) -> bool:
-    if mine.shape != theirs.shape:
-        return False
-    return bool(np.max(np.abs(mine - theirs)) <= ROUNDING * np.finfo(theirs.dtype).eps * np.max(np.abs(theirs)))
 
 
 def _blocks(
@@ -125,3 +111,7 @@ def _blocks(
     if same:
         return weight, later.recurrence, later.bias
     return weight, np.zeros_like(later.recurrence), np.concatenate([biases, np.zeros_like(biases)])
+
+
+FIRST = {"LSTM": _first_lstm, "GRU": _first_gru, "RNN": first_plain_steps}
+"""What looks for the first step of a cell, by its operator."""

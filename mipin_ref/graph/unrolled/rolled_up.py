@@ -1,4 +1,4 @@
-"""A model with LSTM and GRU in the place of cells that follow one another with the same weights along a sequence."""
+"""A model with LSTM, GRU and RNN in the place of cells that follow one another with the same weights along a row."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.nodes import read_of
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.prune import with_nodes
-from mipin_ref.graph.unrolled.cells import Step
 from mipin_ref.graph.unrolled.chains import Chain, chain_of
+from mipin_ref.graph.unrolled.plain import FUNCTIONS
+from mipin_ref.graph.unrolled.step import Step
 from mipin_ref.layers import HostArray
 
 FIRST = 7
-"""The opset from which on both operators are as they are written here."""
+"""The opset from which on these operators are as they are written here."""
+
+NEEDED = [
+    {"Sigmoid", "Tanh", "Mul"},
+    *({product, function} for product in ("MatMul", "Gemm") for function in FUNCTIONS),
+]
+"""What a file holds that any cell is written out in: one of these."""
 
 
 def rolled_up(proto: ModelProto) -> ModelProto:
@@ -27,7 +34,7 @@ def rolled_up(proto: ModelProto) -> ModelProto:
     The hidden states of the steps keep their names, as rows of what the operator makes.
     """
     operators = {node.op_type for node in proto.graph.node}
-    if not {"Sigmoid", "Tanh", "Mul"} <= operators or standard_opset(proto) < FIRST:
+    if not any(needed <= operators for needed in NEEDED) or standard_opset(proto) < FIRST:
         return proto
     left: set[str] = set()
     while (chain := chain_of(proto, left)) is not None:
@@ -69,6 +76,8 @@ def _write(writer: Writer, chain: Chain, known: dict[str, tuple[int | None, ...]
     size = step.recurrence.shape[1]
     weights = [writer.constant(role, one[None]) for role, one in _weights(step)]
     told: dict[str, Any] = {"linear_before_reset": int(step.reset_behind)} if step.op == "GRU" else {}
+    if step.op == "RNN":
+        told["activations"] = [step.function]
     every = writer.node(step.op, sequence, *weights, "", *initial, role="every step", hidden_size=size, **told)
     if len(last.states) > 1 and last.states[1] in read:
         cell = f"{every} cell"

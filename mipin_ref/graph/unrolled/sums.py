@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from onnx import NodeProto
 
 from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.layers import HostArray
+
+ROUNDING = 4
+"""In eps of the largest bias: a bias of x and one of the state are added in another order."""
 
 LAST = (1, -1)
 """The axis of features of rows."""
@@ -140,3 +144,39 @@ def _slice(nodes: Nodes, node: NodeProto, width: int) -> tuple[int, int] | None:
         return None
     start, stop, _ = slice(*told[1]).indices(width)
     return (start, stop) if start < stop else None
+
+
+def apart(made: Sequence[Sums], count: int) -> list[tuple[str, str]]:
+    """The row that a step reads and the state before, of which all its `count` sums are; none where they are not.
+
+    The matrix of the state is square; where both are, either may be the state.
+    """
+    if len(made) != count or any(part.parts.keys() != made[0].parts.keys() for part in made):
+        return []
+    width, names = made[0].width, [*made[0].parts]
+    if len(names) != 2 or any(part.width != width for part in made):
+        return []
+    return [(row, past) for row, past in permutations(names) if made[0].parts[past][0].shape[0] == width]
+
+
+def stacked(made: Sequence[Sums], x: str, past: str) -> tuple[HostArray, HostArray, HostArray]:
+    """Weights, recurrence and bias of the operator, blocks in the order that they are given in."""
+    weight = np.concatenate([part.parts[x][0].T for part in made])
+    recurrence = np.concatenate([part.parts[past][0].T for part in made])
+    of_input = np.concatenate([part.parts[x][1] + part.rest for part in made])
+    of_past = np.concatenate([part.parts[past][1] for part in made])
+    return weight, recurrence, np.concatenate([of_input, of_past])
+
+
+def only(made: Sequence[Sums]) -> str | None:
+    """The one row that all sums are of, all as wide."""
+    names = {tuple(part.parts) for part in made}
+    alike = len(names) == 1 and len({part.width for part in made if part.parts}) == 1
+    return next(iter(made[0].parts)) if alike and len(made[0].parts) == 1 else None
+
+
+def close(mine: HostArray, theirs: HostArray) -> bool:
+    """Whether biases are the same but for rounding."""
+    if mine.shape != theirs.shape:
+        return False
+    return bool(np.max(np.abs(mine - theirs)) <= ROUNDING * np.finfo(theirs.dtype).eps * np.max(np.abs(theirs)))

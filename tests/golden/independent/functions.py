@@ -40,6 +40,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, Options], Tensor]] = {
     "Log": lambda x, o: torch.log(x),
     "Sqrt": lambda x, o: torch.sqrt(x),
     "Abs": lambda x, o: torch.abs(x),
+    "Sign": lambda x, o: torch.sign(x),
     "Neg": lambda x, o: -x,
     "Reciprocal": lambda x, o: 1 / x,
     "Pow": lambda x, o: x ** o["exponent"],

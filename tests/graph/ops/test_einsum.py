@@ -112,8 +112,33 @@ def test_what_is_no_product_with_a_matrix_is_refused(equation: str, shape: tuple
 
 def test_two_tensors_are_refused() -> None:
     sketch = Sketch(3, 4)
-    out = sketch.node("Einsum", sketch.node("Relu", "x"), "x", equation="btc,bsc->bts")
+    out = sketch.node("Einsum", sketch.node("Relu", "x"), sketch.node("Tanh", "x"), equation="btc,bsc->bts")
     with pytest.raises(
         mr.UnsupportedModel, match="both depend on the input, and neither is a softmax over what is summed"
     ):
         load_whole(sketch.model(out))
+
+
+@pytest.mark.parametrize(
+    ("equation", "turned"), [("btc,bt->btc", False), ("bt,btc->btc", False), ("btc,bt->bct", True)]
+)
+def test_two_tensors_of_which_nothing_is_summed_are_a_gate(equation: str, turned: bool) -> None:
+    """The one that is broadcast, made of the other, in any order."""
+    sketch = Sketch(3, 4)
+    gate = sketch.node("Sigmoid", sketch.node("ReduceMean", "x", axes=[2], keepdims=0), out="gate")
+    pair = ("x", gate) if equation.startswith("btc") else (gate, "x")
+    out = sketch.node("Einsum", *pair, equation=equation, out="product")
+    net = load_whole(sketch.model(sketch.node("Relu", out), check=False))
+    (layer,) = [layer for layer in net.layers if layer.kind == "Gate"]
+    assert "x" in layer.inputs[0] or turned
+    x = np.random.default_rng(0).standard_normal((6, 3, 4)).astype(np.float32)
+    wanted = x / (1 + np.exp(-x.mean(2, keepdims=True)))
+    wanted = wanted.swapaxes(1, 2) if turned else wanted
+    np.testing.assert_allclose(net.predict(x)[1].reshape(wanted.shape), np.maximum(wanted, 0), rtol=0, atol=1e-6)
+
+
+def test_three_tensors_with_an_ellipsis_are_refused() -> None:
+    sketch = Sketch(3, 4)
+    out = sketch.node("Einsum", "x", "x", "x", equation="...c,...c,...c->...c")
+    with pytest.raises(mr.UnsupportedModel, match="does not say its output, or has an ellipsis"):
+        load_whole(sketch.model(out, check=False))

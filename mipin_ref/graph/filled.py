@@ -1,0 +1,129 @@
+"""Where of a mask that is computed, with another fill than zeros: content beside the mask as it was recorded.
+
+A constant c is written (a - c) · m + c, so that what is filled has no signal; two tensors a · m + b · (1 - m). A mask
+m that compares a tensor with a number is written max(sign(x - number), 0): where all of it is made of one tensor,
+element by element, that is an activation written out (method, section 10, fine print 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto
+
+from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
+from mipin_ref.graph.inferred import kinds
+from mipin_ref.graph.masked import FIRST, MOVES, is_masking, of_inputs
+from mipin_ref.graph.node import STANDARD
+from mipin_ref.graph.nodes import Nodes
+from mipin_ref.graph.presentable import standard_opset
+from mipin_ref.graph.prune import read_by
+
+LARGEST = 100.0
+"""A constant beyond it is no value of a network, but stands for minus infinity, or is one that sums round away."""
+
+TYPES: Mapping[int, type[np.floating]] = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
+
+
+def fills_written_out(proto: ModelProto) -> ModelProto:
+    """The model in which each such Where is written out; itself where there is none.
+
+    Masks in front of a Softmax are left as they are: they belong to the weights that it makes.
+    """
+    if standard_opset(proto) < FIRST or not any(node.op_type == "Where" for node in proto.graph.node):
+        return proto
+    known, around, made, types = Nodes(proto), Surroundings.of(proto), of_inputs(proto), kinds(proto)
+    readers: dict[str, list[NodeProto]] = {}
+    for node in proto.graph.node:
+        for name in read_by(node):
+            readers.setdefault(name, []).append(node)
+
+    def written(node: NodeProto) -> Writer | None:
+        if node.op_type != "Where" or node.domain not in STANDARD or types.get(node.output[0]) not in TYPES:
+            return None
+        constants = [known.constant(name) for name in node.input[1:]]
+        sides = [place for place in (1, 2) if constants[place - 1] is None]
+        if not sides or not all(is_masking(node, side, made, known.makers) for side in sides):
+            return None
+        if _weighs(node.output[0], readers):
+            return None
+        writer = Writer(node, around)
+        if len(sides) == 2:
+            return _either(writer, known, types)
+        fill = constants[2 - sides[0]]
+        if fill is None or fill.shape not in ((), (1,)) or not np.all(np.abs(fill) <= LARGEST):
+            return None
+        return _filled(writer, sides[0], fill, known, types)
+
+    return written_out(proto, written)
+
+
+def _filled(writer: Writer, side: int, fill: np.ndarray, known: Nodes, types: Mapping[str, int]) -> Writer:
+    """Writes (a - c) · m + c; side: which input a is."""
+    constant = writer.constant("fill", fill)
+    mask = _mask(writer, known, types, kept=side == 1)
+    above = writer.node("Sub", writer.input(side), constant, role="above fill")
+    product = writer.node("Mul", above, mask, role="kept above fill")
+    writer.node("Add", product, constant, role="filled", out=writer.output(0))
+    return writer
+
+
+def _either(writer: Writer, known: Nodes, types: Mapping[str, int]) -> Writer:
+    """Writes a · m + b · (1 - m)."""
+    parts = [
+        writer.node("Mul", writer.input(side), _mask(writer, known, types, kept=side == 1), role=f"part {side}")
+        for side in (1, 2)
+    ]
+    writer.node("Add", *parts, role="either", out=writer.output(0))
+    return writer
+
+
+def _mask(writer: Writer, known: Nodes, types: Mapping[str, int], *, kept: bool) -> str:
+    """Ones where the condition holds, or where it does not, as numbers of the Where's own type."""
+    kind, role = types[writer.output(0)], "kept" if kept else "left"
+    compared = _compared(writer, known, types)
+    if compared is None:
+        asked = writer.input(0) if kept else writer.node("Not", writer.input(0), role="not")
+        return writer.node("Cast", asked, role=f"{role} mask", to=kind)
+    tensor, number, above, itself = compared
+    bound = writer.constant(f"{role} bound", number.astype(TYPES[kind]))
+    # Where the number itself counts, it is what the condition leaves that lies strictly beyond it.
+    order = (tensor, bound) if above != itself else (bound, tensor)
+    apart = writer.node("Sub", *order, role=f"{role} difference")
+    beyond = writer.node("Relu", writer.node("Sign", apart, role=f"{role} sign"), role=f"{role} beyond")
+    if kept != itself:
+        return beyond
+    one = writer.constant(f"{role} one", np.ones((), TYPES[kind]))
+    return writer.node("Sub", one, beyond, role=f"{role} mask")
+
+
+def _compared(writer: Writer, known: Nodes, types: Mapping[str, int]) -> tuple[str, np.ndarray, bool, bool] | None:
+    """The tensor and the number that a condition compares, whether it holds above, and whether at the number itself;
+    None where it is another condition.
+    """
+    node = known.made(writer.input(0), "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+    if node is None:
+        return None
+    tensors = [name for name in node.input if known.constant(name) is None]
+    numbers = [value for name in node.input if (value := known.constant(name)) is not None]
+    if len(tensors) != 1 or numbers[0].size != 1 or types.get(tensors[0]) != types[writer.output(0)]:
+        return None
+    above = node.op_type.startswith("Greater") == (tensors[0] == node.input[0])
+    return tensors[0], numbers[0], above, node.op_type.endswith("OrEqual")
+
+
+def _weighs(name: str, readers: Mapping[str, Sequence[NodeProto]]) -> bool:
+    """Whether a tensor comes to a Softmax by moves and sums alone."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        for node in readers.get(one, ()):
+            if node.op_type in ("Softmax", "LogSoftmax"):
+                return True
+            if node.op_type in MOVES or node.op_type in ("Add", "Cast"):
+                waiting.extend(node.output)
+    return False

@@ -1,0 +1,156 @@
+"""Where by a mask that is computed: with another fill than zeros, of two tensors, of one tensor by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import ModelProto, TensorProto, helper
+
+import mipin_ref as mr
+from mipin_ref.layers import Activation, Gate
+from tests.graph.sketch import Sketch, load_whole
+from tests.inverse.test_recurrent import assert_agrees
+
+PLACES, CHANNELS, SAMPLES = 6, 3, 30
+RNG = np.random.default_rng(8)
+X = RNG.standard_normal((SAMPLES, CHANNELS, PLACES)).astype(np.float32)
+FILL, BOUND = 0.75, 0.125
+
+
+def network(form: str, asked: str = "Greater", *, fill: float = FILL, first: bool = True) -> ModelProto:
+    """A map that is filled where the input's first channel is not large; form: "fill", "either", "product" or
+    "sum of products" as those are written out.
+    """
+    sketch = Sketch(CHANNELS, PLACES)
+    rows = sketch.node("Tanh", sketch.conv("x", CHANNELS, 4, (3,), pads=[1, 1]), out="rows")
+    others = sketch.node("Relu", sketch.conv("x", CHANNELS, 4, (1,)), out="others")
+    first_channel = sketch.node("Slice", "x", sketch.ints(0), sketch.ints(1), sketch.ints(1))
+    condition = sketch.node(asked, first_channel, sketch.const(BOUND))
+    constant = sketch.const(np.full((), fill))
+    if form in ("fill", "either"):
+        other = constant if form == "fill" else others
+        put = sketch.node("Where", condition, *((rows, other) if first else (other, rows)), out="put")
+    else:
+        kept = condition if first else sketch.node("Not", condition)
+        mask = sketch.node("Cast", kept, to=TensorProto.FLOAT)
+        if form == "product":
+            above = sketch.node("Mul", sketch.node("Sub", rows, constant), mask)
+            put = sketch.node("Add", above, constant, out="put")
+        else:
+            left = sketch.node("Cast", sketch.node("Not", kept), to=TensorProto.FLOAT)
+            put = sketch.node("Add", sketch.node("Mul", rows, mask), sketch.node("Mul", others, left), out="put")
+    total = sketch.node("ReduceSum", put, sketch.ints(2), keepdims=0)
+    return sketch.model(sketch.dense(total, 4, 2), check=False)
+
+
+ASKED = ["Greater", "GreaterOrEqual", "Less", "LessOrEqual"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["kept first", "filled first"])
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize(("form", "written"), [("fill", "product"), ("either", "sum of products")])
+def test_signals_are_those_of_what_it_stands_for(form: str, written: str, asked: str, first: bool) -> None:
+    """The mask, state, is computed of comparisons in the one file and of numbers in the other."""
+    nets = [mr.load(network(one, asked, first=first)) for one in (form, written)]
+    assert not nets[0].blocked
+    one, other = (mr.fit(net, X, 1).attribute(X) for net in nets)
+    for key in ("output", "source", "attribution"):
+        np.testing.assert_allclose(getattr(one, key), getattr(other, key), rtol=0, atol=1e-5, err_msg=key)
+    assert np.max(np.abs(one.attribution)) > 1e-2
+
+
+@pytest.mark.parametrize("form", ["fill", "either"])
+def test_brute_force(form: str) -> None:
+    """The gates that are written, against explicit design matrices."""
+    assert_agrees(load_whole(network(form)), X, "numpy", {})
+
+
+def test_what_is_filled_has_no_signal() -> None:
+    """What is put there is the same of every sample."""
+    net = load_whole(network("fill"))
+    (gate,) = [layer for layer in net.layers if isinstance(layer, Gate)]
+    assert net.shapes[gate.inputs[1]] == (1, PLACES)
+    res = mr.attribute(net, X, 1, "gradient", at=gate.inputs[0])
+    filled = np.broadcast_to(X[:, :1] <= BOUND, res.attribution.shape)
+    assert not np.any(res.attribution[filled])
+    assert np.any(res.attribution[~filled])
+
+
+def test_values_at_the_bound_and_both_sides() -> None:
+    """Each comparison is computed as onnxruntime has it where a value is the bound itself."""
+    x = np.zeros((3, CHANNELS, PLACES), np.float32)
+    x[0], x[1], x[2] = BOUND, np.nextafter(np.float32(BOUND), np.float32(1)), 0.0
+    for asked in ASKED:
+        wanted = mr.load(network("sum of products", asked)).predict(x)[1]
+        np.testing.assert_allclose(mr.load(network("either", asked)).predict(x)[1], wanted, rtol=1e-6, atol=1e-6)
+
+
+def of_itself(form: str) -> tuple[ModelProto, Any]:
+    """A Where whose mask and sides are made of one tensor, and the same in torch."""
+    sketch = Sketch(5)
+    entry = sketch.dense("x", 5, 5)
+    condition = sketch.node("Less" if form == "leaky" else "Greater", entry, sketch.const(0.2))
+    if form == "threshold":
+        put, theirs = (
+            sketch.node("Where", condition, entry, sketch.const(-0.5)),
+            lambda z: torch.where(z > 0.2, z, -0.5),
+        )
+    elif form == "leaky":
+        below = sketch.node("Mul", entry, sketch.const(0.1))
+        put = sketch.node("Where", condition, below, entry)
+        theirs = lambda z: torch.where(z < 0.2, 0.1 * z, z)  # noqa: E731
+    else:
+        below = sketch.node("Sub", sketch.node("Exp", entry), sketch.const(1.0))
+        put = sketch.node("Where", condition, entry, below)
+        theirs = lambda z: torch.where(z > 0.2, z, torch.exp(z) - 1)  # noqa: E731
+    return sketch.model(sketch.dense(put, 5, 3)), theirs
+
+
+@pytest.mark.parametrize("form", ["threshold", "leaky", "exponential"])
+def test_of_one_tensor_it_is_an_activation(form: str) -> None:
+    """And its derivative is that of torch, away from the jump."""
+    model, theirs = of_itself(form)
+    net = load_whole(model)
+    (layer,) = [layer for layer in net.layers if isinstance(layer, Activation)]
+    assert [one.kind for one in net.layers] == ["Dense", "Activation", "Dense"]
+    x = np.random.default_rng(1).standard_normal((40, 5)).astype(np.float32)
+    weights = [
+        torch.tensor(one.arrays[name]) for one in net.layers if one.kind == "Dense" for name in ("weight", "bias")
+    ]
+    given = torch.tensor(x, requires_grad=True)
+    first, first_bias, *_ = weights
+    # A constant that is put belongs to the layer behind.
+    logits = theirs(given @ first + first_bias) @ weights[2]
+    logits[:, 1].sum().backward()
+    assert given.grad is not None
+    res = mr.attribute(net, x, 1, "gradient")
+    np.testing.assert_allclose(res.attribution, given.grad.numpy(), rtol=0, atol=1e-5)
+    assert layer.mask == "nonzero"
+
+
+def test_masks_of_scores_are_left_alone() -> None:
+    """What comes to a Softmax is no content: the mask stays a part of how the weights are made."""
+    sketch = Sketch(PLACES, 4)
+    parts = [sketch.node("MatMul", "x", sketch.normal(4, 4)) for _ in range(3)]
+    scores = sketch.node("MatMul", parts[0], sketch.node("Transpose", parts[1], perm=[0, 2, 1]))
+    put = sketch.node(
+        "Where", sketch.node("Greater", scores, sketch.const(0.0)), scores, sketch.const(-30.0), out="put"
+    )
+    weights = sketch.node("Softmax", put, axis=-1)
+    total = sketch.node("ReduceMean", sketch.node("MatMul", weights, parts[2]), axes=[1], keepdims=0)
+    net = load_whole(sketch.model(sketch.dense(total, 4, 2), check=False))
+    assert not any(isinstance(layer, Gate) for layer in net.layers)
+
+
+def test_whole_numbers_are_left_alone() -> None:
+    """Ids that a mask picks from are no content."""
+    sketch = Sketch(PLACES)
+    sketch.inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, ["N", PLACES])]
+    asked = sketch.node("Greater", "x", sketch.const(np.int64(2)))
+    ids = sketch.node("Where", asked, "x", sketch.node("Add", "x", sketch.const(np.int64(1))), out="ids")
+    rows = sketch.node("Gather", sketch.normal(9, 4), ids, out="rows")
+    model = sketch.model(sketch.dense(sketch.node("ReduceMean", rows, axes=[1], keepdims=0), 4, 2), check=False)
+    assert [layer.kind for layer in mr.load(model).layers][-1] == "Dense"
