@@ -63,7 +63,9 @@ ROWS = {"Gemm", "MatMul"}
 REDUCING = {"ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
 """What works along axes of which the batch must not be one, and may drop them."""
 
-READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "MatMul", "Attention"} | {"LSTM", "GRU", "RNN", "ReverseSequence"}
+IN_TIME = {"LSTM", "GRU", "RNN", "ReverseSequence"}
+
+READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "MatMul", "Attention"} | IN_TIME
 """Operators that may read one beside a tensor that depends on the input."""
 
 
