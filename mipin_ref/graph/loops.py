@@ -28,8 +28,8 @@ TOO_MANY = f"its turns are more than {TURNS:,} nodes"
 
 
 class Repeated(Exception):
-    """A Loop may run a number of times that does not depend on the input. output: its first output; draft: what is known
-    in front of it.
+    """A Loop may run a number of times that does not depend on the input. output: its first output; draft: what is
+    known in front of it.
     """
 
     def __init__(self, node: Node, draft: Draft) -> None:
