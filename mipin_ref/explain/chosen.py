@@ -54,7 +54,8 @@ def choose(
     whole: bool = True,
 ) -> Chosen:
     """The preprocessing of samples, in this order: that of what was fitted; what is asked for; what the model's
-    metadata or a file beside it tell; the preset under which the network is clearly surest; bytes divided by 255.
+    metadata or a file beside it tell, or the model itself, where it divides pixels; the preset under which the network
+    is clearly surest; bytes divided by 255.
 
     whole: what is asked for is all of the preprocessing, as a preset is; else numbers of it that may be others' too.
     Numbers in memory are what the network reads, unless something is asked for.

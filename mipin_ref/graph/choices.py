@@ -9,7 +9,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.node import STANDARD
@@ -103,6 +103,9 @@ def _by_condition(product: NodeProto, known: Nodes) -> list[tuple[str, str]]:
 
 def _is_zero(name: str, known: Nodes) -> bool:
     """Whether a tensor is one zero, or zeros for each sample, as states of a cell are at its begin."""
-    spread = known.made(name, "Expand")
-    value = known.constant(name if spread is None else spread.input[0])
+    made = known.made(name, "Expand", "ConstantOfShape")
+    if made is not None and made.op_type == "ConstantOfShape":
+        told = told_of(made, "value")
+        return told is None or not np.any(numpy_helper.to_array(told))
+    value = known.constant(name if made is None else made.input[0])
     return value is not None and value.size == 1 and value.ndim < 2 and not np.any(value)

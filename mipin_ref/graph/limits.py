@@ -39,7 +39,7 @@ FOLDING = 1 << 33
 NODES = 1 << 15
 """Nodes of all local functions once they are expanded; so many more for every node that the file holds."""
 
-TURNS = 1 << 13
+TURNS = 1 << 14
 """Nodes of all turns of one Loop together."""
 
 LOOPS = 32

@@ -24,11 +24,12 @@ from mipin_ref.graph.prune import read_by, with_nodes
 from mipin_ref.layers import HostArray
 
 ENDLESS = "how often it runs depends on the input"
+TOO_MANY = f"its turns are more than {TURNS:,} nodes"
 
 
 class Repeated(Exception):
-    """A Loop may run a number of times that does not depend on the input. node: the Loop; draft: what is known in
-    front of it.
+    """A Loop may run a number of times that does not depend on the input. output: its first output; draft: what is
+    known in front of it.
     """
 
     def __init__(self, node: Node, draft: Draft) -> None:
@@ -79,6 +80,8 @@ def _write(writer: Writer, draft: Draft) -> None:
     turns, count = Turns(writer, body, draft), len(writer.proto.input) - 2
     most, going_on, *states = (known_outside(name, draft) for name in writer.proto.input)
     scanned: list[list[Known]] = [[] for _ in body.output[1 + count :]]
+    if _goes_on(body) and (most.value is None or most.value.item() * len(body.node) > TURNS):
+        raise Refused(TOO_MANY)
     number = 0
     while (going_on.value is None or going_on.value.all()) and (most.value is None or number < most.value.item()):
         going_on, *handed = turns.turn(number, [going_on, *states])
@@ -99,6 +102,13 @@ def _write(writer: Writer, draft: Draft) -> None:
             writer.node("Concat", *parts, role=f"rows {place}", out=out, axis=0)
 
 
+def _goes_on(body: GraphProto) -> bool:
+    """Whether a turn hands on what it is told of going on, so that nothing is written to find that out."""
+    handed = {node.output[0]: node.input[0] for node in body.node if node.op_type == "Identity"}
+    last = body.output[0].name
+    return bool(handed.get(last, last) == body.input[1].name)
+
+
 @dataclass
 class Turns:
     """writer: writes turn after turn; computed: outputs of the body's nodes by place and inputs; held: the constants
@@ -117,7 +127,7 @@ class Turns:
     def turn(self, number: int, given: list[Known]) -> list[Known]:
         """Write one turn. given: whether it goes on, and the states; returned are these, and the rows, behind it."""
         if (number + 1) * len(self.body.node) > TURNS:
-            raise Refused(f"its turns are more than {TURNS:,} nodes")
+            raise Refused(TOO_MANY)
         first = self._constant("turn", np.array(number, np.int64))
         made = self.stored | dict(zip((one.name for one in self.body.input), [first, *given], strict=True))
         for place, proto in enumerate(self.body.node):

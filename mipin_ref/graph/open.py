@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,14 @@ from mipin_ref.text import first_line
 
 MAX_FILE = 1 << 31
 """Bytes: no protobuf message is larger."""
+
+UNREGISTERED = re.compile(r"No Op registered for (\S+) with domain_version of (\d+)")
+INSTEAD = {
+    "Erfc": "GELU in its approximation by tanh, or with the torch backend of Keras",
+    "StatefulPartitionedCall": "with the torch backend of Keras, where it stands for a convolution in groups",
+    "Gelu": "at opset 20 or newer",
+}
+"""What to export in place of operators that exporters are known to leave."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,17 @@ def _check(proto: ModelProto, what: str) -> None:
         with presentable(proto, external) as shown:
             checker.check_model(shown)
     except (checker.ValidationError, ValueError, OSError, RuntimeError, EncodeError) as error:
-        raise CorruptFile(f"{what} is not a valid ONNX model: {first_line(error)}") from error
+        raise CorruptFile(f"{what} is not a valid ONNX model: {_told(first_line(error))}") from error
+
+
+def _told(reason: str) -> str:
+    """What the checker says, with what to do where an exporter left an operator of its own framework in a file."""
+    unknown = UNREGISTERED.search(reason)
+    if unknown is None:
+        return reason
+    operator, opset = unknown.groups()
+    hint = INSTEAD.get(operator, "a layer that the exporter converts")
+    return f"ONNX has no operator {operator!r} at opset {opset}, and the exporter left it in the file: export {hint}"
 
 
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:

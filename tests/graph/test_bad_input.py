@@ -86,3 +86,25 @@ def test_it_is_told_in_a_sentence(wrong: str) -> None:
         call()
     assert "\n" not in str(told.value)
     assert "1000003" not in str(told.value).replace(",", "")
+
+
+@pytest.mark.parametrize(
+    ("operator", "hint"),
+    [
+        ("Erfc", "export GELU in its approximation by tanh, or with the torch backend of Keras"),
+        (
+            "StatefulPartitionedCall",
+            "export with the torch backend of Keras, where it stands for a convolution in groups",
+        ),
+        ("Gelu", "export at opset 20 or newer"),
+        ("Bitcast", "export a layer that the exporter converts"),
+    ],
+)
+def test_an_operator_that_an_exporter_left(operator: str, hint: str) -> None:
+    """As tf2onnx does with what it cannot convert; onnxruntime runs no such file either."""
+    sketch = Sketch(4)
+    left = sketch.node(operator, sketch.dense("x", 4, 4))
+    with pytest.raises(mr.CorruptFile) as caught:
+        mr.load(sketch.model(sketch.dense(left, 4, 3), check=False))
+    told = f"ONNX has no operator {operator!r} at opset 17, and the exporter left it in the file: {hint}"
+    assert str(caught.value) == f"the ModelProto is not a valid ONNX model: {told}"

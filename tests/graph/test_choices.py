@@ -75,15 +75,20 @@ def masked(form: str) -> ModelProto:
     if form == "product":
         kept = sketch.node("Mul", counted, "rows", out="kept")
     else:
-        value = 1.0 if form == "ones" else 0.0
-        kept = choice(sketch, there, "rows", sketch.const(value), "sum", TensorProto.FLOAT)
+        value = sketch.const(1.0 if form == "ones" else 0.0)
+        if form == "for each":
+            value = sketch.node("Expand", value, sketch.node("Shape", "rows"))
+        if form == "of that shape":
+            value = sketch.node("ConstantOfShape", sketch.node("Shape", "rows"))
+        kept = choice(sketch, there, "rows", value, "sum", TensorProto.FLOAT)
     total = sketch.node("ReduceSum", kept, sketch.ints(1), keepdims=0)
     count = sketch.node("ReduceSum", counted, sketch.ints(1), keepdims=0)
     return sketch.model(sketch.dense(sketch.node("Div", total, count), WIDTH, 3), check=False)
 
 
-def test_a_mask_with_zeros_on_one_side_is_a_product() -> None:
-    nets = [mr.load(masked(form)) for form in ("sum", "product")]
+@pytest.mark.parametrize("zeros", ["sum", "for each", "of that shape"])
+def test_a_mask_with_zeros_on_one_side_is_a_product(zeros: str) -> None:
+    nets = [mr.load(masked(form)) for form in (zeros, "product")]
     results = [mr.fit(net, IDS, 1).attribute(IDS) for net in nets]
     assert [sum(isinstance(layer, Gate) for layer in net.layers) for net in nets] == [2, 2]
     assert [net.embeddings for net in nets] == [("rows",), ("rows",)]

@@ -10,7 +10,7 @@ import pytest
 from onnx import GraphProto, ModelProto, TensorProto, helper
 
 import mipin_ref as mr
-from mipin_ref.graph.limits import TURNS
+from mipin_ref.graph.limits import LOOPS, TURNS
 from tests.graph.sketch import Sketch, assert_keeps_values
 from tests.graph.unrolled.test_by_hand import (
     FEATURES,
@@ -178,3 +178,9 @@ def test_loops_in_one_another() -> None:
     net = assert_keeps_values(relus(3, inner=2))
     assert "x" not in net.blocked
     assert [layer.kind for layer in net.layers].count("Activation") <= 6
+
+
+def test_more_loops_than_any_file_takes() -> None:
+    net = mr.load(relus(LOOPS + 3, inner=2), check=False)
+    told = {problem.reason for problem in net.blocked["x"]}
+    assert told == {f"more than {LOOPS} are not written out"}
