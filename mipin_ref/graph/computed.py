@@ -77,6 +77,19 @@ def _contracted(node: Node, known: Known) -> int:
     return prod(lengths.values())
 
 
+def _convolved(node: Node, known: Known) -> int:
+    """Products at each place of the padded map: of each output with what it sees."""
+    batch, _, *places = _shape(known)
+    weight = known[1].size if len(known) > 1 and known[1] is not None else 0
+    pads = [int(one) for one in node.attributes.get("pads", ())] or [0] * 2 * len(places)
+    half = len(pads) // 2
+    lengths = [
+        length + before + behind for length, before, behind in zip(places, pads[:half], pads[half:], strict=True)
+    ]
+    # What is padded by itself keeps its length.
+    return batch * prod(max(length, 1) for length in lengths) * int(weight)
+
+
 def _as_given(node: Node, known: Known) -> int:
     return sum(int(value.size) for value in known if value is not None)
 
@@ -96,6 +109,7 @@ SIZES: Mapping[str, Callable[[Node, Known], int]] = {
     "BlackmanWindow": _window,
     "MelWeightMatrix": _mel,
     "Einsum": _contracted,
+    "Conv": _convolved,
     **dict.fromkeys(
         (
             *("ReduceMax", "ReduceMin", "ReduceL1", "ReduceSumSquare", "ArgMax", "ArgMin", "CumSum", "Erf", "Softmax"),

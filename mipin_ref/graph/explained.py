@@ -21,7 +21,7 @@ def explained(net: Network, at: str | None) -> str:
     if name == net.input and name in net.blocked and len(net.embeddings) == 1:
         return net.embeddings[0]
     if name in net.blocked:
-        raise net.unreached(name)
+        raise net.unreached(name, deepest(net))
     return name
 
 

@@ -118,5 +118,6 @@ def late_problem(layer: Wired, places: Mapping[str, int]) -> Problem:
     """Why a layer of the draft that only a head has is no layer of the network; places: of nodes, by output."""
     place = places.get(layer.output, 0)
     if isinstance(layer, Softmax):
-        return Problem(f"{layer.function} {layer.name!r}", "before the end it is no element-wise activation", place)
+        reason = "before the end, where it multiplies nothing, it has no inverse: each of its values depends on all"
+        return Problem(f"{layer.function} {layer.name!r}", reason, place)
     return Problem(f"{layer.kind} {layer.name!r}", "no kind of layer", place)

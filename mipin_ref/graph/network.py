@@ -184,12 +184,15 @@ class Network(LayerList, Targeted):
             "is gated"
         )
 
-    def unreached(self, name: str) -> UnsupportedModel:
-        """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them."""
+    def unreached(self, name: str, instead: str = "") -> UnsupportedModel:
+        """The error for a tensor that nodes without an inverse keep apart from the logits; it lists them.
+
+        instead: the tensor furthest down that can be explained.
+        """
         between = {*self.blocked.get(name, self.hidden.get(name, self.problems))}
         return unsupported(
             f"between {name!r} and the logits are nodes that cannot be inverted; option 'at' 'auto' explains what is "
-            "behind them",
+            f"behind them{f', from {instead!r} on' if instead else ''}",
             [problem for problem in self.problems if problem in between],
         )
 

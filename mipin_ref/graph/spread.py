@@ -110,6 +110,8 @@ def draft_spread(node: Node, draft: Draft) -> bool:
         draft.spread.update(dict.fromkeys(node.outputs, draft.spread[read[0]]))
     elif node.op in ROWS and read == [node.inputs[0]] and _is_rows(node, draft, read[0]):
         draft.spread[node.outputs[0]] = draft.spread[read[0]]
+    elif node.op == "Conv" and read == [node.inputs[0]] and not draft.spread[read[0]]:
+        draft.spread[node.outputs[0]] = 0
     elif node.op == "MatMul" and len(read) == 2 and _products_apart(node, draft):
         draft.spread[node.outputs[0]] = max(draft.spread[name] for name in read)
     elif node.op in REDUCING and read == [node.inputs[0]]:

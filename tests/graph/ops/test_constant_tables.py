@@ -130,3 +130,31 @@ def test_a_table_that_would_be_too_large_is_not_made() -> None:
     model = sketch.model(sketch.dense(sketch.node("Add", "x", least), TOKENS, 2))
     with pytest.raises(UnsupportedModel, match="asks for 1048576000 elements"):
         mr.load(model)
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["once", "for each sample"])
+def test_positions_behind_a_convolution(repeated: bool) -> None:
+    """As XCiT and EdgeNeXt have them: waves of the places, which a convolution with one tap mixes."""
+    sketch = Sketch(2, TOKENS, TOKENS)
+    waves = sketch.const(np.sin(np.arange(3 * TOKENS * TOKENS, dtype=np.float32)).reshape(1, 3, TOKENS, TOKENS))
+    if repeated:
+        batch = sketch.node("Slice", sketch.node("Shape", "x"), sketch.ints(0), sketch.ints(1))
+        shape = sketch.node("Concat", batch, sketch.ints(3, TOKENS, TOKENS), axis=0)
+        waves = sketch.node("Expand", waves, shape)
+    mixed = sketch.conv(waves, 3, 4, (3, 3), pads=[1, 1, 1, 1])
+    out = sketch.node("Add", sketch.conv("x", 2, 4, (1, 1)), mixed)
+    flat = sketch.node("Flatten", sketch.node("Relu", out))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, 4 * TOKENS * TOKENS, 2), check=False))
+    assert [layer.kind for layer in net.layers].count("Conv") == 1
+
+
+def test_a_convolution_of_constants_that_is_too_much() -> None:
+    sketch = Sketch(TOKENS)
+    shape = sketch.ints(1, 64, 2048, 2048)
+    table = sketch.node("ConstantOfShape", shape)
+    made = sketch.node(
+        "ReduceMean", sketch.node("Conv", table, sketch.normal(64, 64, 3, 3)), axes=[1, 2, 3], keepdims=0
+    )
+    out = sketch.dense(sketch.node("Add", "x", made), TOKENS, 2)
+    with pytest.raises(UnsupportedModel, match="asks for"):
+        mr.load(sketch.model(out, check=False))

@@ -93,5 +93,5 @@ def test_a_wrong_weight_behind_two_saturated_classes_is_seen() -> None:
 def test_a_complement_of_a_softmax_stays() -> None:
     ended = Ended(3)
     out = complement(ended.sketch, ended.sketch.node("Softmax", ended.logits[0]))
-    with pytest.raises(mr.UnsupportedModel, match="before the end it is no element-wise activation"):
+    with pytest.raises(mr.UnsupportedModel, match="before the end, where it multiplies nothing, it has no inverse"):
         load_whole(ended.sketch.model(out))
