@@ -54,13 +54,14 @@ def fit_in_common_where_they_agree(
     memory and the nearest tensor serves the probes to less than LEAST.
     """
     apart = replace(task, options=replace(task.options, common=None))
-    first = cut_at(apart, targets, start, checkpoints)
-    chosen = probes_of(first.outcomes.predicted)
-    if len(chosen) < PROBES or unlike(apart, sorted({*targets, *first.references})) is not None:
-        _check_alone(apart, targets)
-        return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
-    probes = Fitter(apart, varied=targets).run(chosen, start, checkpoints(apart, chosen))
-    return Search(first, Probes.of(apart, probes)).settled()
+    with cut_at(apart, targets, start, checkpoints) as first:
+        chosen = probes_of(first.outcomes.predicted)
+        if len(chosen) < PROBES or unlike(apart, sorted({*targets, *first.references})) is not None:
+            _check_alone(apart, targets)
+            return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
+        fitter = Fitter(apart, varied=targets, lasting=first.recordings)
+        probes = fitter.run(chosen, start, checkpoints(apart, chosen))
+        return Search(first, Probes.of(apart, probes)).settled()
 
 
 class Search:
@@ -145,7 +146,8 @@ class Search:
         rest = [one for one in self.first.asked if one not in fitted.targets]
         made = dict(fitted.targets)
         if rest:
-            made |= Fitter(task).run(rest, self.first.start, self.first.checkpoints(task, rest)).targets
+            fitter = Fitter(task, lasting=self.first.recordings)
+            made |= fitter.run(rest, self.first.start, self.first.checkpoints(task, rest)).targets
         return inverses_of(task, replace(fitted, targets={one: made[one] for one in self.first.asked}))
 
     def _told(self, best: str) -> str:
