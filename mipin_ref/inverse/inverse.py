@@ -138,7 +138,7 @@ class Inverse(OneLine, InNotebook):
         return tensor
 
     @property
-    def _quick(self) -> bool:
+    def quick(self) -> bool:
         """Whether onnxruntime takes both ways with all its optimisations: in float32 on the host. What is recorded then
         is rounded otherwise than in a fit, and masks and switches of both signals are those of this recording.
         """
@@ -149,7 +149,7 @@ class Inverse(OneLine, InNotebook):
         (net, target), plan, backend = facing(self.net, self.target), self.plan, self.backend
         path, _ = plan.path(tensors)
         needed = {step.tensor: self.weights[step.tensor] for step in path if step.fitted}
-        if ride and self._quick:
+        if ride and self.quick:
 
             def make() -> Ride | None:
                 return ridden(backend, plan, path, needed, tensors, net.shapes[plan.logits], target)
@@ -166,7 +166,7 @@ class Inverse(OneLine, InNotebook):
         check_size("x", len(data) * max(prod(net.shapes[tensor]) for tensor in tensors))
         way = self._way(tensors, ride=ride)
         fetched = list(dict.fromkeys([*way.values, *tensors, plan.logits]))
-        recorder = Recorder(net, fetched, way.switches, way.fired, keep=True, quick=self._quick)
+        recorder = Recorder(net, fetched, way.switches, way.fired, keep=True, quick=self.quick)
         held = [*fetched, *(tensor for tensor, _ in way.fired)]
         each = sample_bytes(path, [net.shapes[t] for t in held], backend.itemsize, signals=2) * in_hand(backend)
         each += 0 if net.stem is None else net.stem.room

@@ -14,7 +14,7 @@ from mipin_ref.cli import main
 from mipin_ref.inverse.common import auto
 from tests.explain.test_common import CLASSES, RIDGE, deep
 
-SAID = r"from \S+ down one inverse for all targets, fitted on mean signals of 12 classes; it agrees with those of "
+SAID = r"from \S+ down one inverse for all targets, fitted on mean signals of 8 classes; it agrees with those of "
 SAID += r"classes \d+, \d+ to (0\.999\d+|1\.00000)"
 
 

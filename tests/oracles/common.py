@@ -47,7 +47,7 @@ def in_common(
     """The inverses of several targets, from tensor `common` down one for all, fitted on samples and applied to them.
 
     values: [N, ...] of every tensor by name; the means are over the classes whose output is not the same
-    for all samples, of more than 16 over 16 that are evenly spread, but where the logits themselves are read below.
+    for all samples, of more than 8 over 8 that are evenly spread, but where the logits themselves are read below.
     """
     ops = [replace(op, sigma=norm == "sigma") if isinstance(op, Norm) else op for op in ops]
     network_input, (kept, copies) = input_name(ops), without_copies(ops)
@@ -79,7 +79,7 @@ def in_common(
         if name == copies.get(common, common) or reads[name] & below:
             below.add(name)
     # Where the logits are read below, each class has weights of its own there, which no other class stands for.
-    most = len(varied) if any(output in reads[name] for name in below) else min(16, len(varied))
+    most = len(varied) if any(output in reads[name] for name in below) else min(8, len(varied))
     counted = sorted({varied[round(i * (len(varied) - 1) / max(1, most - 1))] for i in range(most)})
     classes = sorted({*targets, *counted})
 

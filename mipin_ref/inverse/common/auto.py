@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mipin_ref.errors import InvalidData, SharingWarning, outside
@@ -26,7 +26,7 @@ LEAST = 0.99
 TRIES = 12
 """Fitted tensors nearest to the logits that are looked at: further down there is little left to share."""
 
-DOUBT = 1.5
+DOUBT = 1.1
 """By how much what the probes lack with a common part may be overrated from what they lack with each other's inverses,
 before it was measured at some tensor."""
 
@@ -43,9 +43,10 @@ def fit_in_common_where_they_agree(
 
     The probes, the two classes that most samples are taken for, are fitted in full. At each fitted tensor, from the
     logits down, up to TRIES of them, each of them takes the other's inverses from there down, which costs no fit: so
-    far apart are two classes, and half as far from the mean of many, which a common part is fitted on. Where that
-    promises AGREEMENT, it is fitted, and both probes must agree with it at the explained tensor. What is fitted of the
-    probes is their part of the result.
+    far apart are two classes, and half as far from the mean of many, which a common part is fitted on. Where they agree
+    with each other to AGREEMENT, it is fitted, and both probes must agree with it at the explained tensor; where they
+    do so at none, it is where half of what they lack would be little enough. What is fitted of the probes is their part
+    of the result.
 
     Where they agree at no tensor, SharingWarning says which comes nearest, and every target is fitted alone; or, where
     that takes too much memory, that tensor is taken. Where samples are taken for one class alone, and where targets do
@@ -53,13 +54,14 @@ def fit_in_common_where_they_agree(
     memory and the nearest tensor serves the probes to less than LEAST.
     """
     apart = replace(task, options=replace(task.options, common=None))
-    first = cut_at(apart, targets, start, checkpoints)
-    chosen = probes_of(first.outcomes.predicted)
-    if len(chosen) < PROBES or unlike(apart, sorted({*targets, *first.references})) is not None:
-        _check_alone(apart, targets)
-        return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
-    probes = Fitter(apart, varied=targets).run(chosen, start, checkpoints(apart, chosen))
-    return Search(first, Probes.of(apart, probes)).settled()
+    with cut_at(apart, targets, start, checkpoints) as first:
+        chosen = probes_of(first.outcomes.predicted)
+        if len(chosen) < PROBES or unlike(apart, sorted({*targets, *first.references})) is not None:
+            _check_alone(apart, targets)
+            return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
+        fitter = Fitter(apart, varied=targets, lasting=first.recordings)
+        probes = fitter.run(chosen, start, checkpoints(apart, chosen))
+        return Search(first, Probes.of(apart, probes)).settled()
 
 
 class Search:
@@ -80,13 +82,9 @@ class Search:
         """The fit with the highest tensor in common where the probes agree, else as SharingWarning says."""
         task, targets = self.first.task, self.first.asked
         plans = {str(cut.common): cut for cut in candidates(task.plan, TRIES) if self._has_room(cut)}
-        for tensor, plan in plans.items():
-            lacking = 1 - self.probes.crossed(plan)
-            self.agreements[tensor] = 1 - self.ratio * lacking
-            if self.ratio * lacking <= self.doubt * (1 - AGREEMENT):
-                if (fit := self._in_common(plan, AGREEMENT)) is not None:
-                    return fit
-                self.ratio, self.doubt = (1 - self.agreements[tensor]) / max(lacking, TINY), 1.0
+        for plan in self._promising(plans):
+            if (fit := self._in_common(plan, AGREEMENT)) is not None:
+                return fit
         if not plans:
             _check_alone(task, targets)
             return self._alone()
@@ -104,6 +102,28 @@ class Search:
         task, part = replace(self.first.task, plan=plan), above(plan)
         own = min(weight_bytes(part, len(self.first.asked)), recorded_bytes(task))
         return own + weight_bytes(part, len(self.first.references)) + weight_bytes(below(plan)) <= task.memory
+
+    def _promising(self, plans: Mapping[str, Plan]) -> Iterator[Plan]:
+        """The plans whose common tensor promises AGREEMENT, each when those before it are found wanting.
+
+        First where the probes agree with each other so well, and better still with what lies between them; then where
+        that alone is to expect. This fails more often, and a fit in vain takes longer than all the rest of the search.
+        """
+        lacking: dict[str, float] = {}
+        for tensor, plan in plans.items():
+            lacking[tensor] = 1 - self.probes.crossed(plan)
+            self.agreements[tensor] = 1 - self.ratio * lacking[tensor]
+            if lacking[tensor] <= 1 - AGREEMENT:
+                yield plan
+                self._learn(tensor, lacking.pop(tensor))
+        for tensor, less in lacking.items():
+            if self.ratio * less <= self.doubt * (1 - AGREEMENT):
+                yield plans[tensor]
+                self._learn(tensor, less)
+
+    def _learn(self, tensor: str, lacking: float) -> None:
+        """Note what the probes lack with the part in common that was fitted from a tensor down."""
+        self.ratio, self.doubt = (1 - self.agreements[tensor]) / max(lacking, TINY), 1.0
 
     def _in_common(self, plan: Plan, least: float) -> InCommon | None:
         """The fit with the plan's tensor in common; None where the probes agree with it to less than `least`."""
@@ -126,7 +146,8 @@ class Search:
         rest = [one for one in self.first.asked if one not in fitted.targets]
         made = dict(fitted.targets)
         if rest:
-            made |= Fitter(task).run(rest, self.first.start, self.first.checkpoints(task, rest)).targets
+            fitter = Fitter(task, lasting=self.first.recordings)
+            made |= fitter.run(rest, self.first.start, self.first.checkpoints(task, rest)).targets
         return inverses_of(task, replace(fitted, targets={one: made[one] for one in self.first.asked}))
 
     def _told(self, best: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from mipin_ref.data import Calibration
@@ -13,7 +14,8 @@ from mipin_ref.inverse.common.reference import mean_signals, references
 from mipin_ref.inverse.descent.weights import Weights
 from mipin_ref.inverse.inverse import Inverse
 from mipin_ref.inverse.passes.checkpoint import Checkpoint
-from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget, Fitter
+from mipin_ref.inverse.passes.fitter import RECORDINGS_SHARE, Fitted, FittedTarget, Fitter
+from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.target import ALL_CLASSES
 from mipin_ref.inverse.passes.task import FitTask
 from mipin_ref.inverse.plan import above, below, living
@@ -32,8 +34,9 @@ Checkpoints = Callable[[FitTask, Sequence[int]], Checkpoint | None]
 class Cut:
     """A fit cut at its plan's common tensor.
 
-    asked: the targets; outcomes: of the samples. The common part is fitted on `references`, whichever targets are asked
-    for: they too are fitted above it, and it is the same for every choice of targets.
+    asked: the targets; outcomes: of the samples; recordings: which its parts leave one another. The common part is
+    fitted on `references`, whichever targets are asked for: they too are fitted above it, and it is the same for every
+    choice of targets.
     """
 
     task: FitTask
@@ -42,6 +45,7 @@ class Cut:
     references: Sequence[int]
     start: Start
     checkpoints: Checkpoints
+    recordings: RowStore
 
     def above(self, classes: Collection[int]) -> dict[int, FittedTarget]:
         """What these classes have alone. Raises as `Fitter.run` does, InvalidData where they do not share a plan."""
@@ -54,16 +58,16 @@ class Cut:
             )
         if not upper.plan.fitted or not some:
             return {one: FittedTarget({}, Report(()), len(self.task.data)) for one in some}
-        fitter = Fitter(upper, varied=self.asked)
+        fitter = Fitter(upper, varied=self.asked, lasting=self.recordings)
         return dict(fitter.run(some, self.start, self.checkpoints(upper, some)).targets)
 
     def below(self, own: Mapping[int, FittedTarget]) -> Fitted:
         """What all have in common; own: of the references, at least."""
         upper, lower = (replace(self.task, plan=cut(self.task.plan)) for cut in (above, below))
         weights: dict[int, Mapping[str, Weights]] = {target: own[target].weights for target in self.references}
-        given = mean_signals(upper, lower.plan.given, weights, self.start)
+        given = mean_signals(upper, lower.plan.given, weights, self.start, self.recordings)
         finished = self.checkpoints(lower, [ALL_CLASSES])
-        return Fitter(lower, given=given, varied=()).run([ALL_CLASSES], self.start, finished)
+        return Fitter(lower, given=given, varied=(), lasting=self.recordings).run([ALL_CLASSES], self.start, finished)
 
     def together(self, own: Mapping[int, FittedTarget], once: Fitted, common: Common) -> InCommon:
         """Both parts, for the targets asked for; own: of some classes, once: of all in common.
@@ -73,7 +77,8 @@ class Cut:
         """
         missing = set(self.asked) - own.keys()
         if missing and weight_bytes(above(self.task.plan), len(self.asked)) > recorded_bytes(self.task):
-            made = record_all(self.task, once.seen, self.start("recording what classes differ in", len(self.task.data)))
+            advance = self.start("recording what classes differ in", len(self.task.data))
+            made = record_all(self.task, once.seen, advance, self.recordings)
             check_varied(made, self.asked)
             return InCommon(self.task, self.asked, once, common, {}, made)
         return InCommon(self.task, self.asked, once, common, {**own, **(self.above(missing) if missing else {})}, None)
@@ -115,10 +120,13 @@ class InCommon:
         )
 
 
-def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Cut:
-    """The cut of a task, for which its data are taken through the network once."""
-    told = outcomes(task, start("what the samples are taken for", len(task.data)))
-    return Cut(task, asked, told, references(task.plan, task.net, asked, told.varied), start, checkpoints)
+@contextmanager
+def cut_at(task: FitTask, asked: Sequence[int], start: Start, checkpoints: Checkpoints) -> Iterator[Cut]:
+    """The cut of a task, for which its data are taken through the network once; its recordings go with it."""
+    with closing(RowStore(int(RECORDINGS_SHARE * task.memory))) as recordings:
+        told = outcomes(task, start("what the samples are taken for", len(task.data)), recordings)
+        wanted = references(task.plan, task.net, asked, told.varied)
+        yield Cut(task, asked, told, wanted, start, checkpoints, recordings)
 
 
 def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoints: Checkpoints) -> InCommon:
@@ -131,9 +139,9 @@ def fit_in_common(task: FitTask, targets: Sequence[int], start: Start, checkpoin
     if len(targets) == task.net.classes:
         each = min(weight_bytes(above(task.plan), len(targets)), recorded_bytes(task))
         check_room(each + weight_bytes(below(task.plan)), task.net, task.memory)
-    cut = cut_at(task, targets, start, checkpoints)
-    own = cut.above(cut.references)
-    return cut.together(own, cut.below(own), Common(task.plan.common, len(cut.references)))
+    with cut_at(task, targets, start, checkpoints) as cut:
+        own = cut.above(cut.references)
+        return cut.together(own, cut.below(own), Common(task.plan.common, len(cut.references)))
 
 
 def unlike(task: FitTask, classes: Sequence[int]) -> tuple[int, int] | None:

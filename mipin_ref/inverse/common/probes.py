@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mipin_ref.inverse.common.contributions import Contributions
 from mipin_ref.inverse.inverse import Inverse, inverses_of
 from mipin_ref.inverse.passes.fitter import Fitted, FittedTarget
 from mipin_ref.inverse.passes.task import FitTask
@@ -21,7 +22,7 @@ COMPARED = 32
 """Samples that are compared with a part in common, at the most."""
 
 CROSSED = 8
-"""Of these, samples that are compared with each other's inverses, at the most, which is done tensor by tensor."""
+"""Of these, samples that are compared with each other's inverses tensor by tensor, at the most."""
 
 
 def probes_of(predicted: npt.NDArray[np.int64]) -> list[int]:
@@ -32,21 +33,25 @@ def probes_of(predicted: npt.NDArray[np.int64]) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Probes:
-    """fitted: both in full; alone: their inverses; x: samples that are compared [n, ...]; wanted: A ⊙ X of these at the
-    explained tensor.
+    """fitted: both in full; alone: their inverses; few, rest: samples that are compared; wanted: A ⊙ X at the explained
+    tensor, of these and of those.
     """
 
     fitted: Fitted
     alone: Mapping[int, Inverse]
-    x: HostArray
-    wanted: Mapping[int, HostArray]
+    few: Contributions
+    rest: Contributions | None
+    wanted: Mapping[int, tuple[HostArray, ...]]
 
     @classmethod
     def of(cls, task: FitTask, fitted: Fitted) -> Probes:
         """Those of a fit of each target alone."""
         alone, rows = inverses_of(task, fitted), _spread(len(task.data), COMPARED)
-        x = np.concatenate([task.data[int(row) : int(row) + 1] for row in rows])
-        return cls(fitted, alone, x, {one: inverse.attribute(x).contribution for one, inverse in alone.items()})
+        some = rows[_spread(len(rows), CROSSED)]
+        others = np.setdiff1d(rows, some).tolist()
+        few, rest = Contributions(task, some.tolist()), Contributions(task, others) if others else None
+        wanted = {one: tuple(x.of(inverse) for x in (few, rest) if x is not None) for one, inverse in alone.items()}
+        return cls(fitted, alone, few, rest, wanted)
 
     def own(self, plan: Plan) -> dict[int, FittedTarget]:
         """What was fitted of each above the common tensor of a plan."""
@@ -70,18 +75,19 @@ class Probes:
             )
             for one, other in ((first, second), (second, first))
         }
-        return self.agreement(mixed, _spread(len(self.x), CROSSED))
+        return self.agreement(mixed, few=True)
 
-    def agreement(self, inverses: Mapping[int, Inverse], rows: npt.NDArray[np.int64] | None = None) -> float:
+    def agreement(self, inverses: Mapping[int, Inverse], *, few: bool = False) -> float:
         """The lower of both median correlations of A ⊙ X at the explained tensor with that of their own inverses.
 
-        rows: of the samples compared, all where None.
+        few: of CROSSED of the samples.
         """
-        some = slice(None) if rows is None else rows
-        return min(
-            float(np.median(correlations(wanted[some], inverses[one].attribute(self.x[some]).contribution)))
-            for one, wanted in self.wanted.items()
-        )
+        compared = [x for x in (self.few, None if few else self.rest) if x is not None]
+        medians = []
+        for one, wanted in self.wanted.items():
+            pairs = zip(wanted, compared, strict=False)
+            medians.append(np.median(np.concatenate([correlations(own, x.of(inverses[one])) for own, x in pairs])))
+        return float(min(medians))
 
 
 def candidates(plan: Plan, most: int) -> list[Plan]:

@@ -16,10 +16,11 @@ import numpy as np
 
 from mipin_ref.data import Seen
 from mipin_ref.errors import InvalidData, PrecisionWarning
-from mipin_ref.graph.forward import Recorder, record_bytes
+from mipin_ref.graph.forward import record_bytes
 from mipin_ref.inverse.common.reference import batch_size_of
-from mipin_ref.inverse.descent.batch import asked, needs, recorded
+from mipin_ref.inverse.descent.batch import needs
 from mipin_ref.inverse.passes.fitter import FittedTarget, Fitter, RoundedTooMuch
+from mipin_ref.inverse.passes.recordings import Recordings
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.spec import Key
 from mipin_ref.inverse.passes.target import varies
@@ -98,21 +99,18 @@ def recorded_bytes(task: FitTask) -> int:
     return len(task.data) * each
 
 
-def record_all(task: FitTask, seen: Seen, advance: Advance) -> Recorded:
-    """Take the data through the network once more, and keep what is needed above the common tensor."""
+def record_all(task: FitTask, seen: Seen, advance: Advance, recordings: RowStore) -> Recorded:
+    """What is needed above the common tensor, which the network computes once more where the recordings lack it."""
     plan, net = above(task.plan), task.net
     _, layers = needs(plan.steps, plan.fitted)
     keys = recorded_keys(task)
     tensors = [name for kind, name in keys if kind == "value"]
-    read, switches = asked(layers.values())
-    recorder = Recorder(net, [*tensors, *read], switches)
     size = batch_size_of(task, record_bytes(net, {*tensors, net.input}, layers.values()))
     parts: dict[Key, list[HostArray]] = {key: [] for key in keys}
-    for start in range(0, len(task.data), size):
-        record = recorded(recorder(task.data[start : start + size], start), layers)
+    for start, stop, record in Recordings(net, task.data, recordings, lasting=True).passes(tensors, layers, (), size):
         for kind, name in keys:
             parts[kind, name].append((record.values if kind == "value" else record.taps)[name])
-        advance(min(size, len(task.data) - start))
+        advance(stop - start)
     return Recorded(task, {key: np.concatenate(some) for key, some in parts.items()}, seen)
 
 

@@ -13,12 +13,13 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.graph.forward import Recorder, record_bytes
+from mipin_ref.graph.forward import record_bytes
 from mipin_ref.graph.network import Network
-from mipin_ref.inverse.descent.batch import asked, needs, recorded, to_device
+from mipin_ref.inverse.descent.batch import needs, to_device
 from mipin_ref.inverse.descent.descend import descend, seed
 from mipin_ref.inverse.descent.memory import sample_bytes
 from mipin_ref.inverse.descent.weights import DeviceWeights, Weights
+from mipin_ref.inverse.passes.recordings import Recordings
 from mipin_ref.inverse.passes.row_store import RowStore
 from mipin_ref.inverse.passes.schedule import Stored
 from mipin_ref.inverse.passes.spec import signal_shape
@@ -28,8 +29,8 @@ from mipin_ref.inverse.plan import Plan, below, living
 from mipin_ref.memory import batch_rows
 from mipin_ref.progress import Advance
 
-REFERENCES = 16
-"""Classes whose signals a common inverse is fitted on, at the most: four do nearly as well as 24."""
+REFERENCES = 8
+"""Classes whose signals a common inverse is fitted on, at the most: 16 take twice as long above it and do no better."""
 
 
 def references(plan: Plan, net: Network, asked: Sequence[int], varied: npt.NDArray[np.bool_]) -> list[int]:
@@ -62,16 +63,17 @@ def mean_signals(
     names: Iterable[str],
     weights: Mapping[int, Mapping[str, Weights]],
     start: Callable[[str, int], Advance],
+    recordings: RowStore,
 ) -> Callable[[RowStore], dict[str, Stored]]:
     """What puts the means over classes of the source signals of tensors `names` into a store.
 
-    task: of what is fitted for each target, whose steps lead to these tensors; weights: of these classes.
+    task: of what is fitted for each target, whose steps lead to these tensors; weights: of these classes; recordings:
+    of other fits of the same data.
     """
     net, plan, backend = task.net, task.plan, task.backend
     shapes = {name: signal_shape(plan, net.shapes, name) for name in sorted(names)}
     path, _ = plan.path(shapes)
     masks, layers = needs(path)
-    read, switches = asked(layers.values())
     tensors = [*dict.fromkeys([*masks, plan.logits])]
 
     def fill(store: RowStore) -> dict[str, Stored]:
@@ -81,13 +83,11 @@ def mean_signals(
             kept[name] = Stored(bytes_of_all, not store.room(bytes_of_all, disk=False))
             store.open((ALL_CLASSES, name), samples, shape, backend.dtype, disk=kept[name].disk)
         advance = start(f"mean signals of {len(weights):,} classes", samples)
-        recorder = Recorder(net, [*tensors, *read], switches)
         each = record_bytes(net, {*tensors, net.input}, layers.values()) + sample_bytes(
             path, [*shapes.values()], backend.itemsize
         )
         size = batch_size_of(task, each)
-        for first in range(0, samples, size):
-            record = recorded(recorder(task.data[first : first + size], first), layers)
+        for _, _, record in Recordings(net, task.data, recordings, lasting=True).passes(tensors, layers, (), size):
             batch, logits = to_device(backend, path, record), record.values[plan.logits]
             count = len(logits)
             parts = {name: np.zeros((count, *shape), backend.dtype) for name, shape in shapes.items()}

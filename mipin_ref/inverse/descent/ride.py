@@ -27,7 +27,7 @@ SEED = "seed"
 
 class Ride:
     """The `Way` of float32 on the host. Masks, switches and states are what it is given, so that none flips: what it
-    returns differs from `InNamespace` by the order of sums.
+    returns differs from `InNamespace` by the order of sums. signals: see there.
     """
 
     def __init__(
@@ -39,19 +39,20 @@ class Ride:
         tensors: Sequence[str],
         logits: Shape,
         target: int,
+        signals: int = 2,
     ) -> None:
-        # More at a time leave the processor's caches, as forward; a sample is two rows of every tensor here.
+        # More at a time leave the processor's caches, as forward; a sample is as many rows of every tensor as signals.
         layers = [layer for step in steps for layer in step.layers]
-        self._samples = samples_a_run(layers, 2 * backend.itemsize) * max(1, BLAS_THREADS.count)
+        self._samples = samples_a_run(layers, signals * backend.itemsize) * max(1, BLAS_THREADS.count)
         beside: dict[str, HostArray] = {}
         document = Document(np.dtype(np.float32), [SEED], beside=beside)
-        self._backend, self._plan, self._target = backend, plan, target
+        self._backend, self._plan, self._target, self._signals = backend, plan, target, signals
         shapes = {step.tensor: step.shape for step in steps}
         for step in steps:
             for layer in step.layers:
                 shapes |= dict(zip(layer.inputs, layer.in_shapes, strict=True)) | {layer.output: layer.out_shape}
         pools = switched(layers)
-        self._given = given = Given(document, shapes, pools, 2)
+        self._given = given = Given(document, shapes, pools, signals)
         document.input(SEED, document.dtype, ("M", *((1,) if plan.column else logits)))
         written = Written(
             document,
@@ -61,12 +62,13 @@ class Ride:
             lambda role, arrays: document.weight(role, arrays[0]),
             given.won,
             given.fire,
+            signals,
         )
-        signals = written.down(steps, SEED, plan.logits)
+        back = written.down(steps, SEED, plan.logits)
         self._outputs = {tensor: shapes[tensor] for tensor in tensors}
         self._names = {}
         for tensor in tensors:
-            self._names[tensor] = document.append("Identity", [signals[tensor]], document.fresh(f"out/{tensor}"))
+            self._names[tensor] = document.append("Identity", [back[tensor]], document.fresh(f"out/{tensor}"))
             document.output(self._names[tensor], ("M", *shapes[tensor]))
         self._session = Optimised(document, beside, BLAS_THREADS.count)
         self._workspace = 0
@@ -97,16 +99,16 @@ class Ride:
 
     def __call__(self, batch: Recorded, *, last: bool) -> Mapping[str, HostArray]:
         y = seed(self._backend, self._plan, batch.values[self._plan.logits], self._target)
-        both = {name: np.empty((2, len(y), *shape), y.dtype) for name, shape in self._outputs.items()}
+        both = {name: np.empty((self._signals, len(y), *shape), y.dtype) for name, shape in self._outputs.items()}
         for number, given in enumerate(batch.runs):
             rows = slice(number * self._samples, (number + 1) * self._samples)
             done = last and number == len(batch.runs) - 1
             for name, made in self._run(y[rows], given, last=done).items():
-                both[name][:, rows] = made.reshape(2, -1, *made.shape[1:])
+                both[name][:, rows] = made.reshape(self._signals, -1, *made.shape[1:])
         return {name: signals.reshape(-1, *signals.shape[2:]) for name, signals in both.items()}
 
     def _run(self, y: HostArray, given: Mapping[str, HostArray], *, last: bool) -> Mapping[str, HostArray]:
-        feed = {SEED: np.concatenate([y, y])} | dict(given)
+        feed = {SEED: np.concatenate([y] * self._signals)} | dict(given)
         # A value that is there again in both signals takes eight times a flag's byte.
         size = sum(array.nbytes * (8 if array.dtype == np.bool_ else 2) for array in feed.values())
         self._workspace = 0 if last else max(self._workspace, size)
@@ -122,11 +124,12 @@ def ridden(
     tensors: Sequence[str],
     logits: Shape,
     target: int,
+    signals: int = 2,
 ) -> Ride | None:
     """The session of a way back; None where a layer cannot be written, or the weights are too many for a session."""
     if any(layer.no_way_back is not None for step in steps for layer in step.layers):
         return None
     try:
-        return Ride(backend, plan, steps, weights, tensors, logits, target)
+        return Ride(backend, plan, steps, weights, tensors, logits, target, signals)
     except UnsupportedModel:
         return None

@@ -1,4 +1,4 @@
-"""How both signals of a recorded batch come down: what a way is, and the one of array namespaces."""
+"""How the signals of a recorded batch come down: what a way is, and the one of array namespaces."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ class Way(Protocol):
         ...
 
     def __call__(self, batch: Recorded, *, last: bool) -> Mapping[str, HostArray]:
-        """Both signals [2n, *shape] at the tensors asked for, source signals first; last: whether to let go of memory
-        that would serve another batch.
+        """Both signals [2n, *shape] at the tensors asked for, source signals first, or the one that comes [n, *shape];
+        last: whether to let go of memory that would serve another batch.
         """
         ...
 
 
 class InNamespace:
-    """The way in the backend's array namespace and dtype."""
+    """The way in the backend's array namespace and dtype.
+
+    signals: how many come down, both or one alone, which is the attribution where the weights have no intercepts.
+    """
 
     def __init__(
         self,
@@ -51,9 +54,10 @@ class InNamespace:
         weights: Mapping[str, DeviceWeights],
         tensors: Sequence[str],
         target: int,
+        signals: int = 2,
     ) -> None:
         self._backend, self._plan, self._steps, self._weights = backend, plan, steps, weights
-        self._tensors, self._target = tensors, target
+        self._tensors, self._target, self._signals = tensors, target, signals
         masks, self._stateful = needs(steps)
         read, self.switches = asked(self._stateful.values())
         self.values = [*masks, *read]
@@ -64,8 +68,9 @@ class InNamespace:
 
     def __call__(self, batch: Recorded, *, last: bool) -> Mapping[str, HostArray]:
         backend, plan = self._backend, self._plan
-        there = to_device(backend, self._steps, batch).twice(backend)
+        there = to_device(backend, self._steps, batch)
         y = seed(backend, plan, batch.values[plan.logits], self._target)
-        both = {plan.logits: backend.xp.concat([y, y])}
-        signals = descend(backend, self._steps, self._weights, there, both, affine=y.shape[0], keep=self._tensors)
+        start = {plan.logits: y if self._signals == 1 else backend.xp.concat([y, y])}
+        there = there if self._signals == 1 else there.twice(backend)
+        signals = descend(backend, self._steps, self._weights, there, start, affine=y.shape[0], keep=self._tensors)
         return {tensor: backend.get(signal) for tensor, signal in signals.items()}

@@ -91,14 +91,15 @@ class Fitter:
         varied: Collection[int] | None = None,
         recorded: RowStore | None = None,
         seen: Seen | None = None,
+        lasting: RowStore | None = None,
     ) -> None:
         """runner: where the data are taken through the passes, by default in this process; given: puts the signals
         that the plan says are given, of ALL_CLASSES, into a store; varied: the targets whose logit must not be the same
         for every sample, all where None; recorded: all that the network computes of the data, with what it has seen
-        where no data are read.
+        where no data are read; lasting: where recordings of other fits of the same data are found, and these are left.
         """
         self._task, self._runner, self._given, self._varied = task, runner, given, varied
-        self._recorded, self._seen = recorded, seen
+        self._recorded, self._seen, self._lasting = recorded, seen, lasting
 
     def run(
         self, targets: Sequence[int], start: Callable[[str, int], Advance], checkpoint: Checkpoint | None = None
@@ -111,8 +112,11 @@ class Fitter:
         known = Known(len(self._task.data), {target: one.count for target, one in state.items()})
         budget = self._budget(known)
         signals = RowStore(budget.signals)
-        recorded = self._recorded or RowStore(budget.recordings)
-        with closing(self._runner or LocalRunner(self._task, signals, recorded)) as runner:
+        recorded = self._recorded or self._lasting or RowStore(budget.recordings)
+        if self._lasting is not None:
+            self._lasting.resize(budget.recordings)
+        lasting = self._lasting is not None
+        with closing(self._runner or LocalRunner(self._task, signals, recorded, lasting=lasting)) as runner:
             if self._given is not None:
                 known = replace(known, kept={ALL_CLASSES: self._given(signals)})
             self._passes(state, known, budget, runner, start, checkpoint)

@@ -29,11 +29,14 @@ class Recordings:
         *,
         first: int = 0,
         recorder: Callable[[Network, Sequence[str], Sequence[str]], Recorder] | None = None,
+        lasting: bool = False,
     ) -> None:
-        """kept: where they are kept; first: position of the data's first sample, for messages; recorder: makes one.
+        """kept: where they are kept; first: position of the data's first sample, for messages; recorder: makes one;
+        lasting: what is kept serves others later, so that it is let go of only where there is no room for more.
 
         extent: of the data, once `passes` was to look at them.
         """
+        self._lasting, self._spare = lasting, set(kept.keys)
         self._net, self._data, self._kept, self._first = net, data, kept, first
         self._recorder = recorder or (lambda net, values, taps: Recorder(net, values, taps))
         self._axis = channels_of(net.input_shape, net.channel_axis(net.input))[0]
@@ -70,12 +73,13 @@ class Recordings:
         for start in range(0, len(self._data), size):
             stop = min(start + size, len(self._data))
             values, taps = {}, {}
-            if made:
+            if made or (look and self._lasting):
                 x = self._data[start:stop]
-                record = recorded(recorder(x, self._first + start), chosen)
                 if look:
                     extent = Extent.of(x, self._axis)
                     self.extent = extent if self.extent is None else self.extent.merged(extent)
+            if made:
+                record = recorded(recorder(x, self._first + start), chosen)
                 values, taps = dict(record.values), dict(record.taps)
             for kind, name in extra:
                 self._kept.append((kind, name), values[name] if kind == "value" else taps[name])
@@ -96,6 +100,10 @@ class Recordings:
             dtype = self._net.dtype if layer is None else layer.state_dtype(self._net.dtype)
             size = samples * prod(shape) * dtype.itemsize
             disk = not self._kept.room(size, disk=False)
+            if disk and self._spare:
+                self._kept.drop(self._spare.__contains__)
+                self._spare.clear()
+                disk = not self._kept.room(size, disk=False)
             worth = worth_keeping(size, samples * self._cost[name] / FORWARD)
             if disk and not (worth and self._kept.room(size, disk=True)):
                 break
@@ -105,8 +113,12 @@ class Recordings:
 
     def drop(self, *, but: Collection[Key]) -> None:
         """Let go of all that no later pass needs."""
-        self._kept.drop(lambda key: key not in but)
+        if self._lasting:
+            self._spare = {key for key in self._kept.keys if key not in but}
+        else:
+            self._kept.drop(lambda key: key not in but)
 
     def close(self) -> None:
-        """Let go of everything."""
-        self._kept.close()
+        """Let go of everything, but for what others need."""
+        if not self._lasting:
+            self._kept.close()

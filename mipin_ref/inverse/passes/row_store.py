@@ -62,6 +62,12 @@ class RowStore:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._kept
 
+    def resize(self, memory: int) -> None:
+        """Hold so many bytes in memory from now on; of more than that everything is let go of."""
+        self._memory = memory
+        if self.held > memory:
+            self.close()
+
     def copy(self) -> RowStore:
         """A store of its own, of the same arrays, which are never written to. Of arrays in memory only."""
         assert not self._files

@@ -52,10 +52,10 @@ class Runner(Protocol):
 class LocalRunner:
     """In this process, batch by batch."""
 
-    def __init__(self, task: FitTask, signals: RowStore, recorded: RowStore) -> None:
-        """signals, recorded: where these are kept between passes."""
+    def __init__(self, task: FitTask, signals: RowStore, recorded: RowStore, *, lasting: bool = False) -> None:
+        """signals, recorded: where these are kept between passes; lasting: see Recordings."""
         self._task, self._signals = task, signals
-        self._recordings = Recordings(task.net, task.data, recorded)
+        self._recordings = Recordings(task.net, task.data, recorded, lasting=lasting)
 
     @property
     def room(self) -> Room:

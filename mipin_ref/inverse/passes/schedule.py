@@ -104,7 +104,7 @@ def schedule(
     left = waves(plan, backend, memory, known)
     for number, wave in enumerate(left):
         behind = [step for later in left[number + 1 :] for step in later.steps]
-        again = frozenset(_needed(plan, [*wave.steps, *behind], account.kept_for(known.samples)))
+        again = frozenset(needed(plan, [*wave.steps, *behind], account.kept_for(known.samples)))
         for group, targets in enumerate(wave.groups):
             if number == 0 and group < known.groups:
                 continue
@@ -112,11 +112,11 @@ def schedule(
             samples = {target: known.samples[target] or known.total for target in targets}
             path, first = plan.path(_reads(wave.steps), kept)
             store = account.store({step.tensor for step in path} | first, kept, behind, samples)
-            later = _needed(plan, behind, kept | store.keys())
+            later = needed(plan, behind, kept | store.keys())
             taken, used = plan.path(_reads(behind), account.kept_for(targets))
             account.drop(targets, used)
             if group == len(wave.groups) - 1:
-                again = frozenset(_needed(plan, behind, account.kept_for(known.samples)))
+                again = frozenset(needed(plan, behind, account.kept_for(known.samples)))
             yield PassSpec(
                 wave=known.waves + number,
                 group=group,
@@ -207,7 +207,7 @@ class _Account:
         return self._files + files <= self._room.files and self._bytes[True] + size <= self._room.disk
 
 
-def _needed(plan: Plan, remaining: Sequence[Step], kept: Collection[str]) -> list[Key]:
+def needed(plan: Plan, remaining: Sequence[Step], kept: Collection[str]) -> list[Key]:
     """What the passes for `remaining` will need to have recorded, what comes first in front."""
     path, _ = plan.path(_reads(remaining), kept)
     number = {step.tensor: i for i, step in enumerate(plan.steps)}

@@ -60,6 +60,19 @@ def related(one: np.ndarray, other: np.ndarray) -> float:
     return float(all(constant)) if any(constant) else float(np.corrcoef(one, other)[0, 1])
 
 
+def with_each_other(net: mr.Network, x: np.ndarray, common: str, probes: tuple[int, ...]) -> float:
+    """The same of fits of each by itself: each with what is the other's from the tensor down, in a chain."""
+    some = x[np.linspace(0, len(x) - 1, 8).astype(int)]
+    alone, medians = {probe: mr.fit(net, x, probe, ridge=300.0) for probe in probes}, []
+    tensors = [step.tensor for step in alone[probes[0]].plan.fitted]
+    lower = tensors[tensors.index(common) :]
+    for one, other in (probes, probes[::-1]):
+        mixed = {**alone[one].weights, **{name: alone[other].weights[name] for name in lower}}
+        a, b = (inv.attribute(some).contribution for inv in (alone[one], replace(alone[one], weights=mixed)))
+        medians.append(np.median([related(p.ravel(), q.ravel()) for p, q in zip(a, b, strict=True)]))
+    return float(min(medians))
+
+
 @pytest.mark.parametrize("heads", [1, 2])
 def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
     net, x = convolutions(heads)
@@ -73,13 +86,25 @@ def test_it_is_the_highest_tensor_at_which_both_agree(heads: int) -> None:
     # No more samples than are compared, so that the agreement is the same but for rounding.
     assert agreement(net, x, told.tensor, told.probes) == pytest.approx(told.agreement, abs=1e-12)
     assert told.agreement >= AGREEMENT
-    for above in tensors[: tensors.index(told.tensor)]:
-        assert agreement(net, x, above, told.probes) < AGREEMENT
+    assert with_each_other(net, x, told.tensor, told.probes) >= AGREEMENT
+    for above in tensors[1 : tensors.index(told.tensor)]:
+        assert with_each_other(net, x, above, told.probes) < AGREEMENT
     # Dense heads are fitted for each class.
     assert tensors.index(told.tensor) >= heads
     named = mr.fit(net, x, "all", common=told.tensor, ridge=300.0)
     for target, inv in invs.items():
         np.testing.assert_array_equal(inv.attribute(x).attribution, named[target].attribute(x).attribution)
+
+
+def test_where_they_do_not_agree_with_each_other_half_of_that_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies between two classes is nearer to each: it is fitted, and measured as any."""
+    net, x = convolutions()
+    monkeypatch.setattr(auto, "TRIES", 1)
+    told = mr.fit(net, x, "all", common="auto", ridge=300.0)[0].report.common
+    assert told is not None
+    assert told.agreement is not None
+    assert with_each_other(net, x, told.tensor, told.probes) < AGREEMENT <= told.agreement
+    assert agreement(net, x, told.tensor, told.probes) == pytest.approx(told.agreement, abs=1e-12)
 
 
 @pytest.mark.parametrize("order", [(0, 2), (2, 0)])
