@@ -78,6 +78,8 @@ def test_of_reading_counts_what_it_gives(tmp_path: Path, work: Path, monkeypatch
     assert older(root, monkeypatch) == ["  a: the layers of net"]
     model(root, "net")
     assert older(root, monkeypatch) == []
+    edit(read, "    weights: np.ndarray", "    weights: np.ndarray\n    new: int = 0")
+    assert older(root, monkeypatch) == []
     edit(read, "Layer(node.op_type", "Layer('Dense'")
     assert older(root, monkeypatch) == [
         "  a: the layers of golden_mlp, the layers of net",
