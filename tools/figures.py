@@ -42,23 +42,26 @@ def check() -> int:
     tables, older = tables_in(ROOT), old()
     print(f"{len(tables)} tables of figures, {len(found)} differences")
     if older:
-        print(f"{len(older)} measured before the last change of what they call:")
+        print("measured before the last change of what they call:")
         print("\n".join(older))
     return 1 if found else 0
 
 
 def old() -> list[str]:
-    """A line for each table of which a run was measured on other arithmetic, with what changed since."""
-    engine, told = Engine.of(ROOT), []
+    """A line for each table of which a run was measured on other arithmetic, with what changed since; the last names
+    those of which nobody knows that.
+    """
+    engine, told, untraced = Engine.of(ROOT), [], []
     for name, table in tables_in(ROOT).items():
         runs = [run for run in table.runs if run.arithmetic != arithmetic(ROOT, run, engine)]
         lists = [changed(ROOT, run, engine) for run in runs]
         names = list(dict.fromkeys(one for some in lists for one in some or ()))
         more = [f"and {len(names) - SHOWN} more"] * (len(names) > SHOWN)
-        unknown = ["nobody traced what it calls"] * (None in lists)
-        if runs:
-            told.append(f"  {name}: {', '.join([*names[:SHOWN], *more, *unknown])}")
-    return told
+        if names:
+            told.append(f"  {name}: {', '.join([*names[:SHOWN], *more])}")
+        elif runs:
+            untraced.append(name)
+    return [*told, *([f"  not traced when they were measured: {', '.join(untraced)}"] if untraced else [])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,8 +36,9 @@ def traced(root: Path, run: Run, told: Iterable[str], engine: Engine) -> Run:
     """A run with what it is measured on. told: as processes tell it, see `traced.read`."""
     told = set(told)
     opened = [one.partition(":")[2] for one in told if one.startswith(f"{FOLDER}:")]
-    # What reads no file depends on no network; imports call functions that list what can be read.
-    of = [*opened, *named(root, run.command), *standing(root)] if any(map(reading, _files(told))) else []
+    # What reads no file depends on none that is read elsewhere; imports call functions that list what can be read.
+    others = standing(root) if any(map(reading, _files(told))) else []
+    of = [*opened, *named(root, run.command), *others]
     return rated(run, engine.counted(told), lists(root, of, engine.digest))
 
 

@@ -39,6 +39,10 @@ READING = (
 """Of these what runs while a file is read, and never again: a test asks."""
 LATER = ("graph/rewrites/divisors.py", "graph/rewrites/facing.py")
 """Of these what is also asked of a network that was read."""
+GRAPH = "graph/"
+"""Where of what stands outside of functions constants count alone, which called ones read: fields of a network that are
+not at their default are listed with it.
+"""
 
 Digests = dict[str, dict[str, str]]
 """File -> name -> digest."""
@@ -82,9 +86,10 @@ class Engine:
         seen: set[tuple[str, str]] = set()
         for file in {file for file, _ in called}:
             here = self._files[file]
-            counted |= {(file, name) for name in here.outside}
-            names = {*here.outside, *(name for other, name in called if other == file)}
-            for read in {read for name in names for read in here.mentions.get(name, ())} | {*here.outside}:
+            own = () if file.startswith(GRAPH) else here.outside
+            counted |= {(file, name) for name in own}
+            names = {*own, *(name for other, name in called if other == file)}
+            for read in {read for name in names for read in here.mentions.get(name, ())} | {*own}:
                 counted |= self._outside(file, read, imported, seen)
         return self.digests(counted)
 
@@ -138,7 +143,7 @@ class Engine:
             module, there = here.imports[name]
             whole = {(other, one) for other in self._of(f"{module}.{there}") for one in self._files[other].outside}
             return whole | {one for other in self._of(module) for one in self._outside(other, there, imported, seen)}
-        made = {(file, one) for one in here.under(name)}
+        made = {(file, one) for one in here.under(name) if not (file.startswith(GRAPH) and one in here.methods)}
         made |= {(file, one) for one in here.functions if one.split(".")[0] == name and (file, one) in imported}
         for _, one in tuple(made):
             for read in here.mentions[one]:

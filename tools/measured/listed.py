@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Set
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,7 @@ def listed(value: Any) -> str:
     not know.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        parts = [
-            f"{one.name}={listed({key: [*of] for key, of in own.items()} if one.name in KEYS and own else own)}"
-            for one in fields(value)
-            if one.name not in WORDS
-            for own in [getattr(value, one.name)]
-        ]
+        parts = [f"{name}={text}" for name, text in _fields(value)]
         return f"{type(value).__name__}({', '.join(parts)})"
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{short(np.ascontiguousarray(value).tobytes().hex())}"
@@ -49,6 +44,20 @@ def listed(value: Any) -> str:
     if isinstance(value, type | Callable):
         return str(value.__qualname__)
     raise TypeError(f"nobody knows how {type(value)} is listed")
+
+
+def _fields(value: Any) -> Iterator[tuple[str, str]]:
+    """The fields of a record that count. One at its default is as one that there is not yet: what is made of it, the
+    functions say that ask for it.
+    """
+    for one in fields(value):
+        if one.name in WORDS:
+            continue
+        own = getattr(value, one.name)
+        text = listed({key: [*of] for key, of in own.items()} if one.name in KEYS and own else own)
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if default is MISSING or text != listed(default):
+            yield one.name, text
 
 
 def of_file(path: Path) -> str:

@@ -18,7 +18,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from threading import local
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from measured.syntax import RAISED, Function
@@ -34,8 +34,8 @@ SAYS = "_mipin_ref_called"
 """What functions call with the path of their file from the package's folder and their name."""
 PLACE = {"subprocess.Popen": 3, "os.exec": 2, "os.posix_spawn": 2, "os.spawn": 3}
 """Where among what an event is given the environment stands; it is None for that of this process."""
-DEAF = re.compile(r"-[a-zA-Z]*[EIS]")
-"""Options by which Python reads nothing of its environment."""
+DEAF = re.compile(r"-[a-zA-Z]*[EI]")
+"""Options by which Python reads nothing of its environment. With -S it does, finds no numpy, and so calls no engine."""
 HARMLESS = ("ldconfig", "git")
 """Programs that start no Python."""
 IMPORTED = "~"
@@ -52,7 +52,7 @@ def variables(told: Path, given: Mapping[str, str]) -> dict[str, str]:
 
 def read(told: Path) -> set[str] | None:
     """What processes told: "layers/conv/kind.py:Conv.forward", with IMPORTED in front where it was called in an import,
-    and "models_onnx:NAME" for a network that was opened; None where one told nothing.
+    and "models_onnx:NAME" for a network that the package opened; None where one told nothing.
     """
     lines = set(told.read_text(encoding="utf-8").split("\n")) - {""} if told.exists() else set()
     return None if UNTOLD in lines else lines
@@ -75,7 +75,7 @@ class Tracer(MetaPathFinder):
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = _Loader(spec.loader.name, spec.loader.path, self._importing)
-        else:
+        elif spec is not None or name == PACKAGE:
             self._call(UNTOLD)
         return spec
 
@@ -91,10 +91,18 @@ class Tracer(MetaPathFinder):
     def _hear(self, event: str, given: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(given[0], str | os.PathLike):
             network = NETWORK.search(os.path.realpath(given[0]))
-            if network is not None:
+            if network is not None and _within_package():
                 self._call(f"models_onnx:{network[1]}")
         elif event in PLACE and not _tells(event, given):
             self._call(UNTOLD)
+
+
+def _within_package() -> bool:
+    """Whether a function of the package is at work: tools also read networks to digest them."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not str(frame.f_globals.get("__name__")).startswith(f"{PACKAGE}."):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _tells(event: str, given: tuple[Any, ...]) -> bool:

@@ -145,6 +145,9 @@ def test_no_part_of_reading_counts() -> None:
     files = {"graph/read.py": CODE, "graph/ops/conv.py": CODE, "graph/forward.py": CODE, "solve/a.py": CODE}
     counted = Engine(files).counted([f"{name}:doubled" for name in files])
     assert sorted(counted) == ["graph/forward.py", "solve/a.py"]
+    # Of a network's own classes the fields are listed where networks are.
+    assert {*counted["graph/forward.py"]} == {"doubled", "NUMBER"}
+    assert {"doubled", "NUMBER", "Kind", "RULES"} <= {*counted["solve/a.py"]}
 
 
 def test_any_change_of_code_is_another_whole() -> None:

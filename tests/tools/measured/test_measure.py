@@ -186,14 +186,14 @@ def test_the_check_names_tables_of_older_arithmetic_and_lets_them_be(
     assert figures.main(["write"]) == 0
     assert figures.main(["--check"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "1 measured before the last change of what they call:",
-        "  b: nobody traced what it calls",
+        "measured before the last change of what they call:",
+        "  not traced when they were measured: b",
     ]
     (root / "mipin_ref/layers/dense.py").write_text("def product(w, s):\n    return s * w\n")
     assert figures.main(["--check"]) == 0
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "  a: layers/dense.py:product",
-        "  b: layers/dense.py:product, nobody traced what it calls",
+        "  b: layers/dense.py:product",
         "  c: layers/dense.py:product",
     ]
 

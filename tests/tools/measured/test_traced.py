@@ -13,6 +13,9 @@ from measured.traced import read, variables
 from tests.tools.measured.code import CODE
 
 TOOLS = Path(__file__).parents[3] / "tools"
+LAUNCHED = (
+    "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'import mipin_ref.solve.b as b; b.doubled(1)'])"
+)
 STARTED = "sys.executable, '-c', 'from mipin_ref.solve import b; b.doubled(1)'"
 
 
@@ -23,7 +26,9 @@ def told(folder: Path, script: str) -> list[str] | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(CODE)
     calling = "from mipin_ref.solve.a import doubled\ndef made(x):\n    return x\nMADE = doubled(made(1))\n"
-    (folder / "mipin_ref" / "solve" / "d.py").write_text(calling)
+    (folder / "mipin_ref" / "solve" / "e.py").write_text(calling)
+    opening = "def opened(path):\n    open(path).close()\n"
+    (folder / "mipin_ref" / "solve" / "d.py").write_text(opening)
     for package in ("mipin_ref", "mipin_ref/solve"):
         (folder / package / "__init__.py").touch()
     (folder / "script.py").write_text(script)
@@ -47,12 +52,13 @@ def told(folder: Path, script: str) -> list[str] | None:
         ("a.Kind().by(1), a.Kind.twice(1)", ["solve/a.py:Kind", "solve/a.py:Kind.__init__"]),
         ("assert a.Kind().half == 1.5", ["solve/a.py:Kind.__init__", "solve/a.py:Kind.half"]),
         ("assert list(c.Kind().several()) == [0, 1, 2]", ["solve/c.py:Kind.__init__", "solve/c.py:Kind.several"]),
-        ("from mipin_ref.solve import d", ["~solve/a.py:doubled", "~solve/d.py:made"]),
-        ("from mipin_ref.solve import d; d.made(2)", ["solve/d.py:made", "~solve/a.py:doubled", "~solve/d.py:made"]),
+        ("from mipin_ref.solve import e", ["~solve/a.py:doubled", "~solve/e.py:made"]),
+        ("from mipin_ref.solve import e; e.made(2)", ["solve/e.py:made", "~solve/a.py:doubled", "~solve/e.py:made"]),
         ("with contextlib.suppress(ValueError): a.doubled(-1)", ["solve/a.py:doubled", "solve/a.py:doubled!"]),
         ("threading.Thread(target=b.doubled, args=(1,)).start()", ["solve/b.py:doubled"]),
         ("assert sys.argv == ['script.py', 'word'] and __name__ == '__main__'", []),
-        ("open('models_onnx/net/model.onnx').close()", ["models_onnx:net"]),
+        ("d.opened('models_onnx/net/model.onnx')", ["models_onnx:net", "solve/d.py:opened"]),
+        ("open('models_onnx/net/model.onnx').close()", []),
     ],
 )
 def test_functions_that_are_called(line: str, expected: list[str], tmp_path: Path) -> None:
@@ -73,7 +79,8 @@ def test_functions_that_are_called(line: str, expected: list[str], tmp_path: Pat
         ("started('forkserver', b.doubled)", ["solve/b.py:doubled"]),
         ("subprocess.run(['git', '--version'], env={})", []),
         ("subprocess.run([sys.executable, '-I', '-c', ''])", None),
-        ("subprocess.run([sys.executable, '-uS', '-c', ''])", None),
+        ("subprocess.run([sys.executable, '-uE', '-c', ''])", None),
+        (f"subprocess.run([sys.executable, '-S', '-c', {LAUNCHED!r}])", ["solve/b.py:doubled"]),
         ("subprocess.run([sys.executable, '-c', '', '-I'])", []),
         ("subprocess.run([sys.executable, '-c', ''], env={'PATH': ''})", None),
         ("os.environ.pop('PYTHONPATH'); subprocess.run([sys.executable, '-c', ''])", None),
@@ -94,7 +101,7 @@ def test_what_a_process_told_before_it_was_killed_counts(tmp_path: Path) -> None
 def script(line: str) -> str:
     return f"""
 import contextlib, multiprocessing, os, subprocess, sys, threading
-from mipin_ref.solve import a, b, c
+from mipin_ref.solve import a, b, c, d
 
 def started(how, function):
     process = multiprocessing.get_context(how).Process(target=function, args=(1,))
