@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 from PIL import Image
@@ -107,3 +108,22 @@ def test_ids_and_their_mask_are_told_of_a_tokenizer() -> None:
 def test_a_number_for_an_input_with_axes_is_told_the_shape_to_give() -> None:
     with pytest.raises(mr.InvalidData, match=r"'mask' has shape \[\]; .*: give an array of that shape, as numpy\.ones"):
         mr.load(text_network(), given={"mask": 1})
+
+
+def test_a_single_sigmoid_is_called_the_class_whose_probability_it_is(tmp_path: Path) -> None:
+    sketch = Sketch(4)
+    model = sketch.model(sketch.node("Sigmoid", sketch.dense("x", 4, 1)))
+    x = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    made = mr.explain(model, x, cache=False, progress=False)
+    assert set(made.names) == {"class 1 (target 0)"}
+    np.testing.assert_allclose(made.probabilities, mr.load(model).predict(x)[0][:, 0], rtol=1e-6)  # 8 eps of float32
+    with pytest.raises(mr.InvalidData, match=r"names 2 classes; the network has 1: .* give that one's name alone"):
+        mr.explain(model, x, class_names=["benign", "malignant"], cache=False, progress=False)
+
+
+def test_inspect_of_a_table_asks_for_data_not_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sketch = Sketch(4)
+    path = tmp_path / "table.onnx"
+    onnx.save(sketch.model(sketch.dense("x", 4, 3)), path)
+    assert main(["inspect", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: mipin explain {path} DATA"
