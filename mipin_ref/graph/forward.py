@@ -319,5 +319,6 @@ def check_finite(a: HostArray, what: str, *, rows_from: int | None = None) -> No
         if rows_from is not None and len(a) > 1:
             spoilt = (np.flatnonzero(~np.isfinite(a.reshape(len(a), -1)).all(axis=1)) + rows_from).tolist()
             more = f" and {len(spoilt) - NAMED} more" if len(spoilt) > NAMED else ""
-            told = f": {', '.join(map(str, spoilt[:NAMED]))}{more}; leave them out, or fill in what is missing"
+            which = f"sample{'s' if len(spoilt) > 1 else ''} {', '.join(map(str, spoilt[:NAMED]))}{more}"
+            told = f" in {which}: leave out, or fill in what is missing"
         raise InvalidData(f"{what} hold NaN or Inf{told}")

@@ -39,7 +39,10 @@ def test_a_tensor_that_nothing_resembles_is_answered_with_one_that_is_there(net:
 
 @pytest.mark.parametrize(
     ("rows", "told"),
-    [([3], ": 3; leave them out, or fill in"), ([1, 2, 3, 4, 5, 6, 7], ": 1, 2, 3, 4, 5 and 2 more; leave them out")],
+    [
+        ([3], " in sample 3: leave out, or fill in"),
+        ([1, 2, 3, 4, 5, 6, 7], " in samples 1, 2, 3, 4, 5 and 2 more: leave out"),
+    ],
 )
 def test_samples_with_nan_are_numbered(net: mr.Network, rows: list[int], told: str) -> None:
     x = digits(8)
