@@ -22,6 +22,7 @@ from mipin_ref.cli.model import load_model, open_model, told_of_end
 from mipin_ref.cli.outputs import PICTURES, claim_file, claim_files, claim_folder
 from mipin_ref.cli.pictures import write_heatmaps, write_pages
 from mipin_ref.data import builtin, open_labels
+from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.chosen import guess_of
@@ -106,7 +107,8 @@ def inspect(options: Namespace) -> None:
     asked = [] if target is None else ["--target", told_target(options.target)]
     if not asked and not is_classifier(net):
         asked = ["--target", told_target(net.target(net.classes // 2))]
-    print(f"next: {following('explain', options, 'IMAGES', more=asked)}")
+    pictured = image_geometry(net.input_shape) is not None
+    print(f"next: {following('explain', options, 'IMAGES' if pictured else 'DATA', more=asked)}")
 
 
 def _inspect_images(net: mr.Network | ForwardOnly, options: Namespace) -> None:

@@ -90,12 +90,21 @@ def run(argv: Sequence[str], ready: Callable[[], object] = lambda: None) -> int:
         except MipinError as error:
             return _fail(str(error))
         except KeyboardInterrupt:
-            return _fail("interrupted; files already complete are kept, no partial file is left")
+            return _fail(f"interrupted; files already complete are kept, no partial file is left{_goes_on(options)}")
         except OSError as error:
             return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         if output is not None and output.failure is not None:
             return _fail(f"standard output: {output.failure.strerror}; the files are complete")
         return int(code)
+
+
+def _goes_on(options: Any) -> str:
+    """How a fit that was interrupted is gone on with; "" of other commands."""
+    if not hasattr(options, "resume"):
+        return ""
+    if options.resume or options.checkpoint is not None:
+        return "; the same command goes on from the last finished pass"
+    return "; with --resume a fit keeps each finished pass, and the same command goes on from the last"
 
 
 def _fail(message: str) -> int:

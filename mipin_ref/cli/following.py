@@ -20,7 +20,7 @@ OF_TOKENS = ("tokenizer", "vocabulary")
 OF_CALIBRATION = ("calibration", "calibration_key", "calibration_limit")
 DEFAULTS = {"backend": "numpy", "dtype": "float64", "memory": "2GB"}
 """Values of options that need not be said."""
-PLACEHOLDERS = ("IMAGES", "VALUES")
+PLACEHOLDERS = ("IMAGES", "DATA", "VALUES")
 """Words that stand for what only the user has."""
 FEW = 10
 """Samples that a suggested `explain` of calibration data is limited to."""

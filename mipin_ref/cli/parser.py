@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -12,6 +13,8 @@ from mipin_ref.cli.streams import tell_error
 from mipin_ref.text import one_line
 
 USAGE_ERROR = 2
+LISTED = 3
+"""Words without a meaning that a message repeats, at most."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         namespace, unknown = super().parse_known_args(args, namespace)
         # A command's own parser knows its options; left to the one above, the message would name neither.
         if unknown and self._subparsers is None:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._near(unknown[0], self._options())}")
+            self.error(f"unrecognized arguments: {self._unknown(unknown)}")
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -62,6 +65,13 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 None, f"{name}: there is no {value!r}{self._near(str(value), known)} (choose from {', '.join(known)})"
             )
+
+    def _unknown(self, words: Sequence[str]) -> str:
+        """What is not known, and what may be meant: a shell writes photos/*.jpg out as one word a file."""
+        listed = " ".join(words[:LISTED]) + (f" and {len(words) - LISTED} more" if len(words) > LISTED else "")
+        if not words[0].startswith("-") and os.path.exists(words[0]):
+            return f"{listed}: one file or folder is read; give the folder that holds them"
+        return listed + self._near(words[0], self._options())
 
     def _options(self) -> list[str]:
         return [name for action in self._actions for name in action.option_strings if name.startswith("--")]

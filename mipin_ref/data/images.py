@@ -230,7 +230,10 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _refuse_deep(image: Image.Image, path: Path) -> None:
     if image.mode in DEEP_MODES:
-        raise InvalidData(f"{path}: more than 8 bits per pixel, which would be clipped; convert it, or store a .npy")
+        raise InvalidData(
+            f"{path}: more than 8 bits per pixel, which would be clipped; convert it, or store all images as a .npy "
+            "[N, channels, height, width] and say what they are divided by, option 'scale'"
+        )
 
 
 @contextmanager

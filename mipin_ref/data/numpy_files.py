@@ -39,8 +39,8 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         return _map(file, path, str(path), start=0, size=path.stat().st_size)
 
 
-def open_npz(path: Path, key: str | None, defaults: tuple[str, ...]) -> npt.NDArray[Any]:
-    """The array [N, ...] under `key`, or under the first of `defaults` there is.
+def open_npz(path: Path, key: str | None, defaults: tuple[str, ...], *, option: str | None = None) -> npt.NDArray[Any]:
+    """The array [N, ...] under `key`, or under the first of `defaults` there is. option: what names a key.
 
     A member stored without compression is memory-mapped, so its checksum is not verified; a compressed one is
     decompressed once, never beyond what its header claims. Raises as open_npy, and InvalidData that lists the keys
@@ -51,7 +51,8 @@ def open_npz(path: Path, key: str | None, defaults: tuple[str, ...]) -> npt.NDAr
         wanted = (key,) if key is not None else defaults
         chosen = next((name for name in wanted if name in keys), None)
         if chosen is None:
-            raise InvalidData(f"{path}: no array {' or '.join(map(shown, wanted))}; it holds {_listed(keys)}")
+            say = f"; name one, option {option!r}" if option is not None and key is None and keys else ""
+            raise InvalidData(f"{path}: no array {' or '.join(map(shown, wanted))}; it holds {_listed(keys)}{say}")
         member = archive.getinfo(f"{chosen}.npy")
         origin = f"{path}[{chosen!r}]"
         if member.flag_bits & 1:

@@ -22,6 +22,17 @@ DATA_KEYS = ("x", "x_train")
 LABEL_KEYS = ("y", "y_train")
 KNOWN = ".npy, .npz, IDX (also .gz), CIFAR-10 binary (.bin), PNG, JPEG, or a folder of images or CIFAR-10 batches"
 AS_STORED = Preprocessing()
+_TABLE = (
+    "; store the rows of a table as a .npy of numbers [rows, columns], its columns as in training, without a header"
+)
+_SOUND = "; store recordings as a .npy of floats, of one length and at the rate of training: [N, channels, values]"
+_PICTURE = "; convert pictures to PNG"
+INSTEAD = {
+    **dict.fromkeys((".csv", ".tsv", ".xlsx", ".parquet"), _TABLE),
+    **dict.fromkeys((".wav", ".flac", ".mp3", ".ogg"), _SOUND),
+    **dict.fromkeys((".bmp", ".gif", ".webp", ".tif", ".tiff"), _PICTURE),
+}
+"""What to make of files that are not read, by how their names end."""
 
 
 def open_data(
@@ -127,7 +138,7 @@ def _open_stored(place: Path, key: str | None, preprocessing: Preprocessing) -> 
     opener: Callable[[Path], Stored]
     form = _format_of(place)
     if form == "npz":
-        return numpy_files.open_npz(place, key, DATA_KEYS), False
+        return numpy_files.open_npz(place, key, DATA_KEYS, option="key"), False
     _refuse_key(place, key)
     if form == "cifar":
         return cifar.open_images(_batches(place)), True
@@ -146,7 +157,7 @@ def _open_stored(place: Path, key: str | None, preprocessing: Preprocessing) -> 
 def _open_stored_labels(place: Path, key: str | None) -> npt.NDArray[Any]:
     form = _format_of(place)
     if form == "npz":
-        return numpy_files.open_npz(place, key, LABEL_KEYS)
+        return numpy_files.open_npz(place, key, LABEL_KEYS, option="key")
     _refuse_key(place, key)
     if form == "cifar":
         return cifar.open_labels(_batches(place))
@@ -190,4 +201,4 @@ def _format_of(place: Path) -> str:
         return "image"
     if suffix in (".npy", ".npz", ".gz", *folders.SUFFIXES) or "-idx" in place.name or ".idx" in place.name:
         raise CorruptFile(f"{place}: not what its name says, it starts with {head!r}")
-    raise InvalidData(f"{place}: unknown format; known are {KNOWN}")
+    raise InvalidData(f"{place}: unknown format; known are {KNOWN}{INSTEAD.get(suffix, '')}")

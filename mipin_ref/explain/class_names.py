@@ -36,7 +36,12 @@ class ClassNames:
     origin: str = ""
 
     def of(self, index: int) -> str:
-        """The name of a class, by its index into the logits; "class 281" or "class 5:1000" without one."""
+        """The name of a class, by its index into the logits; "class 281" or "class 5:1000" without one.
+
+        A single sigmoid is the probability of class 1, though its target is 0: it is called what it is.
+        """
+        if self.net.classes == 1 and self.net.head == "sigmoid":
+            return self.known.get(index) or "class 1 (target 0)"
         return self.known.get(index) or f"class {told_target(self.net.target(index))}"
 
     def find(self, name: str) -> int:
@@ -170,7 +175,8 @@ def _fitting(names: Any, classes: int, origin: str) -> dict[int, str]:
         if wrong := [index for index, _ in pairs if not 0 <= index < classes]:
             raise InvalidData(f"{origin}: names class {wrong[0]}; the network has classes 0..{classes - 1}")
     elif len(pairs) != classes:
-        raise InvalidData(f"{origin}: names {len(pairs)} classes; the network has {classes}")
+        say = ": its one number is of one class, give that one's name alone" if classes == 1 else ""
+        raise InvalidData(f"{origin}: names {len(pairs)} classes; the network has {classes}{say}")
     if long := [index for index, name in pairs if len(str(name)) > NAME_LENGTH]:
         raise InvalidData(f"{origin}: name {long[0]} has more than {NAME_LENGTH} characters")
     return {index: printable(str(name)) for index, name in pairs}

@@ -82,7 +82,7 @@ class Guess:
         if not self.clear:
             return (
                 f"preprocessing not known, and no preset stands out on {images} (mean top-1 probability: {sure}): "
-                f"taken as {self.preset}, which may be wrong; say which"
+                f"taken as {self.preset}, which may be wrong; say which, option 'preprocess'"
             )
         told = f"mean top-1 probability: {sure}"
         if first.stands_out is not None:

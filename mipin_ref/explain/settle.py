@@ -91,7 +91,7 @@ def settle(net: Net, model: Path | None, asked: Asked, tell: Tell, cache: Cache)
         way = by_fit(net, asked, read, targets, named, tell, cache)
     else:
         _check_classes(net, names, inverses, targets, files)
-        way = by_inverses(net, asked, inverses, targets, named, tell)
+        way = by_inverses(net, asked, read, inverses, targets, named, tell)
     guessed = read.chosen.guessed is not None or "not known" in read.chosen.line
     return Explainer(
         net=net,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mipin_ref.errors import CorruptFile, InvalidData, MipinError
+from mipin_ref.errors import CorruptFile, InvalidData, MipinError, shown
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.tokenizer import Encoded, Tokenizer, as_tokenizer
 from mipin_ref.graph.asked_inputs import AskedInput, AskedInputs
@@ -191,7 +191,7 @@ def _encoded(given: Any, tokenizer: Tokenizer) -> list[Encoded]:
         except InvalidData as error:
             raise InvalidData(f"{origin}, {noun} {number}: {error}") from error
         if not text.strip() or not one.ids:
-            raise InvalidData(f"{origin}, {noun} {number}: it is empty, and there is nothing to explain")
+            raise InvalidData(f"{origin}, {noun} {number}: it is empty, and there is nothing to explain: leave it out")
         made.append(one)
     if not made:
         raise InvalidData(f"{origin}: holds no text")
@@ -199,6 +199,8 @@ def _encoded(given: Any, tokenizer: Tokenizer) -> list[Encoded]:
 
 
 def _lines(given: str | os.PathLike[str]) -> list[str]:
+    if isinstance(given, str) and " " in given.strip() and not os.path.exists(given):
+        raise InvalidData(f"there is no file {shown(given)}; texts are read from a file, a line each")
     place = regular_file(given, "a file of texts")
     with decoding(place, "a file of texts"), place.open("rb") as file:
         content = file.read(TEXT_BYTES + 1)

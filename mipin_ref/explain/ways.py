@@ -24,6 +24,7 @@ from mipin_ref.explain.inputs import Inputs
 from mipin_ref.explain.outdone import told_outdone
 from mipin_ref.explain.predict import Net
 from mipin_ref.explain.targets import Indices, told_targets
+from mipin_ref.explain.uneven import told_uneven
 from mipin_ref.graph.explained import AUTO, explained, told_of
 from mipin_ref.graph.feature_maps import feature_maps
 from mipin_ref.graph.forward_only import ForwardOnly
@@ -62,7 +63,9 @@ class Way:
     targets: Indices | None = None
 
 
-def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices, named: str | None, tell: Tell) -> Way:
+def by_inverses(
+    net: Network, asked: Asked, read: Read, inverses: Inverses, targets: Indices, named: str | None, tell: Tell
+) -> Way:
     """By inverses that are given, where they end or at a tensor on their way."""
     classes = np.unique(targets)
     some = inverses.some(classes.tolist())
@@ -70,7 +73,7 @@ def by_inverses(net: Network, asked: Asked, inverses: Inverses, targets: Indices
     part = faced(net, classes)[0]
     tensor = way.explained(part, None if named == AUTO else named)
     tell(f"explained at {tensor!r}" + (", the input" if tensor == net.input else ""))
-    outdone = told_outdone(part, tensor)
+    outdone = [*told_outdone(part, tensor), *told_uneven(net, tensor, read)]
     for line in outdone:
         tell(line)
     outweighed = warn_outweighed(one.report for one in some.values())
@@ -87,7 +90,7 @@ def by_fit(
     part = faced(net, np.unique(targets))[0]
     tensor = MipIn(MipIn.checked({"calibration": ()})).explained(part, named)
     tell(_told_tensor(part, tensor, asked.at))
-    outdone = told_outdone(part, tensor)
+    outdone = [*told_outdone(part, tensor), *told_uneven(net, tensor, read)]
     for line in outdone:
         tell(line)
     made, data, rows = _calibration(read, asked, tell)

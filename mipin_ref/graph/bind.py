@@ -20,6 +20,8 @@ from mipin_ref.layers import HostArray, Shape
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 WHOLES = (TensorProto.INT64, TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT8)
+TEXTS = "; a network that reads ids of tokens and their mask is explained with its tokenizer, option 'tokenizer'"
+"""What is said besides where all of several inputs hold integers."""
 BATCHES = frozenset({"batch", "batch_size", "batchsize", "bs"})
 """What files call the axis of the samples, in small letters, where they do not have it first."""
 
@@ -158,6 +160,7 @@ def left_open(
         told.append(
             f"the network has {len(free)} inputs, {', '.join(map(_described, free))}: bind all but the one to explain "
             "to a value, option 'given', or name it, option 'input', where x holds values of all"
+            + (TEXTS if all(one.type.tensor_type.elem_type in WHOLES for one in free) else "")
         )
     if sizes:
         which = "" if len(free) == 1 or explained is not None else " of the one to explain"
@@ -287,7 +290,14 @@ def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
     if kind.HasField("shape") and (
         len(dims) != array.ndim or any(0 < d.dim_value != size for d, size in zip(dims, array.shape, strict=True))
     ):
-        raise InvalidData(f"given {value.name!r} has shape {list(array.shape)}; the network reads {_described(value)}")
+        raise InvalidData(
+            f"given {value.name!r} has shape {list(array.shape)}; the network reads {_described(value)}"
+            + (
+                ""
+                if array.ndim
+                else ": give an array of that shape, as numpy.ones(shape), on the command line a .npy file"
+            )
+        )
     if dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise InvalidData(f"given {value.name!r} holds NaN or Inf")
     named = [i for i, d in enumerate(dims) if d.dim_param and d.dim_param == batch]

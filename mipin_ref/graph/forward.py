@@ -28,6 +28,9 @@ from mipin_ref.graph.shut import finite_mask
 from mipin_ref.layers import HostArray, Shape, Stateful
 from mipin_ref.threads import BLAS_THREADS
 
+NAMED = 5
+"""Samples with NaN or Inf that a message numbers, at most."""
+
 SESSIONS = 2
 """How many of a network's sessions stay open at most: each holds a copy of the weights that it needs."""
 
@@ -155,7 +158,7 @@ class Recorder:
         others, carried = _others(net, x), others_of(x)
         with np.errstate(over="ignore"):  # what is too large for the network's dtype is told as Inf
             x = np.ascontiguousarray(x, net.dtype) if net.reads is None else as_integers(x, net.reads)
-        check_finite(x, f"the data, samples {first}..{first + len(x) - 1},")
+        check_finite(x, f"the data, samples {first}..{first + len(x) - 1},", rows_from=first)
         started = {net.input: x}
         if sources is None and self._front is None and net.stem is None and net.sources:
             # The end of a network: what its layers start from was recorded, and goes along with the samples.
@@ -306,9 +309,18 @@ def as_integers(x: HostArray, dtype: np.dtype[Any]) -> HostArray:
     return whole
 
 
-def check_finite(a: HostArray, what: str) -> None:
+def check_finite(a: HostArray, what: str, *, rows_from: int | None = None) -> None:
+    """Raises InvalidData where an array holds NaN or Inf. rows_from: the number of the first of several samples of a
+    person's data, of which those that hold some are named.
+    """
     if a.dtype.kind != "f":
         return
     # Minimum and maximum carry NaN and Inf without a temporary of a's size.
     if a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
-        raise InvalidData(f"{what} hold NaN or Inf")
+        told = ""
+        if rows_from is not None and len(a) > 1:
+            spoilt = (np.flatnonzero(~np.isfinite(a.reshape(len(a), -1)).all(axis=1)) + rows_from).tolist()
+            more = f" and {len(spoilt) - NAMED} more" if len(spoilt) > NAMED else ""
+            which = f"sample{'s' if len(spoilt) > 1 else ''} {', '.join(map(str, spoilt[:NAMED]))}{more}"
+            told = f" in {which}: leave out, or fill in what is missing"
+        raise InvalidData(f"{what} hold NaN or Inf{told}")

@@ -25,6 +25,9 @@ from mipin_ref.text import printable
 OPERATORS = 12
 """Operators that a line counts by name, at most."""
 
+NEAR = 3
+"""Names of tensors that are proposed in place of a wrong one, at most."""
+
 MADE = 4
 """Tensors in front of the layers that a line names, at most."""
 
@@ -160,12 +163,19 @@ class Network(LayerList, Targeted):
         if resolved not in self.shapes and (resolved in self.above or resolved in self.hidden):
             raise self.unreached(resolved) if resolved in self.blocked else self.state(resolved)
         if resolved not in self.shapes:
-            near = get_close_matches(name, [*(self.shapes.keys() - self.inner), *self.aliases], n=3)
-            raise InvalidData(
-                f"tensor {name!r} is not on the way from the input to the logits"
-                + (f"; did you mean {', '.join(map(repr, near))}?" if near else "")
-            )
+            raise InvalidData(f"tensor {name!r} is not on the way from the input to the logits{self._near(name)}")
         return resolved
+
+    def _near(self, name: str) -> str:
+        """What a person may have meant by a tensor's name; without a guess, how many there are, and one of them."""
+        known = [*(one for one in self.shapes if one not in self.inner), *self.aliases]
+        wanted = _letters(name)
+        # Exporters put the module in front and the operator behind, as /relu2/Relu_output_0.
+        holding = [one for one in known if wanted and wanted in _letters(one)]
+        near = get_close_matches(name, known, n=NEAR) or holding[:NEAR]
+        if near:
+            return f"; did you mean {', '.join(map(repr, near))}?"
+        return f"; {len(self.layers)} outputs of layers are, such as {self.layers[-1].output!r}, or 'input'"
 
     def told_tensor(self, name: str) -> str:
         """The same of a tensor that a person names, which the file must have."""
@@ -279,3 +289,8 @@ def _counted(operators: Counter[str]) -> str:
     told = [f"{count:,} {operator}" for operator, count in operators.most_common(OPERATORS)]
     others = operators.total() - sum(count for _, count in operators.most_common(OPERATORS))
     return ", ".join([*told, *([f"{others:,} others"] if others else [])])
+
+
+def _letters(name: str) -> str:
+    """The letters and digits of a name, in lower case: what people remember of it."""
+    return "".join(one for one in name.casefold() if one.isalnum())

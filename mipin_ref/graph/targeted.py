@@ -48,6 +48,12 @@ class Targeted:
                 f"{len(shape)}"
             )
         if any(not 0 <= one < size for one, size in zip(indices, shape, strict=True)):
+            if self.classes == 1:
+                raise InvalidData(
+                    f"target {shown(self._plain(indices))} is out of range: output {self.output!r} is one number, "
+                    "which has the one target 0; of a probability, what speaks for 0 speaks for class 1, and what "
+                    "speaks against it for class 0"
+                )
             ranges = ", ".join(f"0..{size - 1}" for size in shape)
             raise InvalidData(
                 f"target {shown(self._plain(indices))} is out of range: output {self.output!r} has "

@@ -262,6 +262,11 @@ def test_any_tensor_of_the_tokens_may_be_explained(at: str, capsys: pytest.Captu
         ("texts.txt", ["--tokenizer", "large.json"], "the tokenizer has 15 tokens and the table .* 14 rows"),
         ("far.npz", [*SIZES, "--input", "input_ids"], r"input 'input_ids' holds id 14, and table .* has rows 0 to 13"),
         ("hidden.npz", [*SIZES, "--input", "input_ids"], "text 1: its mask 'attention_mask' hides all of its tokens"),
+        (
+            "was it good",
+            ["--tokenizer", "tokenizer.json"],
+            "no file 'was it good'; texts are read from a file, a line each",
+        ),
         ("gap.txt", ["--tokenizer", "tokenizer.json"], "gap.txt, line 2: it is empty, and there is nothing to explain"),
     ],
 )

@@ -167,7 +167,7 @@ def test_inspect_shows_the_part_of_a_target(tmp_path: Path, capsys: pytest.Captu
     assert not any(word in shown for word in ("left", "bent", "at most"))
     lines = shown.splitlines()
     assert lines[-3:-1] == ["  right   3×4×4  --map attribution", "  x       2×6×6  --map contribution"]
-    assert lines[-1].startswith(f"next: mipin explain {file} IMAGES")
+    assert lines[-1].startswith(f"next: mipin explain {file} DATA")
     assert main(["inspect", file, "--target", "0:1:1"]) == 2
     assert "between tensor 'bent' and the target: nothing is to be fitted" in capsys.readouterr().err
     assert main(["inspect", file, "--target", "6:1:1"]) == 2

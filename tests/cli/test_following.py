@@ -49,11 +49,11 @@ def scores_of(path: str) -> str:
 
 
 def suggested(capsys: pytest.CaptureFixture[str], *, images: str = "IMAGES") -> list[str]:
-    """The words of the command at the end of what was printed; images: what a user has for IMAGES."""
+    """The words of the command at the end of what was printed; images: what a user has for IMAGES or DATA."""
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("next: ")
     words = shlex.split(last[last.rindex("mipin ") :])
-    return [images if word == "IMAGES" else word for word in words[1:]]
+    return [images if word in ("IMAGES", "DATA") else word for word in words[1:]]
 
 
 def run(words: list[str]) -> None:

@@ -62,12 +62,21 @@ def test_resume_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     with monkeypatch.context() as patched:
         interrupt_at(patched, 3)
         assert main([*FIT, "--resume"]) == 2
-    assert "interrupted" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("; the same command goes on from the last finished pass\n")
     assert len(list(BESIDE.glob("*/pass-*"))) == 1
     solved = interrupt_at(monkeypatch, -1)
     assert main([*FIT, "--resume"]) == 0
     assert len(solved) == 2
     assert [content(f"c{target}.mipin") for target in (0, 2)] == expected
+    assert not hidden()
+
+
+def test_ctrl_c_tells_of_resume(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt_at(monkeypatch, 1)
+    assert main(list(FIT)) == 2
+    assert "; with --resume a fit keeps each finished pass, and the same command goes on" in capsys.readouterr().err
     assert not hidden()
 
 
