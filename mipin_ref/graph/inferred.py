@@ -8,6 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
 
 from mipin_ref.graph.bind import FLOATS
 from mipin_ref.graph.measure import Measured
+from mipin_ref.graph.stand_ins import stand_ins
 
 LARGE = 1 << 16
 """Bytes of a weight whose values say nothing about shapes."""
@@ -55,12 +56,13 @@ def lengths(proto: ModelProto) -> dict[str, tuple[int | None, ...]]:
 
 
 def _light(proto: ModelProto) -> ModelProto:
-    """The model with inputs in place of its large weights."""
+    """The model with inputs in place of its large weights, and standard operators in that of onnxruntime's own."""
     small = [t for t in proto.graph.initializer if t.ByteSize() < LARGE]
     large = [t for t in proto.graph.initializer if t.ByteSize() >= LARGE]
     known = {value.name for value in proto.graph.input}
     inputs = [helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large if t.name not in known]
+    nodes = [one for node in proto.graph.node for one in stand_ins(node)]
     graph = helper.make_graph(
-        proto.graph.node, "light", [*proto.graph.input, *inputs], [], small, value_info=proto.graph.value_info
+        nodes, "light", [*proto.graph.input, *inputs], [], small, value_info=proto.graph.value_info
     )
     return helper.make_model(graph, opset_imports=proto.opset_import, ir_version=max(proto.ir_version, 4))
