@@ -283,3 +283,20 @@ def test_a_class_token(style: str, tmp_path: Path) -> None:
     for mine, theirs in ((result.source, expected.source), (result.attribution, expected.attribution)):
         whole = theirs[net.input]
         assert float(np.max(np.abs(mine - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+
+
+def test_rows_that_are_folded_into_the_batch(tmp_path: Path) -> None:
+    """Pairs around products on [N · T, C]: by brute force, given what onnxruntime's own integers stand for."""
+    sketch = Sketch(4, 6)
+    rows = sketch.node("Reshape", "x", sketch.ints(-1, 6))
+    fired = sketch.node("Relu", sketch.node("MatMul", rows, sketch.normal(6, 5)))
+    mixed = sketch.node("Tanh", sketch.node("MatMul", fired, sketch.normal(5, 5)))
+    model = sketch.model(sketch.dense(sketch.node("Reshape", mixed, sketch.ints(-1, 20)), 20, 3))
+    net, x = mr.load(static(model, tmp_path, "pairs", per_channel=False)), samples(model, 9)
+    assert not net.blocked
+    assert len(net.file.tensors if net.file else ()) > 4
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    for mine, theirs in ((result.source, expected.source), (result.attribution, expected.attribution)):
+        whole = theirs[net.input]
+        assert float(np.max(np.abs(mine - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
