@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
 
@@ -47,12 +48,29 @@ def ranks(proto: ModelProto, nodes: Sequence[NodeProto], constants: Sequence[Ten
 
 def lengths(proto: ModelProto) -> dict[str, tuple[int | None, ...]]:
     """The shapes of the inputs and of what nodes make, as far as onnx infers them; None for an axis that is open."""
+    return {one.name: one.shape for one in told(proto) if one.shape is not None}
+
+
+class Told(NamedTuple):
+    """What onnx infers of a tensor. shape: None where it is open as a whole; kind: of its elements, 0 where it is."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    kind: int
+
+
+def told(proto: ModelProto) -> list[Told]:
+    """What onnx infers of the inputs and of what nodes make."""
     try:
         whole = shape_inference.infer_shapes(_light(proto)).graph
     except Exception:
-        return {}
-    values = [one for one in (*whole.value_info, *whole.input) if one.type.tensor_type.HasField("shape")]
-    return {one.name: tuple(int(d.dim_value) or None for d in one.type.tensor_type.shape.dim) for one in values}
+        return []
+    found = []
+    for one in (*whole.value_info, *whole.input):
+        tensor = one.type.tensor_type
+        lengths = tuple(int(d.dim_value) or None for d in tensor.shape.dim)
+        found.append(Told(one.name, lengths if tensor.HasField("shape") else None, int(tensor.elem_type)))
+    return found
 
 
 def _light(proto: ModelProto) -> ModelProto:

@@ -134,3 +134,15 @@ def test_rows_behind_an_operator_of_onnxruntime(form: str) -> None:
     net = mr.load(sketch.model(sketch.dense(picked, WIDTH, 2), check=False), input="x")
     assert not net.blocked
     assert any(isinstance(layer, Gate) for layer in net.layers)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE], ids=["float16", "double"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_rows_of_other_floats(spelling: str, kind: int) -> None:
+    sketch = Sketch(ROWS, 3, dtype=kind)
+    rows = sketch.node("Tanh", sketch.node("MatMul", "x", sketch.normal(3, WIDTH)), out="rows")
+    sketch.inputs.append(helper.make_tensor_value_info("last", TensorProto.INT64, ["N"]))
+    out = sketch.dense(SPELLINGS[spelling](sketch, rows), WIDTH, 2)
+    net = mr.load(sketch.model(out, check=False), input="x")
+    assert not net.blocked
+    assert any(isinstance(layer, Gate) for layer in net.layers)
