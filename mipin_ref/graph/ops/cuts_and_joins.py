@@ -94,12 +94,13 @@ def _beside_constants(node: Node, draft: Draft) -> None:
 
 
 def _in_groups(node: Node, draft: Draft, tensors: Sequence[int]) -> None:
-    """Several tensors, each with the constants behind it, the first with those in front: as registers of a ViT stand."""
-    bounds, joined = [0, *tensors[1:], len(node.inputs)], []
-    for number, (begin, end) in enumerate(pairwise(bounds)):
+    """Several tensors, each with the constants behind it, the first with those in front: registers of a ViT."""
+    bounds = [0, *tensors[1:], len(node.inputs)]
+    joined = []
+    for begin, end in pairwise(bounds):
         parts = node.inputs[begin:end]
         if len(parts) > 1:
-            name = draft.inner_name(node, f"group {number}")
+            name = draft.inner_name(node, f"group {begin}")
             draft_as(node, draft, "Concat", parts, name, node.attributes)
         joined.append(name if len(parts) > 1 else parts[0])
     draft_as(node, draft, "Concat", joined, node.outputs[0], node.attributes)
