@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
 
 from mipin_ref.graph.bind import FLOATS
 from mipin_ref.graph.measure import Measured
+from mipin_ref.graph.stand_ins import stand_ins
 
 LARGE = 1 << 16
 """Bytes of a weight whose values say nothing about shapes."""
@@ -46,12 +48,29 @@ def ranks(proto: ModelProto, nodes: Sequence[NodeProto], constants: Sequence[Ten
 
 def lengths(proto: ModelProto) -> dict[str, tuple[int | None, ...]]:
     """The shapes of the inputs and of what nodes make, as far as onnx infers them; None for an axis that is open."""
+    return {one.name: one.shape for one in told(proto) if one.shape is not None}
+
+
+class Told(NamedTuple):
+    """What onnx infers of a tensor. shape: None where it is open as a whole; kind: of its elements, 0 where it is."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    kind: int
+
+
+def told(proto: ModelProto) -> list[Told]:
+    """What onnx infers of the inputs and of what nodes make."""
     try:
         whole = shape_inference.infer_shapes(_light(proto)).graph
     except Exception:
-        return {}
-    values = [one for one in (*whole.value_info, *whole.input) if one.type.tensor_type.HasField("shape")]
-    return {one.name: tuple(int(d.dim_value) or None for d in one.type.tensor_type.shape.dim) for one in values}
+        return []
+    found = []
+    for one in (*whole.value_info, *whole.input):
+        tensor = one.type.tensor_type
+        lengths = tuple(int(d.dim_value) or None for d in tensor.shape.dim)
+        found.append(Told(one.name, lengths if tensor.HasField("shape") else None, int(tensor.elem_type)))
+    return found
 
 
 def kinds(proto: ModelProto) -> dict[str, int]:
@@ -64,12 +83,13 @@ def kinds(proto: ModelProto) -> dict[str, int]:
 
 
 def _light(proto: ModelProto) -> ModelProto:
-    """The model with inputs in place of its large weights."""
+    """The model with inputs in place of its large weights, and standard operators in that of onnxruntime's own."""
     small = [t for t in proto.graph.initializer if t.ByteSize() < LARGE]
     large = [t for t in proto.graph.initializer if t.ByteSize() >= LARGE]
     known = {value.name for value in proto.graph.input}
     inputs = [helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large if t.name not in known]
+    nodes = [one for node in proto.graph.node for one in stand_ins(node)]
     graph = helper.make_graph(
-        proto.graph.node, "light", [*proto.graph.input, *inputs], [], small, value_info=proto.graph.value_info
+        nodes, "light", [*proto.graph.input, *inputs], [], small, value_info=proto.graph.value_info
     )
     return helper.make_model(graph, opset_imports=proto.opset_import, ir_version=max(proto.ir_version, 4))

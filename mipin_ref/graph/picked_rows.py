@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
-from mipin_ref.graph.inferred import lengths
+from mipin_ref.graph.inferred import told
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.presentable import standard_opset
@@ -21,7 +21,8 @@ from mipin_ref.graph.presentable import standard_opset
 FIRST = 11
 """The opset from which on GatherElements, GatherND and OneHot are as they are here."""
 
-WIDER = (TensorProto.DOUBLE, TensorProto.FLOAT16)
+OTHERS = (TensorProto.DOUBLE, TensorProto.FLOAT16)
+"""Floats that a file may compute with where onnx does not infer what its tensors hold."""
 
 HANDS_ON = frozenset({"Cast", "Identity", "Unsqueeze", "Reshape", "Squeeze"})
 
@@ -36,19 +37,25 @@ class Picked(NamedTuple):
 
 def rows_written_out(proto: ModelProto) -> ModelProto:
     """The model in which each row that is picked by a computed number is a masked sum; itself where there is none."""
-    if standard_opset(proto) < FIRST or any(one.data_type in WIDER for one in proto.graph.initializer):
+    if standard_opset(proto) < FIRST:
         return proto
     nodes = Nodes(proto)
     chosen = {node.output[0]: picked for node in proto.graph.node if (picked := _picked(node, nodes)) is not None}
     if not chosen:
         return proto
-    shapes, around = lengths(proto), Surroundings.of(proto)
+    known = {one.name: one for one in told(proto)}
+    around, usual = Surroundings.of(proto), not any(one.data_type in OTHERS for one in proto.graph.initializer)
 
     def written(node: NodeProto) -> Writer | None:
         picked = chosen.get(node.output[0]) if node.output else None
-        if picked is None or not _fits(shapes.get(picked.content, ()), shapes.get(node.output[0]), picked):
+        content = known.get(picked.content) if picked is not None else None
+        if picked is None or content is None:
             return None
-        return _written(Writer(node, around), picked)
+        made = known.get(node.output[0])
+        kind = content.kind or (TensorProto.FLOAT if usual else 0)
+        if not kind or not _fits(content.shape or (), None if made is None else made.shape, picked):
+            return None
+        return _written(Writer(node, around), picked, kind)
 
     return written_out(proto, written)
 
@@ -62,12 +69,15 @@ def _fits(content: Sequence[int | None], made: Sequence[int | None] | None, pick
     return (made is None or len(made) == 1 + len(wanted)) and all(None in (a, b) or a == b for a, b in known)
 
 
-def _written(writer: Writer, picked: Picked) -> Writer:
-    """Writes a mask, a product and a sum."""
+def _written(writer: Writer, picked: Picked, kind: int) -> Writer:
+    """Writes a mask, a product and a sum. kind: of the elements of the content."""
     flat = writer.node("Reshape", picked.number, writer.whole("one a sample", -1), role="numbers")
     whole = writer.node("Cast", flat, role="whole numbers", to=TensorProto.INT64)
     bounds = writer.constant("in and out", np.array([0, 1], np.float32))
     mask = writer.node("OneHot", whole, writer.length(picked.content, 1, "rows"), bounds, role="one row", axis=-1)
+    if kind != TensorProto.FLOAT:
+        # onnxruntime makes no such mask of other floats.
+        mask = writer.node("Cast", mask, role="one row as floats", to=kind)
     wide = writer.over("Unsqueeze", mask, (2,), "mask")
     kept = writer.node("Mul", picked.content, wide, role="kept")
     writer.over("ReduceSum", kept, (1,), "sum", out=writer.output(0), keepdims=int(picked.keeps))

@@ -325,6 +325,7 @@ _MEANS = ("ReduceMean", "ReduceSum", "ReduceMax")
 WIDENINGS: dict[str, Widening] = {
     **dict.fromkeys(_ELEMENTWISE, Widening(_as_it_is, "kept")),
     **dict.fromkeys(("Conv", "ConvTranspose", "MaxPool", "AveragePool"), Widening(_sliding, "always")),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), Widening(_as_it_is, "never")),
     "BatchNormalization": Widening(_on_map, "always"),
     "GlobalAveragePool": Widening(_global_mean, "always"),
     "GlobalMaxPool": Widening(_global_maximum, "always"),

@@ -114,3 +114,35 @@ def test_a_number_that_is_a_constant_is_a_selection() -> None:
 def test_what_is_no_row_of_each_sample_stays_as_it_is(spelling: str) -> None:
     net = mr.load(network(spelling), input="x")
     assert not any(isinstance(layer, Gate) for layer in net.layers)
+
+
+@pytest.mark.parametrize("form", ["Gelu", "FusedMatMul", "SkipLayerNormalization"])
+def test_rows_behind_an_operator_of_onnxruntime(form: str) -> None:
+    """Whose shapes onnx does not infer, as in a file that onnxruntime has optimised."""
+    sketch = Sketch(ROWS, 3)
+    sketch.inputs.append(helper.make_tensor_value_info("last", TensorProto.INT64, ["N"]))
+    own: dict[str, Any] = {"domain": "com.microsoft"}
+    rows = sketch.node("MatMul", "x", sketch.normal(3, WIDTH))
+    if form == "Gelu":
+        rows = sketch.node("Gelu", rows, **own)
+    elif form == "FusedMatMul":
+        weights = sketch.node("Softmax", sketch.node("FusedMatMul", "x", "x", transB=1, alpha=0.5, **own), axis=-1)
+        rows = sketch.node("MatMul", sketch.node("MatMul", weights, "x"), sketch.normal(3, WIDTH))
+    else:
+        rows = sketch.node("SkipLayerNormalization", rows, rows, sketch.normal(WIDTH), **own)
+    picked = flattened(sketch, rows, reshape=False)
+    net = mr.load(sketch.model(sketch.dense(picked, WIDTH, 2), check=False), input="x")
+    assert not net.blocked
+    assert any(isinstance(layer, Gate) for layer in net.layers)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE], ids=["float16", "double"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_rows_of_other_floats(spelling: str, kind: int) -> None:
+    sketch = Sketch(ROWS, 3, dtype=kind)
+    rows = sketch.node("Tanh", sketch.node("MatMul", "x", sketch.normal(3, WIDTH)), out="rows")
+    sketch.inputs.append(helper.make_tensor_value_info("last", TensorProto.INT64, ["N"]))
+    out = sketch.dense(SPELLINGS[spelling](sketch, rows), WIDTH, 2)
+    net = mr.load(sketch.model(out, check=False), input="x")
+    assert not net.blocked
+    assert any(isinstance(layer, Gate) for layer in net.layers)

@@ -26,6 +26,7 @@ from tests.graph.quantising import (
     samples,
     static,
 )
+from tests.graph.sketch import Sketch
 from tests.inverse.test_graphs import TOLERANCE
 from tests.oracles.mipin import mipin
 from tests.oracles.of_layers import ops_of
@@ -258,3 +259,44 @@ def test_sixteen_bits_are_nearer(opset: int, tmp_path: Path) -> None:
         assert np.array_equal(recorded[tensor], values[tensor].reshape(recorded[tensor].shape)), tensor
     results = [mr.fit(one, x, target=1).attribute(x) for one in (plain, net)]
     assert relative(results[1].source, results[0].source) <= 6 * len(plain.layers) / STEPS_OF_BYTE
+
+
+def class_token(sketch: Sketch) -> str:
+    """A token that the file repeats for each sample, beside its rows; a bias of its own behind the product, a Relu."""
+    wanted = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(1, 6), axis=0)
+    token = sketch.node("Expand", sketch.normal(1, 1, 6), wanted)
+    rows = sketch.node("Concat", token, "x", axis=1)
+    fired = sketch.node("Relu", sketch.node("Add", sketch.node("MatMul", rows, sketch.normal(6, 5)), sketch.normal(5)))
+    return sketch.dense(sketch.node("Flatten", fired), 25, 3)
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_class_token(style: str, tmp_path: Path) -> None:
+    """By brute force, given what onnxruntime's own integers stand for. Steps between product and bias are gone."""
+    sketch = Sketch(4, 6)
+    model = sketch.model(class_token(sketch))
+    file = static(model, tmp_path, style, per_channel=False, activation_type=TYPES["unsigned"])
+    net, x = mr.load(file), samples(model, 9)
+    assert not net.blocked
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    for mine, theirs in ((result.source, expected.source), (result.attribution, expected.attribution)):
+        whole = theirs[net.input]
+        assert float(np.max(np.abs(mine - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+
+
+def test_rows_that_are_folded_into_the_batch(tmp_path: Path) -> None:
+    """Pairs around products on [N · T, C]: by brute force, given what onnxruntime's own integers stand for."""
+    sketch = Sketch(4, 6)
+    rows = sketch.node("Reshape", "x", sketch.ints(-1, 6))
+    fired = sketch.node("Relu", sketch.node("MatMul", rows, sketch.normal(6, 5)))
+    mixed = sketch.node("Tanh", sketch.node("MatMul", fired, sketch.normal(5, 5)))
+    model = sketch.model(sketch.dense(sketch.node("Reshape", mixed, sketch.ints(-1, 20)), 20, 3))
+    net, x = mr.load(static(model, tmp_path, "pairs", per_channel=False)), samples(model, 9)
+    assert not net.blocked
+    assert len(net.file.tensors if net.file else ()) > 4
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    for mine, theirs in ((result.source, expected.source), (result.attribution, expected.attribution)):
+        whole = theirs[net.input]
+        assert float(np.max(np.abs(mine - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))

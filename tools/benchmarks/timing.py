@@ -112,8 +112,10 @@ def sessions(count: int) -> Iterator[None]:
         threads: int | None = None,
         weights: Mapping[str, Any] | None = None,
         quick: bool = False,
+        *,
+        again: bool = False,
     ) -> onnxruntime.InferenceSession:
-        return opened(model, count, weights, quick)
+        return opened(model, count, weights, quick, again=again)
 
     forward.session = limited
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import add_affine
-from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.ops.registry import draft_as, handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
 from mipin_ref.graph.ops.shape import resolved_axes
 from mipin_ref.layers import Concat, HostArray, Pad
@@ -54,7 +57,8 @@ def _beside_constants(node: Node, draft: Draft) -> None:
     """One tensor with constants on either side: zeros around it, to which they are added."""
     tensors = [place for place, name in enumerate(node.inputs) if name in draft.signals]
     if len(tensors) > 1:
-        raise Refused("it joins several tensors and a constant")
+        _in_groups(node, draft, tensors)
+        return
     (place,) = tensors
     x = draft.signals[node.inputs[place]]
     axis = _one_axis(node.attributes["axis"], x)
@@ -87,6 +91,19 @@ def _beside_constants(node: Node, draft: Draft) -> None:
         axis=x.axis,
     )
     add_affine(node, draft, draft.signals[name], np.ones((1,) * joined.ndim), joined)
+
+
+def _in_groups(node: Node, draft: Draft, tensors: Sequence[int]) -> None:
+    """Several tensors, each with the constants behind it, the first with those in front: registers of a ViT."""
+    bounds = [0, *tensors[1:], len(node.inputs)]
+    joined = []
+    for begin, end in pairwise(bounds):
+        parts = node.inputs[begin:end]
+        if len(parts) > 1:
+            name = draft.inner_name(node, f"group {begin}")
+            draft_as(node, draft, "Concat", parts, name, node.attributes)
+        joined.append(name if len(parts) > 1 else parts[0])
+    draft_as(node, draft, "Concat", joined, node.outputs[0], node.attributes)
 
 
 def _of_one_sample(value: HostArray, x: Signal, draft: Draft, name: str) -> HostArray:

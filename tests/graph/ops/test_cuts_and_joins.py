@@ -96,10 +96,23 @@ def test_concat_with_a_constant_of_one_sample_is_refused() -> None:
     assert refusal(sketch, out) == f"Concat 'the_odd' ({told})"
 
 
-def repeated(sketch: Sketch, *shape: int) -> str:
+@pytest.mark.parametrize("order", ["arb", "rab", "abr", "rarbr"])
+def test_constants_among_several_tensors(order: str) -> None:
+    """Registers between a class token and patches: what is added to zeros around each tensor."""
+    sketch = Sketch(3, 4)
+    first = sketch.node("Tanh", sketch.node("MatMul", "x", sketch.normal(4, 4)))
+    second = sketch.node("Tanh", sketch.node("MatMul", "x", sketch.normal(4, 4)))
+    parts = [{"a": first, "b": second}.get(one) or repeated(sketch, 2, 4, name=f"r{i}") for i, one in enumerate(order)]
+    joined = sketch.node("Concat", *parts, axis=1)
+    count = 4 * (6 + 2 * order.count("r"))
+    net = assert_keeps_values(sketch.model(sketch.dense(sketch.node("Flatten", joined), count, 3), check=False))
+    assert not net.blocked
+
+
+def repeated(sketch: Sketch, *shape: int, name: str = "token") -> str:
     """A constant that the file repeats for each sample, [N, *shape]."""
     wanted = sketch.node("Concat", sketch.node("Shape", "x", start=0, end=1), sketch.ints(*shape), axis=0)
-    return sketch.node("Expand", sketch.normal(1, *shape), wanted, out="token")
+    return sketch.node("Expand", sketch.normal(1, *shape), wanted, out=name)
 
 
 def test_what_is_repeated_for_each_sample_is_not_multiplied_as_a_matrix() -> None:
