@@ -1,7 +1,7 @@
 """Where of a mask that is computed, with another fill than zeros: content beside the mask as it was recorded.
 
-A constant c is written (a - c) · m + c, so that what is filled has no signal; two tensors a · m + b · (1 - m). A mask
-m that compares a tensor with a number is written max(sign(x - number), 0): where all of it is made of one tensor,
+A constant c is written (a - c) · m + c, so that what is filled has no signal; two tensors a · m + b · (1 - m), and so is
+a constant that masks scores in front of a Softmax, where a - c would round a away. A mask m that compares a tensor with a number is written max(sign(x - number), 0): where all of it is made of one tensor,
 element by element, that is an activation written out (method, section 10, fine print 5).
 """
 
@@ -29,7 +29,7 @@ TYPES: Mapping[int, type[np.floating]] = {TensorProto.FLOAT: np.float32, TensorP
 def fills_written_out(proto: ModelProto) -> ModelProto:
     """The model in which each such Where is written out; itself where there is none.
 
-    Masks in front of a Softmax are left as they are: they belong to the weights that it makes.
+    Masks of minus infinity in front of a Softmax are left as they are: of them is told which samples they leave nothing.
     """
     if standard_opset(proto) < FIRST or not any(node.op_type == "Where" for node in proto.graph.node):
         return proto
@@ -46,15 +46,16 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
         sides = [place for place in (1, 2) if constants[place - 1] is None]
         if not sides or not all(is_masking(node, side, made, known.makers) for side in sides):
             return None
-        if _weighs(node.output[0], readers):
-            return None
-        writer = Writer(node, around)
+        weighs = _weighs(node.output[0], readers)
         if len(sides) == 2:
-            return _either(writer, known, types)
+            return None if weighs else _either(Writer(node, around), known, types)
         fill = constants[2 - sides[0]]
-        if fill is None or fill.shape not in ((), (1,)) or not np.all(np.abs(fill) <= LARGEST):
+        if fill is None or fill.shape not in ((), (1,)):
             return None
-        return _filled(writer, sides[0], fill, known, types)
+        if weighs:
+            masks = np.all(np.isfinite(fill) & (fill < -LARGEST))
+            return _either(Writer(node, around), known, types) if masks else None
+        return _filled(Writer(node, around), sides[0], fill, known, types) if np.all(np.abs(fill) <= LARGEST) else None
 
     return written_out(proto, written)
 

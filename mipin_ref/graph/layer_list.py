@@ -135,6 +135,10 @@ class LayerList(OneLine, InNotebook):
         """A tensor as a person is told of it, who knows the file."""
         return f"within {self.within(name)}" if name in self.inner else name
 
+    def quoted(self, name: str) -> str:
+        """The same in a sentence: a name of the file's stands in quotes."""
+        return self.called(name) if name in self.inner else repr(name)
+
     def within(self, name: str) -> str:
         """The tensor of the file whose node makes an inner tensor on the way; of any other tensor itself."""
         while name in self.inner:

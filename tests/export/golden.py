@@ -15,11 +15,12 @@ OPTIONS = ("ridge", "conv_bias", "at", "input_mask", "local", "fit_on", "norm")
 
 @cache
 def fitted(name: str, dtype: str = "float64") -> tuple[mr.Inverse, np.ndarray[Any, Any]]:
-    """The inverse of a case fitted anew, and its samples."""
+    """The inverse of a case fitted anew, and its samples, as the network takes them."""
     case = read(name)
     manifest = case.manifest
     net = mr.load(PATHS[name].parent / "model.onnx", output=manifest["model"]["output"])
     x = np.asarray(case.arrays["x"])
+    x = x if net.whole else x.astype(np.float32)
     labels = case.arrays.get("labels")
     options = {key: value for key, value in manifest["options"].items() if key in OPTIONS}
     target = manifest["options"]["target"]

@@ -145,6 +145,37 @@ def test_masks_of_scores_are_left_alone() -> None:
     assert not any(isinstance(layer, Gate) for layer in net.layers)
 
 
+@pytest.mark.parametrize("fill", [-1e4, -1e9, float(np.finfo(np.float32).min)])
+@pytest.mark.parametrize("first", [True, False], ids=["kept first", "filled first"])
+def test_gradients_pass_where_scores_are_not_masked(first: bool, fill: float) -> None:
+    """As `scores.masked_fill(mask == 0, -1e9)` in front of a softmax; the mask is no part of the way."""
+    sketch = Sketch(PLACES, 4)
+    matrices = [sketch.rng.standard_normal((4, 4)) / 2 for _ in range(3)]
+    query, key, value = (sketch.node("MatMul", "x", sketch.const(one)) for one in matrices)
+    scores = sketch.node("MatMul", query, sketch.node("Transpose", key, perm=[0, 2, 1]))
+    column = sketch.node("Slice", "x", sketch.ints(0), sketch.ints(1), sketch.ints(2))
+    row = sketch.node("Transpose", column, perm=[0, 2, 1])
+    asked = sketch.node("Greater" if first else "LessOrEqual", row, sketch.const(-0.5))
+    constant = sketch.const(np.full((), fill))
+    put = sketch.node("Where", asked, *((scores, constant) if first else (constant, scores)), out="put")
+    mixed = sketch.node("MatMul", sketch.node("Softmax", put, axis=-1), value)
+    total = sketch.node("ReduceMean", sketch.node("Tanh", mixed), axes=[1], keepdims=0)
+    net = load_whole(sketch.model(sketch.dense(total, 4, 2), check=False))
+    x = np.random.default_rng(3).standard_normal((8, PLACES, 4)).astype(np.float32)
+
+    given = torch.tensor(x, requires_grad=True)
+    q, k, v = (given @ torch.tensor(one.astype(np.float32)) for one in matrices)
+    masked = (q @ k.transpose(1, 2)).masked_fill(given.detach()[:, :, :1].transpose(1, 2) <= -0.5, fill)
+    means = torch.tanh(torch.softmax(masked, -1) @ v).mean(1)
+    last = net.layers[-1].arrays
+    logits = means @ torch.tensor(last["weight"]) + torch.tensor(last["bias"])
+    logits[:, 1].sum().backward()
+    assert given.grad is not None
+    res = mr.attribute(net, x, 1, "gradient")
+    np.testing.assert_allclose(res.output, logits[:, 1].detach().numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(res.attribution, given.grad.numpy(), rtol=0, atol=1e-5)
+
+
 def test_whole_numbers_are_left_alone() -> None:
     """Ids that a mask picks from are no content."""
     sketch = Sketch(PLACES)

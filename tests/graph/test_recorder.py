@@ -203,8 +203,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
     session: Callable[..., Any] = forward.session
 
-    def noted(*arguments: Any) -> Any:
-        made = session(*arguments)
+    def noted(*arguments: Any, **named: Any) -> Any:
+        made = session(*arguments, **named)
         found.append(weakref.ref(made))
         return made
 

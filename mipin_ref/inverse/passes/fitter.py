@@ -198,7 +198,7 @@ class Fitter:
                 weights, solutions = whole.solve(ridge)
                 amplification = max(s.amplification for s in solutions)
                 if task.options.dtype == "float32" and too_far(amplification):
-                    raise RoundedTooMuch(task.net.called(step.tensor), amplification)
+                    raise RoundedTooMuch(task.net.quoted(step.tensor), amplification)
                 one.weights[step.tensor] = weights
                 seconds = (time.perf_counter() - began) / (len(state) * len(steps))
                 given = step.tensor, block_name(step), one.samples, weights.unknowns, solutions, seconds

@@ -89,7 +89,7 @@ def test_an_output_of_one_number_a_sample_has_the_one_target_0(tail: tuple[str, 
         assert net.head is None
     assert (net.classes, net.shapes[net.logits]) == (1, (1,))
     assert net.check_target(0) == 0
-    with pytest.raises(mr.InvalidData, match=r"classes 0\.\.0"):
+    with pytest.raises(mr.InvalidData, match="is one number, which has the one target 0"):
         net.check_target(1)
     res = mr.fit(net, np.tile(X, (4, 1, 1, 1)), 0).attribute(X)
     np.testing.assert_allclose(res.output, run(without)[:, 0], rtol=1e-5, atol=1e-5)

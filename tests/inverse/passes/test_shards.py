@@ -162,16 +162,17 @@ def test_a_doubled_shard_is_found_before_anything_is_solved() -> None:
 
 
 def test_one_session_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many shards; two passes of which one wants the input besides, which nothing computes, have the same."""
     net, made = branching_network(), list[int | None]()
     session = forward.session
 
-    def counted(model: bytes, threads: int | None = None, *rest: Any) -> Any:
+    def counted(model: bytes, threads: int | None = None, *rest: Any, **named: Any) -> Any:
         made.append(threads)
-        return session(model, threads, *rest)
+        return session(model, threads, *rest, **named)
 
     monkeypatch.setattr(forward, "session", counted)
     _, passes = one_by_one(net, samples(60), [0, 1], backend("numpy"), EDGES, keep=0)
-    assert made == [1] * len(passes.tasks)
+    assert made == [1] * (len(passes.tasks) - 1)
     assert len(made) > 5
 
 
