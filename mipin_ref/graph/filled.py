@@ -1,8 +1,9 @@
 """Where of a mask that is computed, with another fill than zeros: content beside the mask as it was recorded.
 
-A constant c is written (a - c) · m + c, so that what is filled has no signal; two tensors a · m + b · (1 - m), and so is
-a constant that masks scores in front of a Softmax, where a - c would round a away. A mask m that compares a tensor with a number is written max(sign(x - number), 0): where all of it is made of one tensor,
-element by element, that is an activation written out (method, section 10, fine print 5).
+A constant c is written (a - c) · m + c, so that what is filled has no signal; two tensors a · m + b · (1 - m), and so
+is a constant that masks scores in front of a Softmax, where a - c would round a away. A mask m that compares a tensor
+with a number is written max(sign(x - number), 0): where all of it is made of one tensor, element by element, that is an
+activation written out (method, section 10, fine print 5).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TYPES: Mapping[int, type[np.floating]] = {TensorProto.FLOAT: np.float32, TensorP
 def fills_written_out(proto: ModelProto) -> ModelProto:
     """The model in which each such Where is written out; itself where there is none.
 
-    Masks of minus infinity in front of a Softmax are left as they are: of them is told which samples they leave nothing.
+    Masks of minus infinity in front of a Softmax stay as they are: of them is told which samples they leave nothing.
     """
     if standard_opset(proto) < FIRST or not any(node.op_type == "Where" for node in proto.graph.node):
         return proto

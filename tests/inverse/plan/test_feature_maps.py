@@ -203,7 +203,10 @@ def test_the_kind_of_map(ops: list[Op], kind: str) -> None:
 
 @pytest.mark.parametrize(("scale", "shift", "last"), [(1, 1, "x"), (1, 0, "x.scaled"), (-1, 1, "r"), (1, -1, "r")])
 def test_an_affine_layer_may_make_values_negative(scale: float, shift: float, last: str) -> None:
-    """Its constants vary over the map, so it is not folded; where they are positive it is the last activation. Zeros that are added are nothing."""
+    """Its constants vary over the map, so it is not folded; where they are positive it is the last activation.
+
+    Zeros that are added are nothing.
+    """
     varied = 0.5 + RNG.random((4, 6, 6))
     ops: list[Op] = [
         *(conv("input", "a", (1, 4)), relu("a", "r")),
