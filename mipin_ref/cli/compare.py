@@ -175,7 +175,8 @@ def _rows(
     rows = []
     for number, (image, targets) in enumerate(zip(images, seen.targets, strict=True)):
         position = shown.positions[number]
-        label = None if labels is None else int(labels[position])
+        # Of a single sigmoid there is one target, so that labels tell nothing.
+        label = None if labels is None or names.net.classes == 1 else int(labels[position])
         classes = [
             ShownClass(names.of(int(c)), f"{scores[number, c]:.3g}" if shares is None else _percent(shares[number, c]))
             for c in targets

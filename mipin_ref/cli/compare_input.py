@@ -178,6 +178,7 @@ def open_calibration(options: Namespace, net: Net, images: Shown, run: TextRun |
         key=options.calibration_key,
         limit=options.calibration_limit,
         exif=options.exif,
+        option="calibration_key",
     )
     data = given.open(images.preprocessing)
     for line in told_of(options.calibration, data):

@@ -20,6 +20,7 @@ from mipin_ref.data import (
     first,
     left_out_of,
     none_readable,
+    named_by,
     open_data,
     open_labels,
     preprocessing_named,
@@ -45,7 +46,8 @@ def open_samples(options: Namespace, path: str, net: mr.Network | ForwardOnly) -
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
     else:
-        data = opened(net, path, options.key, preprocessing)
+        with named_by("key"):
+            data = opened(net, path, options.key, preprocessing)
         data = data if options.limit is None else first(data, options.limit)
     for line in told_of(path, data):
         print(line, flush=True)
@@ -103,7 +105,8 @@ def open_calibration(options: Namespace, net: mr.Network | ForwardOnly, run: Tex
         if key is not None or limit is not None:
             raise InvalidData("--calibration-key and --calibration-limit go with --calibration")
         return None
-    data = opened(net, options.calibration if run is None else run.calibration, key, preprocessing_of(options, net))
+    with named_by("calibration_key"):
+        data = opened(net, options.calibration if run is None else run.calibration, key, preprocessing_of(options, net))
     return data if limit is None else first(data, limit)
 
 
@@ -116,7 +119,8 @@ def labels_of(options: Namespace, net: mr.Network | ForwardOnly, samples: int) -
         if options.label_key is not None:
             raise InvalidData("--label-key goes with --labels")
         return None
-    labels = open_labels(options.labels, options.label_key)[: options.limit]
+    with named_by("label_key"):
+        labels = open_labels(options.labels, options.label_key)[: options.limit]
     if len(labels) != samples:
         raise InvalidData(f"{options.labels}: there are {len(labels)} labels for {samples} samples")
     if labels.max() >= net.classes:

@@ -70,7 +70,8 @@ class Parser(argparse.ArgumentParser):
         """What is not known, and what may be meant: a shell writes photos/*.jpg out as one word a file."""
         listed = " ".join(words[:LISTED]) + (f" and {len(words) - LISTED} more" if len(words) > LISTED else "")
         if not words[0].startswith("-") and os.path.exists(words[0]):
-            return f"{listed}: one file or folder is read; give the folder that holds them"
+            pictures = words[0].lower().endswith((".png", ".jpg", ".jpeg"))
+            return f"{listed}: one file or folder is read" + ("; give the folder that holds them" * pictures)
         return listed + self._near(words[0], self._options())
 
     def _options(self) -> list[str]:

@@ -4,6 +4,7 @@ from mipin_ref.data.arrays import as_samples
 from mipin_ref.data.boxes import open_boxes
 from mipin_ref.data.calibration import Calibration
 from mipin_ref.data.embedded import Builtin, builtin, builtin_names
+from mipin_ref.data.numpy_files import named_by
 from mipin_ref.data.part import files_of, first, holds_pixels, left_out_of, names_of, part, turned_of
 from mipin_ref.data.preprocessing import Preprocessing, Source
 from mipin_ref.data.presets import PRESETS, preprocessing_named
@@ -30,6 +31,7 @@ __all__ = [
     "first",
     "holds_pixels",
     "left_out_of",
+    "named_by",
     "names_of",
     "none_readable",
     "open_array",

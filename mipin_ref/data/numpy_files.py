@@ -39,8 +39,21 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         return _map(file, path, str(path), start=0, size=path.stat().st_size)
 
 
-def open_npz(path: Path, key: str | None, defaults: tuple[str, ...], *, option: str | None = None) -> npt.NDArray[Any]:
-    """The array [N, ...] under `key`, or under the first of `defaults` there is. option: what names a key.
+class Unnamed(InvalidData):
+    """An archive holds none of the arrays that are taken where none is named."""
+
+
+@contextmanager
+def named_by(option: str) -> Iterator[None]:
+    """Where an array had to be named, say by which option it is."""
+    try:
+        yield
+    except Unnamed as error:
+        raise InvalidData(f"{error}; name one, option {option!r}") from error
+
+
+def open_npz(path: Path, key: str | None, defaults: tuple[str, ...]) -> npt.NDArray[Any]:
+    """The array [N, ...] under `key`, or under the first of `defaults` there is.
 
     A member stored without compression is memory-mapped, so its checksum is not verified; a compressed one is
     decompressed once, never beyond what its header claims. Raises as open_npy, and InvalidData that lists the keys
@@ -51,8 +64,8 @@ def open_npz(path: Path, key: str | None, defaults: tuple[str, ...], *, option: 
         wanted = (key,) if key is not None else defaults
         chosen = next((name for name in wanted if name in keys), None)
         if chosen is None:
-            say = f"; name one, option {option!r}" if option is not None and key is None and keys else ""
-            raise InvalidData(f"{path}: no array {' or '.join(map(shown, wanted))}; it holds {_listed(keys)}{say}")
+            told = f"{path}: no array {' or '.join(map(shown, wanted))}; it holds {_listed(keys)}"
+            raise Unnamed(told) if key is None and keys else InvalidData(told)
         member = archive.getinfo(f"{chosen}.npy")
         origin = f"{path}[{chosen!r}]"
         if member.flag_bits & 1:

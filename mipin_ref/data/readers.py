@@ -138,7 +138,7 @@ def _open_stored(place: Path, key: str | None, preprocessing: Preprocessing) -> 
     opener: Callable[[Path], Stored]
     form = _format_of(place)
     if form == "npz":
-        return numpy_files.open_npz(place, key, DATA_KEYS, option="key"), False
+        return numpy_files.open_npz(place, key, DATA_KEYS), False
     _refuse_key(place, key)
     if form == "cifar":
         return cifar.open_images(_batches(place)), True
@@ -157,7 +157,7 @@ def _open_stored(place: Path, key: str | None, preprocessing: Preprocessing) -> 
 def _open_stored_labels(place: Path, key: str | None) -> npt.NDArray[Any]:
     form = _format_of(place)
     if form == "npz":
-        return numpy_files.open_npz(place, key, LABEL_KEYS, option="key")
+        return numpy_files.open_npz(place, key, LABEL_KEYS)
     _refuse_key(place, key)
     if form == "cifar":
         return cifar.open_labels(_batches(place))

@@ -12,7 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.data import Preprocessing, Samples, as_samples, files_of, first, holds_pixels, names_of, open_data
+from mipin_ref.data import (
+    Preprocessing,
+    Samples,
+    as_samples,
+    files_of,
+    first,
+    holds_pixels,
+    named_by,
+    names_of,
+    open_data,
+)
 from mipin_ref.data.arrays import WHOLE
 from mipin_ref.data.preprocessing import image_geometry
 from mipin_ref.data.readers import AS_STORED, open_images
@@ -37,7 +47,7 @@ class Inputs:
     an .npz; limit: how many of them; exif: see Preprocessing; pixels: whether bytes are stored; stored_sample: the
     shape of one as it is stored; channels: of two axes the one that holds channels, counted with the batch, None where
     none does; turned_grey: whether they are image files, of which the network sees one channel; tokens: whether values
-    are ids that are looked up in a table.
+    are ids that are looked up in a table; option: that names the key.
     """
 
     given: Any
@@ -52,16 +62,27 @@ class Inputs:
     channels: int | None
     turned_grey: bool = False
     tokens: bool = False
+    option: str = "key"
 
     @classmethod
     def of(
-        cls, net: Net | Inputs, given: Any, *, key: str | None = None, limit: int | None = None, exif: bool = True
+        cls,
+        net: Net | Inputs,
+        given: Any,
+        *,
+        key: str | None = None,
+        limit: int | None = None,
+        exif: bool = True,
+        option: str = "key",
     ) -> Inputs:
-        """The samples as they are stored, looked at. Raises InvalidData or CorruptFile where they cannot be read."""
+        """The samples as they are stored, looked at. option: that names the key.
+
+        Raises InvalidData or CorruptFile where they cannot be read.
+        """
         channels = net.channels if isinstance(net, Inputs) else _channels_of(net)
         tokens = net.tokens if isinstance(net, Inputs) else reads_tokens(net)
         made = cls(given, net.inputs, net.input_shape, net.whole, key, limit, exif, False, net.input_shape, channels)
-        made = replace(made, tokens=tokens)
+        made = replace(made, tokens=tokens, option=option)
         probe = made.open(Preprocessing(1.0))
         check_size("x", len(probe))
         stored = tuple(getattr(probe, "stored_sample", probe.shape[1:]))
@@ -79,7 +100,8 @@ class Inputs:
         if len(self.inputs) > 1:
             data = self._together(known)
         elif isinstance(self.given, str | os.PathLike):
-            data = open_data(self.given, key=self.key, preprocessing=known or plain)
+            with named_by(self.option):
+                data = open_data(self.given, key=self.key, preprocessing=known or plain)
         elif _are_files(self.given):
             data = open_images([Path(one) for one in self.given], known or plain)
         else:

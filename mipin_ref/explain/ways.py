@@ -196,7 +196,7 @@ def _calibration(read: Read, asked: Asked, tell: Tell) -> tuple[Made, Samples, S
         made = calibration_from(read.inputs, preprocessing, read.rows)
         return made, read.inputs.open(preprocessing), read.rows
     key, limit = asked.calibration_key, asked.calibration_limit
-    given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif)
+    given = Inputs.of(read.inputs, asked.calibration, key=key, limit=limit, exif=asked.exif, option="calibration_key")
     samples = given.open(preprocessing if given.stored and not given.prepared else None)
     line = f"calibration: {len(samples):,} samples of {given.described()}"
     if asked.texts is not None and asked.texts.calibration:

@@ -52,8 +52,8 @@ def session(
 
 
 def in_one_arena(options: onnxruntime.SessionOptions) -> None:
-    """Let a session take what it computes in from one arena, that all such sessions of this process share, and that
-    keeps what their runs took at most.
+    """Let a session take what it computes in from one arena, which all such sessions of this process share. It grows
+    by twice what it took before, and keeps what their runs took at most, up to twice that.
 
     What is taken of the C library and given back run by run is not always taken again: glibc before 2.38 leaves a gap
     at an aligned block, for which the next of the same size is too large, so that each run takes a block more until
@@ -65,10 +65,13 @@ def in_one_arena(options: onnxruntime.SessionOptions) -> None:
 
 @cache
 def _one_arena() -> None:
-    """Register it, growing by just what is asked for; where the caller's code has registered one, that is taken."""
+    """Register it; where the caller's code has registered one, that is taken.
+
+    Were it to grow by just what is asked for, it would keep a block of every size that runs ever took.
+    """
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
-    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1, "initial_chunk_size_bytes": 1 << 16})
+    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 0, "initial_chunk_size_bytes": 1 << 16})
     with suppress(RuntimeError):
         onnxruntime.create_and_register_allocator(place, settings)
 

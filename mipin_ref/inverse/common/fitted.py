@@ -66,7 +66,8 @@ class Cut:
         upper, lower = (replace(self.task, plan=cut(self.task.plan)) for cut in (above, below))
         weights: dict[int, Mapping[str, Weights]] = {target: own[target].weights for target in self.references}
         given = mean_signals(upper, lower.plan.given, weights, self.start, self.recordings)
-        finished = self.checkpoints(lower, [ALL_CLASSES])
+        # Whose mean signals they are is part of what it is.
+        finished = self.checkpoints(lower, [ALL_CLASSES, *self.references])
         return Fitter(lower, given=given, varied=(), lasting=self.recordings).run([ALL_CLASSES], self.start, finished)
 
     def together(self, own: Mapping[int, FittedTarget], once: Fitted, common: Common) -> InCommon:

@@ -65,6 +65,8 @@ class Recordings:
         wanted: list[Key] = [*(("value", t) for t in tensors), *(("taps", t) for t in pools)]
         missing = [key for key in wanted if key not in self._kept]
         forward = any(name != self._net.input for _, name in missing)
+        # What is read now, or by the passes that come next, makes no room for what comes later still.
+        self._spare -= {*wanted, *later}
         extra = self._open(later) if forward else []
         made = [*missing, *extra]
         chosen = {name: self._pools[name] for kind, name in made if kind == "taps"}
