@@ -51,12 +51,29 @@ def test_samples_with_nan_are_numbered(net: mr.Network, rows: list[int], told: s
         net.predict(x)
 
 
-def test_an_archive_without_the_usual_keys_says_how_one_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (["a.npz"], "key"),
+        (["x.npy", "--calibration", "a.npz"], "calibration_key"),
+        (["a.npz", "--key", "wave", "--calibration", "a.npz"], "calibration_key"),
+    ],
+)
+def test_an_archive_without_the_usual_keys_says_how_one_is_named(
+    given: list[str], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", wave=digits(30), labels=np.arange(30))
+    np.save("x.npy", digits(2))
+    assert main(["explain", str(mr.data.builtin("mnist_cnn").model), *given, "-o", "out"]) == 2
+    assert capsys.readouterr().err.strip().endswith(f"it holds 'labels', 'wave'; name one, option {option!r}")
+
+
+def test_where_no_option_names_an_array_none_is_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", wave=digits(3), labels=np.arange(3))
-    with pytest.raises(mr.InvalidData, match=r"it holds 'labels', 'wave'; name one, option 'key'$"):
-        mr.data.open_data(tmp_path / "a.npz")
-    with pytest.raises(mr.InvalidData, match=r"no array 'z'; it holds 'labels', 'wave'$"):
-        mr.data.open_data(tmp_path / "a.npz", key="z")
+    for key, wanted in ((None, "no array 'x' or 'x_train'"), ("z", "no array 'z'")):
+        with pytest.raises(mr.InvalidData, match=rf"{wanted}; it holds 'labels', 'wave'$"):
+            mr.data.open_data(tmp_path / "a.npz", key=key)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,35 @@ def test_a_run_is_as_large_as_the_caches_are(net: mr.Network, monkeypatch: pytes
     dense = mr.load(heavy.model(heavy.dense(heavy.dense("x", 50, 40), 40, 3)))
     numbers = (50 * 40 + 40 + 40 * 3 + 3) / (50 + 40 + 40 + 3)
     assert samples_a_run(dense.layers, 4) == int(np.ceil(numbers))
+
+
+GROWING = """
+import numpy as np
+import subprocess
+import sys
+from pathlib import Path
+from onnx import TensorProto, helper, numpy_helper
+from mipin_ref.graph.runtime import session
+
+def held():
+    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+
+w = numpy_helper.from_array(np.ones((16, 4096), np.float32), "w")
+nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["b"])]
+nodes.append(helper.make_node("ReduceMean", ["b"], ["y"], axes=[1]))
+ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]) for name in "xy"]
+graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [w])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+run = session(model.SerializeToString(), threads=1, again=True)
+x, before = np.ones((256, 16), np.float32), held()
+for count in range(1, 257):
+    run.run(None, {"x": x[:count]})
+print(held() - before)
+"""
+
+
+@pytest.mark.slow
+def test_runs_of_growing_batches_keep_what_the_largest_takes() -> None:
+    """8 MB of two tensors, and up to as much again in front of them; a block of each size would be 500 MB in all."""
+    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, check=True)
+    assert int(done.stdout) < 40e6

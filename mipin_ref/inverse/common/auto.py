@@ -58,7 +58,8 @@ def fit_in_common_where_they_agree(
         chosen = probes_of(first.outcomes.predicted)
         if len(chosen) < PROBES or unlike(apart, sorted({*targets, *first.references})) is not None:
             _check_alone(apart, targets)
-            return inverses_of(apart, Fitter(apart).run(targets, start, checkpoints(apart, targets)))
+            fitter = Fitter(apart, lasting=first.recordings)
+            return inverses_of(apart, fitter.run(targets, start, checkpoints(apart, targets)))
         fitter = Fitter(apart, varied=targets, lasting=first.recordings)
         probes = fitter.run(chosen, start, checkpoints(apart, chosen))
         return Search(first, Probes.of(apart, probes)).settled()
@@ -93,8 +94,10 @@ class Search:
         if size > task.memory and (fit := self._in_common(plans[best], LEAST)) is not None:
             self._tell(best, f"it is taken, as {len(targets):,} targets fitted alone take {size / 1e9:,.1f} GB")
             return fit
-        _check_alone(task, targets, f"; {self._told(best)}; {BY_NAME}")
-        self._tell(best, f"{BY_NAME}, and each of {len(targets):,} targets is fitted alone")
+        # A tensor that the file has no name for cannot be asked for.
+        ways = [] if best in task.net.inner else [BY_NAME]
+        _check_alone(task, targets, "; ".join(["", self._told(best), *ways]))
+        self._tell(best, ", and ".join([*ways, f"each of {len(targets):,} targets is fitted alone"]))
         return self._alone()
 
     def _has_room(self, plan: Plan) -> bool:
@@ -154,7 +157,7 @@ class Search:
         net, (one, other) = self.first.task.net, self.probes.alone
         return (
             f"classes {net.target(one)} and {net.target(other)} agree at no tensor to {AGREEMENT}: of "
-            f"{len(self.agreements)} looked at {best!r} comes nearest, to about {self.agreements[best]:.4f}"
+            f"{len(self.agreements)} looked at {net.quoted(best)} comes nearest, to about {self.agreements[best]:.4f}"
         )
 
     def _tell(self, best: str, what: str) -> None:

@@ -163,3 +163,25 @@ def test_single_precision_that_is_not_enough_is_told_once() -> None:
     with pytest.warns(mr.PrecisionWarning, match="'stem'"):
         invs = mr.fit(net, x, [0, 1], common="stem", dtype="float32")
     assert {inv.options.dtype for inv in invs.values()} == {"float64"}
+
+
+@pytest.mark.parametrize(("first", "then"), [((1, 0, 1), (1, 1, 0)), ((0, 0, 1), (1, 0, 1))])
+def test_a_checkpoint_of_other_targets_is_none_of_these(
+    tmp_path: Path, first: tuple[int, int, int], then: tuple[int, int, int]
+) -> None:
+    """What is in common is fitted on the signals of others where targets stand at others' places."""
+    rng = np.random.default_rng(0)
+    ops: list[Op] = [
+        Conv(("input",), "conv", rng.standard_normal((4, 2, 3, 3))),
+        Activation(("conv",), "relu", "Relu"),
+        Conv(("relu",), "scores", rng.standard_normal((3, 4, 1, 1))),
+    ]
+    net, x = mr.load(to_onnx(ops, (2, 4, 4))), rng.standard_normal((30, 2, 4, 4)).astype(np.float32)
+
+    def attributed(target: tuple[int, int, int], folder: str) -> np.ndarray:
+        made = mr.fit(net, x, target, common="input", ridge=1.0, checkpoint=tmp_path / folder)
+        return np.asarray(made.attribute(x).attribution)
+
+    clean = attributed(then, "own")
+    attributed(first, "both")
+    np.testing.assert_array_equal(attributed(then, "both"), clean)

@@ -12,6 +12,8 @@ from mipin_ref.graph import forward
 from mipin_ref.inverse.common import fitted
 from mipin_ref.inverse.passes import fitter
 from tests.inverse.common.test_auto import convolutions
+from tests.networks import to_onnx
+from tests.oracles.spec import Activation, Conv, Dense, Op, Reshape
 
 
 @pytest.fixture
@@ -61,3 +63,24 @@ def test_without_room_they_are_recorded_again_to_the_same_bits(
         for name, weights in inverse.weights.items():
             for one, other in zip(weights.blocks, found[target].weights[name].blocks, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_what_a_pass_reads_makes_no_room_for_what_comes_later() -> None:
+    """Maps of cheap convolutions, more than there is room for: the logits that the pass reads were kept before."""
+    rng, side = np.random.default_rng(0), 40
+    features = 4 * (side - 2) ** 2
+    ops: list[Op] = [
+        Conv(("input",), "c0", rng.standard_normal((4, 1, 3, 3)) / 3),
+        Activation(("c0",), "r0", "Relu"),
+        Conv(("r0",), "c1", rng.standard_normal((4, 4, 1, 1)) / 2),
+        Activation(("c1",), "r1", "Relu"),
+        Reshape(("r1",), "flat", (features,)),
+        Dense(("flat",), "scores", rng.standard_normal((features, 3)) / 80),
+    ]
+    net, x = mr.load(to_onnx(ops, (1, side, side))), rng.standard_normal((1200, 1, side, side)).astype(np.float32)
+    small, large = (
+        mr.fit(net, x, [0, 1, 2], common="auto", ridge=300.0, memory=memory)[0].attribute(x[:3]).attribution
+        for memory in ("64MB", "1GB")
+    )
+    np.testing.assert_allclose(small, large, rtol=0, atol=1e-6 * np.abs(large).max())
