@@ -138,7 +138,7 @@ def _may_spoil(node: NodeProto, free: Sequence[str], makers: Mapping[str, NodePr
     if node.op_type == "Div" and node.input[1] in free:
         divisor = makers.get(node.input[1])
         return divisor is None or divisor.op_type not in ("Sqrt", "Add", "Max", "Clip")
-    return node.op_type in ("Reciprocal", "Log", "Sqrt", "Exp")
+    return node.op_type in ("Reciprocal", "Log", "Sqrt", "Pow", "Exp")
 
 
 def _asks_a_mask(node: NodeProto, of_inputs: set[str], makers: Mapping[str, NodeProto]) -> bool:

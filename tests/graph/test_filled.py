@@ -186,13 +186,13 @@ def test_an_elu_written_out_is_one_where_its_exponential_overflows(scale: float)
     assert np.isfinite(mr.attribute(net, x, 1, "gradient").attribution).all()
 
 
-@pytest.mark.parametrize("unsafe", ["Log", "Exp", "Reciprocal"])
+@pytest.mark.parametrize("unsafe", ["Log", "Exp", "Reciprocal", "Pow"])
 @pytest.mark.parametrize("behind", ["Add", "Neg"])
 def test_a_side_that_may_hold_no_number_is_run_as_it_stands(unsafe: str, behind: str) -> None:
     """Whatever stands between the operator and the Where: zero times NaN is no zero."""
     sketch = Sketch(5)
     entry = sketch.dense("x", 5, 5)
-    made = sketch.node(unsafe, entry)
+    made = sketch.node(unsafe, entry, *([sketch.const(-0.5)] if unsafe == "Pow" else []))
     made = sketch.node(behind, made, *([sketch.const(1.0)] if behind == "Add" else []))
     if unsafe == "Exp":
         asked = sketch.node("Less", sketch.node("Abs", entry), sketch.const(3.0))
