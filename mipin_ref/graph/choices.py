@@ -40,7 +40,7 @@ def choices_read(proto: ModelProto) -> ModelProto:
             return _looked_up(Writer(node, around), ids)
         if node.op_type == "Add" and (choice := _of_sum(node, known)) is not None:
             for value, product in zip((choice.no, choice.yes), choice.products, strict=True):
-                if _is_zero(value, known):
+                if _is_zero(value, known) or _zeros_as(value, product, known):
                     writer = Writer(node, around)
                     writer.node("Identity", product, role="kept", out=writer.output(0))
                     return writer
@@ -102,10 +102,42 @@ def _by_condition(product: NodeProto, known: Nodes) -> list[tuple[str, str]]:
 
 
 def _is_zero(name: str, known: Nodes) -> bool:
-    """Whether a tensor is one zero, or zeros for each sample, as states of a cell are at its begin."""
-    made = known.made(name, "Expand", "ConstantOfShape")
-    if made is not None and made.op_type == "ConstantOfShape":
-        told = told_of(made, "value")
-        return told is None or not np.any(numpy_helper.to_array(told))
-    value = known.constant(name if made is None else made.input[0])
+    """Whether a tensor is one zero, which gives no axis to what it is summed with."""
+    value = known.constant(name)
     return value is not None and value.size == 1 and value.ndim < 2 and not np.any(value)
+
+
+def _zeros_as(name: str, product: str, known: Nodes) -> bool:
+    """Whether a tensor is zeros that are repeated, as states of a cell are at its begin, but along no axis along which
+    what it is summed with is not as long.
+
+    product: what it is summed with.
+    """
+    made = known.made(name, "Expand", "ConstantOfShape")
+    if made is None:
+        return False
+    if made.op_type == "Expand":
+        value = known.constant(made.input[0])
+        zero = value is not None and value.size == 1 and not np.any(value)
+        begun = value is not None and value.ndim < 2
+    else:
+        told = told_of(made, "value")
+        zero, begun = told is None or not np.any(numpy_helper.to_array(told)), True
+    wide, other = known.shape(product), _told_lengths(made.input[-1], known)
+    if not zero or not begun or wide is None or other is None or len(other) > len(wide):
+        return False
+    return all(one in (1, there) for one, there in zip(other[::-1], wide[::-1], strict=False))
+
+
+def _told_lengths(name: str, known: Nodes) -> tuple[int | None, ...] | None:
+    """The lengths that a tensor of whole numbers tells; None for one that is computed, or where nothing is known."""
+    if (whole := known.whole(name)) is not None:
+        return whole
+    node = known.made(name, "Shape", "Concat")
+    if node is None:
+        length = known.shape(name)
+        return None if length is None or len(length) != 1 or length[0] is None else (None,) * length[0]
+    if node.op_type == "Shape":
+        return None if node.attribute else known.shape(node.input[0])
+    parts = [_told_lengths(one, known) for one in node.input]
+    return None if None in parts else tuple(one for part in parts if part is not None for one in part)

@@ -1,7 +1,8 @@
 """Where of a mask that is computed, with another fill than zeros: content beside the mask as it was recorded.
 
-A constant c is written (a - c) · m + c, so that what is filled has no signal; two tensors a · m + b · (1 - m), and so
-is a constant that masks scores in front of a Softmax, where a - c would round a away. A mask m that compares a tensor
+Two tensors are written a · m + b · (1 - m), and so is a constant that masks scores in front of a Softmax. Another
+constant c is a · m + (a · m + c) · (1 - m), of which a product is zero wherever the other is not: it rounds nothing, as
+(a - c) · m + c does where a is small; and what is filled has no signal. A mask m that compares a tensor
 with a number is written max(sign(x - number), 0): where all of it is made of one tensor, element by element, that is an
 activation written out (method, section 10, fine print 5).
 """
@@ -13,9 +14,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
+from mipin_ref.graph.exponentials import LARGEST as EXPONENT
+from mipin_ref.graph.exponentials import bounded, exponential
 from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.inferred import kinds
-from mipin_ref.graph.masked import FIRST, MOVES, is_masking, of_inputs
+from mipin_ref.graph.masked import ALONG, FIRST, MOVES, is_masking, of_inputs
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.presentable import standard_opset
@@ -45,36 +48,60 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
             return None
         constants = [known.constant(name) for name in node.input[1:]]
         sides = [place for place in (1, 2) if constants[place - 1] is None]
-        if not sides or not all(is_masking(node, side, made, known.makers) for side in sides):
+        if not sides or _divides(node.output[0], readers, known):
             return None
+        writer = Writer(node, around)
+        chains = {side: _exponential(writer, side, known, types) for side in sides}
+        ends = {one.output[0] for chain in chains.values() for one in chain[:1]}
+        if not all(is_masking(node, side, made, known.makers, ends) for side in sides):
+            return None
+        contents = {side: _content(writer, side, chains.get(side, ()), known, types) for side in (1, 2)}
         weighs = _weighs(node.output[0], readers)
         if len(sides) == 2:
-            return None if weighs else _either(Writer(node, around), known, types)
+            return None if weighs else _either(writer, contents, known, types)
         fill = constants[2 - sides[0]]
         if fill is None or fill.shape not in ((), (1,)):
             return None
         if weighs:
             masks = np.all(np.isfinite(fill) & (fill < -LARGEST))
-            return _either(Writer(node, around), known, types) if masks else None
-        return _filled(Writer(node, around), sides[0], fill, known, types) if np.all(np.abs(fill) <= LARGEST) else None
+            return _either(writer, contents, known, types) if masks else None
+        return _filled(writer, contents, sides[0], known, types) if np.all(np.abs(fill) <= LARGEST) else None
 
     return written_out(proto, written)
 
 
-def _filled(writer: Writer, side: int, fill: np.ndarray, known: Nodes, types: Mapping[str, int]) -> Writer:
-    """Writes (a - c) · m + c; side: which input a is."""
-    constant = writer.constant("fill", fill)
-    mask = _mask(writer, known, types, kept=side == 1)
-    above = writer.node("Sub", writer.input(side), constant, role="above fill")
-    product = writer.node("Mul", above, mask, role="kept above fill")
-    writer.node("Add", product, constant, role="filled", out=writer.output(0))
+def _exponential(writer: Writer, side: int, known: Nodes, types: Mapping[str, int]) -> Sequence[NodeProto]:
+    """What makes a side of the exponential of the tensor that the condition compares, where the condition takes that
+    side below a number alone; else nothing.
+    """
+    compared = _compared(writer, known, types)
+    if compared is None or compared[2] == (side == 1) or not np.all(compared[1] <= EXPONENT):
+        return ()
+    return exponential(writer.input(side), compared[0], known)
+
+
+def _content(writer: Writer, side: int, chain: Sequence[NodeProto], known: Nodes, types: Mapping[str, int]) -> str:
+    """An input of the Where, as it is written. chain: what makes it of an exponential, where it does."""
+    compared = _compared(writer, known, types)
+    if not chain or compared is None:
+        return writer.input(side)
+    return bounded(writer, chain, writer.constant("bound", compared[1].astype(TYPES[types[writer.output(0)]])))
+
+
+def _filled(writer: Writer, contents: Mapping[int, str], side: int, known: Nodes, types: Mapping[str, int]) -> Writer:
+    """Writes a · m + (a · m + c) · (1 - m); contents: by which input they are; side: which of them a is."""
+    masks = [_mask(writer, known, types, kept=kept) for kept in (side == 1, side == 2)]
+    product = writer.node("Mul", contents[side], masks[0], role="kept part")
+    above = writer.node("Add", product, contents[3 - side], role="kept part and fill")
+    filled = writer.node("Mul", above, masks[1], role="fill")
+    writer.node("Add", product, filled, role="filled", out=writer.output(0))
     return writer
 
 
-def _either(writer: Writer, known: Nodes, types: Mapping[str, int]) -> Writer:
+def _either(writer: Writer, contents: Mapping[int, str], known: Nodes, types: Mapping[str, int]) -> Writer:
     """Writes a · m + b · (1 - m)."""
     parts = [
-        writer.node("Mul", writer.input(side), _mask(writer, known, types, kept=side == 1), role=f"part {side}")
+        writer.node("Mul", contents[side], _mask(writer, known, types, kept=side == 1), role=f"part {side}")
         for side in (1, 2)
     ]
     writer.node("Add", *parts, role="either", out=writer.output(0))
@@ -113,6 +140,37 @@ def _compared(writer: Writer, known: Nodes, types: Mapping[str, int]) -> tuple[s
         return None
     above = node.op_type.startswith("Greater") == (tensors[0] == node.input[0])
     return tensors[0], numbers[0], above, node.op_type.endswith("OrEqual")
+
+
+def _divides(name: str, readers: Mapping[str, Sequence[NodeProto]], known: Nodes) -> bool:
+    """Whether a tensor comes, by moves and by operators of no other tensor, to nothing but divisors, roots and
+    logarithms: then it is filled to guard them, and is state.
+    """
+    waiting, seen, ended = [name], set[str](), False
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        for node in readers.get(one, ()):
+            if _is_guarded(node, one, known):
+                ended = True
+                continue
+            free = {other for other in node.input if other and known.constant(other) is None}
+            if node.op_type not in ALONG | MOVES or free != {one} or len(node.output) != 1:
+                return False
+            waiting.extend(node.output)
+        if not readers.get(one):
+            return False
+    return ended
+
+
+def _is_guarded(node: NodeProto, name: str, known: Nodes) -> bool:
+    """Whether an operator is one that a value is filled for: that no zero, or nothing below it, may come to."""
+    if node.op_type == "Pow":
+        power = known.constant(node.input[1])
+        return power is None or bool(np.any((power < 0) | (power != np.round(power))))
+    return node.op_type in ("Reciprocal", "Log", "Sqrt") or (node.op_type == "Div" and [*node.input].index(name) == 1)
 
 
 def _weighs(name: str, readers: Mapping[str, Sequence[NodeProto]]) -> bool:

@@ -5,7 +5,8 @@ As hidden states of what only fills a sequence up are zeroed, by a mask that is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -22,6 +23,9 @@ FIRST = 9
 
 ASKS = frozenset({"And", "Or", "Not", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 """Operators whose outputs say yes or no."""
+
+ALONG = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Cast", "Abs", "Sign", "Relu", "LeakyRelu", "Tanh", "Sigmoid"})
+"""What hands Inf and NaN on, where it reads one tensor that is computed."""
 
 MOVES = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity"})
 """What leaves values as they are."""
@@ -84,13 +88,21 @@ def _is_zero(value: HostArray | None) -> bool:
     return known and not np.any(value)
 
 
-def is_masking(node: NodeProto, side: int, computed: set[str], makers: Mapping[str, NodeProto]) -> bool:
-    """Whether both the mask and what it masks are computed of inputs, and it is no guard, nor behind a Softmax."""
+def is_masking(
+    node: NodeProto,
+    side: int,
+    computed: AbstractSet[str],
+    makers: Mapping[str, NodeProto],
+    ends: AbstractSet[str] = frozenset(),
+) -> bool:
+    """Whether both the mask and what it masks are computed of inputs, and it is no guard, nor behind a Softmax.
+
+    ends: tensors of which it is known that none of what counts is Inf or NaN.
+    """
     content = node.input[side]
     if node.domain not in STANDARD or node.input[0] not in computed or content not in computed:
         return False
-    maker = makers.get(content)
-    if maker is not None and maker.op_type in UNSAFE:
+    if not _is_finite(content, computed, makers, ends):
         return False
     waiting, seen = [node.input[0]], set[str]()
     while waiting:
@@ -104,6 +116,29 @@ def is_masking(node: NodeProto, side: int, computed: set[str], makers: Mapping[s
         if made.op_type in ("Not", "And", "Or", "Cast", "Unsqueeze", "Expand", "Reshape"):
             waiting.extend(made.input)
     return True
+
+
+def _is_finite(name: str, computed: AbstractSet[str], makers: Mapping[str, NodeProto], ends: AbstractSet[str]) -> bool:
+    """Whether nothing between a tensor and the product or sum of several in front of it may make Inf or NaN."""
+    direct = True
+    while (maker := makers.get(name)) is not None and name not in ends:
+        free = [one for one in read_by(maker) if one in computed]
+        if (maker.op_type in UNSAFE and direct) or _may_spoil(maker, free, makers):
+            return False
+        if maker.op_type not in ALONG | MOVES | UNSAFE or len(free) != 1:
+            return True
+        name, direct = free[0], False
+    return True
+
+
+def _may_spoil(node: NodeProto, free: Sequence[str], makers: Mapping[str, NodeProto]) -> bool:
+    """Whether an operator makes Inf or NaN of some numbers. A norm's divisor, which a sum or a bound keeps from zero,
+    makes none, nor does a constant. free: what of its operands is computed.
+    """
+    if node.op_type == "Div" and node.input[1] in free:
+        divisor = makers.get(node.input[1])
+        return divisor is None or divisor.op_type not in ("Sqrt", "Add", "Max", "Clip")
+    return node.op_type in ("Reciprocal", "Log", "Sqrt", "Pow", "Exp")
 
 
 def _asks_a_mask(node: NodeProto, of_inputs: set[str], makers: Mapping[str, NodeProto]) -> bool:

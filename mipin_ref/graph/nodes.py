@@ -44,6 +44,11 @@ class Nodes:
         constant = self.row(name)
         return constant.size if constant is not None else (self._lengths.get(name) or (None,))[-1]
 
+    def shape(self, name: str) -> tuple[int | None, ...] | None:
+        """A tensor's lengths, None for one that is open; None as a whole where onnx infers nothing of it."""
+        value = self.constant(name)
+        return self._lengths.get(name) if value is None else value.shape
+
     @cached_property
     def _lengths(self) -> dict[str, tuple[int | None, ...]]:
         return lengths(self._proto)

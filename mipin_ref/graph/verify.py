@@ -19,6 +19,7 @@ from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limited import run
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.problem import unsupported
 from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.layers import HostArray
 
@@ -81,7 +82,9 @@ def verify(
             x if bound.whole else like(x.astype(net.dtype), x)
         ).values
     except InvalidData as error:
-        raise UnsupportedModel(f"of inputs drawn from a normal distribution {error}") from error
+        reason = f"of inputs drawn from a normal distribution {error}"
+        padded = [problem for problem in net.problems if problem.operator == "Pad" and "-inf" in problem.reason]
+        raise (unsupported(reason, padded) if padded else UnsupportedModel(reason)) from error
     scores = actual[net.logits].reshape(batch, -1)
     output = scores if net.removed is None else net.removed.output(scores)
     allowed = {

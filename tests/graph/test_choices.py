@@ -97,6 +97,18 @@ def test_a_mask_with_zeros_on_one_side_is_a_product(zeros: str) -> None:
     assert not np.any(results[0].attribution[IDS == 0])
 
 
+@pytest.mark.parametrize("operator", ["Expand", "ConstantOfShape"])
+def test_zeros_that_are_wider_than_what_is_kept_are_no_product(operator: str) -> None:
+    """One number of each sample, and six zeros beside it: the sum is six wide."""
+    sketch = Sketch(4)
+    number = sketch.node("MatMul", "x", sketch.normal(4, 1))
+    asked = sketch.node("Greater", number, sketch.const(0.0))
+    wide = (sketch.const(0.0), sketch.ints(6)) if operator == "Expand" else (sketch.ints(6),)
+    put = choice(sketch, asked, number, sketch.node(operator, *wide), "sum", TensorProto.FLOAT)
+    net = mr.load(sketch.model(sketch.node("MatMul", put, sketch.normal(6, 3)), check=False))
+    assert net.shapes[put] == (6,)
+
+
 def test_a_mask_with_other_values_on_one_side_is_a_sum() -> None:
     net = mr.load(masked("ones"))
     assert [layer.kind for layer in net.layers][:3] == ["Gate", "Affine", "Add"]

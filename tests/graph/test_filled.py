@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
+from mipin_ref.graph.forward import Recorder
 from mipin_ref.layers import Activation, Gate
 from tests.graph.sketch import Sketch, load_whole
 from tests.inverse.test_recurrent import assert_agrees
@@ -21,7 +23,7 @@ FILL, BOUND = 0.75, 0.125
 
 
 def network(form: str, asked: str = "Greater", *, fill: float = FILL, first: bool = True) -> ModelProto:
-    """A map that is filled where the input's first channel is not large; form: "fill", "either", "product" or
+    """A map that is filled where the input's first channel is not large; form: "fill", "either", "filled product" or
     "sum of products" as those are written out.
     """
     sketch = Sketch(CHANNELS, PLACES)
@@ -36,12 +38,10 @@ def network(form: str, asked: str = "Greater", *, fill: float = FILL, first: boo
     else:
         kept = condition if first else sketch.node("Not", condition)
         mask = sketch.node("Cast", kept, to=TensorProto.FLOAT)
-        if form == "product":
-            above = sketch.node("Mul", sketch.node("Sub", rows, constant), mask)
-            put = sketch.node("Add", above, constant, out="put")
-        else:
-            left = sketch.node("Cast", sketch.node("Not", kept), to=TensorProto.FLOAT)
-            put = sketch.node("Add", sketch.node("Mul", rows, mask), sketch.node("Mul", others, left), out="put")
+        left = sketch.node("Cast", sketch.node("Not", kept), to=TensorProto.FLOAT)
+        part = sketch.node("Mul", rows, mask)
+        other = sketch.node("Add", part, constant) if form == "filled product" else others
+        put = sketch.node("Add", part, sketch.node("Mul", other, left), out="put")
     total = sketch.node("ReduceSum", put, sketch.ints(2), keepdims=0)
     return sketch.model(sketch.dense(total, 4, 2), check=False)
 
@@ -51,7 +51,7 @@ ASKED = ["Greater", "GreaterOrEqual", "Less", "LessOrEqual"]
 
 @pytest.mark.parametrize("first", [True, False], ids=["kept first", "filled first"])
 @pytest.mark.parametrize("asked", ASKED)
-@pytest.mark.parametrize(("form", "written"), [("fill", "product"), ("either", "sum of products")])
+@pytest.mark.parametrize(("form", "written"), [("fill", "filled product"), ("either", "sum of products")])
 def test_signals_are_those_of_what_it_stands_for(form: str, written: str, asked: str, first: bool) -> None:
     """The mask, state, is computed of comparisons in the one file and of numbers in the other."""
     nets = [mr.load(network(one, asked, first=first)) for one in (form, written)]
@@ -71,7 +71,7 @@ def test_brute_force(form: str) -> None:
 def test_what_is_filled_has_no_signal() -> None:
     """What is put there is the same of every sample."""
     net = load_whole(network("fill"))
-    (gate,) = [layer for layer in net.layers if isinstance(layer, Gate)]
+    (gate,) = [layer for layer in net.layers if isinstance(layer, Gate) and layer.inputs[0] == "rows"]
     assert net.shapes[gate.inputs[1]] == (1, PLACES)
     res = mr.attribute(net, X, 1, "gradient", at=gate.inputs[0])
     filled = np.broadcast_to(X[:, :1] <= BOUND, res.attribution.shape)
@@ -129,6 +129,80 @@ def test_of_one_tensor_it_is_an_activation(form: str) -> None:
     res = mr.attribute(net, x, 1, "gradient")
     np.testing.assert_allclose(res.attribution, given.grad.numpy(), rtol=0, atol=1e-5)
     assert layer.mask == "nonzero"
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_is_kept_keeps_its_digits(asked: str) -> None:
+    """However small it is beside the constant."""
+    sketch = Sketch(CHANNELS, PLACES)
+    first_channel = sketch.node("Slice", "x", sketch.ints(0), sketch.ints(1), sketch.ints(1))
+    condition = sketch.node(asked, first_channel, sketch.const(0.0))
+    rows = sketch.conv("x", CHANNELS, 4, (1,))
+    small = sketch.node("Mul", sketch.node("Tanh", rows), sketch.const(1e-6))
+    put = sketch.node("Where", condition, small, sketch.const(64.0), out="put")
+    model = sketch.model(sketch.dense(sketch.node("Flatten", put), 4 * PLACES, 2), check=False)
+    net = load_whole(model)
+    model.graph.output.append(helper.make_tensor_value_info("put", TensorProto.FLOAT, None))
+    session = ort.InferenceSession(model.SerializeToString())
+    wanted = session.run(["put"], {"x": X})[0]
+    assert np.any(wanted == 64)
+    assert np.any((wanted != 64) & (np.abs(wanted) > 1e-7))
+    np.testing.assert_allclose(Recorder(net, ["put"])(X).values["put"], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("guarded", ["Div", "Sqrt"])
+def test_what_is_filled_for_a_divisor_is_state(guarded: str) -> None:
+    """Where(s == 0, 1, s), as a division is kept from zero: right of small numbers, and no gate but the quotient."""
+    sketch = Sketch(4)
+    total = sketch.node("ReduceSum", sketch.node("Mul", "x", "x"), sketch.ints(1), keepdims=1)
+    none = sketch.node("Equal", total, sketch.const(0.0))
+    divisor = sketch.node("Where", none, sketch.const(1.0), total, out="divisor")
+    if guarded == "Sqrt":
+        divisor = sketch.node("Sqrt", sketch.node("Mul", divisor, sketch.const(2.0)))
+    rows = sketch.node("Relu", sketch.dense("x", 4, 4))
+    model = sketch.model(sketch.dense(sketch.node("Div", rows, divisor), 4, 3))
+    net = load_whole(model)
+    assert [layer.kind for layer in net.layers].count("Gate") == 1
+    session = ort.InferenceSession(model.SerializeToString())
+    for scale in (1, 1e-2, 1e-4):
+        x = (scale * np.random.default_rng(2).standard_normal((5, 4))).astype(np.float32)
+        wanted = session.run(None, {"x": x})[0]
+        np.testing.assert_allclose(net.predict(x)[1], wanted, rtol=1e-4, atol=1e-5 * np.max(np.abs(wanted)))
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_an_elu_written_out_is_one_where_its_exponential_overflows(scale: float) -> None:
+    """Where(z > 0, z, α (exp(z) - 1)), as SELU is spelt: an activation, of large numbers too."""
+    sketch = Sketch(5)
+    entry = sketch.dense("x", 5, 5)
+    below = sketch.node("Mul", sketch.node("Sub", sketch.node("Exp", entry), sketch.const(1.0)), sketch.const(1.67))
+    put = sketch.node("Where", sketch.node("Greater", entry, sketch.const(0.0)), entry, below)
+    model = sketch.model(sketch.dense(put, 5, 3))
+    net = load_whole(model)
+    assert [one.kind for one in net.layers] == ["Dense", "Activation", "Dense"]
+    x = (scale * np.random.default_rng(1).standard_normal((40, 5))).astype(np.float32)
+    wanted = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    np.testing.assert_allclose(net.predict(x)[1], wanted, rtol=1e-5, atol=1e-5 * np.max(np.abs(wanted)))
+    assert np.isfinite(mr.attribute(net, x, 1, "gradient").attribution).all()
+
+
+@pytest.mark.parametrize("unsafe", ["Log", "Exp", "Reciprocal", "Pow"])
+@pytest.mark.parametrize("behind", ["Add", "Neg"])
+def test_a_side_that_may_hold_no_number_is_run_as_it_stands(unsafe: str, behind: str) -> None:
+    """Whatever stands between the operator and the Where: zero times NaN is no zero."""
+    sketch = Sketch(5)
+    entry = sketch.dense("x", 5, 5)
+    made = sketch.node(unsafe, entry, *([sketch.const(-0.5)] if unsafe == "Pow" else []))
+    made = sketch.node(behind, made, *([sketch.const(1.0)] if behind == "Add" else []))
+    if unsafe == "Exp":
+        asked = sketch.node("Less", sketch.node("Abs", entry), sketch.const(3.0))
+    else:
+        asked = sketch.node("Greater", entry, sketch.const(0.0))
+    model = sketch.model(sketch.dense(sketch.node("Where", asked, made, entry, out="put"), 5, 3))
+    net = mr.load(model)
+    assert "Where 'the_put'" in str(net.blocked["x"])
+    x = (1000 * np.random.default_rng(1).standard_normal((40, 5))).astype(np.float32)
+    assert np.isfinite(net.predict(x)[1]).all()
 
 
 def test_masks_of_scores_are_left_alone() -> None:

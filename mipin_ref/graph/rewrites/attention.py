@@ -12,7 +12,7 @@ import numpy as np
 from mipin_ref.graph.channel_axes import told_axes
 from mipin_ref.graph.draft import Contraction, Gap, Softmax
 from mipin_ref.graph.problem import Problem
-from mipin_ref.graph.rewrites.frozen import next_frozen, on_paths
+from mipin_ref.graph.rewrites.frozen import frozen_side, next_frozen, on_paths
 from mipin_ref.graph.rewrites.laid_out import Laid, LaidOut
 from mipin_ref.graph.rewrites.numbered import moved
 from mipin_ref.graph.rewrites.over_features import by_location
@@ -55,32 +55,41 @@ def settle_attention(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem
         if side == 0:
             layer = grouped(wiring, layer)
         _settle(wiring, layer, side, told, made, reasons)
-    while contractions and (frozen := next_frozen(wiring)) is not None:
-        layer, side = frozen
-        if layer.output in reasons or not _settle(wiring, layer, side, told, made, reasons):
-            break
+    while contractions and (frozen := next_frozen(wiring, reasons)) is not None:
+        _settle(wiring, *frozen, told, made, reasons, softmax=False)
     for output in made:
         undo_moves(wiring, output)
     return _settle_state(wiring, reasons, places)
 
 
 def _settle(
-    wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int], made: list[str], reasons: dict[str, str]
-) -> bool:
-    """Put an Attention in the place of a product of which an operand is state; or note why it cannot be one."""
-    differ = _differing(wiring, layer, side, told)
+    wiring: Wiring,
+    layer: Contraction,
+    side: int,
+    told: Mapping[str, int],
+    made: list[str],
+    reasons: dict[str, str],
+    *,
+    softmax: bool = True,
+) -> None:
+    """Put an Attention in the place of a product of which an operand is state; or note why it cannot be one.
+
+    softmax: whether that operand is one over what is summed; of any other one only locations of the content may be
+    summed, so that its features stay.
+    """
+    differ = _differing(wiring, layer, side, told, softmax=softmax)
     rank = len(layer.in_shapes[1 - side])
     keys, features = (rank - 2, rank - 1) if side == 0 else (rank - 1, rank - 2)
     heads = tuple(place for place in range(rank - 2) if differ[place])
-    if differ[keys] and not differ[features]:
+    if softmax and differ[keys] and not differ[features]:
         layer, heads = by_location(wiring, layer, side), tuple(place + 1 for place in heads)
     elif differ[keys] or not (differ[features] or layer.in_shapes[1 - side][features] == 1 or not any(differ)):
-        reasons[layer.output] = (
-            f"it sums features of {layer.inputs[1 - side]!r}, not locations, and what it leaves are neither of them"
+        reason = f"it sums features of {layer.inputs[1 - side]!r}, not locations, and "
+        reasons[layer.output] = reason + (
+            "what it leaves are neither of them" if softmax else f"{layer.inputs[side]!r} is no softmax over them"
         )
-        return False
+        return
     made.append(_put(wiring, layer, side, heads))
-    return True
 
 
 def _settle_state(wiring: Wiring, reasons: Mapping[str, str], places: Mapping[str, int]) -> tuple[Problem, ...]:
@@ -205,20 +214,25 @@ def _stays(softmax: Softmax | SoftmaxWeights, chain: Sequence[Wired], axis: int)
     return same and len({*alone.tolist()}) == len(alone)
 
 
-def _differing(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int]) -> list[bool]:
-    """Of each axis of the content, whether its features differ along it; of none where nothing moves it.
+def _differing(wiring: Wiring, layer: Contraction, side: int, told: Mapping[str, int], *, softmax: bool) -> list[bool]:
+    """Of each axis of the content, whether its features differ along it; of none where nothing moves it, and nothing
+    needs to tell.
 
-    Two elements are of one feature where they come from the same one of the tensor in front of the moves.
+    Two elements are of one feature where they come from the same one of the tensor in front of the moves. What a
+    product without a softmax makes has the features of its own content.
     """
     name, rank = layer.inputs[1 - side], len(layer.in_shapes[1 - side])
     chain: list[Wired] = []
     while isinstance(one := wiring.maker(name), Reshape | Transpose | Slice | Gather):
         chain.append(one)
         name = one.input
-    if not chain:
-        return [False] * rank
-    shape = chain[-1].in_shape
+    shape = chain[-1].in_shape if chain else layer.in_shapes[1 - side]
     axis = told.get(name, len(shape))
+    product = wiring.maker(name)
+    if not softmax and isinstance(product, Contraction) and (frozen := frozen_side(wiring, product)) is not None:
+        axis = len(shape) - frozen
+    elif not chain and (softmax or name not in told):
+        return [False] * rank
     along = np.arange(shape[axis - 1], dtype=np.int32).reshape(-1, *(1,) * (len(shape) - axis))
     ids = moved(np.broadcast_to(along, shape), chain[::-1])
     return [bool(np.any(np.ptp(ids, axis=place))) for place in range(rank)]

@@ -1,10 +1,13 @@
 """Matrix products of two tensors of which neither is a softmax over what is summed, and yet one tells to be state.
 
 Of x xᵀ, as bilinear pooling has it, the second is frozen. In attention without a softmax, φ(q) (φ(k)ᵀ v), what comes
-from the function φ is frozen, as weights are; the same goes for an adjacency matrix that is made so.
+from the function φ is frozen, as weights are; the same goes for an adjacency matrix that is made so. What is summed are
+locations of the other operand: where it would be features, the product is refused.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from mipin_ref.graph.draft import Contraction
 from mipin_ref.graph.rewrites.wiring import Wiring
@@ -21,19 +24,24 @@ def on_paths(wiring: Wiring) -> set[str]:
     return paths
 
 
-def next_frozen(wiring: Wiring) -> tuple[Contraction, int] | None:
+def next_frozen(wiring: Wiring, refused: Collection[str]) -> tuple[Contraction, int] | None:
     """The last product on a path of which an operand tells to be state, and which; None where there is none.
+
+    refused: what products make that are left out.
 
     From the end: what a product behind takes for state is on no path.
     """
     paths = on_paths(wiring)
     for layer in reversed(wiring.layers):
-        if isinstance(layer, Contraction) and layer.output in paths and (side := _frozen(wiring, layer)) is not None:
+        if not isinstance(layer, Contraction) or layer.output not in paths or layer.output in refused:
+            continue
+        if (side := frozen_side(wiring, layer)) is not None:
             return layer, side
     return None
 
 
-def _frozen(wiring: Wiring, layer: Contraction) -> int | None:
+def frozen_side(wiring: Wiring, layer: Contraction) -> int | None:
+    """Which operand of a product tells to be state; None where neither does, or both."""
     moved = [_moved(wiring, name) for name in layer.inputs]
     if moved[0] == moved[1]:
         return 1

@@ -12,7 +12,6 @@ from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import Activation, Affine, Gate, Gather, Shared, Wired
 
 BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Sign"})
-RECTIFIED = frozenset({"Relu", "Clip"})
 GATED = frozenset({"Swish", "Gelu", "HardSwish", "Mish", "SiLU", "GELU"})
 
 
@@ -147,8 +146,10 @@ def _gated(wiring: Wiring, layer: Wired) -> bool:
 
 
 def _rectified(wiring: Wiring, layer: Wired) -> bool:
-    """A Relu or Clip, of whose values none is below a bound, as in ReGLU (Shazeer 2020)."""
-    return isinstance(layer, Activation) and layer.named in RECTIFIED
+    """A Relu, or a Clip that begins at zero too, as in ReGLU (Shazeer 2020)."""
+    if not isinstance(layer, Activation):
+        return False
+    return layer.named == "Relu" or (layer.function == "Clip" and layer.options.get("min") == 0)
 
 
 def _is_repeated(wiring: Wiring, name: str) -> bool:

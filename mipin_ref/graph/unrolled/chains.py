@@ -9,6 +9,7 @@ from itertools import pairwise
 from onnx import ModelProto
 
 from mipin_ref.graph.nodes import Nodes
+from mipin_ref.graph.ops.plain_recurrent import STEPS
 from mipin_ref.graph.unrolled.cells import steps_of
 from mipin_ref.graph.unrolled.partial import first_steps, last_cells
 from mipin_ref.graph.unrolled.places import Place, place_of
@@ -74,7 +75,9 @@ def _first(linked: Sequence[Placed], placed: Sequence[Placed], left: set[str]) -
             continue
         start = linked.index(along[0])
         together = along == [*linked[start : start + len(along)]]
-        if together and all(later.follows(one) for one, later in pairwise(along)):
+        # A plain cell of more steps than are written out is no operator that can be read; as it stands, it can.
+        short = chain[0][0].op != "RNN" or len(chain) <= STEPS
+        if short and together and all(later.follows(one) for one, later in pairwise(along)):
             return chain
         left.update(step.states[0] for step, _ in chain)
     return None

@@ -292,10 +292,14 @@ def test_other_pads_with_minus_infinity_block(case: str) -> None:
     if case == "read twice":
         most = sketch.node("GlobalMaxPool", sketch.node("Clip", padded, sketch.const(-9.0)))
         made = sketch.node("Add", made, most)
-    net = mr.load(sketch.model(sketch.conv(made, 2, 2, (1, 1)), check=False), check=False)
+    model = sketch.model(sketch.conv(made, 2, 2, (1, 1)), check=False)
+    net = mr.load(model, check=False)
     (problem,) = net.blocked["x"]
     assert "the_padded" in str(problem)
     assert "pads with -inf" in str(problem)
+    if case != "in front of a Conv":
+        with pytest.raises(mr.UnsupportedModel, match=r"hold NaN or Inf: Pad 'the_padded' \(it pads with -inf"):
+            mr.load(model)
 
 
 def test_pad_of_channels_stays() -> None:

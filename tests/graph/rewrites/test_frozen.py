@@ -50,6 +50,18 @@ def linear_attention(own: Any, x: Any) -> Any:
     return x + queries @ (keys.transpose(1, 2) @ values) / sizes
 
 
+def linear_attention_turned(own: Any, x: Any) -> Any:
+    """(vᵀ φ(k)) φ(q)ᵀ: features in front of tokens, weights on the right."""
+    queries, keys, values = F.elu(own.query(x)) + 1, F.elu(own.key(x)) + 1, own.value(x)
+    return x + ((values.transpose(1, 2) @ keys) @ queries.transpose(1, 2) / TOKENS).transpose(1, 2)
+
+
+def linear_attention_of_heads(own: Any, x: Any) -> Any:
+    queries, keys, values = (by_head(one(x)) for one in (own.query, own.key, own.value))
+    mixed = torch.relu(queries) @ (torch.relu(keys).transpose(-2, -1) @ values) / TOKENS
+    return x + mixed.transpose(1, 2).reshape(-1, TOKENS, WIDTH)
+
+
 def linear_attention_of_three(own: Any, x: Any) -> Any:
     queries, keys, values = F.elu(own.query(x)) + 1, F.elu(own.key(x)) + 1, own.value(x)
     sizes = 1 / (torch.einsum("nld,nd->nl", queries, keys.sum(1)) + 1e-6)
@@ -87,6 +99,8 @@ def bilinear(own: Any, x: Any) -> Any:
 
 CASES: dict[str, tuple[Callable[[Any, Any], Any], int, bool, int]] = {
     "linear attention": (linear_attention, WIDTH, True, 2),
+    "linear attention, turned": (linear_attention_turned, WIDTH, True, 2),
+    "linear attention, heads": (linear_attention_of_heads, WIDTH, True, 2),
     "linear attention, einsum of three": (linear_attention_of_three, WIDTH, True, 2),
     "cross-covariance": (cross_covariance, WIDTH, True, 1),
     "cross-covariance, weights on the right": (transposed_cross_covariance, WIDTH, True, 1),
@@ -169,6 +183,34 @@ def test_products_that_nothing_tells_apart_are_refused_by_name() -> None:
         model = sketch.model(sketch.dense(sketch.node("Flatten", crossed), WIDTH * WIDTH, 2))
         with pytest.raises(mr.UnsupportedModel, match=r"MatMul 'the_crossed' .*both depend on the input"):
             load_whole(model)
+
+
+@pytest.mark.parametrize("mixing", ["of a layer", "of the input", "brought to one"])
+def test_features_behind_a_function_are_no_weights_of_what_mixes_them(mixing: str) -> None:
+    """A · H: the matrix that mixes is no content whose features are summed, whatever H comes from."""
+    sketch = Sketch(TOKENS, WIDTH)
+    if mixing == "of a layer":
+        matrix, name = sketch.node("MatMul", "x", sketch.normal(WIDTH, TOKENS), out="matrix"), "mixed"
+    else:
+        matrix, name = sketch.node("MatMul", "x", sketch.node("Transpose", "x", perm=[0, 2, 1]), out="pairs"), "pairs"
+    if mixing == "brought to one":
+        total = sketch.node("ReduceSum", sketch.node("Abs", matrix), sketch.ints(-1), keepdims=1)
+        matrix, name = sketch.node("Div", matrix, total), "(pairs|mixed)"
+    features = sketch.node("Relu", sketch.node("MatMul", "x", sketch.normal(WIDTH, WIDTH)))
+    mixed = sketch.node("MatMul", matrix, features, out="mixed")
+    model = sketch.model(sketch.dense(sketch.node("Flatten", mixed), TOKENS * WIDTH, 2))
+    with pytest.raises(mr.UnsupportedModel, match=rf"MatMul.* 'the_{name}' .*it sums features of"):
+        load_whole(model)
+
+
+def test_a_product_that_is_refused_leaves_the_others() -> None:
+    """Of two branches, one mixes by an adjacency matrix."""
+    sketch = Sketch(TOKENS, WIDTH)
+    rows, matrix = (sketch.node("MatMul", "x", sketch.normal(WIDTH, wide)) for wide in (WIDTH, TOKENS))
+    mixed = sketch.node("MatMul", sketch.node("Relu", matrix), rows, out="mixed")
+    odd = sketch.node("MatMul", matrix, sketch.node("Relu", rows), out="odd")
+    model = sketch.model(sketch.dense(sketch.node("Flatten", sketch.node("Add", mixed, odd)), TOKENS * WIDTH, 2))
+    assert [problem.label for problem in mr.load(model).problems] == ["MatMul 'the_odd'"]
 
 
 def test_a_softmax_over_what_is_not_summed_tells_nothing() -> None:

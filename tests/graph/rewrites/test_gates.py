@@ -247,6 +247,14 @@ def test_what_is_rectified_is_the_gate_of_what_is_not(operator: str, first: bool
     assert gate_of(net).inputs == ("plain", "fired")
 
 
+def test_a_clip_of_both_signs_tells_nothing() -> None:
+    sketch = Sketch(3, 6, 6)
+    fired = sketch.node("Clip", sketch.conv("x", 3, 4), sketch.const(-1.0), sketch.const(1.0), out="clipped")
+    product = sketch.node("Mul", fired, sketch.conv("x", 3, 4, out="plain"), out="odd")
+    with pytest.raises(mr.UnsupportedModel, match=r"it multiplies 'clipped' and 'plain', and nothing tells"):
+        load_whole(sketch.model(sketch.conv(product, 4, 2)))
+
+
 @pytest.mark.parametrize("operator", ["Expand", "Tile", "nothing"])
 def test_a_broadcast_that_is_written_out_tells_the_gate(operator: str) -> None:
     """One query of the whole map times all its keys, as in SwiftFormer: S and A are those of the plain broadcast."""

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 import mipin_ref as mr
+from mipin_ref.graph.ops.plain_recurrent import STEPS as LONGEST
 from mipin_ref.graph.unrolled import rolled_up
+from tests.graph.sketch import Sketch
 
 STEPS, FEATURES, COUNT = 4, 5, 14
 
@@ -109,6 +111,20 @@ def test_another_function_is_another_cell() -> None:
     for name, value in model.stranger.named_parameters():
         value.data = getattr(model.cells[0], name).data
     assert "RNN" not in kinds(exported(model))
+
+
+@pytest.mark.parametrize(("steps", "count"), [(LONGEST, 1), (LONGEST + 1, 0)])
+def test_more_steps_than_an_operator_takes_stay_as_they_are(steps: int, count: int) -> None:
+    """The operator would be refused; the products and sums are not."""
+    sketch = Sketch(steps, FEATURES)
+    weight, recurrence, state = sketch.normal(FEATURES, 3), sketch.normal(3, 3), ""
+    for step in range(steps):
+        row = sketch.node("Gather", "x", sketch.const(np.int64(step)), axis=1)
+        entry = sketch.node("MatMul", row, weight)
+        entry = sketch.node("Add", entry, sketch.node("MatMul", state, recurrence)) if state else entry
+        state = sketch.node("Tanh", entry)
+    model = sketch.model(sketch.dense(state, 3, 2), check=False)
+    assert [node.op_type for node in rolled_up(model).graph.node].count("RNN") == count
 
 
 def test_layers_of_their_own_weights_are_no_cells() -> None:
