@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from onnx import GraphProto, ModelProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from mipin_ref.graph.conditions import renamed
 from mipin_ref.graph.draft import BATCH, Draft, Refused
@@ -117,9 +117,13 @@ def _write(writer: Writer, draft: Draft, room: int, read: set[str]) -> None:
             writer.node("Concat", *parts, role=f"rows {place}", out=out, axis=0)
 
 
+def _hands_on(node: NodeProto) -> bool:
+    return node.op_type == "Identity" and node.domain in STANDARD
+
+
 def _goes_on(body: GraphProto) -> bool:
     """Whether a turn hands on what it is told of going on, so that nothing is written to find that out."""
-    handed = {node.output[0]: node.input[0] for node in body.node if node.op_type == "Identity"}
+    handed = {node.output[0]: node.input[0] for node in body.node if _hands_on(node)}
     last = body.output[0].name
     return bool(handed.get(last, last) == body.input[1].name)
 
@@ -152,7 +156,7 @@ class Turns:
         made = self.inner | dict(zip((one.name for one in self.body.input), [first, *given], strict=True))
         for place, proto in enumerate(self.body.node):
             read = {name: self._of(name, made) for name in read_by(proto)}
-            if proto.op_type == "Identity" and proto.domain in STANDARD:
+            if _hands_on(proto):
                 # A state that is handed on is that tensor: cells are known by their states.
                 made[proto.output[0]] = read[proto.input[0]]
                 continue
