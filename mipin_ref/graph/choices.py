@@ -17,8 +17,8 @@ from mipin_ref.graph.nodes import Nodes, told_of
 
 
 class Choice(NamedTuple):
-    """condition: a tensor of yes and no; yes, no: what is taken by it; product: of the condition and `yes`, where
-    there is one, and of the contrary and `no`.
+    """condition: a tensor of yes and no; yes, no: what is taken by it; products: of the condition and `yes`, and
+    of the contrary and `no`, '' where there are none.
     """
 
     condition: str

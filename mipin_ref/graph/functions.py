@@ -40,8 +40,8 @@ def check_expansion(proto: ModelProto, what: str) -> None:
     known: dict[_Key, _Size] = {}
     for key in functions:
         _measure(key, functions, known, (), what)
-    whole = _sum(_all_nodes(proto.graph.node), known)
-    written = sum(1 for nodes in (proto.graph.node, *(f.node for f in proto.functions)) for _ in _all_nodes(nodes))
+    whole = _sum(all_nodes(proto.graph.node), known)
+    written = sum(1 for nodes in (proto.graph.node, *(f.node for f in proto.functions)) for _ in all_nodes(nodes))
     if whole.nodes > NODES * max(1, written // NODES) or whole.bytes > COMPUTED + 2 * proto.ByteSize():
         raise UnsupportedModel(
             f"the local functions of {what} expand to {float(whole.nodes):.1e} nodes ({NODES} are allowed): "
@@ -58,7 +58,7 @@ def _measure(
         raise CorruptFile(f"function {key[1]!r} of {what} calls itself")
     if len(callers) >= NESTING:
         raise UnsupportedModel(f"the local functions of {what} call each other more than {NESTING} deep")
-    nodes = list(_all_nodes(functions[key].node))
+    nodes = list(all_nodes(functions[key].node))
     for node in nodes:
         called = (node.domain, node.op_type, node.overload)
         if called in functions:
@@ -79,13 +79,13 @@ def _sum(nodes: Iterable[NodeProto], known: dict[_Key, _Size]) -> _Size:
     return _Size(count, size, depth)
 
 
-def _all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+def all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     """The nodes and those of their subgraphs."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
             for graph in subgraphs(attribute):
-                yield from _all_nodes(graph.node)
+                yield from all_nodes(graph.node)
 
 
 def subgraphs(attribute: AttributeProto) -> Iterator[GraphProto]:

@@ -75,11 +75,7 @@ def told(proto: ModelProto) -> list[Told]:
 
 def kinds(proto: ModelProto) -> dict[str, int]:
     """The element types of the inputs and of what nodes make, as far as onnx infers them."""
-    try:
-        whole = shape_inference.infer_shapes(_light(proto)).graph
-    except Exception:
-        return {}
-    return {one.name: int(one.type.tensor_type.elem_type) for one in (*whole.value_info, *whole.input)}
+    return {one.name: one.kind for one in told(proto)}
 
 
 def _light(proto: ModelProto) -> ModelProto:

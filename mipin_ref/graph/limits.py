@@ -40,7 +40,10 @@ NODES = 1 << 15
 """Nodes of all local functions once they are expanded; so many more for every node that the file holds."""
 
 TURNS = 1 << 14
-"""Nodes of all turns of one Loop together."""
+"""Nodes of all turns of one Loop together, those inside of others included."""
+
+WRITTEN = 64 * MiB
+"""Bytes that a model may grow by while its Loops are written out: a turn repeats what its nodes hold inside."""
 
 LOOPS = 32
 """Loops of a file that are written out."""

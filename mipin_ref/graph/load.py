@@ -26,8 +26,8 @@ from mipin_ref.graph.front import mixes
 from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
-from mipin_ref.graph.limits import LOOPS
-from mipin_ref.graph.loops import Repeated, turns_written_out
+from mipin_ref.graph.limits import LOOPS, WRITTEN
+from mipin_ref.graph.loops import Repeated, left_as_loops, turns_written_out
 from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
@@ -200,6 +200,7 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
     Nothing is run of a file that asks for more than it may.
     """
     proto, reasons, loops = written.proto, dict(written.reasons), 0
+    most = proto.ByteSize() + WRITTEN
     while True:
         try:
             drafted, measure = read(proto, output, bound, None, reasons, loops=True), Measure(proto, bound)
@@ -214,10 +215,11 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
             proto = pruned(inlined(proto, decided), output)
         except Repeated as repeated:
             loops += 1
+            if loops > LOOPS:
+                reasons |= left_as_loops(proto)
+                continue
             try:
-                if loops > LOOPS:
-                    raise Refused(f"more than {LOOPS} are not written out")
-                proto = _plain(pruned(turns_written_out(proto, repeated), output))
+                proto = _plain(pruned(turns_written_out(proto, repeated, most), output))
             except Refused as reason:
                 reasons[repeated.output] = str(reason)
 

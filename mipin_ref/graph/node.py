@@ -41,6 +41,11 @@ class Node:
         return f"{self.qualified} {self.name or self.outputs[0]!r}"
 
     @property
+    def first(self) -> str:
+        """The first of its outputs that is not left out."""
+        return next(filter(None, self.outputs), "")
+
+    @property
     def has_subgraph(self) -> bool:
         return any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in self.proto.attribute)
 

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto
 
 from mipin_ref.errors import UnsupportedModel
-from mipin_ref.graph.functions import subgraphs
+from mipin_ref.graph.functions import all_nodes, subgraphs
 from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.order import put_in_order
@@ -43,10 +43,10 @@ def standard_opset(proto: ModelProto) -> int:
 def tidy(proto: ModelProto) -> bool:
     """Give what has two spellings the usual one. Returns whether anything had another.
 
-    The domain "ai.onnx" is "", an output that is listed twice is listed once, a batch of 0 or less is a free one, and
-    nodes stand behind those that they read.
+    The domain "ai.onnx" is "", an output that is listed twice is listed once, a batch of 0 or less is a free one,
+    nodes stand behind those that they read, and what a Loop or an If makes and nothing reads has a name.
     """
-    changed = put_in_order(proto.graph)
+    changed = put_in_order(proto.graph) | _name_outputs(proto)
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
         for node in nodes:
             changed |= _use_short_domain(node)
@@ -63,6 +63,28 @@ def tidy(proto: ModelProto) -> bool:
             dims[0].dim_param = "N"
             changed = True
     return changed
+
+
+def _name_outputs(proto: ModelProto) -> bool:
+    """Name the outputs that nodes with subgraphs leave out, as onnxruntime breaks off the process where it runs them.
+    Returns whether there are any.
+    """
+    lists = (proto.graph.node, *(function.node for function in proto.functions))
+    nodes = [node for some in lists for node in all_nodes(some)]
+    left = [node for node in nodes if "" in node.output and any(True for a in node.attribute for _ in subgraphs(a))]
+    if not left:
+        return False
+    taken = {name for node in nodes for name in (*node.input, *node.output)}
+    for node in left:
+        read = next(filter(None, node.output), node.op_type)
+        for place, name in enumerate(node.output):
+            if not name:
+                free = f"{read} output {place}"
+                while free in taken:
+                    free += "'"
+                taken.add(free)
+                node.output[place] = free
+    return True
 
 
 def _use_short_domain(node: NodeProto) -> bool:

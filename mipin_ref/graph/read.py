@@ -225,11 +225,11 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         _fold(node, draft)
         return
     if sure and node.standard and node.op == "If" and node.inputs[0] in draft.constants:
-        raise Decided(node.outputs[0], bool(np.any(draft.constants[node.inputs[0]])))
+        raise Decided(node.first, bool(np.any(draft.constants[node.inputs[0]])))
     if spelled(node, draft):
         return
-    if node.outputs[0] in draft.unwritten:
-        raise Refused(draft.unwritten[node.outputs[0]])
+    if node.first in draft.unwritten:
+        raise Refused(draft.unwritten[node.first])
     if sure and loops and node.standard and node.op == "Loop":
         check_repeated(node, draft)
     handler = HANDLERS.get(node.qualified)

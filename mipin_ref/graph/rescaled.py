@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.nodes import Nodes
 
@@ -19,8 +19,12 @@ def divisor_of(proto: ModelProto, data: str) -> float | None:
     where that is nothing, or nothing that pixels are divided by.
     """
     known, name = Nodes(proto), data
+    readers: dict[str, list[NodeProto]] = {}
+    for node in proto.graph.node:
+        for one in {*node.input} if node.op_type != "Shape" else ():
+            readers.setdefault(one, []).append(node)
     for _ in proto.graph.node:
-        reading = [node for node in proto.graph.node if name in node.input and node.op_type != "Shape"]
+        reading = readers.get(name, [])
         if len(reading) != 1:
             return None
         (node,) = reading

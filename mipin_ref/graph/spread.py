@@ -64,6 +64,7 @@ REDUCING = {"ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "Re
 """What works along axes of which the batch must not be one, and may drop them."""
 
 IN_TIME = {"LSTM", "GRU", "RNN", "ReverseSequence"}
+"""What works along the steps of a sequence: it reads one as a state that it begins at, or as lengths."""
 
 READING = {"Add", "Sub", "Mul", "Div", "Concat", "Where", "MatMul", "Attention"} | IN_TIME
 """Operators that may read one beside a tensor that depends on the input."""

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import GraphProto, ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 import mipin_ref as mr
-from mipin_ref.graph.limits import LOOPS, TURNS
+from mipin_ref.graph.draft import Draft
+from mipin_ref.graph.limits import LOOPS, TURNS, WRITTEN, Spent
+from mipin_ref.graph.loops import Repeated, turns_written_out
+from mipin_ref.graph.node import node_of
 from tests.graph.sketch import Sketch, assert_keeps_values
 from tests.graph.unrolled.test_by_hand import (
     FEATURES,
@@ -184,3 +187,122 @@ def test_more_loops_than_any_file_takes() -> None:
     net = mr.load(relus(LOOPS + 3, inner=2), check=False)
     told = {problem.reason for problem in net.blocked["x"]}
     assert told == {f"more than {LOOPS} are not written out"}
+
+
+def turning(turns: int, *nodes: NodeProto, hands_out: str = "s", again: str = "go", **told: Any) -> Sketch:
+    """x [N, 4] through the turns of a Loop of these nodes, which make "s" of "h", and the rest of a classifier behind.
+
+    hands_out: what each turn hands out besides; told: inputs and outputs of the Loop, and constants of its body.
+    """
+    rows = [] if hands_out == "s" else [value(hands_out)]
+    given = [value("turn", INT64, []), value("go", BOOL, []), value("h")]
+    held = [numpy_helper.from_array(one, name) for name, one in told.get("held", {}).items()]
+    graph = helper.make_graph(nodes, "body", given, [value(again, BOOL, []), value("s"), *rows], held)
+    sketch = Sketch(4)
+    going = sketch.const(np.array(True)) if told.get("asked", True) else ""
+    inputs = [sketch.const(np.array(turns)), going, told.get("state", "x")]
+    sketch.nodes.append(helper.make_node("Loop", inputs, told.get("outputs", ["last"]), "the_loop", body=graph))
+    return sketch
+
+
+TANH = helper.make_node("Tanh", ["h"], ["s"])
+ROW = helper.make_node("Relu", ["s"], ["row"])
+
+
+def behind_last_state(sketch: Sketch) -> Sketch:
+    """The sketch, which reads "state", behind an LSTM of which it is the last, while nothing reads all of them."""
+    sketch.inputs = [value("x", FLOAT, [STEPS, "batch", FEATURES])]
+    weights = [sketch.normal(1, 16, size) for size in (FEATURES, 4)]
+    lstm = helper.make_node("LSTM", ["x", *weights], ["", "hidden"], "the_lstm", hidden_size=4)
+    sketch.nodes[:0] = [lstm, helper.make_node("Squeeze", ["hidden", sketch.ints(0)], ["state"])]
+    return sketch
+
+
+def test_a_loop_whose_first_output_nothing_reads() -> None:
+    """It is not taken for another node that leaves its first output out."""
+    sketch = behind_last_state(turning(3, TANH, ROW, hands_out="row", state="state", outputs=["", "rows"]))
+    mean = sketch.node("ReduceMean", "rows", axes=[0], keepdims=0)
+    net = mr.load(sketch.model(sketch.dense(mean, 4, 3), check=False))
+    assert "LSTM" in {layer.kind for layer in net.layers}
+
+
+def test_an_if_whose_first_output_nothing_reads() -> None:
+    sketch = Sketch(4)
+    branches = [
+        helper.make_graph([helper.make_node(op, ["state"], [op]) for op in ops], "branch", [], [*map(value, ops)])
+        for ops in (("Tanh", "Relu"), ("Relu", "Tanh"))
+    ]
+    told = dict(zip(("then_branch", "else_branch"), branches, strict=True))
+    asked = sketch.const(np.array(True))
+    sketch.nodes.append(helper.make_node("If", [asked], ["", "taken"], "the_if", **told))
+    behind_last_state(sketch)
+    net = mr.load(sketch.model(sketch.dense("taken", 4, 3), check=False))
+    assert {"LSTM", "Activation"} <= {layer.kind for layer in net.layers}
+
+
+def test_turns_without_nodes_are_counted() -> None:
+    sketch = turning(1 << 20)
+    sketch.nodes[0].attribute[0].g.output[1].name = "h"
+    assert reason(sketch.model(sketch.dense("last", 4, 3), check=False)) == f"its turns are more than {TURNS:,} nodes"
+
+
+def test_turns_are_written_in_time_in_proportion_to_them() -> None:
+    """Each with a number of its own, whose names are found at once."""
+    taken = []
+    for turns in (1000, 4000):
+        half = helper.make_node("Mul", ["h", "half"], ["s"])
+        model = turning(turns, half, held={"half": np.float32(0.5)}).model("last", check=False)
+        draft = Draft(17, None, np.dtype(np.float32), Spent(0), frozenset(), {})
+        draft.constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+        started = time.process_time()
+        written = turns_written_out(model, Repeated(node_of(model.graph.node[0]), draft), 1 << 30)
+        taken.append(time.process_time() - started)
+        assert len(written.graph.initializer) == 3
+    assert taken[1] < 10 * taken[0]
+
+
+def test_turns_that_repeat_large_constants() -> None:
+    large = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.zeros(1 << 18, np.float32)))
+    branch = helper.make_graph(
+        [large, helper.make_node("ReduceSum", ["k"], ["m"]), helper.make_node("Add", ["h", "m"], ["a"])],
+        "branch",
+        [],
+        [value("a")],
+    )
+    sketch = turning(
+        WRITTEN // (1 << 20) + 1, helper.make_node("If", ["asked"], ["s"], then_branch=branch, else_branch=branch)
+    )
+    asked = [sketch.node("ReduceMax", "x", keepdims=0, out="most"), sketch.const(0.0)]
+    sketch.node("Greater", *asked, out="asked")
+    sketch.nodes[:] = [*sketch.nodes[1:], sketch.nodes[0]]
+    model = sketch.model(sketch.dense("last", 4, 3), check=False)
+    assert f"more than {WRITTEN:,} bytes" in str([*map(str, mr.load(model, check=False).blocked["x"])])
+
+
+def test_a_loop_that_is_not_told_whether_it_goes_on() -> None:
+    sketch = turning(3, TANH, asked=False)
+    net = assert_keeps_values(sketch.model(sketch.dense("last", 4, 3), check=False))
+    assert [layer.kind for layer in net.layers].count("Activation") == 3
+
+
+def test_a_loop_of_no_turns_hands_on_its_states() -> None:
+    sketch = turning(0, TANH)
+    net = assert_keeps_values(sketch.model(sketch.dense("last", 4, 3), check=False))
+    assert [layer.kind for layer in net.layers] == ["Dense"]
+
+
+def test_no_turns_hand_out_no_rows() -> None:
+    sketch = turning(0, TANH, ROW, hands_out="row", outputs=["last", "rows"])
+    added = sketch.node("Add", sketch.node("ReduceSum", "rows", sketch.ints(0), keepdims=0), "last")
+    told = reason(sketch.model(sketch.dense(added, 4, 3), check=False))
+    assert told == "it does not run, and what it hands out has no rows"
+
+
+def test_loops_beyond_the_last_are_refused_together() -> None:
+    """Twice as many take less than as long again: the file is not read again for each of them."""
+    taken = []
+    for count in (LOOPS, 2 * LOOPS):
+        started = time.monotonic()
+        mr.load(relus(count, inner=2), check=False)
+        taken.append(time.monotonic() - started)
+    assert taken[1] < 2 * taken[0] + 2

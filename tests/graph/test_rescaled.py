@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ from mipin_ref.explain.cache import Cache
 from mipin_ref.explain.chosen import choose
 from mipin_ref.explain.inputs import Inputs
 from mipin_ref.graph.open_forward import open_forward
+from mipin_ref.graph.rescaled import divisor_of
 from tests.graph.sketch import Sketch
 
 SIDE = 8
@@ -79,3 +81,16 @@ def test_pixels_are_left_as_large_as_bytes(front: Callable[[Sketch], str], divid
 @pytest.mark.parametrize("front", [as_it_is, doubled, inverted, read_twice])
 def test_nothing_else_tells(front: Callable[[Sketch], str]) -> None:
     assert mr.load(network(front).model("shares")).divides is None
+
+
+def test_long_chains_in_front_of_a_division_take_time_in_proportion() -> None:
+    taken = []
+    for count in (1000, 4000):
+        sketch, name = Sketch(4), "x"
+        for _ in range(count):
+            name = sketch.node("Identity", name)
+        model = sketch.model(sketch.node("Div", name, sketch.const(255.0)))
+        started = time.process_time()
+        assert divisor_of(model, "x") == 255.0
+        taken.append(time.process_time() - started)
+    assert taken[1] < 8 * taken[0]

@@ -51,16 +51,16 @@ def spelled_out(proto: ModelProto) -> SpelledOut:
         if not _is_fused(node):
             nodes.append(node)
             continue
-        writer = Writer(node, around)
+        writer, first = Writer(node, around), next(filter(None, node.output), "")
         try:
             if node.op_type in REFUSED:
                 raise Unwritten(REFUSED[node.op_type])
             FUSIONS[node.op_type](writer)
         except Unwritten as reason:
-            reasons[node.output[0]] = str(reason)
+            reasons[first] = str(reason)
         except (KeyError, ValueError, IndexError, TypeError) as error:
-            reasons[node.output[0]] = f"its inputs do not fit together: {error}"
-        if node.output[0] in reasons:
+            reasons[first] = f"its inputs do not fit together: {error}"
+        if first in reasons:
             nodes.append(node)
             continue
         nodes.extend(writer.nodes)

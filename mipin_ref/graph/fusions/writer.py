@@ -73,7 +73,7 @@ class Writer:
 
     def constant(self, role: str, value: HostArray) -> str:
         name = self.free(role)
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        self.constants.append(tensor_of(value, name))
         return name
 
     def whole(self, role: str, *values: int) -> str:
@@ -121,6 +121,11 @@ class Writer:
             name += "'"
         self.around.taken.add(name)
         return name
+
+
+def tensor_of(value: HostArray, name: str) -> TensorProto:
+    """A constant as a file holds it."""
+    return numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
 
 
 def written_out(proto: ModelProto, written: Callable[[NodeProto], Writer | None]) -> ModelProto:

@@ -26,7 +26,10 @@ def einsum(node: Node, draft: Draft) -> None:
         of_three(node, draft, str(node.attributes["equation"]))
         return
     if len(signals) > 1:
-        raise Refused("it multiplies more than two tensors that depend on the input")
+        raise Refused(
+            f"it multiplies {len(signals)} of {len(node.inputs)} operands that depend on the input; two or three "
+            "that do are read without others"
+        )
     if len(node.inputs) > 2:
         raise Refused(f"it multiplies {len(node.inputs)} operands; a tensor and one constant are read")
     x = draft.signals[node.inputs[signals[0]]]

@@ -6,15 +6,16 @@ import numpy as np
 
 from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.unrolled.step import Step
-from mipin_ref.graph.unrolled.sums import Sums, apart, close, only, stacked, sums
+from mipin_ref.graph.unrolled.sums import Sums, apart, close, of_several, only, stacked, sums
 
 FUNCTIONS = ("Tanh", "Relu")
 
 
 def plain_steps(nodes: Nodes, hidden: str) -> list[Step]:
     """The steps that a tensor may be the state of."""
-    whole = _summed(nodes, hidden)
-    if whole is None:
+    node = nodes.made(hidden, *FUNCTIONS)
+    # Layers of plain networks are none, whose weights may be large.
+    if node is None or not of_several(nodes, node.input[0]) or (whole := _summed(nodes, hidden)) is None:
         return []
     function, made = whole
     return [

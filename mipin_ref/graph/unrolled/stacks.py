@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.inferred import lengths
+from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes, told_of
 
 FEWEST = 2
@@ -22,7 +23,7 @@ def stacks_joined(proto: ModelProto) -> ModelProto:
     known, around, shapes = Nodes(proto), Surroundings.of(proto), lengths(proto)
 
     def written(node: NodeProto) -> Writer | None:
-        if node.op_type != "Concat" or len(node.input) < FEWEST:
+        if node.op_type != "Concat" or node.domain not in STANDARD or len(node.input) < FEWEST:
             return None
         axis = int(told_of(node, "axis", 0))
         rows = [_row(known, name, axis) for name in node.input]

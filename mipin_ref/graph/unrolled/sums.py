@@ -63,6 +63,21 @@ def sums(nodes: Nodes, name: str, levels: int = DEEPEST) -> Sums | None:
     return None if bounds is None else whole.columns(*bounds)
 
 
+def of_several(nodes: Nodes, name: str, levels: int = DEEPEST) -> bool:
+    """Whether `sums` may find several tensors that one is summed of. Told by the nodes alone: no weight is read."""
+    return _count(nodes, name, levels) > 1
+
+
+def _count(nodes: Nodes, name: str, levels: int) -> int:
+    node = nodes.made(name, "Add", "Split", "Slice", "Gemm", "MatMul")
+    if node is None or levels < 1:
+        return 0
+    if node.op_type in ("Gemm", "MatMul"):
+        joined = nodes.made(node.input[0], "Concat")
+        return 1 if joined is None else len(joined.input)
+    return sum(_count(nodes, one, levels - 1) for one in (node.input if node.op_type == "Add" else node.input[:1]))
+
+
 def _added(a: Sums | None, b: Sums | None) -> Sums | None:
     if a is None or b is None or a.width != b.width or a.parts.keys() & b.parts.keys():
         return None
@@ -80,7 +95,9 @@ def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
     if weight is None or weight.ndim != 2 or told_of(node, "transA", 0):
         return None
     alpha, beta = (weight.dtype.type(told_of(node, name, 1.0)) for name in ("alpha", "beta"))
-    weight = alpha * (weight.T if told_of(node, "transB", 0) else weight)
+    weight = weight.T if told_of(node, "transB", 0) else weight
+    # A factor of one makes no copy of a large matrix.
+    weight = weight if alpha == 1 else alpha * weight
     bias = np.zeros(weight.shape[1], weight.dtype)
     if len(node.input) > 2 and node.input[2]:
         given = nodes.constant(node.input[2])

@@ -137,6 +137,14 @@ def test_two_tensors_of_which_nothing_is_summed_are_a_gate(equation: str, turned
     np.testing.assert_allclose(net.predict(x)[1].reshape(wanted.shape), np.maximum(wanted, 0), rtol=0, atol=1e-6)
 
 
+def test_two_tensors_and_a_constant_are_refused() -> None:
+    """Three tensors are read, so it is not their number that is told."""
+    sketch = Sketch(3, 4)
+    out = sketch.node("Einsum", "x", sketch.node("Relu", "x"), sketch.normal(4), equation="btc,btc,c->btc")
+    with pytest.raises(mr.UnsupportedModel, match="it multiplies 2 of 3 operands that depend on the input"):
+        load_whole(sketch.model(out, check=False))
+
+
 def test_three_tensors_with_an_ellipsis_are_refused() -> None:
     sketch = Sketch(3, 4)
     out = sketch.node("Einsum", "x", "x", "x", equation="...c,...c,...c->...c")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -142,3 +143,17 @@ def test_layers_of_their_own_weights_are_no_cells() -> None:
             return state
 
     assert "RNN" not in kinds(exported(Layers()))
+
+
+def test_weights_of_plain_layers_are_not_read() -> None:
+    """A layer is no step of a cell, which its nodes tell: its weight may be as large as those of VGG."""
+    sketch, width = Sketch(1000), 1000
+    hidden = sketch.node("Relu", sketch.dense("x", width, width))
+    product = sketch.node("MatMul", hidden, sketch.normal(width, width))
+    model = sketch.model(sketch.node("Relu", sketch.node("Add", product, sketch.normal(width))))
+    tracemalloc.start()
+    try:
+        assert rolled_up(model) is model
+        assert tracemalloc.get_traced_memory()[1] < 4 * width * width // 2
+    finally:
+        tracemalloc.stop()
