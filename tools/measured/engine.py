@@ -26,11 +26,11 @@ ENGINE = (
 )
 """Of mipin_ref: what computes signals, weights, attributions, and what is measured of them."""
 _FILES = (
-    *("asked_inputs", "by_layer", "canonical", "columns", "computed", "conditions", "draft", "external"),
-    *("fold", "frontier", "inferred", "inputs", "integer_products", "label"),
-    *("limits", "load", "looked_up", "made_of", "masked", "measuring", "node"),
-    *("nodes", "open", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rows"),
-    *("spelled_norms", "spelled_softmax", "spread", "strided", "told", "trial", "verify"),
+    *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "exponentials"),
+    *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
+    *("limits", "load", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes", "open", "order"),
+    *("picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
+    *("spelled_norms", "spelled_softmax", "spread", "stand_ins", "strided", "told", "trial", "verify"),
 )
 READING = (
     *("graph/ops", "graph/rewrites", "graph/fusions", "graph/unrolled"),
