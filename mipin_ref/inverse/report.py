@@ -68,6 +68,8 @@ class Common:
     probes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tensor, str):
+            raise TypeError(f"the common tensor {self.tensor} is no name")
         object.__setattr__(self, "probes", tuple(self.probes))
 
     def __str__(self) -> str:
@@ -167,6 +169,8 @@ def timed_rows(rows: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> t
             (row.samples, row.rows, row.unknowns, row.rank),
             (row.r2, row.condition, 0 if row.ridge is None else row.ridge),
         )
+        if not all(isinstance(one, str) for one in (row.tensor, row.block, row.solver)):
+            raise TypeError(f"the row of {row.tensor} does not name what it is of in words")
         if not all(type(one) is int and one >= 0 for one in counts) or not all(type(one) in REAL for one in numbers):
             raise TypeError(f"the row of {row.tensor} holds other than numbers")
     return made

@@ -39,13 +39,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trees: RandomForestC
 
 
 def looping(shape: tuple[int, ...]) -> onnx.ModelProto:
-    """A file that adds up an image's weighted pixels three times over in a Loop, in whole numbers between."""
+    """A file that adds up an image's weighted pixels three times over in a Loop, which large ones would end, in whole
+    numbers between.
+    """
     kinds = TensorProto
     weights = RNG.standard_normal((int(np.prod(shape)), 3)).astype(np.float32)
     body = helper.make_graph(
         [
             helper.make_node("Add", ["sum", "scores"], ["next"]),
-            helper.make_node("Identity", ["on"], ["still"]),
+            helper.make_node("ReduceMax", ["sum"], ["largest"], keepdims=0),
+            helper.make_node("Less", ["largest", "far"], ["still"]),
         ],
         "body",
         [
@@ -57,6 +60,7 @@ def looping(shape: tuple[int, ...]) -> onnx.ModelProto:
             helper.make_tensor_value_info("still", kinds.BOOL, []),
             helper.make_tensor_value_info("next", kinds.FLOAT, None),
         ],
+        [onnx.numpy_helper.from_array(np.array(1e30, np.float32), "far")],
     )
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["whole", "step", "zero"]),

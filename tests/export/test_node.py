@@ -27,8 +27,9 @@ async function main() {
   for (const one of JSON.parse(fs.readFileSync("cases.json"))) {
     const session = await ort.InferenceSession.create(one.name + ".onnx", { logSeverityLevel: 3 });
     const bytes = fs.readFileSync(one.name + ".raw");
-    const data = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-    const made = await session.run({ [one.input]: new ort.Tensor("float32", data, one.shape) });
+    const numbers = one.type === "int64" ? BigInt64Array : Float32Array;
+    const data = new numbers(bytes.buffer, bytes.byteOffset, bytes.length / numbers.BYTES_PER_ELEMENT);
+    const made = await session.run({ [one.input]: new ort.Tensor(one.type, data, one.shape) });
     found[one.name] = {};
     for (const name of session.outputNames)
       found[one.name][name] = { dims: made[name].dims, data: Array.from(made[name].data) };
@@ -56,11 +57,12 @@ def test_golden_cases(part: int, installed: Path, tmp_path: Path) -> None:
         if name in LOOSE:
             continue
         inverse, samples = fitted(name)
-        x = samples[:3].astype(np.float32)
+        x = samples[:3]
         path = tmp_path / f"{name}.onnx"
         mr.export(inverse, path, check=samples)
         x.tofile(tmp_path / f"{name}.raw")
-        cases.append({"name": name, "input": onnx.load(path).graph.input[0].name, "shape": x.shape})
+        read = onnx.load(path).graph.input[0].name
+        cases.append({"name": name, "input": read, "type": x.dtype.name, "shape": x.shape})
         wanted[name] = expected(inverse, x)
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     run(RUN, tmp_path, installed)

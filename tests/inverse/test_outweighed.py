@@ -10,7 +10,7 @@ import pytest
 
 import mipin_ref as mr
 from mipin_ref.cli import main
-from mipin_ref.inverse.report import Report, TensorReport, timed_rows
+from mipin_ref.inverse.report import Common, Report, TensorReport, timed_rows
 from tests.networks import to_onnx
 from tests.oracles.spec import Activation, Dense, Op
 
@@ -141,3 +141,12 @@ def test_rows_of_a_file_hold_numbers(name: str, value: object) -> None:
 def test_a_report_of_no_rows_is_not_outweighed() -> None:
     row = mr.fit(mr.load(network(1.0)), X, 1).report["low"].as_row()
     assert not Report(timed_rows([{**row, "rows": 0}], [0.0])).outweighed
+
+
+@pytest.mark.parametrize("name", ["tensor", "block", "solver"])
+def test_rows_of_a_file_name_what_they_are_of(name: str) -> None:
+    row = mr.fit(mr.load(network(1.0)), X, 1).report["low"].as_row()
+    with pytest.raises(TypeError, match="does not name what it is of in words"):
+        timed_rows([{**row, name: [row[name]]}], [0.0])
+    with pytest.raises(TypeError, match="is no name"):
+        Common(["low"], 3)  # type: ignore[arg-type]

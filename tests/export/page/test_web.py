@@ -33,17 +33,17 @@ HARNESS = """<!DOCTYPE html><meta charset="utf-8"><title>runtime</title>
 <script>{script}
 const started = startRuntime();
 const bytes = text => Uint8Array.from(atob(text), one => one.charCodeAt(0));
-async function run(model, input, data, shape) {{
+async function run(model, input, data, shape, type) {{
   const runtime = await started;
   const session = await runtime.InferenceSession.create(bytes(model), {{ executionProviders: ["wasm"] }});
-  const values = new Float32Array(bytes(data).buffer);
-  const made = await session.run({{ [input]: new runtime.Tensor("float32", values, shape) }});
+  const values = new (type === "int64" ? BigInt64Array : Float32Array)(bytes(data).buffer);
+  const made = await session.run({{ [input]: new runtime.Tensor(type, values, shape) }});
   await session.release();
   return Object.fromEntries(Object.entries(made).map(([name, one]) => [name, [Array.from(one.data), one.dims]]));
 }}
 </script>"""
-RUN = """const done = arguments[4];
-    run(...[0, 1, 2, 3].map(k => arguments[k])).then(made => done({made}), error => done({error: String(error)}))"""
+RUN = """const done = arguments[5];
+    run(...[0, 1, 2, 3, 4].map(k => arguments[k])).then(made => done({made}), error => done({error: String(error)}))"""
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,14 @@ def harness(chromium: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory
     return page.as_uri()
 
 
-def ran(driver: webdriver.Chrome, path: Path, x: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float64]]:
+def ran(driver: webdriver.Chrome, path: Path, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float64]]:
     """What the runtime in the page makes of x."""
     model = path.read_bytes()
     name = onnx.load_from_string(model).graph.input[0].name
     data = b64encode(np.ascontiguousarray(x).tobytes()).decode()
-    told: dict[str, Any] = driver.execute_async_script(RUN, b64encode(model).decode(), name, data, list(x.shape))
+    told: dict[str, Any] = driver.execute_async_script(
+        RUN, b64encode(model).decode(), name, data, list(x.shape), x.dtype.name
+    )
     assert "made" in told, told
     return {name: np.array(values, float).reshape(shape) for name, (values, shape) in told["made"].items()}
 
@@ -79,7 +81,7 @@ def test_golden_cases(part: int, chromium: webdriver.Chrome, harness: str, tmp_p
     opened(chromium, harness)
     for case in SMALL[part::PARTS]:
         inverse, samples = fitted(case)
-        x = samples[:3].astype(np.float32)
+        x = samples[:3]
         mr.export(inverse, tmp_path / "explainer.onnx", check=samples)
         assert_like(ran(chromium, tmp_path / "explainer.onnx", x), expected(inverse, x))
     assert_silent(chromium, harness, unpacks=True)
