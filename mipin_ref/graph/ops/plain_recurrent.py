@@ -13,10 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mipin_ref.graph.draft import Draft, Refused, Signal, readable
+from mipin_ref.graph.draft import Draft, Refused, Signal
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import add_affine
-from mipin_ref.graph.ops.recurrent import REVERSE, initial_state
+from mipin_ref.graph.ops.recurrence import (
+    activations_of,
+    add_candidate,
+    check_form,
+    directions_of,
+    initial_state,
+    parameters_of,
+)
 from mipin_ref.graph.ops.registry import handles
 from mipin_ref.graph.ops.selections import add_selection
 from mipin_ref.layers import Activation, Add, Concat, HostArray, Reshape, TokenDense, Wired
@@ -73,35 +80,15 @@ class _Drafting:
 def plain_recurrent(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
     reverse, functions = _checked(node, x)
-    (steps, features), directions = x.sample, len(reverse)
-    weight, recurrence = draft.weight(node.inputs[1]), draft.weight(node.inputs[2])
-    size = recurrence.shape[-1]
-    shapes = ((directions, size, features), (directions, size, size))
-    if (weight.shape, recurrence.shape) != shapes:
-        raise Refused(f"weights of shape {weight.shape} and {recurrence.shape} do not fit {readable(x.shape)}")
+    (steps, _), directions = x.sample, len(reverse)
+    weight, recurrence, of_input, of_past = parameters_of(node, draft, x, directions, 1)
     if steps * directions > STEPS:
         raise Refused(f"it takes {steps * directions:,} steps; {STEPS:,} are written out at most")
-    bias = draft.weight(node.input(3)) if node.input(3) else np.zeros((directions, 2 * size), draft.dtype)
-    if bias.shape != (directions, 2 * size):
-        raise Refused(f"its bias of shape {bias.shape} does not fit {directions} directions of {size} units")
     named = replace(node, outputs=tuple(filter(None, node.outputs)))
-    width, name = directions * size, draft.inner_name(named, "candidate")
-    draft.add(
-        TokenDense(
-            name=name,
-            inputs=(x.name,),
-            output=name,
-            in_shapes=(x.sample,),
-            out_shape=(steps, width),
-            weight=np.ascontiguousarray(weight.reshape(width, features).T),
-            bias=(bias[:, :size] + bias[:, size:]).reshape(width),
-            axis=2,
-            inner=True,
-        ),
-        axis=1,
-    )
-    drafting = _Drafting(named, draft, draft.signals[name], recurrence, functions)
-    initial = initial_state(node, draft, 5, directions, size)
+    name = draft.inner_name(named, "candidate")
+    candidate = add_candidate(draft, name, x, weight[:, 0], (of_input + of_past)[:, 0])
+    drafting = _Drafting(named, draft, candidate, recurrence[:, 0], functions)
+    initial = initial_state(node, draft, 5, directions, drafting.size)
     states = [
         _direction(drafting, number, range(steps)[:: -1 if back else 1], initial) for number, back in enumerate(reverse)
     ]
@@ -110,22 +97,11 @@ def plain_recurrent(node: Node, draft: Draft) -> None:
 
 def _checked(node: Node, x: Signal) -> tuple[tuple[bool, ...], tuple[str, ...]]:
     """Of each direction whether it goes back, and its function. Refused where an option is none that is followed."""
-    if node.attributes.get("layout", 0):
-        raise Refused("its layout is 1, which onnxruntime does not run: export it with layout 0")
-    if len(x.shape) != 3 or x.folded or x.axis != 1:
-        raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
-    if node.input(4):
-        raise Refused(
-            "it is given sequence lengths, which are not followed: leave them out where all samples are whole"
-        )
+    check_form(node, x)
     if "clip" in node.attributes:
         raise Refused("it clips its sums, which is not followed")
-    direction = node.attributes.get("direction", "forward")
-    if direction not in REVERSE:
-        raise Refused(f"its direction is {direction!r}")
-    reverse = REVERSE[direction]
-    told = node.attributes.get("activations", ()) or ["Tanh"] * len(reverse)
-    names = [name.decode() if isinstance(name, bytes) else str(name) for name in told]
+    reverse = directions_of(node)
+    names = activations_of(node) or ["Tanh"] * len(reverse)
     if len(names) != len(reverse) or not {name.lower() for name in names} <= FUNCTIONS.keys():
         raise Refused(f"its activations are {', '.join(names)}; followed are {', '.join(FUNCTIONS.values())}")
     return reverse, tuple(FUNCTIONS[name.lower()] for name in names)

@@ -1,0 +1,111 @@
+"""What LSTM, GRU and RNN are told alike: directions, weights and states; and what a candidate takes of the sequence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mipin_ref.graph.draft import Draft, Refused, Signal, readable
+from mipin_ref.graph.node import Node
+from mipin_ref.layers import HostArray, TokenDense
+
+REVERSE = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+
+
+class Parameters(NamedTuple):
+    """weight [D, B, H, C] of the sequence, recurrence [D, B, H, H] of the hidden state, and the biases that go with
+    them [D, B, H]; B: blocks of rows, one a gate and the candidate's.
+    """
+
+    weight: HostArray
+    recurrence: HostArray
+    of_input: HostArray
+    of_past: HostArray
+
+
+def check_form(node: Node, x: Signal) -> None:
+    """Refused where the batch or the steps of a recurrent operator are not where they are followed."""
+    if node.attributes.get("layout", 0):
+        raise Refused("its layout is 1, which onnxruntime does not run: export it with layout 0")
+    if len(x.shape) != 3 or x.folded or x.axis != 1:
+        raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
+    if node.input(4):
+        raise Refused(
+            "it is given sequence lengths, which are not followed: leave them out where all samples are whole"
+        )
+
+
+def directions_of(node: Node) -> tuple[bool, ...]:
+    """Of each direction whether it goes back. Refused where ONNX has no such direction."""
+    direction = node.attributes.get("direction", "forward")
+    if direction not in REVERSE:
+        raise Refused(f"its direction is {direction!r}")
+    return REVERSE[direction]
+
+
+def activations_of(node: Node) -> list[str]:
+    """The names of the activations that it is told; none where it has ONNX's own."""
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in node.attributes.get("activations", ())]
+
+
+def parameters_of(node: Node, draft: Draft, x: Signal, directions: int, blocks: int) -> Parameters:
+    """Weights and biases. Refused where they do not fit the sequence x [T, N, C] or each other."""
+    features = x.sample[1]
+    weight, recurrence = draft.weight(node.inputs[1]), draft.weight(node.inputs[2])
+    size = recurrence.shape[-1]
+    shapes = ((directions, blocks * size, features), (directions, blocks * size, size))
+    if (weight.shape, recurrence.shape) != shapes:
+        raise Refused(f"weights of shape {weight.shape} and {recurrence.shape} do not fit {readable(x.shape)}")
+    bias = draft.weight(node.input(3)) if node.input(3) else np.zeros((directions, 2 * blocks * size), draft.dtype)
+    if bias.shape != (directions, 2 * blocks * size):
+        raise Refused(f"its bias of shape {bias.shape} does not fit {directions} directions of {size} units")
+    of_input, of_past = (part.reshape(directions, blocks, size) for part in np.split(bias, 2, axis=1))
+    return Parameters(
+        weight.reshape(directions, blocks, size, features),
+        recurrence.reshape(directions, blocks, size, size),
+        of_input,
+        of_past,
+    )
+
+
+def add_candidate(draft: Draft, name: str, x: Signal, weight: HostArray, bias: HostArray) -> Signal:
+    """Draft W x + b of all steps [T, D · H]. weight: [D, H, C]; bias: [D, H]."""
+    directions, size, features = weight.shape
+    width = directions * size
+    draft.add(
+        TokenDense(
+            name=name,
+            inputs=(x.name,),
+            output=name,
+            in_shapes=(x.sample,),
+            out_shape=(x.sample[0], width),
+            weight=np.ascontiguousarray(weight.reshape(width, features).T),
+            bias=bias.reshape(width),
+            axis=2,
+            inner=True,
+        ),
+        axis=1,
+    )
+    return draft.signals[name]
+
+
+def initial_state(node: Node, draft: Draft, place: int, directions: int, size: int) -> HostArray | Signal:
+    """The state before the first step: [D, H] for all samples, or the tensor that holds it."""
+    name = node.input(place)
+    if name in draft.signals:
+        given = draft.signals[name]
+        if given.sample != (directions, size) or given.axis != 1:
+            raise Refused(f"its initial state {name!r} is {readable(given.shape)}")
+        return given
+    if not name:
+        return np.zeros((directions, size), draft.dtype)
+    value = draft.weight(name)
+    if value.ndim != 3 or (value.shape[0], value.shape[2]) != (directions, size):
+        raise Refused(f"its initial state {name!r} of shape {value.shape} does not fit {directions} directions")
+    if np.any(value != value[:, :1]):
+        raise Refused(f"its initial state {name!r} differs from sample to sample")
+    if value.shape[1] not in (1, draft.file_batch):
+        raise Refused(f"its initial state {name!r} is for {value.shape[1]} samples")
+    draft.alone = draft.alone or (draft.file_batch is None and name not in draft.spread)
+    return value[:, 0]
