@@ -9,7 +9,7 @@ activation written out (method, section 10, fine print 5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
@@ -22,7 +22,6 @@ from mipin_ref.graph.masked import ALONG, FIRST, MOVES, is_masking, of_inputs
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.presentable import standard_opset
-from mipin_ref.graph.prune import read_by
 
 LARGEST = 100.0
 """A constant beyond it is no value of a network, but stands for minus infinity, or is one that sums round away."""
@@ -38,17 +37,13 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
     if standard_opset(proto) < FIRST or not any(node.op_type == "Where" for node in proto.graph.node):
         return proto
     known, around, made, types = Nodes(proto), Surroundings.of(proto), of_inputs(proto), kinds(proto)
-    readers: dict[str, list[NodeProto]] = {}
-    for node in proto.graph.node:
-        for name in read_by(node):
-            readers.setdefault(name, []).append(node)
 
     def written(node: NodeProto) -> Writer | None:
         if node.op_type != "Where" or node.domain not in STANDARD or types.get(node.output[0]) not in TYPES:
             return None
         constants = [known.constant(name) for name in node.input[1:]]
         sides = [place for place in (1, 2) if constants[place - 1] is None]
-        if not sides or _divides(node.output[0], readers, known):
+        if not sides or _divides(node.output[0], known):
             return None
         writer = Writer(node, around)
         chains = {side: _exponential(writer, side, known, types) for side in sides}
@@ -56,7 +51,7 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
         if not all(is_masking(node, side, made, known.makers, ends) for side in sides):
             return None
         contents = {side: _content(writer, side, chains.get(side, ()), known, types) for side in (1, 2)}
-        weighs = _weighs(node.output[0], readers)
+        weighs = _weighs(node.output[0], known)
         if len(sides) == 2:
             return None if weighs else _either(writer, contents, known, types)
         fill = constants[2 - sides[0]]
@@ -142,25 +137,20 @@ def _compared(writer: Writer, known: Nodes, types: Mapping[str, int]) -> tuple[s
     return tensors[0], numbers[0], above, node.op_type.endswith("OrEqual")
 
 
-def _divides(name: str, readers: Mapping[str, Sequence[NodeProto]], known: Nodes) -> bool:
+def _divides(name: str, known: Nodes) -> bool:
     """Whether a tensor comes, by moves and by operators of no other tensor, to nothing but divisors, roots and
     logarithms: then it is filled to guard them, and is state.
     """
-    waiting, seen, ended = [name], set[str](), False
-    while waiting:
-        one = waiting.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        for node in readers.get(one, ()):
+    ended = False
+    for one, reading in _read_on(name, known, lambda one, node: not _is_guarded(node, one, known)):
+        for node in reading:
             if _is_guarded(node, one, known):
                 ended = True
                 continue
             free = {other for other in node.input if other and known.constant(other) is None}
             if node.op_type not in ALONG | MOVES or free != {one} or len(node.output) != 1:
                 return False
-            waiting.extend(node.output)
-        if not readers.get(one):
+        if not reading:
             return False
     return ended
 
@@ -173,17 +163,23 @@ def _is_guarded(node: NodeProto, name: str, known: Nodes) -> bool:
     return node.op_type in ("Reciprocal", "Log", "Sqrt") or (node.op_type == "Div" and [*node.input].index(name) == 1)
 
 
-def _weighs(name: str, readers: Mapping[str, Sequence[NodeProto]]) -> bool:
+def _weighs(name: str, known: Nodes) -> bool:
     """Whether a tensor comes to a Softmax by moves and sums alone."""
+    through = MOVES | {"Add", "Cast"}
+    reached = _read_on(name, known, lambda one, node: node.op_type in through)
+    return any(node.op_type in ("Softmax", "LogSoftmax") for _, reading in reached for node in reading)
+
+
+def _read_on(
+    name: str, known: Nodes, through: Callable[[str, NodeProto], bool]
+) -> Iterator[tuple[str, Sequence[NodeProto]]]:
+    """A tensor, and those that are made of it by nodes that are gone through, each with the nodes that read it."""
     waiting, seen = [name], set[str]()
     while waiting:
         one = waiting.pop()
         if one in seen:
             continue
         seen.add(one)
-        for node in readers.get(one, ()):
-            if node.op_type in ("Softmax", "LogSoftmax"):
-                return True
-            if node.op_type in MOVES or node.op_type in ("Add", "Cast"):
-                waiting.extend(node.output)
-    return False
+        reading = known.readers.get(one, ())
+        yield one, reading
+        waiting.extend(output for node in reading if through(one, node) for output in node.output)

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.node import STANDARD
+from mipin_ref.graph.prune import read_by
 from mipin_ref.layers import HostArray
 
 
@@ -52,6 +53,15 @@ class Nodes:
     @cached_property
     def _lengths(self) -> dict[str, tuple[int | None, ...]]:
         return lengths(self._proto)
+
+    @cached_property
+    def readers(self) -> dict[str, list[NodeProto]]:
+        """The nodes of any domain that read a tensor, in subgraphs too."""
+        found: dict[str, list[NodeProto]] = {}
+        for node in self._proto.graph.node:
+            for name in dict.fromkeys(read_by(node)):
+                found.setdefault(name, []).append(node)
+        return found
 
     def whole(self, name: str) -> tuple[int, ...] | None:
         """The integers of a constant, in a row; None where it is none, or holds other numbers."""

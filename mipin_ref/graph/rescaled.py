@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto
 
 from mipin_ref.graph.nodes import Nodes
 
@@ -19,12 +19,8 @@ def divisor_of(proto: ModelProto, data: str) -> float | None:
     where that is nothing, or nothing that pixels are divided by.
     """
     known, name = Nodes(proto), data
-    readers: dict[str, list[NodeProto]] = {}
-    for node in proto.graph.node:
-        for one in {*node.input} if node.op_type != "Shape" else ():
-            readers.setdefault(one, []).append(node)
     for _ in proto.graph.node:
-        reading = readers.get(name, [])
+        reading = [one for one in known.readers.get(name, ()) if one.op_type != "Shape" and name in one.input]
         if len(reading) != 1:
             return None
         (node,) = reading

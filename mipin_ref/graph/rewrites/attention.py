@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from mipin_ref.graph.channel_axes import told_axes
-from mipin_ref.graph.draft import Contraction, Gap, Softmax
+from mipin_ref.graph.draft import Contraction, Softmax
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.frozen import frozen_side, next_frozen, on_paths
 from mipin_ref.graph.rewrites.laid_out import Laid, LaidOut
@@ -109,19 +109,8 @@ def _settle_state(wiring: Wiring, reasons: Mapping[str, str], places: Mapping[st
             )
             problem = Problem(layer.label, reason, places.get(layer.output, 0))
             problems.append(problem)
-            wiring.replace(_gap(layer, problem))
+            wiring.leave(layer, problem)
     return tuple(problems)
-
-
-def _gap(layer: Contraction, problem: Problem) -> Gap:
-    return Gap(
-        name=layer.label,
-        inputs=layer.inputs,
-        output=layer.output,
-        in_shapes=layer.in_shapes,
-        out_shape=layer.out_shape,
-        problems=(problem,),
-    )
 
 
 def _state(layer: Softmax | Contraction) -> Layer | None:

@@ -32,16 +32,7 @@ def settle_gates(wiring: Wiring, places: Mapping[str, int], data: str) -> tuple[
                 places.get(layer.output, 0),
             )
             problems.append(problem)
-            wiring.replace(
-                Gap(
-                    name=f"{layer.function} {layer.name!r}",
-                    inputs=layer.inputs,
-                    output=layer.output,
-                    in_shapes=layer.in_shapes,
-                    out_shape=layer.out_shape,
-                    problems=(problem,),
-                )
-            )
+            wiring.leave(layer, problem)
             continue
         order = (1 - gate, gate)
         wiring.replace(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 
-from mipin_ref.graph.draft import Gap
 from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.wiring import Wiring
 from mipin_ref.layers import AveragePool, Conv, MaxPool, Pad, Shape, Transpose, Wired
@@ -33,16 +32,7 @@ def settle_pads(wiring: Wiring, places: Mapping[str, int]) -> tuple[Problem, ...
         reason = "it pads with -inf, and what reads it is not one MaxPool alone, with a kernel wider than that"
         problem = Problem(f"Pad {layer.name!r}", reason, places.get(layer.output, 0))
         problems.append(problem)
-        wiring.replace(
-            Gap(
-                name=problem.label,
-                inputs=layer.inputs,
-                output=layer.output,
-                in_shapes=layer.in_shapes,
-                out_shape=layer.out_shape,
-                problems=(problem,),
-            )
-        )
+        wiring.leave(layer, problem)
     return tuple(problems)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from mipin_ref.graph.draft import Gap
 from mipin_ref.graph.layer_list import leading_to
+from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.rewrites.index import Index
 from mipin_ref.layers import Shape, Wired
 
@@ -41,6 +43,19 @@ class Wiring:
     def replace(self, layer: Wired) -> None:
         """Put a layer in the place of the one with the same output."""
         self._known().put(layer.output, layer)
+
+    def leave(self, layer: Wired, problem: Problem) -> None:
+        """Put a Gap in the place of a layer that has no inverse, which says why."""
+        self.replace(
+            Gap(
+                name=problem.label,
+                inputs=layer.inputs,
+                output=layer.output,
+                in_shapes=layer.in_shapes,
+                out_shape=layer.out_shape,
+                problems=(problem,),
+            )
+        )
 
     def take_out(self, tensor: str) -> None:
         """Remove the layer that makes `tensor`: whoever read it reads that layer's input."""

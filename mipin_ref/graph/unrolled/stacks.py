@@ -8,7 +8,6 @@ from __future__ import annotations
 from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
-from mipin_ref.graph.inferred import lengths
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes, told_of
 
@@ -20,7 +19,7 @@ def stacks_joined(proto: ModelProto) -> ModelProto:
     """The model in which rows that are put together are taken at once; itself where there are none."""
     if not {"Concat", "Unsqueeze", "Gather"} <= {node.op_type for node in proto.graph.node}:
         return proto
-    known, around, shapes = Nodes(proto), Surroundings.of(proto), lengths(proto)
+    known, around = Nodes(proto), Surroundings.of(proto)
 
     def written(node: NodeProto) -> Writer | None:
         if node.op_type != "Concat" or node.domain not in STANDARD or len(node.input) < FEWEST:
@@ -31,7 +30,7 @@ def stacks_joined(proto: ModelProto) -> ModelProto:
         if first is None or any(row is None or row[:2] != first[:2] for row in rows):
             return None
         source, taken = first[:2]
-        rank = len(shapes.get(source, ()))
+        rank = len(known.shape(source) or ())
         if rank <= max(axis, taken) or min(axis, taken) < 0:
             return None
         writer = Writer(node, around)
