@@ -83,6 +83,6 @@ def _files(told: Iterable[str]) -> set[str]:
     return {one.partition(":")[0] for one in told}
 
 
-def _of(called: dict[str, str], lists: dict[str, str] | None) -> str:
-    text = repr((sorted(called.items()), sorted((lists or {}).items())))
+def _of(called: dict[str, str], lists: dict[str, str]) -> str:
+    text = repr((sorted(called.items()), sorted(lists.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
