@@ -49,10 +49,6 @@ EXPORTS: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str) -> Any:
-    return Sequence("RNN", **EXPORTS[name])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "relu, two layers both ways, mean"])
 def test_torch_writes_the_steps_out_to_the_same(name: str) -> None:
@@ -77,7 +73,7 @@ def test_torch_writes_the_steps_out_to_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", EXPORTS)
 def test_gradients_are_those_through_time(name: str) -> None:
     """By torch's own backward pass of its layer, in single precision: a step multiplies roundings by at most a few."""
-    model = build(name).eval()
+    model = Sequence("RNN", **EXPORTS[name]).eval()
     net = mr.load(exported(model, dynamo=False))
     x = np.random.default_rng(2).standard_normal((4, STEPS, FEATURES)).astype(np.float32)
     given = torch.tensor(x if model.first else x.swapaxes(0, 1).copy(), requires_grad=True)
@@ -94,10 +90,11 @@ def test_the_past_reaches_the_logits_by_the_recurrent_product() -> None:
     with torch.no_grad():
         for parameter, value in zip(model.layer.parameters(), (torch.eye(3), torch.eye(3)), strict=True):
             parameter.copy_(value)
+    net = mr.load(exported(model, dynamo=False))
     x = np.random.default_rng(3).random((200, STEPS, FEATURES)).astype(np.float32)
-    res = mr.attribute(mr.load(exported(model, dynamo=False)), x, 0, "gradient")
+    res = mr.attribute(net, x, 0, "gradient")
     assert np.allclose(res.attribution, res.attribution[:, :1])
-    shares = np.abs(mr.fit(mr.load(exported(model, dynamo=False)), x, 0).attribute(x).attribution).sum((0, 2))
+    shares = np.abs(mr.fit(net, x, 0).attribute(x).attribution).sum((0, 2))
     assert np.min(shares) > 0.1 * np.max(shares)
 
 

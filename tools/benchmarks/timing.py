@@ -108,14 +108,9 @@ def sessions(count: int) -> Iterator[None]:
     opened = forward.session
 
     def limited(
-        model: bytes | str,
-        threads: int | None = None,
-        weights: Mapping[str, Any] | None = None,
-        quick: bool = False,
-        *,
-        again: bool = False,
+        model: bytes | str, threads: int | None = None, *others: Any, **named: Any
     ) -> onnxruntime.InferenceSession:
-        return opened(model, count, weights, quick, again=again)
+        return opened(model, count, *others, **named)
 
     forward.session = limited
     try:

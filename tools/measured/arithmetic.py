@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from measured.engine import Digests, Engine, reading
-from measured.networks import FOLDER, lists, named, standing
+from measured.networks import FOLDER, file_of, lists, named, present, standing
 from measured.table import Run
 
 
@@ -24,12 +24,10 @@ def networks(root: Path, command: str | None = None) -> str:
     """The files of the networks that lie in a tree, those alone that a command names where one is given, in sixteen
     letters; none where there are none.
     """
-    made, empty = hashlib.sha256(), True
-    for path in sorted((root / FOLDER).glob("*/model.onnx")):
-        if command is None or path.parent.name in named(root, command):
-            made.update(f"{path.parent.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
-            empty = False
-    return "" if empty else made.hexdigest()[:16]
+    names, made = present(root) if command is None else named(root, command), hashlib.sha256()
+    for name in names:
+        made.update(f"{name}\n".encode() + hashlib.sha256(file_of(root, name).read_bytes()).digest())
+    return made.hexdigest()[:16] if names else ""
 
 
 def traced(root: Path, run: Run, told: Iterable[str], engine: Engine) -> Run:
@@ -85,6 +83,6 @@ def _files(told: Iterable[str]) -> set[str]:
     return {one.partition(":")[0] for one in told}
 
 
-def _of(called: dict[str, str], lists: dict[str, str] | None) -> str:
-    text = repr((sorted(called.items()), sorted((lists or {}).items())))
+def _of(called: dict[str, str], lists: dict[str, str]) -> str:
+    text = repr((sorted(called.items()), sorted(lists.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -30,15 +30,24 @@ TOOLS = Path(__file__).resolve().parents[1]
 _known: dict[tuple[Path, str, str], str] = {}
 
 
+def file_of(root: Path, name: str) -> Path:
+    """Where a network lies in a tree."""
+    return root / FOLDER / name / "model.onnx"
+
+
+def present(root: Path) -> list[str]:
+    """The networks that lie in a tree."""
+    return sorted(path.parent.name for path in (root / FOLDER).glob("*/model.onnx"))
+
+
 def named(root: Path, words: str) -> list[str]:
     """The networks that lie in a tree and that a command names."""
-    names = sorted(path.parent.name for path in (root / FOLDER).glob("*/model.onnx"))
-    return [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", words)]
+    return [name for name in present(root) if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", words)]
 
 
 def standing(root: Path) -> list[str]:
     """Those that stand for all others."""
-    return [name for name in STANDING if (root / FOLDER / name / "model.onnx").exists()]
+    return [name for name in STANDING if file_of(root, name).exists()]
 
 
 def lists(root: Path, names: Iterable[str], code: str) -> dict[str, str]:
@@ -46,13 +55,13 @@ def lists(root: Path, names: Iterable[str], code: str) -> dict[str, str]:
 
     code: a digest of the code that reads them: what it made is remembered. Raises FiguresError where that code fails.
     """
-    names = [name for name in sorted(set(names)) if (root / FOLDER / name / "model.onnx").exists()]
+    names = [name for name in sorted(set(names)) if file_of(root, name).exists()]
     keys = {name: (root, code, f"{name} {_bytes(root, name)}") for name in names}
     missing = [name for name in names if keys[name] not in _known]
     if missing:
         paths = os.pathsep.join([str(root), str(TOOLS)])
         done = subprocess.run(
-            [sys.executable, "-m", "measured.listed", *(str(root / FOLDER / name / "model.onnx") for name in missing)],
+            [sys.executable, "-m", "measured.listed", *(str(file_of(root, name)) for name in missing)],
             cwd=root,
             env={**os.environ, "PYTHONPATH": paths},
             capture_output=True,
@@ -67,4 +76,4 @@ def lists(root: Path, names: Iterable[str], code: str) -> dict[str, str]:
 
 
 def _bytes(root: Path, name: str) -> str:
-    return hashlib.sha256((root / FOLDER / name / "model.onnx").read_bytes()).hexdigest()
+    return hashlib.sha256(file_of(root, name).read_bytes()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -95,24 +95,15 @@ def test_the_oracle_of_a_single_class_is_the_plain_one() -> None:
         assert relative_error(shared.attribution[tensor], plain.attribution[tensor]) < 1e-12
 
 
-def many_classes() -> tuple[Network, mr.Network, np.ndarray]:
-    """A graph of 40 classes, and samples."""
-    network = with_outputs(living_graph(6), [0] * 40)
-    rng = np.random.default_rng(0)
-    *ops, last = network.ops
-    assert isinstance(last, Dense)
-    network = network._replace(ops=(*ops, replace(last, weight=rng.standard_normal(last.weight.shape) / 8)))
-    return network, mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, SAMPLES, 7)
-
-
-def assert_common_of_many(which: int, classes: int) -> list[tuple[mr.Attribution, np.ndarray]]:
-    """Fits of two of 40 classes that share the tensor `which` and all below, on mean signals of `classes`, have the
+def fitted_on(
+    net: mr.Network, ops: Sequence[Op], x: np.ndarray, common: str, classes: int
+) -> list[tuple[mr.Attribution, np.ndarray]]:
+    """Fits of two of 40 classes that share the tensor `common` and all below, on mean signals of `classes`, have the
     oracle's source signals. Returns what is ours, and the oracle's attributions, of each.
     """
-    network, net, x = many_classes()
-    common = tensors_to_share(net, x.astype(np.float32))[which]
-    invs = mr.fit(net, x.astype(np.float32), [5, 20], common=common, ridge=1.0, at=common)
-    expected = in_common(network.ops, onnx_values(network.ops, x), [5, 20], common, ridge=1.0, at=common)
+    x = x.astype(np.float32)
+    invs = mr.fit(net, x, [5, 20], common=common, ridge=1.0, at=common)
+    expected = in_common(ops, onnx_values(ops, x), [5, 20], common, ridge=1.0, at=common)
     compared = []
     for target, inv in invs.items():
         assert inv.report.common is not None
@@ -133,21 +124,16 @@ def test_more_classes_than_it_is_fitted_on() -> None:
         Dense(("flat",), "scores", rng.standard_normal((64, 40)) / 8),
     ]
     x = rng.standard_normal((SAMPLES, 2, 6, 6))
-    net = mr.load(to_onnx(ops, (2, 6, 6)))
-    invs = mr.fit(net, x.astype(np.float32), [5, 20], common="input", ridge=1.0)
-    values = onnx_values(ops, x.astype(np.float32))
-    expected = in_common(ops, values, [5, 20], "input", ridge=1.0)
-    for target, inv in invs.items():
-        assert inv.report.common is not None
-        assert inv.report.common.classes == 8
-        ours = inv.attribute(x.astype(np.float32))
-        assert relative_error(ours.source, expected[target].source["input"]) < TOLERANCE
-        assert relative_error(ours.attribution, expected[target].attribution["input"]) < TOLERANCE
+    for ours, wanted in fitted_on(mr.load(to_onnx(ops, (2, 6, 6))), ops, x, "input", 8):
+        assert relative_error(ours.attribution, wanted) < TOLERANCE
 
 
 def test_what_reads_the_logits_is_fitted_on_all_classes() -> None:
     """The weights of a class there are its own: fitted on others it would have none, and no attribution."""
-    for ours, wanted in assert_common_of_many(0, 40):
+    network = with_outputs(living_graph(6), [0] * 40)
+    net, x = mr.load(to_onnx(network.ops, network.input_shape)), sample_inputs(network.input_shape, SAMPLES, 7)
+    common = tensors_to_share(net, x.astype(np.float32))[0]
+    for ours, wanted in fitted_on(net, network.ops, x, common, 40):
         # The logits hardly vary on these samples, and a fortieth of each is small against the ridge.
         allowed = ROUNDING * max(np.max(np.abs(ours.value)), np.max(np.abs(ours.output)))
         assert np.abs(ours.attribution).max() > 100 * allowed

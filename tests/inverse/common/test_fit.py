@@ -90,15 +90,20 @@ def test_targets_that_see_different_locations_share_nothing() -> None:
         mr.fit(net, x.astype(np.float32), [0, 1], common=net.layers[0].output)
 
 
-def test_where_every_class_sees_locations_of_its_own_it_is_fitted_on_the_one_that_is_asked_for() -> None:
-    """Which is then the same as without."""
+def places_as_targets() -> tuple[mr.Network, np.ndarray]:
+    """Two convolutions whose maps are the logits, so that each target sees locations of its own, and samples."""
     rng = np.random.default_rng(0)
     ops: list[Op] = [
         Conv(("input",), "conv", rng.standard_normal((4, 2, 3, 3))),
         Activation(("conv",), "relu", "Relu"),
         Conv(("relu",), "scores", rng.standard_normal((3, 4, 1, 1))),
     ]
-    net, x = mr.load(to_onnx(ops, (2, 4, 4))), rng.standard_normal((30, 2, 4, 4)).astype(np.float32)
+    return mr.load(to_onnx(ops, (2, 4, 4))), rng.standard_normal((30, 2, 4, 4)).astype(np.float32)
+
+
+def test_where_every_class_sees_locations_of_its_own_it_is_fitted_on_the_one_that_is_asked_for() -> None:
+    """Which is then the same as without."""
+    net, x = places_as_targets()
     inv, alone = (mr.fit(net, x, (1, 0, 1), common=common, ridge=1.0) for common in ("input", None))
     assert inv.report.common is not None
     assert inv.report.common.classes == 1
@@ -170,13 +175,7 @@ def test_a_checkpoint_of_other_targets_is_none_of_these(
     tmp_path: Path, first: tuple[int, int, int], then: tuple[int, int, int]
 ) -> None:
     """What is in common is fitted on the signals of others where targets stand at others' places."""
-    rng = np.random.default_rng(0)
-    ops: list[Op] = [
-        Conv(("input",), "conv", rng.standard_normal((4, 2, 3, 3))),
-        Activation(("conv",), "relu", "Relu"),
-        Conv(("relu",), "scores", rng.standard_normal((3, 4, 1, 1))),
-    ]
-    net, x = mr.load(to_onnx(ops, (2, 4, 4))), rng.standard_normal((30, 2, 4, 4)).astype(np.float32)
+    net, x = places_as_targets()
 
     def attributed(target: tuple[int, int, int], folder: str) -> np.ndarray:
         made = mr.fit(net, x, target, common="input", ridge=1.0, checkpoint=tmp_path / folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from measured.cells import FiguresError
 from measured.measure import claimed, commit_of, measure
 from measured.pages import tables_in
 from measured.plan import plan
+from tests.tools.measured.tree import committed
 
 TOLD = """
 import json, pathlib, sys
@@ -140,17 +140,11 @@ def test_an_interruption_keeps_what_was_measured(
 
 
 def test_the_commit_is_that_of_the_code_that_is_measured(root: Path, tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-q", "-m", "first")
+    commit = committed(root)
     assert measure(root, ["c"], work=tmp_path / "work", data=[]) == []
-    assert tables_in(root)["c"].runs[0].commit == git("rev-parse", "--short", "HEAD")
+    assert tables_in(root)["c"].runs[0].commit == commit
     # Its own table has changed, which is no code.
-    assert commit_of(root) == git("rev-parse", "--short", "HEAD")
+    assert commit_of(root) == commit
     (root / "mipin_ref/layers/dense.py").write_text("def product(w, s):\n    return s * w\n")
     with pytest.raises(FiguresError, match=r"not committed: .*dense\.py"):
         measure(root, ["c"], work=tmp_path / "work", data=[])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import figures
 from measured.carried import carry
 from measured.measure import measure
 from measured.pages import tables_in
-from tests.tools.measured.tree import edit, model, tree
+from tests.tools.measured.tree import committed, edit, model, tree
 
 
 @pytest.fixture
@@ -122,18 +121,7 @@ def test_what_was_measured_untraced_is_todays_where_nothing_that_it_calls_has_ch
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tree(tmp_path / "tree", a=["one"], b=["child"], c=["networks net"], d=["child alone"])
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def commit() -> str:
-        git("add", "-A")
-        git("commit", "-q", "-m", "one more")
-        return git("rev-parse", "--short", "HEAD")
-
-    git("init", "-q")
-    first = commit()
+    first = committed(root)
     for path in (root / "tools/measured/tables").glob("*.json"):
         content = json.loads(path.read_text())
         content["runs"][0] |= {"commit": first, "date": "then", "rows": [{"n": 5}], "arithmetic": "0123456789abcdef"}
@@ -141,7 +129,7 @@ def test_what_was_measured_untraced_is_todays_where_nothing_that_it_calls_has_ch
     edit(root / "mipin_ref/layers/dense.py", "return x", "return -x")
     edit(root / "mipin_ref/graph/read.py", "return Layer(", "found = node.op_type\n    return Layer(")
     model(root, "net", scale=2.0)
-    commit()
+    committed(root)
     told = carry(root, [], work=work, data=[])
     assert [line.split(": ")[-1] for line in told] == ["as measured", "old", "old", "nobody knows what it calls"]
     assert older(root, monkeypatch) == [
