@@ -37,7 +37,7 @@ def export(options: Namespace) -> None:
         html=page,
     )
     print(f"{made.path}: {made.bytes:,} bytes, opset {made.opset}")
-    if (common := next(iter(inverses.values())).report.common) is not None:
+    if (common := next(iter(inverses.values())).report.told_common) is not None:
         print(f"{len(inverses):,} classes: {common}")
     for name, shape in {**made.inputs, **made.outputs}.items():
         print(f"  {'input' if name in made.inputs else 'output'} {name} {list(shape)}")

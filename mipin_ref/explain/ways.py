@@ -256,7 +256,7 @@ def _timed_forward(net: Net, read: Read) -> float:
 
 
 def _told_fit(inverses: Inverses, kept: int) -> str:
-    classes, common = len(inverses), next(iter(inverses.values())).report.common
+    classes, common = len(inverses), next(iter(inverses.values())).report.told_common
     what = "the inverse of 1 class" if classes == 1 else f"the inverses of {classes} classes"
     shared = "" if common is None else f"; {common}"
     if kept == classes:

@@ -123,6 +123,13 @@ class Report(OneLine, InNotebook):
         )
 
     @property
+    def told_common(self) -> str | None:
+        """A sentence on what serves all targets; None where every tensor was fitted for the target alone."""
+        if self.common is None:
+            return None
+        return str(replace(self.common, tensor=self.names.get(self.common.tensor, self.common.tensor)))
+
+    @property
     def seconds(self) -> list[float]:
         """What each tensor took."""
         return [row.seconds for row in self.tensors]
