@@ -141,8 +141,7 @@ class Report(OneLine, InNotebook):
         return names, [[_cell(getattr(row, name)) for name in names] for row in rows]
 
     def __str__(self) -> str:
-        common = self.common and replace(self.common, tensor=self.names.get(self.common.tensor, self.common.tensor))
-        below = [str(line) for line in (common, self.told_outweighed) if line is not None]
+        below = [line for line in (self.told_common, self.told_outweighed) if line is not None]
         return "\n".join([format_table(*self.cells()), *below])
 
     def __repr__(self) -> str:
