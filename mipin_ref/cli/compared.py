@@ -139,7 +139,7 @@ def _fitted(panel: mr.Panel, seen: Seen) -> dict[str, float]:
             if fitting is InverseFitting:
                 panel.share(classes)
             panel.ready(names[0], classes)
-            if fitting is InverseFitting and (told := panel.inverse(classes[0]).report.common) is not None:
+            if fitting is InverseFitting and (told := panel.inverse(classes[0]).report.told_common) is not None:
                 print(f"the inverses of {len(classes)} classes: fitted; {told}", flush=True)
         except MipinError as error:
             panel.failures.update(dict.fromkeys(names, str(error)))

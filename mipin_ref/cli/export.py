@@ -7,10 +7,10 @@ from pathlib import Path
 
 import mipin_ref as mr
 from mipin_ref.cli.arguments import targets
-from mipin_ref.cli.files import asked_preprocessing
+from mipin_ref.cli.files import asked_preprocessing, opened
 from mipin_ref.cli.model import load_model
 from mipin_ref.cli.outputs import claim_file
-from mipin_ref.data import Samples, as_samples, first, open_data
+from mipin_ref.data import Samples, as_samples, first
 from mipin_ref.explain.class_names import class_names_of
 from mipin_ref.explain.fits import Inverses, given_inverses
 from mipin_ref.export.export import CHECKED
@@ -37,7 +37,7 @@ def export(options: Namespace) -> None:
         html=page,
     )
     print(f"{made.path}: {made.bytes:,} bytes, opset {made.opset}")
-    if (common := next(iter(inverses.values())).report.common) is not None:
+    if (common := next(iter(inverses.values())).report.told_common) is not None:
         print(f"{len(inverses):,} classes: {common}")
     for name, shape in {**made.inputs, **made.outputs}.items():
         print(f"  {'input' if name in made.inputs else 'output'} {name} {list(shape)}")
@@ -55,4 +55,4 @@ def _check(options: Namespace, net: mr.Network, inverses: Inverses) -> Samples |
     known = next(iter(inverses.values())).preprocessing
     if len(net.inputs) > 1 or known is None:
         return first(as_samples(options.check, inputs=net.inputs), CHECKED)
-    return first(open_data(options.check, key=options.key, preprocessing=known), CHECKED)
+    return first(opened(net, options.check, options.key, known), CHECKED)

@@ -46,22 +46,24 @@ def open_samples(options: Namespace, path: str, net: mr.Network | ForwardOnly) -
     if getattr(options, "dask", None) is not None:
         data: Samples = SharedFile(path, key=options.key, preprocessing=preprocessing, limit=options.limit)
     else:
-        with named_by("key"):
-            data = opened(net, path, options.key, preprocessing)
+        data = opened(net, path, options.key, preprocessing)
         data = data if options.limit is None else first(data, options.limit)
     for line in told_of(path, data):
         print(line, flush=True)
     return data
 
 
-def opened(net: mr.Network | ForwardOnly, path: Any, key: str | None, preprocessing: Preprocessing) -> Samples:
-    """The data of a path, or ids that texts were made. Raises InvalidData for a key where the network reads several
-    inputs, by their names.
+def opened(
+    net: mr.Network | ForwardOnly, path: Any, key: str | None, preprocessing: Preprocessing, *, option: str = "key"
+) -> Samples:
+    """The data of a path, or ids that texts were made. option: that names the key. Raises InvalidData for a key where
+    the network reads several inputs, by their names.
     """
     if not isinstance(path, str):
         return as_samples(path, None, whole=net.whole, inputs=net.inputs)
     if len(net.inputs) == 1:
-        return open_data(path, key=key, preprocessing=preprocessing)
+        with named_by(option):
+            return open_data(path, key=key, preprocessing=preprocessing)
     if key is not None:
         raise InvalidData(f"{path}: the network reads several inputs, each under its own name; leave the key out")
     return as_samples(path, preprocessing, inputs=net.inputs)
@@ -105,8 +107,8 @@ def open_calibration(options: Namespace, net: mr.Network | ForwardOnly, run: Tex
         if key is not None or limit is not None:
             raise InvalidData("--calibration-key and --calibration-limit go with --calibration")
         return None
-    with named_by("calibration_key"):
-        data = opened(net, options.calibration if run is None else run.calibration, key, preprocessing_of(options, net))
+    given = options.calibration if run is None else run.calibration
+    data = opened(net, given, key, preprocessing_of(options, net), option="calibration_key")
     return data if limit is None else first(data, limit)
 
 

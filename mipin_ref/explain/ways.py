@@ -73,13 +73,11 @@ def by_inverses(
     part = faced(net, classes)[0]
     tensor = way.explained(part, None if named == AUTO else named)
     tell(f"explained at {tensor!r}" + (", the input" if tensor == net.input else ""))
-    outdone = [*told_outdone(part, tensor), *told_uneven(net, tensor, read)]
-    for line in outdone:
-        tell(line)
+    known = _told_known(net, part, tensor, read, tell)
     outweighed = warn_outweighed(one.report for one in some.values())
     dtype = next(iter(some.values())).options.dtype
     header: dict[str, Any] = {"options": {}, "dtype": dtype}
-    lines = [*([] if outweighed is None else [outweighed]), *outdone]
+    lines = [*([] if outweighed is None else [outweighed]), *known]
     return Way(tensor, _mip_in(net, asked, tensor, inverses), header, lines=lines, inverses=inverses)
 
 
@@ -90,9 +88,7 @@ def by_fit(
     part = faced(net, np.unique(targets))[0]
     tensor = MipIn(MipIn.checked({"calibration": ()})).explained(part, named)
     tell(_told_tensor(part, tensor, asked.at))
-    outdone = [*told_outdone(part, tensor), *told_uneven(net, tensor, read)]
-    for line in outdone:
-        tell(line)
+    known = _told_known(net, part, tensor, read, tell)
     made, data, rows = _calibration(read, asked, tell)
     tell(made.line)
     dtype = asked.dtype or "float32"
@@ -111,8 +107,16 @@ def by_fit(
     told = {"calibration": _told_path(asked), "samples": made.count, "dtype": dtype}
     header = {"options": dict(asked.options), "dtype": dtype, "calibration": made.line, "inverse": told}
     facts = [("calibration", made.line.removeprefix("calibration: "))]
-    lines = [*([] if outweighed is None else [outweighed]), *outdone, *few]
+    lines = [*([] if outweighed is None else [outweighed]), *known, *few]
     return Way(tensor, _mip_in(net, asked, tensor, inverses), header, facts, lines, inverses, targets)
+
+
+def _told_known(net: Network, part: Network, tensor: str, read: Read, tell: Tell) -> list[str]:
+    """What is known of MIP-IN's maps at a tensor of such a network and such samples, which is said."""
+    lines = [*told_outdone(part, tensor), *told_uneven(net, tensor, read)]
+    for line in lines:
+        tell(line)
+    return lines
 
 
 def _mip_in(net: Network, asked: Asked, tensor: str, inverses: Inverses) -> Run:
@@ -252,7 +256,7 @@ def _timed_forward(net: Net, read: Read) -> float:
 
 
 def _told_fit(inverses: Inverses, kept: int) -> str:
-    classes, common = len(inverses), next(iter(inverses.values())).report.common
+    classes, common = len(inverses), next(iter(inverses.values())).report.told_common
     what = "the inverse of 1 class" if classes == 1 else f"the inverses of {classes} classes"
     shared = "" if common is None else f"; {common}"
     if kept == classes:

@@ -123,6 +123,13 @@ class Report(OneLine, InNotebook):
         )
 
     @property
+    def told_common(self) -> str | None:
+        """A sentence on what serves all targets; None where every tensor was fitted for the target alone."""
+        if self.common is None:
+            return None
+        return str(replace(self.common, tensor=self.names.get(self.common.tensor, self.common.tensor)))
+
+    @property
     def seconds(self) -> list[float]:
         """What each tensor took."""
         return [row.seconds for row in self.tensors]
@@ -134,8 +141,7 @@ class Report(OneLine, InNotebook):
         return names, [[_cell(getattr(row, name)) for name in names] for row in rows]
 
     def __str__(self) -> str:
-        common = self.common and replace(self.common, tensor=self.names.get(self.common.tensor, self.common.tensor))
-        below = [str(line) for line in (common, self.told_outweighed) if line is not None]
+        below = [line for line in (self.told_common, self.told_outweighed) if line is not None]
         return "\n".join([format_table(*self.cells()), *below])
 
     def __repr__(self) -> str:

@@ -108,3 +108,9 @@ def test_refusals(options: tuple[str, ...], line: str, capsys: pytest.CaptureFix
     assert line in told
     assert told.count("\n") == 1
     assert not Path("explainer.onnx").exists()
+
+
+def test_check_of_an_array_without_the_usual_name_says_how_it_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("other.npz", fit=pixels())
+    assert export("--inverse", "class-0.mipin", "--check", "other.npz") == 2
+    assert capsys.readouterr().err.endswith("it holds 'fit'; name one, option 'key'\n")

@@ -122,6 +122,18 @@ def test_the_report_of_a_fit_names_none(tmp_path: Path) -> None:
     assert "from within mean down one inverse" in str(replace(made, report=told).report)
 
 
+def test_export_of_what_is_common_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(of_means(), "net.onnx")
+    made = mr.fit(mr.load("net.onnx"), np.random.default_rng(1).standard_normal((30, 4, 5, 3)).astype(np.float32), 0)
+    (inner,) = {row.tensor for row in made.report} & made.net.inner
+    replace(made, report=replace(made.report, common=Common(inner, 7))).save("net.mipin")
+    assert main(["export", "net.onnx", "--inverse", "net.mipin", "-o", "out.onnx"]) == 0
+    assert "1 classes: from within mean down one inverse" in capsys.readouterr().out
+
+
 def test_rollouts_are_of_a_tensor_of_the_file(file: Path) -> None:
     """The tokens, the class token among them, are first held together where it is joined to them."""
     net, known = mr.load(file), names_of(onnx.load(file))

@@ -23,7 +23,7 @@ from mipin_ref.cli.model import open_model
 from mipin_ref.cli.pictures import image_size
 from mipin_ref.cli.places import Places
 from mipin_ref.cli.tokens import Tokens, text_run_of
-from mipin_ref.data import Samples, first, named_by
+from mipin_ref.data import Samples, first
 from mipin_ref.errors import InvalidData, MipinError
 from mipin_ref.explain.inputs import reads_tokens
 from mipin_ref.explain.predict import Net, predicted
@@ -245,8 +245,7 @@ def make_study(options: Namespace, takes: Callable[[type[Method]], bool], *, nee
     check_measurable(options.metric, net, needs_layers=needs_layers)
     at = _tensor(net, getattr(options, "at", None))
     given_data = options.data if run is None else run.images
-    with named_by("key"):
-        data = opened(net, given_data, options.key, preprocessing_of(options, net))
+    data = opened(net, given_data, options.key, preprocessing_of(options, net))
     data = data if options.limit is None else first(data, options.limit)
     for c in options.classes or ():
         net.check_target(c)
