@@ -37,6 +37,7 @@ def of_lstm(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: A
     layer, xp = as_kind(layer, LSTM), backend.xp
     made, weights = layer.run(backend, inputs, direction), _weights(backend, layer, direction)
     flow, part = Flow({}, {}, {}), layer.part(direction)
+    seen = None if layer.peepholes is None else backend.put(layer.peepholes)[direction, ...]
     hidden = xp.zeros_like(signal[:, 0, part])
     cell = signal[:, layer.steps, part] if layer.last else hidden
     for step in reversed(layer.order(direction)):
@@ -44,12 +45,17 @@ def of_lstm(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: A
         squashed = xp.tanh(one.cell)
         hidden = hidden + signal[:, step, part]
         cell = cell + hidden * one.output * (1 - squashed * squashed)
-        slopes = [gate * (1 - gate) for gate in (one.input, one.output, one.forget)]
-        factors = (cell * one.candidate, hidden * squashed, cell * one.cell_before)
-        gates = xp.concat([value * slope for value, slope in zip(factors, slopes, strict=True)], axis=1)
+        out = hidden * squashed * (one.output * (1 - one.output))
+        if seen is not None:
+            cell = cell + out * seen[1, :]
+        into = cell * one.candidate * (one.input * (1 - one.input))
+        forget = cell * one.cell_before * (one.forget * (1 - one.forget))
+        gates = xp.concat([into, out, forget], axis=1)
         total = cell * one.input * (1 - one.candidate * one.candidate)
         flow.candidate[step], flow.sequence[step] = total, gates @ weights.given
         hidden, cell = gates @ weights.gates + total @ weights.candidate, cell * one.forget
+        if seen is not None:
+            cell = cell + into * seen[0, :] + forget * seen[2, :]
     flow.initial = {"hidden": hidden, "cell": cell}
     return flow
 

@@ -27,6 +27,7 @@ class Options:
     initial: str = "zero"
     reset_behind: bool = False
     bias: bool = True
+    peepholes: bool = False
 
 
 def recurrent(build: Builder, source: str, options: Options) -> str:
@@ -59,6 +60,7 @@ def recurrent(build: Builder, source: str, options: Options) -> str:
         last,
         states if options.initial == "computed" else (),
         options.reset_behind,
+        build.normal((directions, 3 * SIZE), 0.9) if options.peepholes else None,
     )
     whole = build.add(op)
     if options.read == "last":
@@ -103,6 +105,11 @@ RECURRENT: dict[str, Callable[[int], Network]] = {
     "lstm, given states": lambda seed: network(seed, Options(initial="given")),
     "lstm, computed states": lambda seed: network(seed, Options(reverse=BOTH, initial="computed")),
     "lstm without bias": lambda seed: network(seed, Options(bias=False)),
+    "lstm, peepholes": lambda seed: network(seed, Options(peepholes=True), stem=True),
+    "lstm, peepholes, both ways, steps and cell": lambda seed: network(
+        seed, Options(reverse=BOTH, read="both", initial="given", peepholes=True)
+    ),
+    "lstm, peepholes, computed states": lambda seed: network(seed, Options(initial="computed", peepholes=True)),
     "gru": lambda seed: network(seed, Options("GRU")),
     "gru, reset behind": lambda seed: network(seed, Options("GRU", reset_behind=True), stem=True),
     "gru, both ways, reset behind": lambda seed: network(seed, Options("GRU", BOTH, reset_behind=True)),

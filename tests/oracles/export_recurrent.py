@@ -45,6 +45,8 @@ def recurrent_nodes(op: LSTM | GRU, steps: int, constant: Stored, weight: Stored
             given.append(node("Expand", f"{base}.initial {name}", weight(name, value[:, None]), whole))
         else:
             given.append("")
+    if op.peepholes is not None:
+        given.append(weight("P", op.peepholes))
     while not given[-1]:
         del given[-1]
     direction = "bidirectional" if directions > 1 else "reverse" if op.reverse[0] else "forward"

@@ -93,6 +93,7 @@ def _recurrent(layer: Any) -> Op:
         layer.last,
         layer.computed,
         getattr(layer, "reset_behind", False),
+        None if (seen := layer.arrays.get("peepholes")) is None else seen.reshape(directions, -1),
     )
 
 

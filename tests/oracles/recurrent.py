@@ -19,11 +19,22 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-def gate(op: Op, direction: int, which: int, x: Array, before: Array) -> Array:
-    """σ(W x + R h + b) [H] of x [C] and h [H]."""
+def gate(op: Op, direction: int, which: int, x: Array, before: Array, cell: Array | None = None) -> Array:
+    """σ(W x + R h + b + p ⊙ c) [H] of x [C], h [H] and, of an LSTM, c [H]."""
     w, r, of_input, of_past = op.rows(direction, which)
-    totals = [math.fsum([*(w[u] * x), *(r[u] * before), of_input[u], of_past[u]]) for u in range(op.size)]
+    seen = np.zeros(op.size) if cell is None else op.peephole(direction, which) * cell
+    totals = [math.fsum([*(w[u] * x), *(r[u] * before), of_input[u], of_past[u], seen[u]]) for u in range(op.size)]
     return np.array([sigmoid(total) for total in totals])
+
+
+def lstm_step(op: Op, direction: int, x: Array, own: Array, before: Array, cell: Array) -> tuple[list[Array], Array]:
+    """Gates input, output, forget [H] each, and the cell [H] that they make; own: [H], what the candidate takes of x.
+
+    The output gate sees the cell of its own step, the others that of the step before (Gers and Schmidhuber 2000).
+    """
+    let_in, kept = (gate(op, direction, which, x, before, cell) for which in (INPUT, FORGET))
+    after = kept * cell + let_in * np.tanh(own + past(op, direction, before))
+    return [let_in, gate(op, direction, OUTPUT, x, before, after), kept], after
 
 
 def past(op: Op, direction: int, before: Array) -> Array:
@@ -48,12 +59,11 @@ def forward(op: Op, values: Sequence[Array]) -> Array:
         part = slice(d * size, (d + 1) * size)
         hidden, cell = (initial(op, values, name, n, d) for name in ("hidden", "cell"))
         for t in op.order(d, steps):
-            gates = [gate(op, d, which, x[n, t], hidden) for which in range(3 if isinstance(op, LSTM) else 2)]
             if isinstance(op, LSTM):
-                candidate = np.tanh(a[n, t, part] + past(op, d, hidden))
-                cell = gates[FORGET] * cell + gates[INPUT] * candidate
+                gates, cell = lstm_step(op, d, x[n, t], a[n, t, part], hidden, cell)
                 hidden = gates[OUTPUT] * np.tanh(cell)
             else:
+                gates = [gate(op, d, which, x[n, t], hidden) for which in (UPDATE, RESET)]
                 reset = gates[RESET]
                 behind = reset * past(op, d, hidden) if op.reset_behind else past(op, d, reset * hidden)
                 hidden = (1 - gates[UPDATE]) * np.tanh(a[n, t, part] + behind) + gates[UPDATE] * hidden
@@ -65,27 +75,30 @@ def forward(op: Op, values: Sequence[Array]) -> Array:
 
 def back(op: Op, signal: Array, values: Sequence[Array]) -> Array:
     """S(g) or S(n) [N, T, D·H] of the signal of the output. values: of the inputs, then of the output."""
-    x, y = values[1], values[-1]
+    a, x, y = values[0], values[1], values[-1]
     (count, steps, _), size = x.shape, op.size
     found = np.zeros((count, steps, len(op.reverse) * size))
     for n, d in itertools.product(range(count), range(len(op.reverse))):
         order, part = op.order(d, steps), range(d * size, (d + 1) * size)
-        before, gates = initial(op, values, "hidden", n, d), {}
+        (before, cell), gates = (initial(op, values, name, n, d) for name in ("hidden", "cell")), {}
         for t in order:
-            gates[t] = [gate(op, d, which, x[n, t], before) for which in range(3 if isinstance(op, LSTM) else 2)]
+            if isinstance(op, LSTM):
+                gates[t], cell = lstm_step(op, d, x[n, t], a[n, t, part], before, cell)
+            else:
+                gates[t] = [gate(op, d, which, x[n, t], before) for which in (UPDATE, RESET)]
             before = y[n, t, part]
         for u, unit in enumerate(part):
-            cell = signal[n, steps, unit] if op.last else 0.0
+            flow = signal[n, steps, unit] if op.last else 0.0
             for place, t in reversed([*enumerate(order)]):
                 later = gates[order[place + 1]] if place + 1 < steps else None
                 if isinstance(op, LSTM):
-                    kept = cell if later is None else later[FORGET][u] * cell
-                    cell = gates[t][OUTPUT][u] * signal[n, t, unit] + kept
-                    found[n, t, unit] = gates[t][INPUT][u] * cell
+                    kept = flow if later is None else later[FORGET][u] * flow
+                    flow = gates[t][OUTPUT][u] * signal[n, t, unit] + kept
+                    found[n, t, unit] = gates[t][INPUT][u] * flow
                 else:
-                    kept = 0.0 if later is None else later[UPDATE][u] * cell
-                    cell = signal[n, t, unit] + kept
-                    found[n, t, unit] = (1 - gates[t][UPDATE][u]) * cell
+                    kept = 0.0 if later is None else later[UPDATE][u] * flow
+                    flow = signal[n, t, unit] + kept
+                    found[n, t, unit] = (1 - gates[t][UPDATE][u]) * flow
     return found
 
 

@@ -40,13 +40,15 @@ def recurrent(op: LSTM | GRU, xs: Sequence[Tensor], held: bool = False) -> Tenso
         made: dict[int, Tensor] = {}
         for t in op.order(d, steps):
             here = a[:, t, d * size : (d + 1) * size]
-            gates = [keep(torch.sigmoid(x[:, t] @ w.T + hidden @ r.T + b + c)) for w, r, b, c in weights[:-1]]
+            totals = [x[:, t] @ w.T + hidden @ r.T + b + c for w, r, b, c in weights[:-1]]
             _, r, _, c = weights[-1]
             if isinstance(op, LSTM):
-                candidate = squashed(here + keep(hidden @ r.T + c), held)
-                cell = gates[2] * cell + gates[0] * candidate
-                hidden = gates[1] * squashed(cell, held)
+                seeing = [torch.tensor(op.peephole(d, which)) for which in range(3)]
+                let_in, kept = (keep(torch.sigmoid(totals[k] + seeing[k] * cell)) for k in (0, 2))
+                cell = kept * cell + let_in * squashed(here + keep(hidden @ r.T + c), held)
+                hidden = keep(torch.sigmoid(totals[1] + seeing[1] * cell)) * squashed(cell, held)
             else:
+                gates = [keep(torch.sigmoid(total)) for total in totals]
                 past = gates[1] * (hidden @ r.T + c) if op.reset_behind else (gates[1] * hidden) @ r.T + c
                 hidden = (1 - gates[0]) * squashed(here + keep(past), held) + gates[0] * hidden
             made[t] = hidden

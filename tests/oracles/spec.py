@@ -300,7 +300,7 @@ class Recurrent:
 
     weight: [D, gates · H, C], recurrence: [D, gates · H, H], bias: [D, 2 · gates · H], all as ONNX has them, whose
     candidate comes last; reverse: of each direction whether it starts at the end; computed: which initial states are
-    inputs; hidden, cell: [D, H], those that are not.
+    inputs; hidden, cell: [D, H], those that are not; peepholes: [D, 3 · H] of an LSTM, of gates input, output, forget.
     """
 
     inputs: tuple[str, ...]
@@ -314,6 +314,7 @@ class Recurrent:
     last: bool = False
     computed: tuple[str, ...] = ()
     reset_behind: bool = False
+    peepholes: Array | None = None
 
     @property
     def size(self) -> int:
@@ -327,6 +328,12 @@ class Recurrent:
         part = slice(gate * self.size, (gate + 1) * self.size)
         of_input, of_past = np.split(self.bias[direction], 2)
         return self.weight[direction, part], self.recurrence[direction, part], of_input[part], of_past[part]
+
+    def peephole(self, direction: int, gate: int) -> Array:
+        """What a gate multiplies the cell with, [H]."""
+        if self.peepholes is None:
+            return np.zeros(self.size)
+        return self.peepholes[direction, gate * self.size : (gate + 1) * self.size]
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,23 @@ def golden_lstm() -> CaseRecipe:
 
 
 @case
+def golden_peepholes() -> CaseRecipe:
+    """Gates that see the cell, as in golden_lstm; of the first layer all steps are read, of the second Y_h and Y_c."""
+    s = Sketch(62, STEPS, FEATURES)
+    s.tokens("steps", FEATURES, FEATURES)
+    s.relu("relu1")
+    _operator(s, "LSTM", "both", FEATURES, "bidirectional", peepholes=True)
+    _joined(s, "both", 2 * SIZE)
+    states = [s.normal(1, 1, SIZE) for _ in range(2)]
+    _operator(s, "LSTM", "back", 2 * SIZE, "reverse", states, peepholes=True)
+    s.node("Squeeze", "hidden", np.array([0]), source="back_h")
+    s.node("Squeeze", "cell", np.array([0]), source="back_c")
+    s.join("Concat", "flat", "hidden", "cell", axis=1)
+    s.dense("logits", 2 * SIZE, 3)
+    return recipe(s, 24, ridge=0.05)
+
+
+@case
 def golden_gru() -> CaseRecipe:
     """The reset gate on either side of the product, both directions and one; of the second layer's steps one is read
     before the last, so that what comes later is dead in front of it.
@@ -45,7 +62,15 @@ def golden_gru() -> CaseRecipe:
 
 
 def _operator(
-    s: Sketch, kind: str, out: str, features: int, direction: str, states: list[Array] | None = None, **more: int
+    s: Sketch,
+    kind: str,
+    out: str,
+    features: int,
+    direction: str,
+    states: list[Array] | None = None,
+    *,
+    peepholes: bool = False,
+    **more: int,
 ) -> None:
     """The operator, time in front of the batch; its outputs are `out`, `out`_h and, of an LSTM, `out`_c."""
     directions, gates = 2 if direction == "bidirectional" else 1, 4 if kind == "LSTM" else 3
@@ -63,6 +88,9 @@ def _operator(
         given.append("")
         for number, state in enumerate(states):
             given.append(s.join("Expand", f"{out}_state{number}", state, f"{out}_shape"))
+    if peepholes:
+        given += [""] * (7 - len(given))
+        given.append(s.normal(directions, 3 * SIZE) * 0.8)
     s.join(kind, out, *given, hidden_size=SIZE, direction=direction, **more)
     node = s.nodes[-1]
     outputs = [out, f"{out}_h", f"{out}_c"][: 3 if kind == "LSTM" else 2]

@@ -237,6 +237,14 @@ def _recurrent(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     yield "the initial state is missing", lambda: start.forward(get_backend(), given)
 
 
+def _peepholes(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
+    yield from _recurrent(layer, values, golden)
+    one, given = as_kind(layer, LSTM), [values[name].astype(np.float64) for name in layer.inputs]
+    if one.peepholes is not None:
+        blind = replace(one, peepholes=None)
+        yield "the peepholes are missing", lambda: blind.forward(get_backend(), given)
+
+
 def _reset(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     yield from _recurrent(layer, values, golden)
     one, given = as_kind(layer, GRU), [values[name].astype(np.float64) for name in layer.inputs]
@@ -271,7 +279,7 @@ SLIPS: Mapping[type[Layer], Slips] = {
     Where: _kept,
     Activation: _activated,
     Reduce: _reduced,
-    LSTM: _recurrent,
+    LSTM: _peepholes,
     GRU: _reset,
     **dict.fromkeys((Gather, MaxPool, GlobalAveragePool, Affine, ResponseNorm, Add, Slice, Pad, Transpose), _none),
 }

@@ -20,7 +20,7 @@ from mipin_ref.graph.ops.recurrence import (
 )
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
-from mipin_ref.layers import GRU, LSTM, Concat, Reshape
+from mipin_ref.layers import GRU, LSTM, Concat, HostArray, Reshape
 from mipin_ref.layers.kind import Pick
 
 BLOCKS = {"LSTM": LSTM.gates + 1, "GRU": GRU.gates + 1}
@@ -62,17 +62,25 @@ def recurrent(node: Node, draft: Draft) -> None:
         **constant,
     }
     if node.op == "LSTM":
-        draft.add(LSTM(**said, last=last), axis=1)
+        draft.add(LSTM(**said, last=last, peepholes=_peepholes(node, draft, directions, size)), axis=1)
     else:
         draft.add(GRU(**said, reset_behind=bool(node.attributes.get("linear_before_reset", 0))), axis=1)
     _hand_out(named.outputs[0], node, draft, draft.signals[whole], reverse, steps, size)
 
 
+def _peepholes(node: Node, draft: Draft, directions: int, size: int) -> HostArray | None:
+    """What gates see of the cell [D, 3, H]; None where they see nothing of it."""
+    if not node.input(7):
+        return None
+    value = draft.weight(node.input(7))
+    if value.shape != (directions, LSTM.gates * size):
+        raise Refused(f"its peepholes of shape {value.shape} do not fit {directions} directions of {size} units")
+    return value.reshape(directions, LSTM.gates, size) if np.any(value) else None
+
+
 def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
     """Of each direction whether it goes back. Refused where an option is none that is followed."""
     check_form(node, x)
-    if node.input(7):
-        raise Refused("it has peephole weights, which are not followed")
     if "clip" in node.attributes or node.attributes.get("input_forget", 0):
         raise Refused("it clips its gates, or couples them, which is not followed")
     reverse, functions = directions_of(node), activations_of(node)

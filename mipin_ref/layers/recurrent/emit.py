@@ -32,6 +32,8 @@ def emit_operator(layer: Recurrent, writer: Writer, attributes: Mapping[str, Any
     states = [_initial(layer, writer, "hidden", joined)]
     if layer.kind == "LSTM":
         states.append(_initial(layer, writer, "cell", joined))
+    if "peepholes" in layer.arrays:
+        states.append(writer.weight("peepholes", layer.arrays["peepholes"].reshape(directions, -1)))
     while states and not states[-1]:
         del states[-1]
     given = [joined, weight, recurrence, biases, *(["", *states] if states else [])]

@@ -19,22 +19,32 @@ FEATURES = 2
 
 def emit_gates(layer: Recurrent, writer: BackWriter) -> str:
     """The gates [n, gates, T, D·H] of recorded values."""
-    x, y, size, count = writer.value(layer.inputs[1]), writer.value(layer.output), layer.size, layer.gates
-    parts = []
-    for direction, backwards in enumerate(layer.reverse):
-        begin, end = (1, layer.steps) if backwards else (0, layer.steps - 1)
-        own = cut(writer, y, direction * size, (direction + 1) * size, FEATURES)
-        before = _behind_first(layer, writer, cut(writer, own, begin, end, 1) if layer.steps > 1 else "", direction)
-        given = layer.weight[direction].reshape(count * size, -1).T
-        recurrent = layer.recurrence[direction, :count].reshape(count * size, size).T
-        total = writer.append("MatMul", [x, writer.weight("gates", given)], "of sequence")
-        past = writer.append("MatMul", [before, writer.weight("recurrence", recurrent)], "of past")
-        total = writer.append("Add", [total, past], "with past")
-        total = writer.append("Add", [total, writer.weight("bias", layer.bias[direction, :count].reshape(-1))], "sum")
+    parts, shape = [], (layer.steps, layer.gates, layer.size)
+    for direction in range(len(layer.reverse)):
+        total = sums(layer, writer, hidden_before(layer, writer, direction), direction)
         made = writer.append("Sigmoid", [total], "gates")
-        apart = writer.append("Reshape", [made, writer.whole("apart", 0, layer.steps, count, size)], "apart")
+        apart = writer.append("Reshape", [made, writer.whole("apart", 0, *shape)], "apart")
         parts.append(writer.append("Transpose", [apart], "turned", perm=(0, 2, 1, 3)))
     return writer.append("Concat", parts, "directions", axis=3) if len(parts) > 1 else parts[0]
+
+
+def hidden_before(layer: Recurrent, writer: BackWriter, direction: int) -> str:
+    """The hidden state before each step of a direction, [n, T, H]."""
+    begin, end = (1, layer.steps) if layer.reverse[direction] else (0, layer.steps - 1)
+    y, size = writer.value(layer.output), layer.size
+    own = cut(writer, y, direction * size, (direction + 1) * size, FEATURES)
+    return _behind_first(layer, writer, cut(writer, own, begin, end, 1) if layer.steps > 1 else "", direction)
+
+
+def sums(layer: Recurrent, writer: BackWriter, before: str, direction: int) -> str:
+    """What the gates of a direction take of sequence, hidden state and bias, [n, T, gates · H]."""
+    x, size, count = writer.value(layer.inputs[1]), layer.size, layer.gates
+    given = layer.weight[direction].reshape(count * size, -1).T
+    recurrent = layer.recurrence[direction, :count].reshape(count * size, size).T
+    total = writer.append("MatMul", [x, writer.weight("gates", given)], "of sequence")
+    past = writer.append("MatMul", [before, writer.weight("recurrence", recurrent)], "of past")
+    total = writer.append("Add", [total, past], "with past")
+    return writer.append("Add", [total, writer.weight("bias", layer.bias[direction, :count].reshape(-1))], "sum")
 
 
 def _behind_first(layer: Recurrent, writer: BackWriter, rest: str, direction: int) -> str:

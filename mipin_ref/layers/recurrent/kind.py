@@ -138,14 +138,18 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
         y = recorded["value", self.output].astype(np.float64)
         parts = []
         for direction in range(len(self.reverse)):
-            first, order = self.initial(backend, [y, *inputs], "hidden", direction), self.order(direction)
-            before = np.empty((len(y), self.steps, self.size))
-            before[:, order[0]] = first
-            before[:, order[1:]] = y[:, order[:-1], self.part(direction)]
+            before = self.before(backend, y, [y, *inputs], direction)
             total = self.given(backend, inputs[0], direction) + before @ self.own(backend, direction)
             made = sigmoid(backend.xp, total)
             parts.append(np.moveaxis(made.reshape(*made.shape[:2], self.gates, self.size), 2, 1))
         return np.concatenate(parts, axis=-1)
+
+    def before(self, backend: Backend, y: HostArray, inputs: Sequence[HostArray], direction: int) -> HostArray:
+        """The hidden state before each step [n, T, H] of the output y; inputs: as the layer has them."""
+        order, made = self.order(direction), np.empty((len(y), self.steps, self.size))
+        made[:, order[0]] = self.initial(backend, inputs, "hidden", direction)
+        made[:, order[1:]] = y[:, order[:-1], self.part(direction)]
+        return made
 
     def given(self, backend: Backend, x: Array, direction: int) -> Array:
         """What the gates of one direction take of the sequence x [n, T, C]: W x + b [n, T, gates · H]."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mipin_ref.backend import Array, Backend
+import numpy as np
+
+from mipin_ref.backend import Array, Backend, get_backend
 from mipin_ref.layers.functions import sigmoid
-from mipin_ref.layers.kind import BackWriter, HostArray, Writer
+from mipin_ref.layers.kind import BackWriter, HostArray, Recording, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
+from mipin_ref.layers.recurrent.emit_peepholes import emit_seeing_gates
 from mipin_ref.layers.recurrent.kind import Recurrent, T
 
 
@@ -34,17 +37,20 @@ class LSTM(Recurrent):
     this order; a: its first input.
 
     S(C_t) = o_t ⊙ S(H_t) + f_{t+1} ⊙ S(C_{t+1}), S(g_t) = i_t ⊙ S(C_t) (method, section 10).
-    cell: [D, H] before the first step.
+    cell: [D, H] before the first step; peepholes: [D, 3, H], what gates i and f add of C_{t-1} and o of C_t (Gers and
+    Schmidhuber 2000), which is state as all of a gate is; None where they see no cell.
     """
 
     kind = "LSTM"
     joint_name = "LSTM"
     gates = 3
     cell: HostArray
+    peepholes: HostArray | None = None
 
     @property
     def arrays(self) -> dict[str, HostArray]:
-        return super().arrays | {"cell": self.cell}
+        seen = {} if self.peepholes is None else {"peepholes": self.peepholes}
+        return super().arrays | {"cell": self.cell} | seen
 
     def details(self) -> dict[str, Any]:
         return super().details() | {"last": self.last}
@@ -78,14 +84,59 @@ class LSTM(Recurrent):
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = sigmoid(backend.xp, given[:, step, :] + before @ own)
-            into, out, forget = (gates[:, k * size : (k + 1) * size] for k in range(3))
             total = a[:, step, part] + before @ recurrence.T + bias
             candidate = xp.tanh(total)
-            after = forget * cell + into * candidate
+            sums = given[:, step, :] + before @ own
+            into, out, forget, after = self.opened(backend, sums, candidate, cell, direction)
             made[step] = Remembered(into, out, forget, total, candidate, cell, after, before)
             before, cell = out * xp.tanh(after), after
         return made
+
+    def opened(
+        self, backend: Backend, sums: Array, candidate: Array, cell: Array, direction: int
+    ) -> tuple[Array, Array, Array, Array]:
+        """Gates i, o, f and the cell that a step makes, [n, H] each; sums: [n, 3 · H] of sequence, hidden state and
+        bias.
+        """
+        size = self.size
+        into, out, forget = (sums[:, k * size : (k + 1) * size] for k in range(3))
+        if self.peepholes is None:
+            into, out, forget = (sigmoid(backend.xp, one) for one in (into, out, forget))
+            return into, out, forget, forget * cell + into * candidate
+        seen = backend.put(self.peepholes)[direction, ...]
+        into, forget = sigmoid(backend.xp, into + seen[0, :] * cell), sigmoid(backend.xp, forget + seen[2, :] * cell)
+        after = forget * cell + into * candidate
+        return into, sigmoid(backend.xp, out + seen[1, :] * after), forget, after
+
+    @property
+    def reads(self) -> tuple[Recording, ...]:
+        """With peepholes, cells are made anew, and of what the candidate takes too."""
+        own: tuple[Recording, ...] = () if self.peepholes is None else (("value", self.inputs[0]),)
+        return tuple(dict.fromkeys((*own, *super().reads)))
+
+    def state(self, recorded: Mapping[Recording, HostArray]) -> HostArray:
+        """The gates of recorded values; those that see the cell step by step, beside the cells that they make."""
+        if self.peepholes is None:
+            return super().state(recorded)
+        backend = get_backend()
+        inputs = [recorded["value", name].astype(np.float64) for name in self.inputs]
+        y = recorded["value", self.output].astype(np.float64)
+        parts = []
+        for direction in range(len(self.reverse)):
+            part, made = self.part(direction), np.empty((len(y), self.gates, self.steps, self.size))
+            before = self.before(backend, y, inputs, direction)
+            sums = self.given(backend, inputs[1], direction) + before @ self.own(backend, direction)
+            own = inputs[0][..., part] + before @ self.recurrence[direction, -1].T + self.bias[direction, -1]
+            cell = self.initial(backend, inputs, "cell", direction)
+            for step in self.order(direction):
+                candidate = np.tanh(own[:, step])
+                *gates, cell = self.opened(backend, sums[:, step], candidate, cell, direction)
+                made[:, :, step] = np.stack(gates, axis=1)
+            parts.append(made)
+        return np.concatenate(parts, axis=-1)
+
+    def emit_state(self, writer: BackWriter, slot: int) -> str:
+        return super().emit_state(writer, slot) if self.peepholes is None else emit_seeing_gates(self, writer)
 
     def emit(self, writer: Writer) -> None:
         emit_operator(self, writer, {})

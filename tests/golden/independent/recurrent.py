@@ -32,9 +32,12 @@ class Steps:
             return self.inputs[2 + self.layer["computed"].index(name)][:, direction]
         return self.parameters[name][direction].expand(len(self.inputs[0]), self.size)
 
-    def gate(self, direction: int, which: int, x: Tensor, h: Tensor) -> Tensor:
+    def gate(self, direction: int, which: int, x: Tensor, h: Tensor, c: Tensor | None = None) -> Tensor:
         weight, recurrence, bias = (self.parameters[name][direction] for name in ("weight", "recurrence", "bias"))
-        return torch.sigmoid(x @ weight[which].T + h @ recurrence[which].T + bias[which])
+        total = x @ weight[which].T + h @ recurrence[which].T + bias[which]
+        if "peepholes" in self.parameters and c is not None:
+            total = total + self.parameters["peepholes"][direction, which] * c
+        return torch.sigmoid(total)
 
     def made(self) -> Tensor:
         """The output [n, T, D·H], or with the row of the last cells."""
@@ -45,8 +48,9 @@ class Steps:
             hs: dict[int, Tensor] = {}
             for t in self.order(d):
                 own = a[:, t, self.part(d)]
-                if self.lstm:
-                    h, c = self.lstm_step(d, own, x[:, t], h, c)
+                if c is not None:
+                    (_, o, _), c = self.lstm_step(d, own, x[:, t], h, c)
+                    h = o * torch.tanh(c)
                 else:
                     h = self.gru_step(d, own, x[:, t], h)
                 hs[t] = h
@@ -54,10 +58,11 @@ class Steps:
             parts.append(torch.stack(rows, dim=1))
         return torch.cat(parts, dim=2)
 
-    def lstm_step(self, d: int, own: Tensor, x: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        i, o, f = (self.gate(d, k, x, h) for k in range(3))
+    def lstm_step(self, d: int, own: Tensor, x: Tensor, h: Tensor, c: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Gates i, o, f, and the cell behind the step."""
+        i, f = (self.gate(d, k, x, h, c) for k in (0, 2))
         c = f * c + i * torch.tanh(own + self.past(d, 3, h))
-        return o * torch.tanh(c), c
+        return [i, self.gate(d, 1, x, h, c), f], c
 
     def gru_step(self, d: int, own: Tensor, x: Tensor, h: Tensor) -> Tensor:
         z, r = (self.gate(d, k, x, h) for k in range(2))
@@ -69,11 +74,15 @@ class Steps:
 
     def gates(self, y: Tensor) -> Tensor:
         """[n, gates, T, D·H] of the values of x and of this layer's output y."""
-        x, parts = self.inputs[1], []
+        (a, x), parts = self.inputs[:2], []
         for d in range(len(self.layer["reverse"])):
-            h, by_step = self.initial("hidden", d), {}
+            h, c, by_step = self.initial("hidden", d), self.initial("cell", d) if self.lstm else None, {}
             for t in self.order(d):
-                by_step[t] = torch.stack([self.gate(d, k, x[:, t], h) for k in range(3 if self.lstm else 2)], dim=1)
+                if c is not None:
+                    gates, c = self.lstm_step(d, a[:, t, self.part(d)], x[:, t], h, c)
+                else:
+                    gates = [self.gate(d, k, x[:, t], h) for k in range(2)]
+                by_step[t] = torch.stack(gates, dim=1)
                 h = y[:, t, self.part(d)]
             parts.append(torch.stack([by_step[t] for t in range(self.count)], dim=2))
         return torch.cat(parts, dim=3)

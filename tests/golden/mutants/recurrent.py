@@ -91,8 +91,8 @@ class ChangedSteps(Independent):
 
 
 class InputAndOutputGate(Steps):
-    def gate(self, direction: int, which: int, x: Tensor, h: Tensor) -> Tensor:
-        return super().gate(direction, {0: 1, 1: 0}.get(which, which), x, h)
+    def gate(self, direction: int, which: int, x: Tensor, h: Tensor, c: Tensor | None = None) -> Tensor:
+        return super().gate(direction, {0: 1, 1: 0}.get(which, which), x, h, c)
 
 
 class GatesInterchanged(ChangedSteps):
@@ -112,6 +112,34 @@ class InFront(Steps):
     def gru_step(self, d: int, own: Tensor, x: Tensor, h: Tensor) -> Tensor:
         other: dict[str, Any] = {**self.layer, "reset_behind": not self.layer["reset_behind"]}
         return Steps(other, self.parameters, self.inputs).gru_step(d, own, x, h)
+
+
+class CellUnseen(Steps):
+    def gate(self, direction: int, which: int, x: Tensor, h: Tensor, c: Tensor | None = None) -> Tensor:
+        return super().gate(direction, which, x, h)
+
+
+class PeepholesMissing(ChangedSteps):
+    steps = CellUnseen
+
+
+class CellBeforeTheStep(Steps):
+    """The output gate sees the cell that the other gates see."""
+
+    def lstm_step(self, d: int, own: Tensor, x: Tensor, h: Tensor, c: Tensor) -> tuple[list[Tensor], Tensor]:
+        (i, _, f), after = super().lstm_step(d, own, x, h, c)
+        return [i, self.gate(d, 1, x, h, c), f], after
+
+
+class OutputGateSeesThePast(ChangedSteps):
+    steps = CellBeforeTheStep
+
+
+class BlindOnTheWayBack(Independent):
+    """Gates of the way back see no cell."""
+
+    def gates_of_steps(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        return PeepholesMissing(self.case).gates_of_steps(values)
 
 
 class ResetOnTheOtherSide(ChangedSteps):
@@ -152,6 +180,19 @@ RECURRENT = {
     ),
     "lstm: initial state missing": Mutant(
         InitialStateMissing, "golden_lstm", "forward", "forward/value/back:steps", cause="the initial state is missing"
+    ),
+    "lstm: peepholes missing": Mutant(
+        PeepholesMissing,
+        "golden_peepholes",
+        "forward",
+        "forward/value/both:steps",
+        cause="the peepholes are missing",
+    ),
+    "lstm: output gate sees the cell before": Mutant(
+        OutputGateSeesThePast, "golden_peepholes", "forward", "forward/value/both:steps"
+    ),
+    "lstm: no peepholes on the way back": Mutant(
+        BlindOnTheWayBack, "golden_peepholes", "propagate", "propagate/S/back:candidate"
     ),
     "gru: update gate of its own step": Mutant(
         GateOfItsOwnStep, "golden_gru", "propagate", "propagate/S/on:candidate", cause=CARRIED
