@@ -36,12 +36,12 @@ def opencv(path: Path, x: Array) -> dict[str, Array]:
 RUNTIMES = {"reference": reference, "opencv": opencv}
 WRONG = {
     "reference": {"golden_frontier", "golden_norms", "golden_resize", "golden_transposed"},
-    "opencv": {"golden_gates", "golden_lstm", "golden_mean_ceil", "golden_resize"},
+    "opencv": {"golden_gates", "golden_lstm", "golden_mean_ceil", "golden_peepholes", "golden_resize"},
 }
 """Networks that a runtime refuses, or computes otherwise than onnxruntime, before anything is explained."""
 if tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23):
     # The reference of older ones knows one direction alone.
-    WRONG["reference"] |= {"golden_gru", "golden_lstm"}
+    WRONG["reference"] |= {"golden_gru", "golden_lstm", "golden_peepholes"}
 SHAPED = {"golden_gru"}
 """Where OpenCV makes the steps of a GRU, which the way back reads, of another shape than ONNX says."""
 
