@@ -5,6 +5,9 @@ and what they read of this in other files: constants, and classes without their 
 module was imported counts where it made something of this. What nobody called, and what was added since, has no part,
 but for a function of a class that takes the place of a called one of that name.
 
+A kind of layer that is only named, as in a table of rules, counts no more than what nobody called: every layer of a
+network is written by its `emit`, so a kind of which no function was called has none there.
+
 The files of graph that turn a file into layers have no part either. They hold tables of all that can be read, which
 each new spelling makes longer and whose matchers are called for every network: what counts of them is what they make
 of networks, see `networks`.
@@ -39,6 +42,8 @@ READING = (
 """Of these what runs while a file is read, and never again: a test asks."""
 LATER = ("graph/rewrites/divisors.py", "graph/rewrites/facing.py")
 """Of these what is also asked of a network that was read."""
+LAYERS = "layers/"
+"""Where the kinds of layers stand."""
 GRAPH = "graph/"
 """Where of what stands outside of functions constants count alone, which called ones read: fields of a network that are
 not at their default are listed with it.
@@ -100,7 +105,8 @@ class Engine:
 
     def digests(self, names: Iterable[tuple[str, str]]) -> Digests:
         """The digests of functions and what stands outside of them; of what is not there, none."""
-        names, made = sorted(names), Digests()
+        given = set(names)
+        names, made = sorted(given - self._named_alone(given)), Digests()
         called = {name.rpartition(".")[2] for _, name in names}
         for file, name in names:
             here = self._files.get(file)
@@ -112,6 +118,29 @@ class Engine:
                 own = sorted(one for one in here.methods.get(name, ()) if one in called or one.startswith("__"))
                 made.setdefault(file, {})[name] = short(f"{text}{own}")
         return made
+
+    def _named_alone(self, names: Pairs) -> Pairs:
+        """Those of the names that are kinds of layers without a layer, nor one of a kind that is made of them."""
+        asked = {(file, name.rpartition(".")[0]) for file, name in names}
+        classes = {(file, name) for file, name in names if file in self._files and name in self._files[file].methods}
+        alone = {
+            (file, name)
+            for file, name in classes - asked
+            if file.startswith(LAYERS) and "emit" in self._files[file].methods[name]
+        }
+        waiting = list(classes - alone)
+        while waiting:
+            file, name = waiting.pop()
+            for read in self._files[file].mentions[name]:
+                for one in self._places(file, read) & alone:
+                    alone.remove(one)
+                    waiting.append(one)
+        return alone
+
+    def _places(self, file: str, name: str) -> Pairs:
+        """Where a name of a file may stand: there, or where it is imported from, and so on."""
+        module, there = self._files[file].imports.get(name, ("", ""))
+        return {(file, name)}.union(*(self._places(other, there) for other in self._of(module)))
 
     def is_function(self, file: str, name: str) -> bool:
         """Whether this is a function of this tree, or what one raises."""

@@ -133,6 +133,47 @@ def test_what_a_file_imports_counts_with_what_it_is_made_of() -> None:
     assert engine(**over, b=OTHER.replace("2 * ", "3 * ")).changed(before) == ["solve/b.py:TWICE"]
 
 
+BASE = """
+class Base:
+    size = 1
+    def emit(self): ...
+"""
+NAMED = """
+from mipin_ref.layers.base import Base
+class Used(Base):
+    def emit(self): ...
+class Free:
+    size = 1
+    def emit(self): ...
+class Plain:
+    size = 1
+"""
+RULING = """
+from mipin_ref.layers.named import Free, Plain, Used
+RULES = {Used: 1, Free: 2, Plain: 3}
+def ruled(kind):
+    return RULES[kind]
+"""
+
+
+def test_a_kind_that_is_named_alone_has_no_part() -> None:
+    """One of which a function is called has, with what it is made of, and so has one that is not written."""
+    files = {"layers/base.py": BASE, "layers/named.py": NAMED, "methods/rules.py": RULING}
+    counted = Engine(files).counted(["methods/rules.py:ruled", "layers/named.py:Used.emit"])
+    for file, kind, told in (
+        ("layers/named.py", "Free", False),
+        ("layers/named.py", "Plain", True),
+        ("layers/base.py", "Base", True),
+    ):
+        old = f"class {kind}:\n    size = 1"
+        assert old in files[file]
+        later = Engine(files | {file: files[file].replace(old, old.replace("1", "2"))})
+        assert later.changed(counted) == ([f"{file}:{kind}"] if told else [])
+    assert Engine(files).counted(["methods/rules.py:ruled", "layers/named.py:Free.emit"])["layers/named.py"].keys() >= {
+        "Free"
+    }
+
+
 def test_files_that_are_added_or_gone() -> None:
     before = engine().counted(["solve/b.py:added"])
     assert engine(new="NUMBER = 5\ndef added():\n    pass\n").changed(before) == []
