@@ -123,9 +123,11 @@ def draft_spread(node: Node, draft: Draft) -> bool:
             raise Refused("it joins along the batch")
         draft.spread[node.outputs[0]] = axis
     elif node.op in HANDING_ON:
-        rank = max(draft.constants[name].ndim for name in node.inputs)
+        # A bound of a Clip may be left out.
+        given = [name for name in node.inputs if name]
+        rank = max(draft.constants[name].ndim for name in given)
         axes = {rank - draft.constants[name].ndim + draft.spread[name] for name in read}
-        others = [draft.constants[name] for name in node.inputs if name not in read]
+        others = [draft.constants[name] for name in given if name not in read]
         behind = rank - min(axes)
         if len(axes) > 1 or any(one.ndim >= behind and one.shape[-behind] != 1 for one in others):
             raise Refused(f"constant {read[0]!r} is repeated for each sample, and what it meets is not")

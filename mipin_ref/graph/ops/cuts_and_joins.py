@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,9 @@ from mipin_ref.graph.ops.per_channel import add_affine
 from mipin_ref.graph.ops.registry import draft_as, handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
 from mipin_ref.graph.ops.shape import resolved_axes
+from mipin_ref.graph.picks import picked_shape
 from mipin_ref.layers import Concat, HostArray, Pad
+from mipin_ref.layers.kind import Pick
 
 LONGEST = 1 << 20
 """Locations that one axis may be padded by."""
@@ -22,6 +25,9 @@ LONGEST = 1 << 20
 
 @handles("Concat")
 def concat(node: Node, draft: Draft) -> None:
+    empty = [name for name in node.inputs if name in draft.constants and not draft.constants[name].size]
+    if empty:
+        node = replace(node, inputs=tuple(name for name in node.inputs if name not in empty))
     if any(name not in draft.signals for name in node.inputs):
         _beside_constants(node, draft)
         return
@@ -142,7 +148,19 @@ def slice_(node: Node, draft: Draft) -> None:
         raise Refused("it cuts the batch")
     reads = [taken.get(axis) for axis in range(len(lengths)) if axis != x.axis]
     picks = [None if read is None else np.arange(read.start, read.stop, read.step) for read in reads]
-    add_selection(draft, layer_name(node), node.outputs[0], x, picks)
+    _taken(draft, layer_name(node), node.outputs[0], x, picks)
+
+
+def _taken(draft: Draft, name: str, output: str, x: Signal, picks: Sequence[Pick]) -> None:
+    """Draft what is read of x. Where that is nothing, as of a window that is shifted by zero, it is a constant without
+    numbers.
+    """
+    shape = picked_shape(x.sample, picks)
+    if min(shape, default=1):
+        add_selection(draft, name, output, x, picks)
+        return
+    draft.constants[output] = np.zeros((*shape[: x.axis], 1, *shape[x.axis :]), draft.dtype)
+    draft.spread[output] = x.axis
 
 
 @handles("Split")
@@ -158,7 +176,7 @@ def split(node: Node, draft: Draft) -> None:
     for output, length in zip(node.outputs, lengths, strict=True):
         picks = [np.arange(place, place + length) if a == inner else None for a in range(len(x.sample))]
         place += length
-        add_selection(draft, output, output, x, picks)
+        _taken(draft, output, output, x, picks)
 
 
 def _split_lengths(node: Node, draft: Draft, sizes: HostArray | None, length: int) -> list[int]:

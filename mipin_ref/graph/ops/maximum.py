@@ -27,7 +27,9 @@ def global_max_pool(node: Node, draft: Draft) -> None:
 
 @handles("ReduceMax")
 def reduce_max(node: Node, draft: Draft) -> None:
-    """One axis besides the batch stays, which holds the channels, or the first and others."""
+    """One axis besides the batch stays, which holds the channels, or the first and others, or what is taken is of axes
+    side by side.
+    """
     given = draft.signal(node, batch_first=False)
     reduced = reduced_axes(node, draft, given)
     if reduced is None:
@@ -36,14 +38,22 @@ def reduce_max(node: Node, draft: Draft) -> None:
     x = Signal(given.name, (BATCH, *given.sample), 0)
     over = [axis + (axis < given.axis) for axis in reduced]
     kept = [axis for axis in range(1, len(x.shape)) if axis not in over]
-    if len(kept) != 1 and kept[:1] != [1]:
-        raise Refused(f"it takes the largest value over axes {over} of {readable(x.shape)}, not over those of a map")
-    channel = kept[0]
     keeps = bool(node.attributes.get("keepdims", 1))
     result = tuple(1 if axis in over else x.shape[axis] for axis in range(1, len(x.shape)) if keeps or axis in kept)
-    source = x if channel == 1 else channels_first(node, draft, x, channel)
-    order = (channel, *(axis for axis in range(1, len(x.shape)) if axis != channel))
-    _add_maximum(node, draft, source, tuple(1 if axis in over else x.shape[axis] for axis in order), result)
+    if len(kept) == 1 or kept[:1] == [1]:
+        channel = kept[0]
+        source = x if channel == 1 else channels_first(node, draft, x, channel)
+        order = (channel, *(axis for axis in range(1, len(x.shape)) if axis != channel))
+        _add_maximum(node, draft, source, tuple(1 if axis in over else x.shape[axis] for axis in order), result)
+    elif kept and over[-1] - over[0] == len(over) - 1:
+        # In front of these axes and behind them the values are as one axis.
+        begin, end = over[0], over[-1] + 1
+        before, along, behind = prod(x.shape[1:begin]), prod(x.shape[begin:end]), prod(x.shape[end:])
+        name = draft.inner_name(node, "side by side")
+        _reshape(draft, x, name, (before, along, behind))
+        _add_maximum(node, draft, draft.signals[name], (before, 1, behind), result)
+    else:
+        raise Refused(f"it takes the largest value over axes {over} of {readable(x.shape)}, not over those of a map")
     if given.axis:
         # Steps first, as of recurrent layers.
         axis = given.axis if keeps else given.axis - sum(one < given.axis for one in reduced)

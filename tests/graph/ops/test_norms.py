@@ -245,15 +245,32 @@ def test_a_maximum_over_four_axes() -> None:
     assert sum(isinstance(layer, MaxPool) for layer in net.layers) == 1
 
 
-def test_a_maximum_over_channels_is_refused() -> None:
-    sketch = Sketch(*SHAPE)
-    out = sketch.node("ReduceMax", "x", axes=[1], out="odd")
+@pytest.mark.parametrize(
+    ("shape", "axes"), [(SHAPE, [1]), ((3, 4, 5, 2), [2]), ((3, 4, 5, 2), [1, 2]), ((2, 3, 4), [1])]
+)
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_a_maximum_over_axes_in_front_of_others(keepdims: int, shape: tuple[int, ...], axes: list[int]) -> None:
+    """As of what several units hold of one place: which one won is recorded for each place and feature."""
+    sketch, count = Sketch(*shape), int(np.prod(shape)) // int(np.prod([shape[axis - 1] for axis in axes]))
+    out = sketch.node("ReduceMax", sketch.node("Tanh", "x", out="content"), axes=axes, keepdims=keepdims)
+    flat = sketch.node("Reshape", out, sketch.ints(-1, count))
+    net = assert_keeps_values(sketch.model(sketch.dense(flat, count, 2), check=False))
+    x = np.random.default_rng(2).standard_normal((30, *shape)).astype(np.float32)
+    res = mr.fit(net, x, 1, at="content").attribute(x[:4])
+    over = tuple(axes)
+    largest = np.tanh(x[:4]).max(axis=over, keepdims=True)
+    assert np.array_equal(res.source != 0, np.tanh(x[:4]) == largest)
+
+
+def test_a_maximum_over_axes_with_another_between_is_refused() -> None:
+    sketch = Sketch(6, 4, 5, 2)
+    out = sketch.node("ReduceMax", "x", axes=[1, 3], out="odd")
     (reason,) = {
         problem.reason
-        for problems in mr.load(ended(sketch, out, 20), check=False).blocked.values()
+        for problems in mr.load(ended(sketch, out, 8), check=False).blocked.values()
         for problem in problems
     }
-    assert reason == "it takes the largest value over axes [1] of [N, 6, 4, 5], not over those of a map"
+    assert reason == "it takes the largest value over axes [1, 3] of [N, 6, 4, 5, 2], not over those of a map"
 
 
 def test_a_map_too_large_for_one_window() -> None:
