@@ -258,8 +258,7 @@ def _repeated(node: Node, draft: Draft) -> bool:
     if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
         return False
     places = [axis for axis, length in enumerate(wanted) if length and of_batch(int(length))]
-    # Rows of samples, several a sample, are no copies for each.
-    if len(places) != 1 or wanted[places[0]] != BATCH:
+    if len(places) != 1:
         return False
     (axis,) = places
     if node.op == "Tile" and draft.constants[node.inputs[0]].shape[axis : axis + 1] != (1,):
@@ -269,8 +268,9 @@ def _repeated(node: Node, draft: Draft) -> bool:
         behind = len(wanted) - axis
         if len(shape) > len(wanted) or (len(shape) >= behind and shape[len(shape) - behind] != 1):
             return False
+    # Rows of a sample that are folded into the batch each have one.
     once = wanted.copy()
-    once[axis] = 1
+    once[axis] //= BATCH
     values = fold(node, [*(draft.constants[name] for name in node.inputs[:-1]), once], draft.opset, draft.spent)
     draft.constants[node.outputs[0]], draft.spread[node.outputs[0]] = values[0], axis
     return True

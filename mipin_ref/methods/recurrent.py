@@ -38,19 +38,19 @@ def of_lstm(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: A
     made, weights = layer.run(backend, inputs, direction), _weights(backend, layer, direction)
     flow, part = Flow({}, {}, {}), layer.part(direction)
     seen = None if layer.peepholes is None else backend.put(layer.peepholes)[direction, ...]
-    hidden = xp.zeros_like(signal[:, 0, part])
-    cell = signal[:, layer.steps, part] if layer.last else hidden
+    hidden = xp.zeros_like(signal[:, 0, ..., part])
+    cell = signal[:, layer.steps, ..., part] if layer.last else hidden
     for step in reversed(layer.order(direction)):
         one = made[step]
         squashed = xp.tanh(one.cell)
-        hidden = hidden + signal[:, step, part]
+        hidden = hidden + signal[:, step, ..., part]
         cell = cell + hidden * one.output * (1 - squashed * squashed)
         out = hidden * squashed * (one.output * (1 - one.output))
         if seen is not None:
             cell = cell + out * seen[1, :]
         into = cell * one.candidate * (one.input * (1 - one.input))
         forget = cell * one.cell_before * (one.forget * (1 - one.forget))
-        gates = xp.concat([into, out, forget], axis=1)
+        gates = xp.concat([into, out, forget], axis=-1)
         total = cell * one.input * (1 - one.candidate * one.candidate)
         flow.candidate[step], flow.sequence[step] = total, gates @ weights.given
         hidden, cell = gates @ weights.gates + total @ weights.candidate, cell * one.forget
@@ -65,10 +65,10 @@ def of_gru(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: Ar
     layer, xp = as_kind(layer, GRU), backend.xp
     made, weights = layer.run(backend, inputs, direction), _weights(backend, layer, direction)
     flow, part = Flow({}, {}, {}), layer.part(direction)
-    hidden = xp.zeros_like(signal[:, 0, part])
+    hidden = xp.zeros_like(signal[:, 0, ..., part])
     for step in reversed(layer.order(direction)):
         one = made[step]
-        hidden = hidden + signal[:, step, part]
+        hidden = hidden + signal[:, step, ..., part]
         total = hidden * (1 - one.update) * (1 - one.candidate * one.candidate)
         update = hidden * (one.before - one.candidate) * one.update * (1 - one.update)
         if layer.reset_behind:
@@ -76,7 +76,7 @@ def of_gru(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: Ar
         else:
             through = total @ weights.candidate
             reset, past = through * one.before, through * one.reset
-        gates = xp.concat([update, reset * one.reset * (1 - one.reset)], axis=1)
+        gates = xp.concat([update, reset * one.reset * (1 - one.reset)], axis=-1)
         flow.candidate[step], flow.sequence[step] = total, gates @ weights.given
         hidden = hidden * one.update + past + gates @ weights.gates
     flow.initial = {"hidden": hidden}
@@ -104,7 +104,7 @@ class ThroughTime:
             context.kept["flows"] = self._flows(context, layer, signal)
         flows = context.kept["flows"]
         if slot == 0:
-            return xp.concat([_by_step(context.backend, flow.candidate, layer.steps) for flow in flows], axis=2)
+            return xp.concat([_by_step(context.backend, flow.candidate, layer.steps) for flow in flows], axis=-1)
         if slot == 1:
             parts = [_by_step(context.backend, flow.sequence, layer.steps) for flow in flows]
             return sum(parts[1:], parts[0])
@@ -162,14 +162,14 @@ class Accumulated:
         for direction in range(len(layer.reverse)):
             part, found = layer.part(direction), {}
             shares = self._shares(backend, layer, inputs, direction)
-            relevance = signal[:, layer.steps, part] if layer.last else 0.0
+            relevance = signal[:, layer.steps, ..., part] if layer.last else 0.0
             for step in reversed(layer.order(direction)):
                 taken, kept, total, whole = shares[step]
-                each = (relevance + signal[:, step, part]) / stabilised(backend, whole, self._stabiliser)
-                own = inputs[0][:, step, part] / stabilised(backend, total, self._stabiliser)
+                each = (relevance + signal[:, step, ..., part]) / stabilised(backend, whole, self._stabiliser)
+                own = inputs[0][:, step, ..., part] / stabilised(backend, total, self._stabiliser)
                 found[step], relevance = each * taken * own, each * kept
             parts.append(_by_step(backend, found, layer.steps))
-        return backend.xp.concat(parts, axis=2)
+        return backend.xp.concat(parts, axis=-1)
 
 
 def accumulated(stabiliser: float) -> Rules:

@@ -50,9 +50,7 @@ def says(op: Op, rank: int) -> int | None:
             return 1  # a batch normalisation
         case TokenDense():
             return op.axis
-        case LSTM() | GRU():
-            return 2
-        case Attention():
+        case LSTM() | GRU() | Attention():
             return rank
         case Norm():
             return op.channels

@@ -73,7 +73,7 @@ def pairs(op: Op, slot: int, shapes: Sequence[Shape], made: Shape) -> Iterator[P
             for index in np.ndindex(*shape):
                 yield (index[0], *(0 for _ in index[1:])), index
         case LSTM() | GRU():
-            yield from recurrent_pairs(op, shape[0])
+            yield from recurrent_pairs(op, shape)
         case Reduce():
             for index in np.ndindex(*shape):
                 yield tuple(0 if axis in op.axes else i for axis, i in enumerate(index, 1)), index

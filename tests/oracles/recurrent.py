@@ -51,7 +51,11 @@ def initial(op: Op, values: Sequence[Array], name: str, n: int, direction: int) 
 
 
 def forward(op: Op, values: Sequence[Array]) -> Array:
-    """[N, T, D·H], with the last cell behind where it is asked for. values: of the inputs."""
+    """[N, T, D·H], with the last cell behind where it is asked for. values: of the inputs. Of several sequences of a
+    sample, [N, T, R, C], each goes by itself.
+    """
+    if values[0].ndim > 3:
+        return np.stack([forward(op, [one[:, :, r] for one in values]) for r in range(values[0].shape[2])], axis=2)
     a, x = values[:2]
     (count, steps, width), size = a.shape, op.size
     made = np.zeros((count, steps + op.last, width))
@@ -75,6 +79,9 @@ def forward(op: Op, values: Sequence[Array]) -> Array:
 
 def back(op: Op, signal: Array, values: Sequence[Array]) -> Array:
     """S(g) or S(n) [N, T, D·H] of the signal of the output. values: of the inputs, then of the output."""
+    if signal.ndim > 3:
+        each = range(signal.shape[2])
+        return np.stack([back(op, signal[:, :, r], [one[:, :, r] for one in values]) for r in each], axis=2)
     a, x, y = values[0], values[1], values[-1]
     (count, steps, _), size = x.shape, op.size
     found = np.zeros((count, steps, len(op.reverse) * size))
@@ -102,8 +109,15 @@ def back(op: Op, signal: Array, values: Sequence[Array]) -> Array:
     return found
 
 
-def pairs(op: Op, steps: int) -> Iterator[tuple[Shape, Shape]]:
-    """Every (element of the output, element of the candidate's share that a signal goes back to from there)."""
+def pairs(op: Op, shape: Shape) -> Iterator[tuple[Shape, Shape]]:
+    """Every (element of the output, element of the candidate's share that a signal goes back to from there). shape: of
+    that share.
+    """
+    if len(shape) > 2:
+        for r in range(shape[1]):
+            yield from (((a, r, b), (c, r, d)) for (a, b), (c, d) in pairs(op, (shape[0], shape[2])))
+        return
+    steps = shape[0]
     for d in range(len(op.reverse)):
         order = op.order(d, steps)
         for unit in range(d * op.size, (d + 1) * op.size):

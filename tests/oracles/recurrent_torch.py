@@ -23,6 +23,8 @@ def squashed(x: Tensor, held: bool) -> Tensor:
 
 def recurrent(op: LSTM | GRU, xs: Sequence[Tensor], held: bool = False) -> Tensor:
     """The output [n, T, D·H], or with the last cell. held: gates, recurrent product and slopes as constants."""
+    if xs[0].ndim > 3:
+        return torch.stack([recurrent(op, [x[:, :, r] for x in xs], held) for r in range(xs[0].shape[2])], dim=2)
     a, x = xs[:2]
     size, steps = op.size, a.shape[1]
     keep: As = (lambda y: y.detach()) if held else (lambda y: y)

@@ -712,7 +712,7 @@ def output_shape(op: Op, shapes: Sequence[Shape]) -> Shape:
                 raise ValueError(f"TokenDense {op.output!r}: weight {op.weight.shape} on per-sample shape {first}")
             return (*first[: op.axis - 1], op.weight.shape[1], *first[op.axis :])
         case LSTM() | GRU():
-            return (first[0] + op.last, first[1])
+            return (first[0] + op.last, *first[1:])
         case Reduce():
             return tuple(1 if axis in op.axes else length for axis, length in enumerate(first, 1))
     assert_never(op)

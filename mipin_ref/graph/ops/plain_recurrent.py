@@ -88,7 +88,7 @@ def plain_recurrent(node: Node, draft: Draft) -> None:
     name = draft.inner_name(named, "candidate")
     candidate = add_candidate(draft, name, x, weight[:, 0], (of_input + of_past)[:, 0])
     drafting = _Drafting(named, draft, candidate, recurrence[:, 0], functions)
-    initial = initial_state(node, draft, 5, directions, drafting.size)
+    initial = initial_state(node, draft, 5, x, directions, drafting.size)
     states = [
         _direction(drafting, number, range(steps)[:: -1 if back else 1], initial) for number, back in enumerate(reverse)
     ]
@@ -98,6 +98,10 @@ def plain_recurrent(node: Node, draft: Draft) -> None:
 def _checked(node: Node, x: Signal) -> tuple[tuple[bool, ...], tuple[str, ...]]:
     """Of each direction whether it goes back, and its function. Refused where an option is none that is followed."""
     check_form(node, x)
+    if x.folded:
+        raise Refused(
+            "several sequences of a sample are folded into its batch, which only LSTM and GRU are followed through"
+        )
     if "clip" in node.attributes:
         raise Refused("it clips its sums, which is not followed")
     reverse = directions_of(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ def check_form(node: Node, x: Signal) -> None:
     """Refused where the batch or the steps of a recurrent operator are not where they are followed."""
     if node.attributes.get("layout", 0):
         raise Refused("its layout is 1, which onnxruntime does not run: export it with layout 0")
-    if len(x.shape) != 3 or x.folded or x.axis != 1:
+    if len(x.shape) != 3 or x.axis != 1:
         raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
     if node.input(4):
         raise Refused(
@@ -51,7 +52,7 @@ def activations_of(node: Node) -> list[str]:
 
 def parameters_of(node: Node, draft: Draft, x: Signal, directions: int, blocks: int) -> Parameters:
     """Weights and biases. Refused where they do not fit the sequence x [T, N, C] or each other."""
-    features = x.sample[1]
+    features = x.sample[-1]
     weight, recurrence = draft.weight(node.inputs[1]), draft.weight(node.inputs[2])
     size = recurrence.shape[-1]
     shapes = ((directions, blocks * size, features), (directions, blocks * size, size))
@@ -79,23 +80,24 @@ def add_candidate(draft: Draft, name: str, x: Signal, weight: HostArray, bias: H
             inputs=(x.name,),
             output=name,
             in_shapes=(x.sample,),
-            out_shape=(x.sample[0], width),
+            out_shape=(*x.sample[:-1], width),
             weight=np.ascontiguousarray(weight.reshape(width, features).T),
             bias=bias.reshape(width),
-            axis=2,
+            axis=len(x.sample),
             inner=True,
         ),
         axis=1,
+        rows=x.rows,
     )
     return draft.signals[name]
 
 
-def initial_state(node: Node, draft: Draft, place: int, directions: int, size: int) -> HostArray | Signal:
-    """The state before the first step: [D, H] for all samples, or the tensor that holds it."""
+def initial_state(node: Node, draft: Draft, place: int, x: Signal, directions: int, size: int) -> HostArray | Signal:
+    """The state before the first step of x: [D, H] for all samples, or the tensor that holds it."""
     name = node.input(place)
     if name in draft.signals:
         given = draft.signals[name]
-        if given.sample != (directions, size) or given.axis != 1:
+        if given.sample != (directions, *x.sample[1:-1], size) or given.layout != x.layout:
             raise Refused(f"its initial state {name!r} is {readable(given.shape)}")
         return given
     if not name:
@@ -105,7 +107,8 @@ def initial_state(node: Node, draft: Draft, place: int, directions: int, size: i
         raise Refused(f"its initial state {name!r} of shape {value.shape} does not fit {directions} directions")
     if np.any(value != value[:, :1]):
         raise Refused(f"its initial state {name!r} differs from sample to sample")
-    if value.shape[1] not in (1, draft.file_batch):
+    rows = prod(x.rows)
+    if value.shape[1] not in ({rows} if name in draft.spread else {1, rows * (draft.file_batch or 1)}):
         raise Refused(f"its initial state {name!r} is for {value.shape[1]} samples")
     draft.alone = draft.alone or (draft.file_batch is None and name not in draft.spread)
     return value[:, 0]

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, in_file, readable
 from mipin_ref.graph.limits import TENSOR
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
@@ -41,15 +41,15 @@ def add_selection(
     axis = x.axis if axis is None else axis
     if min(shape, default=1) < 1:
         raise Refused("it cuts out nothing")
-    placed = (*shape[:axis], BATCH, *shape[axis:])
+    placed = in_file(shape, axis, x.rows)
     layer = selection(name, x.name, output, x.sample, picks, crops=crops)
     if layer is None:
         draft.alias(output, x, placed, axis)
     elif (same := _drafted(draft, layer)) is not None:
-        draft.alias(output, Signal(same.output, placed, axis), placed, axis)
+        draft.alias(output, Signal(same.output, placed, axis, rows=x.rows), placed, axis)
     else:
         _check_copies(picks, x.sample)
-        draft.add(layer, axis=axis)
+        draft.add(layer, axis=axis, rows=x.rows)
         draft.selections.setdefault(x.name, []).append(layer)
     return draft.signals[output]
 

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mipin_ref.layers.kind import HostArray, Writer
+from mipin_ref.layers.kind import HostArray, Shape, Writer
 
 if TYPE_CHECKING:
     from mipin_ref.layers.recurrent.kind import Recurrent
 
 
 def emit_operator(layer: Recurrent, writer: Writer, attributes: Mapping[str, Any]) -> None:
-    """Nodes for the layer: time in front of the batch, as ONNX has it, and back.
+    """Nodes for the layer: time in front of the batch, as ONNX has it, and back. Several sequences of a sample are as
+    many samples there.
 
     The operator reads the sequence and, beside it, the first input, which its candidate takes one by one: products with
     ones and zeros are exact.
     """
     steps, directions, size, output = layer.steps, len(layer.reverse), layer.size, layer.output
-    turned = [writer.inner(role) for role in ("sequence", "candidate")]
-    for source, name in zip((layer.inputs[1], layer.inputs[0]), turned, strict=True):
-        writer.append("Transpose", [source], name, perm=(1, 0, 2))
+    turned = [
+        _time_first(layer, writer, layer.inputs[slot], role) for slot, role in ((1, "sequence"), (0, "candidate"))
+    ]
     joined = writer.inner("joined")
     writer.append("Concat", turned, joined, axis=2)
     weight = writer.weight("weight", _beside(layer))
@@ -40,14 +41,38 @@ def emit_operator(layer: Recurrent, writer: Writer, attributes: Mapping[str, Any
     made, first, cell = writer.inner("made"), writer.inner("samples first"), writer.inner("cell")
     outputs = [made, "", cell] if layer.last else [made]
     writer.several(layer.kind, given, outputs, hidden_size=size, direction=layer.direction, **attributes)
-    writer.append("Transpose", [made], first, perm=(2, 0, 1, 3))
+    if layer.rows:
+        made = _several(layer, writer, made, (steps, directions))
+    writer.append("Transpose", [made], first, perm=(2, 0, 3, 1, 4) if layer.rows else (2, 0, 1, 3))
     whole = writer.inner("steps") if layer.last else output
-    writer.append("Reshape", [first, writer.whole("shape", 0, steps, directions * size)], whole)
+    writer.append("Reshape", [first, writer.whole("shape", 0, steps, *layer.rows, directions * size)], whole)
     if layer.last:
         cells, row = writer.inner("cells first"), writer.inner("row")
-        writer.append("Transpose", [cell], cells, perm=(1, 0, 2))
-        writer.append("Reshape", [cells, writer.whole("row shape", 0, 1, directions * size)], row)
+        if layer.rows:
+            cell = _several(layer, writer, cell, (directions,))
+        writer.append("Transpose", [cell], cells, perm=(1, 2, 0, 3) if layer.rows else (1, 0, 2))
+        writer.append("Reshape", [cells, writer.whole("row shape", 0, 1, *layer.rows, directions * size)], row)
         writer.append("Concat", [whole, row], output, axis=1)
+
+
+def _time_first(layer: Recurrent, writer: Writer, source: str, role: str) -> str:
+    """A tensor [n, T, C] as [T, n, C], or [n, T, R, C] as [T, n·R, C]."""
+    name = writer.inner(role)
+    if not layer.rows:
+        writer.append("Transpose", [source], name, perm=(1, 0, 2))
+        return name
+    first = writer.inner(f"{role} first")
+    writer.append("Transpose", [source], first, perm=(1, 0, 2, 3))
+    (of_source,) = {shape for one, shape in zip(layer.inputs, layer.in_shapes, strict=True) if one == source}
+    writer.append("Reshape", [first, writer.whole(f"{role} rows", of_source[0], -1, of_source[-1])], name)
+    return name
+
+
+def _several(layer: Recurrent, writer: Writer, tensor: str, front: Shape) -> str:
+    """A tensor [*front, n·R, H] as [*front, n, R, H]."""
+    name = writer.inner(f"sequences of {tensor}")
+    writer.append("Reshape", [tensor, writer.whole(f"{name} shape", *front, -1, *layer.rows, layer.size)], name)
+    return name
 
 
 def _beside(layer: Recurrent) -> HostArray:
@@ -65,8 +90,7 @@ def _initial(layer: Recurrent, writer: Writer, name: str, sequence: str) -> str:
     """An initial state [D, n, H]; '' where it is zero."""
     made = writer.inner(f"initial {name}")
     if name in layer.computed:
-        writer.append("Transpose", [layer.inputs[2 + layer.computed.index(name)]], made, perm=(1, 0, 2))
-        return made
+        return _time_first(layer, writer, layer.inputs[2 + layer.computed.index(name)], f"initial {name}")
     value: HostArray = getattr(layer, name)
     if not np.any(value):
         return ""

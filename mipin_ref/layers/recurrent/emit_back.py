@@ -13,26 +13,24 @@ from mipin_ref.layers.kind import BackWriter
 if TYPE_CHECKING:
     from mipin_ref.layers.recurrent.kind import Recurrent
 
-FEATURES = 2
-"""The axis of the features, in [n, T, D·H]."""
-
 
 def emit_gates(layer: Recurrent, writer: BackWriter) -> str:
     """The gates [n, gates, T, D·H] of recorded values."""
-    parts, shape = [], (layer.steps, layer.gates, layer.size)
+    parts, rank = [], len(layer.in_shape) + 1
+    shape = (*layer.in_shape[:-1], layer.gates, layer.size)
     for direction in range(len(layer.reverse)):
         total = sums(layer, writer, hidden_before(layer, writer, direction), direction)
         made = writer.append("Sigmoid", [total], "gates")
         apart = writer.append("Reshape", [made, writer.whole("apart", 0, *shape)], "apart")
-        parts.append(writer.append("Transpose", [apart], "turned", perm=(0, 2, 1, 3)))
-    return writer.append("Concat", parts, "directions", axis=3) if len(parts) > 1 else parts[0]
+        parts.append(writer.append("Transpose", [apart], "turned", perm=(0, rank - 1, *range(1, rank - 1), rank)))
+    return writer.append("Concat", parts, "directions", axis=rank) if len(parts) > 1 else parts[0]
 
 
 def hidden_before(layer: Recurrent, writer: BackWriter, direction: int) -> str:
     """The hidden state before each step of a direction, [n, T, H]."""
     begin, end = (1, layer.steps) if layer.reverse[direction] else (0, layer.steps - 1)
     y, size = writer.value(layer.output), layer.size
-    own = cut(writer, y, direction * size, (direction + 1) * size, FEATURES)
+    own = cut(writer, y, direction * size, (direction + 1) * size, features(layer))
     return _behind_first(layer, writer, cut(writer, own, begin, end, 1) if layer.steps > 1 else "", direction)
 
 
@@ -55,11 +53,9 @@ def _behind_first(layer: Recurrent, writer: BackWriter, rest: str, direction: in
         first = cut(writer, given, direction, direction + 1, 1)
     else:
         # Of as many samples as there are.
-        some = cut(writer, cut(writer, writer.value(layer.output), 0, 1, 1), 0, layer.size, FEATURES)
+        some = cut(writer, cut(writer, writer.value(layer.output), 0, 1, 1), 0, layer.size, features(layer))
         none = writer.append("Sub", [some, some], "none")
-        first = writer.append(
-            "Add", [none, writer.weight("initial", layer.hidden[direction].reshape(1, 1, -1))], "first"
-        )
+        first = writer.append("Add", [none, writer.weight("initial", layer.hidden[direction])], "first")
     if not rest:
         return first
     return writer.append("Concat", [rest, first] if backwards else [first, rest], "before", axis=1)
@@ -80,28 +76,28 @@ def emit_through_time(layer: Recurrent, writer: BackWriter, signal: str) -> str:
     for direction in range(len(layer.reverse)):
         size = layer.size
         place = direction * size, (direction + 1) * size
-        flow, factor = cut(writer, entered, *place, FEATURES), cut(writer, carry, *place, FEATURES)
+        flow, factor = cut(writer, entered, *place, features(layer)), cut(writer, carry, *place, features(layer))
         if layer.last:
-            cell = cut(writer, cut(writer, signal, steps, steps + 1, 1), *place, FEATURES)
+            cell = cut(writer, cut(writer, signal, steps, steps + 1, 1), *place, features(layer))
             flow = writer.append(
-                "Add", [flow, _padded(writer, cell, steps - 1, behind=layer.reverse[direction])], "with cell"
+                "Add", [flow, _padded(layer, writer, cell, steps - 1, behind=layer.reverse[direction])], "with cell"
             )
         parts.append(_doubled(layer, writer, flow, factor, direction))
-    joined = writer.append("Concat", parts, "directions", axis=FEATURES) if len(parts) > 1 else parts[0]
+    joined = writer.append("Concat", parts, "directions", axis=features(layer)) if len(parts) > 1 else parts[0]
     return writer.times(joined, layer.emit_leaving(writer, gates), shape)
 
 
 def _doubled(layer: Recurrent, writer: BackWriter, flow: str, factor: str, direction: int) -> str:
     """S(C) [2n, T, H] of what enters each step and the factor of the step after it."""
-    steps, size, backwards = layer.steps, layer.size, layer.reverse[direction]
+    steps, around, backwards = layer.steps, (*layer.rows, layer.size), layer.reverse[direction]
     reach = 1
     if steps > 1:
         factor = cut(writer, factor, *((0, steps - 1) if backwards else (1, steps)), 1)
     while reach < steps:
         left = steps - reach
         moved = cut(writer, flow, *((0, left) if backwards else (reach, steps)), 1)
-        moved = writer.times(moved, factor, (left, size))
-        flow = writer.append("Add", [flow, _padded(writer, moved, reach, behind=not backwards)], "flow")
+        moved = writer.times(moved, factor, (left, *around))
+        flow = writer.append("Add", [flow, _padded(layer, writer, moved, reach, behind=not backwards)], "flow")
         if left > reach:
             both = [cut(writer, factor, 0, left - reach, 1), cut(writer, factor, reach, left, 1)]
             factor = writer.append("Mul", both, "factor")
@@ -109,12 +105,18 @@ def _doubled(layer: Recurrent, writer: BackWriter, flow: str, factor: str, direc
     return flow
 
 
-def _padded(writer: BackWriter, signal: str, missing: int, *, behind: bool) -> str:
+def _padded(layer: Recurrent, writer: BackWriter, signal: str, missing: int, *, behind: bool) -> str:
     """A signal with zeros at so many steps more, behind it or in front."""
     if not missing:
         return signal
-    ends = (0, 0, 0, 0, missing, 0) if behind else (0, missing, 0, 0, 0, 0)
-    return writer.append("Pad", [signal, writer.whole("pads", *ends)], "padded")
+    along, none = (0, missing, *(0 for _ in layer.in_shape[1:])), (0,) * (len(layer.in_shape) + 1)
+    ends = (none, along) if behind else (along, none)
+    return writer.append("Pad", [signal, writer.whole("pads", *ends[0], *ends[1])], "padded")
+
+
+def features(layer: Recurrent) -> int:
+    """The axis of the features, in [n, T, D·H] as in [n, T, R, D·H]."""
+    return len(layer.in_shape)
 
 
 def cut(writer: BackWriter, tensor: str, begin: int, end: int, axis: int) -> str:

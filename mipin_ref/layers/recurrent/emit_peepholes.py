@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mipin_ref.layers.kind import BackWriter
-from mipin_ref.layers.recurrent.emit_back import FEATURES, cut, hidden_before, sums
+from mipin_ref.layers.recurrent.emit_back import cut, features, hidden_before, sums
 
 if TYPE_CHECKING:
     from mipin_ref.layers.recurrent.lstm import LSTM
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 def emit_seeing_gates(layer: LSTM, writer: BackWriter) -> str:
     """The gates [n, 3, T, D·H] of an LSTM with peepholes, of recorded values."""
     parts = [_direction(layer, writer, direction) for direction in range(len(layer.reverse))]
-    return writer.append("Concat", parts, "directions", axis=3) if len(parts) > 1 else parts[0]
+    return writer.append("Concat", parts, "directions", axis=features(layer) + 1) if len(parts) > 1 else parts[0]
 
 
 def _direction(layer: LSTM, writer: BackWriter, direction: int) -> str:
     """Those of one direction, [n, 3, T, H]."""
     size, before = layer.size, hidden_before(layer, writer, direction)
     total = sums(layer, writer, before, direction)
-    own = cut(writer, writer.value(layer.inputs[0]), direction * size, (direction + 1) * size, FEATURES)
+    last = features(layer)
+    own = cut(writer, writer.value(layer.inputs[0]), direction * size, (direction + 1) * size, last)
     recurrent = writer.weight("candidate", layer.recurrence[direction, -1].T)
     past = writer.append("MatMul", [before, recurrent], "candidate of past")
     past = writer.append("Add", [past, writer.weight("candidate bias", layer.bias[direction, -1])], "candidate past")
@@ -29,7 +30,7 @@ def _direction(layer: LSTM, writer: BackWriter, direction: int) -> str:
     cell, made = _initial(layer, writer, before, direction), {}
     for step in layer.order(direction):
         row = cut(writer, total, step, step + 1, 1)
-        into, out, forget = (cut(writer, row, gate * size, (gate + 1) * size, FEATURES) for gate in range(3))
+        into, out, forget = (cut(writer, row, gate * size, (gate + 1) * size, last) for gate in range(3))
         into = _gate(layer, writer, into, cell, direction, 0)
         forget = _gate(layer, writer, forget, cell, direction, 2)
         taken = writer.append("Mul", [into, cut(writer, candidates, step, step + 1, 1)], "taken in")
@@ -56,4 +57,4 @@ def _initial(layer: LSTM, writer: BackWriter, before: str, direction: int) -> st
         return cut(writer, given, direction, direction + 1, 1)
     some = cut(writer, before, 0, 1, 1)
     none = writer.append("Sub", [some, some], "no cell")
-    return writer.append("Add", [none, writer.weight("initial cell", layer.cell[direction].reshape(1, 1, -1))], "first")
+    return writer.append("Add", [none, writer.weight("initial cell", layer.cell[direction])], "first")

@@ -63,14 +63,14 @@ class GRU(Recurrent):
         """What is computed at each step."""
         xp, size, part = backend.xp, self.size, self.part(direction)
         a, x = inputs[:2]
-        before = xp.broadcast_to(self.initial(backend, inputs, "hidden", direction), (x.shape[0], size))
+        before = xp.broadcast_to(self.initial(backend, inputs, "hidden", direction), (x.shape[0], *self.rows, size))
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = sigmoid(backend.xp, given[:, step, :] + before @ own)
-            update, reset = gates[:, :size], gates[:, size:]
+            gates = sigmoid(backend.xp, given[:, step, ...] + before @ own)
+            update, reset = gates[..., :size], gates[..., size:]
             past = (before if self.reset_behind else reset * before) @ recurrence.T + bias
-            total = a[:, step, part] + (reset * past if self.reset_behind else past)
+            total = a[:, step, ..., part] + (reset * past if self.reset_behind else past)
             candidate = xp.tanh(total)
             after = (1 - update) * candidate + update * before
             made[step] = Renewed(update, reset, past, total, candidate, before, after)

@@ -22,7 +22,9 @@ T = TypeVar("T")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     """inputs: what the candidate takes of the sequence, W x + b of a TokenDense [T, D·H], the sequence itself [T, C],
-    of which the gates are made, and initial states [D, H] that are computed, in the order of `computed`.
+    of which the gates are made, and initial states [D, H] that are computed, in the order of `computed`. Where a sample
+    holds several sequences, R of the same length, all of these have R as an axis behind the first, [T, R, D·H] as well
+    as [D, R, H].
 
     The output [T, D·H] holds all steps, the D directions side by side, and where `last` asks for it, of an LSTM, the
     last cell as a further row. Signals come back to the candidate alone: gates, the recurrent product and initial
@@ -41,7 +43,6 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     rearranges = False
     mixes = True
     carries = False
-    channels = 2
     hands_on = False
     no_way_back = None
     outdone_by = "integrated-gradients"
@@ -55,6 +56,15 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     reverse: tuple[bool, ...]
     computed: tuple[str, ...] = ()
     last: bool = False
+
+    @property
+    def channels(self) -> int:
+        return len(self.out_shape)
+
+    @property
+    def rows(self) -> Shape:
+        """Sequences of a sample: none, or one axis."""
+        return self.in_shape[1:-1]
 
     @property
     def paths(self) -> tuple[int, ...]:
@@ -75,17 +85,18 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
 
     @property
     def operations(self) -> float:
-        return 2.0 * self.steps * self.parameters
+        return 2.0 * self.steps * prod(self.rows) * self.parameters
 
     @property
     def work(self) -> int:
-        return self.touched + self.steps * (self.parameters + 8 * ELEMENT * prod(self.in_shape[1:]))
+        return self.touched + self.steps * (prod(self.rows) * self.parameters + 8 * ELEMENT * prod(self.in_shape[1:]))
 
     def never_negative(self, inputs: bool) -> bool:
         return False
 
     def describe(self) -> str:
-        return f"{self.steps} steps, {self.direction}" + (", last cell" if self.last else "")
+        several = f", {prod(self.rows)} sequences" if self.rows else ""
+        return f"{self.steps} steps, {self.direction}{several}" + (", last cell" if self.last else "")
 
     @property
     def direction(self) -> str:
@@ -106,7 +117,7 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     def initial(self, backend: Backend, inputs: Sequence[Array], name: str, direction: int) -> Array:
         """The state before a direction's first step: [n, H] where it is computed, else [1, H]."""
         if name in self.computed:
-            return inputs[2 + self.computed.index(name)][:, direction, :]
+            return inputs[2 + self.computed.index(name)][:, direction, ...]
         return backend.put(getattr(self, name))[direction : direction + 1, :]
 
     def leads(self, wanted: Flags, slot: int) -> Flags:
@@ -116,8 +127,8 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
         found = np.zeros(self.in_shape, np.bool_)
         for direction in range(len(self.reverse)):
             part, order = self.part(direction), list(self.order(direction))[::-1]
-            later = np.logical_or.accumulate(wanted[order, part])
-            found[order, part] = later | np.any(wanted[self.steps :, part], axis=0)
+            later = np.logical_or.accumulate(wanted[order, ..., part])
+            found[order, ..., part] = later | np.any(wanted[self.steps :, ..., part], axis=0)
         return found
 
     @property
@@ -141,14 +152,14 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
             before = self.before(backend, y, [y, *inputs], direction)
             total = self.given(backend, inputs[0], direction) + before @ self.own(backend, direction)
             made = sigmoid(backend.xp, total)
-            parts.append(np.moveaxis(made.reshape(*made.shape[:2], self.gates, self.size), 2, 1))
+            parts.append(np.moveaxis(made.reshape(*made.shape[:-1], self.gates, self.size), -2, 1))
         return np.concatenate(parts, axis=-1)
 
     def before(self, backend: Backend, y: HostArray, inputs: Sequence[HostArray], direction: int) -> HostArray:
         """The hidden state before each step [n, T, H] of the output y; inputs: as the layer has them."""
-        order, made = self.order(direction), np.empty((len(y), self.steps, self.size))
+        order, made = self.order(direction), np.empty((len(y), self.steps, *self.rows, self.size))
         made[:, order[0]] = self.initial(backend, inputs, "hidden", direction)
-        made[:, order[1:]] = y[:, order[:-1], self.part(direction)]
+        made[:, order[1:]] = y[:, order[:-1], ..., self.part(direction)]
         return made
 
     def given(self, backend: Backend, x: Array, direction: int) -> Array:
@@ -181,7 +192,7 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
         xp, gates = backend.xp, states[self.output]
         each = [gates[:, gate, ...] for gate in range(self.gates)]
         (enter, carry), leave = self.flows(each), self.leaving(each)
-        entered = signal[:, : self.steps, :]
+        entered = signal[:, : self.steps, ...]
         if enter is not None:
             entered = entered * enter
         parts = []
@@ -189,11 +200,11 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
             part, flow, found = self.part(direction), None, {}
             later: int | None = None
             for step in reversed(self.order(direction)):
-                here = entered[:, step, part]
+                here = entered[:, step, ..., part]
                 if later is not None:
-                    here = here + carry[:, later, part] * flow
+                    here = here + carry[:, later, ..., part] * flow
                 elif self.last:
-                    here = here + signal[:, self.steps, part]
+                    here = here + signal[:, self.steps, ..., part]
                 flow, later = here, step
                 found[step] = flow
             parts.append(xp.stack([found[step] for step in range(self.steps)], axis=1) * leave[..., part])

@@ -78,15 +78,15 @@ class LSTM(Recurrent):
         """What is computed at each step."""
         xp, size, part = backend.xp, self.size, self.part(direction)
         a, x = inputs[:2]
-        shape = (x.shape[0], size)
+        shape = (x.shape[0], *self.rows, size)
         before = xp.broadcast_to(self.initial(backend, inputs, "hidden", direction), shape)
         cell = xp.broadcast_to(self.initial(backend, inputs, "cell", direction), shape)
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            total = a[:, step, part] + before @ recurrence.T + bias
+            total = a[:, step, ..., part] + before @ recurrence.T + bias
             candidate = xp.tanh(total)
-            sums = given[:, step, :] + before @ own
+            sums = given[:, step, ...] + before @ own
             into, out, forget, after = self.opened(backend, sums, candidate, cell, direction)
             made[step] = Remembered(into, out, forget, total, candidate, cell, after, before)
             before, cell = out * xp.tanh(after), after
@@ -99,7 +99,7 @@ class LSTM(Recurrent):
         bias.
         """
         size = self.size
-        into, out, forget = (sums[:, k * size : (k + 1) * size] for k in range(3))
+        into, out, forget = (sums[..., k * size : (k + 1) * size] for k in range(3))
         if self.peepholes is None:
             into, out, forget = (sigmoid(backend.xp, one) for one in (into, out, forget))
             return into, out, forget, forget * cell + into * candidate
@@ -123,7 +123,7 @@ class LSTM(Recurrent):
         y = recorded["value", self.output].astype(np.float64)
         parts = []
         for direction in range(len(self.reverse)):
-            part, made = self.part(direction), np.empty((len(y), self.gates, self.steps, self.size))
+            part, made = self.part(direction), np.empty((len(y), self.gates, self.steps, *self.rows, self.size))
             before = self.before(backend, y, inputs, direction)
             sums = self.given(backend, inputs[1], direction) + before @ self.own(backend, direction)
             own = inputs[0][..., part] + before @ self.recurrence[direction, -1].T + self.bias[direction, -1]
