@@ -6,7 +6,8 @@ module was imported counts where it made something of this. What nobody called, 
 but for a function of a class that takes the place of a called one of that name.
 
 A kind of layer that is only named, as in a table of rules, counts no more than what nobody called: every layer of a
-network is written by its `emit`, so a kind of which no function was called has none there.
+network is written by its `emit`, so a kind of which no function was called has none there. Nor does a group of such
+kinds.
 
 The files of graph that turn a file into layers have no part either. They hold tables of all that can be read, which
 each new spelling makes longer and whose matchers are called for every network: what counts of them is what they make
@@ -126,7 +127,7 @@ class Engine:
         alone = {
             (file, name)
             for file, name in classes - asked
-            if file.startswith(LAYERS) and "emit" in self._files[file].methods[name]
+            if file.startswith(LAYERS) and ("emit" in self._files[file].methods[name] or self._is_group(file, name))
         }
         waiting = list(classes - alone)
         while waiting:
@@ -136,6 +137,10 @@ class Engine:
                     alone.remove(one)
                     waiting.append(one)
         return alone
+
+    def _is_group(self, file: str, name: str) -> bool:
+        """Whether a class says that it is what kinds have in common."""
+        return "keyword(arg='group'," in self._files[file].outside[name]
 
     def _places(self, file: str, name: str) -> Pairs:
         """Where a name of a file may stand: there, or where it is imported from, and so on."""

@@ -147,28 +147,40 @@ class Free:
     def emit(self): ...
 class Plain:
     size = 1
+class Group(Base, group=True):
+    size = 1
+class Grouped(Base, group=True):
+    size = 1
+class Member(Grouped):
+    def emit(self): ...
 """
 RULING = """
-from mipin_ref.layers.named import Free, Plain, Used
-RULES = {Used: 1, Free: 2, Plain: 3}
+from mipin_ref.layers.named import Free, Group, Member, Plain, Used
+RULES = {Used: 1, Free: 2, Plain: 3, Group: 4, Member: 5}
 def ruled(kind):
     return RULES[kind]
 """
 
 
 def test_a_kind_that_is_named_alone_has_no_part() -> None:
-    """One of which a function is called has, with what it is made of, and so has one that is not written."""
+    """One of which a function is called has, with what it is made of, and so has one that is not written. So it is with
+    groups of kinds.
+    """
     files = {"layers/base.py": BASE, "layers/named.py": NAMED, "methods/rules.py": RULING}
-    counted = Engine(files).counted(["methods/rules.py:ruled", "layers/named.py:Used.emit"])
+    counted = Engine(files).counted(
+        [f"layers/named.py:{one}.emit" for one in ("Used", "Member")] + ["methods/rules.py:ruled"]
+    )
     for file, kind, told in (
         ("layers/named.py", "Free", False),
         ("layers/named.py", "Plain", True),
+        ("layers/named.py", "Group(Base, group=True)", False),
+        ("layers/named.py", "Grouped(Base, group=True)", True),
         ("layers/base.py", "Base", True),
     ):
         old = f"class {kind}:\n    size = 1"
         assert old in files[file]
         later = Engine(files | {file: files[file].replace(old, old.replace("1", "2"))})
-        assert later.changed(counted) == ([f"{file}:{kind}"] if told else [])
+        assert later.changed(counted) == ([f"{file}:{kind.partition('(')[0]}"] if told else [])
     assert Engine(files).counted(["methods/rules.py:ruled", "layers/named.py:Free.emit"])["layers/named.py"].keys() >= {
         "Free"
     }
