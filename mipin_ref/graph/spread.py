@@ -106,8 +106,7 @@ def draft_spread(node: Node, draft: Draft) -> bool:
         _squeezed(node, draft, read[0])
     elif node.op in ALONG and read == [node.inputs[0]] and _keeps_apart(node, draft, read[0]):
         draft.spread[node.outputs[0]] = draft.spread[read[0]]
-    elif node.op in CUTTING and read == [node.inputs[0]] and _kept_once(draft, read[0]):
-        # Of the batch they cannot cut, where it has length one.
+    elif node.op in CUTTING and read == [node.inputs[0]] and _leaves_batch(node, draft, read[0]):
         draft.spread.update(dict.fromkeys(node.outputs, draft.spread[read[0]]))
     elif node.op in ROWS and read == [node.inputs[0]] and _is_rows(node, draft, read[0]):
         draft.spread[node.outputs[0]] = draft.spread[read[0]]
@@ -146,8 +145,16 @@ def _beside(node: Node, draft: Draft, name: str) -> bool:
     return behind > 2 and all(len(other.shape) - other.axis == behind for other in others)
 
 
-def _kept_once(draft: Draft, name: str) -> bool:
-    return bool(draft.constants[name].shape[draft.spread[name]] == 1)
+def _leaves_batch(node: Node, draft: Draft, name: str) -> bool:
+    """Whether a Slice or a Split cuts along other axes than the batch. Where that has length one they cannot cut it."""
+    value, axis = draft.constants[name], draft.spread[name]
+    if value.shape[axis] == 1:
+        return True
+    if node.op == "Split":
+        return int(node.attributes.get("axis", 0)) % value.ndim != axis
+    starts, axes = draft.option(node, "starts", 1), draft.option(node, "axes", 3)
+    cut = range(0 if starts is None else starts.size) if axes is None else axes.ravel()
+    return starts is not None and axis not in {int(one) % value.ndim for one in cut}
 
 
 def _shape(node: Node, draft: Draft, name: str) -> None:

@@ -68,10 +68,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-def exported(model: Any, shape: tuple[int, ...] = SHAPE) -> bytes:
+def exported(model: Any, shape: tuple[int, ...] = SHAPE, *, dynamo: bool = False) -> bytes:
     buffer, axes = io.BytesIO(), {"input": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if dynamo:
+            shapes = ({0: torch.export.Dim("batch")},)
+            written: bytes = torch.onnx.export(
+                model.eval(), (torch.zeros((4, *shape)),), dynamo=True, dynamic_shapes=shapes, verbose=False
+            ).model_proto.SerializeToString()
+            return written
         torch.onnx.export(
             model.eval(),
             (torch.zeros((4, *shape)),),
@@ -97,6 +103,16 @@ def test_signals_are_those_of_each_sequence(name: str) -> None:
     assert layer.in_shape[1] == ROWS
     assert f"{ROWS} sequences" in layer.describe()
     assert_agrees(net, x, "numpy", {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_both_exporters_write_the_same(name: str) -> None:
+    """The newer one makes the states of all sequences before it cuts them out."""
+    model, x = Folded(**NETWORKS[name]), samples()
+    one, other = (mr.fit(mr.load(exported(model, dynamo=dynamo)), x, 1).attribute(x) for dynamo in (False, True))
+    assert relative_error(one.source, other.source) < 1e-3
+    assert relative_error(one.attribution, other.attribution) < 1e-3
 
 
 @on_every_backend
