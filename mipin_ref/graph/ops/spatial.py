@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.registry import handles
@@ -31,6 +33,24 @@ def space_to_depth(node: Node, draft: Draft) -> None:
     split = (channels, height // block, block, width // block, block)
     shape = (channels * block**2, height // block, width // block)
     _rearranged(node, draft, x, split, (0, 3, 5, 1, 2, 4), shape)
+
+
+@handles("Col2Im")
+def col2im(node: Node, draft: Draft) -> None:
+    """Patches that do not overlap, one behind the other, as torch's fold puts them back into an image."""
+    x, image, block = draft.signal(node), draft.constant(node.inputs[1]), draft.constant(node.inputs[2])
+    if image is None or block is None or image.shape != (2,) or block.shape != (2,) or len(x.sample) != 2:
+        raise Refused(f"it makes no image of {readable(x.shape)}")
+    (height, width), (down, across) = ([int(one) for one in lengths] for lengths in (image, block))
+    strides = [int(one) for one in node.attributes.get("strides", (1, 1))]
+    others = [*node.attributes.get("pads", ()), *(one - 1 for one in node.attributes.get("dilations", ()))]
+    if strides != [down, across] or any(others) or height % down or width % across:
+        raise Refused("its patches overlap, or leave gaps, over which their values are not followed")
+    places = (height // down, width // across)
+    few, left = divmod(x.sample[0], down * across)
+    if left or prod(places) != x.sample[1]:
+        raise Refused(f"{readable(x.shape)} is no row of patches of {down}×{across} of {height}×{width}")
+    _rearranged(node, draft, x, (few, down, across, *places), (0, 1, 4, 2, 5, 3), (few, height, width))
 
 
 def _map(node: Node, draft: Draft) -> tuple[Signal, int]:
