@@ -42,18 +42,17 @@ def of_lstm(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: A
     cell = signal[:, layer.steps, ..., part] if layer.last else hidden
     for step in reversed(layer.order(direction)):
         one = made[step]
-        squashed = xp.tanh(one.cell)
         hidden = hidden + signal[:, step, ..., part]
-        cell = cell + hidden * one.output * (1 - squashed * squashed)
-        out = hidden * squashed * (one.output * (1 - one.output))
+        cell = cell + hidden * one.output[0] * one.leaves[1]
+        out = hidden * one.leaves[0] * one.output[1]
         if seen is not None:
             cell = cell + out * seen[1, :]
-        into = cell * one.candidate * (one.input * (1 - one.input))
-        forget = cell * one.cell_before * (one.forget * (1 - one.forget))
+        into = cell * one.candidate[0] * one.input[1]
+        forget = cell * one.cell_before * one.forget[1]
         gates = xp.concat([into, out, forget], axis=-1)
-        total = cell * one.input * (1 - one.candidate * one.candidate)
+        total = cell * one.input[0] * one.candidate[1]
         flow.candidate[step], flow.sequence[step] = total, gates @ weights.given
-        hidden, cell = gates @ weights.gates + total @ weights.candidate, cell * one.forget
+        hidden, cell = gates @ weights.gates + total @ weights.candidate, cell * one.forget[0]
         if seen is not None:
             cell = cell + into * seen[0, :] + forget * seen[2, :]
     flow.initial = {"hidden": hidden, "cell": cell}
@@ -69,16 +68,16 @@ def of_gru(backend: Backend, layer: Layer, inputs: tuple[Array, ...], signal: Ar
     for step in reversed(layer.order(direction)):
         one = made[step]
         hidden = hidden + signal[:, step, ..., part]
-        total = hidden * (1 - one.update) * (1 - one.candidate * one.candidate)
-        update = hidden * (one.before - one.candidate) * one.update * (1 - one.update)
+        total = hidden * (1 - one.update[0]) * one.candidate[1]
+        update = hidden * (one.before - one.candidate[0]) * one.update[1]
         if layer.reset_behind:
-            reset, past = total * one.past, (total * one.reset) @ weights.candidate
+            reset, past = total * one.past, (total * one.reset[0]) @ weights.candidate
         else:
             through = total @ weights.candidate
-            reset, past = through * one.before, through * one.reset
-        gates = xp.concat([update, reset * one.reset * (1 - one.reset)], axis=-1)
+            reset, past = through * one.before, through * one.reset[0]
+        gates = xp.concat([update, reset * one.reset[1]], axis=-1)
         flow.candidate[step], flow.sequence[step] = total, gates @ weights.given
-        hidden = hidden * one.update + past + gates @ weights.gates
+        hidden = hidden * one.update[0] + past + gates @ weights.gates
     flow.initial = {"hidden": hidden}
     return flow
 
@@ -130,7 +129,7 @@ Shares = Callable[[Backend, Layer, tuple[Array, ...], int], dict[int, Share]]
 def shares_of_lstm(backend: Backend, layer: Layer, inputs: tuple[Array, ...], direction: int) -> dict[int, Share]:
     made = as_kind(layer, LSTM).run(backend, inputs, direction)
     return {
-        step: (one.input * one.candidate, one.forget * one.cell_before, one.total, one.cell)
+        step: (one.input[0] * one.candidate[0], one.forget[0] * one.cell_before, one.total, one.cell)
         for step, one in made.items()
     }
 
@@ -138,7 +137,7 @@ def shares_of_lstm(backend: Backend, layer: Layer, inputs: tuple[Array, ...], di
 def shares_of_gru(backend: Backend, layer: Layer, inputs: tuple[Array, ...], direction: int) -> dict[int, Share]:
     made = as_kind(layer, GRU).run(backend, inputs, direction)
     return {
-        step: ((1 - one.update) * one.candidate, one.update * one.before, one.total, one.after)
+        step: ((1 - one.update[0]) * one.candidate[0], one.update[0] * one.before, one.total, one.after)
         for step, one in made.items()
     }
 

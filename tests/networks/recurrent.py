@@ -28,6 +28,7 @@ class Options:
     reset_behind: bool = False
     bias: bool = True
     peepholes: bool = False
+    functions: tuple[tuple[str, dict[str, float]], ...] = LSTM.functions
 
 
 def recurrent(build: Builder, source: str, options: Options) -> str:
@@ -61,6 +62,7 @@ def recurrent(build: Builder, source: str, options: Options) -> str:
         states if options.initial == "computed" else (),
         options.reset_behind,
         build.normal((directions, 3 * SIZE), 0.9) if options.peepholes else None,
+        options.functions,
     )
     whole = build.add(op)
     if options.read == "last":
@@ -93,6 +95,9 @@ def network(seed: int, options: Options, *, stem: bool = False) -> Network:
 
 
 BOTH = (False, True)
+# Numbers that a file holds as they are.
+HARD = (("HardSigmoid", {"alpha": 0.25, "beta": 0.375}), ("Relu", {}), ("Relu", {}))
+BENT = (("HardSigmoid", {"alpha": 0.1875, "beta": 0.5}), ("Softsign", {}), ("LeakyRelu", {"alpha": 0.125}))
 RECURRENT: dict[str, Callable[[int], Network]] = {
     "lstm": lambda seed: network(seed, Options()),
     "lstm behind a layer": lambda seed: network(seed, Options(), stem=True),
@@ -110,6 +115,14 @@ RECURRENT: dict[str, Callable[[int], Network]] = {
         seed, Options(reverse=BOTH, read="both", initial="given", peepholes=True)
     ),
     "lstm, peepholes, computed states": lambda seed: network(seed, Options(initial="computed", peepholes=True)),
+    "lstm, hard gates and relu": lambda seed: network(
+        seed, Options(reverse=BOTH, read="both", initial="given", functions=HARD), stem=True
+    ),
+    "lstm, other functions, peepholes": lambda seed: network(seed, Options(peepholes=True, functions=BENT)),
+    "gru, hard gates and relu": lambda seed: network(seed, Options("GRU", BOTH, initial="given", functions=HARD)),
+    "gru, other functions": lambda seed: network(
+        seed, Options("GRU", reset_behind=True, functions=(("Sigmoid", {}), ("Elu", {"alpha": 0.75}), ("Tanh", {})))
+    ),
     "gru": lambda seed: network(seed, Options("GRU")),
     "gru, reset behind": lambda seed: network(seed, Options("GRU", reset_behind=True), stem=True),
     "gru, both ways, reset behind": lambda seed: network(seed, Options("GRU", BOTH, reset_behind=True)),

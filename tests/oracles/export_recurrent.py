@@ -51,6 +51,12 @@ def recurrent_nodes(op: LSTM | GRU, steps: int, constant: Stored, weight: Stored
         del given[-1]
     direction = "bidirectional" if directions > 1 else "reverse" if op.reverse[0] else "forward"
     more: dict[str, Any] = {"linear_before_reset": int(op.reset_behind)} if isinstance(op, GRU) else {}
+    functions = op.functions if isinstance(op, LSTM) else op.functions[:2]
+    if functions != type(op).functions[: len(functions)]:
+        more["activations"] = [name for name, _ in functions] * directions
+        for number in ("alpha", "beta"):
+            listed = [options[number] for _, options in functions if number in options] * directions
+            more |= {f"activation_{number}": listed} if listed else {}
     outputs = [base, f"{base}_h", *([f"{base}_c"] if isinstance(op, LSTM) else [])]
     nodes.append(helper.make_node(kind, given, outputs, name=base, hidden_size=size, direction=direction, **more))
     turned = node("Transpose", f"{base}.turned", base, perm=(2, 0, 1, 3))

@@ -94,6 +94,7 @@ def _recurrent(layer: Any) -> Op:
         layer.computed,
         getattr(layer, "reset_behind", False),
         None if (seen := layer.arrays.get("peepholes")) is None else seen.reshape(directions, -1),
+        tuple((one.name, dict(one.options)) for one in layer.functions),
     )
 
 

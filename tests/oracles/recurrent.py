@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,8 +15,27 @@ UPDATE, RESET = 0, 1
 INPUT, OUTPUT, FORGET = 0, 1, 2
 
 
+OPENING, RENEWING, LEAVING = 0, 1, 2
+
+
 def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def applied(op: Op, place: int, x: Array) -> Array:
+    """One of the layer's functions, of each of x [H]."""
+    name, o = op.functions[place]
+    each: dict[str, Callable[[float], float]] = {
+        "Sigmoid": sigmoid,
+        "Tanh": math.tanh,
+        "HardSigmoid": lambda v: min(max(o["alpha"] * v + o["beta"], 0.0), 1.0),
+        "Relu": lambda v: max(v, 0.0),
+        "LeakyRelu": lambda v: v if v > 0 else o["alpha"] * v,
+        "Elu": lambda v: v if v > 0 else o["alpha"] * math.expm1(v),
+        "Softsign": lambda v: v / (1 + abs(v)),
+        "Softplus": lambda v: max(v, 0.0) + math.log1p(math.exp(-abs(v))),
+    }
+    return np.array([each[name](float(one)) for one in x])
 
 
 def gate(op: Op, direction: int, which: int, x: Array, before: Array, cell: Array | None = None) -> Array:
@@ -24,7 +43,7 @@ def gate(op: Op, direction: int, which: int, x: Array, before: Array, cell: Arra
     w, r, of_input, of_past = op.rows(direction, which)
     seen = np.zeros(op.size) if cell is None else op.peephole(direction, which) * cell
     totals = [math.fsum([*(w[u] * x), *(r[u] * before), of_input[u], of_past[u], seen[u]]) for u in range(op.size)]
-    return np.array([sigmoid(total) for total in totals])
+    return applied(op, OPENING, np.array(totals))
 
 
 def lstm_step(op: Op, direction: int, x: Array, own: Array, before: Array, cell: Array) -> tuple[list[Array], Array]:
@@ -33,7 +52,7 @@ def lstm_step(op: Op, direction: int, x: Array, own: Array, before: Array, cell:
     The output gate sees the cell of its own step, the others that of the step before (Gers and Schmidhuber 2000).
     """
     let_in, kept = (gate(op, direction, which, x, before, cell) for which in (INPUT, FORGET))
-    after = kept * cell + let_in * np.tanh(own + past(op, direction, before))
+    after = kept * cell + let_in * applied(op, RENEWING, own + past(op, direction, before))
     return [let_in, gate(op, direction, OUTPUT, x, before, after), kept], after
 
 
@@ -65,12 +84,13 @@ def forward(op: Op, values: Sequence[Array]) -> Array:
         for t in op.order(d, steps):
             if isinstance(op, LSTM):
                 gates, cell = lstm_step(op, d, x[n, t], a[n, t, part], hidden, cell)
-                hidden = gates[OUTPUT] * np.tanh(cell)
+                hidden = gates[OUTPUT] * applied(op, LEAVING, cell)
             else:
                 gates = [gate(op, d, which, x[n, t], hidden) for which in (UPDATE, RESET)]
                 reset = gates[RESET]
                 behind = reset * past(op, d, hidden) if op.reset_behind else past(op, d, reset * hidden)
-                hidden = (1 - gates[UPDATE]) * np.tanh(a[n, t, part] + behind) + gates[UPDATE] * hidden
+                renewed = applied(op, RENEWING, a[n, t, part] + behind)
+                hidden = (1 - gates[UPDATE]) * renewed + gates[UPDATE] * hidden
             made[n, t, part] = hidden
         if op.last:
             made[n, steps, part] = cell

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from tests.oracles.spec import GRU, LSTM
 
@@ -13,11 +14,27 @@ Tensor = Any
 As = Callable[[Tensor], Tensor]
 
 
-def squashed(x: Tensor, held: bool) -> Tensor:
-    """tanh x; held: with tanh x / x as a constant."""
+def applied(op: LSTM | GRU, place: int, x: Tensor) -> Tensor:
+    """One of the layer's functions: of gates, of the candidate, of the cell."""
+    name, o = op.functions[place]
+    each: dict[str, As] = {
+        "Sigmoid": torch.sigmoid,
+        "Tanh": torch.tanh,
+        "HardSigmoid": lambda v: torch.clamp(o["alpha"] * v + o["beta"], 0, 1),
+        "Relu": torch.relu,
+        "LeakyRelu": lambda v: functional.leaky_relu(v, o["alpha"]),
+        "Elu": lambda v: functional.elu(v, o["alpha"]),
+        "Softsign": functional.softsign,
+        "Softplus": functional.softplus,
+    }
+    return each[name](x)
+
+
+def squashed(op: LSTM | GRU, place: int, x: Tensor, held: bool) -> Tensor:
+    """f(x); held: with f(x) / x as a constant."""
+    y = applied(op, place, x)
     if not held:
-        return torch.tanh(x)
-    y = torch.tanh(x)
+        return y
     return x * torch.where(x == 0, torch.ones_like(x), y / torch.where(x == 0, torch.ones_like(x), x)).detach()
 
 
@@ -46,13 +63,13 @@ def recurrent(op: LSTM | GRU, xs: Sequence[Tensor], held: bool = False) -> Tenso
             _, r, _, c = weights[-1]
             if isinstance(op, LSTM):
                 seeing = [torch.tensor(op.peephole(d, which)) for which in range(3)]
-                let_in, kept = (keep(torch.sigmoid(totals[k] + seeing[k] * cell)) for k in (0, 2))
-                cell = kept * cell + let_in * squashed(here + keep(hidden @ r.T + c), held)
-                hidden = keep(torch.sigmoid(totals[1] + seeing[1] * cell)) * squashed(cell, held)
+                let_in, kept = (keep(applied(op, 0, totals[k] + seeing[k] * cell)) for k in (0, 2))
+                cell = kept * cell + let_in * squashed(op, 1, here + keep(hidden @ r.T + c), held)
+                hidden = keep(applied(op, 0, totals[1] + seeing[1] * cell)) * squashed(op, 2, cell, held)
             else:
-                gates = [keep(torch.sigmoid(total)) for total in totals]
+                gates = [keep(applied(op, 0, total)) for total in totals]
                 past = gates[1] * (hidden @ r.T + c) if op.reset_behind else (gates[1] * hidden) @ r.T + c
-                hidden = (1 - gates[0]) * squashed(here + keep(past), held) + gates[0] * hidden
+                hidden = (1 - gates[0]) * squashed(op, 1, here + keep(past), held) + gates[0] * hidden
             made[t] = hidden
         parts.append(torch.stack([*(made[t] for t in range(steps)), *([cell] if op.last else [])], dim=1))
     return torch.cat(parts, dim=2)

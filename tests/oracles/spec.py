@@ -300,7 +300,8 @@ class Recurrent:
 
     weight: [D, gates · H, C], recurrence: [D, gates · H, H], bias: [D, 2 · gates · H], all as ONNX has them, whose
     candidate comes last; reverse: of each direction whether it starts at the end; computed: which initial states are
-    inputs; hidden, cell: [D, H], those that are not; peepholes: [D, 3 · H] of an LSTM, of gates input, output, forget.
+    inputs; hidden, cell: [D, H], those that are not; peepholes: [D, 3 · H] of an LSTM, of gates input, output, forget;
+    functions: of gates, of the candidate and, of an LSTM, of the cell, with their numbers.
     """
 
     inputs: tuple[str, ...]
@@ -315,6 +316,7 @@ class Recurrent:
     computed: tuple[str, ...] = ()
     reset_behind: bool = False
     peepholes: Array | None = None
+    functions: tuple[tuple[str, dict[str, float]], ...] = (("Sigmoid", {}), ("Tanh", {}), ("Tanh", {}))
 
     @property
     def size(self) -> int:

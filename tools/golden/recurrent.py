@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from golden.recipe import CaseRecipe, case, recipe
@@ -45,6 +47,30 @@ def golden_peepholes() -> CaseRecipe:
 
 
 @case
+def golden_recurrent_functions() -> CaseRecipe:
+    """Hard gates and rectified cells, as Keras is told to make them, in an LSTM and in a GRU."""
+    s = Sketch(63, STEPS, FEATURES)
+    s.tokens("steps", FEATURES, FEATURES)
+    s.relu("relu1")
+    hard = {"activation_alpha": [0.2] * 2, "activation_beta": [0.5] * 2}
+    _operator(s, "LSTM", "both", FEATURES, "bidirectional", activations=["HardSigmoid", "Relu", "Relu"] * 2, **hard)
+    _joined(s, "both", 2 * SIZE)
+    _operator(
+        s,
+        "GRU",
+        "on",
+        2 * SIZE,
+        "forward",
+        activations=["Sigmoid", "Elu"],
+        activation_alpha=[0.5],
+        linear_before_reset=1,
+    )
+    s.node("Squeeze", "hidden", np.array([0]), source="on_h")
+    s.dense("logits", SIZE, 3)
+    return recipe(s, 24, ridge=0.05)
+
+
+@case
 def golden_gru() -> CaseRecipe:
     """The reset gate on either side of the product, both directions and one; of the second layer's steps one is read
     before the last, so that what comes later is dead in front of it.
@@ -70,7 +96,7 @@ def _operator(
     states: list[Array] | None = None,
     *,
     peepholes: bool = False,
-    **more: int,
+    **more: Any,
 ) -> None:
     """The operator, time in front of the batch; its outputs are `out`, `out`_h and, of an LSTM, `out`_c."""
     directions, gates = 2 if direction == "bidirectional" else 1, 4 if kind == "LSTM" else 3

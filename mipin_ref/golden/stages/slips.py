@@ -235,6 +235,9 @@ def _recurrent(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     states: dict[str, Any] = {name: np.zeros_like(array) for name, array in one.arrays.items() if array.ndim == 2}
     start = replace(one, **states)
     yield "the initial state is missing", lambda: start.forward(get_backend(), given)
+    if one.functions != one.usual:
+        plain = replace(one, **dict(zip(("opening", "renewing", "leaves"), one.usual, strict=False)))
+        yield "the activations are sigmoid and tanh", lambda: plain.forward(get_backend(), given)
 
 
 def _peepholes(layer: Layer, values: Arrays, golden: HostArray) -> Explained:

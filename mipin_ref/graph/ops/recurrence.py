@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from math import prod
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from mipin_ref.graph.draft import Draft, Refused, Signal, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.layers import HostArray, TokenDense
+from mipin_ref.layers.recurrent.squash import NUMBERS, Squash
 
 REVERSE = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
@@ -48,6 +50,27 @@ def directions_of(node: Node) -> tuple[bool, ...]:
 def activations_of(node: Node) -> list[str]:
     """The names of the activations that it is told; none where it has ONNX's own."""
     return [name.decode() if isinstance(name, bytes) else str(name) for name in node.attributes.get("activations", ())]
+
+
+def functions_of(node: Node, usual: Sequence[str], directions: int, followed: Sequence[Set[str]]) -> list[Squash]:
+    """The functions of a layer, in ONNX's order. usual: where it is told none; followed: at each place. Refused where
+    directions differ in them, or where one is of another kind.
+    """
+    names, count = activations_of(node) or [*usual] * directions, len(usual)
+    known = {name.lower(): name for names in followed for name in names}
+    told = [known.get(name.lower(), name) for name in names]
+    if len(told) != count * directions or any(name not in followed[i % count] for i, name in enumerate(told)):
+        wanted = "; ".join(" or ".join(sorted(one)) for one in followed)
+        raise Refused(f"its activations are {', '.join(names)}; followed are {wanted}")
+    numbers = {name: list(node.attributes.get(f"activation_{name}", ())) for name in ("alpha", "beta")}
+    made = []
+    for name in told:
+        options = NUMBERS.get(name, {})
+        given = {key: float(numbers[key].pop(0)) for key in options if numbers[key]}
+        made.append(Squash(name, tuple({**options, **given}.items())))
+    if made != made[:count] * directions:
+        raise Refused("its directions differ in their activations")
+    return made[:count]
 
 
 def parameters_of(node: Node, draft: Draft, x: Signal, directions: int, blocks: int) -> Parameters:

@@ -11,10 +11,10 @@ import numpy as np
 from mipin_ref.graph.draft import Draft, Refused, Signal
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.recurrence import (
-    activations_of,
     add_candidate,
     check_form,
     directions_of,
+    functions_of,
     initial_state,
     parameters_of,
 )
@@ -25,12 +25,18 @@ from mipin_ref.layers.kind import Pick
 
 BLOCKS = {"LSTM": LSTM.gates + 1, "GRU": GRU.gates + 1}
 FUNCTIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
+OPENING = {"Sigmoid", "HardSigmoid"}
+"""Functions of gates, which are parts of one."""
+OTHERS = {*OPENING, "Tanh", "Relu", "LeakyRelu", "Elu", "Softsign", "Softplus"}
+"""Those of candidates and cells."""
 
 
 @handles("LSTM", "GRU", folded=True)
 def recurrent(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
     reverse = _checked(node, x)
+    followed = [OPENING, *[OTHERS] * (len(FUNCTIONS[node.op]) - 1)]
+    opening, renewing, *leaves = functions_of(node, FUNCTIONS[node.op], len(reverse), followed)
     (steps, *several, _), directions = x.sample, len(reverse)
     weight, recurrence, of_input, of_past = parameters_of(node, draft, x, directions, BLOCKS[node.op])
     # ONNX has the candidate last: "iofc" and "zrh". Sums in double precision: gates are made so.
@@ -59,10 +65,14 @@ def recurrent(node: Node, draft: Draft) -> None:
         "bias": np.concatenate([summed[:, :-1], of_past[:, -1:]], axis=1),
         "reverse": reverse,
         "computed": tuple(computed),
+        "opening": opening,
+        "renewing": renewing,
         **constant,
     }
     if node.op == "LSTM":
-        layer: LSTM | GRU = LSTM(**said, last=last, peepholes=_peepholes(node, draft, directions, size))
+        layer: LSTM | GRU = LSTM(
+            **said, last=last, peepholes=_peepholes(node, draft, directions, size), leaves=leaves[0]
+        )
     else:
         layer = GRU(**said, reset_behind=bool(node.attributes.get("linear_before_reset", 0)))
     draft.add(layer, axis=1, rows=x.rows)
@@ -84,11 +94,7 @@ def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
     check_form(node, x)
     if "clip" in node.attributes or node.attributes.get("input_forget", 0):
         raise Refused("it clips its gates, or couples them, which is not followed")
-    reverse, functions = directions_of(node), activations_of(node)
-    wanted = FUNCTIONS[node.op] * len(reverse)
-    if functions and [name.lower() for name in functions] != [name.lower() for name in wanted]:
-        raise Refused(f"its activations are {', '.join(functions)}; followed are {', '.join(FUNCTIONS[node.op])}")
-    return reverse
+    return directions_of(node)
 
 
 def _hand_out(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mipin_ref.layers.kind import HostArray, Shape, Writer
+from mipin_ref.layers.recurrent.squash import attributes_of
 
 if TYPE_CHECKING:
     from mipin_ref.layers.recurrent.kind import Recurrent
@@ -40,6 +41,8 @@ def emit_operator(layer: Recurrent, writer: Writer, attributes: Mapping[str, Any
     given = [joined, weight, recurrence, biases, *(["", *states] if states else [])]
     made, first, cell = writer.inner("made"), writer.inner("samples first"), writer.inner("cell")
     outputs = [made, "", cell] if layer.last else [made]
+    if layer.functions != layer.usual:
+        attributes = {**attributes, **attributes_of(layer.functions, directions)}
     writer.several(layer.kind, given, outputs, hidden_size=size, direction=layer.direction, **attributes)
     if layer.rows:
         made = _several(layer, writer, made, (steps, directions))

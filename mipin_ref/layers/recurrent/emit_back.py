@@ -20,7 +20,7 @@ def emit_gates(layer: Recurrent, writer: BackWriter) -> str:
     shape = (*layer.in_shape[:-1], layer.gates, layer.size)
     for direction in range(len(layer.reverse)):
         total = sums(layer, writer, hidden_before(layer, writer, direction), direction)
-        made = writer.append("Sigmoid", [total], "gates")
+        made = writer.append(layer.opening.name, [total], "gates", **dict(layer.opening.options))
         apart = writer.append("Reshape", [made, writer.whole("apart", 0, *shape)], "apart")
         parts.append(writer.append("Transpose", [apart], "turned", perm=(0, rank - 1, *range(1, rank - 1), rank)))
     return writer.append("Concat", parts, "directions", axis=rank) if len(parts) > 1 else parts[0]

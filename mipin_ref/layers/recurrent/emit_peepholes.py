@@ -26,7 +26,8 @@ def _direction(layer: LSTM, writer: BackWriter, direction: int) -> str:
     recurrent = writer.weight("candidate", layer.recurrence[direction, -1].T)
     past = writer.append("MatMul", [before, recurrent], "candidate of past")
     past = writer.append("Add", [past, writer.weight("candidate bias", layer.bias[direction, -1])], "candidate past")
-    candidates = writer.append("Tanh", [writer.append("Add", [own, past], "candidate sum")], "candidates")
+    total_own, renewing = writer.append("Add", [own, past], "candidate sum"), layer.renewing
+    candidates = writer.append(renewing.name, [total_own], "candidates", **dict(renewing.options))
     cell, made = _initial(layer, writer, before, direction), {}
     for step in layer.order(direction):
         row = cut(writer, total, step, step + 1, 1)
@@ -47,7 +48,8 @@ def _gate(layer: LSTM, writer: BackWriter, total: str, cell: str, direction: int
     """σ(total + p ⊙ cell), [n, 1, H]."""
     assert layer.peepholes is not None
     seen = writer.append("Mul", [cell, writer.weight(f"peephole {gate}", layer.peepholes[direction, gate])], "seen")
-    return writer.append("Sigmoid", [writer.append("Add", [total, seen], "sum with cell")], "gate")
+    whole = writer.append("Add", [total, seen], "sum with cell")
+    return writer.append(layer.opening.name, [whole], "gate", **dict(layer.opening.options))
 
 
 def _initial(layer: LSTM, writer: BackWriter, before: str, direction: int) -> str:

@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mipin_ref.backend import Array, Backend
-from mipin_ref.layers.functions import sigmoid
+from mipin_ref.layers.functions import Pair
 from mipin_ref.layers.kind import BackWriter, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
 from mipin_ref.layers.recurrent.kind import Recurrent, T
 
 
 class Renewed(NamedTuple):
-    """One step of one direction [n, H] each: gates, what the candidate takes of the past before the reset gate, or
-    behind it where that comes first, the candidate before and behind its tanh, the hidden state before and after.
+    """One step of one direction: gates and candidate, each with its derivative; what the candidate takes of the past
+    before the reset gate, or behind it where that comes first, the candidate before its function, the hidden state
+    before and after, [n, H] each.
     """
 
-    update: Array
-    reset: Array
+    update: Pair
+    reset: Pair
+    candidate: Pair
     past: Array
     total: Array
-    candidate: Array
     before: Array
     after: Array
 
@@ -67,13 +68,13 @@ class GRU(Recurrent):
         recurrence, bias = (backend.put(one)[direction, self.gates, ...] for one in (self.recurrence, self.bias))
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
-            gates = sigmoid(backend.xp, given[:, step, ...] + before @ own)
-            update, reset = gates[..., :size], gates[..., size:]
-            past = (before if self.reset_behind else reset * before) @ recurrence.T + bias
-            total = a[:, step, ..., part] + (reset * past if self.reset_behind else past)
-            candidate = xp.tanh(total)
-            after = (1 - update) * candidate + update * before
-            made[step] = Renewed(update, reset, past, total, candidate, before, after)
+            gates, slopes = self.opening.pair(xp, given[:, step, ...] + before @ own)
+            update, reset = (gates[..., :size], slopes[..., :size]), (gates[..., size:], slopes[..., size:])
+            past = (before if self.reset_behind else reset[0] * before) @ recurrence.T + bias
+            total = a[:, step, ..., part] + (reset[0] * past if self.reset_behind else past)
+            candidate = self.renewing.pair(xp, total)
+            after = (1 - update[0]) * candidate[0] + update[0] * before
+            made[step] = Renewed(update, reset, candidate, past, total, before, after)
             before = after
         return made
 

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from mipin_ref.backend import Array, Backend, get_backend
-from mipin_ref.layers.functions import sigmoid
 from mipin_ref.layers.groups import KeepsAxes, Outdone, Stateful
 from mipin_ref.layers.kind import ELEMENT, BackWriter, Flags, HostArray, Recording, Shape, States
 from mipin_ref.layers.recurrent.emit_back import emit_gates, emit_through_time
+from mipin_ref.layers.recurrent.squash import SIGMOID, TANH, Squash, told
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     states are state.
     weight: [D, gates, H, C] of the sequence; recurrence: [D, gates + 1, H, H] of the hidden state and bias: [D, gates +
     1, H], the candidate's behind the gates'; hidden: [D, H] before the first step; reverse: of each direction whether
-    it goes from the last step to the first.
+    it goes from the last step to the first; opening, renewing: the functions of gates and candidate.
     """
 
     inverse = "passes"
@@ -56,6 +56,8 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
     reverse: tuple[bool, ...]
     computed: tuple[str, ...] = ()
     last: bool = False
+    opening: Squash = SIGMOID
+    renewing: Squash = TANH
 
     @property
     def channels(self) -> int:
@@ -96,7 +98,8 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
 
     def describe(self) -> str:
         several = f", {prod(self.rows)} sequences" if self.rows else ""
-        return f"{self.steps} steps, {self.direction}{several}" + (", last cell" if self.last else "")
+        names = f", {' '.join(one.name for one in self.functions)}" if self.functions != self.usual else ""
+        return f"{self.steps} steps, {self.direction}{several}{names}" + (", last cell" if self.last else "")
 
     @property
     def direction(self) -> str:
@@ -104,7 +107,18 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
         return "bidirectional" if len(self.reverse) > 1 else "reverse" if self.reverse[0] else "forward"
 
     def details(self) -> dict[str, Any]:
-        return {"reverse": self.reverse, "computed": self.computed}
+        other = {} if self.functions == self.usual else {"activations": told(self.functions)}
+        return {"reverse": self.reverse, "computed": self.computed, **other}
+
+    @property
+    def functions(self) -> tuple[Squash, ...]:
+        """All of them, in ONNX's order."""
+        return (self.opening, self.renewing)
+
+    @property
+    def usual(self) -> tuple[Squash, ...]:
+        """Those that ONNX takes where it is told none."""
+        return (SIGMOID, TANH)
 
     def part(self, direction: int) -> slice:
         """What one direction takes of the features."""
@@ -151,7 +165,7 @@ class Recurrent(Stateful, Outdone, KeepsAxes, group=True):
         for direction in range(len(self.reverse)):
             before = self.before(backend, y, [y, *inputs], direction)
             total = self.given(backend, inputs[0], direction) + before @ self.own(backend, direction)
-            made = sigmoid(backend.xp, total)
+            made = self.opening.of(backend.xp, total)
             parts.append(np.moveaxis(made.reshape(*made.shape[:-1], self.gates, self.size), -2, 1))
         return np.concatenate(parts, axis=-1)
 

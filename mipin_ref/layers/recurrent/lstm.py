@@ -9,26 +9,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mipin_ref.backend import Array, Backend, get_backend
-from mipin_ref.layers.functions import sigmoid
+from mipin_ref.layers.functions import Pair
 from mipin_ref.layers.kind import BackWriter, HostArray, Recording, Writer
 from mipin_ref.layers.recurrent.emit import emit_operator
 from mipin_ref.layers.recurrent.emit_peepholes import emit_seeing_gates
 from mipin_ref.layers.recurrent.kind import Recurrent, T
+from mipin_ref.layers.recurrent.squash import TANH, Squash
 
 
 class Remembered(NamedTuple):
-    """One step of one direction [n, H] each: gates, the candidate before and behind its tanh, the cell before and
-    after, the hidden state before.
+    """One step of one direction: the gates i, o and f, the candidate and what the cell becomes where it leaves, each
+    with its derivative; the candidate before its function, the cell before and after, [n, H] each.
     """
 
-    input: Array
-    output: Array
-    forget: Array
+    input: Pair
+    output: Pair
+    forget: Pair
+    candidate: Pair
+    leaves: Pair
     total: Array
-    candidate: Array
     cell_before: Array
     cell: Array
-    before: Array
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,6 +38,7 @@ class LSTM(Recurrent):
     this order; a: its first input.
 
     S(C_t) = o_t ⊙ S(H_t) + f_{t+1} ⊙ S(C_{t+1}), S(g_t) = i_t ⊙ S(C_t) (method, section 10).
+    Functions other than these stand in `opening`, `renewing` and `leaves`.
     cell: [D, H] before the first step; peepholes: [D, 3, H], what gates i and f add of C_{t-1} and o of C_t (Gers and
     Schmidhuber 2000), which is state as all of a gate is; None where they see no cell.
     """
@@ -46,6 +48,7 @@ class LSTM(Recurrent):
     gates = 3
     cell: HostArray
     peepholes: HostArray | None = None
+    leaves: Squash = TANH
 
     @property
     def arrays(self) -> dict[str, HostArray]:
@@ -54,6 +57,14 @@ class LSTM(Recurrent):
 
     def details(self) -> dict[str, Any]:
         return super().details() | {"last": self.last}
+
+    @property
+    def functions(self) -> tuple[Squash, ...]:
+        return (*super().functions, self.leaves)
+
+    @property
+    def usual(self) -> tuple[Squash, ...]:
+        return (*super().usual, TANH)
 
     def flows(self, gates: Sequence[T]) -> tuple[T | None, T]:
         _, out, forget = gates
@@ -69,7 +80,7 @@ class LSTM(Recurrent):
         xp, parts = backend.xp, []
         for direction in range(len(self.reverse)):
             made = self.run(backend, inputs, direction)
-            steps = [made[step].output * xp.tanh(made[step].cell) for step in range(self.steps)]
+            steps = [made[step].output[0] * made[step].leaves[0] for step in range(self.steps)]
             more = [made[self.order(direction)[-1]].cell] if self.last else []
             parts.append(xp.stack([*steps, *more], axis=1))
         return xp.concat(parts, axis=-1)
@@ -85,28 +96,30 @@ class LSTM(Recurrent):
         given, own, made = self.given(backend, x, direction), self.own(backend, direction), {}
         for step in self.order(direction):
             total = a[:, step, ..., part] + before @ recurrence.T + bias
-            candidate = xp.tanh(total)
+            candidate = self.renewing.pair(xp, total)
             sums = given[:, step, ...] + before @ own
-            into, out, forget, after = self.opened(backend, sums, candidate, cell, direction)
-            made[step] = Remembered(into, out, forget, total, candidate, cell, after, before)
-            before, cell = out * xp.tanh(after), after
+            into, out, forget, after = self.opened(backend, sums, candidate[0], cell, direction)
+            leaves = self.leaves.pair(xp, after)
+            made[step] = Remembered(into, out, forget, candidate, leaves, total, cell, after)
+            before, cell = out[0] * leaves[0], after
         return made
 
     def opened(
         self, backend: Backend, sums: Array, candidate: Array, cell: Array, direction: int
-    ) -> tuple[Array, Array, Array, Array]:
-        """Gates i, o, f and the cell that a step makes, [n, H] each; sums: [n, 3 · H] of sequence, hidden state and
-        bias.
+    ) -> tuple[Pair, Pair, Pair, Array]:
+        """Gates i, o, f with their derivatives, and the cell that a step makes, [n, H] each; sums: [n, 3 · H] of
+        sequence, hidden state and bias.
         """
-        size = self.size
+        xp, size = backend.xp, self.size
         into, out, forget = (sums[..., k * size : (k + 1) * size] for k in range(3))
-        if self.peepholes is None:
-            into, out, forget = (sigmoid(backend.xp, one) for one in (into, out, forget))
-            return into, out, forget, forget * cell + into * candidate
-        seen = backend.put(self.peepholes)[direction, ...]
-        into, forget = sigmoid(backend.xp, into + seen[0, :] * cell), sigmoid(backend.xp, forget + seen[2, :] * cell)
-        after = forget * cell + into * candidate
-        return into, sigmoid(backend.xp, out + seen[1, :] * after), forget, after
+        seen = None if self.peepholes is None else backend.put(self.peepholes)[direction, ...]
+        if seen is not None:
+            into, forget = into + seen[0, :] * cell, forget + seen[2, :] * cell
+        let_in, kept = self.opening.pair(xp, into), self.opening.pair(xp, forget)
+        after = kept[0] * cell + let_in[0] * candidate
+        if seen is not None:
+            out = out + seen[1, :] * after
+        return let_in, self.opening.pair(xp, out), kept, after
 
     @property
     def reads(self) -> tuple[Recording, ...]:
@@ -129,9 +142,9 @@ class LSTM(Recurrent):
             own = inputs[0][..., part] + before @ self.recurrence[direction, -1].T + self.bias[direction, -1]
             cell = self.initial(backend, inputs, "cell", direction)
             for step in self.order(direction):
-                candidate = np.tanh(own[:, step])
+                candidate = self.renewing.of(backend.xp, own[:, step])
                 *gates, cell = self.opened(backend, sums[:, step], candidate, cell, direction)
-                made[:, :, step] = np.stack(gates, axis=1)
+                made[:, :, step] = np.stack([gate for gate, _ in gates], axis=1)
             parts.append(made)
         return np.concatenate(parts, axis=-1)
 

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, Options], Tensor]] = {
     "Elu": lambda x, o: F.elu(x, o.get("alpha", 1.0)),
     "Selu": _selu,
     "Softplus": lambda x, o: torch.log1p(torch.exp(-x.abs())) + F.relu(x),
+    "Softsign": lambda x, o: F.softsign(x),
     "HardSwish": lambda x, o: F.hardswish(x),
     "Gelu": lambda x, o: F.gelu(x, approximate=o.get("approximate", "none")),
     "Erf": lambda x, o: torch.erf(x),

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tests.golden.independent.case import Tensor
+from tests.golden.independent.functions import FUNCTIONS
 
 Layer = dict[str, Any]
 Parameters = dict[str, Tensor]
@@ -37,7 +38,13 @@ class Steps:
         total = x @ weight[which].T + h @ recurrence[which].T + bias[which]
         if "peepholes" in self.parameters and c is not None:
             total = total + self.parameters["peepholes"][direction, which] * c
-        return torch.sigmoid(total)
+        return self.function(0, total)
+
+    def function(self, place: int, x: Tensor) -> Tensor:
+        """What stands for σ, for the tanh of the candidate and for that of the cell."""
+        usual = [{"function": name, "options": {}} for name in ("Sigmoid", "Tanh", "Tanh")]
+        told = self.layer.get("activations", usual)[place]
+        return FUNCTIONS[told["function"]](x, told["options"])
 
     def made(self) -> Tensor:
         """The output [n, T, D·H], or with the row of the last cells."""
@@ -50,7 +57,7 @@ class Steps:
                 own = a[:, t, self.part(d)]
                 if c is not None:
                     (_, o, _), c = self.lstm_step(d, own, x[:, t], h, c)
-                    h = o * torch.tanh(c)
+                    h = o * self.function(2, c)
                 else:
                     h = self.gru_step(d, own, x[:, t], h)
                 hs[t] = h
@@ -61,13 +68,13 @@ class Steps:
     def lstm_step(self, d: int, own: Tensor, x: Tensor, h: Tensor, c: Tensor) -> tuple[list[Tensor], Tensor]:
         """Gates i, o, f, and the cell behind the step."""
         i, f = (self.gate(d, k, x, h, c) for k in (0, 2))
-        c = f * c + i * torch.tanh(own + self.past(d, 3, h))
+        c = f * c + i * self.function(1, own + self.past(d, 3, h))
         return [i, self.gate(d, 1, x, h, c), f], c
 
     def gru_step(self, d: int, own: Tensor, x: Tensor, h: Tensor) -> Tensor:
         z, r = (self.gate(d, k, x, h) for k in range(2))
         u = r * self.past(d, 2, h) if self.layer["reset_behind"] else self.past(d, 2, r * h)
-        return (1 - z) * torch.tanh(own + u) + z * h
+        return (1 - z) * self.function(1, own + u) + z * h
 
     def past(self, d: int, which: int, h: Tensor) -> Tensor:
         return h @ self.parameters["recurrence"][d, which].T + self.parameters["bias"][d, which]

@@ -142,6 +142,15 @@ class BlindOnTheWayBack(Independent):
         return PeepholesMissing(self.case).gates_of_steps(values)
 
 
+class SigmoidAndTanh(Steps):
+    def function(self, place: int, x: Tensor) -> Tensor:
+        return torch.sigmoid(x) if not place else torch.tanh(x)
+
+
+class FunctionsLeftOut(ChangedSteps):
+    steps = SigmoidAndTanh
+
+
 class ResetOnTheOtherSide(ChangedSteps):
     steps = InFront
 
@@ -193,6 +202,13 @@ RECURRENT = {
     ),
     "lstm: no peepholes on the way back": Mutant(
         BlindOnTheWayBack, "golden_peepholes", "propagate", "propagate/S/back:candidate"
+    ),
+    "lstm: functions left out": Mutant(
+        FunctionsLeftOut,
+        "golden_recurrent_functions",
+        "forward",
+        "forward/value/both:steps",
+        cause="the activations are sigmoid and tanh",
     ),
     "gru: update gate of its own step": Mutant(
         GateOfItsOwnStep, "golden_gru", "propagate", "propagate/S/on:candidate", cause=CARRIED

@@ -126,7 +126,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "clip": ({"clip": 0.5}, "it clips its gates"),
     "coupled": ({"input_forget": 1}, "it clips its gates, or couples them"),
-    "activations": ({"activations": ["Sigmoid", "Relu", "Tanh"]}, "its activations are Sigmoid, Relu, Tanh"),
+    "activations": (
+        {"activations": ["Sigmoid", "Tanh", "ScaledTanh"]},
+        "its activations are Sigmoid, Tanh, ScaledTanh",
+    ),
+    "gates": ({"activations": ["Relu", "Tanh", "Tanh"]}, "its activations are Relu, Tanh, Tanh"),
 }
 
 
