@@ -14,6 +14,8 @@ from tests.oracles.spec import GRU, LSTM, Activation, Add, Reshape, Slice, Token
 STEPS, FEATURES, SIZE = 4, 3, 2
 SHAPE = (STEPS, FEATURES)
 
+Functions = tuple[tuple[str, dict[str, float]], ...]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -28,7 +30,7 @@ class Options:
     reset_behind: bool = False
     bias: bool = True
     peepholes: bool = False
-    functions: tuple[tuple[str, dict[str, float]], ...] = LSTM.functions
+    functions: Functions = LSTM.functions
 
 
 def recurrent(build: Builder, source: str, options: Options) -> str:
@@ -96,8 +98,8 @@ def network(seed: int, options: Options, *, stem: bool = False) -> Network:
 
 BOTH = (False, True)
 # Numbers that a file holds as they are.
-HARD = (("HardSigmoid", {"alpha": 0.25, "beta": 0.375}), ("Relu", {}), ("Relu", {}))
-BENT = (("HardSigmoid", {"alpha": 0.1875, "beta": 0.5}), ("Softsign", {}), ("LeakyRelu", {"alpha": 0.125}))
+HARD: Functions = (("HardSigmoid", {"alpha": 0.25, "beta": 0.375}), ("Relu", {}), ("Relu", {}))
+BENT: Functions = (("HardSigmoid", {"alpha": 0.1875, "beta": 0.5}), ("Softsign", {}), ("LeakyRelu", {"alpha": 0.125}))
 RECURRENT: dict[str, Callable[[int], Network]] = {
     "lstm": lambda seed: network(seed, Options()),
     "lstm behind a layer": lambda seed: network(seed, Options(), stem=True),

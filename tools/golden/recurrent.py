@@ -52,7 +52,7 @@ def golden_recurrent_functions() -> CaseRecipe:
     s = Sketch(63, STEPS, FEATURES)
     s.tokens("steps", FEATURES, FEATURES)
     s.relu("relu1")
-    hard = {"activation_alpha": [0.2] * 2, "activation_beta": [0.5] * 2}
+    hard: dict[str, Any] = {"activation_alpha": [0.2] * 2, "activation_beta": [0.5] * 2}
     _operator(s, "LSTM", "both", FEATURES, "bidirectional", activations=["HardSigmoid", "Relu", "Relu"] * 2, **hard)
     _joined(s, "both", 2 * SIZE)
     _operator(

@@ -236,7 +236,8 @@ def _recurrent(layer: Layer, values: Arrays, golden: HostArray) -> Explained:
     start = replace(one, **states)
     yield "the initial state is missing", lambda: start.forward(get_backend(), given)
     if one.functions != one.usual:
-        plain = replace(one, **dict(zip(("opening", "renewing", "leaves"), one.usual, strict=False)))
+        usual: dict[str, Any] = dict(zip(("opening", "renewing", "leaves"), one.usual, strict=False))
+        plain = replace(one, **usual)
         yield "the activations are sigmoid and tanh", lambda: plain.forward(get_backend(), given)
 
 

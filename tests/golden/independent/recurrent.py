@@ -42,7 +42,7 @@ class Steps:
 
     def function(self, place: int, x: Tensor) -> Tensor:
         """What stands for σ, for the tanh of the candidate and for that of the cell."""
-        usual = [{"function": name, "options": {}} for name in ("Sigmoid", "Tanh", "Tanh")]
+        usual: list[dict[str, Any]] = [{"function": name, "options": {}} for name in ("Sigmoid", "Tanh", "Tanh")]
         told = self.layer.get("activations", usual)[place]
         return FUNCTIONS[told["function"]](x, told["options"])
 
