@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from mipin_ref.graph.draft import Draft, Product, Refused, Signal
+from mipin_ref.graph.draft import BATCH, Draft, Gap, Product, Refused, Signal
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.operands import operands, widened
 from mipin_ref.graph.ops.per_channel import add_affine, per_sample
@@ -74,6 +74,8 @@ def scale_or_shift(node: Node, draft: Draft) -> None:
         _of_two(node, draft)
         return
     first = tensors[0] == 0
+    if node.op == "Mul" and _nothing_of(node, draft, draft.signals[node.inputs[tensors[0]]]):
+        return
     x = _as_wide(node, draft, draft.signals[node.inputs[tensors[0]]])
     constant = per_sample(draft.weight(node.inputs[1 if first else 0]), x)
     one, zero = np.ones_like(constant), np.zeros_like(constant)
@@ -88,6 +90,22 @@ def scale_or_shift(node: Node, draft: Draft) -> None:
     else:
         x, scale, shift = _reciprocal(node, draft, x), constant, zero
     add_affine(node, draft, x, scale, shift)
+
+
+def _nothing_of(node: Node, draft: Draft, x: Signal) -> bool:
+    """Write zeros times a tensor without an inverse as the zeros that they are, as what a mask keeps of a state of
+    zeros. Returns whether it is that.
+    """
+    (value,) = (draft.weight(name) for name in node.inputs if name not in draft.signals)
+    if np.any(value) or x.folded or not any(isinstance(one, Gap) and one.output == x.name for one in draft.layers):
+        return False
+    rank = max(len(x.shape), value.ndim)
+    axis = x.axis + rank - len(x.shape)
+    shape = np.broadcast_shapes(tuple(1 if length == BATCH else length for length in x.shape), value.shape)
+    if shape[axis] != 1:
+        return False
+    draft.constants[node.outputs[0]], draft.spread[node.outputs[0]] = np.zeros(shape, draft.dtype), axis
+    return True
 
 
 def _as_wide(node: Node, draft: Draft, x: Signal) -> Signal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 import mipin_ref as mr
 from mipin_ref.layers import Add, Affine, Extremum
@@ -203,3 +204,23 @@ def test_a_constant_that_is_wider_repeats_the_signal(op: str) -> None:
         results.append(mr.fit(net, data, 1).attribute(data))
     np.testing.assert_allclose(results[0].source, results[1].source, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(results[0].attribution, results[1].attribution, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1,)])
+def test_zeros_times_a_mask_are_no_way_to_it(shape: tuple[int, ...]) -> None:
+    """What a mask keeps of a state of zeros, in the first step of a recurrent layer that is written out."""
+    sketch = Sketch(4)
+    asked = sketch.node("Not", sketch.node("Greater", "x", sketch.const(np.float32(0))))
+    mask = sketch.node("Cast", asked, to=TensorProto.FLOAT)
+    kept = sketch.node("Mul", mask, sketch.const(np.zeros(shape, np.float32)))
+    net = assert_keeps_values(sketch.model(sketch.dense(sketch.node("Add", sketch.node("Tanh", "x"), kept), 4, 2)))
+    assert not net.blocked
+    assert [layer.kind for layer in net.layers] == ["Activation", "Dense"]
+
+
+def test_ones_times_a_mask_are_a_way_to_it() -> None:
+    sketch = Sketch(4)
+    mask = sketch.node("Cast", sketch.node("Not", sketch.node("Greater", "x", sketch.const(np.float32(0)))), to=1)
+    kept = sketch.node("Mul", mask, sketch.const(np.ones(4, np.float32)))
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Add", sketch.node("Tanh", "x"), kept), 4, 2)))
+    assert "x" in net.blocked
