@@ -36,6 +36,7 @@ from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.rescaled import divisor_of
+from mipin_ref.graph.sequence_lengths import lengths_written_out
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
@@ -128,7 +129,7 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = replace(written, proto=_plain(written.proto))
+        written = lengths_written_out(replace(written, proto=_plain(written.proto)))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.

@@ -17,6 +17,7 @@ from mipin_ref.graph.ops.recurrence import (
     directions_of,
     initial_state,
     parameters_of,
+    taken_of,
 )
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
@@ -30,7 +31,7 @@ FUNCTIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
 @handles("LSTM", "GRU")
 def recurrent(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
-    reverse = _checked(node, x)
+    reverse = _checked(node, draft, x)
     (steps, _), directions = x.sample, len(reverse)
     weight, recurrence, of_input, of_past = parameters_of(node, draft, x, directions, BLOCKS[node.op])
     # ONNX has the candidate last: "iofc" and "zrh". Sums in double precision: gates are made so.
@@ -38,7 +39,7 @@ def recurrent(node: Node, draft: Draft) -> None:
     width = directions * size
     named = replace(node, outputs=tuple(filter(None, node.outputs)))
     candidate, whole = draft.inner_name(named, "candidate"), draft.inner_name(named, "steps")
-    add_candidate(draft, candidate, x, weight[:, -1], of_input[:, -1])
+    add_candidate(draft, candidate, *taken_of(node, draft, x, weight[:, -1]), of_input[:, -1])
     states = {"hidden": initial_state(node, draft, 5, directions, size)}
     if node.op == "LSTM":
         states["cell"] = initial_state(node, draft, 6, directions, size)
@@ -68,9 +69,9 @@ def recurrent(node: Node, draft: Draft) -> None:
     _hand_out(named.outputs[0], node, draft, draft.signals[whole], reverse, steps, size)
 
 
-def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
+def _checked(node: Node, draft: Draft, x: Signal) -> tuple[bool, ...]:
     """Of each direction whether it goes back. Refused where an option is none that is followed."""
-    check_form(node, x)
+    check_form(node, draft, x)
     if node.input(7):
         raise Refused("it has peephole weights, which are not followed")
     if "clip" in node.attributes or node.attributes.get("input_forget", 0):
