@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "layout": ({"layout": 1}, "its layout is 1, which onnxruntime does not run"),
     "sequence lengths": (
         {"extra": {4: np.array([STEPS - 1], np.int32)}, "batch": 1},
-        "lengths 'input4' of its samples are constants other than its 4 steps",
+        "its lengths 'input4' are constants other than its 4 steps",
     ),
     "peepholes": ({"extra": {7: np.ones((1, 3 * SIZE), np.float32)}}, "it has peephole weights"),
     "clip": ({"clip": 0.5}, "it clips its gates"),
