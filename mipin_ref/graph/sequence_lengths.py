@@ -69,7 +69,9 @@ class _Finder:
             return None
         writer = Writer(_with_steps(node, self._around), self._around)
         try:
-            _Lengths(writer, self._kind(node), self._size(node)).write(self._direction(node), self._begins(node))
+            direction = self._direction(node)
+            lengths = _Lengths(writer, self._kind(node), self._size(node), 1 + (direction == "bidirectional"))
+            lengths.write(direction == "reverse", self._begins(node))
         except Unwritten as reason:
             self.reasons[next(filter(None, node.output), "")] = str(reason)
             return None
@@ -141,15 +143,16 @@ def _with_steps(node: NodeProto, around: Surroundings) -> NodeProto:
 
 @dataclass
 class _Lengths:
-    """kind: of the elements; size: numbers of the hidden state of one direction."""
+    """kind: of the elements; size: numbers of the hidden state of one direction; directions: how many."""
 
     writer: Writer
     kind: int
     size: int
+    directions: int
 
-    def write(self, direction: str, zeros: Sequence[bool]) -> None:
-        """Write the operator of whole sequences and what its outputs are. zeros: whether hidden state and cell begin
-        at such.
+    def write(self, back: bool, zeros: Sequence[bool]) -> None:
+        """Write the operator of whole sequences, and what its outputs are. back: whether its first direction goes so;
+        zeros: whether hidden state and cell begin at such.
         """
         writer, op = self.writer, self.writer.proto.op_type
         valid = self._valid()
@@ -157,30 +160,28 @@ class _Lengths:
         made.CopyFrom(writer.proto)
         made.input[4] = ""
         if op in GATES:
-            made.input[0], made.input[1] = (
-                self._sequence(valid),
-                self._weights(2 if direction == "bidirectional" else 1),
-            )
-        if op != "LSTM":
-            made.output[0] = writer.free("whole")
-        handed = {place: writer.output(place) for place in (1, 2) if writer.output(place)}
-        picked = 1 in handed and (op == "RNN" or (op == "LSTM" and direction != "reverse"))
-        products = {place for place in handed if not (picked and place == 1) and not zeros[place - 1]}
-        for place in products:
-            made.output[place] = writer.free("last cell" if place == 2 else "last state")
+            made.input[0], made.input[1] = self._sequence(valid), self._weights()
+        picked = bool(writer.output(1)) and not back and op != "GRU"
         if picked:
             made.output[1] = ""
+        products = [place for place in (1, 2)[: len(made.output) - 1] if made.output[place] and not zeros[place - 1]]
+        for place in products:
+            made.output[place] = writer.free("last cell" if place == 2 else "last state")
+        if op != "LSTM":
+            made.output[0] = writer.free("whole")
         writer.nodes.append(made)
+        rows = self._side_by_side(made.output[0]) if picked or op != "LSTM" else ""
         if op != "LSTM":
             mask = writer.node("Cast", valid, role="mask", to=self.kind)
-            writer.node("Mul", made.output[0], mask, role="masked", out=writer.output(0))
+            rows = writer.node("Mul", rows, mask, role="masked")
+            self._apart(rows)
         if picked:
-            self._pick(direction)
-        for place in sorted(products):
+            self._pick(rows)
+        for place in products:
             writer.node("Mul", made.output[place], self._any(), role=f"masked {place}", out=writer.output(place))
 
     def _valid(self) -> str:
-        """Whether a step is one of its sample [T, 1, N, 1], by an operator of onnxruntime's own, which makes ones of
+        """Whether a step is one of its sample [T, N, 1], by an operator of onnxruntime's own, which makes ones of
         steps in front of the length and refuses lengths that the sequence does not have.
         """
         writer, one = self.writer, np.ones((1, 1, 1), np.float32)
@@ -201,24 +202,44 @@ class _Lengths:
                 activations=["Relu"],
             )
         )
-        return writer.node("Cast", ones, role="valid", to=TensorProto.BOOL)
+        flat = writer.over("Squeeze", ones, (1,), "ones of steps")
+        return writer.node("Cast", flat, role="valid", to=TensorProto.BOOL)
 
     def _sequence(self, valid: str) -> str:
         """The sequence with a feature more, which is one where a sample is over [T, N, C + 1]."""
-        over = self.writer.over("Squeeze", self.writer.node("Not", valid, role="past"), (1,), "past the length")
-        over = self.writer.node("Cast", over, role="over", to=self.kind)
+        over = self.writer.node("Cast", self.writer.node("Not", valid, role="past"), role="over", to=self.kind)
         return self.writer.node("Concat", self.writer.input(0), over, role="sequence", axis=2)
 
-    def _weights(self, directions: int) -> str:
+    def _weights(self) -> str:
         """Those of the sequence [D, B · H, C + 1]."""
         typed = np.asarray(GATES[self.writer.proto.op_type], helper.tensor_dtype_to_np_dtype(self.kind))
         column = np.repeat(typed * typed.dtype.type(FAR[self.kind]), self.size)[None, :, None]
-        far = self.writer.constant("far", np.repeat(column, directions, axis=0))
+        far = self.writer.constant("far", np.repeat(column, self.directions, axis=0))
         return self.writer.node("Concat", self.writer.input(1), far, role="weights", axis=2)
 
-    def _pick(self, direction: str) -> None:
-        """Write the hidden state of each sample's last step, of the direction that goes back that of the first."""
-        writer, steps = self.writer, self.writer.output(0)
+    def _side_by_side(self, steps: str) -> str:
+        """All steps [T, D, N, H] with directions side by side [T, N, D · H], in which units are the channels."""
+        if self.directions == 1:
+            return self.writer.over("Squeeze", steps, (1,), "rows")
+        turned = self.writer.node("Transpose", steps, role="turned", perm=(0, 2, 1, 3))
+        width = self.writer.whole("rows shape", 0, 0, self.directions * self.size)
+        return self.writer.node("Reshape", turned, width, role="rows")
+
+    def _apart(self, rows: str) -> None:
+        """Write the first output, all steps [T, D, N, H], of what is side by side."""
+        if self.directions == 1:
+            self.writer.over("Unsqueeze", rows, (1,), "apart", out=self.writer.output(0))
+            return
+        shape = self.writer.whole("apart shape", 0, 0, self.directions, self.size)
+        apart = self.writer.node("Reshape", rows, shape, role="apart")
+        self.writer.node("Transpose", apart, role="turned back", out=self.writer.output(0), perm=(0, 2, 1, 3))
+
+    def _pick(self, rows: str) -> None:
+        """Write the hidden state of each sample's last step, of the direction that goes back that of the first.
+
+        rows: all steps [T, N, D · H].
+        """
+        writer, both, size = self.writer, self.directions > 1, self.size
         one = writer.constant("one step", np.array(1, np.int64))
         whole = writer.node("Cast", writer.input(4), role="whole numbers", to=TensorProto.INT64)
         number = writer.node("Sub", whole, one, role="number")
@@ -226,19 +247,21 @@ class _Lengths:
         mask = writer.node("OneHot", number, writer.length(writer.input(0), 0, "count"), bounds, role="one row", axis=0)
         if self.kind != TensorProto.FLOAT:
             mask = writer.node("Cast", mask, role="one row as floats", to=self.kind)
-        both = direction == "bidirectional"
-        forward = self._part(steps, "forward", 1, 0) if both else steps
-        kept = writer.node("Mul", forward, writer.over("Unsqueeze", mask, (1, 3), "one row wide"), role="kept")
-        last = writer.over("ReduceSum", kept, (0,), "sum", out="" if both else writer.output(1), keepdims=0)
+        forward = self._part(rows, "forward", (2, 0, size)) if both else rows
+        kept = writer.node("Mul", forward, writer.over("Unsqueeze", mask, (2,), "one row wide"), role="kept")
+        last = writer.over("ReduceSum", kept, (0,), "sum", out="" if both else writer.output(1), keepdims=1)
         if both:
-            first = self._part(self._part(steps, "backward", 1, 1), "first", 0, 0)
-            first = writer.over("Squeeze", first, (0,), "first state")
+            first = self._part(rows, "backward", (0, 0, 1), (2, size, 2 * size))
             writer.node("Concat", last, first, role="both", out=writer.output(1), axis=0)
 
-    def _part(self, name: str, role: str, axis: int, number: int) -> str:
-        """What a tensor holds at one place of an axis, which it keeps."""
-        ends = [self.writer.whole(f"{role} {end}", value) for end, value in (("begin", number), ("end", number + 1))]
-        return self.writer.node("Slice", name, *ends, self.writer.whole(f"{role} axis", axis), role=role)
+    def _part(self, name: str, role: str, *parts: tuple[int, int, int]) -> str:
+        """What a tensor holds of some axes, each from one place up to another."""
+        columns = zip(*parts, strict=True)
+        axes, begins, ends = (
+            self.writer.whole(f"{role} {what}", *one)
+            for what, one in zip(("axes", "begin", "end"), columns, strict=True)
+        )
+        return self.writer.node("Slice", name, begins, ends, axes, role=role)
 
     def _any(self) -> str:
         """One where a sample has a step [1, N, 1]; one without ends at zeros, wherever it begins."""
