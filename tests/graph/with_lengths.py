@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 class File:
     """read: "steps" for Y, "ends" for Y_h, "cells" for Y_c; begins: nothing, "zeros" that are made for each sample, or
     "ones", constants; lengths: "input", "mask" for the sum of one, "none", "spread" for the number of steps made of the
-    sequence's own shape, or a constant.
+    sequence's own shape, or a constant; every: whether outputs have names that nothing reads.
     """
 
     kind: str = "LSTM"
@@ -32,6 +32,7 @@ class File:
     opset: int = 17
     batch: str | int = "N"
     reset_behind: bool = False
+    every: bool = False
 
     @property
     def directions(self) -> int:
@@ -87,8 +88,8 @@ class File:
             for name in states:
                 made = ["ConstantOfShape", "shape"] if self.begins == "zeros" else ["Expand", "filled", "shape"]
                 nodes.append(helper.make_node(made[0], made[1:], [name]))
-        options = {"linear_before_reset": 1} if self.reset_behind else {}
-        handed = [name if name == self.read else "" for name in OUTPUTS[self.kind]]
+        options: dict[str, Any] = {"linear_before_reset": 1} if self.reset_behind else {}
+        handed = [name if self.every or name == self.read else "" for name in OUTPUTS[self.kind]]
         while not handed[-1]:
             handed.pop()
         nodes.append(
@@ -101,7 +102,7 @@ class File:
         flat = "first"
         if self.read == "steps":
             stored["over"] = np.array([1])
-            old = {"axes": [1]} if self.opset < 13 else {}
+            old: dict[str, Any] = {"axes": [1]} if self.opset < 13 else {}
             nodes.append(
                 helper.make_node("ReduceSum", ["first"] if old else ["first", "over"], ["sums"], keepdims=0, **old)
             )
