@@ -37,6 +37,7 @@ from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.rescaled import divisor_of
 from mipin_ref.graph.sequence_lengths import lengths_written_out
+from mipin_ref.graph.sorted_samples import samples_as_they_came
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
@@ -226,8 +227,10 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
 
 def _plain(proto: ModelProto) -> ModelProto:
-    """The model in which choices, cells and masks are written as the reader reads them; itself where there are none."""
-    cells = stacks_joined(rolled_up(choices_read(proto)))
+    """The model in which choices, cells and masks are written as the reader reads them, and samples keep their order;
+    itself where there is nothing of the kind.
+    """
+    cells = stacks_joined(rolled_up(choices_read(samples_as_they_came(proto))))
     return fills_written_out(masks_written_out(rows_written_out(cells)))
 
 

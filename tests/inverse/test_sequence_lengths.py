@@ -64,7 +64,8 @@ def cut(file: File, x: Array, signal: Array) -> Array:
     values = [candidate[None], x[None].astype(np.float64)]
     made = recurrent.forward(op, values)
     flat = signal.reshape(len(signal), -1)[: len(x) + cells]
-    return recurrent.back(op, flat[None], [*values, made])[0]
+    back: Array = recurrent.back(op, flat[None], [*values, made])[0]
+    return back
 
 
 @pytest.mark.parametrize("what", ["source", "attribution"])

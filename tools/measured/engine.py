@@ -30,8 +30,8 @@ _FILES = (
     *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
     *("limits", "load", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes", "norm_rules"),
     *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
-    *("sequence_lengths", "spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins", "strided", "told"),
-    *("trial", "verify"),
+    *("sequence_lengths", "sorted_samples", "spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins"),
+    *("strided", "told", "told_lengths", "trial", "verify"),
 )
 READING = (
     *("graph/ops", "graph/rewrites", "graph/fusions", "graph/unrolled"),
