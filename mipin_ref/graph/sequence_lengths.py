@@ -36,8 +36,8 @@ HANDS_ON = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", 
 
 
 def lengths_written_out(spelled: SpelledOut) -> SpelledOut:
-    """The model without lengths that are computed or given, each in standard nodes; reasons: why some stand as they
-    were. Constant ones are left: the reader tells whether they are the number of steps.
+    """The model without lengths that are computed or given, or a constant below the number of steps, in standard nodes;
+    reasons: why some stand as they were. Others are left: the reader tells whether they are the number of steps.
     """
     proto = spelled.proto
     if not any(map(_has_lengths, proto.graph.node)):
@@ -65,8 +65,10 @@ class _Finder:
 
     def written(self, node: NodeProto) -> Writer | None:
         """What is written in the place of a node, None where it stays."""
-        if not _has_lengths(node) or not self._is_computed(node.input[0]) or not self._is_computed(node.input[4]):
+        if not _has_lengths(node) or not self._is_computed(node.input[0]):
             return None
+        if not self._is_computed(node.input[4]):
+            return self._cut(node)
         writer = Writer(_with_steps(node, self._around), self._around)
         try:
             direction = self._direction(node)
@@ -75,6 +77,28 @@ class _Finder:
         except Unwritten as reason:
             self.reasons[next(filter(None, node.output), "")] = str(reason)
             return None
+        return writer
+
+    def _cut(self, node: NodeProto) -> Writer | None:
+        """The operator of the first steps alone, and zeros behind, where a constant says so for all samples."""
+        lengths, (whole, *_) = self._nodes.constant(node.input[4]), self._nodes.shape(node.input[0]) or (None,)
+        if lengths is None or whole is None or not lengths.size or self._opset < FIRST:
+            return None
+        steps = int(lengths.flat[0])
+        if not 0 < steps < whole or np.any(lengths != steps):
+            return None
+        writer = Writer(_with_steps(node, self._around), self._around)
+        made = NodeProto()
+        made.CopyFrom(writer.proto)
+        ends = [writer.whole(f"steps {role}", value) for role, value in (("begin", 0), ("end", steps), ("axis", 0))]
+        made.input[0], made.input[4] = writer.node("Slice", node.input[0], *ends, role="first steps"), ""
+        made.output[0] = writer.free("cut")
+        writer.nodes.append(made)
+        # Pads are read of tensors with the samples first.
+        turned = writer.node("Transpose", made.output[0], role="turned", perm=(2, 0, 1, 3))
+        missing = writer.whole("steps missing", 0, 0, 0, 0, 0, whole - steps, 0, 0)
+        padded = writer.node("Pad", turned, missing, role="padded")
+        writer.node("Transpose", padded, role="turned back", out=writer.output(0), perm=(1, 2, 0, 3))
         return writer
 
     def _is_computed(self, name: str) -> bool:

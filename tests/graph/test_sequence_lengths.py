@@ -150,6 +150,18 @@ def test_lengths_that_are_all_steps_are_none(kind: str, lengths: str | int) -> N
     np.testing.assert_array_equal(net.predict(x)[1], without.predict(x)[1])
 
 
+@pytest.mark.parametrize("read", ["steps", "ends"])
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_a_constant_below_the_number_of_steps(kind: str, read: str) -> None:
+    """The same for all samples: the operator of so many steps, in both directions, with zeros behind."""
+    model = File(kind, "bidirectional", read, lengths=3, batch=2, begins="ones").model()
+    net, x = mr.load(model), samples(2)["x"]
+    assert not net.blocked
+    assert net.stem is None
+    np.testing.assert_allclose(net.predict(x)[1], run(model, {"x": x}), rtol=0, atol=64 * EPS)
+    assert not np.any(mr.attribute(net, x, 1, "gradient").attribution[:, 3:])
+
+
 def test_candidates_take_nothing_of_lengths() -> None:
     """A feature more is state, and the first layer that is inverted has those of the file."""
     net = mr.load(File().model(), input="x")
@@ -166,7 +178,10 @@ REFUSED: dict[str, tuple[File, str]] = {
         File("LSTM", "bidirectional", begins="ones"),
         "goes back from a hidden state that is not known to be zero",
     ),
-    "constants": (File("GRU", lengths=3, batch=2), "its lengths 'lengths' are constants other than its 5 steps"),
+    "constants": (
+        File("GRU", lengths=STEPS + 1, batch=2),
+        "its lengths 'lengths' are constants other than its 5 steps",
+    ),
     "an old opset": (File("GRU", opset=10), "lengths of its samples, which are followed from opset 11 on"),
 }
 

@@ -101,7 +101,7 @@ def test_logits_and_gradients_are_those_of_torch(name: str) -> None:
     """Lengths of every kind, samples in any order; the gradient comes to the rows that ids look up."""
     module = Packed(**EXPORTS[name])
     x, lengths = samples(module)
-    net = mr.load(exported(module), **({} if module.ids else {"input": "x"}))
+    net = mr.load(exported(module), input="x")
     data = x if module.ids else {"x": x, "lengths": lengths}
     told = torch.from_numpy(lengths)
     rows = module.table(torch.from_numpy(x)).detach() if module.ids else torch.from_numpy(x)
@@ -119,8 +119,8 @@ def test_what_fills_samples_up_has_no_attribution(name: str) -> None:
     """Nor do other values there change anything."""
     module = Packed(**EXPORTS[name])
     x, lengths = samples(module)
-    net = mr.load(exported(module), **({} if module.ids else {"input": "x"}))
-    data = x if module.ids else {"x": x, "lengths": lengths}
+    net = mr.load(exported(module), input="x")
+    data: Any = x if module.ids else {"x": x, "lengths": lengths}
     over = np.arange(STEPS) >= lengths[:, None]
     inverse = mr.fit(net, data, 1)
     found = inverse.attribute(data).attribution

@@ -39,8 +39,7 @@ def _check_lengths(name: str, draft: Draft, steps: int) -> None:
     lengths = draft.constant(name)
     if lengths is None or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or np.any(lengths != steps):
         raise Refused(
-            f"its lengths {name!r} are constants other than its {steps} steps, which are not followed: cut "
-            "the sequence, or make the lengths an input"
+            f"its lengths {name!r} are constants other than its {steps} steps: make them an input where samples differ"
         )
     if lengths.size not in (1, draft.file_batch):
         raise Refused(f"its lengths {name!r} are of {lengths.size} samples")
