@@ -158,6 +158,7 @@ def test_a_constant_below_the_number_of_steps(kind: str, read: str) -> None:
     net, x = mr.load(model), samples(2)["x"]
     assert not net.blocked
     assert net.stem is None
+    assert read != "steps" or net.shapes["steps"][0] == STEPS
     np.testing.assert_allclose(net.predict(x)[1], run(model, {"x": x}), rtol=0, atol=64 * EPS)
     assert not np.any(mr.attribute(net, x, 1, "gradient").attribution[:, 3:])
 

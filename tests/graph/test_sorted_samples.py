@@ -34,8 +34,9 @@ def network(form: str) -> ModelProto:
     back = made
     if form != "as they came":
         numbers = sketch.node("Range", zero, sketch.node("Squeeze", count), one)
-        if form == "others":
-            numbers = sketch.node("Neg", numbers)
+        if form == "backwards":
+            minus = sketch.const(np.int64(-1))
+            numbers = sketch.node("Range", sketch.node("Sub", sketch.node("Squeeze", count), one), minus, minus)
         empty = sketch.node("ConstantOfShape", count, value=helper.make_tensor("none", TensorProto.INT64, [1], [0]))
         way = sketch.node("ScatterElements", empty, places, numbers, axis=0)
         back = sketch.node("Gather", made, way, axis=0)
@@ -55,7 +56,7 @@ def test_signals_are_those_of_samples_as_they_came() -> None:
     np.testing.assert_array_equal(results[0].attribution, results[1].attribution)
 
 
-@pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "others"])
+@pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "backwards"])
 def test_an_order_that_something_else_meets_stays(form: str) -> None:
     """Such a file mixes samples: its own picks are refused, which work along the batch."""
     with pytest.raises(mr.UnsupportedModel, match="Gather"):
