@@ -28,7 +28,7 @@ FIRST = 11
 GATES: Mapping[str, tuple[int, ...]] = {"LSTM": (-1, -1, 1, 0), "GRU": (1, 0, 0)}
 """Which blocks are opened and which are shut where a sample is over: of an LSTM "iofc", of a GRU "zrh"."""
 
-FAR: Mapping[int, float] = {TensorProto.FLOAT: 1e8, TensorProto.DOUBLE: 1e8, TensorProto.FLOAT16: 1e4}
+FAR: Mapping[int, float] = {TensorProto.FLOAT: 1e8, TensorProto.FLOAT16: 1e4}
 """What is added to a gate, by type: a sigmoid is zero or one to the last bit from 40 on, whatever it takes besides."""
 
 HANDS_ON = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity", "Cast", "Tile"})
@@ -128,7 +128,7 @@ class _Finder:
         """The type of the elements."""
         kind = self._kinds.get(node.input[0]) or TensorProto.FLOAT
         if kind not in FAR:
-            raise Unwritten("it is given lengths of its samples, and its sequence holds no floating-point numbers")
+            raise Unwritten("its sequence is of a type that onnxruntime does not run it in, float and float16 apart")
         return kind
 
     def _size(self, node: NodeProto) -> int:

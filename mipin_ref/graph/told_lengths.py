@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.runtime import session
@@ -13,6 +13,9 @@ from mipin_ref.layers import HostArray
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 """Operators that are told lengths as their fifth input."""
+
+HANDS_ON = ("Cast", "Identity")
+"""What may stand between lengths and the operator."""
 
 
 def lengths_outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
@@ -24,16 +27,21 @@ def lengths_outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | N
         sequence, lengths = (_value(proto, str(node.input[place]), feed) for place in (0, 4))
         if sequence is None or lengths is None:
             continue
-        steps, name = len(sequence), str(node.input[4])
+        steps, name = len(sequence), handed_on(str(node.input[4]), makers)
         wrong = lengths[(lengths < 0) | (lengths > steps)]
-        while name in makers and makers[name].op_type in ("Cast", "Identity"):
-            name = str(makers[name].input[0])
         if wrong.size:
             return (
                 f"{name!r} holds length {int(wrong.flat[0])} of a sample, and its sequence has {steps} steps: lengths "
                 f"go from 0 to {steps}"
             )
     return None
+
+
+def handed_on(name: str, makers: Mapping[str, NodeProto]) -> str:
+    """The tensor whose numbers another holds, in other types."""
+    while name in makers and makers[name].op_type in HANDS_ON:
+        name = str(makers[name].input[0])
+    return name
 
 
 def _value(proto: ModelProto, name: str, feed: Mapping[str, HostArray]) -> HostArray | None:

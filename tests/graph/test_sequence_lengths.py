@@ -11,7 +11,12 @@ import pytest
 from onnx import TensorProto, helper
 
 import mipin_ref as mr
-from tests.graph.with_lengths import FEATURES, OUTPUTS, STEPS, File, samples
+from mipin_ref.beside import others_of
+from mipin_ref.graph.bind import bind
+from mipin_ref.graph.looked_up import MOST
+from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.tried_lengths import with_lengths_tried
+from tests.graph.with_lengths import FEATURES, OUTPUTS, SIZE, STEPS, File, samples
 
 EPS = float(np.finfo(np.float32).eps)
 DIRECTIONS = {"LSTM": ("forward", "reverse", "bidirectional"), "RNN": ("forward",)}
@@ -88,6 +93,24 @@ def test_other_opsets(kind: str, opset: int) -> None:
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
+def test_half_precision(kind: str) -> None:
+    """What opens and shuts a gate is a number there too. The file rounds, and the network does not."""
+    model = File(kind, dtype=TensorProto.FLOAT16).model()
+    net, feed = mr.load(model, input="x"), samples()
+    assert not net.blocked
+    wanted = run(model, {**feed, "x": feed["x"].astype(np.float16)})
+    np.testing.assert_allclose(net.predict(feed)[1], wanted, rtol=0, atol=16 * float(np.finfo(np.float16).eps))
+
+
+def test_a_file_is_tried_with_lengths_of_all_its_steps() -> None:
+    """Of a sequence that is longer than what is drawn, up to that."""
+    for steps, wanted in ((2, {0, 1, 2}), (40, set(range(MOST)))):
+        model = File(steps=steps).model()
+        bound = with_lengths_tried(bind(model, {"x", "lengths"}, None, None, "x"), model)
+        assert {int(one) for one in others_of(plausible(bound, 200, 0))["lengths"]} == wanted
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
 @pytest.mark.parametrize("read", ["steps", "ends"])
 def test_one_step(kind: str, read: str) -> None:
     model = File(kind, read=read, steps=1).model()
@@ -158,7 +181,8 @@ def test_a_constant_below_the_number_of_steps(kind: str, read: str) -> None:
     net, x = mr.load(model), samples(2)["x"]
     assert not net.blocked
     assert net.stem is None
-    assert read != "steps" or net.shapes["steps"][0] == STEPS
+    padded = [layer.out_shape for layer in net.layers if layer.kind == "Pad"]
+    assert padded == ([(STEPS, 2, SIZE)] if read == "steps" else [])
     np.testing.assert_allclose(net.predict(x)[1], run(model, {"x": x}), rtol=0, atol=64 * EPS)
     assert not np.any(mr.attribute(net, x, 1, "gradient").attribution[:, 3:])
 

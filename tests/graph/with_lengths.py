@@ -33,6 +33,7 @@ class File:
     batch: str | int = "N"
     reset_behind: bool = False
     every: bool = False
+    dtype: int = TensorProto.FLOAT
 
     @property
     def directions(self) -> int:
@@ -50,8 +51,10 @@ class File:
 
     def model(self) -> onnx.ModelProto:
         """Logits of a sum over steps, or of last states."""
-        stored, nodes = dict(self.arrays), [helper.make_node("Transpose", ["x"], ["sequence"], perm=[1, 0, 2])]
-        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [self.batch, self.steps, FEATURES])]
+        floats = helper.tensor_dtype_to_np_dtype(self.dtype)
+        stored: dict[str, Array] = {name: value.astype(floats) for name, value in self.arrays.items()}
+        nodes = [helper.make_node("Transpose", ["x"], ["sequence"], perm=[1, 0, 2])]
+        inputs = [helper.make_tensor_value_info("x", self.dtype, [self.batch, self.steps, FEATURES])]
         if self.lengths == "input":
             inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, [self.batch]))
         elif self.lengths == "mask":
@@ -77,7 +80,7 @@ class File:
         states = ["h0", "c0"][: 2 if self.kind == "LSTM" else 1] if self.begins else []
         if self.begins:
             shape = [self.directions, self.batch, SIZE]
-            filled = np.ones((self.directions, 1, SIZE), np.float32) / 2
+            filled = np.ones((self.directions, 1, SIZE), floats) / 2
             stored |= {"filled": filled, "a": np.array([1]), "b": np.array([2]), "D": np.array(shape[:1])}
             stored["H"] = np.array([SIZE])
             nodes += [
@@ -115,7 +118,7 @@ class File:
             nodes,
             "lengths",
             inputs,
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [self.batch, CLASSES])],
+            [helper.make_tensor_value_info("logits", self.dtype, [self.batch, CLASSES])],
             [numpy_helper.from_array(value, name) for name, value in stored.items()],
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
