@@ -31,7 +31,7 @@ _FILES = (
     *("limits", "load", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes", "norm_rules"),
     *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
     *("sequence_lengths", "sorted_samples", "spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins"),
-    *("strided", "told", "trial", "tried_lengths", "verify"),
+    *("strided", "told", "trial", "tried_lengths", "verify", "whole_sequences"),
 )
 READING = (
     *("graph/ops", "graph/rewrites", "graph/fusions", "graph/unrolled"),
