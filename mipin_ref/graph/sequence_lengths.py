@@ -110,6 +110,12 @@ class _Finder:
                 "it is given lengths of its samples and goes back from a hidden state that is not known to be zero: "
                 "begin it at zeros"
             )
+        functions = list(told_of(node, "activations", ()))[:: 3 if node.op_type == "LSTM" else 2]
+        other = any(name.lower() != b"sigmoid" for name in functions)
+        if node.op_type in GATES and (other or told_of(node, "clip") is not None):
+            raise Unwritten(
+                "it is given lengths of its samples, and gates that are clipped, or other than Sigmoid, do not shut"
+            )
         return direction
 
     def _begins(self, node: NodeProto) -> list[bool]:

@@ -211,6 +211,17 @@ REFUSED: dict[str, tuple[File, str]] = {
 }
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("clipped", [False, True])
+def test_gates_that_do_not_shut(kind: str, clipped: bool) -> None:
+    model = File(kind).model()
+    node = next(node for node in model.graph.node if node.op_type == kind)
+    names = ["HardSigmoid", "Tanh", "Tanh"][: 3 if kind == "LSTM" else 2]
+    node.attribute.append(helper.make_attribute(*(("clip", 2.0) if clipped else ("activations", names))))
+    with pytest.raises(mr.UnsupportedModel, match=rf"{kind} 'the_op' \(it is given lengths .* do not shut"):
+        mr.fit(mr.load(model, input="x"), samples(), 0)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_by_name(name: str) -> None:
     file, reason = REFUSED[name]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
@@ -130,6 +132,21 @@ def test_what_fills_samples_up_has_no_attribution(name: str) -> None:
     if not module.ids:
         other = {**data, "x": np.where(over[..., None], 3, x)}
         np.testing.assert_array_equal(inverse.attribute(other).attribution, found)
+
+
+@pytest.mark.parametrize("name", ["lstm of ids", "gru of ids, both ways"])
+def test_an_explainer_counts_tokens_itself(name: str, tmp_path: Path) -> None:
+    """Of ids whose zeros fill samples up, by onnxruntime alone. Float32 of both, relative to the largest value."""
+    module = Packed(**EXPORTS[name])
+    ids, _ = samples(module)
+    inverse = mr.fit(mr.load(exported(module)), ids, 1)
+    mr.export(inverse, tmp_path / "explainer.onnx", check=ids)
+    runtime = ort.InferenceSession(tmp_path / "explainer.onnx", providers=["CPUExecutionProvider"])
+    (given,) = runtime.get_inputs()
+    found = dict(zip((one.name for one in runtime.get_outputs()), runtime.run(None, {given.name: ids}), strict=True))
+    wanted = inverse.attribute(ids)
+    for what, value in (("source", wanted.source), ("attribution", wanted.attribution)):
+        np.testing.assert_allclose(found[what], value, rtol=0, atol=64 * EPS * np.abs(value).max())
 
 
 def test_an_order_of_samples_that_is_handed_out_stays() -> None:
