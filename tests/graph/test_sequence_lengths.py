@@ -150,6 +150,8 @@ def test_lengths_that_are_made_of_what_is_explained() -> None:
     assert not net.blocked
     x = np.where(np.arange(STEPS)[:, None] < feed["lengths"][:, None, None], feed["x"], 0)
     np.testing.assert_allclose(net.predict(x)[1], run(model, {"x": x}), rtol=0, atol=64 * EPS)
+    other, both = mr.load(file.model(), input="x"), {"x": x, "lengths": feed["lengths"]}
+    np.testing.assert_array_equal(mr.fit(net, x, 1).attribute(x).source, mr.fit(other, both, 1).attribute(both).source)
 
 
 def test_lengths_that_are_given_for_all_samples() -> None:

@@ -107,6 +107,20 @@ def test_lengths_of_all_steps_change_nothing(kind: str, direction: str, read: st
         np.testing.assert_allclose(got, wanted, rtol=0, atol=64 * EPS * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize(("kind", "direction", "read"), [one for one in READ if one not in UNTOUCHED])
+def test_lengths_of_all_steps_change_what_a_ridge_does_alone(kind: str, direction: str, read: str) -> None:
+    """Behind the layer stand a product with a mask and a sum, whose weights the fit of the input takes in but for the
+    ridge, which is next to none here. Recorded values are float32.
+    """
+    feed = samples(60, least=STEPS)
+    file = File(kind, direction, read)
+    told = mr.fit(mr.load(file.model(), input="x"), feed, 1, ridge=1e-9)
+    without = mr.fit(mr.load(replace(file, lengths="none").model()), feed["x"], 1, ridge=1e-9)
+    for what in ("source", "attribution"):
+        got, wanted = (getattr(one.attribute(x), what) for one, x in ((told, feed), (without, feed["x"])))
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=256 * EPS * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("method", ["gradient", "lrp-epsilon", "integrated-gradients"])
 @pytest.mark.parametrize(("kind", "direction", "read"), READ)
 def test_other_methods_see_the_sample_cut_to_its_length(kind: str, direction: str, read: str, method: str) -> None:
