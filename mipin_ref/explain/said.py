@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mipin_ref.beside import others_of
 from mipin_ref.errors import InvalidData
 from mipin_ref.explain.explainer import Explainer
-from mipin_ref.explain.texts import Texts, role_of
+from mipin_ref.explain.texts import Texts, counts_tokens, role_of
 from mipin_ref.layers import HostArray
 
 
@@ -53,6 +53,8 @@ def said_in(texts: Texts | None, x: HostArray, n: int, number: int) -> Said:
     for name, value in others_of(x).items():
         if role_of(name) == "mask" and value[n].size == len(ids):
             drawn &= value[n].ravel() != 0
+        elif value.ndim == 1 and counts_tokens(name):
+            drawn &= np.arange(len(ids)) < value[n]
     told = [names[one] if 0 <= one < len(names) else str(one) for one in ids]
     return Said(drawn, [token for token, shown in zip(told, drawn, strict=True) if shown], None)
 

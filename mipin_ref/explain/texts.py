@@ -25,7 +25,11 @@ ARRAYS = (".npy", ".npz")
 WRITTEN = (".txt", ".text")
 """What files of texts end with, mostly."""
 ROLES = {"mask": ("mask",), "types": ("type", "segment"), "positions": ("position",)}
-"""What an input is named by that is not the ids."""
+"""What an input is named by that is not the ids, and holds a number of each token."""
+COUNTS = ("length", "lens")
+"""The same of an input that holds how many tokens a text has."""
+HIDING = {"mask", "counts"}
+"""What tells a network which tokens only fill a text up."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def text_run(
     length = fixed or max(len(one.ids) for one in [*texts, *others])
     short = any(len(one.ids) < length for one in [*texts, *others])
     lines = []
-    if short and "mask" not in roles.values():
+    if short and HIDING.isdisjoint(roles.values()):
         if made.pad is None:
             raise InvalidData(
                 f"some texts have fewer tokens than {length}, the network reads no mask, and the tokenizer has no "
@@ -113,7 +117,8 @@ def text_run(
             f"the network reads no mask: shorter texts are filled up to {length} tokens with {made.names[made.pad]!r}, "
             "which it reads as the others"
         )
-    sizes: dict[str, tuple[int, ...]] = dict.fromkeys((ids.name, *roles), (length,))
+    along = (ids.name, *(name for name, role in roles.items() if role != "counts"))
+    sizes: dict[str, tuple[int, ...]] = dict.fromkeys(along, (length,))
     return TextRun(
         _arrays(texts, length, ids, roles, made),
         _arrays(others, length, ids, roles, made) if others else calibration,
@@ -145,6 +150,11 @@ def role_of(name: str) -> str | None:
     return next((role for role, words in ROLES.items() if any(word in name.lower() for word in words)), None)
 
 
+def counts_tokens(name: str) -> bool:
+    """Whether an input of one number a text holds how many tokens it has, by its name."""
+    return any(word in name.lower() for word in COUNTS)
+
+
 def _roles(free: Sequence[AskedInput]) -> tuple[AskedInput, dict[str, str]]:
     """The input of ids, and what the others hold. Raises InvalidData where it cannot be told."""
     able = [one for one in free if one.ids and len(one.sizes) == 1]
@@ -158,14 +168,19 @@ def _roles(free: Sequence[AskedInput]) -> tuple[AskedInput, dict[str, str]]:
     if ids is None:
         names = ", ".join(repr(one.name) for one in able)
         raise InvalidData(f"which of the inputs {names} holds the ids of tokens is not known by their names")
-    roles = {one.name: role_of(one.name) for one in free if one is not ids}
+    roles = {one.name: _role(one) for one in free if one is not ids}
     for name, role in roles.items():
         if role is None:
             raise InvalidData(
-                f"input {name!r} holds neither a mask, nor types or positions of tokens, by its name: bind it to a "
-                "value, option 'given'"
+                f"input {name!r} holds neither a mask, nor types or positions of tokens, nor how many a text has, by "
+                "its name: bind it to a value, option 'given'"
             )
     return ids, {name: role for name, role in roles.items() if role is not None}
+
+
+def _role(one: AskedInput) -> str | None:
+    """What an input beside the ids holds: of each token, as `role_of` tells, or "counts"; None for anything else."""
+    return role_of(one.name) if one.sizes else "counts" if one.whole and counts_tokens(one.name) else None
 
 
 def _are_texts(given: Any) -> bool:
@@ -221,10 +236,13 @@ def _check_length(texts: Sequence[Encoded], noun: str, fixed: int | None) -> Non
 def _arrays(
     texts: Sequence[Encoded], length: int, ids: AskedInput, roles: Mapping[str, str], tokenizer: Tokenizer
 ) -> Any:
-    """[N, T] by input; the array of ids alone where there is no other."""
+    """[N, T] by input, or [N] of counts; the array of ids alone where there is no other."""
     shape = (len(texts), length)
     made: dict[str, HostArray] = {ids.name: np.full(shape, tokenizer.pad or 0, np.int64 if ids.whole else np.float32)}
     for name, role in roles.items():
+        if role == "counts":
+            made[name] = np.array([len(one.ids) for one in texts], np.int64)
+            continue
         rising = np.broadcast_to(np.arange(length), shape) if role == "positions" else np.zeros(shape)
         made[name] = rising.astype(np.int64)
     for row, one in enumerate(texts):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 from onnx import ModelProto, NodeProto
 
+from mipin_ref.graph.told_lengths import lengths_outside
 from mipin_ref.layers import HostArray
 
 UNCHANGED = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
@@ -41,7 +42,9 @@ def rows_of(proto: ModelProto, data: str) -> int | None:
 
 
 def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
-    """Which input holds an id that is no row of the table that it is looked up in, in words; None where none does."""
+    """Which input holds an id that is no row of the table that it is looked up in, or a length that its sequence does
+    not have, in words; None where none does.
+    """
     makers = {name: node for node in proto.graph.node for name in node.output}
     rows = {one.name: int(one.dims[0]) for one in proto.graph.initializer if one.dims}
     for node in proto.graph.node:
@@ -57,7 +60,7 @@ def outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
                 f"input {name!r} holds id {int(wrong.flat[0])}, and table {node.input[0]!r} of {node.op_type} "
                 f"{node.name or node.output[0]!r} has rows 0 to {count - 1}"
             )
-    return None
+    return lengths_outside(proto, feed)
 
 
 def _takes_rows(node: NodeProto) -> bool:

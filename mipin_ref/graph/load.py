@@ -36,9 +36,12 @@ from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.rescaled import divisor_of
+from mipin_ref.graph.sequence_lengths import lengths_written_out
+from mipin_ref.graph.sorted_samples import samples_as_they_came
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
+from mipin_ref.graph.tried_lengths import with_lengths_tried
 from mipin_ref.graph.unrolled import rolled_up, stacks_joined
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
@@ -123,12 +126,12 @@ def _loaded(
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.
     read_by_it = {value.name for value in needed.graph.input}
-    bound = bind(opened.proto, read_by_it, input_shape, given, explained)
+    bound = with_lengths_tried(bind(opened.proto, read_by_it, input_shape, given, explained), opened.proto)
     if bound.said:
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = replace(written, proto=_plain(written.proto))
+        written = lengths_written_out(replace(written, proto=_plain(written.proto)))
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
@@ -225,8 +228,8 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
 
 def _plain(proto: ModelProto) -> ModelProto:
-    """The model in which choices, cells and masks are written as the reader reads them; itself where there are none."""
-    cells = stacks_joined(rolled_up(choices_read(proto)))
+    """The model in which choices, cells, masks and orders are as the reader reads them; itself where there are none."""
+    cells = stacks_joined(rolled_up(choices_read(samples_as_they_came(proto))))
     return fills_written_out(masks_written_out(rows_written_out(cells)))
 
 

@@ -79,7 +79,7 @@ class _Drafting:
 @handles("RNN")
 def plain_recurrent(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
-    reverse, functions = _checked(node, x)
+    reverse, functions = _checked(node, draft, x)
     (steps, _), directions = x.sample, len(reverse)
     weight, recurrence, of_input, of_past = parameters_of(node, draft, x, directions, 1)
     if steps * directions > STEPS:
@@ -95,13 +95,9 @@ def plain_recurrent(node: Node, draft: Draft) -> None:
     _hand_out(drafting, [*node.outputs, ""][:2], states, reverse)
 
 
-def _checked(node: Node, x: Signal) -> tuple[tuple[bool, ...], tuple[str, ...]]:
+def _checked(node: Node, draft: Draft, x: Signal) -> tuple[tuple[bool, ...], tuple[str, ...]]:
     """Of each direction whether it goes back, and its function. Refused where an option is none that is followed."""
-    check_form(node, x)
-    if x.folded:
-        raise Refused(
-            "several sequences of a sample are folded into its batch, which only LSTM and GRU are followed through"
-        )
+    check_form(node, draft, x)
     if "clip" in node.attributes:
         raise Refused("it clips its sums, which is not followed")
     reverse = directions_of(node)

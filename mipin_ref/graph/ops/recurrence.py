@@ -27,16 +27,26 @@ class Parameters(NamedTuple):
     of_past: HostArray
 
 
-def check_form(node: Node, x: Signal) -> None:
+def check_form(node: Node, draft: Draft, x: Signal) -> None:
     """Refused where the batch or the steps of a recurrent operator are not where they are followed."""
     if node.attributes.get("layout", 0):
         raise Refused("its layout is 1, which onnxruntime does not run: export it with layout 0")
     if len(x.shape) != 3 or x.axis != 1:
         raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
     if node.input(4):
+        _check_lengths(node.input(4), draft, x.shape[0])
+
+
+def _check_lengths(name: str, draft: Draft, steps: int) -> None:
+    """Refused where lengths of samples are not the number of steps; others that are computed are written out before."""
+    lengths = draft.constant(name)
+    if lengths is None or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or np.any(lengths != steps):
         raise Refused(
-            "it is given sequence lengths, which are not followed: leave them out where all samples are whole"
+            f"its lengths {name!r} are constants other than its {steps} steps: make them an input where samples differ"
         )
+    if lengths.size not in (1, draft.file_batch):
+        raise Refused(f"its lengths {name!r} are of {lengths.size} samples")
+    draft.alone = draft.alone or (draft.file_batch is None and name not in draft.spread)
 
 
 def directions_of(node: Node) -> tuple[bool, ...]:
@@ -91,6 +101,21 @@ def parameters_of(node: Node, draft: Draft, x: Signal, directions: int, blocks: 
         of_input,
         of_past,
     )
+
+
+def taken_of(node: Node, draft: Draft, x: Signal, weight: HostArray) -> tuple[Signal, HostArray]:
+    """What a candidate takes of the sequence x [T, N, C], and its weights [D, H, C].
+
+    Of a Concat whose last parts have weights of zero the first, as where a feature tells that a sample is over.
+    """
+    joined = draft.makers.get(node.inputs[0])
+    if joined is None or joined.op != "Concat" or joined.inputs[0] not in draft.signals:
+        return x, weight
+    first = draft.signals[joined.inputs[0]]
+    if int(joined.attributes["axis"]) not in (2, -1) or first.shape[:-1] != x.shape[:-1] or first.layout != x.layout:
+        return x, weight
+    features = first.sample[-1]
+    return (x, weight) if np.any(weight[..., features:]) else (first, weight[..., :features])
 
 
 def add_candidate(draft: Draft, name: str, x: Signal, weight: HostArray, bias: HostArray) -> Signal:

@@ -17,6 +17,7 @@ from mipin_ref.graph.ops.recurrence import (
     functions_of,
     initial_state,
     parameters_of,
+    taken_of,
 )
 from mipin_ref.graph.ops.registry import handles, layer_name
 from mipin_ref.graph.ops.selections import add_selection
@@ -34,7 +35,7 @@ OTHERS = {*OPENING, "Tanh", "Relu", "LeakyRelu", "Elu", "Softsign", "Softplus"}
 @handles("LSTM", "GRU", folded=True)
 def recurrent(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
-    reverse = _checked(node, x)
+    reverse = _checked(node, draft, x)
     followed = [OPENING, *[OTHERS] * (len(FUNCTIONS[node.op]) - 1)]
     opening, renewing, *leaves = functions_of(node, FUNCTIONS[node.op], len(reverse), followed)
     (steps, *several, _), directions = x.sample, len(reverse)
@@ -44,7 +45,7 @@ def recurrent(node: Node, draft: Draft) -> None:
     width = directions * size
     named = replace(node, outputs=tuple(filter(None, node.outputs)))
     candidate, whole = draft.inner_name(named, "candidate"), draft.inner_name(named, "steps")
-    add_candidate(draft, candidate, x, weight[:, -1], of_input[:, -1])
+    add_candidate(draft, candidate, *taken_of(node, draft, x, weight[:, -1]), of_input[:, -1])
     states = {"hidden": initial_state(node, draft, 5, x, directions, size)}
     if node.op == "LSTM":
         states["cell"] = initial_state(node, draft, 6, x, directions, size)
@@ -89,9 +90,9 @@ def _peepholes(node: Node, draft: Draft, directions: int, size: int) -> HostArra
     return value.reshape(directions, LSTM.gates, size) if np.any(value) else None
 
 
-def _checked(node: Node, x: Signal) -> tuple[bool, ...]:
+def _checked(node: Node, draft: Draft, x: Signal) -> tuple[bool, ...]:
     """Of each direction whether it goes back. Refused where an option is none that is followed."""
-    check_form(node, x)
+    check_form(node, draft, x)
     if "clip" in node.attributes or node.attributes.get("input_forget", 0):
         raise Refused("it clips its gates, or couples them, which is not followed")
     return directions_of(node)

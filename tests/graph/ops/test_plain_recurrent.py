@@ -67,7 +67,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: plain_file(PLAIN["tanh"], activations=["Affine"]),
         "its activations are Affine; followed are Tanh, Relu",
     ),
-    "lengths": (lambda: with_input(4, np.full(1, 3, np.int32)), "it is given sequence lengths"),
+    "lengths": (lambda: with_input(4, np.full(1, STEPS + 1, np.int32)), "its lengths 'given' are constants"),
     "weights": (lambda: with_weights(np.zeros((1, SIZE, 7), np.float32)), "weights of shape"),
 }
 

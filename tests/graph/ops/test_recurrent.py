@@ -119,7 +119,10 @@ def test_states_that_are_given_as_an_input(kind: str, batch: int | str) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "layout": ({"layout": 1}, "its layout is 1, which onnxruntime does not run"),
-    "sequence lengths": ({"extra": {4: np.array([STEPS], np.int32)}, "batch": 1}, "it is given sequence lengths"),
+    "sequence lengths": (
+        {"extra": {4: np.array([STEPS + 1], np.int32)}, "batch": 1},
+        "its lengths 'input4' are constants other than its 4 steps",
+    ),
     "peepholes": (
         {"extra": {7: np.ones((1, 2 * SIZE), np.float32)}},
         r"its peepholes of shape \(1, 4\) do not fit 1 directions of 2 units",
