@@ -65,7 +65,9 @@ class _Finder:
         writer = Writer(_with_steps(node, self._around), self._around)
         try:
             direction = self._direction(node)
-            lengths = WholeSequences(writer, self._kind(node), self._size(node), 1 + (direction == "bidirectional"))
+            directions = 1 + (direction == "bidirectional")
+            (steps, *_) = self._nodes.shape(node.input[0]) or (None,)
+            lengths = WholeSequences(writer, self._kind(node), self._size(node), directions, steps)
             lengths.write(direction == "reverse", self._begins(node))
         except Unwritten as reason:
             self.reasons[next(filter(None, node.output), "")] = str(reason)

@@ -25,13 +25,14 @@ FAR: Mapping[int, float] = {TensorProto.FLOAT: 1e8, TensorProto.FLOAT16: 1e4}
 @dataclass
 class WholeSequences:
     """writer: in the place of a node; kind: of the elements; size: numbers of the hidden state of one direction;
-    directions: how many.
+    directions: how many; steps: of the sequence, None where the file leaves them open.
     """
 
     writer: Writer
     kind: int
     size: int
     directions: int
+    steps: int | None
 
     def write(self, back: bool, zeros: Sequence[bool]) -> None:
         """Write the operator of whole sequences, and what its outputs are. back: whether its first direction goes so;
@@ -67,9 +68,14 @@ class WholeSequences:
         steps in front of the length and refuses lengths that the sequence does not have.
         """
         writer = self.writer
-        shape = writer.node("Shape", writer.input(0), role="sizes")
-        both = writer.node("Slice", shape, writer.whole("begin", 0), writer.whole("end", 2), role="steps and samples")
-        whole = writer.node("Concat", both, writer.whole("one", 1), role="sizes of zeros", axis=0)
+        if self.steps is None:
+            shape = writer.node("Shape", writer.input(0), role="sizes")
+            steps = writer.node("Slice", shape, writer.whole("begin", 0), writer.whole("end", 1), role="steps")
+        else:
+            # Of the sequence itself nothing is asked, which may be long in the making.
+            steps = writer.whole("steps", self.steps)
+        samples = writer.node("Shape", writer.input(4), role="samples")
+        whole = writer.node("Concat", steps, samples, writer.whole("one", 1), role="sizes of zeros", axis=0)
         zeros = writer.node("ConstantOfShape", whole, role="zeros", value=helper.make_tensor("0", 1, [1], [0.0]))
         none = writer.constant("none", np.zeros((1, 1, 1), np.float32))
         bias = writer.constant("bias", np.array([[1, 0]], np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from golden.recipe import CaseRecipe, case, recipe
 from golden.sketch import Array, Sketch
@@ -71,6 +72,33 @@ def golden_recurrent_functions() -> CaseRecipe:
 
 
 @case
+def golden_lengths() -> CaseRecipe:
+    """Ids with zeros behind, as many steps a sample as there are others: an LSTM both ways, of which all steps are
+    read, and a GRU, of which the last state is; in front of them one over the characters of each step.
+    """
+    s = Sketch(64, STEPS, 4, whole=True)
+    s.join("Gather", "embedded", s.normal(9, FEATURES), "input")
+    s.node("Reshape", "folded", np.array([-1, 4, FEATURES]))
+    _operator(s, "GRU", "characters", FEATURES, "forward")
+    s.node("Squeeze", "of_each", np.array([0]), source="characters_h")
+    s.node("Reshape", "rows", np.array([-1, STEPS, SIZE]))
+    s.join("Slice", "firsts", "input", np.array([0]), np.array([1]), np.array([2]))
+    s.node("Squeeze", "first", np.array([2]))
+    s.join("Greater", "there", "first", np.array(0))
+    s.node("Cast", "ones", to=TensorProto.INT32)
+    lengths = s.node("ReduceSum", "lengths", np.array([1]), keepdims=0)
+    s.last = "rows"
+    _operator(s, "LSTM", "both", SIZE, "bidirectional", lengths=lengths)
+    _joined(s, "both", 2 * SIZE)
+    _operator(s, "GRU", "on", 2 * SIZE, "forward", lengths=lengths)
+    s.node("Squeeze", "hidden", np.array([0]), source="on_h")
+    s.dense("logits", SIZE, 3)
+    counts = s.rng.integers(2, STEPS + 1, 24)
+    ids = np.where((np.arange(STEPS) < counts[:, None])[..., None], s.rng.integers(1, 9, (24, STEPS, 4)), 0)
+    return recipe(s, x=ids, ridge=0.05)
+
+
+@case
 def golden_gru() -> CaseRecipe:
     """The reset gate on either side of the product, both directions and one; of the second layer's steps one is read
     before the last, so that what comes later is dead in front of it.
@@ -96,6 +124,7 @@ def _operator(
     states: list[Array] | None = None,
     *,
     peepholes: bool = False,
+    lengths: str = "",
     **more: Any,
 ) -> None:
     """The operator, time in front of the batch; its outputs are `out`, `out`_h and, of an LSTM, `out`_c."""
@@ -107,6 +136,8 @@ def _operator(
         s.normal(directions, 2 * gates * SIZE) * 0.4,
     ]
     given: list[str | Array] = [turned, *weights]
+    if lengths:
+        given.append(lengths)
     if states is not None:
         sizes = s.node("Shape", f"{out}_sizes", source=turned)
         s.node("Slice", f"{out}_batch", np.array([1]), np.array([2]), source=sizes)

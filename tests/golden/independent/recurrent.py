@@ -31,7 +31,8 @@ class Steps:
     def initial(self, name: str, direction: int) -> Tensor:
         if name in self.layer["computed"]:
             return self.inputs[2 + self.layer["computed"].index(name)][:, direction]
-        return self.parameters[name][direction].expand(len(self.inputs[0]), self.size)
+        a = self.inputs[0]
+        return self.parameters[name][direction].expand(len(a), *a.shape[2:-1], self.size)
 
     def gate(self, direction: int, which: int, x: Tensor, h: Tensor, c: Tensor | None = None) -> Tensor:
         weight, recurrence, bias = (self.parameters[name][direction] for name in ("weight", "recurrence", "bias"))
@@ -54,7 +55,7 @@ class Steps:
             h, c = self.initial("hidden", d), self.initial("cell", d) if self.lstm else None
             hs: dict[int, Tensor] = {}
             for t in self.order(d):
-                own = a[:, t, self.part(d)]
+                own = a[:, t, ..., self.part(d)]
                 if c is not None:
                     (_, o, _), c = self.lstm_step(d, own, x[:, t], h, c)
                     h = o * self.function(2, c)
@@ -63,7 +64,7 @@ class Steps:
                 hs[t] = h
             rows = [hs[t] for t in range(self.count)] + ([c] if self.layer.get("last") else [])
             parts.append(torch.stack(rows, dim=1))
-        return torch.cat(parts, dim=2)
+        return torch.cat(parts, dim=-1)
 
     def lstm_step(self, d: int, own: Tensor, x: Tensor, h: Tensor, c: Tensor) -> tuple[list[Tensor], Tensor]:
         """Gates i, o, f, and the cell behind the step."""
@@ -86,33 +87,33 @@ class Steps:
             h, c, by_step = self.initial("hidden", d), self.initial("cell", d) if self.lstm else None, {}
             for t in self.order(d):
                 if c is not None:
-                    gates, c = self.lstm_step(d, a[:, t, self.part(d)], x[:, t], h, c)
+                    gates, c = self.lstm_step(d, a[:, t, ..., self.part(d)], x[:, t], h, c)
                 else:
                     gates = [self.gate(d, k, x[:, t], h) for k in range(2)]
                 by_step[t] = torch.stack(gates, dim=1)
-                h = y[:, t, self.part(d)]
+                h = y[:, t, ..., self.part(d)]
             parts.append(torch.stack([by_step[t] for t in range(self.count)], dim=2))
-        return torch.cat(parts, dim=3)
+        return torch.cat(parts, dim=-1)
 
 
 class Recurrent:
     """The way back, apart from the parameters."""
 
     def recurrent_back(self, layer: Layer, s: Tensor, gates: Tensor) -> Tensor:
-        count, width = layer["in_shapes"][0]
-        size, p = width // len(layer["reverse"]), torch.zeros((len(s), count, width), dtype=s.dtype)
+        count, *rows, width = layer["in_shapes"][0]
+        size, p = width // len(layer["reverse"]), torch.zeros((len(s), count, *rows, width), dtype=s.dtype)
         for d, backwards in enumerate(layer["reverse"]):
             part = slice(d * size, (d + 1) * size)
             order = list(range(count))[:: -1 if backwards else 1]
             q = None
             for place in range(count - 1, -1, -1):
                 t = order[place]
-                entered = self.entering(layer, gates[:, :, t, part], s[:, t, part])
+                entered = self.entering(layer, gates[:, :, t, ..., part], s[:, t, ..., part])
                 if q is not None:
-                    q = entered + self.carrying(layer, gates, t, order[place + 1])[:, part] * q
+                    q = entered + self.carrying(layer, gates, t, order[place + 1])[..., part] * q
                 else:
-                    q = entered + (s[:, count, part] if layer.get("last") else 0)
-                p[:, t, part] = self.leaving(layer, gates[:, :, t, part]) * q
+                    q = entered + (s[:, count, ..., part] if layer.get("last") else 0)
+                p[:, t, ..., part] = self.leaving(layer, gates[:, :, t, ..., part]) * q
         return p
 
     def entering(self, layer: Layer, gates: Tensor, s: Tensor) -> Tensor:

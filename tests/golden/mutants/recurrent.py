@@ -151,6 +151,17 @@ class FunctionsLeftOut(ChangedSteps):
     steps = SigmoidAndTanh
 
 
+class OtherSequence(Steps):
+    """Of several sequences of a sample each is taken for another."""
+
+    def made(self) -> Tensor:
+        return super().made().flip(2) if self.inputs[0].ndim > 3 else super().made()
+
+
+class SequencesInterchanged(ChangedSteps):
+    steps = OtherSequence
+
+
 class ResetOnTheOtherSide(ChangedSteps):
     steps = InFront
 
@@ -209,6 +220,9 @@ RECURRENT = {
         "forward",
         "forward/value/both:steps",
         cause="the activations are sigmoid and tanh",
+    ),
+    "gru: sequences interchanged": Mutant(
+        SequencesInterchanged, "golden_lengths", "forward", "forward/value/characters:steps"
     ),
     "gru: update gate of its own step": Mutant(
         GateOfItsOwnStep, "golden_gru", "propagate", "propagate/S/on:candidate", cause=CARRIED
