@@ -289,8 +289,9 @@ def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measur
     layers = {layer.output for layer in reached.layers} | sources | {bound.data} & drafted.held.keys()
     # What a range is taken of is asked for by the self-check alone.
     layers |= {one.tensor for one in drafted.blurred.values()} - {bound.data}
-    tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.layouts.keys()]
+    known = {*drafted.held, *drafted.states, *(drafted.names & drafted.layouts.keys())}
+    tensors = [name for name in layers if name in known]
     apart = measure.apart if reached.problems else None
     work = sum(layer.work for layer in drafted.layers)
-    file = file_itself(needed, bound, tensors, drafted.layouts, drafted.held, apart, work)
+    file = file_itself(needed, bound, tensors, drafted, apart, work)
     return file if apart is not None else replace(file, apart=samples_a_run(file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -33,7 +33,7 @@ from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
 from mipin_ref.graph.spread import draft_spread
-from mipin_ref.graph.steps import Blur, Held
+from mipin_ref.graph.steps import Blur, Held, States
 from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
 
@@ -47,7 +47,8 @@ class Drafted:
     in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
     too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
     tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range;
-    alone: whether the file runs one sample at a time.
+    alone: whether the file runs one sample at a time; states: of recurrent layers with such products, where the file
+    holds what they make.
     """
 
     layers: list[Wired]
@@ -65,6 +66,7 @@ class Drafted:
     held: Mapping[str, Held]
     blurred: Mapping[str, Blur]
     alone: bool = False
+    states: Mapping[str, States] = field(default_factory=dict)
 
     @property
     def input(self) -> str:
@@ -203,6 +205,7 @@ def read(
         held=draft.held,
         blurred=draft.blurred,
         alone=draft.alone,
+        states=draft.states,
     )
 
 

@@ -88,17 +88,79 @@ def test_what_is_no_product_of_floats_is_refused() -> None:
         mr.fit(mr.load(model), samples(model), target=0)
 
 
-def test_a_recurrent_layer_is_refused(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
+def recurrent(direction: str, outputs: str = "every") -> ModelProto:
+    """An LSTM of 5 steps. outputs: of a Dense layer's, every hidden state, or the last one and the last cell."""
+    rng, directions = np.random.default_rng(0), 2 if direction == "bidirectional" else 1
     sketch = Sketch(5, 4)
     steps = sketch.node("Transpose", "x", perm=[1, 0, 2])
-    weights = [sketch.const(rng.standard_normal(shape).astype(np.float32)) for shape in ((1, 12, 4), (1, 12, 3))]
-    sketch.node("LSTM", steps, *weights, out="y", outputs=2, hidden_size=3)
-    last = sketch.node("Squeeze", "y_1", sketch.ints(0))
-    model = sketch.model(sketch.dense(last, 3, 2))
+    shapes = (directions, 12, 4), (directions, 12, 3), (directions, 24)
+    weights = [sketch.const(rng.standard_normal(shape).astype(np.float32)) for shape in shapes]
+    sketch.node("LSTM", steps, *weights, outputs=3, out="y", hidden_size=3, direction=direction)
+    if outputs == "every":
+        whole = sketch.node("Reshape", sketch.node("Transpose", "y", perm=[2, 0, 1, 3]), sketch.ints(0, -1))
+        return sketch.model(sketch.dense(whole, 15 * directions, 2))
+    sketch.nodes[-1].output[0] = ""
+    both = sketch.node("Transpose", sketch.node("Concat", "y_1", "y_2", axis=2), perm=[1, 0, 2])
+    return sketch.model(sketch.dense(sketch.node("Flatten", both), 6 * directions, 2))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_an_lstm_is_that_of_the_dequantised_weights(
+    direction: str, kind: str, per_channel: bool, tmp_path: Path
+) -> None:
+    model = recurrent(direction)
+    file = dynamic(model, tmp_path, weight_type=TYPES[kind], per_channel=per_channel)
+    (node,) = [node for node in file.graph.node if node.op_type == "DynamicQuantizeLSTM"]
+    net, x = mr.load(file), samples(model, 9)
+    (layer,) = [one for one in net.layers if one.kind == "LSTM"]
+    (candidate,) = [one for one in net.layers if one.output == layer.inputs[0]]
+    known = {one.name: onnx.numpy_helper.to_array(one).astype(np.float64) for one in file.graph.initializer}
+    for place, read in ((1, candidate.arrays["weight"].T.reshape(-1, 3, 4)), (2, layer.arrays["recurrence"])):
+        integers = known[node.input[place]]
+        scale, zero = (known[node.input[8 + 2 * (place - 1) + k]].reshape(len(integers), 1, -1) for k in (0, 1))
+        whole = ((integers - zero) * scale).transpose(0, 2, 1).reshape(len(integers), 4, 3, -1)
+        held = whole[:, -1] if place == 1 else whole
+        # Of one difference of small integers and one product in float32.
+        assert np.max(np.abs(read - held)) <= 4 * np.finfo(np.float32).eps * np.max(np.abs(held))
+    values, recorded = alone(file, x), Recorder(net, list(net.shapes), threads=1)(x).values
+    states = values.pop("y").reshape(len(x), 5, -1, 1, 3)  # [N·T, D, 1, H]
+    assert np.array_equal(recorded[layer.output], states.reshape(len(x), 5, -1))
+    compared = net.shapes.keys() & values.keys()
+    for tensor in compared:
+        assert np.array_equal(recorded[tensor], values[tensor].reshape(recorded[tensor].shape)), tensor
+    assert net.logits in compared
+    result = mr.fit(net, x, target=1).attribute(x)
+    expected = mipin(ops_of(net), x, 1, values=recorded)
+    for mine, theirs in ((result.source, expected.source), (result.attribution, expected.attribution)):
+        input_signal = theirs[net.input]
+        assert float(np.max(np.abs(mine - input_signal))) <= TOLERANCE * float(np.max(np.abs(input_signal)))
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_an_lstm_of_whose_last_states_alone_are_read(direction: str, tmp_path: Path) -> None:
+    model = recurrent(direction, "last")
+    net, x = mr.load(dynamic(model, tmp_path)), samples(model, 9)
+    (layer,) = [one for one in net.layers if one.kind == "LSTM"]
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    whole, joined = recorded[layer.output].reshape(len(x), 6, -1, 3), recorded["concat2"].reshape(len(x), -1, 2, 3)
+    for number, last in enumerate((4, 0)[: whole.shape[2]]):
+        assert np.array_equal(whole[:, last, number], joined[:, number, 0])
+    assert np.array_equal(whole[:, 5], joined[:, :, 1])
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    whole_source = expected.source[net.input]
+    assert float(np.max(np.abs(result.source - whole_source))) <= TOLERANCE * float(np.max(np.abs(whole_source)))
+
+
+def test_an_lstm_of_scales_that_do_not_fit_is_told(tmp_path: Path) -> None:
+    model = recurrent("forward")
     file = dynamic(model, tmp_path)
-    assert "DynamicQuantizeLSTM" in {node.op_type for node in file.graph.node}
-    with pytest.raises(mr.UnsupportedModel, match=r"DynamicQuantizeLSTM.*quantised: use the float file"):
+    (node,) = [node for node in file.graph.node if node.op_type == "DynamicQuantizeLSTM"]
+    for place, value in ((8, np.full((1, 5), 0.1, np.float32)), (9, np.zeros((1, 5), np.int8))):
+        held = next(one for one in file.graph.initializer if one.name == node.input[place])
+        held.CopyFrom(onnx.numpy_helper.from_array(value, held.name))
+    with pytest.raises(mr.UnsupportedModel, match=r"it has 5 scales for 12 rows of '.*' in 1 directions"):
         mr.fit(mr.load(file), samples(model), target=0)
 
 

@@ -35,7 +35,6 @@ def dynamic_matmul(node: Node, draft: Draft) -> None:
 
 @handles(
     "DynamicQuantizeLinear",
-    "com.microsoft.DynamicQuantizeLSTM",
     "com.microsoft.QAttention",
     "com.microsoft.QEmbedLayerNormalization",
     "com.microsoft.MatMulNBits",
