@@ -78,6 +78,29 @@ def test_a_transformers_product_of_tokens(tmp_path: Path) -> None:
     assert [layer.kind for layer in net.layers].count("TokenDense") == 2
 
 
+def rows_of_tokens() -> ModelProto:
+    """[N·T, C], as torch writes a Linear behind a recurrent layer."""
+    sketch = Sketch(5, 4)
+    rows = sketch.node("Relu", sketch.dense(sketch.node("Reshape", "x", sketch.ints(-1, 4)), 4, 3))
+    return sketch.model(sketch.dense(sketch.node("Reshape", rows, sketch.ints(-1, 15)), 15, 2))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_product_of_rows_of_samples(again: bool, tmp_path: Path) -> None:
+    model = rows_of_tokens()
+    file = dynamic(model, tmp_path)
+    if again:
+        file = optimised(file, tmp_path)
+    net, x = mr.load(file), samples(model, 9)
+    assert not net.blocked
+    assert "TokenDense" in {layer.kind for layer in net.layers}
+    values, recorded = alone(file, x), Recorder(net, list(net.shapes), threads=1)(x).values
+    assert np.array_equal(recorded[net.logits], values[net.logits])
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    whole = expected.source[net.input]
+    assert float(np.max(np.abs(result.source - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+
+
 def test_what_is_no_product_of_floats_is_refused() -> None:
     """Integers that are made of integers without scales: no pattern tells what they stand for."""
     sketch = Sketch(4)
