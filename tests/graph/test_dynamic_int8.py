@@ -101,6 +101,48 @@ def test_a_product_of_rows_of_samples(again: bool, tmp_path: Path) -> None:
     assert float(np.max(np.abs(result.source - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
 
 
+def with_whole_bias(bias_of: str) -> ModelProto:
+    """A convolution whose bias is added as whole numbers, as onnxruntime quantised until version 1.6.
+
+    bias_of: "constant", or a "tensor" that the network computes.
+    """
+    sketch, rng = Sketch(2, 6, 6), np.random.default_rng(1)
+    held = sketch.node("DynamicQuantizeLinear", "x", outputs=3)
+    weight = sketch.const(rng.integers(0, 255, (3, 2, 3, 3)).astype(np.uint8))
+    zero, scale, bias = sketch.const(np.uint8(120)), sketch.const(0.01), sketch.const(rng.standard_normal(3))
+    if bias_of == "tensor":
+        bias = sketch.node("Mul", bias, sketch.node("ReduceMean", "x", axes=[0, 1, 2, 3], keepdims=0))
+    both = sketch.node("Mul", f"{held}_1", scale)
+    counted = sketch.node("Cast", sketch.node("Floor", sketch.node("Div", bias, both)), to=6)
+    product = sketch.node("ConvInteger", held, weight, f"{held}_2", zero, kernel_shape=[3, 3])
+    summed = sketch.node("Add", product, sketch.node("Reshape", counted, sketch.ints(1, -1, 1, 1)))
+    scales = sketch.node("Mul", f"{held}_1", scale)
+    made = sketch.node("Relu", sketch.node("Mul", sketch.node("Cast", summed, to=1), scales, out="made"))
+    return sketch.model(sketch.dense(sketch.node("Flatten", made), 48, 2))
+
+
+def test_a_bias_of_whole_numbers_is_that_of_the_convolution() -> None:
+    file = with_whole_bias("constant")
+    net, x = mr.load(file), samples(file, 9)
+    assert not net.blocked
+    (layer,) = [one for one in net.layers if one.kind == "Conv"]
+    known = {one.name: onnx.numpy_helper.to_array(one) for one in file.graph.initializer}
+    assert np.array_equal(layer.arrays["bias"], known["c3"])
+    weight = (known["c0"].astype(np.float32) - 120) * np.float32(0.01)
+    assert np.max(np.abs(layer.arrays["weight"] - weight)) <= np.finfo(np.float32).eps * np.max(np.abs(weight))
+    values, recorded = alone(file, x), Recorder(net, list(net.shapes), threads=1)(x).values
+    assert np.array_equal(recorded["made"], values["made"])
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    whole = expected.source[net.input]
+    assert float(np.max(np.abs(result.source - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+
+
+def test_whole_numbers_that_are_no_constant_bias_are_refused() -> None:
+    file = with_whole_bias("tensor")
+    with pytest.raises(mr.UnsupportedModel, match="quantised: use the float file"):
+        mr.fit(mr.load(file), samples(file), target=0)
+
+
 def test_what_is_no_product_of_floats_is_refused() -> None:
     """Integers that are made of integers without scales: no pattern tells what they stand for."""
     sketch = Sketch(4)
