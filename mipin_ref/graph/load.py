@@ -27,6 +27,7 @@ from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.limits import LOOPS, WRITTEN
+from mipin_ref.graph.lone import Dropped, asked_once, samples_kept
 from mipin_ref.graph.loops import Repeated, left_as_loops, turns_written_out
 from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
@@ -132,7 +133,7 @@ def _loaded(
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
-        needed = drawn if written.proto is needed and not _loops(needed) else needed
+        needed = drawn if written.proto is needed and not (drafted.alone or _loops(needed)) else needed
         del written, drawn
     except UnsupportedModel as error:
         if error.nodes and (hint := proposal(opened.proto, chosen)):
@@ -199,7 +200,7 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
     Nothing is run of a file that asks for more than it may.
     """
-    proto, reasons, loops = written.proto, dict(written.reasons), 0
+    proto, reasons, loops, alone = written.proto, dict(written.reasons), 0, False
     most = proto.ByteSize() + WRITTEN
     while True:
         try:
@@ -210,9 +211,15 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
                 refuse(drafted)
-            return proto, drafted, measure
+            return proto, replace(drafted, alone=drafted.alone or alone), measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
+        except Dropped as dropped:
+            loops += 1
+            if loops <= LOOPS and (kept := samples_kept(proto, dropped)) is not None:
+                proto, alone = pruned(kept, output), True
+            else:
+                reasons |= asked_once(proto, dropped, reasons)
         except Repeated as repeated:
             loops += 1
             if loops > LOOPS:

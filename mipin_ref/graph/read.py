@@ -20,6 +20,7 @@ from mipin_ref.graph.label import columns_of, probabilities_in_front, proposal, 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
+from mipin_ref.graph.lone import check_dropped
 from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
@@ -231,8 +232,10 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         raise Decided(node.first, bool(np.any(draft.constants[node.inputs[0]])))
     if spelled(node, draft):
         return
-    if node.first in draft.unwritten:
+    if draft.unwritten.get(node.first):
         raise Refused(draft.unwritten[node.first])
+    if sure and loops:
+        check_dropped(node, draft)
     if sure and loops and node.standard and node.op == "Loop":
         check_repeated(node, draft)
     handler = HANDLERS.get(node.qualified)
