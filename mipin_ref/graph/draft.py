@@ -275,7 +275,10 @@ class Draft:
 def check_batch_first(x: Signal, name: str) -> None:
     """Raise Refused where the batch is not the first axis of tensor `name` of the file."""
     if x.axis != 0:
-        raise Refused(f"the batch is axis {x.axis} of {name!r}")
+        raise Refused(
+            f"the batch is axis {x.axis} of {name!r}, where it should be the first; a file of one sample, without a "
+            "batch, is one by option 'input_shape' with the sizes of all axes of the input"
+        )
 
 
 def in_file(sample: Shape, axis: int, rows: Rows = ALONE) -> Shape:

@@ -28,6 +28,7 @@ from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.limits import LOOPS, WRITTEN
 from mipin_ref.graph.lone import Dropped, asked_once, samples_kept
+from mipin_ref.graph.lone_input import with_axis_of_samples
 from mipin_ref.graph.loops import Repeated, left_as_loops, turns_written_out
 from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
@@ -120,6 +121,7 @@ def _loaded(
     check: bool,
 ) -> Network:
     opened = with_joined_columns(open_model(source), input_shape, given, {explained: None})
+    opened, single = with_axis_of_samples(opened, input_shape)
     chosen = _chosen(opened.proto, output, input_shape, given)
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.
@@ -140,6 +142,8 @@ def _loaded(
             raise UnsupportedModel(f"{error}; {hint}", error.nodes) from error
         raise
     samples = samples_that_fit(drafted)
+    if check and single is not None:
+        single.check(opened.proto)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.

@@ -90,11 +90,11 @@ def samples_kept(proto: ModelProto, dropped: Dropped) -> ModelProto | None:
     if not dropped.surely and not lone.shifted:
         return None
     whole = written_out(proto, lambda node: writers.get(id(node)))
-    _forget_shapes(whole, lone)
+    without_shapes(whole, lone)
     return whole
 
 
-def _forget_shapes(proto: ModelProto, lone: Lone) -> None:
+def without_shapes(proto: ModelProto, lone: Lone) -> None:
     """Take away what the file says of the shapes of tensors that have one more axis now."""
     kept = [value for value in proto.graph.value_info if value.name not in lone.ranks]
     del proto.graph.value_info[:]

@@ -18,6 +18,9 @@ AXIS_OF_ITS_OWN = 13
 """The opset from which on a softmax is along one axis."""
 
 
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+
+
 @dataclass
 class Lone:
     """Tensors without an axis of samples. ranks: how many axes each has in the file; shifted: whether a node was
@@ -117,6 +120,10 @@ def _softmax(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | No
 
 
 def _gather(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
+    table, ids = lone.nodes.constant(node.input[0]), lone.ranks.get(node.input[1])
+    if table is not None and ids is not None:
+        _copy(node, writer)
+        return _alike(node, table.ndim - 1 + ids) if told_of(node, "axis", 0) == 0 else None
     rank, picked = _rank(node, lone), lone.nodes.constant(node.input[1])
     if rank is None or picked is None:
         return None
@@ -176,16 +183,24 @@ def _reshape(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | No
 
 def _unsqueeze(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """An axis in front is that of the samples again, but where tensors are stacked along it."""
-    rank, axes = _rank(node, lone), lone.nodes.axes(node)
-    if rank is None or axes is None:
+    rank, told = _rank(node, lone), lone.nodes.axes(node)
+    if rank is None or told is None:
         return None
-    stacked = all(one.op_type == "Concat" for one in lone.readers.get(node.output[0], ()))
-    if [*axes] in ([0], [-1 - rank]) and not stacked:
-        lone.shifted = True
-        writer.node("Identity", node.input[0], role="samples again", out=node.output[0])
-        return {}
-    writer.over("Unsqueeze", node.input[0], tuple(lone.behind(axis, rank) for axis in axes), "axes", out=node.output[0])
-    return _alike(node, rank + len(axes))
+    axes = sorted(axis + rank + len(told) if axis < 0 else axis for axis in told)
+    readers, made = lone.readers.get(node.output[0], ()), node.output[0]
+    if axes == [1] and rank == 2 and readers and all(one.op_type in RECURRENT for one in readers):
+        # Steps [T, C] of one sample.
+        writer.node("Transpose", node.input[0], role="steps first", out=made, perm=(1, 0, 2))
+    elif axes[0] == 0 and not all(one.op_type in ("Concat", "Unsqueeze") for one in readers):
+        if len(axes) == 1:
+            writer.node("Identity", node.input[0], role="samples again", out=made)
+        else:
+            writer.over("Unsqueeze", node.input[0], tuple(axes[1:]), "axes", out=made)
+    else:
+        writer.over("Unsqueeze", node.input[0], tuple(axis + 1 for axis in axes), "axes", out=made)
+        return _alike(node, rank + len(axes))
+    lone.shifted = True
+    return {}
 
 
 def _matmul(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
@@ -194,6 +209,21 @@ def _matmul(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | Non
         return None
     lone.shifted = lone.shifted or rank == 1
     _copy(node, writer)
+    return _alike(node, rank)
+
+
+def _gemm(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
+    """A product with a matrix, and a sum, of rows [T, C]: Gemm has two axes alone."""
+    rank, weight = _rank(node, lone), lone.nodes.constant(node.input[1])
+    scaled = any(told_of(node, name, 1.0) != 1.0 for name in ("alpha", "beta")) or told_of(node, "transA", 0)
+    if rank != 2 or weight is None or scaled:
+        return None
+    name = writer.constant("weight", weight.T) if told_of(node, "transB", 0) else node.input[1]
+    if len(node.input) < 3 or not node.input[2]:
+        writer.node("MatMul", node.input[0], name, role="product", out=node.output[0])
+    else:
+        product = writer.node("MatMul", node.input[0], name, role="product")
+        writer.node("Add", product, node.input[2], role="sum", out=node.output[0])
     return _alike(node, rank)
 
 
@@ -227,4 +257,5 @@ STEPS: dict[str, Step] = {
     "Reshape": _reshape,
     "Unsqueeze": _unsqueeze,
     "MatMul": _matmul,
+    "Gemm": _gemm,
 }

@@ -32,7 +32,7 @@ _FILES = (
     *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "exponentials"),
     *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
     *("limits", "load", "lone", "lone_steps", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes"),
-    *("norm_rules",),
+    *("lone_input", "norm_rules"),
     *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
     *("spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins", "strided", "told", "trial", "verify"),
 )
