@@ -234,8 +234,6 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         return
     if draft.unwritten.get(node.first):
         raise Refused(draft.unwritten[node.first])
-    if sure and loops:
-        check_dropped(node, draft)
     if sure and loops and node.standard and node.op == "Loop":
         check_repeated(node, draft)
     handler = HANDLERS.get(node.qualified)
@@ -261,6 +259,8 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
     try:
+        if sure and loops:
+            check_dropped(node, draft)
         (on_rows if folded else handler)(check_moves(node, draft), draft)
         hand_on(node, draft)
     except TooLarge as error:
