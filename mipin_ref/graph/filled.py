@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from mipin_ref.graph.exponentials import LARGEST as EXPONENT
 from mipin_ref.graph.exponentials import bounded, exponential
@@ -20,7 +20,7 @@ from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.inferred import kinds
 from mipin_ref.graph.masked import ALONG, FIRST, MOVES, is_masking, of_inputs
 from mipin_ref.graph.node import STANDARD
-from mipin_ref.graph.nodes import Nodes
+from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.presentable import standard_opset
 
 LARGEST = 100.0
@@ -41,6 +41,12 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
     def written(node: NodeProto) -> Writer | None:
         if node.op_type != "Where" or node.domain not in STANDARD or types.get(node.output[0]) not in TYPES:
             return None
+        nothing = [place for place in (1, 2) if _is_nan(node.input[place], known)]
+        if len(nothing) == 1 and node.input[3 - nothing[0]] in made:
+            # There is nothing to explain where it puts that.
+            writer = Writer(node, around)
+            writer.node("Identity", writer.input(3 - nothing[0]), role="kept", out=writer.output(0))
+            return writer
         constants = [known.constant(name) for name in node.input[1:]]
         sides = [place for place in (1, 2) if constants[place - 1] is None]
         if not sides or _divides(node.output[0], known):
@@ -63,6 +69,15 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
         return _filled(writer, contents, sides[0], known, types) if np.all(np.abs(fill) <= LARGEST) else None
 
     return written_out(proto, written)
+
+
+def _is_nan(name: str, known: Nodes) -> bool:
+    """Whether a tensor holds NaN alone, whatever the input."""
+    value, maker = known.constant(name), known.makers.get(name)
+    if value is None and maker is not None and maker.op_type == "ConstantOfShape":
+        told = told_of(maker, "value")
+        value = None if told is None else numpy_helper.to_array(told)
+    return value is not None and value.dtype.kind == "f" and bool(value.size) and bool(np.all(np.isnan(value)))
 
 
 def _exponential(writer: Writer, side: int, known: Nodes, types: Mapping[str, int]) -> Sequence[NodeProto]:

@@ -259,3 +259,20 @@ def test_whole_numbers_are_left_alone() -> None:
     rows = sketch.node("Gather", sketch.normal(9, 4), ids, out="rows")
     model = sketch.model(sketch.dense(sketch.node("ReduceMean", rows, axes=[1], keepdims=0), 4, 2), check=False)
     assert [layer.kind for layer in mr.load(model).layers][-1] == "Dense"
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["a constant", "of the shape of the scores"])
+def test_what_puts_nan_where_there_is_nothing_is_what_it_puts_it_in(held: bool) -> None:
+    """Scores that a mask which is given leaves out: those that it keeps are explained."""
+    sketch = Sketch(5)
+    sketch.inputs.append(helper.make_tensor_value_info("kept", TensorProto.BOOL, ["N", 3]))
+    scores = sketch.dense(sketch.node("Relu", sketch.dense("x", 5, 4)), 4, 3)
+    nan = helper.make_tensor("nan", TensorProto.FLOAT, [1], [np.nan])
+    fill = sketch.node("ConstantOfShape", sketch.node("Shape", scores), value=nan) if held else sketch.const(np.nan)
+    model = sketch.model(sketch.node("Where", "kept", scores, fill))
+    x = np.random.default_rng(2).standard_normal((6, 5), np.float32)
+    net = mr.load(model, given={"kept": np.ones((1, 3), bool)})
+    assert not net.blocked
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x, "kept": np.ones((6, 3), bool)})
+    np.testing.assert_allclose(net.predict(x)[1], expected, rtol=1e-5, atol=1e-6)
