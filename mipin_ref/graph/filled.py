@@ -26,6 +26,9 @@ from mipin_ref.graph.presentable import standard_opset
 LARGEST = 100.0
 """A constant beyond it is no value of a network, but stands for minus infinity, or is one that sums round away."""
 
+HEADS = frozenset({"Softmax", "LogSoftmax", "Cast"})
+"""What a final head is made of, beside moves."""
+
 TYPES: Mapping[int, type[np.floating]] = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 
 
@@ -63,12 +66,28 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
         fill = constants[2 - sides[0]]
         if fill is None or fill.shape not in ((), (1,)):
             return None
+        if _ends(node.output[0], known):
+            if np.all(np.abs(fill) <= LARGEST):
+                return _filled(writer, contents, sides[0], known, types)
+            return _either(writer, contents, known, types) if np.all(np.isfinite(fill)) else None
         if weighs:
             masks = np.all(np.isfinite(fill) & (fill < -LARGEST))
             return _either(writer, contents, known, types) if masks else None
         return _filled(writer, contents, sides[0], known, types) if np.all(np.abs(fill) <= LARGEST) else None
 
     return written_out(proto, written)
+
+
+def _ends(name: str, known: Nodes) -> bool:
+    """Whether a tensor is an output, or what comes to outputs by moves and a head alone: scores, some left out."""
+    through = MOVES | HEADS
+    return all(
+        node.op_type in through | {"ArgMax"} for _, reading in _read_on(name, known, _handed_on) for node in reading
+    )
+
+
+def _handed_on(name: str, node: NodeProto) -> bool:
+    return node.op_type in MOVES | HEADS
 
 
 def _is_nan(name: str, known: Nodes) -> bool:

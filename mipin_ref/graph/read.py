@@ -38,6 +38,12 @@ from mipin_ref.graph.steps import Blur, Held, States
 from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
 
+COMPUTED_MASK = (
+    "it chooses by a mask that is computed or given; followed are masks that put finite numbers or another tensor in "
+    "place of what they leave out"
+)
+"""What is said of a Where that is not written out (see masked and filled)."""
+
 
 @dataclass(frozen=True)
 class Drafted:
@@ -254,7 +260,7 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
         raise Behind
     if node.op not in ("Shape", "Size") and not all(draft.signals[name].floating for name in dependent):
-        raise Refused("it computes with integers")
+        raise Refused(COMPUTED_MASK if node.op == "Where" else "it computes with integers")
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
