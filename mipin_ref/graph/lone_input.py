@@ -71,7 +71,14 @@ def with_axis_of_samples(opened: Opened, input_shape: Any) -> tuple[Opened, Alon
     Raises InvalidData where a node is not understood that reads it.
     """
     inputs = data_inputs(opened.proto.graph)
-    sizes = input_shape.get(inputs[0].name) if len(inputs) == 1 and isinstance(input_shape, Mapping) else None
+    told = input_shape if isinstance(input_shape, Mapping) else {}
+    for one in inputs if len(inputs) > 1 else ():
+        if _says_so(one, told.get(one.name)):
+            raise InvalidData(
+                f"input_shape of {one.name!r} has {len(told[one.name])} sizes, as many as the input has axes: leave "
+                "out that of the samples; where it has none, export the network with one, as it has several inputs"
+            )
+    sizes = told.get(inputs[0].name) if len(inputs) == 1 else None
     if sizes is None or opened.external or not _says_so(inputs[0], sizes):
         return opened, None
     given = ModelProto()

@@ -136,3 +136,13 @@ def test_without_the_sizes_the_message_tells_the_option() -> None:
 def test_sizes_that_are_none_of_one_sample(sizes: tuple[int, ...]) -> None:
     with pytest.raises(mr.InvalidData, match="input_shape of 'x'"):
         mr.load(build(("T", 6), rows), input_shape={"x": sizes})
+
+
+def test_of_several_inputs_none_lacks_the_axis_of_samples() -> None:
+    sketch = Sketch(1)
+    sketch.inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["T", 6]) for name in ("x", "y")]
+    model = sketch.model(sketch.dense(sketch.node("Add", "x", "y"), 6, 2))
+    with pytest.raises(
+        mr.InvalidData, match="input_shape of 'x' has 2 sizes, as many as the input has axes: leave out"
+    ):
+        mr.load(model, input_shape={"x": (5, 6)}, given={"y": np.zeros((1, 6), np.float32)})
