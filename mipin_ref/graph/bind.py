@@ -254,7 +254,8 @@ def _read(value: ValueInfoProto) -> tuple[Shape, int | None, np.dtype[Any]]:
     dims = kind.shape.dim
     if len(dims) < 2:
         raise UnsupportedModel(
-            f"input {_described(value)} cannot be explained: it needs an axis of samples and at least one more"
+            f"input {_described(value)} cannot be explained: it needs an axis of samples and at least one more; where "
+            "it is one sample, option 'input_shape' with the sizes of all its axes says so"
         )
     axis = batch_axis(value)
     shape = tuple(int(d.dim_value) for i, d in enumerate(dims) if i != axis)

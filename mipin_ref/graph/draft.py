@@ -14,7 +14,7 @@ from mipin_ref.graph.layout import ALONE, Layout, Rows
 from mipin_ref.graph.limits import TENSOR, Spent
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.problem import Problem
-from mipin_ref.graph.steps import Blur, Held, Step
+from mipin_ref.graph.steps import Blur, Held, States, Step
 from mipin_ref.layers import Gather, HostArray, Reshape, Shape, Slice, Wired
 
 BATCH = 1_000_003
@@ -155,7 +155,8 @@ class Draft:
     spelled_norms); absorbed: tensors whose nodes are told as part of another; maps: tensors with rows folded into
     the batch as they are with their channels first (see rows); steps: how tensors of the file that hold small
     integers count; held: where the file holds the values of tensors of layers as such (see quantised); blurred:
-    products of what is quantised by its own range; positive: what is known of the sign of tensors; fusions: the
+    products of what is quantised by its own range; states: of recurrent layers that are so, where the file holds what
+    they make; positive: what is known of the sign of tensors; fusions: the
     version of onnxruntime's own operators; unwritten: why some of these stand as they are, by their first output;
     alone: whether the file holds a state of one sample, and so runs one at a time; spread: constants that the file
     repeats for each sample, and the axis of the batch, along which they are kept once.
@@ -179,6 +180,7 @@ class Draft:
     steps: dict[str, Step] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
     blurred: dict[str, Blur] = field(default_factory=dict)
+    states: dict[str, States] = field(default_factory=dict)
     positive: dict[str, bool] = field(default_factory=dict)
     fusions: int = 1
     unwritten: Mapping[str, str] = field(default_factory=dict)
@@ -273,7 +275,10 @@ class Draft:
 def check_batch_first(x: Signal, name: str) -> None:
     """Raise Refused where the batch is not the first axis of tensor `name` of the file."""
     if x.axis != 0:
-        raise Refused(f"the batch is axis {x.axis} of {name!r}")
+        raise Refused(
+            f"the batch is axis {x.axis} of {name!r}, where it should be the first; a file of one sample, without a "
+            "batch, is one by option 'input_shape' with the sizes of all axes of the input"
+        )
 
 
 def in_file(sample: Shape, axis: int, rows: Rows = ALONE) -> Shape:

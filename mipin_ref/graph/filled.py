@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from mipin_ref.graph.exponentials import LARGEST as EXPONENT
 from mipin_ref.graph.exponentials import bounded, exponential
@@ -20,11 +20,14 @@ from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.inferred import kinds
 from mipin_ref.graph.masked import ALONG, FIRST, MOVES, is_masking, of_inputs
 from mipin_ref.graph.node import STANDARD
-from mipin_ref.graph.nodes import Nodes
+from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.presentable import standard_opset
 
 LARGEST = 100.0
 """A constant beyond it is no value of a network, but stands for minus infinity, or is one that sums round away."""
+
+HEADS = frozenset({"Softmax", "LogSoftmax", "Cast"})
+"""What a final head is made of, beside moves."""
 
 TYPES: Mapping[int, type[np.floating]] = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
 
@@ -41,6 +44,12 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
     def written(node: NodeProto) -> Writer | None:
         if node.op_type != "Where" or node.domain not in STANDARD or types.get(node.output[0]) not in TYPES:
             return None
+        nothing = [place for place in (1, 2) if _is_nan(node.input[place], known)]
+        if len(nothing) == 1 and node.input[3 - nothing[0]] in made:
+            # There is nothing to explain where it puts that.
+            writer = Writer(node, around)
+            writer.node("Identity", writer.input(3 - nothing[0]), role="kept", out=writer.output(0))
+            return writer
         constants = [known.constant(name) for name in node.input[1:]]
         sides = [place for place in (1, 2) if constants[place - 1] is None]
         if not sides or _divides(node.output[0], known):
@@ -57,12 +66,37 @@ def fills_written_out(proto: ModelProto) -> ModelProto:
         fill = constants[2 - sides[0]]
         if fill is None or fill.shape not in ((), (1,)):
             return None
+        if _ends(node.output[0], known):
+            if np.all(np.abs(fill) <= LARGEST):
+                return _filled(writer, contents, sides[0], known, types)
+            return _either(writer, contents, known, types) if np.all(np.isfinite(fill)) else None
         if weighs:
             masks = np.all(np.isfinite(fill) & (fill < -LARGEST))
             return _either(writer, contents, known, types) if masks else None
         return _filled(writer, contents, sides[0], known, types) if np.all(np.abs(fill) <= LARGEST) else None
 
     return written_out(proto, written)
+
+
+def _ends(name: str, known: Nodes) -> bool:
+    """Whether a tensor is an output, or what comes to outputs by moves and a head alone: scores, some left out."""
+    through = MOVES | HEADS
+    return all(
+        node.op_type in through | {"ArgMax"} for _, reading in _read_on(name, known, _handed_on) for node in reading
+    )
+
+
+def _handed_on(name: str, node: NodeProto) -> bool:
+    return node.op_type in MOVES | HEADS
+
+
+def _is_nan(name: str, known: Nodes) -> bool:
+    """Whether a tensor holds NaN alone, whatever the input."""
+    value, maker = known.constant(name), known.makers.get(name)
+    if value is None and maker is not None and maker.op_type == "ConstantOfShape":
+        told = told_of(maker, "value")
+        value = None if told is None else numpy_helper.to_array(told)
+    return value is not None and value.dtype.kind == "f" and bool(value.size) and bool(np.all(np.isnan(value)))
 
 
 def _exponential(writer: Writer, side: int, known: Nodes, types: Mapping[str, int]) -> Sequence[NodeProto]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper
@@ -11,12 +11,12 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import Front, mixes
-from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.prune import pruned
+from mipin_ref.graph.read import Drafted
 from mipin_ref.graph.stem import Stem
-from mipin_ref.graph.steps import Held
+from mipin_ref.graph.steps import Held, States
 
 TRIED = 3
 """Samples of a run that tells whether the batch is free."""
@@ -26,16 +26,18 @@ def file_itself(
     proto: ModelProto,
     bound: Bound,
     tensors: Collection[str],
-    layouts: Mapping[str, Layout],
-    held: Mapping[str, Held],
+    drafted: Drafted,
     apart: int | None,
     work: int,
 ) -> Stem:
-    """What makes these tensors of layers: the nodes of the file, and a DequantizeLinear behind those held as integers.
+    """What makes these tensors of layers: the nodes of the file, a DequantizeLinear behind those held as integers, and
+    behind recurrent nodes what brings their outputs into one tensor.
 
-    layouts: by tensor of the file; work: of a sample, in multiply-adds.
+    work: of a sample, in multiply-adds.
     """
+    held, states = drafted.held, drafted.states
     taken = {name: held[name].name if name in held else name for name in tensors}
+    taken |= {name: states[name].first for name in tensors if name in states}
     small = ModelProto()
     small.CopyFrom(pruned(proto, *dict.fromkeys(taken.values())))
     free_batch(small, bound)
@@ -47,9 +49,11 @@ def file_itself(
         if name in held:
             names[name] = _fresh(f"dequantised{number}", known)
             _append_dequantized(small, held[name], names[name], known)
+        elif name in states:
+            names[name] = _append_states(small, states[name], known)
     offered = dict.fromkeys(names.values())
     small.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in offered)
-    places = {name: layouts[source] for name, source in taken.items()}
+    places = {name: drafted.layouts[name if name in states else source] for name, source in taken.items()}
     return Stem(small.SerializeToString(), bound, places, apart, work, names)
 
 
@@ -80,6 +84,29 @@ def _append_dequantized(proto: ModelProto, one: Held, output: str, known: set[st
     node = helper.make_node("DequantizeLinear", [one.name, *names], [output], name=output)
     node.domain = FOREIGN if wide else ""
     proto.graph.node.append(node)
+
+
+def _append_states(proto: ModelProto, one: States, known: set[str]) -> str:
+    """Append what makes [T, N, width] of the outputs of a recurrent node. Returns its name."""
+    (node,) = [node for node in proto.graph.node if one.first in node.output]
+    if not node.output[0]:
+        node.output[0] = _fresh(f"{one.first}:every", known)
+    parts = [_rows_of(proto, node.output[0], [0, 2, 1, 3], (0, 0, one.width), known)]
+    if not one.last:
+        return parts[0]
+    parts.append(_rows_of(proto, node.output[2], [1, 0, 2], (1, -1, one.width), known))
+    whole = _fresh(f"{one.first}:rows", known)
+    proto.graph.node.append(helper.make_node("Concat", parts, [whole], name=whole, axis=0))
+    return whole
+
+
+def _rows_of(proto: ModelProto, name: str, turned: list[int], shape: tuple[int, ...], known: set[str]) -> str:
+    """Append a Transpose and a Reshape of a tensor. Returns the name of what they make."""
+    first, sizes, second = (_fresh(f"{name}:{role}", known) for role in ("turned", "sizes", "joined"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), sizes))
+    proto.graph.node.append(helper.make_node("Transpose", [name], [first], name=first, perm=turned))
+    proto.graph.node.append(helper.make_node("Reshape", [first, sizes], [second], name=second))
+    return second
 
 
 def _fresh(name: str, known: set[str]) -> str:

@@ -2,7 +2,8 @@
 
     DynamicQuantizeLinear(x), MatMulInteger or ConvInteger, Cast, Mul of the two scales, Mul
 
-is how `onnxruntime.quantization.quantize_dynamic` writes it, and what onnxruntime's optimiser makes of that.
+is how `onnxruntime.quantization.quantize_dynamic` writes it, and what onnxruntime's optimiser makes of that. Until
+version 1.6 a bias b of a convolution was added between product and Cast, as floor(b / (scale · scale)).
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ def _whole(node: Node, made: Mapping[str, Node]) -> tuple[Node, list[Node]] | No
     cast = next((one for one in parts if one is not None and one.qualified == "Cast"), None)
     scales = next((one for one in parts if one is not None and one.qualified == "Mul"), None)
     product = None if cast is None else made.get(cast.inputs[0])
+    bias, added = "", list[Node]()
+    if product is not None and product.qualified == "Add":
+        bias, added = _whole_bias(product, made)
+        product = next((made[name] for name in product.inputs if bias and made[name].qualified in INTEGER), None)
     if cast is None or scales is None or product is None or product.qualified not in INTEGER:
         return None
     source = made.get(product.inputs[0])
@@ -68,9 +73,24 @@ def _whole(node: Node, made: Mapping[str, Node]) -> tuple[Node, list[Node]] | No
     ):
         return None
     (scale,) = [name for name in scales.inputs if name != source.outputs[1]] or [""]
-    inputs = (source.inputs[0], product.inputs[1], scale, product.input(3), "")
+    inputs = (source.inputs[0], product.inputs[1], scale, product.input(3), bias)
     whole = replace(product, inputs=inputs, outputs=node.outputs, attributes={**product.attributes, GATHERED: True})
-    return whole, [source, product, cast, scales, node]
+    return whole, [source, product, *added, cast, scales, node]
+
+
+def _whole_bias(node: Node, made: Mapping[str, Node]) -> tuple[str, list[Node]]:
+    """The bias that an Add of whole numbers adds to a product, and the nodes of it; '' where it adds something else."""
+    chain, name = [node], ""
+    others = [one for one in node.inputs if one in made and made[one].qualified not in INTEGER]
+    if len(node.inputs) == 2 and len(others) == 1:
+        (name,) = others
+    for op in ("Reshape", "Cast", "Floor", "Div"):
+        maker = made.get(name)
+        if maker is None or maker.qualified != op:
+            return "", []
+        chain.append(maker)
+        name = maker.inputs[0]
+    return name, chain
 
 
 def _quantizes(source: Node, value: str, scale: str, zero: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from onnx import ModelProto, NodeProto, shape_inference
 
@@ -115,13 +115,25 @@ def probabilities_in_front(proto: ModelProto, output: str) -> list[str]:
         node = made_by.get(name)
         if node is None or node.op_type in WEIGHTED:
             continue
-        if node.op_type in PROBABILITIES:
+        if node.op_type in PROBABILITIES or _classifies(node):
             if name != output:
                 nearest.append(name)
-            continue
+            # What a sum of single classes is brought to one of is no head.
+            if node.op_type != "Normalizer" or not _classifies(made_by.get(node.input[0])):
+                continue
         waiting.extend(one for one in node.input if one and one not in seen)
         seen.update(node.input)
     return nearest
+
+
+def _undivided(name: str, made_by: Mapping[str, NodeProto]) -> str:
+    """What a Normalizer divides where it makes a tensor, else the tensor."""
+    node = made_by.get(name)
+    return name if node is None or node.op_type != "Normalizer" else node.input[0]
+
+
+def _classifies(node: NodeProto | None) -> bool:
+    return node is not None and node.op_type == "LinearClassifier"
 
 
 def scores_in_front(proto: ModelProto, output: str) -> list[str]:
@@ -134,8 +146,9 @@ def scores_in_front(proto: ModelProto, output: str) -> list[str]:
             continue
         slot = CHOOSES.get(node.op_type)
         if slot is not None and slot < len(node.input):
-            if node.input[slot] in made_by and node.input[slot] not in found:
-                found.append(node.input[slot])
+            scores = _undivided(node.input[slot], made_by)
+            if scores in made_by and scores not in found:
+                found.append(scores)
             continue
         for name in node.input:
             if name and name not in seen:
@@ -155,5 +168,9 @@ def proposal(proto: ModelProto, output: str) -> str:
         )
     if not found:
         return ""
-    chooser = next(node.op_type for node in proto.graph.node if found[0] in node.input and node.op_type in CHOOSES)
+    made_by = {name: node for node in proto.graph.node for name in node.output}
+    choosers = (
+        (node.op_type, node.input[CHOOSES[node.op_type]]) for node in made_by.values() if node.op_type in CHOOSES
+    )
+    chooser = next(op for op, scores in choosers if _undivided(scores, made_by) == found[0])
     return f"{chooser} chooses {output!r} by the scores {found[0]!r}, which option 'output' takes"

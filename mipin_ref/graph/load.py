@@ -27,6 +27,8 @@ from mipin_ref.graph.fusions import SpelledOut, spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
 from mipin_ref.graph.limits import LOOPS, WRITTEN
+from mipin_ref.graph.lone import Dropped, asked_once, samples_kept
+from mipin_ref.graph.lone_input import with_axis_of_samples
 from mipin_ref.graph.loops import Repeated, left_as_loops, turns_written_out
 from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
@@ -122,6 +124,7 @@ def _loaded(
     check: bool,
 ) -> Network:
     opened = with_joined_columns(open_model(source), input_shape, given, {explained: None})
+    opened, single = with_axis_of_samples(opened, input_shape)
     chosen = _chosen(opened.proto, output, input_shape, given)
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.
@@ -135,13 +138,15 @@ def _loaded(
         drawn, drafted, measure = _drafted(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
-        needed = drawn if written.proto is needed and not _loops(needed) else needed
+        needed = drawn if written.proto is needed and not (drafted.alone or _loops(needed)) else needed
         del written, drawn
     except UnsupportedModel as error:
         if error.nodes and (hint := proposal(opened.proto, chosen)):
             raise UnsupportedModel(f"{error}; {hint}", error.nodes) from error
         raise
     samples = samples_that_fit(drafted)
+    if check and single is not None:
+        single.check(opened.proto)
     if check:
         # The file itself where all of it is compared: external data may be larger than a serialised model can be, and
         # weights need not be held once more.
@@ -202,7 +207,7 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
     Nothing is run of a file that asks for more than it may.
     """
-    proto, reasons, loops = written.proto, dict(written.reasons), 0
+    proto, reasons, loops, alone = written.proto, dict(written.reasons), 0, False
     most = proto.ByteSize() + WRITTEN
     while True:
         try:
@@ -213,9 +218,15 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
                 refuse(drafted, None if drafted.too_large else measure.failure)
             if drafted.too_large:
                 refuse(drafted)
-            return proto, drafted, measure
+            return proto, replace(drafted, alone=drafted.alone or alone), measure
         except Decided as decided:
             proto = pruned(inlined(proto, decided), output)
+        except Dropped as dropped:
+            loops += 1
+            if loops <= LOOPS and (kept := samples_kept(proto, dropped)) is not None:
+                proto, alone = pruned(kept, output), True
+            else:
+                reasons |= asked_once(proto, dropped, reasons)
         except Repeated as repeated:
             loops += 1
             if loops > LOOPS:
@@ -292,8 +303,9 @@ def _file(needed: ModelProto, drafted: Drafted, made: Canonical, measure: Measur
     layers = {layer.output for layer in reached.layers} | sources | {bound.data} & drafted.held.keys()
     # What a range is taken of is asked for by the self-check alone.
     layers |= {one.tensor for one in drafted.blurred.values()} - {bound.data}
-    tensors = [name for name in layers if name in drafted.held or name in drafted.names & drafted.layouts.keys()]
+    known = {*drafted.held, *drafted.states, *(drafted.names & drafted.layouts.keys())}
+    tensors = [name for name in layers if name in known]
     apart = measure.apart if reached.problems else None
     work = sum(layer.work for layer in drafted.layers)
-    file = file_itself(needed, bound, tensors, drafted.layouts, drafted.held, apart, work)
+    file = file_itself(needed, bound, tensors, drafted, apart, work)
     return file if apart is not None else replace(file, apart=samples_a_run(file))

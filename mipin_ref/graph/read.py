@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -20,6 +20,7 @@ from mipin_ref.graph.label import columns_of, probabilities_in_front, proposal, 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
+from mipin_ref.graph.lone import check_dropped
 from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
@@ -33,9 +34,15 @@ from mipin_ref.graph.rows import on_rows
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
 from mipin_ref.graph.spread import draft_spread
-from mipin_ref.graph.steps import Blur, Held
+from mipin_ref.graph.steps import Blur, Held, States
 from mipin_ref.graph.strided import draft_view
 from mipin_ref.layers import HostArray, Shape, Wired
+
+COMPUTED_MASK = (
+    "it chooses by a mask that is computed or given; followed are masks that put finite numbers or another tensor in "
+    "place of what they leave out"
+)
+"""What is said of a Where that is not written out (see masked and filled)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class Drafted:
     in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
     too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
     tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range;
-    alone: whether the file runs one sample at a time.
+    alone: whether the file runs one sample at a time; states: of recurrent layers with such products, where the file
+    holds what they make.
     """
 
     layers: list[Wired]
@@ -65,6 +73,7 @@ class Drafted:
     held: Mapping[str, Held]
     blurred: Mapping[str, Blur]
     alone: bool = False
+    states: Mapping[str, States] = field(default_factory=dict)
 
     @property
     def input(self) -> str:
@@ -203,6 +212,7 @@ def read(
         held=draft.held,
         blurred=draft.blurred,
         alone=draft.alone,
+        states=draft.states,
     )
 
 
@@ -228,7 +238,7 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         raise Decided(node.first, bool(np.any(draft.constants[node.inputs[0]])))
     if spelled(node, draft):
         return
-    if node.first in draft.unwritten:
+    if draft.unwritten.get(node.first):
         raise Refused(draft.unwritten[node.first])
     if sure and loops and node.standard and node.op == "Loop":
         check_repeated(node, draft)
@@ -250,11 +260,13 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
             raise Refused(f"input {unknown[0]!r} is a second output of a node, or nothing at all")
         raise Behind
     if node.op not in ("Shape", "Size") and not all(draft.signals[name].floating for name in dependent):
-        raise Refused("it computes with integers")
+        raise Refused(COMPUTED_MASK if node.op == "Where" else "it computes with integers")
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
     try:
+        if sure and loops:
+            check_dropped(node, draft)
         (on_rows if folded else handler)(check_moves(node, draft), draft)
         hand_on(node, draft)
     except TooLarge as error:

@@ -331,7 +331,10 @@ WIDENINGS: dict[str, Widening] = {
     "GlobalMaxPool": Widening(_global_maximum, "always"),
     "InstanceNormalization": Widening(_instance_norm, "always"),
     "Gemm": Widening(_gemm, "never"),
-    "MatMul": Widening(_matmul, "never"),
+    **dict.fromkeys(("MatMul", "MatMulInteger"), Widening(_matmul, "never")),
+    **dict.fromkeys(
+        ("com.microsoft.DynamicQuantizeMatMul", "com.microsoft.MatMulIntegerToFloat"), Widening(_matmul, "never")
+    ),
     "Concat": Widening(_along(None), "kept"),
     **dict.fromkeys(("Split", "Gather"), Widening(_along(0), "never")),
     **dict.fromkeys(("Softmax", "LogSoftmax"), Widening(_softmax, "never")),

@@ -1,8 +1,11 @@
-"""A softmax written out: exp(z - max z) over its sum; and what guards one against NaN."""
+"""A softmax written out: exp(z - max z) over its sum, its logarithm z - log Σ exp z, and the exponential of that; and
+what guards one against NaN.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mipin_ref.graph.draft import Draft, Softmax
 from mipin_ref.graph.node import Node
@@ -10,24 +13,23 @@ from mipin_ref.graph.ops.registry import layer_name
 
 COPIES = frozenset({"Reshape", "Expand", "Squeeze", "Unsqueeze", "Identity", "Cast", "Tile"})
 """What stands between a sum and the quotient by it."""
+LOG_OF_SUM = "ReduceLogSumExp"
 
 
 def draft_softmax(node: Node, draft: Draft) -> bool:
-    """Draft a Div as the softmax that it ends. Returns whether it is one.
+    """Draft a Div, a Sub or an Exp as the softmax that it ends, or its logarithm. Returns whether it is one.
 
     The tensors between stay where others read them.
     """
-    if not node.standard or node.op != "Div":
+    if not node.standard:
         return False
-    makers = draft.makers
-    powers = makers.get(node.inputs[0])
-    total = _behind(node.inputs[1], makers, COPIES)
-    if powers is None or powers.op != "Exp" or total is None or total.op != "ReduceSum":
+    if node.op == "Exp":
+        return _exponential(node, draft)
+    total, function = _total(node, draft.makers)
+    if total is None:
         return False
-    if total.inputs[0] != node.inputs[0]:
-        return False
-    scores = _scores(powers.inputs[0], makers)
-    x = draft.signals.get(scores)
+    powers = node.inputs[0] if function == "LogSoftmax" else draft.makers[node.inputs[0]].inputs[0]
+    x = draft.signals.get(_scores(powers, draft.makers))
     if x is None or not x.floating:
         return False
     axes = sorted(axis % len(x.shape) for axis in _axes(total, draft))
@@ -37,6 +39,8 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
     whole = {*axes} >= {*features} and not x.folded
     if x.folded and len(axes) != 1:
         return False
+    if total.op == LOG_OF_SUM:
+        draft.absorbed |= {*total.outputs}
     draft.add(
         Softmax(
             name=layer_name(node),
@@ -44,12 +48,44 @@ def draft_softmax(node: Node, draft: Draft) -> bool:
             output=node.outputs[0],
             in_shapes=(x.sample,),
             out_shape=x.sample,
-            function="Softmax",
+            function=function,
             axis=None if whole else x.inner(axes[0]),
         ),
         axis=x.axis,
         rows=x.rows,
     )
+    return True
+
+
+def _total(node: Node, makers: Mapping[str, Node]) -> tuple[Node | None, str]:
+    """The reduction over exp z that a softmax of z, or its logarithm, ends with; and which of the two."""
+    if node.op == "Div":
+        powers = makers.get(node.inputs[0])
+        total = _behind(node.inputs[1], makers, COPIES)
+        found = powers is not None and powers.op == "Exp" and total is not None and total.op == "ReduceSum"
+        return (total if found and total is not None and total.inputs[0] == node.inputs[0] else None), "Softmax"
+    if node.op != "Sub":
+        return None, ""
+    total, scores = _behind(node.inputs[1], makers, COPIES, ("Log", LOG_OF_SUM)), node.inputs[0]
+    if total is not None and total.op == "Log":
+        total = _behind(total.inputs[0], makers, COPIES)
+        powers = None if total is None or total.op != "ReduceSum" else makers.get(total.inputs[0])
+        if powers is None or powers.op != "Exp" or powers.inputs[0] != scores:
+            return None, ""
+        return total, "LogSoftmax"
+    return (total if total is not None and total.inputs[0] == scores else None), "LogSoftmax"
+
+
+def _exponential(node: Node, draft: Draft) -> bool:
+    """Draft the exponential of the logarithm of a softmax as that softmax. Returns whether it is one."""
+    x = draft.signals.get(node.inputs[0])
+    made = None if x is None else next((layer for layer in draft.layers if layer.output == x.name), None)
+    if x is None or not isinstance(made, Softmax) or made.function != "LogSoftmax":
+        return False
+    name = node.outputs[0]
+    same = replace(made, name=layer_name(node), output=name, function="Softmax")
+    draft.add(same, axis=x.axis, rows=x.rows)
+    draft.signals[name] = replace(x, name=name)
     return True
 
 
@@ -79,8 +115,10 @@ def _scores(name: str, makers: Mapping[str, Node]) -> str:
     return node.inputs[0] if largest is not None and largest.inputs[0] == node.inputs[0] else name
 
 
-def _behind(name: str, makers: Mapping[str, Node], through: frozenset[str]) -> Node | None:
-    """The reduction that a tensor is made of, through copies of its values and bounds by constants."""
+def _behind(
+    name: str, makers: Mapping[str, Node], through: frozenset[str], ends: tuple[str, ...] = ("ReduceSum", "ReduceMax")
+) -> Node | None:
+    """The reduction, or what else `ends` tells, that a tensor is made of, through copies of its values and bounds."""
     waiting, seen = [name], set[str]()
     while waiting:
         name = waiting.pop()
@@ -88,7 +126,7 @@ def _behind(name: str, makers: Mapping[str, Node], through: frozenset[str]) -> N
         if node is None or name in seen:
             continue
         seen.add(name)
-        if node.op in ("ReduceSum", "ReduceMax"):
+        if node.op in ends:
             return node
         if node.op in through:
             waiting.extend(node.inputs if node.op == "Max" else node.inputs[:1])

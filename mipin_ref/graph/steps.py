@@ -43,9 +43,22 @@ class Held:
 
 
 @dataclass(frozen=True)
+class States:
+    """Where the file holds what a recurrent layer makes [T, N, width]: in the outputs of a node.
+
+    first: one of these; last: whether a row of the last cell stands behind the hidden states.
+    """
+
+    first: str
+    width: int
+    last: bool
+
+
+@dataclass(frozen=True)
 class Blur:
     """A product whose operand is quantised by its own range (DynamicQuantizeLinear): a step of that range, times the
-    largest sum of absolute weights of an output, is what it may be off.
+    largest sum of absolute weights of an output, is what it may be off; of an LSTM, whose steps each have a range of
+    their own, what is told in its place.
 
     tensor: the operand, as the file names it.
     """

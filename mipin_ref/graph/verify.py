@@ -121,7 +121,7 @@ def _outputs(
     size = len(x) if apart is None else apart
     runs = [run(runtime, names, bound.feed(x[i : i + size])) for i in range(0, len(x), size)]
     return [
-        np.concatenate([layout.batch_first(_as_array(part)) for part in parts])
+        np.concatenate([layout.batch_first(np.atleast_1d(_as_array(part))) for part in parts])
         for layout, parts in zip(layouts, zip(*runs, strict=True), strict=True)
     ]
 

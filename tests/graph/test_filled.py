@@ -259,3 +259,54 @@ def test_whole_numbers_are_left_alone() -> None:
     rows = sketch.node("Gather", sketch.normal(9, 4), ids, out="rows")
     model = sketch.model(sketch.dense(sketch.node("ReduceMean", rows, axes=[1], keepdims=0), 4, 2), check=False)
     assert [layer.kind for layer in mr.load(model).layers][-1] == "Dense"
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["a constant", "of the shape of the scores"])
+def test_what_puts_nan_where_there_is_nothing_is_what_it_puts_it_in(held: bool) -> None:
+    """Scores that a mask which is given leaves out: those that it keeps are explained."""
+    sketch = Sketch(5)
+    sketch.inputs.append(helper.make_tensor_value_info("kept", TensorProto.BOOL, ["N", 3]))
+    scores = sketch.dense(sketch.node("Relu", sketch.dense("x", 5, 4)), 4, 3)
+    nan = helper.make_tensor("nan", TensorProto.FLOAT, [1], [np.nan])
+    fill = sketch.node("ConstantOfShape", sketch.node("Shape", scores), value=nan) if held else sketch.const(np.nan)
+    model = sketch.model(sketch.node("Where", "kept", scores, fill))
+    x = np.random.default_rng(2).standard_normal((6, 5), np.float32)
+    net = mr.load(model, given={"kept": np.ones((1, 3), bool)})
+    assert not net.blocked
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x, "kept": np.ones((6, 3), bool)})
+    np.testing.assert_allclose(net.predict(x)[1], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kept", [(True, True, True), (True, False, True)])
+@pytest.mark.parametrize("head", ["", "Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("fill", [-1e8, -np.inf, -7.0])
+def test_scores_of_which_a_mask_leaves_some_out(fill: float, head: str, kept: tuple[bool, ...]) -> None:
+    """As policies leave out actions that are not to be had."""
+    sketch = Sketch(5)
+    sketch.inputs.append(helper.make_tensor_value_info("kept", TensorProto.BOOL, ["N", 3]))
+    scores = sketch.dense(sketch.node("Relu", sketch.dense("x", 5, 4)), 4, 3)
+    put = sketch.node("Where", "kept", scores, sketch.const(np.float32(fill)))
+    model = sketch.model(sketch.node(head, put, axis=-1) if head else put)
+    x = np.random.default_rng(2).standard_normal((20, 5), np.float32)
+    mask = np.array([kept])
+    if np.isinf(fill):
+        with pytest.raises(mr.UnsupportedModel, match=r"Where 'the_where3' .*followed are masks that put finite"):
+            mr.load(model, given={"kept": mask})
+        return
+    net = mr.load(model, given={"kept": mask})
+    assert "x" not in net.blocked
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x, "kept": np.repeat(mask, 20, 0)})
+    made, logits = net.predict(x)
+    shown = np.exp(expected) if head == "LogSoftmax" else expected
+    np.testing.assert_allclose(made if head else logits, shown, rtol=1e-5, atol=1e-6)
+    # What is kept is explained as by the file without a mask.
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    bare.graph.node[3].CopyFrom(helper.make_node("Identity", [scores], [put]))
+    del bare.graph.input[1:]
+    masked, free = (mr.fit(one, x, target=2).attribute(x) for one in (net, mr.load(bare)))
+    # But for the ridge on the weights of the mask's product, 1e-3 in sums over 20 samples.
+    largest = float(np.max(np.abs(free.source)))
+    np.testing.assert_allclose(masked.source, free.source, rtol=0, atol=1e-3 * largest)

@@ -72,3 +72,50 @@ def test_axes_count_from_either_end_and_over_the_samples_it_is_none(axis: int) -
             explained(mr.load(sketch.model(out), check=False), None)
     else:
         assert mr.load(sketch.model(out)).head == "softmax"
+
+
+def logarithm(sketch: Sketch, z: str, spelling: str) -> str:
+    """z - log Σ exp z; "operator" as skl2onnx writes it, with an axis too few and a Reshape."""
+    if spelling == "operator":
+        total = sketch.node("Reshape", sketch.node("ReduceLogSumExp", z, axes=[1], keepdims=0), sketch.ints(-1, 1))
+        return sketch.node("Sub", z, total, out="log")
+    if spelling == "shifted":
+        z = sketch.node("Sub", z, sketch.node("ReduceMax", z, axes=[1], keepdims=1))
+    total = sketch.node("ReduceSum", sketch.node("Exp", z), sketch.ints(1), keepdims=1)
+    return sketch.node("Sub", z, sketch.node("Log", total), out="log")
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+@pytest.mark.parametrize("spelling", ["operator", "shifted", "nodes"])
+def test_its_logarithm_is_a_head_too_and_so_is_the_exponential_of_that(spelling: str, exponential: bool) -> None:
+    sketch = Sketch(4)
+    z = sketch.dense(sketch.node("Relu", sketch.dense("x", 4, 5)), 5, 3)
+    log = logarithm(sketch, z, spelling)
+    model = sketch.model(sketch.node("Exp", log, out="p") if exponential else log)
+    net, values = mr.load(model), tensors_of(model, X)
+    probabilities, logits = net.predict(X)
+    assert (net.head, net.blocked) == ("softmax", {})
+    np.testing.assert_allclose(logits, values[z], rtol=1e-5, atol=1e-6)
+    # An exponential is off by what its argument is, some eps of numbers up to 10.
+    np.testing.assert_allclose(probabilities, np.exp(values["log"]), rtol=1e-5, atol=1e-7)
+
+
+def test_weights_of_attention_may_be_such_an_exponential() -> None:
+    sketch = Sketch(3, 4)
+    scores = sketch.node("MatMul", "x", sketch.node("Transpose", "x", perm=[0, 2, 1]))
+    total = sketch.node("ReduceLogSumExp", scores, axes=[-1], keepdims=1)
+    weights = sketch.node("Exp", sketch.node("Sub", scores, total))
+    values = sketch.node("MatMul", weights, sketch.node("MatMul", "x", sketch.normal(4, 4)))
+    net = mr.load(sketch.model(sketch.dense(sketch.node("Flatten", values), 12, 2)))
+    assert not net.blocked
+    assert "Attention" in [layer.kind for layer in net.layers]
+
+
+@pytest.mark.parametrize("mistake", ["another", "no logarithm"])
+def test_a_difference_from_something_else_is_none(mistake: str) -> None:
+    sketch = Sketch(4)
+    z, other = sketch.dense("x", 4, 3), sketch.dense("x", 4, 3)
+    powers = sketch.node("Exp", other if mistake == "another" else z)
+    total = sketch.node("ReduceSum", powers, sketch.ints(1), keepdims=1)
+    out = sketch.node("Sub", z, sketch.node("Log", total) if mistake == "another" else total)
+    assert mr.load(sketch.model(out)).head is None

@@ -32,7 +32,8 @@ ENGINE = (
 _FILES = (
     *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "exponentials"),
     *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
-    *("limits", "load", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes", "norm_rules"),
+    *("limits", "load", "lone", "lone_steps", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes"),
+    *("lone_input", "norm_rules"),
     *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
     *("sequence_lengths", "sorted_samples", "spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins"),
     *("strided", "told", "trial", "tried_lengths", "verify", "whole_sequences"),

@@ -196,7 +196,7 @@ def _split_lengths(node: Node, draft: Draft, sizes: HostArray | None, length: in
 
 @handles("Pad")
 def pad(node: Node, draft: Draft) -> None:
-    x = draft.signal(node)
+    x = draft.signal(node, batch_first=False)
     pads = draft.option(node, "pads", 1)
     value = draft.option(node, "value", 2)
     axes = draft.constant(node.input(3))
@@ -212,16 +212,16 @@ def pad(node: Node, draft: Draft) -> None:
     if not any(begin + end):
         draft.alias(node.outputs[0], x)
         return
-    if begin[0] or end[0]:
+    if begin.pop(x.axis) or end.pop(x.axis):
         raise Refused("it pads the batch")
     mode = node.attributes.get("mode", "constant")
     if min(begin + end) < 0:
-        x = _cropped(node, draft, x, begin[1:], end[1:])
+        x = _cropped(node, draft, x, begin, end)
         begin, end = ([max(0, p) for p in pads] for pads in (begin, end))
         if not any(begin + end):
             return
     if mode != "constant":
-        picks = [_padded(n, b, e, mode) for n, b, e in zip(x.sample, begin[1:], end[1:], strict=True)]
+        picks = [_padded(n, b, e, mode) for n, b, e in zip(x.sample, begin, end, strict=True)]
         add_selection(draft, layer_name(node), node.outputs[0], x, picks)
         return
     around = 0.0 if value is None else float(value.item())
@@ -234,11 +234,12 @@ def pad(node: Node, draft: Draft) -> None:
             inputs=(x.name,),
             output=node.outputs[0],
             in_shapes=(x.sample,),
-            out_shape=tuple(d + b + e for d, b, e in zip(x.sample, begin[1:], end[1:], strict=True)),
-            begin=tuple(begin[1:]),
-            end=tuple(end[1:]),
+            out_shape=tuple(d + b + e for d, b, e in zip(x.sample, begin, end, strict=True)),
+            begin=tuple(begin),
+            end=tuple(end),
             value=around,
-        )
+        ),
+        axis=x.axis,
     )
 
 

@@ -35,7 +35,6 @@ def dynamic_matmul(node: Node, draft: Draft) -> None:
 
 @handles(
     "DynamicQuantizeLinear",
-    "com.microsoft.DynamicQuantizeLSTM",
     "com.microsoft.QAttention",
     "com.microsoft.QEmbedLayerNormalization",
     "com.microsoft.MatMulNBits",
@@ -56,11 +55,16 @@ def _product(node: Node, draft: Draft, op: str, inputs: Sequence[str], axis: int
         raise Refused(f"its scales are one a channel, which onnxruntime does not run: {USE_FLOAT}")
     name, output = draft.inner_name(node, "weight"), node.outputs[0]
     draft.constants[name] = matrix
-    product = draft.inner_name(node, "product") if bias else output
     told = {key: value for key, value in node.attributes.items() if key != GATHERED}
-    draft_as(node, draft, op, [x, name], product, told)
     summed = -2 if op == "MatMul" and matrix.ndim > 1 else tuple(range(1, matrix.ndim)) if op == "Conv" else 0
     gain = float(np.max(np.abs(matrix).sum(axis=summed), initial=0.0))
+    if op == "Conv" and bias:
+        # It was rounded down to a step of both scales.
+        draft_as(node, draft, op, [x, name, bias], output, told)
+        draft.blurred[draft.signals[output].name] = Blur(x, gain + float(np.max(draft.constants[scale])))
+        return
+    product = draft.inner_name(node, "product") if bias else output
+    draft_as(node, draft, op, [x, name], product, told)
     draft.blurred[draft.signals[product].name] = Blur(x, gain)
     if bias:
         draft_as(node, draft, "Add", [product, bias], output)

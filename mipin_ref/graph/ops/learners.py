@@ -9,7 +9,8 @@ import numpy as np
 from mipin_ref.graph.draft import Draft, Refused, Signal, Softmax
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import add_affine
-from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.ops.registry import draft_as, handles, layer_name
+from mipin_ref.graph.quantised import MOVES
 from mipin_ref.layers import Activation, Dense, HostArray
 
 INSTEAD = {
@@ -19,6 +20,8 @@ INSTEAD = {
     "SVMClassifier": "a kernel machine is no network of layers; export a linear one as LinearSVC",
     "SVMRegressor": "a kernel machine is no network of layers; export a linear one as LinearSVR",
 }
+
+ORDERS = {"L1": 1, "L2": 2}
 
 
 @handles("ai.onnx.ml.Scaler")
@@ -66,12 +69,54 @@ def linear_classifier(node: Node, draft: Draft) -> None:
 
 @handles("ai.onnx.ml.Normalizer")
 def normalizer(node: Node, draft: Draft) -> None:
-    """Probabilities over all classes add up to one already; anything else it divides."""
+    """Probabilities over all classes add up to one already; what is no probability is divided by its norm."""
+    x, norm = draft.signal(node), _told(node, "norm", "MAX")
+    made = next((layer for layer in draft.layers if layer.output == x.name), None)
+    maker = draft.makers.get(node.inputs[0])
+    if isinstance(made, Softmax) and norm == "L1":
+        draft.alias(node.outputs[0], x)
+    elif maker is not None and maker.op == "LinearClassifier":
+        raise Refused(f"it divides probabilities of single classes by their sum: explain {node.inputs[0]!r} itself")
+    elif norm not in ORDERS:
+        raise Refused(f"it divides by the norm {norm} of the sample; followed are {' and '.join(ORDERS)}")
+    else:
+        draft_as(node, draft, "LpNormalization", node.inputs, node.outputs[0], {"axis": -1, "p": ORDERS[norm]})
+
+
+@handles("ai.onnx.ml.Imputer")
+def imputer(node: Node, draft: Draft) -> None:
+    """What is missing of the data is refused where they are read, so that nothing is left to put in its place."""
     x = draft.signal(node)
-    made = [layer for layer in draft.layers if layer.output == x.name]
-    if _told(node, "norm", "MAX") != "L1" or not made or not isinstance(made[0], Softmax):
-        raise Refused("it divides by a norm of the sample")
+    missing = node.attributes.get("replaced_value_float", 0.0)
+    if not node.attributes.get("imputed_value_floats") or not np.isnan(missing):
+        raise Refused(f"it replaces the value {missing:g} of features, which is none that is missing (NaN)")
+    if not _only_moved(node.inputs[0], draft):
+        raise Refused("it replaces NaN that nodes in front of it may make")
     draft.alias(node.outputs[0], x)
+
+
+def _only_moved(name: str, draft: Draft) -> bool:
+    """Whether a tensor holds what the network's inputs hold, and nothing that is computed of it."""
+    waiting = [name]
+    while waiting:
+        maker = draft.makers.get(waiting.pop())
+        if maker is None:
+            continue
+        if maker.op not in MOVES and maker.op not in ("Concat", "Cast", "ArrayFeatureExtractor", "Imputer"):
+            return False
+        waiting.extend(one for one in maker.inputs if one in draft.signals)
+    return True
+
+
+@handles("ai.onnx.ml.ArrayFeatureExtractor")
+def features_of(node: Node, draft: Draft) -> None:
+    """Features [.., k] of [.., F], a Gather along the last axis."""
+    picked = draft.constant(node.inputs[1])
+    if picked is None or node.inputs[0] not in draft.signals:
+        raise Refused("it looks up a table by what the network computes")
+    name = draft.inner_name(node, "features")
+    draft.constants[name] = picked.ravel()
+    draft_as(node, draft, "Gather", [node.inputs[0], name], node.outputs[0], {"axis": -1})
 
 
 @handles(*(f"ai.onnx.ml.{name}" for name in INSTEAD))

@@ -449,3 +449,24 @@ def test_pad_with_infinity_is_refused() -> None:
     padded = sketch.node("Pad", "x", sketch.ints(0, 0, 1, 1, 0, 0, 1, 1), infinite, out="odd")
     with pytest.raises(mr.UnsupportedModel, match=r"activation 'odd'.*NaN or Inf"):
         load_whole(sketch.model(sketch.node("MaxPool", padded, kernel_shape=[2, 2])))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize("pads", [(2, 0, 0, 1, 0, 0), (0, 0, 1, 0, 0, 2), (-1, 0, 0, 1, 0, 0)])
+def test_a_pad_of_steps_in_front_of_the_batch(pads: tuple[int, ...], mode: str) -> None:
+    """[T, N, C], as Keras' exporter stacks what it computes step by step."""
+    sketch = Sketch(5, 3)
+    steps = sketch.node("Transpose", sketch.node("Relu", "x"), perm=[1, 0, 2])
+    padded = sketch.node("Pad", steps, sketch.ints(*pads), mode=mode)
+    size = (5 + pads[0] + pads[3]) * (3 + pads[2] + pads[5])
+    whole = sketch.node("Flatten", sketch.node("Transpose", padded, perm=[1, 0, 2]))
+    net = assert_keeps_values(sketch.model(sketch.dense(whole, size, 2)))
+    assert not net.blocked
+
+
+def test_a_pad_of_the_batch_behind_steps_is_refused() -> None:
+    sketch = Sketch(5, 3)
+    steps = sketch.node("Transpose", sketch.node("Relu", "x"), perm=[1, 0, 2])
+    padded = sketch.node("Pad", steps, sketch.ints(0, 1, 0, 0, 0, 0))
+    with pytest.raises(mr.UnsupportedModel, match="it pads the batch"):
+        mr.load(sketch.model(sketch.node("Transpose", padded, perm=[1, 0, 2])))

@@ -1,0 +1,148 @@
+"""Files whose input has no axis of samples: sizes of all its axes say that it is one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+import mipin_ref as mr
+from tests.graph.sketch import Sketch
+
+
+def build(shape: Sequence[int | str], end: Callable[[Sketch], str], *, kind: int = TensorProto.FLOAT) -> ModelProto:
+    sketch = Sketch(1)
+    sketch.inputs = [helper.make_tensor_value_info("x", kind, [*shape])]
+    return sketch.model(end(sketch))
+
+
+def features(s: Sketch) -> str:
+    hidden = s.node("Relu", s.node("Add", s.node("MatMul", "x", s.normal(6, 8)), s.normal(8)))
+    return s.node("Softmax", s.node("Add", s.node("MatMul", hidden, s.normal(8, 3)), s.normal(3)), axis=-1)
+
+
+def picture(s: Sketch) -> str:
+    mean = s.node("GlobalAveragePool", s.node("Relu", s.conv(s.node("Unsqueeze", "x", s.ints(0)), 3, 4)))
+    return s.node("Squeeze", s.dense(s.node("Flatten", mean), 4, 3), s.ints(0))
+
+
+def picture_channels_last(s: Sketch) -> str:
+    """Scaled, as files are that take pictures as they are."""
+    scaled = s.node("Div", s.node("Sub", "x", s.const([0.4, 0.5, 0.6])), s.const(0.25))
+    front = s.node("Unsqueeze", s.node("Transpose", scaled, perm=[2, 0, 1]), s.ints(0))
+    mean = s.node("GlobalAveragePool", s.node("Relu", s.conv(front, 3, 4)))
+    return s.dense(s.node("Flatten", mean), 4, 3)
+
+
+def sequence(s: Sketch) -> str:
+    steps = s.node("Unsqueeze", "x", s.ints(1))
+    y = s.node("LSTM", steps, s.normal(1, 16, 6), s.normal(1, 16, 4), outputs=3, hidden_size=4)
+    return s.dense(s.node("Squeeze", f"{y}_1", s.ints(0)), 4, 3)
+
+
+def wave(s: Sketch) -> str:
+    front = s.node("Unsqueeze", "x", s.ints(0, 1))
+    return s.dense(s.node("ReduceMean", s.node("Relu", s.conv(front, 1, 4, (5,))), axes=[2], keepdims=0), 4, 3)
+
+
+def wave_twice(s: Sketch) -> str:
+    front = s.node("Unsqueeze", s.node("Unsqueeze", "x", s.ints(0)), s.ints(0))
+    return s.dense(s.node("ReduceMean", s.node("Relu", s.conv(front, 1, 4, (5,))), axes=[2], keepdims=0), 4, 3)
+
+
+def rows(s: Sketch) -> str:
+    hidden = s.node("Relu", s.dense("x", 6, 8))
+    turned = s.node("Gemm", hidden, s.normal(3, 8), s.normal(3), transB=1)
+    return s.node("ReduceMean", turned, axes=[0], keepdims=0)
+
+
+NETWORKS: dict[str, tuple[Callable[[Sketch], str], tuple[int | str, ...], tuple[int, ...]]] = {
+    "features": (features, (6,), (6,)),
+    "picture": (picture, (3, 8, 8), (3, 8, 8)),
+    "picture of any size": (picture, (3, "h", "w"), (3, 8, 8)),
+    "picture, channels last": (picture_channels_last, (8, 8, 3), (8, 8, 3)),
+    "sequence": (sequence, ("T", 6), (9, 6)),
+    "wave": (wave, ("samples",), (40,)),
+    "wave, an axis after the other": (wave_twice, (40,), (40,)),
+    "rows": (rows, (5, 6), (5, 6)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_sample_is_what_the_file_makes_of_it(name: str) -> None:
+    end, shape, sizes = NETWORKS[name]
+    model = build(shape, end)
+    net = mr.load(model, input_shape={"x": sizes})
+    assert (net.input_shape, net.blocked) == (sizes, {})
+    x = np.random.default_rng(3).standard_normal((20, *sizes), np.float32)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = np.stack([np.asarray(session.run(None, {"x": one})[0]).reshape(-1) for one in x])
+    made, logits = net.predict(x)
+    # Sums of at most 4 · 75 products in float32.
+    np.testing.assert_allclose(made if net.head else logits, expected, rtol=1e-4, atol=1e-5)
+    result = mr.fit(net, x, target=1).attribute(x[:4])
+    assert result.attribution.shape == (4, *sizes)
+    assert np.all(np.abs(result.attribution).max(axis=tuple(range(1, result.attribution.ndim))) > 0)
+
+
+def test_a_picture_is_explained_as_by_the_file_that_has_the_axis() -> None:
+    def with_axis(s: Sketch) -> str:
+        mean = s.node("GlobalAveragePool", s.node("Relu", s.conv(s.node("Identity", "x"), 3, 4)))
+        return s.dense(s.node("Flatten", mean), 4, 3)
+
+    def one(s: Sketch) -> str:
+        mean = s.node(
+            "GlobalAveragePool",
+            s.node("Relu", s.conv(s.node("Unsqueeze", "x", s.const(np.zeros(1, np.int64), "axis")), 3, 4)),
+        )
+        return s.dense(s.node("Flatten", mean), 4, 3)
+
+    x = np.random.default_rng(3).standard_normal((20, 3, 8, 8), np.float32)
+    nets = [mr.load(build((3, 8, 8), one), input_shape={"x": (3, 8, 8)}), mr.load(build(("N", 3, 8, 8), with_axis))]
+    first, second = (mr.fit(net, x, target=1).attribute(x) for net in nets)
+    np.testing.assert_array_equal(first.source, second.source)
+    np.testing.assert_array_equal(first.attribution, second.attribution)
+
+
+def test_ids_of_one_text_are_looked_up_for_each() -> None:
+    def text(s: Sketch) -> str:
+        looked = s.node("Gather", s.normal(20, 6), "x")
+        return s.dense(s.node("Unsqueeze", s.node("ReduceMean", looked, axes=[0], keepdims=0), s.ints(0)), 6, 3)
+
+    net = mr.load(build(("T",), text, kind=TensorProto.INT64), input_shape={"x": (7,)})
+    x = np.random.default_rng(3).integers(0, 20, (9, 7))
+    assert mr.fit(net, x, target=1).attribute(x).attribution.shape == (9, 7, 6)
+
+
+def test_what_is_not_followed_is_told_with_what_to_do() -> None:
+    model = build((6,), lambda s: s.node("CumSum", "x", s.const(np.array(0, np.int64))))
+    with pytest.raises(
+        mr.InvalidData, match=r"no axis of samples, and CumSum 'the_cumsum0' is not followed there: export"
+    ):
+        mr.load(model, input_shape={"x": (6,)})
+
+
+def test_without_the_sizes_the_message_tells_the_option() -> None:
+    for name in ("features", "picture"):
+        end, shape, _ = NETWORKS[name]
+        with pytest.raises(mr.UnsupportedModel, match="option 'input_shape' with the sizes of all"):
+            mr.load(build(shape, end))
+
+
+@pytest.mark.parametrize("sizes", [(1, 6), (5, 7), (0, 6), (5.0, 6)])
+def test_sizes_that_are_none_of_one_sample(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(mr.InvalidData, match="input_shape of 'x'"):
+        mr.load(build(("T", 6), rows), input_shape={"x": sizes})
+
+
+def test_of_several_inputs_none_lacks_the_axis_of_samples() -> None:
+    sketch = Sketch(1)
+    sketch.inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["T", 6]) for name in ("x", "y")]
+    model = sketch.model(sketch.dense(sketch.node("Add", "x", "y"), 6, 2))
+    with pytest.raises(
+        mr.InvalidData, match="input_shape of 'x' has 2 sizes, as many as the input has axes: leave out"
+    ):
+        mr.load(model, input_shape={"x": (5, 6)}, given={"y": np.zeros((1, 6), np.float32)})
