@@ -95,15 +95,21 @@ def on_rows(node: Node, draft: Draft) -> None:
             _turn(draft, result, name)
             draft.maps[name] = result
             result = draft.signals[name]
-        place = layout.axis + len(result.sample) - form.rank if _drops(node, form) else layout.axis
-        sample = result.sample
+        place, sample = layout.axis + _added(node, draft, form, len(result.sample)), result.sample
         shape = (*sample[:place], BATCH * prod(rows), *sample[place + 1 :])
         draft.signals[name] = replace(result, shape=shape, axis=place, rows=rows)
 
 
-def _drops(node: Node, form: _Form) -> bool:
-    """Whether it drops or adds axes in front of the rows."""
-    return node.op == "Gather" and resolved_axes(np.array(node.attributes.get("axis", 0)), form.rank)[0] < form.batch
+def _added(node: Node, draft: Draft, form: _Form, rank: int) -> int:
+    """Axes that it adds in front of the rows, or, below zero, drops there. rank: of what it makes."""
+    if node.op == "Gather":
+        (axis,) = resolved_axes(np.array(node.attributes.get("axis", 0)), form.rank)
+        return rank - form.rank if axis < form.batch else 0
+    if node.op in _MEANS and not node.attributes.get("keepdims", 1):
+        told = draft.option(node, "axes", 1)
+        axes = resolved_axes(np.array(_all_axes(node, draft) if told is None else told), form.rank)
+        return -sum(axis < form.batch for axis in axes)
+    return 0
 
 
 def _common(read: Mapping[str, Signal]) -> Layout:

@@ -259,6 +259,24 @@ def _unsqueezed(node: Node, draft: Draft, name: str) -> None:
     draft.spread[node.outputs[0]] = kept[draft.spread[name]]
 
 
+def _as_many(node: Node, draft: Draft, axis: int, place: int) -> bool:
+    """An Expand of what the file holds for each of the samples that it is for, as states of zeros are: kept once where
+    it is the same for all. axis: of the batch in what it makes; place: in what it repeats.
+    """
+    value, wanted = draft.constants[node.inputs[0]], draft.constants[node.inputs[1]].copy()
+    rows = int(wanted[axis]) // BATCH
+    if draft.file_batch is None or value.shape[place] != rows * draft.file_batch:
+        return False
+    apart = np.moveaxis(value, place, 0)
+    if np.any(apart != apart[:1]):
+        return False
+    once = np.moveaxis(np.repeat(apart[:1], rows, axis=0), 0, place)
+    wanted[axis] = rows
+    values = fold(node, [once, wanted], draft.opset, draft.spent)
+    draft.constants[node.outputs[0]], draft.spread[node.outputs[0]] = values[0], axis
+    return True
+
+
 def _repeated(node: Node, draft: Draft) -> bool:
     """An Expand, Tile or ConstantOfShape to the number of samples, along an axis that the constant does not have."""
     wanted = draft.constants[node.inputs[-1]]
@@ -273,8 +291,10 @@ def _repeated(node: Node, draft: Draft) -> bool:
     if node.op == "Expand":
         shape = draft.constants[node.inputs[0]].shape
         behind = len(wanted) - axis
-        if len(shape) > len(wanted) or (len(shape) >= behind and shape[len(shape) - behind] != 1):
+        if len(shape) > len(wanted):
             return False
+        if len(shape) >= behind and shape[len(shape) - behind] != 1:
+            return _as_many(node, draft, axis, len(shape) - behind)
     # Rows of a sample that are folded into the batch each have one.
     once = wanted.copy()
     once[axis] //= BATCH

@@ -143,6 +143,52 @@ def test_the_explainer_says_the_same(case: str, tmp_path: Path) -> None:
         assert relative_error(made[told], wanted) < 1e-4
 
 
+READS: dict[str, Any] = {
+    "mean": lambda y, h: y.mean(0),
+    "sum": lambda y, h: y.sum(0),
+    "maximum": lambda y, h: y.amax(0),
+    "both last": lambda y, h: h.sum(0),
+    "larger last": lambda y, h: h.amax(0),
+    "attended": lambda y, h: (torch.softmax(y.sum(2, keepdim=True), 0) * y).sum(0),
+}
+
+
+class StepsFirst(nn.Module):  # type: ignore[misc]
+    """The layer as torch has it by default, with axes in front of the sequences that are reduced."""
+
+    def __init__(self, read: str) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.read, self.layer = READS[read], nn.GRU(FEATURES, SIZE, bidirectional=True)
+        self.head = nn.LazyLinear(3)
+
+    def forward(self, x: Any) -> Any:
+        made = self.read(*self.layer(x.reshape(-1, STEPS, FEATURES).transpose(0, 1)))
+        return self.head(made.reshape(-1, ROWS * made.shape[-1]))
+
+
+@pytest.mark.parametrize("read", READS)
+def test_what_is_reduced_in_front_of_the_sequences(read: str) -> None:
+    model, x = StepsFirst(read), samples()
+    model(torch.tensor(x))
+    net = mr.load(exported(model))
+    np.testing.assert_allclose(net.predict(x)[1], model(torch.tensor(x)).detach().numpy(), rtol=0, atol=1e-5)
+    assert not net.blocked
+    assert_agrees(net, x, "numpy", {})
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_files_of_one_number_of_samples(batch: int) -> None:
+    """States of zeros stand in the file for all sequences of these."""
+    model, x, buffer = Folded("LSTM", "step"), samples(6), io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model.eval(), (torch.zeros((batch, *SHAPE)),), buffer, dynamo=False, opset_version=17)
+    net = mr.load(buffer.getvalue())
+    assert not net.blocked
+    np.testing.assert_allclose(net.predict(x)[1], model(torch.tensor(x)).detach().numpy(), rtol=0, atol=1e-5)
+
+
 class Alone(nn.Module):  # type: ignore[misc]
     """What a network of several sequences makes of one of them."""
 

@@ -40,12 +40,13 @@ def reduce_max(node: Node, draft: Draft) -> None:
     kept = [axis for axis in range(1, len(x.shape)) if axis not in over]
     keeps = bool(node.attributes.get("keepdims", 1))
     result = tuple(1 if axis in over else x.shape[axis] for axis in range(1, len(x.shape)) if keeps or axis in kept)
-    if len(kept) == 1 or kept[:1] == [1]:
+    side_by_side = bool(kept) and over[-1] - over[0] == len(over) - 1
+    if len(kept) == 1 or (kept[:1] == [1] and (len(x.shape) - 2 <= MAX_RANK or not side_by_side)):
         channel = kept[0]
         source = x if channel == 1 else channels_first(node, draft, x, channel)
         order = (channel, *(axis for axis in range(1, len(x.shape)) if axis != channel))
         _add_maximum(node, draft, source, tuple(1 if axis in over else x.shape[axis] for axis in order), result)
-    elif kept and over[-1] - over[0] == len(over) - 1:
+    elif side_by_side:
         # In front of these axes and behind them the values are as one axis.
         begin, end = over[0], over[-1] + 1
         before, along, behind = prod(x.shape[1:begin]), prod(x.shape[begin:end]), prod(x.shape[end:])

@@ -34,17 +34,19 @@ def check_form(node: Node, draft: Draft, x: Signal) -> None:
     if len(x.shape) != 3 or x.axis != 1:
         raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
     if node.input(4):
-        _check_lengths(node.input(4), draft, x.shape[0])
+        _check_lengths(node.input(4), draft, x)
 
 
-def _check_lengths(name: str, draft: Draft, steps: int) -> None:
-    """Refused where lengths of samples are not the number of steps; others that are computed are written out before."""
-    lengths = draft.constant(name)
+def _check_lengths(name: str, draft: Draft, x: Signal) -> None:
+    """Refused where lengths of samples are not the number of steps of x; others that are computed are written out
+    before.
+    """
+    lengths, steps, rows = draft.constant(name), x.shape[0], prod(x.rows)
     if lengths is None or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or np.any(lengths != steps):
         raise Refused(
             f"its lengths {name!r} are constants other than its {steps} steps: make them an input where samples differ"
         )
-    if lengths.size not in (1, draft.file_batch):
+    if lengths.size not in ({rows} if name in draft.spread else {1, rows * (draft.file_batch or 1)}):
         raise Refused(f"its lengths {name!r} are of {lengths.size} samples")
     draft.alone = draft.alone or (draft.file_batch is None and name not in draft.spread)
 

@@ -246,7 +246,8 @@ def test_a_maximum_over_four_axes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes"), [(SHAPE, [1]), ((3, 4, 5, 2), [2]), ((3, 4, 5, 2), [1, 2]), ((2, 3, 4), [1])]
+    ("shape", "axes"),
+    [(SHAPE, [1]), ((3, 4, 5, 2), [2]), ((3, 4, 5, 2), [1, 2]), ((2, 3, 4), [1]), ((3, 4, 2, 5, 2), [3])],
 )
 @pytest.mark.parametrize("keepdims", [0, 1])
 def test_a_maximum_over_axes_in_front_of_others(keepdims: int, shape: tuple[int, ...], axes: list[int]) -> None:
