@@ -36,6 +36,7 @@ from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.rescaled import divisor_of
+from mipin_ref.graph.squeezed import rows_kept
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
@@ -226,7 +227,7 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
 def _plain(proto: ModelProto) -> ModelProto:
     """The model in which choices, cells and masks are written as the reader reads them; itself where there are none."""
-    cells = stacks_joined(rolled_up(choices_read(proto)))
+    cells = stacks_joined(rolled_up(rows_kept(choices_read(proto))))
     return fills_written_out(masks_written_out(rows_written_out(cells)))
 
 

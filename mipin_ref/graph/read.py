@@ -30,6 +30,7 @@ from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
 from mipin_ref.graph.rows import on_rows
+from mipin_ref.graph.seats import UNFIT, seated
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
 from mipin_ref.graph.spread import draft_spread
@@ -253,15 +254,19 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         raise Refused("it computes with integers")
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
-    folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
     try:
-        (on_rows if folded else handler)(check_moves(node, draft), draft)
+        seated(check_moves(node, draft), draft, _handled)
         hand_on(node, draft)
     except TooLarge as error:
         raise Refused(str(error), too_large=True) from error
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
+    except UNFIT as error:
         # The door checks each node alone; that arrays do not fit together shows only here.
         raise Refused(f"its inputs do not fit together: {error}") from error
+
+
+def _handled(node: Node, draft: Draft) -> None:
+    folded = any(draft.signals[name].folded for name in node.inputs if name in draft.signals)
+    (on_rows if folded and node.qualified not in FOLLOWS_ROWS else HANDLERS[node.qualified])(node, draft)
 
 
 def _fold(node: Node, draft: Draft) -> None:

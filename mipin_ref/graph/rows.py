@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, readable
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, in_file, readable
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops import HANDLERS
@@ -31,17 +31,18 @@ MAP_RANK = 4
 @dataclass(frozen=True)
 class _Form:
     """How a node sees its input. maps: as [N, C, T, *map], else as [N, T, ...]; rank: of the tensor of the file; batch:
-    the axis of the rows there, of maps the first.
+    the axis of the rows there, of maps the first; lifted: whether it may work along the rows, as of one sample.
     """
 
     maps: bool
     rank: int
     batch: int = 0
+    lifted: bool = False
 
     def axis(self, axis: int) -> int:
         """An axis of the file, counted as the node now has to."""
         (place,) = resolved_axes(np.array(axis), self.rank)
-        if place == self.batch:
+        if place == self.batch and not self.lifted:
             raise Refused("it works along the batch, which holds several rows of each sample")
         return place if self.maps and place == 1 else place + 1
 
@@ -79,7 +80,8 @@ def on_rows(node: Node, draft: Draft) -> None:
             f"the batch of its input holds {prod(rows)} rows of each sample, over which this operator is not followed"
         )
     kept = widening.maps == "kept" and all(signal.name in draft.maps for signal in read.values())
-    form = _Form(widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values()), layout.axis)
+    maps, rank = widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values())
+    form = _Form(maps, rank, layout.axis, draft.lifts and not maps)
     if layout.axis and (form.maps or len({len(signal.shape) for signal in read.values()}) > 1):
         raise Refused(f"the rows of samples are axis {layout.axis} of its input, over which it is not followed")
     seen = {name: _as_map(draft, signal) if form.maps else _as_rows(signal) for name, signal in read.items()}
@@ -97,8 +99,20 @@ def on_rows(node: Node, draft: Draft) -> None:
             result = draft.signals[name]
         place = layout.axis + len(result.sample) - form.rank if _drops(node, form) else layout.axis
         sample = result.sample
+        if draft.file_batch == 1 and sample[place : place + 1] != (prod(rows),):
+            draft.signals[name] = _of_one(result)
+            continue
         shape = (*sample[:place], BATCH * prod(rows), *sample[place + 1 :])
         draft.signals[name] = replace(result, shape=shape, axis=place, rows=rows)
+
+
+def _of_one(x: Signal) -> Signal:
+    """x [N, *sample] as a file with a batch of one has it that has no axis of the batch: [*sample]."""
+    axis = next((axis for axis, length in enumerate(x.sample) if length > 1), None)
+    if axis is None:
+        raise Refused("it leaves one number without an axis")
+    length = x.sample[axis]
+    return replace(x, shape=in_file(x.sample, axis, (1, length)), axis=axis, rows=(1, length))
 
 
 def _drops(node: Node, form: _Form) -> bool:
@@ -236,7 +250,8 @@ def _gemm(node: Node, draft: Draft, form: _Form) -> None:
     bare = replace(node, attributes={})
     HANDLERS["MatMul"](replace(bare, op="MatMul", inputs=(a, weight), outputs=(product,)), draft)
     if added:
-        bias = _constant(node, draft, "bias", beta * draft.weight(node.inputs[2]))
+        beside = node.inputs[2] in draft.signals and beta == 1
+        bias = node.inputs[2] if beside else _constant(node, draft, "bias", beta * draft.weight(node.inputs[2]))
         HANDLERS["Add"](replace(bare, op="Add", inputs=(product, bias), outputs=node.outputs), draft)
 
 

@@ -34,7 +34,8 @@ _FILES = (
     *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
     *("limits", "load", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes", "norm_rules"),
     *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
-    *("spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins", "strided", "told", "trial", "verify"),
+    *("seats", "spelled", "spelled_norms", "spelled_softmax", "spread", "squeezed", "stand_ins", "strided", "told"),
+    *("trial", "verify"),
 )
 READING = (
     *("graph/ops", "graph/rewrites", "graph/fusions", "graph/unrolled"),
