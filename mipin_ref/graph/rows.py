@@ -79,7 +79,7 @@ def on_rows(node: Node, draft: Draft) -> None:
         raise Refused(
             f"the batch of its input holds {prod(rows)} rows of each sample, over which this operator is not followed"
         )
-    kept = widening.maps == "kept" and all(signal.name in draft.maps for signal in read.values())
+    kept = widening.maps == "kept" and not draft.lifts and all(one.name in draft.maps for one in read.values())
     maps, rank = widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values())
     form = _Form(maps, rank, layout.axis, draft.lifts and not maps)
     if layout.axis and (form.maps or len({len(signal.shape) for signal in read.values()}) > 1):

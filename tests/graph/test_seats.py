@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, helper
 
 import mipin_ref as mr
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal
+from mipin_ref.graph.limits import Spent
+from mipin_ref.graph.node import Node, node_of
+from mipin_ref.graph.seats import seated
+from mipin_ref.graph.squeezed import rows_kept
+from mipin_ref.layers import Reshape
 from tests.graph.sketch import Sketch, assert_consistent, load_whole, tensors_of
 from tests.graph.test_apart import one_by_one
 
@@ -116,7 +122,28 @@ def maps(*, fixed: bool) -> ModelProto:
     return sketch.model(sketch.dense(mean, 2, 3))
 
 
-BUILDERS: tuple[Callable[..., ModelProto], ...] = (put_back, put_back_as_a_row, both_ways, split, maps)
+def begun(*, fixed: bool) -> ModelProto:
+    """A state at the start that is made of the sample, whose batch is taken for an axis in front of it at first."""
+    sketch = Twins(STEPS, WIDTH, fixed=fixed)
+    state = sketch.node("Tanh", sketch.dense(sketch.node("ReduceMean", "x", axes=[1], keepdims=0), WIDTH, SIZE))
+    if fixed:
+        state = sketch.node("Reshape", state, sketch.ints(1, 1, SIZE))
+    else:
+        state = sketch.node("Unsqueeze", state, sketch.ints(0))
+    weights = [sketch.normal(1, BLOCKS["GRU"] * SIZE, n) for n in (WIDTH, SIZE)]
+    steps = sketch.steps_first("x", STEPS, WIDTH)
+    every = sketch.node("GRU", steps, *weights, "", "", state, hidden_size=SIZE, out="every")
+    return sketch.model(sketch.dense(sketch.last(sketch.node("Squeeze", every, sketch.ints(1))), SIZE, 3))
+
+
+BUILDERS: tuple[Callable[..., ModelProto], ...] = (
+    put_back,
+    put_back_as_a_row,
+    both_ways,
+    split,
+    maps,
+    begun,
+)
 CASES: dict[str, Callable[..., ModelProto]] = {
     **{op: partial(recurrent, op) for op in BLOCKS},
     **{one.__name__: one for one in BUILDERS},
@@ -174,6 +201,17 @@ def test_rows_and_steps_of_one_tensor() -> None:
     _check_samples(load_whole(model), model)
 
 
+def test_steps_as_pictures() -> None:
+    """A batch of one behind the steps is one channel to a Conv, which has the steps as rows of the sample; of these
+    the mean is taken, which leaves no axis of samples.
+    """
+    sketch = Sketch(STEPS, 6, batch=1)
+    slid = sketch.node("Relu", sketch.conv(sketch.node("Transpose", "x", perm=[1, 0, 2]), 1, 2, (3,)))
+    mean = sketch.node("ReduceMean", slid, axes=[0], keepdims=0)
+    model = sketch.model(sketch.dense(sketch.node("Reshape", mean, sketch.ints(1, 8)), 8, 3))
+    _check_samples(load_whole(model), model)
+
+
 @pytest.mark.parametrize("dropped", ["Squeeze", "bare Squeeze", "Gather"])
 def test_dropped_batch(dropped: str) -> None:
     """As torch writes x.squeeze(0) and x[0] of a batch of one: rows of the sample, each through a matrix."""
@@ -205,6 +243,38 @@ def _check_samples(net: mr.Network, model: ModelProto) -> None:
     expected = one_by_one(model, x)
     limit = ROUNDINGS * np.finfo(np.float32).eps * np.abs(expected).max()
     np.testing.assert_allclose(net.predict(x)[1], expected, rtol=0, atol=limit)
+
+
+def test_a_squeeze_of_several_samples_is_no_row() -> None:
+    sketch = Sketch(4)
+    row = sketch.node("Squeeze", sketch.dense("x", 4, 3), sketch.ints(0))
+    model = sketch.model(sketch.node("Gemm", "x", sketch.normal(4, 3), row))
+    assert rows_kept(model) is model
+
+
+def test_a_node_leaves_nothing_of_a_place_where_it_is_refused() -> None:
+    draft = Draft(17, 1, np.dtype(np.float32), Spent(0))
+    draft.signals["x"] = Signal("x", (BATCH, 1, 3), 0)
+    node, axes = node_of(helper.make_node("Identity", ["x"], ["y"])), []
+
+    def take(node: Node, draft: Draft) -> None:
+        x = draft.signals[node.inputs[0]]
+        axes.append(x.axis)
+        draft.constants["inner"] = np.ones(3)
+        said: dict[str, Any] = {"inputs": (x.name,), "in_shapes": (x.sample,), "out_shape": (3, 1)}
+        draft.add(Reshape(name="y", output="y", **said), axis=x.axis)
+        if x.axis == 0 or len(axes) > 2:
+            raise Refused("it is not here")
+
+    seated(node, draft, take)
+    assert axes == [0, 1]
+    assert [layer.output for layer in draft.layers] == ["y"]
+    assert draft.signals["x"].axis == 0
+    size = len(draft.layers), {*draft.constants}, {*draft.signals}
+    with pytest.raises(Refused, match="it is not here"):
+        seated(node, draft, take)
+    assert axes == [0, 1, 0, 1]
+    assert (len(draft.layers), {*draft.constants}, {*draft.signals}) == size
 
 
 def test_refused_in_all_places() -> None:
