@@ -39,7 +39,11 @@ def row(sketch: Sketch, step: int, how: str) -> str:
         case _:
             if step == 0:
                 sketch.node("Split", "x", sketch.ints(*[1] * STEPS), out="rows", outputs=STEPS, axis=1)
-            return sketch.node("Squeeze", "rows" if step == 0 else f"rows_{step}", sketch.ints(1))
+            part = "rows" if step == 0 else f"rows_{step}"
+            if how == "turned":
+                # As onnxruntime's optimisers write steps that come first.
+                part = sketch.node("Transpose", part, perm=[1, 0, 2])
+            return sketch.node("Squeeze", part, sketch.ints(0 if how == "turned" else 1))
 
 
 def gates(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array], count: int) -> list[str]:
@@ -145,6 +149,7 @@ def samples() -> Array:
         ("gather", "each"),
         ("slice", "each"),
         ("split", "each"),
+        ("turned", "each"),
         ("joined", "each"),
         ("joined", "zeros"),
         ("sliced", "each"),
