@@ -23,6 +23,7 @@ from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
 from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
+from mipin_ref.graph.one_sample import on_one
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
 from mipin_ref.graph.presentable import BLOCKED, FOREIGN, standard_opset
@@ -255,7 +256,7 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     try:
-        seated(check_moves(node, draft), draft, _handled)
+        seated(check_moves(node, draft), draft, _handled, on_one)
         hand_on(node, draft)
     except TooLarge as error:
         raise Refused(str(error), too_large=True) from error

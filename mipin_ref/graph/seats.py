@@ -22,10 +22,11 @@ Take = Callable[[Node, Draft], None]
 """Drafts a node. Raises Refused where it has no inverse."""
 
 
-def seated(node: Node, draft: Draft, take: Take) -> None:
+def seated(node: Node, draft: Draft, take: Take, alone: Take) -> None:
     """Draft a node, where it is refused of a batch of one with the batch of its inputs on another axis.
 
-    Refused, for the reason that it is as they stand, where it is on all of them.
+    alone: drafts one whose inputs are samples of which the file has one, without an axis of the batch. Refused, for the
+    reason that it is as its inputs stand, where it is in all ways.
     """
     if draft.file_batch != 1:
         take(node, draft)
@@ -35,7 +36,7 @@ def seated(node: Node, draft: Draft, take: Take) -> None:
         take(node, draft)
         return
     except Refused as reason:
-        if reason.too_large:
+        if reason.too_large or not _floating(node, draft):
             raise
         first = reason
     for behind in _places(node, draft):
@@ -43,16 +44,15 @@ def seated(node: Node, draft: Draft, take: Take) -> None:
         if _taken(node, draft, take, behind):
             return
     mark.back(draft)
-    if not any(draft.signals[name].folded for name in node.inputs if name in draft.signals):
-        raise first
-    draft.lifts = True
     try:
-        take(node, draft)
-    except (Refused, *UNFIT) as error:
+        alone(node, draft)
+    except (Refused, *UNFIT):
         mark.back(draft)
-        raise first from error
-    finally:
-        draft.lifts = False
+        raise first from None
+
+
+def _floating(node: Node, draft: Draft) -> bool:
+    return any(name in draft.signals and draft.signals[name].floating for name in node.inputs)
 
 
 def _taken(node: Node, draft: Draft, take: Take, behind: int) -> bool:
@@ -86,28 +86,43 @@ def _may(x: Signal, behind: int) -> bool:
 
 def _seat(draft: Draft, name: str, x: Signal, axis: int) -> Signal:
     """A tensor of the file with its batch on another axis, which holds rows of a sample where it is longer than one."""
-    lengths = [*x.shape]
-    lengths[x.axis] = prod(x.rows)
+    lengths = _lengths(x)
     rows = (1, lengths[axis])
     lengths[axis] *= BATCH
-    other = Signal(x.name, tuple(lengths), axis, rows=rows)
+    return _as(draft, name, x, Signal(x.name, tuple(lengths), axis, rows=rows))
+
+
+def whole(draft: Draft, name: str, x: Signal, rank: int) -> Signal:
+    """A tensor of the file, that of one sample, as [N, *shape], of so many axes, the batch's included."""
+    lengths = _lengths(x)
+    return _as(draft, name, x, Signal(x.name, (BATCH, *(1,) * (rank - len(lengths)), *lengths), 0))
+
+
+def _lengths(x: Signal) -> list[int]:
+    """The shape that the file has with one sample."""
+    return [prod(x.rows) if axis == x.axis else length for axis, length in enumerate(x.shape)]
+
+
+def _as(draft: Draft, name: str, x: Signal, other: Signal) -> Signal:
+    """A tensor of the file in another layout, by a Reshape where the sample is of another shape."""
     same: Signal | None = x
     while same is not None:
         # What is put back as it was needs no layer.
         if same.sample == other.sample:
             return replace(other, name=same.name)
         same = draft.reshaped.get(same.name)
-    if (name, axis) not in draft.seats:
-        label = f"{name}:batch {axis}"
+    key = (name, other.shape, other.axis)
+    if key not in draft.seats:
+        label = f"{name}:batch {len(draft.seats)}"
         while label in draft.names:
             label += "'"
         draft.add(
             Reshape(name=label, inputs=(x.name,), output=label, in_shapes=(x.sample,), out_shape=other.sample),
-            axis=axis,
-            rows=rows,
+            axis=other.axis,
+            rows=other.rows,
         )
-        draft.seats[name, axis] = draft.signals[label]
-    return draft.seats[name, axis]
+        draft.seats[key] = replace(other, name=label)
+    return draft.seats[key]
 
 
 class _Mark:

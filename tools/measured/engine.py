@@ -33,9 +33,9 @@ _FILES = (
     *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "exponentials"),
     *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
     *("limits", "load", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes", "norm_rules"),
-    *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
-    *("seats", "spelled", "spelled_norms", "spelled_softmax", "spread", "squeezed", "stand_ins", "strided", "told"),
-    *("trial", "verify"),
+    *("one_sample", "open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled"),
+    *("rows", "seats", "spelled", "spelled_norms", "spelled_softmax", "spread", "squeezed", "stand_ins", "strided"),
+    *("told", "trial", "verify"),
 )
 READING = (
     *("graph/ops", "graph/rewrites", "graph/fusions", "graph/unrolled"),
