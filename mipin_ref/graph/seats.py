@@ -36,7 +36,7 @@ def seated(node: Node, draft: Draft, take: Take, alone: Take) -> None:
         take(node, draft)
         return
     except Refused as reason:
-        if reason.too_large or not _floating(node, draft):
+        if reason.too_large:
             raise
         first = reason
     for behind in _places(node, draft):
@@ -49,10 +49,6 @@ def seated(node: Node, draft: Draft, take: Take, alone: Take) -> None:
     except (Refused, *UNFIT):
         mark.back(draft)
         raise first from None
-
-
-def _floating(node: Node, draft: Draft) -> bool:
-    return any(name in draft.signals and draft.signals[name].floating for name in node.inputs)
 
 
 def _taken(node: Node, draft: Draft, take: Take, behind: int) -> bool:
@@ -73,7 +69,7 @@ def _taken(node: Node, draft: Draft, take: Take, behind: int) -> bool:
 
 def _places(node: Node, draft: Draft) -> list[int]:
     """Axes that the batch may be on, counted from the end: first those of length one, then the first of each input."""
-    read = [draft.signals[name] for name in node.inputs if name in draft.signals and draft.signals[name].floating]
+    read = [draft.signals[name] for name in node.inputs if name in draft.signals]
     alone = [len(x.shape) - axis for x in read for axis, length in enumerate(x.shape) if length == 1]
     return list(dict.fromkeys([*alone, *(len(x.shape) for x in read if x.axis)]))
 
@@ -81,7 +77,7 @@ def _places(node: Node, draft: Draft) -> list[int]:
 def _may(x: Signal, behind: int) -> bool:
     """Whether the batch of a tensor can be put on an axis, counted from the end, where it is not yet."""
     axis = len(x.shape) - behind
-    return x.floating and axis >= 0 and axis != x.axis and (x.shape[axis] == 1 or axis == 0)
+    return axis >= 0 and axis != x.axis and (x.shape[axis] == 1 or axis == 0)
 
 
 def _seat(draft: Draft, name: str, x: Signal, axis: int) -> Signal:

@@ -62,12 +62,18 @@ def of_one_sample(sketch: Sketch, form: str) -> str:
             return sketch.node("ReduceMean", sketch.node("Relu", again), axes=[0], keepdims=1)
 
 
+@pytest.mark.parametrize("product", ["Gemm", "MatMul"])
 @pytest.mark.parametrize("form", ["attention", "beside a constant", "over rows", "unlike ranks", "parts"])
-def test_one_sample_without_a_batch(form: str) -> None:
+def test_one_sample_without_a_batch(form: str, product: str) -> None:
+    """A row that comes back to an axis of length one is that of a sample, of which a product is a Dense."""
     sketch = Sketch(STEPS, WIDTH, batch=1)
-    row = sketch.node("Reshape", of_one_sample(sketch, form), sketch.ints(1, SIZE))
-    model = sketch.model(sketch.dense(row, SIZE, 3))
-    assert_each_sample(load_whole(model), model)
+    row = of_one_sample(sketch, form)
+    if form == "over rows":
+        row = sketch.node("Unsqueeze", row, sketch.ints(0))
+    model = sketch.model(sketch.node(product, row, sketch.normal(SIZE, 3)))
+    net = load_whole(model)
+    assert_each_sample(net, model)
+    assert net.layers[-1].kind == "Dense"
 
 
 def test_output_without_a_batch() -> None:
