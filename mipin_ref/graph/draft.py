@@ -159,7 +159,8 @@ class Draft:
     they make; positive: what is known of the sign of tensors; fusions: the
     version of onnxruntime's own operators; unwritten: why some of these stand as they are, by their first output;
     alone: whether the file holds a state of one sample, and so runs one at a time; spread: constants that the file
-    repeats for each sample, and the axis of the batch, along which they are kept once.
+    repeats for each sample, and the axis of the batch, along which they are kept once; seats: tensors with the batch on
+    another axis (see seats); reshaped: what the output of a Reshape was.
     """
 
     opset: int
@@ -189,6 +190,8 @@ class Draft:
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)
     maps: dict[str, Signal] = field(default_factory=dict)
+    seats: dict[tuple[str, Shape, int], Signal] = field(default_factory=dict)
+    reshaped: dict[str, Signal] = field(default_factory=dict)
     _shared: set[int] = field(default_factory=set)
 
     def constant(self, name: str) -> HostArray | None:

@@ -40,6 +40,7 @@ from mipin_ref.graph.read import Drafted, choose_output, read
 from mipin_ref.graph.rescaled import divisor_of
 from mipin_ref.graph.sequence_lengths import lengths_written_out
 from mipin_ref.graph.sorted_samples import samples_as_they_came
+from mipin_ref.graph.squeezed import rows_kept
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
@@ -240,7 +241,7 @@ def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto
 
 def _plain(proto: ModelProto) -> ModelProto:
     """The model in which choices, cells, masks and orders are as the reader reads them; itself where there are none."""
-    cells = stacks_joined(rolled_up(choices_read(samples_as_they_came(proto))))
+    cells = stacks_joined(rolled_up(rows_kept(choices_read(samples_as_they_came(proto)))))
     return fills_written_out(masks_written_out(rows_written_out(cells)))
 
 

@@ -24,6 +24,7 @@ from mipin_ref.graph.lone import check_dropped
 from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
+from mipin_ref.graph.one_sample import on_one
 from mipin_ref.graph.ops import HANDLERS
 from mipin_ref.graph.ops.registry import FOLLOWS_ROWS
 from mipin_ref.graph.presentable import BLOCKED, FOREIGN, standard_opset
@@ -31,6 +32,7 @@ from mipin_ref.graph.problem import Problem
 from mipin_ref.graph.prune import read_by
 from mipin_ref.graph.quantised import check_moves, hand_on, standardised
 from mipin_ref.graph.rows import on_rows
+from mipin_ref.graph.seats import UNFIT, seated
 from mipin_ref.graph.spelled_norms import spelled
 from mipin_ref.graph.spelled_softmax import draft_guard, draft_softmax
 from mipin_ref.graph.spread import draft_spread
@@ -263,17 +265,21 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         raise Refused(COMPUTED_MASK if node.op == "Where" else "it computes with integers")
     if not dependent:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
-    folded = node.qualified not in FOLLOWS_ROWS and any(draft.signals[name].folded for name in dependent)
     try:
         if sure and loops:
             check_dropped(node, draft)
-        (on_rows if folded else handler)(check_moves(node, draft), draft)
+        seated(check_moves(node, draft), draft, _handled, on_one)
         hand_on(node, draft)
     except TooLarge as error:
         raise Refused(str(error), too_large=True) from error
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
+    except UNFIT as error:
         # The door checks each node alone; that arrays do not fit together shows only here.
         raise Refused(f"its inputs do not fit together: {error}") from error
+
+
+def _handled(node: Node, draft: Draft) -> None:
+    folded = any(draft.signals[name].folded for name in node.inputs if name in draft.signals)
+    (on_rows if folded and node.qualified not in FOLLOWS_ROWS else HANDLERS[node.qualified])(node, draft)
 
 
 def _fold(node: Node, draft: Draft) -> None:

@@ -29,14 +29,14 @@ MAP_RANK = 4
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """How a node sees its input. maps: as [N, C, T, *map], else as [N, T, ...]; rank: of the tensor of the file; batch:
-    the axis of the rows there, of maps the first.
+    the axis of the rows there, of maps the first; None where the file has no axis of the batch.
     """
 
     maps: bool
     rank: int
-    batch: int = 0
+    batch: int | None = 0
 
     def axis(self, axis: int) -> int:
         """An axis of the file, counted as the node now has to."""
@@ -53,8 +53,8 @@ class _Form:
         return aligned.reshape(*aligned.shape[:2], 1, *aligned.shape[2:])
 
 
-Step = Callable[[Node, Draft, _Form], None]
-"""Drafts a node whose inputs are what `_Form` says, as its output of the same form."""
+Step = Callable[[Node, Draft, Form], None]
+"""Drafts a node whose inputs are what `Form` says, as its output of the same form."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def on_rows(node: Node, draft: Draft) -> None:
             f"the batch of its input holds {prod(rows)} rows of each sample, over which this operator is not followed"
         )
     kept = widening.maps == "kept" and all(signal.name in draft.maps for signal in read.values())
-    form = _Form(widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values()), layout.axis)
+    form = Form(widening.maps == "always" or kept, max(len(signal.shape) for signal in read.values()), layout.axis)
     if layout.axis and (form.maps or len({len(signal.shape) for signal in read.values()}) > 1):
         raise Refused(f"the rows of samples are axis {layout.axis} of its input, over which it is not followed")
     seen = {name: _as_map(draft, signal) if form.maps else _as_rows(signal) for name, signal in read.items()}
@@ -100,8 +100,10 @@ def on_rows(node: Node, draft: Draft) -> None:
         draft.signals[name] = replace(result, shape=shape, axis=place, rows=rows)
 
 
-def _added(node: Node, draft: Draft, form: _Form, rank: int) -> int:
+def _added(node: Node, draft: Draft, form: Form, rank: int) -> int:
     """Axes that it adds in front of the rows, or, below zero, drops there. rank: of what it makes."""
+    if form.batch is None:
+        return 0
     if node.op == "Gather":
         (axis,) = resolved_axes(np.array(node.attributes.get("axis", 0)), form.rank)
         return rank - form.rank if axis < form.batch else 0
@@ -147,7 +149,7 @@ def _turn(draft: Draft, x: Signal, name: str) -> None:
     )
 
 
-def _as_it_is(node: Node, draft: Draft, form: _Form) -> None:
+def _as_it_is(node: Node, draft: Draft, form: Form) -> None:
     _handler(node)(_with_constants(node, draft, form.constant), draft)
 
 
@@ -184,14 +186,20 @@ def _with(node: Node, **attributes: Any) -> Node:
 def _along(default: int | None) -> Step:
     """An operator with an attribute `axis`."""
 
-    def step(node: Node, draft: Draft, form: _Form) -> None:
+    def step(node: Node, draft: Draft, form: Form) -> None:
         axis = node.attributes.get("axis", default)
         _handler(node)(_with(node, axis=form.axis(int(axis))), draft)
 
     return step
 
 
-def _softmax(node: Node, draft: Draft, form: _Form) -> None:
+def _concat(node: Node, draft: Draft, form: Form) -> None:
+    """Where the file has no axis of the batch, constants have none either."""
+    beside = node if form.batch is not None else _with_constants(node, draft, lambda value: value[None])
+    _along(None)(beside, draft, form)
+
+
+def _softmax(node: Node, draft: Draft, form: Form) -> None:
     axis = int(node.attributes.get("axis", -1 if draft.opset >= 13 else 1))
     _handler(node)(_with(node, axis=form.axis(axis)), draft)
 
@@ -199,7 +207,7 @@ def _softmax(node: Node, draft: Draft, form: _Form) -> None:
 def _with_axes(place: int, default: Callable[[Node, Draft], Sequence[int]]) -> Step:
     """An operator with several axes, an attribute `axes` or input `place`."""
 
-    def step(node: Node, draft: Draft, form: _Form) -> None:
+    def step(node: Node, draft: Draft, form: Form) -> None:
         told = draft.option(node, "axes", place)
         axes = [form.axis(int(axis)) for axis in (default(node, draft) if told is None else np.ravel(told))]
         if "axes" in node.attributes or (told is None and len(node.inputs) < 2):
@@ -220,16 +228,17 @@ def _first_axes(node: Node, draft: Draft) -> Sequence[int]:
     return range(0 if starts is None else starts.size)
 
 
-def _matmul(node: Node, draft: Draft, form: _Form) -> None:
-    if node.inputs[0] not in draft.signals and form.rank < 3:
+def _matmul(node: Node, draft: Draft, form: Form) -> None:
+    left = node.inputs[0] in draft.signals
+    if form.batch is not None and form.batch == form.rank - (1 if left else 2):
         raise Refused("it contracts over the batch")
     _handler(node)(node, draft)
 
 
-def _gemm(node: Node, draft: Draft, form: _Form) -> None:
+def _gemm(node: Node, draft: Draft, form: Form) -> None:
     """A matrix product and a sum: Gemm has two axes alone."""
     a, b = node.inputs[:2]
-    if a not in draft.signals or b in draft.signals or node.attributes.get("transA", 0):
+    if a not in draft.signals or b in draft.signals or node.attributes.get("transA", 0) or form.batch == 1:
         raise Refused("it contracts over the batch, or over what depends on the input")
     matrix = draft.weight(b)
     if matrix.ndim != 2:
@@ -242,11 +251,12 @@ def _gemm(node: Node, draft: Draft, form: _Form) -> None:
     bare = replace(node, attributes={})
     HANDLERS["MatMul"](replace(bare, op="MatMul", inputs=(a, weight), outputs=(product,)), draft)
     if added:
-        bias = _constant(node, draft, "bias", beta * draft.weight(node.inputs[2]))
+        beside = node.inputs[2] in draft.signals and beta == 1
+        bias = node.inputs[2] if beside else _constant(node, draft, "bias", beta * draft.weight(node.inputs[2]))
         HANDLERS["Add"](replace(bare, op="Add", inputs=(product, bias), outputs=node.outputs), draft)
 
 
-def _sliding(node: Node, draft: Draft, form: _Form) -> None:
+def _sliding(node: Node, draft: Draft, form: Form) -> None:
     """A window of one row."""
     if form.rank > MAP_RANK:
         raise Refused(f"its map has {form.rank - 2} axes, and rows of samples are folded into the batch")
@@ -270,28 +280,28 @@ def _has(node: Node, name: str) -> bool:
     return bool(node.attributes.get(name))
 
 
-def _global_mean(node: Node, draft: Draft, form: _Form) -> None:
+def _global_mean(node: Node, draft: Draft, form: Form) -> None:
     axes = list(range(3, form.rank + 1))
     bare = replace(node, op="ReduceMean", attributes={"axes": axes, "keepdims": 1})
     HANDLERS["ReduceMean"](bare, draft)
 
 
-def _global_maximum(node: Node, draft: Draft, form: _Form) -> None:
+def _global_maximum(node: Node, draft: Draft, form: Form) -> None:
     x = draft.signals[node.inputs[0]]
     HANDLERS["MaxPool"](replace(node, op="MaxPool", attributes={"kernel_shape": [1, *x.shape[3:]]}), draft)
 
 
-def _on_map(node: Node, draft: Draft, form: _Form) -> None:
+def _on_map(node: Node, draft: Draft, form: Form) -> None:
     _handler(node)(node, draft)
 
 
-def _instance_norm(node: Node, draft: Draft, form: _Form) -> None:
+def _instance_norm(node: Node, draft: Draft, form: Form) -> None:
     x = draft.signals[node.inputs[0]]
     scale, shift, divisor = instance_parameters(node, draft, x, x.shape[3:])
     add_norm(node, draft, x, range(2, len(x.sample)), divisor, centred=True, scale=scale, shift=shift, channels=1)
 
 
-def _pad(node: Node, draft: Draft, form: _Form) -> None:
+def _pad(node: Node, draft: Draft, form: Form) -> None:
     pads, axes = draft.option(node, "pads", 1), draft.constant(node.input(3))
     if pads is None:
         raise Refused("its pads are missing")
@@ -309,19 +319,20 @@ def _pad(node: Node, draft: Draft, form: _Form) -> None:
         _handler(node)(_with_inputs(node, {1: _constant(node, draft, "pads", both), 3: ""}), draft)
 
 
-def _expand(node: Node, draft: Draft, form: _Form) -> None:
+def _expand(node: Node, draft: Draft, form: Form) -> None:
     wanted = draft.constant(node.inputs[1])
     if wanted is None or wanted.size > form.rank:
         raise Refused("it adds axes in front of the batch, which holds several rows of each sample")
     lengths = [1] * (form.rank - wanted.size) + [int(length) for length in wanted.ravel()]
     # Of rows there are as many as there were: an axis of the batch is longer than one.
-    lengths[form.batch] = 1
+    if form.batch is not None:
+        lengths[form.batch] = 1
     _handler(node)(_with_inputs(node, {1: _constant(node, draft, "shape", np.array([1, *lengths], np.int64))}), draft)
 
 
-def _tile(node: Node, draft: Draft, form: _Form) -> None:
+def _tile(node: Node, draft: Draft, form: Form) -> None:
     repeats = draft.constant(node.inputs[1])
-    if repeats is None or repeats.size != form.rank or repeats.ravel()[form.batch] != 1:
+    if repeats is None or repeats.size != form.rank or repeats.ravel()[form.batch or 0] != 1:
         raise Refused("it repeats the batch, which holds several rows of each sample")
     _handler(node)(_with_inputs(node, {1: _constant(node, draft, "repeats", np.insert(repeats.ravel(), 0, 1))}), draft)
 
@@ -341,7 +352,7 @@ WIDENINGS: dict[str, Widening] = {
     **dict.fromkeys(
         ("com.microsoft.DynamicQuantizeMatMul", "com.microsoft.MatMulIntegerToFloat"), Widening(_matmul, "never")
     ),
-    "Concat": Widening(_along(None), "kept"),
+    "Concat": Widening(_concat, "kept"),
     **dict.fromkeys(("Split", "Gather"), Widening(_along(0), "never")),
     **dict.fromkeys(("Softmax", "LogSoftmax"), Widening(_softmax, "never")),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), Widening(_along(-1), "never")),

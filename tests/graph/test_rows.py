@@ -41,6 +41,18 @@ def steps(sketch: Sketch, folded: bool) -> str:
     return sketch.node("Gemm", x, sketch.const(weights(5, 16, 3)))
 
 
+def with_a_sum(sketch: Sketch, folded: bool) -> str:
+    """A Gemm that adds another tensor of as many rows."""
+    x = sketch.node("Reshape", "x", sketch.ints(-1, 3)) if folded else "x"
+    beside, weight = sketch.node("Tanh", dense_by_rows(sketch, x, folded, 1, 3, 5, 4)), sketch.const(weights(3, 3, 5))
+    if folded:
+        x = sketch.node("Gemm", x, weight, beside)
+    else:
+        x = sketch.node("Add", sketch.node("MatMul", x, weight), beside)
+    x = sketch.node("Reshape", sketch.node("Relu", x), sketch.ints(-1, 20))
+    return sketch.node("Gemm", x, sketch.const(weights(5, 20, 3)))
+
+
 def time_major(sketch: Sketch, folded: bool) -> str:
     """The same with time before the batch, in rows that the batch varies slowest or fastest in."""
     x = "x"
@@ -113,6 +125,7 @@ def repeated(sketch: Sketch, folded: bool) -> str:
 NETWORKS = {
     "repeated": (repeated, (4, 3)),
     "steps": (steps, (4, 3)),
+    "with a sum": (with_a_sum, (4, 3)),
     "time major": (time_major, (4, 3)),
     "convolutions": (convolutions, (3, 2, 8, 8)),
     "windows": (windows, (4, 4, 3)),

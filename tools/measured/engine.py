@@ -32,11 +32,11 @@ ENGINE = (
 _FILES = (
     *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "exponentials"),
     *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
-    *("limits", "load", "lone", "lone_steps", "looked_up", "loops", "made_of", "masked", "measuring", "node", "nodes"),
-    *("lone_input", "norm_rules"),
-    *("open", "order", "picked_rows", "picks", "presentable", "problem", "quantised", "read", "rescaled", "rows"),
-    *("sequence_lengths", "sorted_samples", "spelled", "spelled_norms", "spelled_softmax", "spread", "stand_ins"),
-    *("strided", "told", "trial", "tried_lengths", "verify", "whole_sequences"),
+    *("limits", "load", "lone", "lone_input", "lone_steps", "looked_up", "loops", "made_of", "masked", "measuring"),
+    *("node", "nodes", "norm_rules", "one_sample", "open", "order", "picked_rows", "picks", "presentable", "problem"),
+    *("quantised", "read", "rescaled", "rows", "seats", "sequence_lengths", "sorted_samples", "spelled"),
+    *("spelled_norms", "spelled_softmax", "spread", "squeezed", "stand_ins", "strided", "told", "trial"),
+    *("tried_lengths", "verify", "whole_sequences"),
 )
 READING = (
     *("graph/ops", "graph/rewrites", "graph/fusions", "graph/unrolled"),

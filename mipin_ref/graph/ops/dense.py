@@ -8,16 +8,44 @@ from mipin_ref.graph.draft import BATCH, Draft, Refused, readable
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.contraction import contract
 from mipin_ref.graph.ops.matrices import by_places
-from mipin_ref.graph.ops.registry import handles, layer_name
+from mipin_ref.graph.ops.registry import draft_as, handles, layer_name
 from mipin_ref.graph.ops.shape import reshaped
-from mipin_ref.layers import Dense, TokenDense
+from mipin_ref.layers import Dense, HostArray, TokenDense
 
 
 @handles("Gemm")
 def gemm(node: Node, draft: Draft) -> None:
     alpha, beta = (float(node.attributes.get(k, 1.0)) for k in ("alpha", "beta"))
+    if beta and node.input(2) in draft.signals:
+        _added_to(node, draft, beta)
+        return
     trans = [bool(node.attributes.get(k, 0)) for k in ("transA", "transB")]
     _matrix_product(node, draft, trans[0], trans[1], alpha, beta)
+
+
+def _added_to(node: Node, draft: Draft, beta: float) -> None:
+    """A product that is added to a tensor, as tf2onnx writes that of a state of a batch of one: apart from the sum."""
+    a, b, c = node.inputs
+    product, added, factor = (draft.inner_name(node, role) for role in ("product", "added", "factor"))
+    bare = {key: value for key, value in node.attributes.items() if key != "beta"}
+    if a in draft.constants and b in draft.constants:
+        draft.constants[product] = _constant_product(node, draft)
+    else:
+        draft_as(node, draft, "Gemm", (a, b), product, bare)
+    if beta != 1.0:
+        draft.constants[factor] = np.array(beta, draft.dtype)
+        draft_as(node, draft, "Mul", (c, factor), added)
+    draft_as(node, draft, "Add", (product, c if beta == 1.0 else added), node.outputs[0])
+
+
+def _constant_product(node: Node, draft: Draft) -> HostArray:
+    """The product of two constants, one row of each sample. Refused where it has others."""
+    a, b = (draft.weight(name) for name in node.inputs[:2])
+    left, right = (one.T if node.attributes.get(name, 0) else one for one, name in ((a, "transA"), (b, "transB")))
+    if left.ndim != 2 or len(left) != 1:
+        raise Refused("of a product of constants one row is added to those of all samples")
+    draft.spent.multiply(left.size * right.shape[-1])
+    return np.asarray(float(node.attributes.get("alpha", 1.0)) * (left @ right), draft.dtype)
 
 
 @handles("MatMul")

@@ -8,12 +8,12 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, in_file, readable
+from mipin_ref.graph.draft import BATCH, Draft, Refused, Signal, in_file, of_batch, readable
 from mipin_ref.graph.limits import TENSOR
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.ops.per_channel import per_sample
 from mipin_ref.graph.ops.registry import handles, layer_name
-from mipin_ref.graph.ops.shape import reshaped, resolved_axes
+from mipin_ref.graph.ops.shape import reshaped, resolved_axes, without_batch
 from mipin_ref.graph.picks import picked_shape, same_picks, selection
 from mipin_ref.layers import Gather, HostArray, Reshape, Shape, Slice, Where, Wired
 from mipin_ref.layers.kind import Pick
@@ -88,8 +88,14 @@ def _indices(values: HostArray | None, length: int) -> npt.NDArray[np.int64]:
 @handles("Gather")
 def gather(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
-    axis = sample_axis(int(node.attributes.get("axis", 0)), x)
-    index = _indices(draft.constant(node.inputs[1]), x.sample[axis])
+    told, values = int(node.attributes.get("axis", 0)), draft.constant(node.inputs[1])
+    if draft.file_batch == 1 and told % len(x.shape) == x.axis and values is not None and not values.ndim:
+        # The one sample: as torch writes x[0].
+        _indices(values, 1)
+        without_batch(node, draft, x, [*x.sample])
+        return
+    axis = sample_axis(told, x)
+    index = _indices(values, x.sample[axis])
     picks: list[Pick] = [None] * len(x.sample)
     picks[axis] = index.ravel()
     place = axis + (axis >= x.axis)
@@ -130,7 +136,8 @@ def _of_each(values: HostArray, spread: bool, file_batch: int | None) -> HostArr
     """The one value of numbers that the file holds for each sample. Refused where they differ."""
     if (not spread and len(values) != file_batch) or np.ptp(values):
         raise Refused("it turns round as much of each sample as the input tells, or samples of the batch")
-    return np.asarray(values[0])
+    # Of a batch of one a length may be that of rows of the sample, as its axis was told before.
+    return np.asarray(values[0] // BATCH if file_batch == 1 and of_batch(int(values[0])) else values[0])
 
 
 @handles("GatherElements")

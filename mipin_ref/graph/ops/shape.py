@@ -81,6 +81,9 @@ def _placed(node: Node, draft: Draft, x: Signal, target: list[int]) -> None:
     if target.count(-1) > 1 or any(d < -1 or d == 0 for d in target):
         raise Refused(f"its target shape is {readable(tuple(target))}")
     places = [place for axis in range(len(target)) if (place := _at(axis, target, x, draft.file_batch)) is not None]
+    if draft.file_batch == 1 and all(rows != ALONE for *_, rows in places) and (not places or target[0] in (1, BATCH)):
+        # Of one sample numbers keep their order, wherever its batch is meant: first, where there is a place.
+        places = _of_one(target, x)
     if not places:
         raise Refused(
             f"its target shape {readable(tuple(target))} leaves no place for the batch of {readable(x.shape)}"
@@ -115,6 +118,21 @@ def _at(axis: int, target: list[int], x: Signal, file_batch: int | None) -> tupl
     return (*others[:axis], *folded, *others[axis:]), axis, split
 
 
+def _of_one(target: list[int], x: Signal) -> list[tuple[Shape, int, Rows]]:
+    """Where a batch of one may be: on any axis of length one, as the numbers of one sample keep their order; else the
+    first axis holds rows of it.
+    """
+    lengths, features = [d // BATCH if of_batch(d) else d for d in target], prod(x.sample)
+    if -1 in lengths:
+        lengths[lengths.index(-1)] = features // -prod(lengths)
+    if prod(lengths) != features:
+        return []
+    alone = [i for i, d in enumerate(lengths) if d == 1]
+    if alone:
+        return [((*lengths[: alone[0]], *lengths[alone[0] + 1 :]), alone[0], ALONE)]
+    return [(tuple(lengths), 0, (1, lengths[0]))] if lengths else []
+
+
 def _share(length: int, file_batch: int | None) -> int:
     """How many rows of each sample an axis of the file holds, if it is that of the batch; 0 where it is not."""
     batch = BATCH if of_batch(length) else file_batch
@@ -126,16 +144,25 @@ def squeeze(node: Node, draft: Draft) -> None:
     x = draft.signal(node, batch_first=False)
     axes = draft.option(node, "axes", 1)
     rank = len(x.shape)
-    if axes is None:
-        if draft.file_batch == 1:
-            raise Refused("without axes it would drop the batch too, which the file fixes at 1")
-        dropped = {i for i, d in enumerate(x.shape) if d == 1}
-    else:
-        dropped = set(resolved_axes(axes, rank))
-    if x.axis in dropped or any(x.shape[i] != 1 for i in dropped):
-        raise Refused(f"axes {sorted(dropped)} of {readable(x.shape)} are not all of length one")
+    lengths = [*x.shape]
+    if draft.file_batch == 1:
+        lengths[x.axis] = prod(x.rows)
+    dropped = {i for i, d in enumerate(lengths) if d == 1} if axes is None else set(resolved_axes(axes, rank))
     kept = [i for i in range(rank) if i not in dropped]
+    if any(lengths[i] != 1 for i in dropped):
+        raise Refused(f"axes {sorted(dropped)} of {readable(x.shape)} are not all of length one")
+    if x.axis in dropped:
+        without_batch(node, draft, x, [lengths[i] for i in kept])
+        return
     reshaped(node, draft, x, tuple(x.shape[i] for i in kept), kept.index(x.axis), x.rows)
+
+
+def without_batch(node: Node, draft: Draft, x: Signal, lengths: list[int]) -> None:
+    """Draft x, of a batch of one, without the axis of the batch: another of length one is, or the first holds rows."""
+    if not lengths:
+        raise Refused("it leaves one number without an axis")
+    sample, axis, rows = _of_one(lengths, x)[0]
+    reshaped(node, draft, x, in_file(sample, axis, rows), axis, rows)
 
 
 @handles("Unsqueeze", folded=True)
@@ -168,6 +195,7 @@ def reshaped(node: Node, draft: Draft, x: Signal, shape: Shape, axis: int, rows:
         axis=axis,
         rows=rows,
     )
+    draft.reshaped[node.outputs[0]] = x
 
 
 def resolved_axes(axes: HostArray, rank: int) -> list[int]:

@@ -28,11 +28,18 @@ def place_of(nodes: Nodes, name: str) -> Place | None:
         if told is None or told.ndim:
             return None
         return _place(str(node.input[0]), int(told_of(node, "axis", 0)), int(told))
-    axes, part = nodes.axes(node), nodes.made(node.input[0], "Slice", "Split")
-    if part is None or axes is None or len(axes) != 1:
+    axes, name = nodes.axes(node), str(node.input[0])
+    if axes is None or len(axes) != 1:
         return None
-    index = _sliced(nodes, part, axes[0]) if part.op_type == "Slice" else _split(nodes, part, axes[0], node.input[0])
-    return None if index is None else _place(str(part.input[0]), axes[0], index)
+    axis, turned = axes[0], nodes.made(name, "Transpose")
+    if turned is not None and sorted(told_of(turned, "perm", ())) == [0, 1, 2] and axis in range(-3, 3):
+        # As onnxruntime's optimisers have it, behind the cut.
+        axis, name = told_of(turned, "perm")[axis], str(turned.input[0])
+    part = nodes.made(name, "Slice", "Split")
+    if part is None:
+        return None
+    index = _sliced(nodes, part, axis) if part.op_type == "Slice" else _split(nodes, part, axis, name)
+    return None if index is None else _place(str(part.input[0]), axis, index)
 
 
 def _place(sequence: str, axis: int, index: int) -> Place | None:

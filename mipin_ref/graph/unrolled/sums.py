@@ -55,7 +55,7 @@ def sums(nodes: Nodes, name: str, levels: int = DEEPEST) -> Sums | None:
     if node.op_type == "Add":
         return _added(*(sums(nodes, one, levels - 1) for one in node.input))
     if node.op_type in ("Gemm", "MatMul"):
-        return _product(nodes, node)
+        return _product(nodes, node, levels - 1)
     whole = sums(nodes, node.input[0], levels - 1)
     if whole is None:
         return None
@@ -74,7 +74,8 @@ def _count(nodes: Nodes, name: str, levels: int) -> int:
         return 0
     if node.op_type in ("Gemm", "MatMul"):
         joined = nodes.made(node.input[0], "Concat")
-        return 1 if joined is None else len(joined.input)
+        beside = _count(nodes, node.input[2], levels - 1) if len(node.input) > 2 else 0
+        return beside + (1 if joined is None else len(joined.input))
     return sum(_count(nodes, one, levels - 1) for one in (node.input if node.op_type == "Add" else node.input[:1]))
 
 
@@ -90,7 +91,7 @@ def _added(a: Sums | None, b: Sums | None) -> Sums | None:
     return Sums(both, np.asarray(a.rest + b.rest))
 
 
-def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
+def _product(nodes: Nodes, node: NodeProto, levels: int) -> Sums | None:
     weight = nodes.constant(node.input[1])
     if weight is None or weight.ndim != 2 or told_of(node, "transA", 0):
         return None
@@ -101,7 +102,14 @@ def _product(nodes: Nodes, node: NodeProto) -> Sums | None:
     bias = np.zeros(weight.shape[1], weight.dtype)
     if len(node.input) > 2 and node.input[2]:
         given = nodes.constant(node.input[2])
-        if given is None or given.size != weight.shape[1]:
+        if given is None:
+            # What a Gemm adds may be made of the sample too.
+            bare = NodeProto()
+            bare.CopyFrom(node)
+            del bare.input[2]
+            beside = sums(nodes, node.input[2], levels) if beta == 1 else None
+            return _added(_product(nodes, bare, levels), beside)
+        if given.size != weight.shape[1]:
             return None
         bias = beta * given.reshape(-1)
     joined = nodes.made(node.input[0], "Concat")

@@ -26,6 +26,35 @@ def test_gemm(trans_a: int, trans_b: int, alpha: float, beta: float, shape: tupl
     assert [layer.kind for layer in net.layers] == ["Dense"]
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.5, 2.0), (1.5, 0.0)])
+@pytest.mark.parametrize("trans_b", [0, 1])
+def test_gemm_that_adds_what_depends_on_the_input(trans_b: int, alpha: float, beta: float) -> None:
+    sketch = Sketch(4)
+    beside = sketch.node("Tanh", sketch.dense("x", 4, 3))
+    weight = sketch.normal(3, 4) if trans_b else sketch.normal(4, 3)
+    hidden = sketch.node("Gemm", "x", weight, beside, transB=trans_b, alpha=alpha, beta=beta)
+    net = assert_keeps_values(sketch.model(sketch.dense(sketch.node("Relu", hidden), 3, 2)))
+    kinds = [layer.kind for layer in net.layers]
+    # What is multiplied by nothing is not read.
+    assert (kinds.count("Add"), kinds.count("Dense")) == ((1, 3) if beta else (0, 2))
+
+
+@pytest.mark.parametrize("trans_a", [0, 1])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_product_of_constants_that_is_added(rows: int, trans_a: int) -> None:
+    """As tf2onnx writes the product with the first state of a cell, of a batch of one; of two rows it is no bias."""
+    sketch = Sketch(4, batch=rows)
+    state = sketch.normal(5, rows) if trans_a else sketch.normal(rows, 5)
+    hidden = sketch.dense("x", 4, 3)
+    out = sketch.node("Gemm", state, sketch.normal(5, 3), hidden, transA=trans_a, alpha=0.5, beta=2.0, out="odd")
+    model = sketch.model(sketch.dense(sketch.node("Relu", out), 3, 2))
+    if rows == 1:
+        assert_keeps_values(model, batch=1)
+        return
+    with pytest.raises(mr.UnsupportedModel, match=r"Gemm 'the_odd' \(of a product of constants one row is added"):
+        load_whole(model)
+
+
 @pytest.mark.parametrize(("trans_a", "trans_b"), TRANSPOSED)
 @pytest.mark.parametrize("shape", [None, (), (1,), (3, 1)])
 def test_gemm_with_the_weight_on_the_left(trans_a: int, trans_b: int, shape: tuple[int, ...] | None) -> None:

@@ -29,7 +29,7 @@ def drawn(blocks: int, seed: int = 0) -> tuple[Array, Array, Array]:
 
 def row(sketch: Sketch, step: int, how: str) -> str:
     match how:
-        case "joined" | "sliced":
+        case "joined" | "sliced" | "added" | "squeezed":
             return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1, out=f"{how} {step}")
         case "gather":
             return sketch.node("Gather", "x", sketch.const(np.array(step)), axis=1)
@@ -39,7 +39,11 @@ def row(sketch: Sketch, step: int, how: str) -> str:
         case _:
             if step == 0:
                 sketch.node("Split", "x", sketch.ints(*[1] * STEPS), out="rows", outputs=STEPS, axis=1)
-            return sketch.node("Squeeze", "rows" if step == 0 else f"rows_{step}", sketch.ints(1))
+            part = "rows" if step == 0 else f"rows_{step}"
+            if how == "turned":
+                # As onnxruntime's optimisers write steps that come first.
+                part = sketch.node("Transpose", part, perm=[1, 0, 2])
+            return sketch.node("Squeeze", part, sketch.ints(0 if how == "turned" else 1))
 
 
 def gates(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array], count: int) -> list[str]:
@@ -53,10 +57,15 @@ def gates(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array], coun
 
 
 def products(sketch: Sketch, x: str, h: str, told: tuple[Array, Array, Array]) -> str:
-    """x W + h U, where tensors of some names ask for it as one product, or with none of a state that is zeros."""
+    """x W + h U, where tensors of some names ask for it as one product, as what a Gemm adds, or with none of a state
+    that is zeros.
+    """
     w, u, _ = told
     if "joined" in x:
         return sketch.node("MatMul", sketch.node("Concat", x, h, axis=1), sketch.const(np.concatenate([w, u])))
+    if "added" in x or "squeezed" in x:
+        past = sketch.node("MatMul", h, sketch.const(u))
+        return sketch.node("Gemm", x, sketch.const(w), sketch.node("Squeeze", past) if "squeezed" in x else past)
     of_row = sketch.node("MatMul", x, sketch.const(w))
     return of_row if h == "folded" else sketch.node("Add", of_row, sketch.node("MatMul", h, sketch.const(u)))
 
@@ -140,9 +149,13 @@ def samples() -> Array:
         ("gather", "each"),
         ("slice", "each"),
         ("split", "each"),
+        ("turned", "each"),
         ("joined", "each"),
         ("joined", "zeros"),
         ("sliced", "each"),
+        ("added", "each"),
+        ("added", "zeros"),
+        ("squeezed", "zeros"),
         ("gather", "zeros"),
         ("gather", "folded"),
     ],

@@ -128,6 +128,21 @@ def test_more_steps_than_an_operator_takes_stay_as_they_are(steps: int, count: i
     assert [node.op_type for node in rolled_up(model).graph.node].count("RNN") == count
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_what_a_gemm_adds_is_a_part_of_the_cell(beta: float) -> None:
+    """As tf2onnx writes cells of one sample; a share of it is of no operator."""
+    sketch = Sketch(STEPS, FEATURES, batch=1)
+    weight, recurrence, state = sketch.normal(FEATURES, 3), sketch.normal(3, 3), sketch.const(np.zeros((1, 3)))
+    for step in range(STEPS):
+        row = sketch.node("Gather", "x", sketch.const(np.int64(step)), axis=1)
+        state = sketch.node(
+            "Tanh", sketch.node("Gemm", state, recurrence, sketch.node("MatMul", row, weight), beta=beta)
+        )
+    model = sketch.model(sketch.dense(state, 3, 2))
+    assert [node.op_type for node in rolled_up(model).graph.node].count("RNN") == (beta == 1)
+    assert not mr.load(model).blocked
+
+
 def test_layers_of_their_own_weights_are_no_cells() -> None:
     """A perceptron whose layers also read a row of a sequence each."""
 
