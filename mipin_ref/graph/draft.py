@@ -158,9 +158,10 @@ class Draft:
     products of what is quantised by its own range; states: of recurrent layers that are so, where the file holds what
     they make; positive: what is known of the sign of tensors; fusions: the
     version of onnxruntime's own operators; unwritten: why some of these stand as they are, by their first output;
-    alone: whether the file holds a state of one sample, and so runs one at a time; spread: constants that the file
-    repeats for each sample, and the axis of the batch, along which they are kept once; seats: tensors with the batch on
-    another axis (see seats); reshaped: what the output of a Reshape was.
+    alone: whether the file holds a state of one sample, and so runs one at a time; dropping: whether nodes that
+    drop the axis of the samples are asked for (see lone); drops: whether one would have been; spread: constants
+    that the file repeats for each sample, and the axis of the batch, along which they are kept once; seats:
+    tensors with the batch on another axis (see seats); reshaped: what the output of a Reshape was.
     """
 
     opset: int
@@ -186,6 +187,8 @@ class Draft:
     fusions: int = 1
     unwritten: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
+    dropping: bool = False
+    drops: bool = False
     spread: dict[str, int] = field(default_factory=dict)
     selections: dict[str, list[Slice | Gather]] = field(default_factory=dict)
     rows: dict[str, list[Reshape]] = field(default_factory=dict)

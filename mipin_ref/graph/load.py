@@ -12,40 +12,29 @@ import numpy as np
 from onnx import ModelProto
 
 from mipin_ref.errors import CorruptFile, InvalidData, MipinError, UnsupportedModel, shown
-from mipin_ref.graph.bind import Bound, bind, left_open
+from mipin_ref.graph.bind import bind, left_open
 from mipin_ref.graph.by_layer import Steps, verify_by_layer
-from mipin_ref.graph.canonical import Canonical, canonical, refuse
-from mipin_ref.graph.choices import choices_read
+from mipin_ref.graph.canonical import Canonical, canonical
 from mipin_ref.graph.columns import with_joined_columns
-from mipin_ref.graph.conditions import Decided, inlined
-from mipin_ref.graph.draft import Refused
+from mipin_ref.graph.drafting import drafted_of, plain
 from mipin_ref.graph.embeddings import embeddings
-from mipin_ref.graph.filled import fills_written_out
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import mixes
-from mipin_ref.graph.fusions import SpelledOut, spelled_out
+from mipin_ref.graph.fusions import spelled_out
 from mipin_ref.graph.integer_file import file_itself, samples_a_run
 from mipin_ref.graph.label import proposal
-from mipin_ref.graph.limits import LOOPS, WRITTEN
-from mipin_ref.graph.lone import Dropped, asked_once, samples_kept
 from mipin_ref.graph.lone_input import with_axis_of_samples
-from mipin_ref.graph.loops import Repeated, left_as_loops, turns_written_out
-from mipin_ref.graph.masked import masks_written_out
 from mipin_ref.graph.measure import Measure
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.open import Opened, open_model
-from mipin_ref.graph.picked_rows import rows_written_out
 from mipin_ref.graph.prune import pruned
-from mipin_ref.graph.read import Drafted, choose_output, read
+from mipin_ref.graph.read import Drafted, choose_output
 from mipin_ref.graph.rescaled import divisor_of
 from mipin_ref.graph.sequence_lengths import lengths_written_out
-from mipin_ref.graph.sorted_samples import samples_as_they_came
-from mipin_ref.graph.squeezed import rows_kept
 from mipin_ref.graph.stem import Stem, stem_of
 from mipin_ref.graph.told import labels_of, metadata_of
 from mipin_ref.graph.trial import SAMPLES, samples_that_fit
 from mipin_ref.graph.tried_lengths import with_lengths_tried
-from mipin_ref.graph.unrolled import rolled_up, stacks_joined
 from mipin_ref.graph.verify import half_precision, verify
 from mipin_ref.options import checked_flag
 from mipin_ref.text import first_line
@@ -135,8 +124,8 @@ def _loaded(
         needed = pruned(opened.proto, chosen)
     try:
         written = spelled_out(needed)
-        written = lengths_written_out(replace(written, proto=_plain(written.proto)))
-        drawn, drafted, measure = _drafted(written, chosen, bound)
+        written = lengths_written_out(replace(written, proto=plain(written.proto)))
+        drawn, drafted, measure = drafted_of(written, chosen, bound)
         net = _network(opened, drawn, drafted, measure)
         # What is written in another way is compared with the file as it is.
         needed = drawn if written.proto is needed and not (drafted.alone or _loops(needed)) else needed
@@ -200,49 +189,6 @@ def _chosen(
         if output is not None or not missing:
             raise
         raise type(error)(f"{error}; {missing}") from error
-
-
-def _drafted(written: SpelledOut, output: str, bound: Bound) -> tuple[ModelProto, Drafted, Measure]:
-    """The draft, the model that it is of, without the Ifs whose condition and the Loops whose turns are known, and
-    what measures its tensors.
-
-    Nothing is run of a file that asks for more than it may.
-    """
-    proto, reasons, loops, alone = written.proto, dict(written.reasons), 0, False
-    most = proto.ByteSize() + WRITTEN
-    while True:
-        try:
-            drafted, measure = read(proto, output, bound, None, reasons, loops=True), Measure(proto, bound)
-            if drafted.problems and not drafted.too_large and measure.known:
-                drafted = read(proto, output, bound, measure, reasons, loops=True)
-            elif drafted.problems:
-                refuse(drafted, None if drafted.too_large else measure.failure)
-            if drafted.too_large:
-                refuse(drafted)
-            return proto, replace(drafted, alone=drafted.alone or alone), measure
-        except Decided as decided:
-            proto = pruned(inlined(proto, decided), output)
-        except Dropped as dropped:
-            loops += 1
-            if loops <= LOOPS and (kept := samples_kept(proto, dropped)) is not None:
-                proto, alone = pruned(kept, output), True
-            else:
-                reasons |= asked_once(proto, dropped, reasons)
-        except Repeated as repeated:
-            loops += 1
-            if loops > LOOPS:
-                reasons |= left_as_loops(proto)
-                continue
-            try:
-                proto = _plain(pruned(turns_written_out(proto, repeated, most), output))
-            except Refused as reason:
-                reasons[repeated.output] = str(reason)
-
-
-def _plain(proto: ModelProto) -> ModelProto:
-    """The model in which choices, cells, masks and orders are as the reader reads them; itself where there are none."""
-    cells = stacks_joined(rolled_up(rows_kept(choices_read(samples_as_they_came(proto)))))
-    return fills_written_out(masks_written_out(rows_written_out(cells)))
 
 
 def _loops(proto: ModelProto) -> bool:

@@ -20,7 +20,7 @@ from mipin_ref.graph.label import columns_of, probabilities_in_front, proposal, 
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limits import CONSTANT, Spent, TooLarge
-from mipin_ref.graph.lone import check_dropped
+from mipin_ref.graph.lone import Dropped, check_dropped
 from mipin_ref.graph.loops import check_repeated
 from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import Node, node_of
@@ -56,8 +56,8 @@ class Drafted:
     in whose place stands a Gap; layouts: by tensor of the file; places: of the nodes, by output;
     too_large: whether one of them asks for more than the file may; spent: what constants and weights take; held: the
     tensors of layers that the file holds as integers; blurred: products whose operand it quantises by its range;
-    alone: whether the file runs one sample at a time; states: of recurrent layers with such products, where the file
-    holds what they make.
+    alone: whether the file runs one sample at a time; drops: see Draft; states: of recurrent layers with such products,
+    where the file holds what they make.
     """
 
     layers: list[Wired]
@@ -75,6 +75,7 @@ class Drafted:
     held: Mapping[str, Held]
     blurred: Mapping[str, Blur]
     alone: bool = False
+    drops: bool = False
     states: Mapping[str, States] = field(default_factory=dict)
 
     @property
@@ -143,13 +144,14 @@ def read(
     unwritten: Mapping[str, str] | None = None,
     *,
     loops: bool = False,
+    dropping: bool = False,
 ) -> Drafted:
     """The draft layers of one output of a model that holds nothing else (see prune).
 
     bound: its inputs; measure: shapes behind nodes that have no inverse; without it onnx infers some of them;
-    unwritten: see Draft; loops: whether Loops that may run a known number of times are asked for.
+    unwritten, dropping: see Draft; loops: whether Loops that may run a known number of times are asked for.
     Raises UnsupportedModel where the output does not depend on the input, Decided where an If is one on a constant,
-    Repeated at such a Loop.
+    Repeated at such a Loop, Dropped where a node drops the axis of the samples.
     """
     if all(value.name != bound.data for value in proto.graph.input):
         # What read it is gone with the branch of an If that is not taken.
@@ -164,7 +166,7 @@ def read(
     nodes = gathered([standardised(node) for node in nodes], [output])
     draft = Draft(_opset(proto), bound.file_batch, bound.compute, spent, names, constants)
     draft.fusions = next((int(one.version) for one in proto.opset_import if one.domain == FOREIGN), 1)
-    draft.unwritten = unwritten or {}
+    draft.unwritten, draft.dropping = unwritten or {}, dropping
     draft.read = frozenset([output, *(name for node in nodes for name in read_by(node.proto))])
     draft.signals[bound.data] = Signal(bound.data, in_file(bound.shape, bound.axis), bound.axis, not bound.whole)
     for name, one in bound.given.items():
@@ -214,6 +216,7 @@ def read(
         held=draft.held,
         blurred=draft.blurred,
         alone=draft.alone,
+        drops=draft.drops,
         states=draft.states,
     )
 
@@ -267,7 +270,7 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
         raise Refused("it does not depend on the network's input, and cannot be computed beforehand")
     try:
         if sure and loops:
-            check_dropped(node, draft)
+            _ask_dropped(node, draft)
         seated(check_moves(node, draft), draft, _handled, on_one)
         hand_on(node, draft)
     except TooLarge as error:
@@ -275,6 +278,16 @@ def _step(node: Node, draft: Draft, *, sure: bool, loops: bool) -> None:
     except UNFIT as error:
         # The door checks each node alone; that arrays do not fit together shows only here.
         raise Refused(f"its inputs do not fit together: {error}") from error
+
+
+def _ask_dropped(node: Node, draft: Draft) -> None:
+    """Raises Dropped where a node drops the axis of the samples, and is asked for."""
+    try:
+        check_dropped(node, draft)
+    except Dropped:
+        draft.drops = True
+        if draft.dropping:
+            raise
 
 
 def _handled(node: Node, draft: Draft) -> None:

@@ -30,8 +30,19 @@ ENGINE = (
 )
 """Of mipin_ref: what computes signals, weights, attributions, and what is measured of them."""
 _FILES = (
-    *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "exponentials"),
-    *("external", "filled", "fold", "frontier", "functions", "inferred", "inputs", "integer_products", "label"),
+    *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "drafting"),
+    *(
+        "exponentials",
+        "external",
+        "filled",
+        "fold",
+        "frontier",
+        "functions",
+        "inferred",
+        "inputs",
+        "integer_products",
+        "label",
+    ),
     *("limits", "load", "lone", "lone_input", "lone_steps", "looked_up", "loops", "made_of", "masked", "measuring"),
     *("node", "nodes", "norm_rules", "one_sample", "open", "order", "picked_rows", "picks", "presentable", "problem"),
     *("quantised", "read", "rescaled", "rows", "seats", "sequence_lengths", "sorted_samples", "spelled"),
