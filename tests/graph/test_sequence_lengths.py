@@ -11,11 +11,6 @@ import pytest
 from onnx import TensorProto, helper
 
 import mipin_ref as mr
-from mipin_ref.beside import others_of
-from mipin_ref.graph.bind import bind
-from mipin_ref.graph.looked_up import MOST
-from mipin_ref.graph.measure import plausible
-from mipin_ref.graph.tried_lengths import with_lengths_tried
 from tests.graph.with_lengths import FEATURES, OUTPUTS, SIZE, STEPS, File, samples
 
 EPS = float(np.finfo(np.float32).eps)
@@ -100,14 +95,6 @@ def test_half_precision(kind: str) -> None:
     assert not net.blocked
     wanted = run(model, {**feed, "x": feed["x"].astype(np.float16)})
     np.testing.assert_allclose(net.predict(feed)[1], wanted, rtol=0, atol=16 * float(np.finfo(np.float16).eps))
-
-
-def test_a_file_is_tried_with_lengths_of_all_its_steps() -> None:
-    """Of a sequence that is longer than what is drawn, up to that."""
-    for steps, wanted in ((2, {0, 1, 2}), (40, set(range(MOST)))):
-        model = File(steps=steps).model()
-        bound = with_lengths_tried(bind(model, {"x", "lengths"}, None, None, "x"), model)
-        assert {int(one) for one in others_of(plausible(bound, 200, 0))["lengths"]} == wanted
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)

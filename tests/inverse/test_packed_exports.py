@@ -16,6 +16,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import mipin_ref as mr
+from mipin_ref.beside import others_of
+from mipin_ref.graph.bind import bind
+from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.tried_lengths import with_lengths_tried
 
 STEPS, FEATURES, WORDS, COUNT = 5, 3, 9, 24
 EPS = float(np.finfo(np.float32).eps)
@@ -147,6 +151,14 @@ def test_an_explainer_counts_tokens_itself(name: str, tmp_path: Path) -> None:
     wanted = inverse.attribute(ids)
     for what, value in (("source", wanted.source), ("attribution", wanted.attribution)):
         np.testing.assert_allclose(found[what], value, rtol=0, atol=64 * EPS * np.abs(value).max())
+
+
+def test_a_file_is_tried_with_lengths_of_all_its_steps() -> None:
+    """Those that the recurrent layer reads are in order; each sample of a sequence has a step at least."""
+    proto = onnx.load_from_string(exported(Packed("LSTM", "mean")))
+    bound = with_lengths_tried(bind(proto, {"x", "lengths"}, None, None, "x"), proto)
+    drawn = others_of(plausible(bound, 200, 0))["lengths"]
+    assert {int(one) for one in drawn} == set(range(1, STEPS + 1))
 
 
 def test_an_order_of_samples_that_is_handed_out_stays() -> None:
