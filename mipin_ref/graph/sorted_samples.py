@@ -116,7 +116,7 @@ class _Order:
         free -= {one.name for one in self.proto.graph.initializer}
         places = {*self.sort.output[1:]}
         for node in self.proto.graph.node:
-            read = {*read_by(node)}
+            read = {*filter(None, read_by(node))}
             if node.op_type in SIZES or not node.output:
                 continue
             name = node.output[0]
@@ -134,6 +134,6 @@ class _Order:
                 if read & free:
                     return False
                 order.update(node.output)
-            elif read & free and node is not self.sort:
+            elif read & free and name != self.sort.output[0]:
                 free.update(node.output)
         return (order | places).isdisjoint(value.name for value in self.proto.graph.output)

@@ -8,10 +8,14 @@ from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
 from tests.graph.sketch import Sketch
+from tests.graph.test_sequence_lengths import EPS, run
 
 FEATURES, SAMPLES = 4, 20
 RNG = np.random.default_rng(2)
-DATA = {"x": RNG.standard_normal((SAMPLES, FEATURES)).astype(np.float32), "keys": RNG.permutation(SAMPLES)}
+DATA: dict[str, np.ndarray] = {
+    "x": RNG.standard_normal((SAMPLES, FEATURES)).astype(np.float32),
+    "keys": RNG.permutation(SAMPLES),
+}
 
 
 def network(form: str) -> ModelProto:
@@ -40,6 +44,13 @@ def network(form: str) -> ModelProto:
         empty = sketch.node("ConstantOfShape", count, value=helper.make_tensor("none", TensorProto.INT64, [1], [0]))
         way = sketch.node("ScatterElements", empty, places, numbers, axis=0)
         back = sketch.node("Gather", made, way, axis=0)
+        if form == "twice":
+            sketch.node("TopK", "keys", count, out="again", outputs=2)
+            curved = sketch.node("Tanh", sketch.node("Gather", back, "again_1", axis=0))
+            typed = sketch.node("Cast", "again", to=TensorProto.FLOAT)
+            curved = sketch.node("Mul", curved, sketch.node("Unsqueeze", typed, sketch.ints(1)))
+            second = sketch.node("ScatterElements", empty, "again_1", numbers, axis=0)
+            back = sketch.node("Gather", curved, second, axis=0)
     if form == "handed out besides":
         back = sketch.node("Add", back, made)
     return sketch.model(sketch.node("MatMul", back, last), check=False)
@@ -54,6 +65,14 @@ def test_signals_are_those_of_samples_as_they_came() -> None:
         results.append(mr.fit(net, DATA["x"], 1).attribute(DATA["x"]))
     np.testing.assert_array_equal(results[0].source, results[1].source)
     np.testing.assert_array_equal(results[0].attribution, results[1].attribution)
+
+
+def test_one_order_behind_another() -> None:
+    """What is read of the second are samples as they came, as those of the first are, and keys in its order."""
+    model = network("twice")
+    net = mr.load(model, input="x")
+    assert not net.blocked
+    np.testing.assert_allclose(net.predict(DATA)[1], run(model, DATA), rtol=0, atol=64 * SAMPLES * EPS)
 
 
 @pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "backwards"])
