@@ -222,6 +222,22 @@ def test_hard_gates_shut(kind: str) -> None:
     assert_same(net, model, samples())
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("slope", [0.5, 0.0, -0.2])
+def test_slopes_of_hard_gates(kind: str, slope: float) -> None:
+    """A gate that falls, or stays where it is, is not shut. That of a LeakyRelu, which is told behind, may be any."""
+    model = File(kind, "bidirectional", "ends", begins="zeros").model()
+    node = next(node for node in model.graph.node if node.op_type == kind)
+    names = ["HardSigmoid", "LeakyRelu", "Tanh"][: 3 if kind == "LSTM" else 2]
+    node.attribute.append(helper.make_attribute("activations", names * 2))
+    node.attribute.append(helper.make_attribute("activation_alpha", [slope, -0.1] * 2))
+    if slope > 0:
+        assert_same(mr.load(model, input="x"), model, samples())
+        return
+    with pytest.raises(mr.UnsupportedModel, match=rf"{kind} 'the_op' \(it is given lengths .* do not shut"):
+        mr.fit(mr.load(model, input="x"), samples(), 0)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_by_name(name: str) -> None:
     file, reason = REFUSED[name]
