@@ -25,7 +25,9 @@ from mipin_ref.layers.recurrent.squash import NUMBERS
 FIRST = 11
 """The opset from which on OneHot takes -1, of a sample without steps."""
 
-HANDS_ON = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity", "Cast", "Tile"})
+HANDS_ON = frozenset(
+    {"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity", "Cast", "Tile", "Gather"}
+)
 """What makes zeros of zeros alone."""
 
 

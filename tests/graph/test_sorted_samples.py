@@ -11,6 +11,7 @@ from tests.graph.sketch import Sketch
 from tests.graph.test_sequence_lengths import EPS, run
 
 FEATURES, SAMPLES = 4, 20
+NUMBERED = "numbered in between"
 RNG = np.random.default_rng(2)
 DATA: dict[str, np.ndarray] = {
     "x": RNG.standard_normal((SAMPLES, FEATURES)).astype(np.float32),
@@ -41,6 +42,9 @@ def network(form: str) -> ModelProto:
         if form == "backwards":
             minus = sketch.const(np.int64(-1))
             numbers = sketch.node("Range", sketch.node("Sub", sketch.node("Squeeze", count), one), minus, minus)
+        if form == NUMBERED:
+            picked = sketch.node("Gather", sketch.node("Cast", numbers, to=TensorProto.FLOAT), places, axis=0)
+            made = sketch.node("Add", made, sketch.node("Unsqueeze", picked, sketch.ints(1)))
         empty = sketch.node("ConstantOfShape", count, value=helper.make_tensor("none", TensorProto.INT64, [1], [0]))
         way = sketch.node("ScatterElements", empty, places, numbers, axis=0)
         back = sketch.node("Gather", made, way, axis=0)
@@ -75,7 +79,7 @@ def test_one_order_behind_another() -> None:
     np.testing.assert_allclose(net.predict(DATA)[1], run(model, DATA), rtol=0, atol=64 * SAMPLES * EPS)
 
 
-@pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "backwards"])
+@pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "backwards", NUMBERED])
 def test_an_order_that_something_else_meets_stays(form: str) -> None:
     """Such a file mixes samples: its own picks are refused, which work along the batch."""
     with pytest.raises(mr.UnsupportedModel, match="Gather"):
