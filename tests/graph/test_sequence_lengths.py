@@ -194,7 +194,15 @@ REFUSED: dict[str, tuple[File, str]] = {
     ),
     "constants": (
         File("GRU", lengths=STEPS + 1, batch=2),
-        "its lengths 'lengths' are constants other than its 5 steps",
+        "its lengths 'lengths' are constants other than its 5 steps, all 6, and lengths go from 0 to 5",
+    ),
+    "constants of an old opset": (
+        File("LSTM", lengths=3, batch=2, opset=10),
+        "are constants other than its 5 steps, all 3: cut its sequence to as many",
+    ),
+    "no steps": (
+        File("LSTM", lengths=0, batch=2),
+        "are constants other than its 5 steps, all 0, so that no sample has a step",
     ),
     "an old opset": (File("GRU", opset=10), "lengths of its samples, which are followed from opset 11 on"),
 }
