@@ -51,8 +51,9 @@ class Bound(OneLine):
     """The inputs of a model. data: the explained one; shape: of a sample; file_batch: the batch that the file fixes,
     None where it is free; dtype: that the file reads; given: the others, by name, that are bound to a value; beside:
     those of which each sample has its own; said: whether the user said anything; below: what integers of each input
-    that the file is tried with stay under, as it may look them up in a table; axis: of the samples in the explained
-    input as the file reads it; sized: whether the user said any size.
+    that the file is tried with stay under, as it may look them up in a table; least: what those of some begin at, 0
+    where nothing is said; axis: of the samples in the explained input as the file reads it; sized: whether the user
+    said any size.
     """
 
     data: str
@@ -65,6 +66,7 @@ class Bound(OneLine):
     axis: int = 0
     sized: bool = False
     beside: Mapping[str, Beside] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:

@@ -20,11 +20,14 @@ from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.whole_sequences import FAR, GATES, WholeSequences
+from mipin_ref.layers.recurrent.squash import NUMBERS
 
 FIRST = 11
 """The opset from which on OneHot takes -1, of a sample without steps."""
 
-HANDS_ON = frozenset({"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity", "Cast", "Tile"})
+HANDS_ON = frozenset(
+    {"Expand", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Identity", "Cast", "Tile", "Gather"}
+)
 """What makes zeros of zeros alone."""
 
 
@@ -112,11 +115,11 @@ class _Finder:
                 "it is given lengths of its samples and goes back from a hidden state that is not known to be zero: "
                 "begin it at zeros"
             )
-        functions = list(told_of(node, "activations", ()))[:: 3 if node.op_type == "LSTM" else 2]
-        other = any(name.lower() not in (b"sigmoid", b"hardsigmoid") for name in functions)
+        other = any(name not in ("sigmoid", "hardsigmoid") or slope <= 0 for name, slope in _gates(node))
         if node.op_type in GATES and (other or told_of(node, "clip") is not None):
             raise Unwritten(
-                "it is given lengths of its samples, and gates that are clipped, or of another function, do not shut"
+                "it is given lengths of its samples, and gates that are clipped, of another function, or whose "
+                "alpha is not above zero, do not shut"
             )
         return direction
 
@@ -151,6 +154,16 @@ class _Finder:
         if node.op_type == "Concat":
             return all(map(self._is_zero, node.input))
         return node.op_type in HANDS_ON and self._is_zero(node.input[0])
+
+
+def _gates(node: NodeProto) -> list[tuple[str, float]]:
+    """The functions of gates, of each direction, in small letters, and their slopes; none where it is told none."""
+    usual = {name.lower(): numbers["alpha"] for name, numbers in NUMBERS.items()}
+    slopes, made = iter(told_of(node, "activation_alpha", ())), []
+    for told in told_of(node, "activations", ()):
+        name = told.decode().lower()
+        made.append((name, next(slopes, usual[name]) if name in usual else 1.0))
+    return made[:: 3 if node.op_type == "LSTM" else 2]
 
 
 def _with_steps(node: NodeProto, around: Surroundings) -> NodeProto:

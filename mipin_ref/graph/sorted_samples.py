@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 from onnx import ModelProto, NodeProto
 
 from mipin_ref.graph.fusions.writer import Surroundings, Writer, written_out
 from mipin_ref.graph.made_of import made_of
 from mipin_ref.graph.node import STANDARD
-from mipin_ref.graph.nodes import Nodes
+from mipin_ref.graph.nodes import Nodes, told_of
 from mipin_ref.graph.presentable import standard_opset
 from mipin_ref.graph.prune import read_by
 
@@ -22,6 +23,9 @@ FIRST = 11
 
 HANDS_ON = frozenset({"Cast", "Identity"})
 """What leaves places as they are."""
+
+ELEMENTWISE = frozenset({"Add", "Cast", "Identity", "Mul", "Neg", "Sub", "Tanh"})
+"""What makes numbers that are equal along an axis of such."""
 
 SIZES = frozenset({"Shape", "Size"})
 """What holds no values of what it reads."""
@@ -82,14 +86,18 @@ class _Order:
         return bool(self.takes and readers) and all(one.op_type == "Gather" and place == 1 for one, place in readers)
 
     def _is_of_samples(self) -> bool:
-        """Whether there is one number of each sample, and all are put in order: as many as a shape tells."""
+        """Whether there is one number of each sample, and all are put in order: as many as a shape tells, or the
+        file has in each batch.
+        """
         shape = self.nodes.shape(self.sort.input[0])
         if shape is None or len(shape) != 1:
             return False
         makers, count = self.nodes.makers, self.sort.input[1]
-        made = made_of(count, makers)
-        values = made & {value.name for value in self.proto.graph.input}
-        return not values and any(name in makers and makers[name].op_type in SIZES for name in made)
+        made, inputs = made_of(count, makers), {value.name for value in self.proto.graph.input}
+        if (whole := self.nodes.whole(count)) is not None:
+            keys = inputs & made_of(self.sort.input[0], makers)
+            return whole == shape and all((self.nodes.shape(name) or ())[:1] == whole for name in keys)
+        return made.isdisjoint(inputs) and any(name in makers and makers[name].op_type in SIZES for name in made)
 
     def _readers(self, name: str) -> Iterator[tuple[NodeProto, int]]:
         """The nodes that read a tensor, or what only hands it on, and at which place."""
@@ -101,7 +109,10 @@ class _Order:
             yield from [(node, place) for place, one in enumerate(node.input) if one == name] or [(node, -1)]
 
     def _counts(self, name: str) -> bool:
-        """Whether a tensor is 0, 1, ... of a Range."""
+        """Whether a tensor is 0, 1, ... of a Range, or a constant."""
+        value = self.nodes.constant(name)
+        if value is not None:
+            return value.ndim == 1 and np.array_equal(value, np.arange(len(value)))
         node = self.nodes.made(name, "Range", "Cast")
         while node is not None and node.op_type == "Cast":
             node = self.nodes.made(node.input[0], "Range", "Cast")
@@ -116,7 +127,7 @@ class _Order:
         free -= {one.name for one in self.proto.graph.initializer}
         places = {*self.sort.output[1:]}
         for node in self.proto.graph.node:
-            read = {*read_by(node)}
+            read = {*filter(None, read_by(node))}
             if node.op_type in SIZES or not node.output:
                 continue
             name = node.output[0]
@@ -125,15 +136,31 @@ class _Order:
                     return False
                 free.update(node.output)
             elif name in self.takes:
-                if node.input[0] not in free:
+                if node.input[0] in free:
+                    order.update(node.output)
+                elif not self._is_of_equals(node):
                     return False
-                order.update(node.output)
             elif read & places:
                 places.update(node.output)
             elif read & order:
                 if read & free:
                     return False
                 order.update(node.output)
-            elif read & free and node is not self.sort:
+            elif read & free and name != self.sort.output[0]:
                 free.update(node.output)
         return (order | places).isdisjoint(value.name for value in self.proto.graph.output)
+
+    def _is_of_equals(self, node: NodeProto) -> bool:
+        """Whether samples are picked of what is equal for all, as the states that a layer begins at."""
+        shape, axis = self.nodes.shape(node.input[0]), told_of(node, "axis", 0)
+        return shape is not None and self._is_equal(node.input[0], axis if axis < 0 else axis - len(shape))
+
+    def _is_equal(self, name: str, axis: int) -> bool:
+        """Whether a tensor that no input makes is equal all along an axis, of which -1 is the last."""
+        value, node = self.nodes.constant(name), self.nodes.makers.get(name)
+        if value is not None:
+            return value.ndim < -axis or not value.size or bool(np.all(value == value.take([0], axis)))
+        if node is None or node.op_type == "ConstantOfShape":
+            return node is not None
+        read = node.input[:1] if node.op_type == "Expand" else node.input
+        return node.op_type in {"Expand", *ELEMENTWISE} and all(self._is_equal(one, axis) for one in read)

@@ -14,8 +14,8 @@ from mipin_ref.layers import HostArray
 RECURRENT = ("LSTM", "GRU", "RNN")
 """Operators that are told lengths as their fifth input."""
 
-HANDS_ON = ("Cast", "Identity")
-"""What may stand between lengths and the operator."""
+HANDS_ON = ("Cast", "Identity", "TopK")
+"""What may stand between lengths and the operator, by its first output."""
 
 
 def lengths_outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | None:
@@ -38,8 +38,8 @@ def lengths_outside(proto: ModelProto, feed: Mapping[str, HostArray]) -> str | N
 
 
 def handed_on(name: str, makers: Mapping[str, NodeProto]) -> str:
-    """The tensor whose numbers another holds, in other types."""
-    while name in makers and makers[name].op_type in HANDS_ON:
+    """The tensor whose numbers another holds, in other types, or in the order that a TopK puts them in."""
+    while name in makers and makers[name].op_type in HANDS_ON and name == makers[name].output[0]:
         name = str(makers[name].input[0])
     return name
 

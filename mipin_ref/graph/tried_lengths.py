@@ -14,8 +14,10 @@ from mipin_ref.graph.told_lengths import RECURRENT, handed_on
 
 
 def with_lengths_tried(bound: Bound, proto: ModelProto) -> Bound:
-    """The inputs, of which those that are lengths of samples are drawn up to the number of steps, or MOST; itself where
-    there are none, or onnx does not infer how many steps there are.
+    """The inputs, of which those that are lengths of samples are drawn from one on, up to the number of steps, or MOST;
+    all are one where onnx does not infer how many steps there are.
+
+    A sample without steps has no mean over them: a network that divides by lengths makes NaN of it.
     """
     makers = {name: node for node in proto.graph.node for name in node.output}
     told = [
@@ -26,9 +28,11 @@ def with_lengths_tried(bound: Bound, proto: ModelProto) -> Bound:
     ]
     if not told:
         return bound
-    shapes, below = lengths(proto), dict(bound.below)
+    shapes, below, least = lengths(proto), dict(bound.below), dict(bound.least)
     for sequence, name in told:
         steps, *_ = shapes.get(sequence) or (None,)
+        if steps != 0:
+            least[name] = 1
         if steps is not None:
             below[name] = min(MOST, steps + 1)
-    return replace(bound, below=below)
+    return replace(bound, below=below, least=least)

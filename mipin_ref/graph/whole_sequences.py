@@ -18,8 +18,10 @@ from mipin_ref.graph.fusions.writer import Writer
 GATES: Mapping[str, tuple[int, ...]] = {"LSTM": (-1, -1, 1, 0), "GRU": (1, 0, 0)}
 """Which blocks are opened and which are shut where a sample is over: of an LSTM "iofc", of a GRU "zrh"."""
 
-FAR: Mapping[int, float] = {TensorProto.FLOAT: 1e8, TensorProto.FLOAT16: 1e4}
-"""What is added to a gate, by type: a sigmoid is zero or one to the last bit from 40 on, whatever it takes besides."""
+FAR: Mapping[int, float] = {TensorProto.FLOAT: 1e30, TensorProto.FLOAT16: 1e4}
+"""What is added to a gate, by type: a sigmoid is zero or one to the last bit from 40 on, whatever it takes besides, and
+some files fill samples up with large numbers.
+"""
 
 
 @dataclass

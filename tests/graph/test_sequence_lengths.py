@@ -11,11 +11,6 @@ import pytest
 from onnx import TensorProto, helper
 
 import mipin_ref as mr
-from mipin_ref.beside import others_of
-from mipin_ref.graph.bind import bind
-from mipin_ref.graph.looked_up import MOST
-from mipin_ref.graph.measure import plausible
-from mipin_ref.graph.tried_lengths import with_lengths_tried
 from tests.graph.with_lengths import FEATURES, OUTPUTS, SIZE, STEPS, File, samples
 
 EPS = float(np.finfo(np.float32).eps)
@@ -100,14 +95,6 @@ def test_half_precision(kind: str) -> None:
     assert not net.blocked
     wanted = run(model, {**feed, "x": feed["x"].astype(np.float16)})
     np.testing.assert_allclose(net.predict(feed)[1], wanted, rtol=0, atol=16 * float(np.finfo(np.float16).eps))
-
-
-def test_a_file_is_tried_with_lengths_of_all_its_steps() -> None:
-    """Of a sequence that is longer than what is drawn, up to that."""
-    for steps, wanted in ((2, {0, 1, 2}), (40, set(range(MOST)))):
-        model = File(steps=steps).model()
-        bound = with_lengths_tried(bind(model, {"x", "lengths"}, None, None, "x"), model)
-        assert {int(one) for one in others_of(plausible(bound, 200, 0))["lengths"]} == wanted
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
@@ -207,7 +194,15 @@ REFUSED: dict[str, tuple[File, str]] = {
     ),
     "constants": (
         File("GRU", lengths=STEPS + 1, batch=2),
-        "its lengths 'lengths' are constants other than its 5 steps",
+        "its lengths 'lengths' are constants other than its 5 steps, all 6, and lengths go from 0 to 5",
+    ),
+    "constants of an old opset": (
+        File("LSTM", lengths=3, batch=2, opset=10),
+        "are constants other than its 5 steps, all 3: cut its sequence to as many",
+    ),
+    "no steps": (
+        File("LSTM", lengths=0, batch=2),
+        "are constants other than its 5 steps, all 0, so that no sample has a step",
     ),
     "an old opset": (File("GRU", opset=10), "lengths of its samples, which are followed from opset 11 on"),
 }
@@ -233,6 +228,22 @@ def test_hard_gates_shut(kind: str) -> None:
     net = mr.load(model, input="x")
     assert not net.blocked
     assert_same(net, model, samples())
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("slope", [0.5, 0.0, -0.2])
+def test_slopes_of_hard_gates(kind: str, slope: float) -> None:
+    """A gate that falls, or stays where it is, is not shut. That of a LeakyRelu, which is told behind, may be any."""
+    model = File(kind, "bidirectional", "ends", begins="zeros").model()
+    node = next(node for node in model.graph.node if node.op_type == kind)
+    names = ["HardSigmoid", "LeakyRelu", "Tanh"][: 3 if kind == "LSTM" else 2]
+    node.attribute.append(helper.make_attribute("activations", names * 2))
+    node.attribute.append(helper.make_attribute("activation_alpha", [slope, -0.1] * 2))
+    if slope > 0:
+        assert_same(mr.load(model, input="x"), model, samples())
+        return
+    with pytest.raises(mr.UnsupportedModel, match=rf"{kind} 'the_op' \(it is given lengths .* do not shut"):
+        mr.fit(mr.load(model, input="x"), samples(), 0)
 
 
 @pytest.mark.parametrize("name", REFUSED)

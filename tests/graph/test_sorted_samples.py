@@ -8,10 +8,15 @@ from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
 from tests.graph.sketch import Sketch
+from tests.graph.test_sequence_lengths import EPS, run
 
 FEATURES, SAMPLES = 4, 20
+NUMBERED = "numbered in between"
 RNG = np.random.default_rng(2)
-DATA = {"x": RNG.standard_normal((SAMPLES, FEATURES)).astype(np.float32), "keys": RNG.permutation(SAMPLES)}
+DATA: dict[str, np.ndarray] = {
+    "x": RNG.standard_normal((SAMPLES, FEATURES)).astype(np.float32),
+    "keys": RNG.permutation(SAMPLES),
+}
 
 
 def network(form: str) -> ModelProto:
@@ -37,9 +42,19 @@ def network(form: str) -> ModelProto:
         if form == "backwards":
             minus = sketch.const(np.int64(-1))
             numbers = sketch.node("Range", sketch.node("Sub", sketch.node("Squeeze", count), one), minus, minus)
+        if form == NUMBERED:
+            picked = sketch.node("Gather", sketch.node("Cast", numbers, to=TensorProto.FLOAT), places, axis=0)
+            made = sketch.node("Add", made, sketch.node("Unsqueeze", picked, sketch.ints(1)))
         empty = sketch.node("ConstantOfShape", count, value=helper.make_tensor("none", TensorProto.INT64, [1], [0]))
         way = sketch.node("ScatterElements", empty, places, numbers, axis=0)
         back = sketch.node("Gather", made, way, axis=0)
+        if form == "twice":
+            sketch.node("TopK", "keys", count, out="again", outputs=2)
+            curved = sketch.node("Tanh", sketch.node("Gather", back, "again_1", axis=0))
+            typed = sketch.node("Cast", "again", to=TensorProto.FLOAT)
+            curved = sketch.node("Mul", curved, sketch.node("Unsqueeze", typed, sketch.ints(1)))
+            second = sketch.node("ScatterElements", empty, "again_1", numbers, axis=0)
+            back = sketch.node("Gather", curved, second, axis=0)
     if form == "handed out besides":
         back = sketch.node("Add", back, made)
     return sketch.model(sketch.node("MatMul", back, last), check=False)
@@ -56,7 +71,15 @@ def test_signals_are_those_of_samples_as_they_came() -> None:
     np.testing.assert_array_equal(results[0].attribution, results[1].attribution)
 
 
-@pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "backwards"])
+def test_one_order_behind_another() -> None:
+    """What is read of the second are samples as they came, as those of the first are, and keys in its order."""
+    model = network("twice")
+    net = mr.load(model, input="x")
+    assert not net.blocked
+    np.testing.assert_allclose(net.predict(DATA)[1], run(model, DATA), rtol=0, atol=64 * SAMPLES * EPS)
+
+
+@pytest.mark.parametrize("form", ["met in between", "told besides", "handed out besides", "backwards", NUMBERED])
 def test_an_order_that_something_else_meets_stays(form: str) -> None:
     """Such a file mixes samples: its own picks are refused, which work along the batch."""
     with pytest.raises(mr.UnsupportedModel, match="Gather"):

@@ -16,6 +16,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import mipin_ref as mr
+from mipin_ref.beside import others_of
+from mipin_ref.graph.bind import bind
+from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.tried_lengths import with_lengths_tried
 
 STEPS, FEATURES, WORDS, COUNT = 5, 3, 9, 24
 EPS = float(np.finfo(np.float32).eps)
@@ -23,16 +27,30 @@ EPS = float(np.finfo(np.float32).eps)
 
 class Packed(nn.Module):  # type: ignore[misc]
     """read: "mean" over the steps of each sample, "last" for the row of its last, "ends" for the states behind it;
-    ids: whether it reads ids, whose zeros fill samples up; ordered: whether samples must come longest first.
+    ids: whether it reads ids, whose zeros fill samples up; ordered: whether samples must come longest first; begins:
+    whether states are given, "zeros" or a "parameter", and "" where not; fixed: whether its file has one size of batch.
     """
 
-    def __init__(self, kind: str, read: str, *, ids: bool = False, ordered: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        read: str,
+        *,
+        ids: bool = False,
+        ordered: bool = False,
+        begins: str = "",
+        fixed: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.read, self.ids, self.ordered = read, ids, ordered
         self.table = nn.Embedding(WORDS, FEATURES)
         self.layer = getattr(nn, kind)(FEATURES, 4, batch_first=True, **options)
-        self.head = nn.Linear(4 * (2 if options.get("bidirectional") else 1), 3)
+        both = 2 if options.get("bidirectional") else 1
+        self.head = nn.Linear(4 * both, 3)
+        self.begins, self.fixed = begins, fixed
+        self.start = nn.Parameter(torch.randn(options.get("num_layers", 1) * both, 1, 4))
 
     def forward(self, x: Any, lengths: Any = None) -> Any:
         if self.ids:
@@ -42,7 +60,7 @@ class Packed(nn.Module):  # type: ignore[misc]
     def scores(self, x: Any, lengths: Any) -> Any:
         """Of rows [n, T, C]."""
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=self.ordered)
-        made, state = self.layer(packed)
+        made, state = self.layer(packed, self.states(x.shape[0]))
         y, _ = pad_packed_sequence(made, batch_first=True, total_length=STEPS)
         hidden = state[0] if isinstance(state, tuple) else state
         if self.read == "last":
@@ -51,6 +69,15 @@ class Packed(nn.Module):  # type: ignore[misc]
             return self.head(y.sum(1) / lengths.unsqueeze(1))
         # torch's exporter fails where all steps are not read too.
         return self.head(torch.cat([*hidden], dim=1) + y.sum(1) / 8)
+
+    def states(self, count: int) -> Any:
+        """What a batch begins with, None for what torch does by itself."""
+        if not self.begins:
+            return None
+        first = self.start.expand(-1, count, -1).contiguous()
+        if self.begins == "zeros":
+            first = torch.zeros(len(self.start), count, 4)
+        return (first, first) if isinstance(self.layer, nn.LSTM) else first
 
 
 EXPORTS: dict[str, dict[str, Any]] = {
@@ -65,6 +92,13 @@ EXPORTS: dict[str, dict[str, Any]] = {
     "rnn": {"kind": "RNN", "read": "ends"},
     "lstm of ids": {"kind": "LSTM", "read": "mean", "ids": True},
     "gru of ids, both ways": {"kind": "GRU", "read": "ends", "ids": True, "bidirectional": True},
+    "lstm of four": {"kind": "LSTM", "read": "mean", "fixed": True},
+    "gru of four, both ways": {"kind": "GRU", "read": "ends", "bidirectional": True, "fixed": True},
+    "lstm, zeros": {"kind": "LSTM", "read": "mean", "begins": "zeros", "bidirectional": True},
+    "lstm of four, zeros": {"kind": "LSTM", "read": "mean", "begins": "zeros", "bidirectional": True, "fixed": True},
+    "gru of two layers, zeros": {"kind": "GRU", "read": "mean", "begins": "zeros", "num_layers": 2},
+    "lstm, parameter": {"kind": "LSTM", "read": "mean", "begins": "parameter"},
+    "gru of four, parameter": {"kind": "GRU", "read": "mean", "begins": "parameter", "fixed": True},
 }
 
 
@@ -93,7 +127,7 @@ def exported(module: Packed) -> bytes:
             opset_version=17,
             input_names=names,
             output_names=["logits"],
-            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamic_axes=None if module.fixed else {name: {0: "batch"} for name in names},
         )
     return buffer.getvalue()
 
@@ -147,6 +181,14 @@ def test_an_explainer_counts_tokens_itself(name: str, tmp_path: Path) -> None:
     wanted = inverse.attribute(ids)
     for what, value in (("source", wanted.source), ("attribution", wanted.attribution)):
         np.testing.assert_allclose(found[what], value, rtol=0, atol=64 * EPS * np.abs(value).max())
+
+
+def test_a_file_is_tried_with_lengths_of_all_its_steps() -> None:
+    """Those that the recurrent layer reads are in order; each sample of a sequence has a step at least."""
+    proto = onnx.load_from_string(exported(Packed("LSTM", "mean")))
+    bound = with_lengths_tried(bind(proto, {"x", "lengths"}, None, None, "x"), proto)
+    drawn = others_of(plausible(bound, 200, 0))["lengths"]
+    assert {int(one) for one in drawn} == set(range(1, STEPS + 1))
 
 
 def test_an_order_of_samples_that_is_handed_out_stays() -> None:

@@ -43,12 +43,22 @@ def _check_lengths(name: str, draft: Draft, x: Signal) -> None:
     """
     lengths, steps, rows = draft.constant(name), x.shape[0], prod(x.rows)
     if lengths is None or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or np.any(lengths != steps):
-        raise Refused(
-            f"its lengths {name!r} are constants other than its {steps} steps: make them an input where samples differ"
-        )
+        raise Refused(f"its lengths {name!r} are constants other than its {steps} steps{_advice(lengths, steps)}")
     if lengths.size not in ({rows} if name in draft.spread else {1, rows * (draft.file_batch or 1)}):
         raise Refused(f"its lengths {name!r} are of {lengths.size} samples")
     draft.alone = draft.alone or (draft.file_batch is None and name not in draft.spread)
+
+
+def _advice(lengths: HostArray | None, steps: int) -> str:
+    """What is wrong with constant lengths, and what to do."""
+    if lengths is None or not lengths.size or np.any(lengths != lengths.flat[0]):
+        return ": make them an input where samples differ"
+    length = int(lengths.flat[0])
+    if length == 0:
+        return ", all 0, so that no sample has a step"
+    if 0 < length < steps:
+        return f", all {length}: cut its sequence to as many"
+    return f", all {length}, and lengths go from 0 to {steps}"
 
 
 def directions_of(node: Node) -> tuple[bool, ...]:
