@@ -19,8 +19,8 @@ from mipin_ref.graph.emit import emit
 from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.front import Front
 from mipin_ref.graph.layer_list import LayerList
-from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.runtime import session
 from mipin_ref.graph.steps import Blur, Held, Step
 from mipin_ref.layers import HostArray, Layer, Wired

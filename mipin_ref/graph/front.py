@@ -15,7 +15,7 @@ from mipin_ref.beside import others_of
 from mipin_ref.errors import InvalidData, UnsupportedModel
 from mipin_ref.graph.embeddings import outside
 from mipin_ref.graph.limited import SECONDS, run
-from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.runs import RUN_BYTES, takes_little
 from mipin_ref.graph.runtime import runtime_reason, session

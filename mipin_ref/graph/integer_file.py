@@ -11,7 +11,7 @@ from mipin_ref.errors import UnsupportedModel
 from mipin_ref.graph.bind import Bound
 from mipin_ref.graph.free import free_batch
 from mipin_ref.graph.front import Front, mixes
-from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.presentable import FOREIGN, standard_opset
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import Drafted

@@ -22,9 +22,10 @@ from mipin_ref.graph.head import HeadKind
 from mipin_ref.graph.label import scores_in_front
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.load import REFUSED_BY_OTHERS, Model
-from mipin_ref.graph.measure import Measure, Measured, plausible
+from mipin_ref.graph.measure import Measure, Measured
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.open import open_model
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.read import choose_output, read
 from mipin_ref.graph.rescaled import divisor_of

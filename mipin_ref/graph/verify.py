@@ -17,8 +17,8 @@ from mipin_ref.graph.forward import Recorder
 from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.limited import run
-from mipin_ref.graph.measure import plausible
 from mipin_ref.graph.network import Network
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.problem import unsupported
 from mipin_ref.graph.runtime import runtime_reason, session
 from mipin_ref.layers import HostArray

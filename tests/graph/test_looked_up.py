@@ -15,7 +15,7 @@ from mipin_ref.beside import others_of
 from mipin_ref.graph.asked_inputs import asked_inputs
 from mipin_ref.graph.bind import bind
 from mipin_ref.graph.looked_up import rows_looked_up
-from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.unmoved import unmoved
 from tests.explain.reader import PLACES, WORDS, Reader, exported
 

@@ -11,7 +11,7 @@ import mipin_ref as mr
 from mipin_ref.beside import others_of
 from mipin_ref.graph.bind import bind
 from mipin_ref.graph.looked_up import MOST
-from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.tried_lengths import with_lengths_tried
 from tests.graph.test_sequence_lengths import assert_same
 from tests.graph.with_lengths import File, samples

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import mipin_ref as mr
 from mipin_ref.beside import others_of
 from mipin_ref.graph.bind import bind
-from mipin_ref.graph.measure import plausible
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.graph.tried_lengths import with_lengths_tried
 
 STEPS, FEATURES, WORDS, COUNT = 5, 3, 9, 24

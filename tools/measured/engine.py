@@ -44,8 +44,8 @@ _FILES = (
         "label",
     ),
     *("limits", "load", "lone", "lone_input", "lone_steps", "looked_up", "loops", "made_of", "masked", "measuring"),
-    *("node", "nodes", "norm_rules", "one_sample", "open", "order", "picked_rows", "picks", "presentable", "problem"),
-    *("quantised", "read", "rescaled", "rows", "seats", "sequence_lengths", "sorted_samples", "spelled"),
+    *("node", "nodes", "norm_rules", "one_sample", "open", "order", "picked_rows", "picks", "plausible", "presentable"),
+    *("problem", "quantised", "read", "rescaled", "rows", "seats", "sequence_lengths", "sorted_samples", "spelled"),
     *("spelled_norms", "spelled_softmax", "spread", "squeezed", "stand_ins", "strided", "told", "trial"),
     *("tried_lengths", "verify", "whole_sequences"),
 )
