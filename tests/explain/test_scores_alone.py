@@ -15,7 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.preprocessing import Binarizer, StandardScaler
 
 from mipin_ref.cli import main
 
@@ -65,7 +65,7 @@ def test_features_behind_nodes_without_an_inverse_are_still_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Weights stand behind them, even where there are no more features than classes."""
-    classifier = make_pipeline(StandardScaler(), Normalizer(), LogisticRegression())
+    classifier = make_pipeline(StandardScaler(), Binarizer(), LogisticRegression())
     told, attribution = explained(tmp_path, classifier, capsys)
-    assert "the nodes above it (1 ai.onnx.ml.Normalizer) have no inverse" in told[0]
+    assert "the nodes above it (1 ai.onnx.ml.Binarizer) have no inverse" in told[0]
     assert attribution.shape[-1] == FEATURES

@@ -106,7 +106,7 @@ def test_zeros_that_are_wider_than_what_is_kept_are_no_product(operator: str) ->
     wide = (sketch.const(0.0), sketch.ints(6)) if operator == "Expand" else (sketch.ints(6),)
     put = choice(sketch, asked, number, sketch.node(operator, *wide), "sum", TensorProto.FLOAT)
     net = mr.load(sketch.model(sketch.node("MatMul", put, sketch.normal(6, 3)), check=False))
-    assert net.shapes[put] == (6,)
+    assert net.shapes[net.tensor(put)] == (6,)
 
 
 def test_a_mask_with_other_values_on_one_side_is_a_sum() -> None:
