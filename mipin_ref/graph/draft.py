@@ -267,6 +267,10 @@ class Draft:
         self.layers.append(layer)
         self.signals[layer.output] = Signal(layer.output, shape, axis, rows=rows)
 
+    def nothing(self, name: str, shape: Shape, axis: int) -> None:
+        """Let a tensor of the file be zeros, the same for each sample: kept once along the axis of the batch."""
+        self.constants[name], self.spread[name] = np.zeros(shape, self.dtype), axis
+
     def alias(self, name: str, source: Signal, shape: Shape | None = None, axis: int | None = None) -> None:
         """Let tensor `name` of the file be `source` under another name (and batch position)."""
         place = source.axis if axis is None else axis

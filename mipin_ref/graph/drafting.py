@@ -39,21 +39,20 @@ def drafted_of(written: SpelledOut, output: str, bound: Bound) -> Found:
     """
     if bound.file_batch != 1:
         return _settled(written, output, bound, dropping=True)
-    found, failure = None, None
     try:
         found = _settled(written, output, bound, dropping=False)
-    except UnsupportedModel as error:
-        failure = error
-    if found is not None and not (found[1].problems and found[1].drops):
+    except UnsupportedModel as failure:
+        try:
+            return _settled(written, output, bound, dropping=True)
+        except UnsupportedModel:
+            raise failure from None
+    if not (found[1].problems and found[1].drops):
         return found
     try:
         other = _settled(written, output, bound, dropping=True)
     except UnsupportedModel:
-        if found is None and failure is not None:
-            raise failure from None
-        assert found is not None
         return found
-    return other if found is None or len(other[1].problems) < len(found[1].problems) else found
+    return min(found, other, key=lambda one: len(one[1].problems))
 
 
 def _settled(written: SpelledOut, output: str, bound: Bound, *, dropping: bool) -> Found:
@@ -62,10 +61,8 @@ def _settled(written: SpelledOut, output: str, bound: Bound, *, dropping: bool) 
     most = proto.ByteSize() + WRITTEN
     while True:
         try:
-            drafted, measure = (
-                read(proto, output, bound, None, reasons, loops=True, dropping=dropping),
-                Measure(proto, bound),
-            )
+            drafted = read(proto, output, bound, None, reasons, loops=True, dropping=dropping)
+            measure = Measure(proto, bound)
             if drafted.problems and not drafted.too_large and measure.known:
                 drafted = read(proto, output, bound, measure, reasons, loops=True, dropping=dropping)
             elif drafted.problems:

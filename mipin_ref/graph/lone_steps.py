@@ -11,14 +11,12 @@ from onnx import NodeProto, helper
 from mipin_ref.graph.fusions.writer import Surroundings, Writer
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import Nodes, told_of
+from mipin_ref.graph.told_lengths import RECURRENT
 from mipin_ref.layers import Shape
 from mipin_ref.layers.activation import FUNCTIONS
 
 AXIS_OF_ITS_OWN = 13
 """The opset from which on a softmax is along one axis."""
-
-
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
 @dataclass

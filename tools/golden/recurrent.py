@@ -16,30 +16,23 @@ STEPS, FEATURES, SIZE = 5, 3, 2
 @case
 def golden_lstm() -> CaseRecipe:
     """Both directions, then one from the end of which all steps' last and the last cell are read; an initial state."""
-    s = Sketch(60, STEPS, FEATURES)
-    s.tokens("steps", FEATURES, FEATURES)
-    s.relu("relu1")
-    _operator(s, "LSTM", "both", FEATURES, "bidirectional")
-    _joined(s, "both", 2 * SIZE)
-    states = [s.normal(1, 1, SIZE) for _ in range(2)]
-    _operator(s, "LSTM", "back", 2 * SIZE, "reverse", states)
-    s.node("Squeeze", "hidden", np.array([0]), source="back_h")
-    s.node("Squeeze", "cell", np.array([0]), source="back_c")
-    s.join("Concat", "flat", "hidden", "cell", axis=1)
-    s.dense("logits", 2 * SIZE, 3)
-    return recipe(s, 24, ridge=0.05)
+    return _cells(60, peepholes=False)
 
 
 @case
 def golden_peepholes() -> CaseRecipe:
     """Gates that see the cell, as in golden_lstm; of the first layer all steps are read, of the second Y_h and Y_c."""
-    s = Sketch(62, STEPS, FEATURES)
+    return _cells(62, peepholes=True)
+
+
+def _cells(seed: int, *, peepholes: bool) -> CaseRecipe:
+    s = Sketch(seed, STEPS, FEATURES)
     s.tokens("steps", FEATURES, FEATURES)
     s.relu("relu1")
-    _operator(s, "LSTM", "both", FEATURES, "bidirectional", peepholes=True)
+    _operator(s, "LSTM", "both", FEATURES, "bidirectional", peepholes=peepholes)
     _joined(s, "both", 2 * SIZE)
     states = [s.normal(1, 1, SIZE) for _ in range(2)]
-    _operator(s, "LSTM", "back", 2 * SIZE, "reverse", states, peepholes=True)
+    _operator(s, "LSTM", "back", 2 * SIZE, "reverse", states, peepholes=peepholes)
     s.node("Squeeze", "hidden", np.array([0]), source="back_h")
     s.node("Squeeze", "cell", np.array([0]), source="back_c")
     s.join("Concat", "flat", "hidden", "cell", axis=1)

@@ -104,7 +104,7 @@ def _nothing_of(node: Node, draft: Draft, x: Signal) -> bool:
     shape = np.broadcast_shapes(tuple(1 if length == BATCH else length for length in x.shape), value.shape)
     if shape[axis] != 1:
         return False
-    draft.constants[node.outputs[0]], draft.spread[node.outputs[0]] = np.zeros(shape, draft.dtype), axis
+    draft.nothing(node.outputs[0], shape, axis)
     return True
 
 

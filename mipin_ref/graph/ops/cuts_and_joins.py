@@ -159,8 +159,7 @@ def _taken(draft: Draft, name: str, output: str, x: Signal, picks: Sequence[Pick
     if min(shape, default=1):
         add_selection(draft, name, output, x, picks)
         return
-    draft.constants[output] = np.zeros((*shape[: x.axis], 1, *shape[x.axis :]), draft.dtype)
-    draft.spread[output] = x.axis
+    draft.nothing(output, (*shape[: x.axis], 1, *shape[x.axis :]), x.axis)
 
 
 @handles("Split")
