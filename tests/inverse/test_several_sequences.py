@@ -68,8 +68,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-def exported(model: Any, shape: tuple[int, ...] = SHAPE, *, dynamo: bool = False) -> bytes:
-    buffer, axes = io.BytesIO(), {"input": {0: "batch"}}
+def exported(model: Any, shape: tuple[int, ...] = SHAPE, *, dynamo: bool = False, batch: int | None = None) -> bytes:
+    """batch: of the file, where it fixes one."""
+    buffer, axes = io.BytesIO(), {"input": {0: "batch"}} if batch is None else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if dynamo:
@@ -80,7 +81,7 @@ def exported(model: Any, shape: tuple[int, ...] = SHAPE, *, dynamo: bool = False
             return written
         torch.onnx.export(
             model.eval(),
-            (torch.zeros((4, *shape)),),
+            (torch.zeros((batch or 4, *shape)),),
             buffer,
             dynamo=False,
             opset_version=17,
@@ -180,11 +181,8 @@ def test_what_is_reduced_in_front_of_the_sequences(read: str) -> None:
 @pytest.mark.parametrize("batch", [1, 2])
 def test_files_of_one_number_of_samples(batch: int) -> None:
     """States of zeros stand in the file for all sequences of these."""
-    model, x, buffer = Folded("LSTM", "step"), samples(6), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(model.eval(), (torch.zeros((batch, *SHAPE)),), buffer, dynamo=False, opset_version=17)
-    net = mr.load(buffer.getvalue())
+    model, x = Folded("LSTM", "step"), samples(6)
+    net = mr.load(exported(model, batch=batch))
     assert not net.blocked
     np.testing.assert_allclose(net.predict(x)[1], model(torch.tensor(x)).detach().numpy(), rtol=0, atol=1e-5)
 
