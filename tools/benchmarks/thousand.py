@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, help="a folder of photographs (default: the network's calibration set)")
     parser.add_argument("-o", "--out", type=Path, help="where the explainer, .onnx, is kept")
     parser.add_argument("--html", type=Path, help="where its page is kept")
+    parser.add_argument("--classes", type=int, help="the first so many (default: all)")
     parser.add_argument("--at", help="explain this tensor, or input (default: the last map)")
     parser.add_argument("--common", help="from this tensor down one inverse serves all classes")
     parser.add_argument("--ridge", type=float, default=1e-3)
@@ -80,7 +81,8 @@ def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported,
     x, at = samples.build(), None if options.at == "input" else options.at or next(iter(feature_maps(net)))
     start = time.process_time()
     given = {"ridge": options.ridge, "common": options.common, "dtype": "float32"}
-    inverses = mr.fit(net, x, "all", at=at, progress=True, **given)
+    targets = "all" if options.classes is None else list(range(options.classes))
+    inverses = mr.fit(net, x, targets, at=at, progress=True, **given)
     fitted = time.process_time()
     check = data[: min(len(data), SHOWN)]
     names = None if options.class_names is None else str(options.class_names)

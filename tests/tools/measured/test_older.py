@@ -117,6 +117,20 @@ def test_what_measures_time_runs_again_for_what_it_calls(tmp_path: Path, work: P
 
 
 @pytest.mark.slow
+def test_what_was_measured_untraced_on_the_present_code_is_traced_too(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path / "tree", "two cores", a=["one"])
+    committed(root)
+    assert measure(root, [], work=work, data=[], timed_alone=True) == []
+    assert carry(root, [], work=work, data=[]) == ["a: python tools/tool.py one: as measured"]
+    edit(root / "mipin_ref/layers/dense.py", "return x", "return -x")
+    assert older(root, monkeypatch) == []
+    edit(root / "mipin_ref/layers/dense.py", "return SCALE * w * s", "return w * s * SCALE")
+    assert older(root, monkeypatch) == ["  a: layers/dense.py:product"]
+
+
+@pytest.mark.slow
 def test_what_was_measured_untraced_is_todays_where_nothing_that_it_calls_has_changed(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
