@@ -83,8 +83,10 @@ def _made(options: argparse.Namespace, out: Path, page: Path) -> tuple[Exported,
     x, at = samples.build(), None if options.at == "input" else options.at or next(iter(feature_maps(net)))
     start = time.process_time()
     given = {"ridge": options.ridge, "common": options.common, "dtype": "float32"}
-    targets = "all" if options.classes is None else list(range(options.classes))
-    inverses = mr.fit(net, x, targets, at=at, progress=True, **given)
+    if options.classes is None:
+        inverses = mr.fit(net, x, "all", at=at, progress=True, **given)
+    else:
+        inverses = mr.fit(net, x, range(options.classes), at=at, progress=True, **given)
     fitted = time.process_time()
     check = data[: min(len(data), SHOWN)]
     names = None if options.class_names is None else str(options.class_names)
