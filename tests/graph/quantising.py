@@ -82,18 +82,21 @@ def samples(model: ModelProto, seed: int = 5, count: int = SAMPLES) -> Array:
 
 
 def static(model: ModelProto, folder: Path, style: str, x: Array | None = None, **options: Any) -> ModelProto:
-    """style: of FORMATS; x: what ranges are taken of."""
+    """style: of FORMATS; x: what ranges are taken of.
+
+    Weights of seven bits, here and below: on processors without VNNI onnxruntime's sums of products of eight saturate.
+    """
     source, made = folder / "float.onnx", folder / "int8.onnx"
     onnx.save(model, source)
     reader = _Reader(samples(model) if x is None else x)
-    quantize_static(source, made, reader, quant_format=FORMATS[style], **options)
+    quantize_static(source, made, reader, quant_format=FORMATS[style], reduce_range=True, **options)
     return onnx.load(made)
 
 
 def dynamic(model: ModelProto, folder: Path, **options: Any) -> ModelProto:
     source, made = folder / "float.onnx", folder / "int8.onnx"
     onnx.save(model, source)
-    quantize_dynamic(source, made, **options)
+    quantize_dynamic(source, made, reduce_range=True, **options)
     return onnx.load(made)
 
 

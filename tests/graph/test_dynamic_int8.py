@@ -55,7 +55,7 @@ def test_signals_are_those_of_the_dequantised_network(name: str, kind: str, agai
         for one in (mr.load(model), net)
     ]
     for before, after in zip(*weights, strict=True):
-        assert float(np.max(np.abs(before - after))) <= float(np.ptp(before)) / 255
+        assert float(np.max(np.abs(before - after))) <= float(np.ptp(before)) / 127
 
 
 def test_a_batch_is_no_part_of_a_sample(tmp_path: Path) -> None:
