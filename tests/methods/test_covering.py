@@ -92,8 +92,21 @@ def test_the_fit_is_the_constrained_one(players: int, budget: int) -> None:
     def loss(values: Array) -> float:
         return float(made.weights @ (made.members @ values + none - worth) ** 2)
 
+    def slope(values: Array) -> Array:
+        return 2 * made.members.T @ (made.weights * (made.members @ values + none - worth))
+
+    # Told the curvature, too: one that is guessed from slopes divides by their difference, which rounding can make zero.
+    curvature = 2 * (made.members.T * made.weights) @ made.members
     held = LinearConstraint(np.ones(players), whole - none, whole - none)
-    wanted = minimize(loss, np.zeros(players), constraints=[held], method="trust-constr", options={"gtol": 1e-10})
+    wanted = minimize(
+        loss,
+        np.zeros(players),
+        jac=slope,
+        hess=lambda values: curvature,
+        constraints=[held],
+        method="trust-constr",
+        options={"gtol": 1e-12},
+    )
     np.testing.assert_allclose(ShapleyFit(made)(worth, whole, none), wanted.x, atol=1e-5)
 
 
