@@ -13,7 +13,7 @@ from onnx import ModelProto
 import mipin_ref as mr
 from mipin_ref.graph.forward import Recorder
 from tests.graph.ops.test_fused import optimised
-from tests.graph.quantising import NETWORKS, TYPES, chain, dynamic, samples
+from tests.graph.quantising import NETWORKS, TYPES, chain, dynamic, samples, weight_levels
 from tests.graph.sketch import Sketch, tensors_of
 from tests.inverse.test_graphs import TOLERANCE
 from tests.oracles.mipin import mipin
@@ -55,7 +55,7 @@ def test_signals_are_those_of_the_dequantised_network(name: str, kind: str, agai
         for one in (mr.load(model), net)
     ]
     for before, after in zip(*weights, strict=True):
-        assert float(np.max(np.abs(before - after))) <= float(np.ptp(before)) / 127
+        assert float(np.max(np.abs(before - after))) <= float(np.ptp(before)) / weight_levels()
 
 
 def test_a_batch_is_no_part_of_a_sample(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.graph.quantising import (
     dequantised_values,
     dequantised_weights,
     samples,
+    saturates,
     static,
 )
 from tests.graph.sketch import Sketch
@@ -190,6 +191,20 @@ def test_a_layer_that_is_read_wrong_is_noticed(tmp_path: Path, monkeypatch: pyte
     file = static(chain(), tmp_path, "pairs")
     monkeypatch.setitem(HANDLERS, "Conv", turned)
     with pytest.raises(mr.UnsupportedModel, match="differs from the quantised file"):
+        mr.load(file)
+
+
+def test_products_that_overflow_are_told(tmp_path: Path) -> None:
+    """Weights of eight bits, which processors without VNNI multiply to something else than the file says."""
+    sketch = Sketch(6, 6)
+    hidden = sketch.node("Relu", sketch.node("MatMul", "x", sketch.const(np.full((6, 5), 2.0))))
+    model = sketch.model(sketch.dense(sketch.node("ReduceMean", hidden, axes=[1], keepdims=0), 5, 3))
+    types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    file = static(model, tmp_path, "operators", np.abs(samples(model)), reduce_range=False, **types)
+    if not saturates():
+        assert mr.load(file).classes == 3
+        return
+    with pytest.raises(mr.UnsupportedModel, match=r"on processors without VNNI .* overflow .*\(reduce_range=True\)"):
         mr.load(file)
 
 

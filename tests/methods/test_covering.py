@@ -95,7 +95,7 @@ def test_the_fit_is_the_constrained_one(players: int, budget: int) -> None:
     def slope(values: Array) -> Array:
         return 2 * made.members.T @ (made.weights * (made.members @ values + none - worth))
 
-    # Told the curvature, too: one that is guessed from slopes divides by their difference, which rounding can make zero.
+    # A curvature that is guessed from slopes divides by their difference, which rounding can make zero.
     curvature = 2 * (made.members.T * made.weights) @ made.members
     held = LinearConstraint(np.ones(players), whole - none, whole - none)
     wanted = minimize(

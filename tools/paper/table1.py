@@ -15,7 +15,7 @@ import mipin_ref as mr
 from paper.changes import changes, summary
 from paper.page import Block, Table, fact, interval, percent
 from paper.published import APC
-from paper.results import Results
+from paper.results import Results, part_of
 from paper.scenes import network
 from paper.variants import CONV_BIAS
 from training.keras import add_data, scaled
@@ -32,8 +32,13 @@ HELP = "APC and positive APC of the three networks"
 SPLITS = ("test", "calibration")
 MEANS = ("apc", "apc_low", "apc_high", "positive", "positive_low", "positive_high")
 FitOn = Literal["all", "target_class"]
-CHOICES: list[tuple[FitOn, bool]] = [("all", False), ("all", True), ("target_class", False), ("target_class", True)]
-"""fit_on and conv_bias of every row."""
+CHOICES: dict[str, tuple[FitOn, bool]] = {
+    "all": ("all", False),
+    f"all--{CONV_BIAS}": ("all", True),
+    "target_class": ("target_class", False),
+    f"target_class--{CONV_BIAS}": ("target_class", True),
+}
+"""fit_on and conv_bias of every row, by the name of a network's part."""
 
 
 class Scaled:
@@ -53,6 +58,7 @@ class Scaled:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--networks", nargs="+", choices=sorted(APC), default=list(APC))
+    parser.add_argument("--choices", nargs="+", choices=list(CHOICES), default=list(CHOICES), help="of fit_on and bias")
     parser.add_argument("--samples", type=int, default=50_000, help="calibration images, the paper's 50,000 by default")
     parser.add_argument(
         "--evaluated", type=int, default=10_000, help="images of either split that changes are means of"
@@ -67,13 +73,11 @@ def data_of(name: str, options: argparse.Namespace) -> Dataset:
     return load_rgb32(options.fashion, options.seed) if name == "rgb32_cnn" else load_mnist(options.mnist)
 
 
-def choices_of(name: str) -> list[tuple[FitOn, bool]]:
-    """The MLP has no convolution to bias."""
-    return [choice for choice in CHOICES if not (name == "mnist_mlp" and choice[1])]
-
-
-def choice_of(name: str, fit_on: str, conv_bias: bool) -> str:
-    return f"{name}--{fit_on}{f'--{CONV_BIAS}' if conv_bias else ''}"
+def choices_of(name: str) -> dict[str, tuple[FitOn, bool]]:
+    """The choices by the name of their part; the MLP has no convolution to bias."""
+    return {
+        part_of(name, title): choice for title, choice in CHOICES.items() if not (name == "mnist_mlp" and choice[1])
+    }
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -83,7 +87,10 @@ def run(options: argparse.Namespace, results: Results) -> None:
             **{key: getattr(options, key) for key in ("samples", "evaluated", "dtype", "seed")},
             "sha256": net.sha256,
         }
-        for fit_on, conv_bias in choices_of(name):
+        asked = {part_of(name, title) for title in options.choices}
+        for part, (fit_on, conv_bias) in choices_of(name).items():
+            if part not in asked:
+                continue
 
             def make(
                 net: mr.Network = net,
@@ -93,7 +100,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
             ) -> dict[str, Any]:
                 return measured(net, images(), fit_on, conv_bias, options)
 
-            results.part(NAME, choice_of(name, fit_on, conv_bias), given, make)
+            results.part(NAME, part, given, make)
 
 
 def measured(
@@ -125,7 +132,7 @@ def measured(
 
 
 def expected() -> list[str]:
-    return [choice_of(network, *choice) for network in APC for choice in choices_of(network)]
+    return [part for network in APC for part in choices_of(network)]
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
@@ -134,7 +141,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
     """
     told = []
     for name, (apc, positive) in APC.items():
-        choices = {choice_of(name, *choice): choice for choice in choices_of(name)}
+        choices = choices_of(name)
         for part_name, part in results.parts(NAME, choices).items():
             fit_on, conv_bias = choices[part_name]
             of = {"network": name, "fit_on": fit_on, CONV_BIAS: conv_bias}

@@ -224,4 +224,7 @@ def test_table1_is_the_change_of_the_logit(data: Path, tmp_path: Path, monkeypat
     assert [row[1:4] for row in rows_of(table1.blocks(results))] == [
         [fit_on, "False", name] for fit_on in ("all", "target_class") for name in ("test", "calibration")
     ]
+    options = ("--samples", "60", "--evaluated", "60", "--networks", "mnist_mlp", "--choices", "target_class")
+    few = command(monkeypatch, data, tmp_path / "few", "table1", *options)
+    assert [row[1] for row in rows_of(table1.blocks(few))] == ["target_class"] * 2
     assert len(table1.expected()) == 10, "two of the MLP, four of either network of convolutions"
