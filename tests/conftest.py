@@ -10,6 +10,7 @@ import tests.one_thread  # noqa: F401 - before NumPy is loaded
 from mipin_ref.errors import BackendUnavailable
 from mipin_ref.inverse.passes import fitter
 from tests.backends import backend
+from tests.operators_once import read_operators_once
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -45,6 +46,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     With them, where there is none, the run ends in one sentence instead of hundreds of failures.
     """
+    read_operators_once()
     if not any(item.get_closest_marker("gpu") for item in session.items):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return

@@ -44,7 +44,6 @@ def images(name: str) -> npt.NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((SAMPLES, 3, THIN[name].side, THIN[name].side)).astype(np.float32)
 
 
-@cache
 def explained(name: str, exporter: str, opset: int) -> Explained:
     content, x = exported(network(name), THIN[name].side, exporter, opset), images(name)
     net = mr.load(content)
@@ -61,10 +60,7 @@ def explained(name: str, exporter: str, opset: int) -> Explained:
     return Explained(target, logits, last, inverse.attribute(x))
 
 
-@pytest.mark.parametrize("export", [FIRST, *EXPORTS], ids=lambda export: f"{export[0]}-{export[1]}")
-@pytest.mark.parametrize("name", THIN)
-def test_explained_down_to_the_pixels(name: str, export: tuple[str, int]) -> None:
-    made = explained(name, *export)
+def assert_explained(name: str, made: Explained) -> None:
     with torch.no_grad():
         wanted = network(name)(torch.from_numpy(images(name))).numpy()[(slice(None), *made.target)]
     if name == "detector_probable":
@@ -83,14 +79,22 @@ def test_explained_down_to_the_pixels(name: str, export: tuple[str, int]) -> Non
     assert made.last.source.shape[2] < THIN[name].side or name.startswith("unet")
 
 
-@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: f"{export[0]}-{export[1]}")
-@pytest.mark.parametrize("name", THIN)
-def test_every_exporter_gives_the_same(name: str, export: tuple[str, int]) -> None:
-    """The files have other nodes, and the network is one: S and A are those of the first export, but for rounding."""
-    one, other = explained(name, *FIRST), explained(name, *export)
+def assert_same(one: Explained, other: Explained) -> None:
+    """The files have other nodes, and the network is one: S and A are equal but for rounding."""
     assert one.target == other.target
     for first, second in ((one.last, other.last), (one.pixels, other.pixels)):
         assert first.source.shape == second.source.shape
         # Activations differ by roundings of float32; a fit on few samples is as sensitive as its condition.
         assert relative_error(second.source, first.source) < 1e-3
         assert relative_error(second.attribution, first.attribution) < 1e-3
+
+
+@pytest.mark.parametrize("name", THIN)
+def test_explained_down_to_the_pixels_the_same_from_every_exporter(name: str) -> None:
+    """In one test: what the first export gives is compared with, and is made once."""
+    first = explained(name, *FIRST)
+    assert_explained(name, first)
+    for export in EXPORTS:
+        other = explained(name, *export)
+        assert_explained(name, other)
+        assert_same(first, other)
