@@ -45,30 +45,26 @@ class Outcome:
 
 def load_limited(path: Path) -> Outcome:
     """Load a file, and assert that it took no more than a refusal may, and ended in a MipinError or a network."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES)),
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    deadline = time.monotonic() + 6 * SECONDS
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        if time.monotonic() > deadline:
-            process.kill()
-            os.waitpid(process.pid, 0)
-            process.returncode = -9
-            raise AssertionError(f"no end after {6 * SECONDS} seconds")
-        time.sleep(0.02)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    out, err = process.stdout.read(), process.stderr.read()
-    process.stdout.close()
-    process.stderr.close()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        deadline = time.monotonic() + 6 * SECONDS
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                process.kill()
+                raise AssertionError(f"no end after {6 * SECONDS} seconds")
+            time.sleep(0.02)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out, err = process.stdout.read(), process.stderr.read()
     assert process.returncode == 0, f"exit {process.returncode}: {err[-2000:]}"
     seconds, message = out.split("\n", 1)
     found = Outcome(float(seconds), usage.ru_maxrss / 1024, message.strip())

@@ -97,6 +97,8 @@ def read_back(op: Op) -> tuple[str, ...]:
 
 def mean_of_copies(signal: Array, shape: Shape) -> Array:
     """The mean of the signals [N, ...] at the copies of each value of a tensor [N, *shape] that was broadcast."""
+    if signal.shape[1:] == tuple(shape):
+        return signal.copy()
     total, count = np.zeros((len(signal), *shape)), np.zeros((len(signal), *shape))
     for index in np.ndindex(*signal.shape):
         place = (index[0], *(0 if length == 1 else at for at, length in zip(index[1:], shape, strict=True)))
@@ -218,9 +220,9 @@ def conv_design(op: Conv, signal: Array, size: Shape, m: int) -> Array:
     per_group = op.weight.shape[0] // op.groups
     group = m // op.weight.shape[1]
     design = np.zeros((len(signal), *size, per_group, *op.weight.shape[2:]))
+    own = slice(group * per_group, (group + 1) * per_group)
     for j, u, i in op.window.connections(size):
-        for o in range(per_group):
-            design[element(ALL, *i, o, *u)] += signal[element(ALL, group * per_group + o, *j)]
+        design[element(ALL, *i, ALL, *u)] += signal[element(ALL, own, *j)]
     return design.reshape(len(signal), *size, -1)
 
 
@@ -232,9 +234,9 @@ def conv_transpose_design(op: ConvTranspose, signal: Array, size: Shape, m: int)
     outputs = op.weight.shape[1]
     group = m // (op.weight.shape[0] // op.groups)
     design = np.zeros((len(signal), *size, outputs, *op.weight.shape[2:]))
+    own = slice(group * outputs, (group + 1) * outputs)
     for j, u, i in op.connections(size):
-        for o in range(outputs):
-            design[element(ALL, *j, o, *u)] += signal[element(ALL, group * outputs + o, *i)]
+        design[element(ALL, *j, ALL, *u)] += signal[element(ALL, own, *i)]
     return design.reshape(len(signal), *size, -1)
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import assert_never
 
 import numpy as np
@@ -66,11 +67,11 @@ class Window:
             if all(0 <= a < length for a, length in zip(i, size, strict=True)):
                 yield u, i
 
-    def connections(self, size: Shape) -> Iterator[tuple[Shape, Shape, Shape]]:
+    @lru_cache(maxsize=64)  # noqa: B019 - so few windows and sizes are kept that it does not matter how long
+    def connections(self, size: Shape) -> tuple[tuple[Shape, Shape, Shape], ...]:
         """Every (j, u, i) of a whole map of spatial input size `size`."""
-        for j in itertools.product(*(range(n) for n in self.output_size(size))):
-            for u, i in self.taps(j, size):
-                yield j, u, i
+        outputs = itertools.product(*(range(n) for n in self.output_size(size)))
+        return tuple((j, u, i) for j in outputs for u, i in self.taps(j, size))
 
 
 def element(*index: int | slice) -> tuple[int | slice, ...]:
