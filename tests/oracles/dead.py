@@ -112,7 +112,7 @@ def pairs(op: Op, slot: int, shapes: Sequence[Shape], made: Shape) -> Iterator[P
                 yield index, tuple(0 if n == 1 else i for i, n in zip(index, shape, strict=True))
 
 
-def _met(op: Conv, size: Shape) -> Iterator[tuple[Shape, Shape, Shape]]:
+def _met(op: Conv, size: Shape) -> Sequence[tuple[Shape, Shape, Shape]]:
     return op.window.connections(size)
 
 

@@ -150,7 +150,7 @@ def test_each_run_begins_with_what_it_ran_on(capsys: pytest.CaptureFixture[str],
 
 @pytest.mark.slow
 def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    printed, _ = run(capsys, "demo", "--repeats", "1")
+    printed, _ = run(capsys, "demo")
     wall, processor = re.findall(r"(\d\S*) s", printed.splitlines()[-1])
     # A tenth of either is rounding; both are of a process that does something, on no more than these CPUs.
     assert 0.9 < float(processor) < 1.1 * environment.cpus() * float(wall)
