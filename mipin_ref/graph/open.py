@@ -17,6 +17,7 @@ from mipin_ref.errors import CorruptFile, InvalidData
 from mipin_ref.graph.external import entry, is_external, read_external
 from mipin_ref.graph.functions import check_expansion, inlined, subgraphs
 from mipin_ref.graph.presentable import presentable, tidy
+from mipin_ref.graph.sparse import check_sparse
 from mipin_ref.text import first_line
 
 MAX_FILE = 1 << 31
@@ -96,6 +97,7 @@ def _opened(data: bytes, what: str, path: Path | None) -> Opened:
     small = inlined(proto, what)
     if small is not proto:
         same, proto, external = False, small, [tensor for tensor in _tensors(small) if is_external(tensor)]
+    check_sparse(proto)
     if external and path is not None:
         read_external(external, path.parent, what, digest)
     # onnxruntime opens no path that is not UTF-8.
