@@ -74,7 +74,8 @@ def verify_by_layer(net: Network, steps: Steps, seed: int = 0) -> float:
                 raise UnsupportedModel(
                     f"{layer.kind} {layer.name!r} differs from the quantised file by {off:.1e} where its steps allow "
                     f"{allowed:.1e}: it is read wrong, or onnxruntime computes something else; on processors without "
-                    "VNNI its sums of eight-bit products overflow unless weights have seven bits (reduce_range=True)"
+                    "VNNI its sums of eight-bit products overflow unless weights have seven bits (reduce_range of its "
+                    "quantiser)"
                 )
     return worst
 

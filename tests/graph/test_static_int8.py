@@ -204,7 +204,7 @@ def test_products_that_overflow_are_told(tmp_path: Path) -> None:
     if not saturates():
         assert mr.load(file).classes == 3
         return
-    with pytest.raises(mr.UnsupportedModel, match=r"on processors without VNNI .* overflow .*\(reduce_range=True\)"):
+    with pytest.raises(mr.UnsupportedModel, match=r"on processors without VNNI .* overflow .*reduce_range"):
         mr.load(file)
 
 
