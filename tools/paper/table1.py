@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -73,11 +73,10 @@ def data_of(name: str, options: argparse.Namespace) -> Dataset:
     return load_rgb32(options.fashion, options.seed) if name == "rgb32_cnn" else load_mnist(options.mnist)
 
 
-def choices_of(name: str) -> dict[str, tuple[FitOn, bool]]:
+def choices_of(name: str, titles: Iterable[str] = CHOICES) -> dict[str, tuple[FitOn, bool]]:
     """The choices by the name of their part; the MLP has no convolution to bias."""
-    return {
-        part_of(name, title): choice for title, choice in CHOICES.items() if not (name == "mnist_mlp" and choice[1])
-    }
+    choices = {part_of(name, title): CHOICES[title] for title in titles}
+    return {part: choice for part, choice in choices.items() if not (name == "mnist_mlp" and choice[1])}
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
@@ -87,10 +86,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
             **{key: getattr(options, key) for key in ("samples", "evaluated", "dtype", "seed")},
             "sha256": net.sha256,
         }
-        asked = {part_of(name, title) for title in options.choices}
-        for part, (fit_on, conv_bias) in choices_of(name).items():
-            if part not in asked:
-                continue
+        for part, (fit_on, conv_bias) in choices_of(name, options.choices).items():
 
             def make(
                 net: mr.Network = net,

@@ -38,9 +38,6 @@ pytestmark = pytest.mark.usefixtures("stays_single")
 KILLS = (1, 2, 3, 4)
 """How often a fit is killed before it is let come to its end: ten times together, in either half of twenty."""
 
-STOPS = 8
-"""Systems at which a fit is interrupted, each time from the start."""
-
 QUIET = settings(
     deadline=None,
     max_examples=40,
@@ -113,10 +110,10 @@ def same(found: Mapping[int, mr.Inverse], expected: Mapping[int, mr.Inverse]) ->
 
 
 def assert_goes_on_from_everywhere(solves: Solves, directory: Path, net: Any, x: Any, **options: Any) -> int:
-    """Interrupted at each system in turn, of many at STOPS; returns how many passes the fit has."""
+    """Interrupted at each system in turn; returns how many passes the fit has."""
     expected = solves.during(net, x, **options)
     whole = solves.count
-    for stop_at in range(whole) if whole <= STOPS else np.linspace(0, whole - 1, STOPS).astype(int):
+    for stop_at in range(whole):
         place = directory / str(stop_at)
         assert solves.during(net, x, **options, checkpoint=place, stop_at=stop_at) is None
         finished = passes(place)
