@@ -59,12 +59,12 @@ def assert_exact(found: dict[str, Array], wanted: dict[str, Array], tolerance: f
         assert error(found[name], value) <= tolerance, name
 
 
-def assert_like(found: dict[str, Array], wanted: dict[str, Array]) -> None:
-    """What optimisation and other runtimes leave of it."""
+def assert_like(found: dict[str, Array], wanted: dict[str, Array], *, flipped: int = 0) -> None:
+    """What optimisation and other runtimes leave of it; flipped: samples of which no share of entries is asked."""
     for name, value in wanted.items():
         largest = max(float(np.max(np.abs(value))), 1e-30)
-        near = np.abs(found[name] - value) <= WITHIN * largest
-        assert np.mean(near) >= SHARE, name
+        near = (np.abs(found[name] - value) <= WITHIN * largest).reshape(len(value), -1).mean(axis=1)
+        assert np.mean(np.sort(near)[flipped:]) >= SHARE, name
         a, b = found[name].astype(np.float64).ravel(), value.astype(np.float64).ravel()
         norms = float(np.linalg.norm(a) * np.linalg.norm(b))
         assert norms == 0 or a @ b >= CORRELATION * norms, name

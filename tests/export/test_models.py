@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import mipin_ref as mr
+from tests.export import openvino
 from tests.export.running import assert_exact, assert_like, expected, outputs
 
 MODELS = Path(__file__).parents[2] / "models_onnx"
@@ -28,3 +29,5 @@ def test_an_explainer_of_it_tells_the_same(name: str, at: str | None, tmp_path: 
     feed, wanted = {onnx.load(path).graph.input[0].name: x[:8]}, expected(inverse, x[:8])
     assert_exact(outputs(path, feed), wanted)
     assert_like(outputs(path, feed, optimised=True), wanted)
+    # In one picture a value of clutter_vgg is so near to zero that its mask flips there.
+    assert_like(openvino.run(path, x[:8]), wanted, flipped=1)

@@ -17,8 +17,8 @@ FOLDERS = ("mipin_ref", "models_onnx", "tools", "tests")
 
 COMMANDS = ("", "sh", "bash")
 """Languages of fences whose text is run by bash. A fence that names none is one of commands."""
-PYTHON, JSON, OUTPUT, NODE = "python", "json", "text", "js"
-LANGUAGES = (*COMMANDS, PYTHON, JSON, OUTPUT, NODE)
+PYTHON, JSON, OUTPUT, NODE, CPP = "python", "json", "text", "js", "cpp"
+LANGUAGES = (*COMMANDS, PYTHON, JSON, OUTPUT, NODE, CPP)
 
 SET_UP, TEST = "set-up command", "test command"
 MARKERS = (SET_UP, TEST)
@@ -27,6 +27,8 @@ MARKERS = (SET_UP, TEST)
 COMMAND = re.compile(r"(mipin|python\d?|pip|pytest|node|\./\S+)\s+\S")
 """How a line begins that is a command."""
 FENCE = re.compile(r"(\s*)(```+|~~~+)(.*)")
+NAMED = re.compile(r"// (\w+\.cpp)\n.*", re.DOTALL)
+"""What a block of C++ begins with: the name of the file that it is."""
 MARKER = re.compile(r"<!-- (?!figures?: |end -->)(.*) -->")
 """Comments of figures are none of a block's."""
 SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
@@ -48,7 +50,8 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.language in (*COMMANDS, PYTHON)
+        """Whether it is run where it stands; one of C++ is written to its file, for the commands behind it."""
+        return self.language in (*COMMANDS, PYTHON, CPP)
 
 
 def name_of(page: Path) -> str:
@@ -69,7 +72,8 @@ def blocks(text: str) -> list[Block]:
     """The fenced blocks of a page, in order.
 
     Raises PageError for a fence in a language that is not of LANGUAGES, an indented fence, one that is not closed, one
-    of tildes, and for a command in an indented code block or in a block of output, where nothing would run it.
+    of tildes, for C++ that names no file, and for a command in an indented code block or in a block of output, where
+    nothing would run it.
     """
     found: list[Block] = []
     lines = text.splitlines()
@@ -103,7 +107,10 @@ def blocks(text: str) -> list[Block]:
                     raise PageError(f"line {at}: a command in a block of output is not run")
         if not any(shown.strip() for shown in inside):
             raise PageError(f"line {number}: an empty block")
-        found.append(Block(number + 1, language, "\n".join(inside) + "\n", marker))
+        text = "\n".join(inside) + "\n"
+        if language == CPP and NAMED.fullmatch(text) is None:
+            raise PageError(f"line {number + 1}: a block of C++ begins with its file, // NAME.cpp")
+        found.append(Block(number + 1, language, text, marker))
         marker, number = None, end + 1
     return found
 

@@ -1,11 +1,12 @@
 """What the pages show runs as shown, and what they name exists.
 
 The rule for a page: a fence with no language, `sh` or `bash` is a command and is run; `python` is run; `json` is read;
-`text` is output; `js` is run in tests/export/test_node.py. No other language is known, so that there is no block which
-nothing tries. The blocks of a page run in order, in a folder of their own that holds copies of models_onnx/ and tools/;
-what one writes the next may read. Two blocks of README.md are left to `.ci/run`: the ones that set up an environment,
-behind `<!-- set-up command -->` and `<!-- test command -->`. A command in a line of text that would take too long, such
-as that of a table of figures, is parsed by its own program.
+`text` is output; `js` is run in tests/export/test_node.py; `cpp` is written to the file that its first line names, for
+the commands behind it. No other language is known, so that there is no block which nothing tries. The blocks of a page
+run in order, in a folder of their own that holds copies of models_onnx/ and tools/; what one writes the next may read.
+Two blocks of README.md are left to `.ci/run`: the ones that set up an environment, behind `<!-- set-up command -->` and
+`<!-- test command -->`. A command in a line of text that would take too long, such as that of a table of figures, is
+parsed by its own program.
 """
 
 from __future__ import annotations
@@ -107,6 +108,16 @@ def test_blocks_run_in_order_and_see_what_those_before_them_left(tmp_path: Path)
     assert run_page("page.md", page, folder).returncode == 0
 
 
+def test_cpp_is_written_for_the_commands_behind_it(tmp_path: Path) -> None:
+    page = (
+        "```cpp\n// three.cpp\nint main() { return 3; }\n```\n\n"
+        "```\ng++ three.cpp -o three\n./three || test $? = 3\n```\n"
+    )
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    assert run_page("page.md", page, folder).returncode == 0
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -121,6 +132,7 @@ def test_blocks_run_in_order_and_see_what_those_before_them_left(tmp_path: Path)
         "```text\nmipin fit a b\n```\n",
         "```text\n$ mipin fit a b\n```\n",
         "```\n\n```\n",
+        "```cpp\nint main() {}\n```\n",
     ],
 )
 def test_a_block_that_would_not_be_run_is_refused(page: str) -> None:

@@ -356,13 +356,15 @@ def test_thousand(capsys: pytest.CaptureFixture[str]) -> None:
     assert "correlation" in printed
 
 
-def test_explainer(capsys: pytest.CaptureFixture[str]) -> None:
-    printed, (table,) = run(capsys, "explainer")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_explainer(runtime: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printed, (table,) = run(capsys, "explainer", "--runtime", runtime)
     assert "one thread" in printed
     assert (column(table, "network"), column(table, "batch")) == (["mnist_mlp"], ["2"])
     (ratio,) = (float(cell.removesuffix("×")) for cell in column(table, "ratio"))
     (forward,), (explained,) = (map(in_seconds, column(table, name)) for name in ("forward", "explainer"))
     assert ratio == pytest.approx(explained / forward, rel=0.2)
+    assert column(table, "optimised") == ["r = 1.00000, 100.0%"]
 
 
 @pytest.mark.slow
