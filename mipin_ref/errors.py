@@ -65,6 +65,10 @@ class RidgeWarning(UserWarning):
     """The ridge of a fit outweighs its signals, so that next to nothing comes back to what is explained."""
 
 
+class OverflowWarning(UserWarning):
+    """onnxruntime computes something else of a quantised file on this processor than on others."""
+
+
 def outside() -> int:
     """The `stacklevel` of a warning, given by who calls this, that names the first caller outside of this package."""
     frame, level = sys._getframe(1), 1

@@ -8,12 +8,20 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from mipin_ref.cli.streams import tell_error
-from mipin_ref.errors import CalibrationWarning, InputRangeWarning, PrecisionWarning, RidgeWarning, SharingWarning
+from mipin_ref.errors import (
+    CalibrationWarning,
+    InputRangeWarning,
+    OverflowWarning,
+    PrecisionWarning,
+    RidgeWarning,
+    SharingWarning,
+)
 from mipin_ref.text import one_line
 
 TOLD: tuple[type[Warning], ...] = (
     CalibrationWarning,
     InputRangeWarning,
+    OverflowWarning,
     PrecisionWarning,
     RidgeWarning,
     SharingWarning,

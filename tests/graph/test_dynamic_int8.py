@@ -66,6 +66,22 @@ def test_a_batch_is_no_part_of_a_sample(tmp_path: Path) -> None:
     assert np.array_equal(together.source[3:4], one.source)
 
 
+def test_a_batch_norm_behind_a_product_stretches_what_it_may_be_off(tmp_path: Path) -> None:
+    """A step of the input's range is as much more behind it, and no more."""
+    sketch = Sketch(2, 8, 8)
+    made = sketch.conv("x", 2, 4, pads=[1, 1, 1, 1])
+    scale, mean = sketch.const(np.full(4, 7.0)), sketch.const(np.zeros(4))
+    normed = sketch.node("BatchNormalization", made, scale, sketch.normal(4), mean, sketch.const(np.full(4, 0.04)))
+    model = sketch.model(sketch.dense(sketch.node("Flatten", sketch.node("Relu", normed)), 256, 3))
+    file = dynamic(model, tmp_path)
+    net, x = mr.load(file), samples(model, 9)
+    assert [layer.kind for layer in net.layers][:2] == ["Conv", "Activation"]
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    whole = expected.source[net.input]
+    assert float(np.max(np.abs(result.source - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+
+
 def test_a_transformers_product_of_tokens(tmp_path: Path) -> None:
     """[N, T, C] with a matrix, and one range that two products share."""
     sketch = Sketch(4, 6)

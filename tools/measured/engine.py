@@ -32,6 +32,7 @@ ENGINE = (
 _FILES = (
     *("asked_inputs", "by_layer", "canonical", "choices", "columns", "computed", "conditions", "draft", "drafting"),
     *(
+        "exact_sums",
         "exponentials",
         "external",
         "filled",
