@@ -107,7 +107,7 @@ def _compared(net: Network, steps: Steps, seed: int) -> tuple[float, _Apart | No
         for layer, value in zip(some, made, strict=True):
             file, held = recorded[layer.output], steps.held.get(layer.output)
             gone = swallowed.get(layer.output, ())
-            share = UNCUT if any(isinstance(one, Step) for one in gone) else 1.0
+            share = UNCUT if any(isinstance(one.one, Step) for one in gone) else 1.0
             off = _off(value, file, None if held is None else held.step, share)
             allowed = FLOATING * float(np.max(np.abs(file), initial=1e-30)) + (0.0 if held is None else held.step.scale)
             allowed += sum(_allowed(one, operands, file) for one in gone)
@@ -169,32 +169,36 @@ def _off(made: HostArray, file: HostArray, step: Step | None, share: float) -> f
     return float(np.quantile(np.abs(reached.astype(np.float64) - file), share)) if file.size else 0.0
 
 
-def _swallowed(steps: Steps, kept: Iterable[str]) -> dict[str, list[Step | Blur]]:
+@dataclass(frozen=True)
+class _Gone:
+    """What quantises a tensor that no layer makes any more. stretch: of constant scales behind it, the largest."""
+
+    one: Step | Blur
+    stretch: float = 1.0
+
+    def behind(self, layer: Wired) -> _Gone:
+        """The same where a layer behind it is gone too."""
+        if not isinstance(layer, Affine):
+            return self
+        return _Gone(self.one, self.stretch * float(np.max(np.abs(layer.scale), initial=0.0)))
+
+
+def _swallowed(steps: Steps, kept: Iterable[str]) -> dict[str, list[_Gone]]:
     """The steps of tensors that no layer makes any more, by the first tensors of layers that are made of them."""
-    names, found = {*kept}, dict[str, list[Step | Blur]]()
-    carried: dict[str, list[Step | Blur]] = {}
+    names, found = {*kept}, dict[str, list[_Gone]]()
+    carried: dict[str, list[_Gone]] = {}
     for layer in steps.drafted:
-        own: list[Step | Blur] = [one for name in layer.inputs if name not in names for one in carried.get(name, ())]
-        if isinstance(layer, Affine):
-            own = [_stretched(one, layer.scale) for one in own]
+        before = [one for name in layer.inputs if name not in names for one in carried.get(name, ())]
+        own = [one.behind(layer) for one in before]
         if layer.output in steps.blurred:
-            own.append(steps.blurred[layer.output])
+            own.append(_Gone(steps.blurred[layer.output]))
         if layer.output in names:
             found[layer.output] = own
         elif layer.output in steps.held:
-            carried[layer.output] = [*own, steps.held[layer.output].step]
+            carried[layer.output] = [*own, _Gone(steps.held[layer.output].step)]
         else:
             carried[layer.output] = own
     return found
-
-
-def _stretched(one: Step | Blur, scale: HostArray) -> Step | Blur:
-    """What is left of a step behind a scale that is folded into the product in front of it; a share of the range is
-    the same there.
-    """
-    if isinstance(one, Step):
-        return one
-    return replace(one, gain=one.gain * float(np.max(np.abs(scale), initial=0.0)))
 
 
 def _operands(net: Network, steps: Steps, x: HostArray) -> Mapping[str, HostArray]:
@@ -204,9 +208,13 @@ def _operands(net: Network, steps: Steps, x: HostArray) -> Mapping[str, HostArra
     return {net.input: x} | (Front(net.file, names, BLAS_THREADS.count)(x, net.dtype) if names else {})
 
 
-def _allowed(one: Step | Blur, operands: Mapping[str, HostArray], output: HostArray) -> float:
-    """What a step in front of an output is there: of a tensor that is gone, its share of the range, doubled."""
+def _allowed(gone: _Gone, operands: Mapping[str, HostArray], output: HostArray) -> float:
+    """What a step in front of an output is there: of a tensor that is gone, its share of the range, doubled, or the
+    step itself, where values take little of the range.
+    """
+    one = gone.one
     if isinstance(one, Step):
-        return 2 * one.scale / (one.high - one.low) * float(np.max(np.abs(output), initial=0.0))
+        share = 2 * one.scale / (one.high - one.low) * float(np.max(np.abs(output), initial=0.0))
+        return max(share, one.scale * gone.stretch)
     values = operands[one.tensor]
-    return one.gain * (float(values.max(initial=0.0)) - float(values.min(initial=0.0))) / 255
+    return one.gain * gone.stretch * (float(values.max(initial=0.0)) - float(values.min(initial=0.0))) / 255

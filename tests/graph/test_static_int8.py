@@ -194,6 +194,47 @@ def test_a_layer_that_is_read_wrong_is_noticed(style: str, tmp_path: Path, monke
         mr.load(file)
 
 
+def test_values_that_take_little_of_a_range(tmp_path: Path) -> None:
+    """A product is quantised by what louder samples made, a bias follows: it is off by half of that step."""
+    rng = np.random.default_rng(0)
+    wide = np.float32(0.5)
+    made = {
+        "scale": np.float32(1 / 128),
+        "zero": np.uint8(0),
+        "wide": wide,
+        "middle": np.uint8(128),
+        "w": rng.standard_normal((6, 5)).astype(np.float32),
+        "bias": rng.standard_normal(5).astype(np.float32),
+        "v": rng.standard_normal((5, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["held"]),
+        helper.make_node("MatMul", ["held", "w"], ["product"]),
+        helper.make_node("QuantizeLinear", ["product", "wide", "middle"], ["coarse"]),
+        helper.make_node("DequantizeLinear", ["coarse", "wide", "middle"], ["rounded"]),
+        helper.make_node("Add", ["rounded", "bias"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["fired"]),
+        helper.make_node("MatMul", ["fired", "v"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 1, ["N", 6])],
+        [helper.make_tensor_value_info("out", 1, ["N", 3])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in made.items()],
+    )
+    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    net, x = mr.load(file), rng.uniform(0, 2, (20, 6)).astype(np.float32)
+    recorded = Recorder(net, list(net.shapes), threads=1)(x).values
+    (dense, *_) = net.layers
+    off = np.max(np.abs(recorded[dense.input] @ made["w"] + made["bias"] - recorded[dense.output]))
+    assert 0.1 * wide < off <= wide / 2 * (1 + 16 * np.finfo(np.float32).eps)
+    result, expected = mr.fit(net, x, target=1).attribute(x), mipin(ops_of(net), x, 1, values=recorded)
+    whole = expected.source[net.input]
+    assert float(np.max(np.abs(result.source - whole))) <= TOLERANCE * float(np.max(np.abs(whole)))
+
+
 @pytest.mark.slow
 def test_networks_that_come_with_the_package(tmp_path: Path) -> None:
     model = onnx.load("models_onnx/mnist_mlp/model.onnx")
