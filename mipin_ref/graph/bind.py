@@ -278,6 +278,11 @@ def _beside(value: ValueInfoProto) -> Beside:
     return Beside(shape, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
 
 
+def bound_to(value: ValueInfoProto, told: Any) -> Given:
+    """The value that an input is bound to where nothing has an axis of samples. Raises InvalidData."""
+    return _given(value, told, "")
+
+
 def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
     """told: a number or an array; batch: what the file calls the batch axis of the explained input, if anything."""
     kind = value.type.tensor_type

@@ -114,7 +114,7 @@ def _loaded(
     check: bool,
 ) -> Network:
     opened = with_joined_columns(open_model(source), input_shape, given, {explained: None})
-    opened, single = with_axis_of_samples(opened, input_shape)
+    opened, single, given = with_axis_of_samples(opened, input_shape, given, output)
     chosen = _chosen(opened.proto, output, input_shape, given)
     needed = pruned(opened.proto, chosen)
     # Names are looked up among all inputs; what the output does not need may be given all the same.

@@ -14,7 +14,7 @@ from onnx import ModelProto
 
 from mipin_ref.graph.draft import Draft, Signal
 from mipin_ref.graph.fusions.writer import Surroundings, written_out
-from mipin_ref.graph.lone_steps import Lone, followed
+from mipin_ref.graph.lone_steps import STEPS, Lone, followed
 from mipin_ref.graph.node import Node
 from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.ops.shape import resolved_axes
@@ -83,7 +83,7 @@ def samples_kept(proto: ModelProto, dropped: Dropped) -> ModelProto | None:
         if dropped.output in node.output:
             writers[id(node)] = lone.entered(node, around, dropped.axis, dropped.rank, dropped.made)
         elif lone.ranks.keys() & {*node.input}:
-            writer = followed(node, around, lone)
+            writer = followed(node, around, lone, STEPS)
             if writer is None:
                 return None
             writers[id(node)] = writer

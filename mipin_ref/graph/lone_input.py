@@ -1,6 +1,7 @@
 """Files whose input has no axis of samples at all, as of one picture [C, H, W] or one sequence [T, C]: they get one.
 
-Sizes of a sample as many as the input has axes say so. The axis goes in front of all that is made of the input, until a
+Sizes of a sample as many as the input has axes say so; other inputs are bound to values, which are the same for all
+samples. The axis goes in front of all that is made of the input, until a
 node makes one for the layers behind (Unsqueeze, Reshape), which is that of the samples then.
 """
 
@@ -8,21 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from mipin_ref.errors import InvalidData, UnsupportedModel
-from mipin_ref.graph.bind import BATCHES
+from mipin_ref.graph.bind import BATCHES, bound_to
 from mipin_ref.graph.fusions.writer import Surroundings, written_out
 from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.limited import run
 from mipin_ref.graph.lone import without_shapes
+from mipin_ref.graph.lone_rows import ROWS, dropped_again
+from mipin_ref.graph.lone_sizes import with_sizes_computed
 from mipin_ref.graph.lone_steps import Lone, followed
 from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.open import Opened
+from mipin_ref.graph.prune import pruned
 from mipin_ref.graph.runtime import runtime_reason, session
+from mipin_ref.layers import HostArray
 
 TOLERANCE = 1e-4
 """Share of the largest value that two runs in float32 may differ by, whose sums are put together otherwise."""
@@ -35,27 +41,33 @@ class Alone:
     proto: ModelProto
     value: ValueInfoProto
 
+    @property
+    def outputs(self) -> list[str]:
+        return [one.name for one in self.proto.graph.output]
+
+    def run(self, *made: ModelProto) -> list[list[HostArray]]:
+        """The outputs of a sample, by the file and by models with an axis of samples. Raises UnsupportedModel."""
+        tensor = self.value.type.tensor_type
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        sizes = [dim.dim_value for dim in tensor.shape.dim]
+        drawn = np.random.default_rng(0).standard_normal(sizes)
+        x = (drawn if tensor.elem_type == TensorProto.FLOAT else np.zeros(sizes)).astype(dtype)
+        models = ((self.proto, x), *((model, x[np.newaxis]) for model in made))
+        try:
+            runs = [run(session(model.SerializeToString()), self.outputs, {self.value.name: a}) for model, a in models]
+        except Exception as failure:  # onnxruntime's own classes have no common base of their own.
+            raise UnsupportedModel(
+                f"onnxruntime cannot run the file on one sample of {'×'.join(map(str, sizes))}, which option "
+                f"'input_shape' asks for: {runtime_reason(failure)}"
+            ) from failure
+        return [[*map(np.asarray, outputs)] for outputs in runs]
+
     def check(self, made: ModelProto) -> None:
         """Raises UnsupportedModel where onnxruntime does not compute the same of a sample by the model with an axis of
         samples, as far as numbers go.
         """
-        tensor = self.value.type.tensor_type
-        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        sizes = [dim.dim_value for dim in tensor.shape.dim]
-        x = (
-            np.random.default_rng(0).standard_normal(sizes)
-            if tensor.elem_type == TensorProto.FLOAT
-            else np.zeros(sizes)
-        )
-        names = [one.name for one in self.proto.graph.output]
-        try:
-            before, behind = (
-                run(session(model.SerializeToString()), names, {self.value.name: sample.astype(dtype)})
-                for model, sample in ((self.proto, x), (made, x[np.newaxis]))
-            )
-        except Exception as failure:  # onnxruntime's own classes have no common base of their own.
-            raise UnsupportedModel(f"onnxruntime cannot run the file: {runtime_reason(failure)}") from failure
-        for name, one, other in zip(names, map(np.asarray, before), map(np.asarray, behind), strict=True):
+        before, behind = self.run(made)
+        for name, one, other in zip(self.outputs, before, behind, strict=True):
             allowed = TOLERANCE * float(np.max(np.abs(one), initial=1e-30)) if one.dtype.kind == "f" else np.inf
             if one.size != other.size or not float(np.max(np.abs(one.ravel() - other.ravel()), initial=0.0)) <= allowed:
                 raise UnsupportedModel(
@@ -64,29 +76,54 @@ class Alone:
                 )
 
 
-def with_axis_of_samples(opened: Opened, input_shape: Any) -> tuple[Opened, Alone | None]:
-    """The model whose one input has an axis of samples in front, and the file as it was; the model as it is and None
-    where nothing says that it has no such axis.
+def with_axis_of_samples(
+    opened: Opened, input_shape: Any, given: Mapping[str, Any] | None, output: str | None
+) -> tuple[Opened, Alone | None, Mapping[str, Any] | None]:
+    """The model whose explained input has an axis of samples in front, the file as it was, and what is still given; all
+    as they are, and None, where nothing says that it has no such axis.
 
+    given: the values of all other inputs, which become constants; output: whose nodes alone are written.
     Raises InvalidData where a node is not understood that reads it.
     """
-    inputs = data_inputs(opened.proto.graph)
+    inputs, values = data_inputs(opened.proto.graph), given if isinstance(given, Mapping) else {}
     told = input_shape if isinstance(input_shape, Mapping) else {}
-    for one in inputs if len(inputs) > 1 else ():
-        if _says_so(one, told.get(one.name)):
-            raise InvalidData(
-                f"input_shape of {one.name!r} has {len(told[one.name])} sizes, as many as the input has axes: leave "
-                "out that of the samples; where it has none, export the network with one, as it has several inputs"
-            )
-    sizes = told.get(inputs[0].name) if len(inputs) == 1 else None
-    if sizes is None or opened.external or not _says_so(inputs[0], sizes):
-        return opened, None
-    given = ModelProto()
-    given.CopyFrom(opened.proto)
-    (value,) = data_inputs(given.graph)
-    for dim, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
+    saying = [one for one in inputs if _says_so(one, told.get(one.name))]
+    free = [one for one in inputs if one.name not in values]
+    if len(inputs) > 1 and saying and saying != free:
+        (one, *_) = saying
+        raise InvalidData(
+            f"input_shape of {one.name!r} has {len(told[one.name])} sizes, as many as the input has axes: leave out "
+            "that of the samples; where it has none, bind all other inputs to values, option 'given'"
+        )
+    if not saying or opened.external:
+        return opened, None, given
+    (value,) = saying
+    sizes = told[value.name]
+    proto, digest = ModelProto(), sha256(opened.sha256.encode())
+    pick = values and output in {one.name for one in opened.proto.graph.output}
+    proto.CopyFrom(pruned(opened.proto, str(output)) if pick else opened.proto)
+    for one in data_inputs(proto.graph):
+        if one.name in values:
+            constant = bound_to(one, values[one.name]).value
+            proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(constant), one.name))
+            digest.update(f" {one.name} {constant.dtype} {constant.shape} ".encode() + constant.tobytes())
+            proto.graph.input.remove(one)
+    if not any(one.name == value.name for one in proto.graph.input):
+        return opened, None, given
+    for dim, size in zip(data_inputs(proto.graph)[0].type.tensor_type.shape.dim, sizes, strict=True):
         dim.dim_value = int(size)
-    return replace(opened, proto=_written(given, value.name, len(sizes)), path=None), Alone(given, value)
+    proto = with_sizes_computed(proto, data_inputs(proto.graph)[0])
+    single = Alone(proto, data_inputs(proto.graph)[0])
+    try:
+        written = _written(proto, value.name, len(sizes))
+    except InvalidData:
+        # Sizes that do not fit are the first thing to say.
+        single.run()
+        raise
+    made = replace(opened, proto=written, path=None, sha256=digest.hexdigest() if values else opened.sha256)
+    # Names that are none of the inputs are told by `bind`.
+    rest = {name: one for name, one in values.items() if all(name != other.name for other in inputs)}
+    return made, single, rest or None
 
 
 def _says_so(value: ValueInfoProto, sizes: Any) -> bool:
@@ -107,16 +144,22 @@ def _says_so(value: ValueInfoProto, sizes: Any) -> bool:
 def _written(proto: ModelProto, name: str, rank: int) -> ModelProto:
     known, around = Nodes(proto), Surroundings.of(proto)
     lone = Lone(known, around.opset, {name: rank})
-    writers = {}
+    writers, again = {}, set[str]()
     for node in proto.graph.node:
         if lone.ranks.keys() & {*node.input}:
-            writer = followed(node, around, lone)
+            writer = followed(node, around, lone, ROWS)
             if writer is None:
                 raise InvalidData(
                     f"input_shape of {name!r} says that the file has no axis of samples, and {node.op_type} "
                     f"{node.name or node.output[0]!r} is not followed there: export the network with such an axis"
                 )
             writers[id(node)] = writer
+            again.update(name for name in node.output if name not in lone.ranks)
+        elif again & {*node.input}:
+            if (writer := dropped_again(node, around, lone)) is None:
+                again.update(node.output)
+            else:
+                writers[id(node)] = writer
     whole = written_out(proto, lambda node: writers.get(id(node)))
     whole = whole if whole is not proto else ModelProto.FromString(proto.SerializeToString())
     dims = data_inputs(whole.graph)[0].type.tensor_type.shape.dim

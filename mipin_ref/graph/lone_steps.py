@@ -53,9 +53,12 @@ Step = Callable[[NodeProto, Writer, Lone], dict[str, int] | None]
 """Writes a node, and tells the ranks that its outputs have in the file; None where it is not understood."""
 
 
-def followed(node: NodeProto, around: Surroundings, lone: Lone) -> Writer | None:
-    """What is written in the place of a node that reads such tensors; None where it is not understood."""
-    step = STEPS.get(node.op_type) if node.domain in STANDARD else None
+def followed(node: NodeProto, around: Surroundings, lone: Lone, steps: Mapping[str, Step]) -> Writer | None:
+    """What is written in the place of a node that reads such tensors; None where it is not understood.
+
+    steps: how each operator is.
+    """
+    step = steps.get(node.op_type) if node.domain in STANDARD else None
     writer = Writer(node, around)
     ranks = None if step is None else step(node, writer, lone)
     if ranks is None:
@@ -64,8 +67,14 @@ def followed(node: NodeProto, around: Surroundings, lone: Lone) -> Writer | None
     return writer
 
 
-def _copy(node: NodeProto, writer: Writer, axes: Mapping[str, Any] | None = None, inputs: Sequence[str] = ()) -> None:
-    """Write a node with other attributes and inputs."""
+def copied(
+    node: NodeProto,
+    writer: Writer,
+    axes: Mapping[str, Any] | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+) -> None:
+    """Write a node with other attributes, inputs and outputs."""
     made = NodeProto()
     made.CopyFrom(node)
     for name, value in (axes or {}).items():
@@ -75,16 +84,19 @@ def _copy(node: NodeProto, writer: Writer, axes: Mapping[str, Any] | None = None
     if inputs:
         del made.input[:]
         made.input.extend(inputs)
+    if outputs:
+        del made.output[:]
+        made.output.extend(outputs)
     writer.nodes.append(made)
 
 
-def _rank(node: NodeProto, lone: Lone) -> int | None:
+def rank_of(node: NodeProto, lone: Lone) -> int | None:
     """The number of axes of what a node reads first; None where that has samples, or what it reads besides has none."""
     read = [name for name in node.input if name in lone.ranks]
     return lone.ranks[node.input[0]] if read == [node.input[0]] else None
 
 
-def _alike(node: NodeProto, rank: int) -> dict[str, int]:
+def alike(node: NodeProto, rank: int) -> dict[str, int]:
     return dict.fromkeys(filter(None, node.output), rank)
 
 
@@ -95,8 +107,8 @@ def _elementwise(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] 
     rank = max(ranks)
     if len(ranks) > 1 or any(value is None or value.ndim > rank for value in values):
         return None
-    _copy(node, writer)
-    return _alike(node, rank)
+    copied(node, writer)
+    return alike(node, rank)
 
 
 def _along(default: int | None, *, keeps: bool = True) -> Step:
@@ -107,8 +119,8 @@ def _along(default: int | None, *, keeps: bool = True) -> Step:
         axis = told_of(node, "axis", default)
         if len(ranks) > 1 or axis is None or (rank := ranks.pop()) is None:
             return None
-        _copy(node, writer, {"axis": lone.behind(axis, rank)})
-        return _alike(node, rank if keeps or told_of(node, "keepdims", 1) else rank - 1)
+        copied(node, writer, {"axis": lone.behind(axis, rank)})
+        return alike(node, rank if keeps or told_of(node, "keepdims", 1) else rank - 1)
 
     return step
 
@@ -120,68 +132,68 @@ def _softmax(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | No
 def _gather(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     table, ids = lone.nodes.constant(node.input[0]), lone.ranks.get(node.input[1])
     if table is not None and ids is not None:
-        _copy(node, writer)
-        return _alike(node, table.ndim - 1 + ids) if told_of(node, "axis", 0) == 0 else None
-    rank, picked = _rank(node, lone), lone.nodes.constant(node.input[1])
+        copied(node, writer)
+        return alike(node, table.ndim - 1 + ids) if told_of(node, "axis", 0) == 0 else None
+    rank, picked = rank_of(node, lone), lone.nodes.constant(node.input[1])
     if rank is None or picked is None:
         return None
-    _copy(node, writer, {"axis": lone.behind(told_of(node, "axis", 0), rank)})
-    return _alike(node, rank - 1 + picked.ndim)
+    copied(node, writer, {"axis": lone.behind(told_of(node, "axis", 0), rank)})
+    return alike(node, rank - 1 + picked.ndim)
 
 
 def _slice(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    rank = _rank(node, lone)
+    rank = rank_of(node, lone)
     if rank is None:
         return None
     if len(node.input) < 3:
         axes = told_of(node, "axes", range(len(told_of(node, "starts", ()))))
-        _copy(node, writer, {"axes": [lone.behind(axis, rank) for axis in axes]})
-        return _alike(node, rank)
+        copied(node, writer, {"axes": [lone.behind(axis, rank) for axis in axes]})
+        return alike(node, rank)
     starts = lone.nodes.whole(node.input[1])
     given = len(node.input) > 3 and node.input[3]
     told = lone.nodes.whole(node.input[3]) if given else None if starts is None else tuple(range(len(starts)))
     if told is None:
         return None
     moved = writer.whole("axes", *(lone.behind(axis, rank) for axis in told))
-    _copy(node, writer, inputs=[*node.input[:3], moved, *node.input[4:]])
-    return _alike(node, rank)
+    copied(node, writer, inputs=[*node.input[:3], moved, *node.input[4:]])
+    return alike(node, rank)
 
 
 def _reduced(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    rank, given = _rank(node, lone), len(node.input) > 1 and bool(node.input[1])
+    rank, given = rank_of(node, lone), len(node.input) > 1 and bool(node.input[1])
     axes = lone.nodes.axes(node) if given else told_of(node, "axes")
     if rank is None or (given and axes is None) or told_of(node, "noop_with_empty_axes", 0):
         return None
     over = [lone.behind(axis, rank) for axis in (range(rank) if axes is None else axes)]
     as_input = given or (node.op_type == "ReduceSum" and lone.opset >= AXIS_OF_ITS_OWN) or lone.opset >= 18
     if as_input:
-        _copy(node, writer, inputs=[node.input[0], writer.whole("axes", *over)])
+        copied(node, writer, inputs=[node.input[0], writer.whole("axes", *over)])
     else:
-        _copy(node, writer, {"axes": over})
-    return _alike(node, rank if told_of(node, "keepdims", 1) else rank - len(over))
+        copied(node, writer, {"axes": over})
+    return alike(node, rank if told_of(node, "keepdims", 1) else rank - len(over))
 
 
 def _transpose(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    rank = _rank(node, lone)
+    rank = rank_of(node, lone)
     if rank is None:
         return None
     perm = told_of(node, "perm", range(rank)[::-1])
-    _copy(node, writer, {"perm": [0, *(lone.behind(axis, rank) for axis in perm)]})
-    return _alike(node, rank)
+    copied(node, writer, {"perm": [0, *(lone.behind(axis, rank) for axis in perm)]})
+    return alike(node, rank)
 
 
 def _reshape(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """What a zero copies stands behind the axis of the samples too."""
-    rank, wanted = _rank(node, lone), lone.nodes.whole(node.input[1])
+    rank, wanted = rank_of(node, lone), lone.nodes.whole(node.input[1])
     if rank is None or wanted is None or told_of(node, "allowzero", 0):
         return None
-    _copy(node, writer, inputs=[node.input[0], writer.whole("sizes", 0, *wanted)])
-    return _alike(node, len(wanted))
+    copied(node, writer, inputs=[node.input[0], writer.whole("sizes", 0, *wanted)])
+    return alike(node, len(wanted))
 
 
 def _unsqueeze(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """An axis in front is that of the samples again, but where tensors are stacked along it."""
-    rank, told = _rank(node, lone), lone.nodes.axes(node)
+    rank, told = rank_of(node, lone), lone.nodes.axes(node)
     if rank is None or told is None:
         return None
     axes = sorted(axis + rank + len(told) if axis < 0 else axis for axis in told)
@@ -196,23 +208,23 @@ def _unsqueeze(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | 
             writer.over("Unsqueeze", node.input[0], tuple(axes[1:]), "axes", out=made)
     else:
         writer.over("Unsqueeze", node.input[0], tuple(axis + 1 for axis in axes), "axes", out=made)
-        return _alike(node, rank + len(axes))
+        return alike(node, rank + len(axes))
     lone.shifted = True
     return {}
 
 
 def _matmul(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    rank, weight = _rank(node, lone), lone.nodes.constant(node.input[1])
+    rank, weight = rank_of(node, lone), lone.nodes.constant(node.input[1])
     if rank is None or weight is None or weight.ndim != 2:
         return None
     lone.shifted = lone.shifted or rank == 1
-    _copy(node, writer)
-    return _alike(node, rank)
+    copied(node, writer)
+    return alike(node, rank)
 
 
 def _gemm(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """A product with a matrix, and a sum, of rows [T, C]: Gemm has two axes alone."""
-    rank, weight = _rank(node, lone), lone.nodes.constant(node.input[1])
+    rank, weight = rank_of(node, lone), lone.nodes.constant(node.input[1])
     scaled = any(told_of(node, name, 1.0) != 1.0 for name in ("alpha", "beta")) or told_of(node, "transA", 0)
     if rank != 2 or weight is None or scaled:
         return None
@@ -222,7 +234,7 @@ def _gemm(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     else:
         product = writer.node("MatMul", node.input[0], name, role="product")
         writer.node("Add", product, node.input[2], role="sum", out=node.output[0])
-    return _alike(node, rank)
+    return alike(node, rank)
 
 
 _ALONE = (*FUNCTIONS, "Identity", "Cast", "Dropout", "Neg", "Log", "Not", "Clip")

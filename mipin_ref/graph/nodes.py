@@ -90,6 +90,9 @@ class Nodes:
             # As torch writes the weights of a layer without a bias.
             value = self.constant(node.input[0])
             return value if value is None or node.op_type == "Identity" else value.transpose(told_of(node, "perm"))
+        if node is not None and node.op_type == "Unsqueeze":
+            value, axes = self.constant(node.input[0]), self.axes(node)
+            return None if value is None or axes is None else np.expand_dims(value, axes)
         if node is None or node.op_type != "Constant":
             return None
         told = {one.name: one for one in node.attribute}

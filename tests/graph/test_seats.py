@@ -245,7 +245,7 @@ def test_refused_in_all_places() -> None:
     """Sequences of one step, as the file has them, are none of a batch of one; the reason is that of the file."""
     sketch = Twins(STEPS, WIDTH, fixed=True)
     rows = sketch.recurrent("GRU", sketch.node("Tanh", "x"), "odd")
-    reason = r"GRU 'the_odd' \(the batch is axis 0 of \[N, 4, 3\], and its steps are axis 0\)"
+    reason = r"GRU 'the_odd' \(the batch is axis 0 of \[N, 4, 3\], and its steps are axis 0; a file of one sequence"
     with pytest.raises(mr.UnsupportedModel, match=reason):
         load_whole(
             sketch.model(sketch.dense(sketch.node("Reshape", rows, sketch.ints(1, STEPS * SIZE)), STEPS * SIZE, 3))

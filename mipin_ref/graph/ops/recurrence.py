@@ -32,7 +32,10 @@ def check_form(node: Node, draft: Draft, x: Signal) -> None:
     if node.attributes.get("layout", 0):
         raise Refused("its layout is 1, which onnxruntime does not run: export it with layout 0")
     if len(x.shape) != 3 or x.axis != 1:
-        raise Refused(f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0")
+        raise Refused(
+            f"the batch is axis {x.axis} of {readable(x.shape)}, and its steps are axis 0; a file of one sequence, "
+            "without a batch, is one by option 'input_shape' with the sizes of all axes of the input"
+        )
     if node.input(4):
         _check_lengths(node.input(4), draft, x)
 
