@@ -295,6 +295,11 @@ def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
     if not (whole or (array.dtype.kind == "f" and dtype.kind == "f")):
         raise InvalidData(f"given {value.name!r} is {array.dtype}; the network reads {dtype}")
     dims = list(kind.shape.dim)
+    if not array.ndim:
+        sizes = [d.dim_value or int(i == 0 or (d.dim_param != "" and d.dim_param == batch)) for i, d in enumerate(dims)]
+        if prod(map(int, sizes)) in range(1, TENSOR + 1):
+            # A number stands for all entries, where their count is known.
+            array = np.full(sizes, array)
     if kind.HasField("shape") and (
         len(dims) != array.ndim or any(0 < d.dim_value != size for d, size in zip(dims, array.shape, strict=True))
     ):

@@ -243,12 +243,19 @@ def test_a_state_that_goes_through_a_node_without_an_inverse() -> None:
     assert "1 CumSum\n  they make 'summed' [N, 2×4]" in str(net)
 
 
+def test_a_number_stands_for_all_entries() -> None:
+    one, other = (mr.load(with_shift(), given={"shift": value}) for value in (0.5, np.full((1, 4), 0.5, np.float32)))
+    assert_alike(one, other)
+    assert one.sha256 == other.sha256
+    with pytest.raises(mr.InvalidData, match=r"has shape \[\]; .*: give an array of that shape"):
+        mr.load(with_shift(("N", "wide")), given={"shift": 0.5})
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"shift": np.zeros((1, 5), np.float32)}, r"has shape [1, 5]; the network reads 'shift' float [1, 4]"),
         ({"shift": np.zeros(4, np.float32)}, "has shape [4]"),
-        ({"shift": 0.5}, "has shape []"),
         ({"shift": np.full((1, 4), np.nan)}, "NaN or Inf"),
         ({"shift": np.full((1, 4), 1e300)}, "holds numbers that float32"),
         ({"shift": np.full((1, 4), "a")}, "the network reads float32"),
