@@ -327,7 +327,6 @@ def _leave_gap(
     dependent = reads or tuple(dict.fromkeys([*reached, *(one for some in unknown for one in some.signals)]))
     if not reads:
         problems = tuple(dict.fromkeys([*(one for some in unknown for one in some.problems), *problems]))
-    samples = {signal.name: signal.sample for signal in draft.signals.values()}
     for name in filter(None, node.outputs):
         known = shapes(name) if dependent else None
         if known is not None:
@@ -335,7 +334,7 @@ def _leave_gap(
                 name=node.label,
                 inputs=dependent,
                 output=name,
-                in_shapes=tuple(samples[one] for one in dependent),
+                in_shapes=tuple(_sample_of(one, draft) for one in dependent),
                 out_shape=known.sample,
                 problems=problems,
             )
@@ -344,6 +343,13 @@ def _leave_gap(
             draft.signals[name] = Signal(name, shape, known.axis, known.floating)
         elif name not in draft.signals and name not in draft.constants:
             draft.behind[name] = Unknown(dependent, problems)
+
+
+def _sample_of(tensor: str, draft: Draft) -> Shape:
+    """The shape of a sample of a layer's tensor, which mostly has the file's name too."""
+    named = draft.signals.get(tensor)
+    signals = [named] if named is not None and named.name == tensor else draft.signals.values()
+    return next(signal.sample for signal in signals if signal.name == tensor)
 
 
 def _nothing(name: str) -> Measured | None:
