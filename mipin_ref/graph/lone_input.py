@@ -33,6 +33,9 @@ from mipin_ref.layers import HostArray
 TOLERANCE = 1e-4
 """Share of the largest value that two runs in float32 may differ by, whose sums are put together otherwise."""
 
+SAMPLES = 2
+"""Samples that a run is compared on."""
+
 
 @dataclass(frozen=True, eq=False)
 class Alone:
@@ -45,28 +48,51 @@ class Alone:
     def outputs(self) -> list[str]:
         return [one.name for one in self.proto.graph.output]
 
-    def run(self, *made: ModelProto) -> list[list[HostArray]]:
-        """The outputs of a sample, by the file and by models with an axis of samples. Raises UnsupportedModel."""
-        tensor = self.value.type.tensor_type
-        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        sizes = [dim.dim_value for dim in tensor.shape.dim]
-        drawn = np.random.default_rng(0).standard_normal(sizes)
-        x = (drawn if tensor.elem_type == TensorProto.FLOAT else np.zeros(sizes)).astype(dtype)
-        models = ((self.proto, x), *((model, x[np.newaxis]) for model in made))
+    def run(self) -> list[list[HostArray]]:
+        """Its outputs of some samples, one after the other. Raises UnsupportedModel."""
+        x = self._samples
         try:
-            runs = [run(session(model.SerializeToString()), self.outputs, {self.value.name: a}) for model, a in models]
+            return [[*map(np.asarray, self._made(self.proto, one))] for one in x]
         except Exception as failure:  # onnxruntime's own classes have no common base of their own.
             raise UnsupportedModel(
-                f"onnxruntime cannot run the file on one sample of {'×'.join(map(str, sizes))}, which option "
+                f"onnxruntime cannot run the file on one sample of {'×'.join(map(str, x.shape[1:]))}, which option "
                 f"'input_shape' asks for: {runtime_reason(failure)}"
             ) from failure
-        return [[*map(np.asarray, outputs)] for outputs in runs]
 
     def check(self, made: ModelProto) -> None:
-        """Raises UnsupportedModel where onnxruntime does not compute the same of a sample by the model with an axis of
-        samples, as far as numbers go.
+        """Raises UnsupportedModel where onnxruntime does not compute the same of samples by the model with an axis of
+        samples, as far as numbers go: of several in one run, or of one alone where it cannot be run on several.
         """
-        before, behind = self.run(made)
+        before = self.run()
+        behind = self._several(made, len(before)) or self._several(made, 1)
+        if behind is None:
+            raise UnsupportedModel("onnxruntime cannot run the file with an axis of samples in front of its input")
+        for one, other in zip(before, behind, strict=False):
+            self._compare(one, other)
+
+    @property
+    def _samples(self) -> HostArray:
+        tensor = self.value.type.tensor_type
+        sizes = [SAMPLES, *(dim.dim_value for dim in tensor.shape.dim)]
+        drawn = np.random.default_rng(0).standard_normal(sizes)
+        x = drawn if tensor.elem_type == TensorProto.FLOAT else np.zeros(sizes)
+        return x.astype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+
+    def _made(self, model: ModelProto, x: HostArray) -> list[HostArray]:
+        made: list[HostArray] = run(session(model.SerializeToString()), self.outputs, {self.value.name: x})
+        return made
+
+    def _several(self, made: ModelProto, count: int) -> list[list[HostArray]] | None:
+        """The outputs of each of so many samples by one run; None where it cannot be told apart, or fails."""
+        try:
+            outputs = [np.asarray(one) for one in self._made(made, self._samples[:count])]
+        except Exception:  # as in `run`
+            return None
+        if count > 1 and any(one.ndim < 1 or one.shape[0] != count for one in outputs):
+            return None
+        return [[one[number] for one in outputs] if count > 1 else outputs for number in range(count)]
+
+    def _compare(self, before: list[HostArray], behind: list[HostArray]) -> None:
         for name, one, other in zip(self.outputs, before, behind, strict=True):
             allowed = TOLERANCE * float(np.max(np.abs(one), initial=1e-30)) if one.dtype.kind == "f" else np.inf
             if one.size != other.size or not float(np.max(np.abs(one.ravel() - other.ravel()), initial=0.0)) <= allowed:

@@ -176,8 +176,10 @@ def test_a_scale_that_is_no_constant_is_told() -> None:
         mr.fit(mr.load(model), np.ones((4, 3), np.float32), target=0)
 
 
-@pytest.mark.parametrize("style", FORMATS)
-def test_a_layer_that_is_read_wrong_is_noticed(style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("style", "kind"), list(product(FORMATS, TYPES)))
+def test_a_layer_that_is_read_wrong_is_noticed(
+    style: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The self-check compares layer by layer: one in which the weights are turned around is refused."""
     from mipin_ref.graph.ops import HANDLERS
 
@@ -188,7 +190,7 @@ def test_a_layer_that_is_read_wrong_is_noticed(style: str, tmp_path: Path, monke
         draft.constants[node.inputs[1]] = weight[..., ::-1].copy()
         right(node, draft)
 
-    file = static(chain(), tmp_path, style, activation_type=TYPES["unsigned"])
+    file = static(chain(), tmp_path, style, activation_type=TYPES[kind])
     monkeypatch.setitem(HANDLERS, "Conv", turned)
     with pytest.raises(mr.UnsupportedModel, match=r"differs from the quantised file .*: it is read wrong"):
         mr.load(file)
