@@ -23,9 +23,10 @@ from mipin_ref.graph.front import Front
 from mipin_ref.graph.layer_list import LayerList
 from mipin_ref.graph.network import Network
 from mipin_ref.graph.plausible import plausible
+from mipin_ref.graph.rewrites.affines import stretch
 from mipin_ref.graph.runtime import session
 from mipin_ref.graph.steps import Blur, Held, Step
-from mipin_ref.layers import Affine, HostArray, Layer, Wired
+from mipin_ref.layers import HostArray, Layer, Wired
 from mipin_ref.threads import BLAS_THREADS
 
 FLOATING = 1e-4
@@ -182,9 +183,7 @@ class _Gone:
 
     def behind(self, layer: Wired) -> _Gone:
         """The same where a layer behind it is gone too."""
-        if not isinstance(layer, Affine):
-            return self
-        return _Gone(self.one, self.stretch * float(np.max(np.abs(layer.scale), initial=0.0)))
+        return _Gone(self.one, self.stretch * stretch(layer))
 
 
 def _swallowed(steps: Steps, kept: Iterable[str]) -> dict[str, list[_Gone]]:

@@ -195,8 +195,8 @@ def test_inspect_shows_the_part_of_a_target(tmp_path: Path, capsys: pytest.Captu
         (["--given", "shift=."], "a folder, where one array is needed"),
         (["--given", "shift=picture.png"], "no .npy or .npz file, which hold arrays as they are"),
         (
-            [*OPEN, "--given", "rate=1", "--given", "shift=3"],
-            "'shift' has shape []; the network reads 'shift' float [2, 1, 1]",
+            [*OPEN, "--given", "rate=1", "--given", "shift=wide.npy"],
+            "'shift' has shape [3, 1, 1]; the network reads 'shift' float [2, 1, 1]",
         ),
         (["--given", "noise=3"], "the network has no input 'noise'"),
         (["--target", "1:x"], "must be a whole number"),
@@ -206,6 +206,7 @@ def test_one_line_for_what_does_not_fit(
     folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("objects.npy", np.array([{}], object), allow_pickle=True)
+    np.save("wide.npy", np.zeros((3, 1, 1), np.float32))
     Path("broken.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{")
     Path("picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
     assert code_of("inspect", "classes.onnx", *arguments) == 2

@@ -41,6 +41,11 @@ def settle_affines(wiring: Wiring, dtype: np.dtype[Any]) -> None:
             wiring.replace(replace(layer, scale=scale, shift=shift))
 
 
+def stretch(layer: Wired) -> float:
+    """By how much a layer that is folded makes differences larger at most: an Affine by its scale, others not."""
+    return float(np.max(np.abs(layer.scale), initial=0.0)) if isinstance(layer, Affine) else 1.0
+
+
 def _fold_up(wiring: Wiring, tensor: str) -> None:
     affine = wiring.maker(tensor)
     assert isinstance(affine, Affine)
