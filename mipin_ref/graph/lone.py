@@ -100,5 +100,5 @@ def without_shapes(proto: ModelProto, lone: Lone) -> None:
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(kept)
     for value in proto.graph.output:
-        if value.name in lone.ranks:
+        if value.name in lone.ranks and value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")

@@ -64,9 +64,13 @@ class Alone:
         samples, as far as numbers go: of several in one run, or of one alone where it cannot be run on several.
         """
         before = self.run()
-        behind = self._several(made, len(before)) or self._several(made, 1)
-        if behind is None:
-            raise UnsupportedModel("onnxruntime cannot run the file with an axis of samples in front of its input")
+        try:
+            behind = self._several(made, len(before)) or self._several(made, 1)
+        except Exception as failure:  # as in `run`
+            raise UnsupportedModel(
+                f"onnxruntime cannot run the file with an axis of samples in front of {self.value.name!r}, of which "
+                f"option 'input_shape' says that it has none: {runtime_reason(failure)}"
+            ) from failure
         for one, other in zip(before, behind, strict=False):
             self._compare(one, other)
 
@@ -82,14 +86,16 @@ class Alone:
         made: list[HostArray] = run(session(model.SerializeToString()), self.outputs, {self.value.name: x})
         return made
 
-    def _several(self, made: ModelProto, count: int) -> list[list[HostArray]] | None:
-        """The outputs of each of so many samples by one run; None where it cannot be told apart, or fails."""
+    def _several(self, made: ModelProto, count: int) -> list[list[HostArray]]:
+        """The outputs of each of so many samples by one run; of several none where they cannot be run together."""
         try:
             outputs = [np.asarray(one) for one in self._made(made, self._samples[:count])]
-        except Exception:  # as in `run`
-            return None
+        except Exception:
+            if count == 1:
+                raise
+            return []
         if count > 1 and any(one.ndim < 1 or one.shape[0] != count for one in outputs):
-            return None
+            return []
         return [[one[number] for one in outputs] if count > 1 else outputs for number in range(count)]
 
     def _compare(self, before: list[HostArray], behind: list[HostArray]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 import mipin_ref as mr
 from tests.graph.sketch import Sketch
@@ -131,6 +132,38 @@ def test_each_sample_is_what_the_file_makes_of_it(name: str) -> None:
     result = mr.fit(net, x, target=target).attribute(x[:4])
     assert result.attribution.shape == (4, *sizes)
     assert np.all(np.abs(result.attribution).max(axis=tuple(range(1, result.attribution.ndim))) > 0)
+
+
+@pytest.mark.parametrize("opset", [7, 11, 13, 21])
+def test_rows_in_every_spelling_of_axes(opset: int) -> None:
+    """Axes are an attribute up to opset 12. The output is of no told type."""
+    rng = np.random.default_rng(0)
+    axes: dict[str, Any] = {"axes": [1]} if opset < 13 else {}
+    told = [] if axes else ["one"]
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", *told], ["u"], **axes),
+        helper.make_node("Conv", ["u", "w"], ["c"]),
+        helper.make_node("ReduceMean", ["c"], ["m"], axes=[2], keepdims=0)
+        if opset < 18
+        else helper.make_node("ReduceMean", ["c", "two"], ["m"], keepdims=0),
+        helper.make_node("Unsqueeze", ["m", *told], ["steps"], **axes),
+        helper.make_node("LSTM", ["steps", "W", "R"], ["y"], hidden_size=3, direction="bidirectional"),
+        helper.make_node("Transpose", ["y"], ["t"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["t", "rows"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["out"]),
+    ]
+    shapes = {"w": (4, 1, 3), "W": (2, 12, 4), "R": (2, 12, 3), "v": (6, 2)}
+    made = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    whole = {"one": [1], "two": [2], "rows": [0, -1]}
+    held = [numpy_helper.from_array(value, name) for name, value in made.items()]
+    held += [numpy_helper.from_array(np.array(value), name) for name, value in whole.items()]
+    read = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 8])
+    graph = helper.make_graph(nodes, "g", [read], [ValueInfoProto(name="out")], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    net, x = mr.load(model, input_shape={"x": (5, 8)}), rng.standard_normal((9, 5, 8)).astype(np.float32)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = np.stack([session.run(None, {"x": one})[0].reshape(-1) for one in x])
+    np.testing.assert_allclose(net.predict(x)[1], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_picture_is_explained_as_by_the_file_that_has_the_axis() -> None:
