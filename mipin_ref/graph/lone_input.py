@@ -1,8 +1,8 @@
 """Files whose input has no axis of samples at all, as of one picture [C, H, W] or one sequence [T, C]: they get one.
 
 Sizes of a sample as many as the input has axes say so; other inputs are bound to values, which are the same for all
-samples. The axis goes in front of all that is made of the input, until a
-node makes one for the layers behind (Unsqueeze, Reshape), which is that of the samples then.
+samples. The axis goes in front of all that is made of the input, until a node makes one for the layers behind
+(Unsqueeze, Reshape), which is that of the samples then.
 """
 
 from __future__ import annotations
