@@ -296,7 +296,9 @@ def _given(value: ValueInfoProto, told: Any, batch: str) -> Given:
         raise InvalidData(f"given {value.name!r} is {array.dtype}; the network reads {dtype}")
     dims = list(kind.shape.dim)
     if not array.ndim:
-        sizes = [d.dim_value or int(i == 0 or (d.dim_param != "" and d.dim_param == batch)) for i, d in enumerate(dims)]
+        # Of open axes that of the samples alone, by its name: any other may be of any length.
+        called = {batch, *BATCHES} - {""}
+        sizes = [d.dim_value or int(d.dim_param in called) for d in dims]
         if prod(map(int, sizes)) in range(1, TENSOR + 1):
             # A number stands for all entries, where their count is known.
             array = np.full(sizes, array)

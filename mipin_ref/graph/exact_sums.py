@@ -28,6 +28,13 @@ PLACES: Mapping[str, tuple[tuple[int, int], ...]] = {
 }
 """Operator -> where its inputs hold weights and their zero point."""
 
+ACTIVATIONS: Mapping[str, int] = {
+    **dict.fromkeys(("ConvInteger", "MatMulInteger", "QGemm", "QLinearConv", "QLinearMatMul"), 2),
+    "MatMulIntegerToFloat": 4,
+    "QAttention": 6,
+}
+"""Operator -> where it is told the zero point of its activations: of signed ones no sum overflows."""
+
 
 def with_exact_sums(model: bytes) -> bytes:
     """The model with its signed weights as unsigned ones; computed otherwise it is the same."""
@@ -35,9 +42,14 @@ def with_exact_sums(model: bytes) -> bytes:
     unsigned = _Unsigned(proto)
     for node in proto.graph.node:
         for weight, zero in PLACES.get(node.op_type, ()):
-            _store(node, weight, zero, unsigned)
+            if not unsigned.signed(_input(node, ACTIVATIONS.get(node.op_type))):
+                _store(node, weight, zero, unsigned)
     made: bytes = proto.SerializeToString()
     return made
+
+
+def _input(node: NodeProto, place: int | None) -> str:
+    return node.input[place] if place is not None and place < len(node.input) else ""
 
 
 def _store(node: NodeProto, weight: int, zero: int, unsigned: _Unsigned) -> None:

@@ -118,7 +118,11 @@ def _squeeze(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | No
         told = tuple(axis for axis, length in enumerate(sizes) if length == 1)
     if rank is None or told is None:
         return None
-    writer.over("Squeeze", node.input[0], tuple(lone.behind(axis, rank) for axis in told), "axes", out=node.output[0])
+    axes = tuple(lone.behind(axis, rank) for axis in told)
+    if axes:
+        writer.over("Squeeze", node.input[0], axes, "axes", out=node.output[0])
+    else:
+        writer.node("Identity", node.input[0], role="kept", out=node.output[0])
     return alike(node, rank - len(told))
 
 

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from mipin_ref.graph.limited import run
 from mipin_ref.graph.node import STANDARD
+from mipin_ref.graph.nodes import Nodes
 from mipin_ref.graph.prune import pruned, read_by
 from mipin_ref.graph.runtime import session
 
 OF_SIZES = ("Shape", "Size")
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
+ROUNDS = 8
+"""How often sizes are inferred of those that were computed before."""
+
 
 def with_sizes_computed(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
     """The model with constants in the place of what is made of sizes alone, by a run of onnxruntime; itself where
     nothing is. value: the input, of which all sizes are known.
+
+    Sizes that onnx does not infer may depend on values, as of what NonZero makes: they stay.
     """
+    for _ in range(ROUNDS):
+        made = _with_inferred(proto, value)
+        if made is proto:
+            break
+        proto = made
+    return proto
+
+
+def _with_inferred(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
+    nodes = Nodes(proto)
     constant = {tensor.name for tensor in proto.graph.initializer}
     static = set[str]()
     for node in proto.graph.node:
@@ -26,7 +44,7 @@ def with_sizes_computed(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
             continue
         if read <= constant:
             constant.update(node.output)
-        elif node.op_type in OF_SIZES or read <= constant | static:
+        elif (node.op_type in OF_SIZES and _is_known(nodes.shape(node.input[0]))) or read <= constant | static:
             static.update(filter(None, node.output))
     outputs = {one.name for one in proto.graph.output}
     wanted = sorted(
@@ -51,3 +69,7 @@ def with_sizes_computed(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
         numpy_helper.from_array(np.asarray(one), name) for name, one in zip(wanted, made, strict=True)
     )
     return pruned(whole, *(one.name for one in proto.graph.output))
+
+
+def _is_known(shape: Sequence[int | None] | None) -> bool:
+    return shape is not None and None not in shape

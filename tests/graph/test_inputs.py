@@ -249,6 +249,8 @@ def test_a_number_stands_for_all_entries() -> None:
     assert one.sha256 == other.sha256
     with pytest.raises(mr.InvalidData, match=r"has shape \[\]; .*: give an array of that shape"):
         mr.load(with_shift(("N", "wide")), given={"shift": 0.5})
+    with pytest.raises(mr.InvalidData, match="give an array of that shape"):
+        mr.load(with_shift(("T", 4)), given={"shift": 0.5})
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,47 @@ def test_what_other_inputs_are_bound_to_is_part_of_the_network() -> None:
     np.testing.assert_allclose(nets[1].predict(x)[1], 2 * nets[0].predict(x)[1], rtol=1e-5)
 
 
+def test_sizes_that_depend_on_values_are_no_constants() -> None:
+    """The number of values that are not zero, which the file takes the size of."""
+
+    def end(s: Sketch) -> str:
+        count = s.node("Gather", s.node("Shape", s.node("NonZero", "x")), s.ints(1), axis=0)
+        return s.node("MatMul", s.node("Add", "x", s.node("Cast", count, to=TensorProto.FLOAT)), s.normal(6, 2))
+
+    with pytest.raises(mr.InvalidData, match=r"NonZero .* is not followed there"):
+        mr.load(build((6,), end), input_shape={"x": (6,)})
+
+
+def test_a_value_takes_the_place_of_the_default() -> None:
+    sketch = Sketch(1)
+    sketch.inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 6])]
+    sketch.inputs.append(helper.make_tensor_value_info("b", TensorProto.FLOAT, [2]))
+    out = sketch.node("Add", sketch.node("MatMul", "x", sketch.normal(6, 2)), "b")
+    model = sketch.model(sketch.node("Relu", out))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(2, np.float32), "b"))
+    given, x = np.array([3, 5], np.float32), np.random.default_rng(3).standard_normal((9, 4, 6), np.float32)
+    net = mr.load(model, input_shape={"x": (4, 6)}, given={"b": given})
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = np.stack([session.run(None, {"x": one, "b": given})[0].reshape(-1) for one in x])
+    np.testing.assert_allclose(net.predict(x)[1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_squeeze_of_nothing_and_an_output_of_truth_values() -> None:
+    read = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 6])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["made"]),
+        helper.make_node("Squeeze", ["made"], ["out"]),
+        helper.make_node("Greater", ["out", "zero"], ["positive"]),
+    ]
+    weight = np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32)
+    held = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.zeros((), np.float32), "zero")]
+    graph = helper.make_graph(nodes, "g", [read], [ValueInfoProto(name=name) for name in ("out", "positive")], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    net = mr.load(model, input_shape={"x": (4, 6)}, output="out")
+    x = np.random.default_rng(3).standard_normal((9, 4, 6), np.float32)
+    np.testing.assert_allclose(net.predict(x)[1], (x @ weight).reshape(9, -1), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
