@@ -7,24 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from mipin_ref import errors
 from mipin_ref.cli.streams import tell_error
-from mipin_ref.errors import (
-    CalibrationWarning,
-    InputRangeWarning,
-    OverflowWarning,
-    PrecisionWarning,
-    RidgeWarning,
-    SharingWarning,
-)
 from mipin_ref.text import one_line
 
 TOLD: tuple[type[Warning], ...] = (
-    CalibrationWarning,
-    InputRangeWarning,
-    OverflowWarning,
-    PrecisionWarning,
-    RidgeWarning,
-    SharingWarning,
+    errors.CalibrationWarning,
+    errors.InputRangeWarning,
+    errors.OverflowWarning,
+    errors.PrecisionWarning,
+    errors.RidgeWarning,
+    errors.SharingWarning,
 )
 
 

@@ -70,7 +70,7 @@ def verify_by_layer(net: Network, steps: Steps, seed: int = 0) -> float:
         try:
             worst, still = _compared(replace(net, file=replace(net.file, model=exact)), steps, seed)
         except UnsupportedModel:
-            # onnxruntime has no product of signed activations by unsigned weights; those sums do not overflow.
+            # As of signed activations by unsigned weights, of which onnxruntime has no product.
             still = apart
         if still is None:
             warnings.warn(

@@ -17,22 +17,14 @@ from mipin_ref.graph.lone_steps import STEPS, Lone, Step, alike, copied, rank_of
 from mipin_ref.graph.node import STANDARD
 from mipin_ref.graph.nodes import told_of
 from mipin_ref.graph.told_lengths import RECURRENT
-from mipin_ref.layers import Shape
 
 PADS_AS_INPUT = 11
 """The opset from which on Pad is told by inputs."""
 
 
-def _sizes(name: str, lone: Lone) -> Shape | None:
-    """The lengths of a tensor in the file; None where one is not known."""
-    shape = lone.nodes.shape(name)
-    known = () if shape is None else tuple(length for length in shape if length is not None)
-    return known if shape is not None and len(known) == len(shape) else None
-
-
 def _folded(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """A node that does the same with every row: rows of all samples are its batch."""
-    before, behind = (_sizes(name, lone) for name in (node.input[0], node.output[0]))
+    before, behind = (lone.nodes.sizes(name) for name in (node.input[0], node.output[0]))
     if rank_of(node, lone) is None or before is None or behind is None or len([*filter(None, node.output)]) > 1:
         return None
     rows = writer.node("Reshape", node.input[0], writer.whole("row sizes", -1, *before[1:]), role="rows")
@@ -45,7 +37,7 @@ def _folded(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | Non
 
 def _recurrent(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """A recurrent layer over the steps of one sequence [T, 1, C], from a state of zeros."""
-    sizes, inputs = _sizes(node.input[0], lone), [*node.input, *[""] * 8][:8]
+    sizes, inputs = lone.nodes.sizes(node.input[0]), [*node.input, *[""] * 8][:8]
     states = [lone.nodes.constant(name) for name in inputs[5:7] if name]
     if rank_of(node, lone) != 3 or sizes is None or sizes[1] != 1 or told_of(node, "layout", 0) or inputs[4]:
         return None
@@ -97,37 +89,38 @@ def dropped_again(node: NodeProto, around: Surroundings, lone: Lone) -> Writer |
     is that of the samples; None of any other node.
     """
     told = lone.nodes.axes(node) if node.op_type == "Squeeze" and node.domain in STANDARD else None
-    sizes = None if told is None else _sizes(node.input[0], lone)
+    sizes = None if told is None else lone.nodes.sizes(node.input[0])
     if told is None or sizes is None:
         return None
     axes = [axis + len(sizes) if axis < 0 else axis for axis in told]
     if 0 not in axes:
         return None
-    writer, rest = Writer(node, around), tuple(axis for axis in axes if axis)
-    if rest:
-        writer.over("Squeeze", node.input[0], rest, "axes", out=node.output[0])
-    else:
-        writer.node("Identity", node.input[0], role="kept", out=node.output[0])
+    writer = Writer(node, around)
+    _write_squeeze(node, writer, tuple(axis for axis in axes if axis))
     lone.ranks[node.output[0]] = len(sizes) - len(axes)
     return writer
 
 
 def _squeeze(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    rank, told, sizes = rank_of(node, lone), lone.nodes.axes(node), _sizes(node.input[0], lone)
+    rank, told, sizes = rank_of(node, lone), lone.nodes.axes(node), lone.nodes.sizes(node.input[0])
     if told is None and sizes is not None:
         told = tuple(axis for axis, length in enumerate(sizes) if length == 1)
     if rank is None or told is None:
         return None
-    axes = tuple(lone.behind(axis, rank) for axis in told)
+    _write_squeeze(node, writer, tuple(lone.behind(axis, rank) for axis in told))
+    return alike(node, rank - len(told))
+
+
+def _write_squeeze(node: NodeProto, writer: Writer, axes: tuple[int, ...]) -> None:
+    """A list of no axes would be read as all of length one."""
     if axes:
         writer.over("Squeeze", node.input[0], axes, "axes", out=node.output[0])
     else:
         writer.node("Identity", node.input[0], role="kept", out=node.output[0])
-    return alike(node, rank - len(told))
 
 
 def _flatten(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    sizes = _sizes(node.input[0], lone)
+    sizes = lone.nodes.sizes(node.input[0])
     if rank_of(node, lone) is None or sizes is None:
         return None
     axis = told_of(node, "axis", 1)

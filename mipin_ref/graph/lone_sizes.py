@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
@@ -44,7 +42,7 @@ def _with_inferred(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
             continue
         if read <= constant:
             constant.update(node.output)
-        elif (node.op_type in OF_SIZES and _is_known(nodes.shape(node.input[0]))) or read <= constant | static:
+        elif (node.op_type in OF_SIZES and nodes.sizes(node.input[0]) is not None) or read <= constant | static:
             static.update(filter(None, node.output))
     outputs = {one.name for one in proto.graph.output}
     wanted = sorted(
@@ -69,7 +67,3 @@ def _with_inferred(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
         numpy_helper.from_array(np.asarray(one), name) for name, one in zip(wanted, made, strict=True)
     )
     return pruned(whole, *(one.name for one in proto.graph.output))
-
-
-def _is_known(shape: Sequence[int | None] | None) -> bool:
-    return shape is not None and None not in shape

@@ -50,6 +50,12 @@ class Nodes:
         value = self.constant(name)
         return self._lengths.get(name) if value is None else value.shape
 
+    def sizes(self, name: str) -> tuple[int, ...] | None:
+        """A tensor's lengths where all are known; None where one is open."""
+        shape = self.shape(name)
+        known = () if shape is None else tuple(length for length in shape if length is not None)
+        return known if shape is not None and len(known) == len(shape) else None
+
     @cached_property
     def _lengths(self) -> dict[str, tuple[int | None, ...]]:
         return lengths(self._proto)

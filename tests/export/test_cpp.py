@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mipin_ref as mr
-from tests.export.openvino import build_and_run
 from tests.pages.page import COMMANDS, CPP, ROOT, TEXTS, blocks
+from tests.pages.test_pages import run_page
 
 PAGE = "mipin_ref/export/README.md"
 
@@ -22,7 +21,8 @@ def test_what_the_page_shows_tells_what_this_package_tells(tmp_path: Path) -> No
     (place,) = [number for number, block in enumerate(shown) if block.language == CPP]
     program, command = shown[place : place + 2]
     assert command.language in COMMANDS
-    (tmp_path / "explain.cpp").write_text(program.text)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
 
     folder = ROOT / "models_onnx" / "clutter_vgg"
     net = mr.load(folder / "model.onnx")
@@ -30,12 +30,13 @@ def test_what_the_page_shows_tells_what_this_package_tells(tmp_path: Path) -> No
         x, pixels = stored["x"][:60], stored["x_test"][:1]
     inverses = mr.fit(net, x, [3, 7], ridge=1.0, dtype="float32", preprocess=mr.data.Preprocessing(255.0))
     given = pixels.astype(np.float32) / 255
-    mr.export(inverses, tmp_path / "explainer.onnx", preprocess="unit", check=given)
-    pixels.transpose(0, 2, 3, 1).tofile(tmp_path / "pixels.raw")
+    mr.export(inverses, scratch / "explainer.onnx", preprocess="unit", check=given)
+    pixels.transpose(0, 2, 3, 1).tofile(scratch / "pixels.raw")
 
-    told = build_and_run(command.text, tmp_path, str(Path(sys.executable).parent))
-    found = re.fullmatch(r"logit (\S+), map \[1,64,64\], brightest at (\d+)\n", told)
-    assert found is not None, told
+    done = run_page(PAGE, f"```{CPP}\n{program.text}```\n\n```\n{command.text}```\n", scratch)
+    assert done.returncode == 0, done.stderr
+    found = re.fullmatch(r"logit (\S+), map \[1,64,64\], brightest at (\d+)\n", done.stdout)
+    assert found is not None, done.stdout
     res = inverses[3].attribute(given)
     assert abs(float(found[1]) - res.output[0]) <= 1e-5 * abs(res.output[0])
     assert int(found[2]) == mr.saliency(res, size="input").argmax()

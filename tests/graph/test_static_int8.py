@@ -196,7 +196,7 @@ def test_a_layer_that_is_read_wrong_is_noticed(
         mr.load(file)
 
 
-def test_values_that_take_little_of_a_range(tmp_path: Path) -> None:
+def test_values_that_take_little_of_a_range() -> None:
     """A product is quantised by what louder samples made, a bias follows: it is off by half of that step."""
     rng = np.random.default_rng(0)
     wide = np.float32(0.5)
