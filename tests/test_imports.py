@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"data", "layers", "graph", "inverse", "methods"},
     "report": {"text", "errors", "files", "options", "attribution", "graph", "inverse"},
     "export": {"display", "errors", "files", "options", "reading", "attribution", "data", "layers", "graph", "inverse"}
-    | {"report", "explain", "text"},
+    | {"report", "explain", "text", "beside"},
     "explain": {
         "text",
         "errors",

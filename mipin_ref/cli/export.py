@@ -54,5 +54,5 @@ def _check(options: Namespace, net: mr.Network, inverses: Inverses) -> Samples |
         return None
     known = next(iter(inverses.values())).preprocessing
     if len(net.inputs) > 1 or known is None:
-        return first(as_samples(options.check, inputs=net.inputs), CHECKED)
+        return first(as_samples(options.check, whole=net.whole, inputs=net.inputs), CHECKED)
     return first(opened(net, options.check, options.key, known), CHECKED)

@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mipin_ref.attribution import Attribution
+from mipin_ref.beside import like, others_of
 from mipin_ref.errors import UnsupportedModel
 from mipin_ref.export.asked import Asked
 from mipin_ref.export.chosen import TARGET
+from mipin_ref.export.explainer import Explainer
 from mipin_ref.export.maps import map_size
 from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.precision import FINER, SINGLE
+from mipin_ref.graph.merged import others_read, samples_at_a_time
 from mipin_ref.graph.run_explainer import RunExplainer
 from mipin_ref.report.saliency import saliency
 
@@ -79,40 +82,55 @@ def expected_outputs(asked: Asked, result: Attribution) -> dict[str, Floats]:
 
 @dataclass(frozen=True, eq=False)
 class Checks:
-    """What an explainer is to make of some samples. feeds: its inputs by name, for each target that is run; expected:
-    its outputs by name, likewise, as this package has them.
+    """What an explainer is to make of some samples. rows: its inputs by name; targets: the input that says it, of each
+    target that is run; expected: the outputs by name, likewise, as this package has them; apart: how many samples each
+    run has, None where one has them all.
     """
 
     samples: int
-    feeds: Sequence[Mapping[str, Any]]
+    rows: Mapping[str, Any]
+    targets: Sequence[Mapping[str, Any]]
     expected: Sequence[Mapping[str, Floats]]
+    apart: int | None
 
     @classmethod
-    def of(cls, asked: Asked, pixels: Pixels | None, x: Floats, input: str) -> Checks:
-        """Of samples x [n, *input_shape], for at most MOST targets; input: the name of the explainer's first input."""
+    def of(cls, asked: Asked, pixels: Pixels | None, x: Floats, explainer: Explainer) -> Checks:
+        """Of samples x [n, *input_shape], for at most MOST targets."""
         given: npt.NDArray[Any] = np.ascontiguousarray(x, asked.net.reads or asked.net.dtype)
         if pixels is not None:
             given = pixels.of_inputs(x)
-            x = pixels.to_inputs(given)
+            x = like(pixels.to_inputs(given), x)
         count = len(asked.inverses)
         some = asked.inverses if count <= MOST else [asked.inverses[i] for i in picked(count)]
-        feeds = [{input: given} | ({TARGET: np.array(one.target, np.int64)} if count > 1 else {}) for one in some]
-        return cls(len(x), feeds, [expected_outputs(asked, one.attribute(x, at=asked.tensor)) for one in some])
+        rows = {explainer.input: given} | {
+            explainer.inputs[name]: others_of(x)[name].astype(one.dtype) for name, one in others_read(asked.net).items()
+        }
+        targets = [{TARGET: np.array(one.target, np.int64)} if count > 1 else {} for one in some]
+        expected = [expected_outputs(asked, one.attribute(x, at=asked.tensor)) for one in some]
+        return cls(len(x), rows, targets, expected, samples_at_a_time(asked.net))
 
     def agreement(self, model: bytes, *, optimised: bool) -> Agreement:
         """Run an explainer and compare."""
         run = RunExplainer(model, optimised=optimised)
         worst: list[tuple[float, float, float]] = []
-        for feed, expected in zip(self.feeds, self.expected, strict=True):
-            outputs = run(feed)
+        for target, expected in zip(self.targets, self.expected, strict=True):
+            outputs = self._outputs(run, target)
             worst += [compared(outputs[name], value) for name, value in expected.items()]
         return Agreement(
             self.samples,
-            len(self.feeds),
+            len(self.targets),
             max(error for error, _, _ in worst),
             min(correlation for _, correlation, _ in worst),
             min(within for _, _, within in worst),
         )
+
+    def _outputs(self, run: RunExplainer, target: Mapping[str, Any]) -> dict[str, Floats]:
+        """What an explainer makes of all samples, in runs of as many as it takes; the last stands for missing ones."""
+        parts, size = [], self.apart or self.samples
+        for start in range(0, self.samples, size):
+            picked = np.minimum(np.arange(start, start + size), self.samples - 1)
+            parts.append(run({**{name: value[picked] for name, value in self.rows.items()}, **target}))
+        return {name: np.concatenate([one[name] for one in parts])[: self.samples] for name in parts[0]}
 
 
 MOST = 4

@@ -14,7 +14,8 @@ from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.precision import INT8, SINGLE
 from mipin_ref.graph.document import Document
 from mipin_ref.graph.eighths import narrow
-from mipin_ref.graph.merged import merge
+from mipin_ref.graph.layer_list import leading_to
+from mipin_ref.graph.merged import makes_input, merge, others_read, samples_at_a_time
 from mipin_ref.inverse.descent.written import Written
 from mipin_ref.layers import Stateful
 
@@ -23,12 +24,19 @@ RESERVED = (*OUTPUTS, TARGET, PIXELS)
 
 
 class Explainer:
-    """Writes one explainer; precision: of its weights; document: that it is written to."""
+    """Writes one explainer; precision: of its weights; document: that it is written to; inputs: the names that
+    those of the network have there.
+    """
 
     def __init__(self, asked: Asked, pixels: Pixels | None, *, precision: str) -> None:
         self.asked, self.document = asked, Document(asked.net.dtype, RESERVED, half=precision != SINGLE)
         net = asked.net
         self._shapes = net.shapes | asked.part.shapes
+        self._samples = samples_at_a_time(net) or "N"
+        # Claimed first, so that the explainer's inputs have the names that the file's have.
+        own = makes_input(net)
+        self.inputs = {name: self.document.fresh(name) for name in net.inputs if own or name != net.input}
+        self.inputs.setdefault(net.input, self.document.tensor(net.input))
         self._value = {name: self.document.tensor(name) for name in self._shapes}
         self._add_input(pixels)
         self._add_forward()
@@ -44,13 +52,15 @@ class Explainer:
         return str(self.document.model.graph.input[0].name)
 
     def _add_input(self, pixels: Pixels | None) -> None:
-        net, document = self.asked.net, self.document
-        name = document.tensor(net.input)
+        net, document, read = self.asked.net, self.document, self.inputs[self.asked.net.input]
         if pixels is None:
-            document.input(name, net.dtype if net.reads is None else net.reads, ("N", *net.input_shape))
+            dtype = net.dtype if net.reads is None else net.reads
+            document.input(read, dtype, (self._samples, *net.input_shape))
         else:
-            document.input(PIXELS, np.dtype(np.uint8), ("N", *pixels.shape))
-            pixels.write(document, PIXELS, name)
+            document.input(PIXELS, np.dtype(np.uint8), (self._samples, *pixels.shape))
+            pixels.write(document, PIXELS, read)
+        for name, one in others_read(net).items():
+            document.input(self.inputs[name], one.dtype, (self._samples, *one.shape))
 
     def _add_forward(self) -> None:
         plan, steps, net, document = self.asked.plan, self.asked.steps, self.asked.net, self.document
@@ -60,18 +70,20 @@ class Explainer:
                 if isinstance(layer, Stateful) and layer.reads:
                     read.update(name for what, name in layer.reads if what == "value")
                     read.update((*layer.inputs, layer.output))
-        merge(document, net)
-        known = {layer.output for layer in net.layers}
-        document.forward([*net.layers, *(one for one in self.asked.part.layers if one.output not in known)], read)
+        known = {*net.starts}.union(layer.output for layer in net.layers)
+        made = [layer for layer in net.layers if layer.output not in net.starts]
+        layers = leading_to([*made, *(one for one in self.asked.part.layers if one.output not in known)], read)
+        merge(document, net, read.union(name for layer in layers for name in layer.inputs), self.inputs)
+        document.forward(layers, read)
 
     def _descended(self) -> str:
         """Both signals at the explained tensor [2n, *shape]."""
         net, document, plan, chosen = self.asked.net, self.document, self.asked.plan, self._chosen
         self._flat(net.logits, "logits")
-        document.output("logits", ("N", prod(net.shapes[net.logits])))
+        document.output("logits", (self._samples, prod(net.shapes[net.logits])))
         entries = "logits" if plan.logits == net.logits else self._flat(plan.logits, document.fresh("seed/entries"))
         logit, shape = chosen.logit(entries), self._shapes[plan.logits]
-        document.output("logit", ("N",))
+        document.output("logit", (self._samples,))
         column = document.append(
             "Reshape", [logit, document.constant("column", np.array([-1, 1], int64))], document.fresh("seed/column")
         )
@@ -102,7 +114,7 @@ class Explainer:
         apart = document.append("Reshape", [signals, view], document.fresh("back/apart"))
         for number, name in enumerate(("source", "attribution")):
             document.append("Gather", [apart, document.constant(name, np.array(number, int64))], name, axis=0)
-            document.output(name, ("N", *shape))
+            document.output(name, (self._samples, *shape))
         document.append("Mul", ["attribution", self._value[tensor]], "contribution")
-        document.output("contribution", ("N", *shape))
-        add_map(document, self.asked, self._chosen)
+        document.output("contribution", (self._samples, *shape))
+        add_map(document, self.asked, self._chosen, self._samples)

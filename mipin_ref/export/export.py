@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mipin_ref.beside import like
 from mipin_ref.data.calibration import samples_like
 from mipin_ref.data.presets import preprocessing_of
 from mipin_ref.data.seen import Seen
@@ -26,6 +27,8 @@ from mipin_ref.export.precision import HALF, SINGLE, precision_of
 from mipin_ref.export.weight import check_weight
 from mipin_ref.files import check_writable, written_whole
 from mipin_ref.graph.forward import check_batch, check_finite
+from mipin_ref.graph.merged import front_of
+from mipin_ref.graph.plausible import plausible
 from mipin_ref.reading import path_of
 
 FORMAT = "mipin-explainer 1"
@@ -101,12 +104,13 @@ def export(
     x = _samples(wanted, check)
     explainer = Explainer(wanted, pixels, precision=stored)
     draft = explainer.document.finished({}, "")
-    checks = Checks.of(wanted, pixels, x, explainer.input)
+    checks = Checks.of(wanted, pixels, x, explainer)
     exact, optimised = (checks.agreement(draft, optimised=optimised) for optimised in (False, True))
     insist(exact, stored)
     said = _said(wanted, pixels, names, exact, optimised, stored)
     model = explainer.document.finished(said, _description(wanted))
-    text = None if page is None else page.made(model, exact, optimised, None if check is None else x, stored)
+    shown = None if check is None else x
+    text = None if page is None else page.made(model, explainer.input, exact, optimised, shown, stored)
     with written_whole(target_path) as file:
         file.write(model)
     if text is not None and page_path is not None:
@@ -162,7 +166,9 @@ def _drawn(seen: Seen, wanted: Asked) -> Any:
     low, high = (_spread(one, seen, shape) for one in (seen.low, seen.high))
     share = rng.random((CHECKED, *shape))
     drawn = low + share * (high - low)
-    return drawn.astype(wanted.net.dtype) if wanted.net.reads is None else np.rint(drawn).astype(wanted.net.reads)
+    x = drawn.astype(wanted.net.dtype) if wanted.net.reads is None else np.rint(drawn).astype(wanted.net.reads)
+    front = front_of(wanted.net)
+    return x if front is None else like(x, plausible(front.bound, CHECKED, seed=0))
 
 
 def _spread(values: Any, seen: Seen, shape: tuple[int, ...]) -> Any:

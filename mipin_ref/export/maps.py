@@ -29,9 +29,9 @@ def _own_size(asked: Asked) -> tuple[int, int] | None:
     return image_size(net.shapes[asked.tensor], net.channel_axis(asked.tensor))
 
 
-def add_map(document: Document, asked: Asked, chosen: Chosen) -> None:
+def add_map(document: Document, asked: Asked, chosen: Chosen, samples: int | str) -> None:
     """Write the output `map` [n, H, W]: the sum of the contribution over channels, turned where the logit is negative,
-    its positive part, resized (method, section 5); nothing where the tensor is no image.
+    its positive part, resized (method, section 5); nothing where the tensor is no image. samples: how many a run has.
     """
     size, net, add = map_size(asked), asked.net, document.append
     if size is None:
@@ -66,7 +66,7 @@ def add_map(document: Document, asked: Asked, chosen: Chosen) -> None:
             else:
                 made = add("MatMul", [made, document.weight("map/columns", matrix.T)], document.fresh("map/wide"))
     chosen.told(made, "map")
-    document.output("map", ("N", *size))
+    document.output("map", (samples, *size))
 
 
 def resizing(length: int, wanted: int) -> npt.NDArray[np.float64]:

@@ -55,6 +55,10 @@ class Front:
         values |= dict(zip(self._made, self._run(x), strict=True))
         return {name: np.ascontiguousarray(value, dtype) for name, value in values.items()}
 
+    def as_the_file(self, x: HostArray) -> dict[str, HostArray]:
+        """The tensors of x [n, *input_shape], in one run, of what is made alone, as the file has them."""
+        return dict(self._made_of(x))
+
     def _given_of(self) -> list[tuple[str, Any]]:
         return [(name, self._stem.bound.given[name]) for name in self._given]
 

@@ -7,6 +7,8 @@ from functools import cache
 
 from onnx import ModelProto, NodeProto, defs, helper, numpy_helper
 
+from mipin_ref.graph.prune import read_by
+
 LOWEST = 13
 """Older ones write Unsqueeze, ReduceSum and Split in another way."""
 
@@ -20,7 +22,7 @@ PARTS_OF_SHAPES = 15
 def lowered(model: ModelProto, least: int = LOWEST) -> None:
     """Set the lowest opset that has all operators of a model, and write its nodes as they are there.
 
-    Its nodes are those of opset 20, without subgraphs. least: no lower one, as its first nodes are of that.
+    Its nodes are those of opset 20, but for the first ones. least: no lower one, as those are of it.
     """
     opset = max((_needed(node) for node in model.graph.node), default=LOWEST)
     opset = max(opset, least)
@@ -62,7 +64,7 @@ def _first() -> Mapping[str, int]:
 
 
 def _drop_unread(model: ModelProto) -> None:
-    read = {name for node in model.graph.node for name in node.input}
+    read = {name for node in model.graph.node for name in read_by(node)}
     kept = [one for one in model.graph.initializer if one.name in read]
     if len(kept) < len(model.graph.initializer):
         del model.graph.initializer[:]

@@ -32,7 +32,7 @@ def outputs(path: Path, feed: dict[str, Array], *, optimised: bool = False) -> d
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
-def expected(inverse: mr.Inverse, x: Array, at: str | None = None) -> dict[str, Array]:
+def expected(inverse: mr.Inverse, x: Any, at: str | None = None) -> dict[str, Array]:
     """What this package says, by output; the map where the tensor is an image."""
     res = inverse.attribute(x, at=at)
     found = {

@@ -191,7 +191,7 @@ def test_a_step_that_is_wrong_is_told() -> None:
     inverses, x = small()
     of = asked(inverses, None, None)
     explainer = Explainer(of, None, precision="int8")
-    checks = Checks.of(of, None, x, explainer.input)
+    checks = Checks.of(of, None, x, explainer)
     insist(checks.agreement(explainer.document.finished({}, ""), optimised=False), "int8")
     steps = next(one for one in explainer.document.model.graph.initializer if one.name.endswith("/steps"))
     wrong = numpy_helper.to_array(steps).copy()

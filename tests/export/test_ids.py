@@ -11,6 +11,7 @@ import pytest
 import mipin_ref as mr
 from mipin_ref.cli import main
 from tests.explain.reader import texts_folder
+from tests.export.running import assert_exact, assert_like, expected, outputs
 from tests.metrics.test_fills_of_ids import IDS, ROWS, TOKENS, reading
 
 SIZES = [f"--input-shape={name}:1x9" for name in ("input_ids", "attention_mask", "token_type_ids")]
@@ -44,19 +45,29 @@ def test_a_page_of_ids_is_refused_with_what_there_is_instead(tmp_path: Path) -> 
     assert not [*tmp_path.iterdir()]
 
 
-def test_several_inputs_are_refused_with_what_there_is_instead(
+def test_an_explainer_of_texts_reads_what_their_tokenizer_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Ids, mask and types under the file's names, in integers as there; a page is refused."""
     monkeypatch.chdir(tmp_path)
     texts_folder(tmp_path)
     ids = np.random.default_rng(4).integers(4, 13, (40, 9))
-    np.savez("ids.npz", input_ids=ids, attention_mask=np.ones_like(ids), token_type_ids=0 * ids)
+    mask = np.ones_like(ids)
+    mask[::2, 6:] = 0
+    texts = {"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids}
+    np.savez("ids.npz", allow_pickle=False, **texts)
     asked = ["net.onnx", *SIZES, "--input", "input_ids"]
     assert main(["fit", *asked[:1], "ids.npz", *asked[1:], "--target", "0", "-o", "net.mipin"]) == 0
     capsys.readouterr()
     assert main(["export", *asked, "--inverse", "net.mipin", "-o", "e.onnx", "--html", "page.html"]) == 2
-    assert capsys.readouterr().err == (
-        "mipin: the network cannot be written into an explainer: the file reads several inputs of each sample, "
-        "'input_ids', 'attention_mask', 'token_type_ids', and an explainer one: explain such samples with this "
-        "package, or bind the others to a value, option 'given'\n"
-    )
+    assert "input 'input_ids' holds ids of tokens: leave option 'html' out" in capsys.readouterr().err
+    assert main(["export", *asked, "--inverse", "net.mipin", "-o", "e.onnx", "--check", "ids.npz"]) == 0
+    assert main(["export", *asked, "--inverse", "net.mipin", "-o", "drawn.onnx"]) == 0
+    net = mr.load("net.onnx", input_shape=dict.fromkeys(texts, (9,)), input="input_ids")
+    inverse = mr.load_inverse("net.mipin", net)
+    some = {name: value[:6] for name, value in texts.items()}
+    wanted = expected(inverse, some)
+    assert (some["attention_mask"] == 0).any()
+    for path in ("e.onnx", "drawn.onnx"):
+        assert_exact(outputs(Path(path), some), wanted)
+        assert_like(outputs(Path(path), some, optimised=True), wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.precision import SAID
 from mipin_ref.graph.ids import looks_up
 from mipin_ref.graph.layer_list import image_size
+from mipin_ref.graph.merged import samples_at_a_time
 from mipin_ref.inverse.options import Options, ridge_text
 
 EXAMPLES = 12
@@ -41,6 +42,16 @@ class PageOf:
             raise InvalidData(
                 f"export: a page reads pictures, and input {net.input!r} holds ids of tokens: leave option 'html' out; "
                 "explaining texts with their tokenizer writes pages of coloured tokens"
+            )
+        if len(net.inputs) > 1:
+            raise InvalidData(
+                f"export: a page reads pictures alone, and the network reads {', '.join(map(repr, net.inputs[1:]))} of "
+                "each sample besides: leave option 'html' out"
+            )
+        if (samples_at_a_time(net) or 1) > 1:
+            raise InvalidData(
+                f"export: a page reads one picture at a time, and the file runs on {samples_at_a_time(net)} at a time "
+                "alone: leave option 'html' out"
             )
         if of is None:
             raise InvalidData(
@@ -67,12 +78,14 @@ class PageOf:
     def made(
         self,
         model: bytes,
+        input: str,
         exact: Agreement,
         optimised: Agreement,
         x: npt.NDArray[Any] | None,
         precision: str,
     ) -> str:
-        """The page. x: inputs [n, *input_shape] of which some are its examples, None for none; precision: of weights.
+        """The page. input: of the model, its name; x: inputs [n, *input_shape] of which some are its examples, None for
+        none; precision: of weights.
 
         Raises as `page_of` does.
         """
@@ -80,7 +93,7 @@ class PageOf:
         inner = wanted.tensor != net.input
         told = Told(
             self._title,
-            self._input,
+            replace(self._input, name=input),
             TARGET if len(wanted.targets) > 1 else None,
             wanted.targets,
             self._names,

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import mipin_ref as mr
@@ -21,6 +22,9 @@ from mipin_ref.export.page.runtime import CODE, FOLDER, WASM, Packed
 from tests.export.golden import fitted
 from tests.export.page.explainers import HOSTILE
 from tests.export.page.packed import unpacked_text
+from tests.graph.sketch import Sketch
+from tests.graph.test_several_inputs import network as of_two
+from tests.graph.test_several_inputs import samples as samples_of_two
 
 UNIT = mr.data.PRESETS["unit"]
 
@@ -122,6 +126,37 @@ def test_what_export_refuses_before_it_writes(tmp_path: Path) -> None:
     with pytest.raises(mr.InvalidData, match="not known what is to be done to their pixels: option 'preprocess' says"):
         export(unknown, tmp_path / "a.onnx", html=tmp_path / "a.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_shows_one_picture_at_a_time_and_nothing_else(tmp_path: Path) -> None:
+    sketch = Sketch(1, 8, 8, batch=2)
+    sums = sketch.node("CumSum", sketch.node("Reshape", "x", sketch.ints(2, 64)), sketch.const(np.array(-1)))
+    pairs = sketch.model(sketch.dense(sketch.node("Relu", sketch.dense(sums, 64, 6)), 6, 3))
+    x = np.random.default_rng(0).random((40, 1, 8, 8), np.float32)
+    inverse = mr.fit(mr.load(pairs), x, 1, at="auto")
+    with pytest.raises(mr.InvalidData, match="reads one picture at a time, and the file runs on 2 at a time alone"):
+        export(inverse, tmp_path / "a.onnx", preprocess="unit", html=tmp_path / "a.html")
+    several = mr.fit(mr.load(of_two(), input="x"), samples_of_two(), 1)
+    with pytest.raises(mr.InvalidData, match="pictures alone, and the network reads 'numbers' of each sample besides"):
+        export(several, tmp_path / "a.onnx", preprocess="unit", html=tmp_path / "a.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["pixels", "map", "x"])
+def test_a_page_knows_its_explainers_input(name: str, tmp_path: Path) -> None:
+    """An input has another name there where an output, or the input of pixels, is called so."""
+    sketch = Sketch(1, 8, 8)
+    sketch.inputs[0].name = name
+    hidden = sketch.node("Relu", sketch.conv(name, 1, 3))
+    model = sketch.model(sketch.dense(sketch.node("Flatten", hidden), 108, 3))
+    x = np.random.default_rng(0).random((40, 1, 8, 8), np.float32)
+    inverse = mr.fit(mr.load(model), x, 1, preprocess=UNIT)
+    export(inverse, tmp_path / "a.onnx", html=tmp_path / "a.html")
+    settings = re.search(r'id="settings">(.*?)</script>', (tmp_path / "a.html").read_text("utf-8"))
+    assert settings is not None
+    (read,) = onnx.load(tmp_path / "a.onnx").graph.input
+    assert json.loads(settings[1])["input"]["name"] == read.name
+    assert (read.name == name) == (name == "x")
 
 
 def test_an_explainer_that_browsers_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

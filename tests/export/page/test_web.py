@@ -22,6 +22,8 @@ from tests.export.page.visitor import bar, made, visit, wait_for
 from tests.export.running import assert_like, expected
 from tests.export.test_golden_cases import LOOSE
 from tests.golden.arrays import NAMES
+from tests.graph.quantising import NETWORKS, dynamic, samples, static
+from tests.graph.test_inputs import joined, states
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -84,6 +86,19 @@ def test_golden_cases(part: int, chromium: webdriver.Chrome, harness: str, tmp_p
         x = samples[:3]
         mr.export(inverse, tmp_path / "explainer.onnx", check=samples)
         assert_like(ran(chromium, tmp_path / "explainer.onnx", x), expected(inverse, x))
+    assert_silent(chromium, harness, unpacks=True)
+
+
+def test_files_of_which_a_part_is_run_as_it_is(chromium: webdriver.Chrome, harness: str, tmp_path: Path) -> None:
+    """Eight-bit ones, and one with a state that is repeated for every sample; what their first nodes make is exact."""
+    opened(chromium, harness)
+    state = {"state": states(2, 1, 4)}
+    eight = [static(NETWORKS["chain"](), tmp_path, "pairs"), dynamic(NETWORKS["residual"](), tmp_path)]
+    for net, model in [*((mr.load(one), one) for one in eight), (mr.load(one := joined(2, "N", 4), given=state), one)]:
+        x = samples(model, 9)
+        inverse = mr.fit(net, x, 1)
+        mr.export(inverse, tmp_path / "explainer.onnx")
+        assert_like(ran(chromium, tmp_path / "explainer.onnx", x[:1]), expected(inverse, x[:1]))
     assert_silent(chromium, harness, unpacks=True)
 
 
