@@ -43,6 +43,8 @@ def export(options: Namespace) -> None:
         print(f"  {'input' if name in made.inputs else 'output'} {name} {list(shape)}")
     print(f"without optimisation, on {made.exact.samples} samples: {made.exact}")
     print(f"with all of onnxruntime's: {made.optimised}")
+    if made.foreign:
+        print(f"it runs where the model does: {', '.join(made.foreign)} are the model's own operators, not ONNX's")
     if made.page is not None:
         print(f"{made.page}: {made.page.stat().st_size:,} bytes; open it in a browser, it needs no server")
     print(f"next: run it where ONNX runs, in Python as onnxruntime.InferenceSession({str(made.path)!r})")

@@ -14,6 +14,7 @@ from mipin_ref.export.pixels import Pixels
 from mipin_ref.export.precision import INT8, SINGLE
 from mipin_ref.graph.document import Document
 from mipin_ref.graph.eighths import narrow
+from mipin_ref.graph.functions import all_nodes
 from mipin_ref.graph.layer_list import leading_to
 from mipin_ref.graph.merged import makes_input, merge, others_read, samples_at_a_time
 from mipin_ref.inverse.descent.written import Written
@@ -50,6 +51,12 @@ class Explainer:
     def input(self) -> str:
         """The name of the input."""
         return str(self.document.model.graph.input[0].name)
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The operators of other domains than ONNX's own, as the model has them."""
+        nodes = [one for one in all_nodes(self.document.model.graph.node) if one.domain]
+        return tuple(dict.fromkeys(f"{one.domain}.{one.op_type}" for one in nodes))
 
     def _add_input(self, pixels: Pixels | None) -> None:
         net, document, read = self.asked.net, self.document, self.inputs[self.asked.net.input]

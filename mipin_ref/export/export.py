@@ -39,7 +39,8 @@ CHECKED = 16
 @dataclass(frozen=True, eq=False)
 class Exported(OneLine):
     """path: of the file; bytes: its size; opset: of its operators; inputs, outputs: their shapes by name; exact,
-    optimised: agreement with this package without and with onnxruntime's optimisations; page: of the page beside it.
+    optimised: agreement with this package without and with onnxruntime's optimisations; page: of the page beside it;
+    foreign: operators of other domains than ONNX's own, which the model has in front of its layers.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Exported(OneLine):
     exact: Agreement
     optimised: Agreement
     page: Path | None = None
+    foreign: tuple[str, ...] = ()
 
 
 def export(
@@ -117,7 +119,8 @@ def export(
         with written_whole(page_path) as file:
             file.write(text.encode())
     inputs, outputs = explainer.document.inputs, explainer.document.outputs
-    return Exported(target_path, len(model), explainer.document.opset, inputs, outputs, exact, optimised, page_path)
+    opset, foreign = explainer.document.opset, explainer.foreign
+    return Exported(target_path, len(model), opset, inputs, outputs, exact, optimised, page_path, foreign)
 
 
 def _page_path(html: str | PathLike[str], beside: Path) -> Path:

@@ -46,9 +46,6 @@ def refusal(net: LayerList) -> str | None:
     if front is None:
         return None
     model = ModelProto.FromString(front.model)
-    for node in all_nodes(model.graph.node):
-        if node.domain not in STANDARD:
-            return f"{node.domain}.{node.op_type} {node.name!r} is no standard operator"
     if model.graph.sparse_initializer or model.functions:
         return "its first nodes have sparse weights or functions"
     return None
@@ -101,6 +98,8 @@ class _Merged:
             document.keep(initializer)
         for node in model.graph.node:
             self._keep(node)
+        others = {node.domain for node in all_nodes(model.graph.node)}.difference(STANDARD)
+        document.model.opset_import.extend(one for one in model.opset_import if one.domain in others)
         layouts = {name: front.tensors[name] for name in made}
         shapes = _shapes(front, [name for name, layout in layouts.items() if layout != Layout()])
         for name in asked:
@@ -152,6 +151,7 @@ class _Merged:
             [self._named(one) for one in node.input],
             [self._named(one) for one in node.output],
             name=self._document.fresh(f"front/{node.op_type}"),
+            domain="" if node.domain in STANDARD else node.domain,
         )
         for attribute in node.attribute:
             for graph in subgraphs(attribute):

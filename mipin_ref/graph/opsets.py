@@ -22,7 +22,8 @@ PARTS_OF_SHAPES = 15
 def lowered(model: ModelProto, least: int = LOWEST) -> None:
     """Set the lowest opset that has all operators of a model, and write its nodes as they are there.
 
-    Its nodes are those of opset 20, but for the first ones. least: no lower one, as those are of it.
+    Its nodes are those of opset 20, but for the first ones, some of which may be of other domains that it names. least:
+    no lower one, as those are of it.
     """
     opset = max((_needed(node) for node in model.graph.node), default=LOWEST)
     opset = max(opset, least)
@@ -40,12 +41,15 @@ def lowered(model: ModelProto, least: int = LOWEST) -> None:
                 del node.input[1]
                 node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in axes]))
         _drop_unread(model)
+    others = [helper.make_opsetid(one.domain, one.version) for one in model.opset_import if one.domain]
     del model.opset_import[:]
-    model.opset_import.append(helper.make_opsetid("", opset))
-    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    model.opset_import.extend([helper.make_opsetid("", opset), *others])
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
 
 
 def _needed(node: NodeProto) -> int:
+    if node.domain:
+        return LOWEST
     if node.op_type == "AveragePool" and any(a.name == "dilations" and {*a.ints} != {1} for a in node.attribute):
         return DILATED_MEANS
     if node.op_type == "Shape" and node.attribute:

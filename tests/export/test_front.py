@@ -13,6 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import mipin_ref as mr
+from mipin_ref.cli import main
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.merged import front_of
 from tests.export import running
@@ -231,3 +232,33 @@ def test_a_mask_that_leaves_tokens_out_by_minus_infinity(tmp_path: Path) -> None
     some = {name: value[:5] for name, value in x.items()}
     assert (some["mask"] == 0).any()
     assert_agrees(inverse, path, some)
+
+
+def test_operators_of_another_domain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What onnxruntime's tools write: sums and pools of integers are operators of its own."""
+    model = NETWORKS["residual"]()
+    x = samples(model, 9)
+    inverse = mr.fit(mr.load(static(model, tmp_path, "operators")), x, 1)
+    inverse.save(tmp_path / "one.mipin")
+    asked = ["export", str(tmp_path / "int8.onnx"), "--inverse", str(tmp_path / "one.mipin")]
+    assert main([*asked, "-o", str(tmp_path / "c.onnx")]) == 0
+    assert "it runs where the model does: com.microsoft.QLinearAdd, " in capsys.readouterr().out
+    made = mr.export(inverse, tmp_path / "e.onnx")
+    assert {"com.microsoft.QLinearAdd", "com.microsoft.QLinearGlobalAveragePool"} <= {*made.foreign}
+    imported = {one.domain: one.version for one in onnx.load(made.path).opset_import}
+    assert imported == {"": made.opset, "com.microsoft": 1}
+    assert_agrees(inverse, made.path, x[:5])
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic"])
+def test_raw_pixels_for_a_file_that_computes_with_integers(kind: str, tmp_path: Path) -> None:
+    """They are prepared first, then rounded as the file does; one picture at a time where a range is of all of them."""
+    model = NETWORKS["residual"]()
+    file = static(model, tmp_path, "pairs") if kind == "static" else dynamic(model, tmp_path)
+    pixels = RNG.integers(0, 256, (40, 6, 6, 3)).astype(np.uint8)
+    x = (pixels.transpose(0, 3, 1, 2) / np.float32(255)).astype(np.float32)
+    inverse = mr.fit(mr.load(file), x, 1)
+    made = mr.export(inverse, tmp_path / "e.onnx", preprocess="unit")
+    assert made.inputs == {"pixels": (1 if kind == "dynamic" else "N", 6, 6, 3)}
+    found = told(made.path, {"pixels": pixels[:5]}, 1 if kind == "dynamic" else 5)
+    assert_exact(found, expected(inverse, x[:5]))
