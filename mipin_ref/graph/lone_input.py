@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from mipin_ref.errors import InvalidData, UnsupportedModel
-from mipin_ref.graph.bind import BATCHES, bound_to
+from mipin_ref.graph.bind import BATCHES, FLOATS, bound_to
 from mipin_ref.graph.fusions.writer import Surroundings, written_out
 from mipin_ref.graph.inputs import data_inputs
 from mipin_ref.graph.limited import run
@@ -79,7 +79,7 @@ class Alone:
         tensor = self.value.type.tensor_type
         sizes = [SAMPLES, *(dim.dim_value for dim in tensor.shape.dim)]
         drawn = np.random.default_rng(0).standard_normal(sizes)
-        x = drawn if tensor.elem_type == TensorProto.FLOAT else np.zeros(sizes)
+        x = drawn if tensor.elem_type in FLOATS else np.zeros(sizes)
         return x.astype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
 
     def _made(self, model: ModelProto, x: HostArray) -> list[HostArray]:
@@ -135,7 +135,7 @@ def with_axis_of_samples(
     (value,) = saying
     sizes = told[value.name]
     proto, digest = ModelProto(), sha256(opened.sha256.encode())
-    pick = values and output in {one.name for one in opened.proto.graph.output}
+    pick = output in {one.name for one in opened.proto.graph.output}
     proto.CopyFrom(pruned(opened.proto, str(output)) if pick else opened.proto)
     # What the file says of sizes inside is of its own making: those of the input are said by the user.
     del proto.graph.value_info[:]
@@ -151,7 +151,7 @@ def with_axis_of_samples(
         return opened, None, given
     for dim, size in zip(data_inputs(proto.graph)[0].type.tensor_type.shape.dim, sizes, strict=True):
         dim.dim_value = int(size)
-    proto = with_sizes_computed(proto, data_inputs(proto.graph)[0])
+    proto = with_sizes_computed(proto, data_inputs(proto.graph)[0], values)
     single = Alone(proto, data_inputs(proto.graph)[0])
     try:
         written = _written(proto, value.name, len(sizes))
@@ -159,6 +159,8 @@ def with_axis_of_samples(
         # Sizes that do not fit are the first thing to say.
         single.run()
         raise
+    if not written.metadata_props:
+        written.metadata_props.extend(opened.proto.metadata_props)
     made = replace(opened, proto=written, path=None, sha256=digest.hexdigest() if values else opened.sha256)
     # Names that are none of the inputs are told by `bind`.
     known = {one.name for one in opened.proto.graph.input}
@@ -170,11 +172,11 @@ def _says_so(value: ValueInfoProto, sizes: Any) -> bool:
     """Whether sizes of a sample are those of the whole input, none of which is the number of samples."""
     tensor = value.type.tensor_type
     dims = tensor.shape.dim
-    if tensor.elem_type not in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32):
+    if tensor.elem_type not in (*FLOATS, TensorProto.INT64, TensorProto.INT32):
         return False
     if not isinstance(sizes, tuple | list) or len(sizes) != len(dims) or not len(dims):
         return False
-    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+    if not all(isinstance(size, int | np.integer) and not isinstance(size, bool) and size > 0 for size in sizes):
         return False
     fits = all(dim.dim_value in (0, size) for dim, size in zip(dims, sizes, strict=True))
     named = dims[0].dim_param.lower() in {*BATCHES, "n"}

@@ -1,6 +1,8 @@
-"""What a file computes of the sizes of its tensors: constants, once those of its input are known."""
+"""What a file computes of the sizes of its tensors, and of values that are given: constants, once these are known."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
@@ -18,21 +20,21 @@ ROUNDS = 8
 """How often sizes are inferred of those that were computed before."""
 
 
-def with_sizes_computed(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
-    """The model with constants in the place of what is made of sizes alone, by a run of onnxruntime; itself where
-    nothing is. value: the input, of which all sizes are known.
+def with_sizes_computed(proto: ModelProto, value: ValueInfoProto, given: Collection[str] = ()) -> ModelProto:
+    """The model with constants in the place of what is made of sizes and of given constants alone, by a run of
+    onnxruntime; itself where nothing is. value: the input, of which all sizes are known.
 
     Sizes that onnx does not infer may depend on values, as of what NonZero makes: they stay.
     """
     for _ in range(ROUNDS):
-        made = _with_inferred(proto, value)
+        made = _with_inferred(proto, value, given)
         if made is proto:
             break
         proto = made
     return proto
 
 
-def _with_inferred(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
+def _with_inferred(proto: ModelProto, value: ValueInfoProto, given: Collection[str]) -> ModelProto:
     nodes = Nodes(proto)
     constant = {tensor.name for tensor in proto.graph.initializer}
     static = set[str]()
@@ -40,7 +42,7 @@ def _with_inferred(proto: ModelProto, value: ValueInfoProto) -> ModelProto:
         read = {name for name in read_by(node) if name}
         if node.domain not in STANDARD or node.op_type in RANDOM:
             continue
-        if read <= constant:
+        if read <= constant and not read & {*given}:
             constant.update(node.output)
         elif (node.op_type in OF_SIZES and nodes.sizes(node.input[0]) is not None) or read <= constant | static:
             static.update(filter(None, node.output))

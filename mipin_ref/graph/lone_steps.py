@@ -164,7 +164,7 @@ def _reduced(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | No
     axes = lone.nodes.axes(node) if given else told_of(node, "axes")
     if rank is None or (given and axes is None) or told_of(node, "noop_with_empty_axes", 0):
         return None
-    over = [lone.behind(axis, rank) for axis in (range(rank) if axes is None else axes)]
+    over = [lone.behind(axis, rank) for axis in (axes or range(rank))]
     as_input = given or (node.op_type == "ReduceSum" and lone.opset >= AXIS_OF_ITS_OWN) or lone.opset >= 18
     if as_input:
         copied(node, writer, inputs=[node.input[0], writer.whole("axes", *over)])

@@ -100,6 +100,24 @@ def flattened_rows(s: Sketch) -> str:
     return s.dense(s.node("Flatten", s.node("Relu", s.conv(scaled, 1, 2, (3,)))), 8, 3)
 
 
+def slopes_of_rows(s: Sketch) -> str:
+    """Each row has a slope of its own."""
+    bent = s.node("PRelu", "x", s.positive(5, 1))
+    y = s.node(
+        "LSTM", s.node("Unsqueeze", bent, s.ints(1)), s.normal(1, 12, 6), s.normal(1, 12, 3), outputs=3, hidden_size=3
+    )
+    last = s.node("Squeeze", f"{y}_1", s.ints(0, 1))
+    return s.node("MatMul", last, s.normal(3, 2))
+
+
+def mean_of_all(s: Sketch) -> str:
+    """An empty list of axes stands for all of them."""
+    s.opset = 18
+    hidden = s.node("Relu", s.node("MatMul", "x", s.normal(6, 8)))
+    mean = s.node("ReduceMean", hidden, s.const(np.zeros(0, np.int64)), keepdims=1)
+    return s.node("MatMul", mean, s.normal(1, 2))
+
+
 NETWORKS: dict[str, tuple[Callable[[Sketch], str], tuple[int | str, ...], tuple[int, ...]]] = {
     "features": (features, (6,), (6,)),
     "picture": (picture, (3, 8, 8), (3, 8, 8)),
@@ -113,6 +131,8 @@ NETWORKS: dict[str, tuple[Callable[[Sketch], str], tuple[int | str, ...], tuple[
     "both ways": (both_ways, ("T", 6), (5, 6)),
     "picture and back": (picture_and_back, ("frames", "bands"), (5, 8)),
     "flattened rows": (flattened_rows, (5, 6), (5, 6)),
+    "slopes of rows": (slopes_of_rows, (5, 6), (5, 6)),
+    "mean of all": (mean_of_all, ("T", 6), (5, 6)),
 }
 
 
@@ -251,6 +271,37 @@ def test_what_other_inputs_are_bound_to_is_part_of_the_network() -> None:
     assert nets[0].sha256 != nets[1].sha256
     x = np.random.default_rng(3).standard_normal((9, 6), np.float32)
     np.testing.assert_allclose(nets[1].predict(x)[1], 2 * nets[0].predict(x)[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+def test_what_is_made_of_given_values_alone_is_a_constant(kind: int) -> None:
+    """A matrix that is cut out of what is given; sizes are NumPy's integers; metadata stay."""
+    sketch = Sketch(1, dtype=kind)
+    sketch.inputs = [helper.make_tensor_value_info("x", kind, ["T", 6])]
+    sketch.inputs.append(helper.make_tensor_value_info("both", kind, [2, 6, 3]))
+    matrix = sketch.node("Gather", "both", sketch.const(np.array(1)), axis=0)
+    mean = sketch.node("ReduceMean", sketch.node("Relu", sketch.node("MatMul", "x", matrix)), axes=[0], keepdims=0)
+    model = sketch.model(mean)
+    model.metadata_props.add(key="names", value="['a', 'b', 'c']")
+    both = np.random.default_rng(4).standard_normal((2, 6, 3))
+    net = mr.load(model, input_shape={"x": (np.int64(5), np.int32(6))}, given={"both": both})
+    assert net.metadata["names"] == "['a', 'b', 'c']"
+    x = np.random.default_rng(3).standard_normal((9, 5, 6))
+    expected = np.maximum(x @ both[1], 0).mean(axis=1)
+    eps = 2.0**-23 if kind == TensorProto.FLOAT else 2.0**-10
+    np.testing.assert_allclose(net.predict(x)[1], expected, rtol=0, atol=30 * eps * np.abs(expected).max())
+
+
+def test_an_output_that_nobody_asks_for_stops_nothing() -> None:
+    sketch = Sketch(1)
+    sketch.inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 6])]
+    out = sketch.node("MatMul", "x", sketch.normal(6, 2))
+    model = sketch.model(out)
+    model.graph.node.append(helper.make_node("NonZero", ["x"], ["places"]))
+    model.graph.output.append(ValueInfoProto(name="places"))
+    with pytest.raises(mr.InvalidData, match=r"NonZero .* is not followed there"):
+        mr.load(model, input_shape={"x": (4, 6)})
+    assert mr.load(model, input_shape={"x": (4, 6)}, output=out).target_shape == (4, 2)
 
 
 def test_sizes_that_depend_on_values_are_no_constants() -> None:
