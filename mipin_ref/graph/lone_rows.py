@@ -35,13 +35,6 @@ def _folded(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | Non
     return alike(node, len(behind))
 
 
-def _sloped(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
-    """A PRelu whose slopes may be one a row, where they have as many axes as what it reads."""
-    slopes = lone.nodes.constant(node.input[1])
-    of_rows = slopes is not None and slopes.ndim == rank_of(node, lone) and slopes.shape[0] > 1
-    return (STEPS["Add"] if of_rows else _folded)(node, writer, lone)
-
-
 def _recurrent(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
     """A recurrent layer over the steps of one sequence [T, 1, C], from a state of zeros."""
     sizes, inputs = lone.nodes.sizes(node.input[0]), [*node.input, *[""] * 8][:8]
@@ -50,10 +43,7 @@ def _recurrent(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | 
         return None
     if any(state is None or np.any(state) for state in states):
         return None
-    weights = lone.nodes.sizes(node.input[2])
-    if weights is None:
-        return None
-    steps, width = sizes[0], weights[-1]
+    steps, width = sizes[0], told_of(node, "hidden_size")
     directions = 2 if told_of(node, "direction", b"forward") == b"bidirectional" else 1
     turned = writer.node("Transpose", node.input[0], role="steps first", perm=(1, 0, 2, 3))
     flat = writer.node("Reshape", turned, writer.whole("step sizes", steps, -1, sizes[2]), role="steps")
@@ -163,8 +153,7 @@ def _pad(node: NodeProto, writer: Writer, lone: Lone) -> dict[str, int] | None:
 ROWS: Mapping[str, Step] = {
     **STEPS,
     **dict.fromkeys(("Conv", "ConvTranspose", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"), _folded),
-    **dict.fromkeys(("BatchNormalization", "InstanceNormalization", "LRN"), _folded),
-    "PRelu": _sloped,
+    **dict.fromkeys(("BatchNormalization", "InstanceNormalization", "LRN", "PRelu"), _folded),
     **dict.fromkeys(RECURRENT, _recurrent),
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,

@@ -284,7 +284,8 @@ def test_what_is_made_of_given_values_alone_is_a_constant(kind: int) -> None:
     model = sketch.model(mean)
     model.metadata_props.add(key="names", value="['a', 'b', 'c']")
     both = np.random.default_rng(4).standard_normal((2, 6, 3))
-    net = mr.load(model, input_shape={"x": (np.int64(5), np.int32(6))}, given={"both": both})
+    sizes: Any = (np.int64(5), np.int32(6))
+    net = mr.load(model, input_shape={"x": sizes}, given={"both": both})
     assert net.metadata["names"] == "['a', 'b', 'c']"
     x = np.random.default_rng(3).standard_normal((9, 5, 6))
     expected = np.maximum(x @ both[1], 0).mean(axis=1)
