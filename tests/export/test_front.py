@@ -16,7 +16,7 @@ import mipin_ref as mr
 from mipin_ref.cli import main
 from mipin_ref.graph.layout import Layout
 from mipin_ref.graph.merged import front_of
-from tests.export import running
+from tests.export import openvino, running
 from tests.export.running import Array, assert_exact, assert_like, expected
 from tests.graph import test_apart as apart
 from tests.graph.quantising import NETWORKS, dynamic, samples, static
@@ -262,3 +262,20 @@ def test_raw_pixels_for_a_file_that_computes_with_integers(kind: str, tmp_path: 
     assert made.inputs == {"pixels": (1 if kind == "dynamic" else "N", 6, 6, 3)}
     found = told(made.path, {"pixels": pixels[:5]}, 1 if kind == "dynamic" else 5)
     assert_exact(found, expected(inverse, x[:5]))
+
+
+@pytest.mark.parametrize("kind", ["a state", "a running sum", "another axis", "one sample at a time"])
+def test_another_runtime(kind: str, tmp_path: Path) -> None:
+    """OpenVINO computes what the first nodes make, and repeats what every sample has."""
+    x = RNG.standard_normal((40, 5), np.float32)
+    model, given = {
+        "a state": (joined(2, "N", 4), {"state": STATES["another axis"]}),
+        "a running sum": (counted(0), {"state": states(1, 5)}),
+        "another axis": (counted(1), {"state": states(5, 1)}),
+        "one sample at a time": (apart.quantised(), None),
+    }[kind]
+    inverse, path = explained(tmp_path, model, x, given=given)
+    front = front_of(inverse.net)
+    assert front is not None
+    size = front.apart or 5
+    assert_like(openvino.run(path, x[:size]), expected(inverse, x[:size]))
