@@ -273,7 +273,7 @@ def test_what_other_inputs_are_bound_to_is_part_of_the_network() -> None:
     np.testing.assert_allclose(nets[1].predict(x)[1], 2 * nets[0].predict(x)[1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16])
 def test_what_is_made_of_given_values_alone_is_a_constant(kind: int) -> None:
     """A matrix that is cut out of what is given; sizes are NumPy's integers; metadata stay."""
     sketch = Sketch(1, dtype=kind)
@@ -289,7 +289,7 @@ def test_what_is_made_of_given_values_alone_is_a_constant(kind: int) -> None:
     assert net.metadata["names"] == "['a', 'b', 'c']"
     x = np.random.default_rng(3).standard_normal((9, 5, 6))
     expected = np.maximum(x @ both[1], 0).mean(axis=1)
-    eps = 2.0**-23 if kind == TensorProto.FLOAT else 2.0**-10
+    eps = 2.0 ** -{int(TensorProto.FLOAT): 23, int(TensorProto.DOUBLE): 52}.get(kind, 10)
     np.testing.assert_allclose(net.predict(x)[1], expected, rtol=0, atol=30 * eps * np.abs(expected).max())
 
 

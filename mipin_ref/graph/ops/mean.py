@@ -21,7 +21,10 @@ def global_average_pool(node: Node, draft: Draft) -> None:
 
 @handles("ReduceMean", "ReduceSum")
 def reduce_mean(node: Node, draft: Draft) -> None:
-    """A mean over all axes of a map is a GlobalAveragePool, wherever its channels are; of one element it is none."""
+    """A mean over all axes of a map is a GlobalAveragePool, wherever its channels are; of one element it is none.
+
+    onnxruntime has no GlobalAveragePool of doubles.
+    """
     x = draft.signal(node, batch_first=False)
     over = reduced_axes(node, draft, x)
     if over is None:
@@ -32,7 +35,7 @@ def reduce_mean(node: Node, draft: Draft) -> None:
     if all(x.shape[axis] == 1 for axis in over) and (len(kept) != 1 or node.op == "ReduceSum"):
         _without(node, draft, x, over, keeps)
         return
-    if len(kept) == 1 and x.axis == 0 and node.op == "ReduceMean":
+    if len(kept) == 1 and x.axis == 0 and node.op == "ReduceMean" and draft.dtype != np.float64:
         channel = kept[0]
         result = tuple(x.shape[a] if a == channel else 1 for a in range(1, len(x.shape)))
         source = x if channel == 1 else channels_first(node, draft, x, channel)

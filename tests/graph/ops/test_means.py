@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto
 
 import mipin_ref as mr
 from mipin_ref.layers import GlobalAveragePool
@@ -102,3 +104,18 @@ def test_global_average_pool_of_features_is_refused() -> None:
     sketch = Sketch(4)
     with pytest.raises(mr.UnsupportedModel, match=r"the_odd.*is no map"):
         load_whole(sketch.model(sketch.node("GlobalAveragePool", "x", out="odd"), check=False))
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((4, 6), [1]), ((6, 4), [2]), ((4, 5, 6), [1, 2])])
+def test_means_of_doubles(shape: tuple[int, ...], axes: list[int]) -> None:
+    """onnxruntime has no GlobalAveragePool of doubles; signals are those of the same network in single precision."""
+    nets = []
+    for dtype in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        sketch = Sketch(*shape, dtype=dtype)
+        mean = reduced(sketch, sketch.node("Relu", "x"), axes, 0)
+        nets.append(load_whole(sketch.model(sketch.node("MatMul", mean, sketch.normal(6, 3)))))
+    assert [kind in kinds(net) for net, kind in zip(nets, ("GlobalAveragePool", "Reduce"), strict=True)] == [True] * 2
+    x = np.random.default_rng(0).standard_normal((40, *shape))
+    one, two = (mr.fit(net, x.astype(net.dtype), 1).attribute(x[:5].astype(net.dtype)) for net in nets)
+    for mine, theirs in ((two.attribution, one.attribution), (two.source, one.source)):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=200 * 2.0**-23 * np.abs(theirs).max())
