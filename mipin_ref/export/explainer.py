@@ -35,9 +35,10 @@ class Explainer:
         self._shapes = net.shapes | asked.part.shapes
         self._samples = samples_at_a_time(net) or "N"
         # Claimed first, so that the explainer's inputs have the names that the file's have.
-        own = makes_input(net)
-        self.inputs = {name: self.document.fresh(name) for name in net.inputs if own or name != net.input}
-        self.inputs.setdefault(net.input, self.document.tensor(net.input))
+        fed = None if makes_input(net) else net.input
+        self.inputs = {
+            name: (self.document.tensor if name == fed else self.document.fresh)(name) for name in net.inputs
+        }
         self._value = {name: self.document.tensor(name) for name in self._shapes}
         self._add_input(pixels)
         self._add_forward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, version_converter
@@ -82,7 +83,6 @@ class _Merged:
     ) -> None:
         self._document, self._net, self._front, self._reads = document, net, front, reads
         self._names = {name: reads[name] for name in front.bound.beside}
-        self._count: str | None = None
         bound = front.bound
         made = {name: front.names.get(name, name) for name in asked if name not in (*bound.given, *bound.beside)}
         model = _converted(front, [*dict.fromkeys(made.values())])
@@ -128,21 +128,20 @@ class _Merged:
         """The name of the value of another input, for as many samples as come."""
         document, one, fixed = self._document, self._front.bound.given[name], self._front.apart
         if one.axis is None or fixed is not None:
-            return document.constant(f"front/{name}", one.value if fixed is None else one.of(fixed))
+            return document.constant(f"front/{name}", one.of(fixed or 1))
         value = document.constant(f"front/{name}", one.value)
         sizes = [document.constant("front/one", np.array([1], np.int64))] * one.value.ndim
-        sizes[one.axis] = self._samples()
+        sizes[one.axis] = self._samples
         shape = document.append("Concat", sizes, document.fresh(f"front/{name}/sizes"), axis=0)
         return document.append("Expand", [value, shape], document.fresh(f"front/{name}/for all"))
 
+    @cached_property
     def _samples(self) -> str:
         """The name of how many samples there are [1]."""
         document = self._document
-        if self._count is None:
-            shape = document.append("Shape", [self._reads[self._net.input]], document.fresh("front/shape"))
-            place = document.constant("front/first", np.array([0], np.int64))
-            self._count = document.append("Gather", [shape, place], document.fresh("front/samples"), axis=0)
-        return self._count
+        shape = document.append("Shape", [self._reads[self._net.input]], document.fresh("front/shape"))
+        place = document.constant("front/first", np.array([0], np.int64))
+        return document.append("Gather", [shape, place], document.fresh("front/samples"), axis=0)
 
     def _keep(self, node: NodeProto) -> None:
         """Take a node, and those of its graphs, under the document's names."""
